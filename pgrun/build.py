@@ -1,0 +1,147 @@
+"""From checked settings to the objects of a run: every random stream, network and environment is made here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from pgrun.algos.base import Algorithm, Learner
+from pgrun.critics import Critic, Fitted, NoCritic, SeparateCritic, SharedCritic
+from pgrun.envs import Envs, EnvSettings, make
+from pgrun.estimator import Estimator
+from pgrun.normalise import Identity, RewardScale, RunningNorm, UnitScale
+from pgrun.policies import Network, Policy, distribution_for
+from pgrun.samplers import Episodes, Steps
+from pgrun.schema import construct, lookup
+from pgrun.settings import Diagnostics, Logger, Top, Trainer
+
+
+@dataclass
+class Run:
+    """Everything that one run is made of."""
+
+    settings: Mapping[str, Any]
+    top: Top
+    trainer: Trainer
+    diagnostics: Diagnostics
+    logger: Logger
+    envs: Envs
+    eval_envs: Envs
+    eval_seeds: list[int]
+    sampler: Steps | Episodes
+    estimator: Estimator
+    algorithm: Algorithm
+    learner: Learner
+    noise: torch.Generator
+    scale: RewardScale | UnitScale
+
+    @property
+    def policy(self) -> Policy:
+        return self.learner.policy
+
+    def set_progress(self, progress: float) -> None:
+        """Move every schedule to this share of the run, in [0, 1]."""
+        self.algorithm.set_progress(progress)
+        self.learner.optimizer.set_progress(progress)
+        self.learner.critic.set_progress(progress)
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Independent random streams of one seed, spawned: no two seeds share one, as seed + i would."""
+
+    init: torch.Generator
+    noise: torch.Generator
+    shuffle: torch.Generator
+    envs: np.random.SeedSequence
+    evaluation: np.random.SeedSequence
+
+
+def streams(seed: int, device: str) -> Streams:
+    init, noise, shuffle, envs, evaluation = np.random.SeedSequence(seed).spawn(5)
+
+    def generator(sequence: np.random.SeedSequence, place: str) -> torch.Generator:
+        return torch.Generator(place).manual_seed(integers(sequence, 1)[0])
+
+    return Streams(
+        generator(init, "cpu"), generator(noise, device), generator(shuffle, "cpu"), envs, evaluation
+    )
+
+
+def integers(sequence: np.random.SeedSequence, count: int) -> list[int]:
+    """``count`` seeds of 63 bits."""
+    return [int(x) >> 1 for x in sequence.generate_state(count, np.uint64)]
+
+
+def member(settings: Mapping[str, Any], group: str) -> Any:
+    """The object that a config group describes: its class by name, its fields from the rest."""
+    given = dict(settings[group])
+    return construct(lookup(group, given.pop("name"), tuple(settings["modules"])), given)
+
+
+def build(settings: Mapping[str, Any]) -> Run:
+    """The run of a resolved configuration, as plain data; ``check`` has been through it."""
+    top = construct(Top, {k: v for k, v in settings.items() if k in Top.__dataclass_fields__})
+    device = resolve_device(top.device)
+    torch.set_num_threads(top.threads)
+    torch.set_grad_enabled(False)
+    random = streams(top.seed, device)
+    env = construct(EnvSettings, settings["env"])
+    trainer = construct(Trainer, settings["trainer"])
+    scheme, algorithm = member(settings, "variance"), member(settings, "algo")
+    sampler, network = member(settings, "sampler"), member(settings, "network")
+    envs = make(env, env.num_envs)
+    envs.reset(integers(random.envs, env.num_envs))
+    normaliser = RunningNorm(envs.obs_size, device=device) if top.state_norm else Identity()
+    scale = RewardScale(top.gamma, env.num_envs, device) if top.reward_scaling else UnitScale()
+    dist = distribution_for(envs.action_space)
+    head = scheme.uses_critic and network.shared
+    policy = network.policy(envs.obs_size, dist, normaliser, head, random.init, device=device)
+    critic = build_critic(settings, scheme.uses_critic, network, policy, envs, random.init, device)
+    optimizer = member(settings, "optimizer").build(policy.theta)
+    return Run(
+        settings=settings,
+        top=top,
+        trainer=trainer,
+        diagnostics=construct(Diagnostics, settings["diagnostics"]),
+        logger=construct(Logger, settings["logger"]),
+        envs=envs,
+        eval_envs=make(env, trainer.eval_episodes),
+        eval_seeds=integers(random.evaluation, trainer.eval_episodes),
+        sampler=sampler,
+        estimator=Estimator(scheme, top.gamma, top.advantage_norm),
+        algorithm=algorithm,
+        learner=Learner(policy, critic, optimizer, random.shuffle),
+        noise=random.noise,
+        scale=scale,
+    )
+
+
+def build_critic(
+    settings: Mapping[str, Any],
+    used: bool,
+    network: Network,
+    policy: Policy,
+    envs: Envs,
+    generator: torch.Generator,
+    device: str,
+) -> Critic:
+    """The critic exists exactly when something uses it."""
+    if not used:
+        return NoCritic()
+    fitted: Fitted = member(settings, "critic")
+    if network.shared:
+        return SharedCritic(fitted, policy)
+    net, phi = network.value_net(envs.obs_size, generator, device=device)
+    optimizer = member({**settings, "optimizer": fitted.optimizer}, "optimizer").build(phi)
+    return SeparateCritic(fitted, net, phi, optimizer)
+
+
+def resolve_device(device: str) -> str:
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device

@@ -1,0 +1,58 @@
+"""What an update did, measured exactly on the states it learned from."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pgrun.algos.base import Algorithm
+from pgrun.policies import Policy
+from pgrun.types import Batch
+
+
+def policy_change(policy: Policy, batch: Batch, algorithm: Algorithm) -> dict[str, Tensor]:
+    """KL both ways, entropy and importance ratios of the new θ over the update's rows (closed forms, no sampling).
+
+    Effective sample size ÷ samples = (Σρ)²/(n Σρ²) (Kong 1992).
+    """
+    mask, rows = batch.mask, batch.mask.sum().clamp(min=1)
+    new, dist = policy.params(batch.obs), policy.dist
+    forward = mask * dist.kl(batch.params, new)
+    ratio = (dist.log_prob(new, batch.action) - batch.log_prob).exp()
+    kept = mask * ratio
+    scalars = {
+        "kl/old_new": forward.sum() / rows,
+        "kl/new_old": (mask * dist.kl(new, batch.params)).sum() / rows,
+        "kl/max": forward.max(),
+        "policy/entropy": (mask * dist.entropy(new)).sum() / rows,
+        "ratio/max": kept.max(),
+        "ratio/ess": kept.sum().square() / (rows * kept.square().sum()),
+    }
+    if algorithm.clips:
+        scalars["ratio/clip_fraction"] = (mask * algorithm.clipped(ratio, batch)).sum() / rows
+    return scalars
+
+
+def value_fit(batch: Batch, loss: Tensor, scale: float) -> dict[str, Tensor]:
+    """The critic before the update, in units of the raw reward (``scale`` = raw ÷ scaled): 1 − Var(target − V)/Var(target) among them."""
+    mask, rows = batch.mask, batch.mask.sum().clamp(min=1)
+
+    def variance(x: Tensor) -> Tensor:
+        mean = (mask * x).sum() / rows
+        return (mask * (x - mean).square()).sum() / rows
+
+    unexplained = variance(batch.target - batch.value) / variance(batch.target)
+    return {
+        "value/loss": loss * scale**2,
+        "value/mean": scale * (mask * batch.value).sum() / rows,
+        "value/explained_variance": 1 - unexplained,
+    }
+
+
+def floats(scalars: dict[str, Tensor]) -> dict[str, float]:
+    """Numbers, fetched from the device at once; tensors without entries have none."""
+    present = {k: v for k, v in scalars.items() if v.numel()}
+    if not present:
+        return {}
+    values = torch.stack([v.double().reshape(()) for v in present.values()]).tolist()
+    return dict(zip(present, values, strict=True))

@@ -1,0 +1,104 @@
+"""Environments with NEXT_STEP autoreset: the step after an episode's end only resets, its reward is 0.
+
+Both classes hold what continues from one rollout to the next: the current observation [N, D] and which columns
+have just ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import VectorEnv
+
+from pgrun.envs.spaces import action_decoder, observation_encoder
+
+Step = tuple[np.ndarray, np.ndarray, np.ndarray]  # reward, terminated, truncated: [N]
+
+
+class Envs:
+    """What samplers see."""
+
+    obs: np.ndarray  # [N, D] current observations, flattened, float32
+    ended: np.ndarray  # [N] the episode has ended: the next step resets
+    active: np.ndarray  # [N] columns that a sampler still needs; a loop skips the others
+    time: np.ndarray  # [N] steps since the episode's start
+    episode_return: np.ndarray  # [N] undiscounted, of the episode under way
+
+    def __init__(self, num_envs: int, observation: gym.Space, action: gym.Space):
+        self.num_envs = num_envs
+        self.observation_space, self.action_space = observation, action
+        self.obs_size, self.encode = observation_encoder(observation)
+        self.decode = action_decoder(action)
+        self.obs = np.zeros((num_envs, self.obs_size), np.float32)
+
+    def reset(self, seeds: Sequence[int] | None = None) -> None:
+        """Start every column anew; without seeds the environments' own random streams go on."""
+        self.ended = np.zeros(self.num_envs, bool)
+        self.active = np.ones(self.num_envs, bool)
+        self.time = np.zeros(self.num_envs, np.int64)
+        self.episode_return = np.zeros(self.num_envs)
+        self._reset(seeds)
+
+    def step(self, action: np.ndarray) -> Step:
+        """Act in every column, and reset those that have ended; ``obs`` and ``ended`` are renewed."""
+        reward, terminated, truncated = self._step(self.decode(action))
+        self.ended = terminated | truncated
+        return reward, terminated, truncated
+
+    def _reset(self, seeds: Sequence[int] | None) -> None:
+        raise NotImplementedError
+
+    def _step(self, action: np.ndarray) -> Step:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+
+class Loop(Envs):
+    """One gymnasium environment a column."""
+
+    def __init__(self, factory: Callable[[], gym.Env], num_envs: int):
+        self.envs = [factory() for _ in range(num_envs)]
+        super().__init__(num_envs, self.envs[0].observation_space, self.envs[0].action_space)
+
+    def _reset(self, seeds: Sequence[int] | None) -> None:
+        for i, env in enumerate(self.envs):
+            self.obs[i] = self.encode(env.reset(seed=None if seeds is None else seeds[i])[0])
+
+    def _step(self, action: np.ndarray) -> Step:
+        reward = np.zeros(self.num_envs)
+        terminated, truncated = np.zeros(self.num_envs, bool), np.zeros(self.num_envs, bool)
+        for i, env in enumerate(self.envs):
+            if not self.active[i]:
+                continue
+            if self.ended[i]:
+                obs = env.reset()[0]
+            else:
+                obs, reward[i], terminated[i], truncated[i], _ = env.step(action[i])
+            self.obs[i] = self.encode(obs)
+        return reward, terminated, truncated
+
+    def close(self) -> None:
+        for env in self.envs:
+            env.close()
+
+
+class Native(Envs):
+    """A vector environment of gymnasium's own (CartPole-v1): all columns in one array program, one random stream."""
+
+    def __init__(self, envs: VectorEnv):
+        self.envs = envs
+        super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
+
+    def _reset(self, seeds: Sequence[int] | None) -> None:
+        self.obs[:] = self.envs.reset(seed=None if seeds is None else seeds[0])[0]
+
+    def _step(self, action: np.ndarray) -> Step:
+        self.obs[:], reward, terminated, truncated, _ = self.envs.step(action)
+        return reward, terminated, truncated
+
+    def close(self) -> None:
+        self.envs.close()

@@ -1,0 +1,53 @@
+"""From a rollout to weights and targets: everything here is fixed while the update learns from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from pgrun.critics import Critic
+from pgrun.types import Batch, Rollout
+from pgrun.variance.base import Scheme
+
+
+EPSILON = 1e-8  # ε of the standardisation
+
+
+def standardise(psi: Tensor, mask: Tensor) -> Tensor:
+    """(Ψ − μ)/√(σ² + ε) over rows with mask 1; biases the gradient (Andrychowicz et al. 2021, C67)."""
+    count = mask.sum().clamp(min=1)
+    mean = (psi * mask).sum() / count
+    variance = ((psi - mean).square() * mask).sum() / count
+    return (psi - mean) / (variance + EPSILON).sqrt()
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """Ψ and the critic's targets, from one rollout."""
+
+    scheme: Scheme
+    gamma: float
+    advantage_norm: bool = False
+
+    def psi(self, rollout: Rollout, value: Tensor) -> Tensor:
+        """Ψ [T, N] as the update uses it."""
+        psi = self.scheme.psi(rollout, value, self.gamma)
+        return standardise(psi, rollout.mask) if self.advantage_norm else psi
+
+    def batch(self, rollout: Rollout, value: Tensor, critic: Critic) -> Batch:
+        """Rows [T·N]; masked rows are zero wherever they could enter a sum."""
+        psi = self.psi(rollout, value) * rollout.mask
+        batch = Batch(
+            obs=rollout.obs[:-1],
+            action=rollout.action,
+            log_prob=rollout.log_prob,
+            params=rollout.params,
+            psi=psi,
+            mask=rollout.mask,
+            value=value[:-1],
+            target=critic.target(rollout, value, self.gamma),
+            count=rollout.count,
+        )
+        flat = {k: v.flatten(0, 1) for k, v in vars(batch).items() if isinstance(v, Tensor)}
+        return replace(batch, **flat)

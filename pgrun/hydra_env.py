@@ -1,0 +1,73 @@
+"""Every id registered with gymnasium, and ``module:Id``, as an option of the config group ``env``.
+
+A file in conf/env comes first in Hydra's search path and wins; for any other id the option is made on the fly.
+"""
+
+from __future__ import annotations
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.object_type import ObjectType
+from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import OmegaConf
+
+
+class GymnasiumSource(ConfigSource):
+    """The search path entry ``gymnasium://``. Hydra passes ``config_path`` by keyword."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "gymnasium"
+
+    def available(self) -> bool:
+        return True
+
+    def is_group(self, config_path: str) -> bool:
+        return config_path.strip("/") == "env"
+
+    def is_config(self, config_path: str) -> bool:
+        name = env_id(config_path)
+        if name is None or ":" in name:  # a module is imported by the check, not by composing
+            return name is not None
+        import gymnasium
+
+        return name in gymnasium.registry
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        name = env_id(config_path)
+        if name is None:
+            raise ConfigLoadError(f"{config_path} is not an environment")
+        config = {
+            "id": name,
+            "num_envs": "${oc.select:usual.env.num_envs,8}",
+            "max_episode_steps": None,
+            "kwargs": {},
+        }
+        return ConfigResult(
+            provider=self.provider,
+            path=f"gymnasium://{name}",
+            config=OmegaConf.create(config),
+            header={"package": "env"},
+        )
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        return []  # sixty ids would drown --help
+
+
+class GymnasiumSearchPath(SearchPathPlugin):
+    """Puts the source last in the search path."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        search_path.append("pgrun", "gymnasium://")
+
+
+def env_id(config_path: str) -> str | None:
+    name = config_path.removesuffix(".yaml")
+    return name.removeprefix("env/") if name.startswith("env/") else None
+
+
+def register() -> None:
+    """Before composing; twice does no harm."""
+    Plugins.instance().register(GymnasiumSource)
+    Plugins.instance().register(GymnasiumSearchPath)

@@ -1,0 +1,109 @@
+"""What a run leaves behind: metrics.csv, one TensorBoard event file with the same scalars, summary.json."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2, summary_v2
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+ALWAYS = (
+    "return/train",
+    "return/eval",
+    "episode/length",
+    "episode/count",
+    "kl/old_new",
+    "kl/new_old",
+    "kl/max",
+    "gradient/variance",
+    "gradient/variance_se",
+    "gradient/norm",
+    "gradient/snr",
+    "policy/entropy",
+    "policy/loss",
+    "ratio/max",
+    "ratio/ess",
+    "time/env_steps_per_second",
+    "time/learning_share",
+)
+WITH_CRITIC = ("value/loss", "value/mean", "value/explained_variance")
+WITH_CLIPPING = ("ratio/clip_fraction",)
+
+
+class Log:
+    """Rows of scalars over environment steps; every tag of the run is a column from the start."""
+
+    def __init__(self, folder: Path, tags: Iterable[str]):
+        self.folder = folder
+        self.tags = list(tags)
+        self.events = EventFileWriter(str(folder))
+        self.file = (folder / "metrics.csv").open("w", newline="")
+        self.table = csv.DictWriter(self.file, ["env_steps", *self.tags])
+        self.table.writeheader()
+
+    def row(self, env_steps: int, scalars: Mapping[str, float]) -> None:
+        """One row; tags without a value stay blank, and have no point in TensorBoard."""
+        self.table.writerow({"env_steps": env_steps, **scalars})
+        values = [Summary.Value(tag=tag, simple_value=x) for tag, x in scalars.items()]
+        self._event(Summary(value=values), env_steps)
+
+    def hyperparameters(self, settings: Mapping[str, Any]) -> None:
+        """The HPARAMS tab's record, in this same run; seeds of one configuration share a row."""
+        flat = {k: v for k, v in flatten(settings).items() if k != "seed"}
+        self._event(summary_v2.hparams_pb(flat, trial_id=configuration_id(settings)))
+
+    def flush(self) -> None:
+        self.file.flush()
+        self.events.flush()
+
+    def close(self, ok: bool) -> None:
+        end = api_pb2.STATUS_SUCCESS if ok else api_pb2.STATUS_FAILURE
+        record = plugin_data_pb2.SessionEndInfo(status=end, end_time_secs=time.time())
+        data = plugin_data_pb2.HParamsPluginData(session_end_info=record)
+        content = metadata.create_summary_metadata(data)
+        tag = metadata.SESSION_END_INFO_TAG
+        self._event(Summary(value=[Summary.Value(tag=tag, metadata=content)]))
+        self.events.close()
+        self.file.close()
+
+    def _event(self, summary: Summary, step: int = 0) -> None:
+        self.events.add_event(Event(wall_time=time.time(), step=step, summary=summary))
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
+    """Nested settings as ``group.key``; what is no number or bool becomes its text."""
+    flat: dict[str, bool | int | float | str] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        elif isinstance(value, bool | int | float | str):
+            flat[f"{prefix}{key}"] = value
+        else:
+            flat[f"{prefix}{key}"] = json.dumps(value)
+    return flat
+
+
+def configuration_id(settings: Mapping[str, Any]) -> str:
+    """A hash of the configuration without its seed."""
+    without = {k: v for k, v in flatten(settings).items() if k != "seed"}
+    return hashlib.sha256(json.dumps(without, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Whole or not at all: written beside ``path``, then renamed."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w") as file:
+        json.dump(content, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,111 @@
+"""The variance of the gradient estimate itself, with its standard error: the same for every algorithm.
+
+    ĝ = (1/count) Σ mask·Ψ·∇log π(a|s)   at θ_old, before clipping and before the optimizer,
+
+over independent units: whole trajectories (``episodes``), environment columns (``steps``), or 16 contiguous blocks of
+time where there is one column only. With ĝ₍₋ᵢ₎ the estimate without unit i, every batch quantity (means, σ, in-batch
+baselines) recomputed without it, the delete-one jackknife (Efron & Stein 1981) estimates E‖ĝ − Eĝ‖² by
+
+    (M−1)/M · Σᵢ ‖ĝ₍₋ᵢ₎ − mean‖²,
+
+which for independent units is Σ‖gᵢ − ĝ‖²/(M(M−1)).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from pgrun.estimator import EPSILON, Estimator
+from pgrun.nets import Factors
+from pgrun.policies import Policy
+from pgrun.types import Rollout
+
+BLOCKS = 16  # units where a rollout has one column
+
+
+@dataclass(frozen=True)
+class Measurement:
+    gradient: Tensor  # [P]  ĝ
+    variance: Tensor  # []
+    standard_error: Tensor  # []
+
+    def scalars(self) -> dict[str, Tensor]:
+        squared = self.gradient.square().sum()
+        return {
+            "gradient/variance": self.variance,
+            "gradient/variance_se": self.standard_error,
+            "gradient/norm": squared.sqrt(),
+            "gradient/snr": (squared - self.variance) / self.variance,
+        }
+
+
+def jackknife(without: Tensor) -> tuple[Tensor, Tensor]:
+    """(variance, its standard error) from the M delete-one estimates [M, P]."""
+    m = len(without)
+    terms = (m - 1) * (without - without.mean(0)).square().sum(1)  # their mean is the estimate
+    return terms.mean(), terms.std() / m**0.5
+
+
+def measure(
+    policy: Policy, rollout: Rollout, value: Tensor, estimator: Estimator
+) -> Measurement | None:
+    """The meter's reading for the update that starts from ``rollout``; None with fewer than two units."""
+    steps, columns = rollout.mask.shape
+    units = columns if columns > 1 or rollout.whole_episodes else BLOCKS
+    if units < 2 or steps < units // columns:
+        return None
+    scores = policy.scores(by_unit(rollout.obs[:-1], units), by_unit(rollout.action, units))
+    weight = by_unit(rollout.mask * estimator.psi(rollout, value), units)
+    gradient = scores.sums(weight, 1)[0] / rollout.count
+    delete_one = delete_and_recompute if estimator.scheme.mixes_columns else delete_and_restandardise
+    return Measurement(gradient, *jackknife(delete_one(scores, rollout, value, estimator, units)))
+
+
+def by_unit(x: Tensor, units: int) -> Tensor:
+    """Rows [T, N, …] in the order of their units [units·R, …]: columns, or blocks of one column padded with zeros."""
+    if x.shape[1] == 1 and units > 1:
+        padding = x.new_zeros(-len(x) % units, *x.shape[1:])
+        return torch.cat([x, padding]).flatten(0, 1)
+    return x.transpose(0, 1).flatten(0, 1)
+
+
+def delete_and_restandardise(
+    scores: Factors, rollout: Rollout, value: Tensor, estimator: Estimator, units: int
+) -> Tensor:
+    """ĝ₍₋ᵢ₎ [M, P] where Ψ of a unit depends on that unit alone, up to standardisation over the batch.
+
+    (Σ_{j≠i} Uⱼ − μ₍₋ᵢ₎ Σ_{j≠i} Vⱼ)/√(σ²₍₋ᵢ₎ + ε) with Uᵢ = Σ mask·Ψ·∇log π and Vᵢ = Σ mask·∇log π: linear in what is there.
+    """
+    psi = replace(estimator, advantage_norm=False).psi(rollout, value)
+    mask = by_unit(rollout.mask, units)
+    center = (rollout.mask * psi).sum() / rollout.mask.sum().clamp(min=1)  # against cancellation
+    psi = by_unit(psi, units) - center * estimator.advantage_norm
+    rest = others(scores.sums(mask * psi, units))
+    if estimator.advantage_norm:
+        count, first, second = (others((mask * psi**k).view(units, -1).sum(1)) for k in range(3))
+        mean = first / count.clamp(min=1)
+        std = (second / count.clamp(min=1) - mean.square() + EPSILON).sqrt()
+        rest = (rest - mean[:, None] * others(scores.sums(mask, units))) / std[:, None]
+    return rest / (rollout.count * (units - 1) / units)
+
+
+def delete_and_recompute(
+    scores: Factors, rollout: Rollout, value: Tensor, estimator: Estimator, units: int
+) -> Tensor:
+    """ĝ₍₋ᵢ₎ [M, P] for any scheme: Ψ anew from the rollout without unit i, one weighted sum of scores each."""
+    result = []
+    for i in range(units):
+        keep = torch.tensor([j for j in range(units) if j != i], device=value.device)
+        rest = rollout.columns(keep)
+        weight = torch.zeros_like(rollout.mask)
+        weight[:, keep] = rest.mask * estimator.psi(rest, value[:, keep])
+        result.append(scores.sums(by_unit(weight, units), 1)[0] / rest.count)
+    return torch.stack(result)
+
+
+def others(per_unit: Tensor) -> Tensor:
+    """Σ_{j≠i} of each unit's share."""
+    return per_unit.sum(0) - per_unit

@@ -1,0 +1,22 @@
+"""Splitting a batch of rows at random."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from pgrun.types import Batch
+
+
+def shuffled(batch: Batch, parts: int, generator: torch.Generator) -> Iterator[Batch]:
+    """``parts`` random minibatches, each row once, sizes equal up to one; the whole batch as it is for one part."""
+    if parts == 1:
+        yield batch
+        return
+    size = len(batch.mask)
+    order = torch.randperm(size, generator=generator, device=generator.device)
+    mixed = batch.rows(order.to(batch.mask.device))
+    edges = [size * k // parts for k in range(parts + 1)]
+    for start, stop in zip(edges, edges[1:], strict=False):
+        yield mixed.rows(slice(start, stop))

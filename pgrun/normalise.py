@@ -1,0 +1,143 @@
+"""Running normalisation of states, and scaling of rewards; frozen during a rollout, updated once after the update."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pgrun.returns import scan
+from pgrun.types import Rollout
+
+
+class Moments:
+    """Running mean and variance over rows, merged batch by batch (Chan et al. 1979); float64."""
+
+    def __init__(self, size: int, device: str = "cpu"):
+        self.count = torch.zeros((), dtype=torch.float64, device=device)
+        self.mean = torch.zeros(size, dtype=torch.float64, device=device)
+        self.squares = torch.zeros(size, dtype=torch.float64, device=device)
+
+    def update(self, rows: Tensor, mask: Tensor) -> None:
+        """rows [B, size]; those with mask 0 do not count."""
+        rows, mask = rows.double(), mask.double()[:, None]
+        count = mask.sum()
+        mean = (rows * mask).sum(0) / count.clamp(min=1)
+        squares = ((rows - mean).square() * mask).sum(0)
+        total = (self.count + count).clamp(min=1)
+        shift = mean - self.mean
+        self.mean += shift * count / total
+        self.squares += squares + shift.square() * self.count * count / total
+        self.count += count
+
+    @property
+    def std(self) -> Tensor:
+        return (self.squares / self.count.clamp(min=1)).sqrt()
+
+
+class Identity:
+    """States as they are."""
+
+    def __call__(self, obs: Tensor) -> Tensor:
+        return obs
+
+    def update(self, rollout: Rollout) -> None:
+        pass
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        pass
+
+
+class RunningNorm:
+    """(s − mean)/std of the states seen so far, clipped to ±10."""
+
+    def __init__(self, size: int, dtype: torch.dtype = torch.float32, device: str = "cpu"):
+        self.moments = Moments(size, device)
+        self.mean = torch.zeros(size, dtype=dtype, device=device)
+        self.scale = torch.ones(size, dtype=dtype, device=device)
+
+    def __call__(self, obs: Tensor) -> Tensor:
+        return ((obs - self.mean) * self.scale).clamp_(-10, 10)
+
+    def update(self, rollout: Rollout) -> None:
+        """Rows with mask 1, and the final observation of each episode that ended."""
+        obs = rollout.raw_obs
+        rows = torch.cat([obs[:-1], obs[1:]]).flatten(0, 1)
+        self.moments.update(rows, torch.cat([rollout.mask, rollout.mask * rollout.ended]).flatten())
+        self._refresh()
+
+    def _refresh(self) -> None:
+        self.mean.copy_(self.moments.mean)
+        self.scale.copy_(1 / (self.moments.std.square() + 1e-8).sqrt())
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {f"obs_{k}": v for k, v in vars(self.moments).items()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        for key, value in vars(self.moments).items():
+            value.copy_(state[f"obs_{key}"])
+        if self.moments.count > 0:
+            self._refresh()
+
+
+class UnitScale:
+    """Rewards as they are."""
+
+    scale = 1.0
+
+    def __call__(self, reward: Tensor) -> Tensor:
+        return reward
+
+    def update(self, rollout: Rollout) -> None:
+        pass
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        pass
+
+
+class RewardScale:
+    """r / std of the running discounted return Rₜ = γRₜ₋₁ + rₜ, which restarts at every episode's end.
+
+    Engstrom et al. 2020, §2 ("reward scaling"); the mean is left alone: rewards are not centred.
+    """
+
+    def __init__(self, gamma: float, columns: int, device: str = "cpu"):
+        self.gamma = gamma
+        self.moments = Moments(1, device)
+        self.running = torch.zeros(columns, dtype=torch.float64, device=device)
+        self.scale = 1.0  # raw reward ÷ scaled reward
+
+    def __call__(self, reward: Tensor) -> Tensor:
+        return reward / self.scale
+
+    def update(self, rollout: Rollout) -> None:
+        reward = rollout.raw_reward.double()
+        fresh = (rollout.time == 0).double() * rollout.mask
+        decay = self.gamma * (1 - fresh) * torch.ones_like(reward)
+        carry = self.running if len(self.running) == reward.shape[1] else torch.zeros_like(reward[0])
+        returns = scan(reward.flip(0), decay.flip(0), carry).flip(0)
+        self.running = returns[-1]
+        self.moments.update(returns.flatten()[:, None], rollout.mask.flatten())
+        self._refresh()
+
+    def _refresh(self) -> None:
+        std = float(self.moments.std)
+        self.scale = std if std > 1e-8 else 1.0
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {
+            "return_running": self.running,
+            **{f"return_{k}": v for k, v in vars(self.moments).items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.running = state["return_running"]
+        for key, value in vars(self.moments).items():
+            value.copy_(state[f"return_{key}"])
+        if self.moments.count > 0:
+            self._refresh()

@@ -1,0 +1,52 @@
+"""Returns on a rollout: one backup, from which every estimator follows.
+
+    Gₜ = rₜ + γₜ[(1 − λₜ) vₜ₊₁ + λₜ Gₜ₊₁],   G_T = v_T
+
+with γₜ = γ(1 − terminatedₜ): nothing follows a terminal state; and λₜ = λ(1 − endedₜ): a trace never
+crosses an episode's end, so that a truncated episode bootstraps from the value of its true last state.
+λ = 1 is Monte Carlo, λ = 0 is TD(0), λ in between the λ-return (Sutton & Barto 2018, eq. 12.18), and
+Gλ − v is GAE (Schulman et al. 2016, eq. 16). Without a critic v ≡ 0. Shapes: reward, terminated, ended
+[T, N]; value [T+1, N]; results [T, N].
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def scan(a: Tensor, b: Tensor, last: Tensor) -> Tensor:
+    """x with xₜ = aₜ + bₜ xₜ₊₁ and x_T = last, in ⌈log₂T⌉ passes over [T, …] (Hillis & Steele 1986)."""
+    a = torch.cat([a[:-1], (a[-1] + b[-1] * last)[None]])
+    b = torch.cat([b[:-1], torch.zeros_like(b[-1:])])
+    step = 1
+    while step < len(a):
+        a = torch.cat([a[:-step] + b[:-step] * a[step:], a[-step:]])
+        b = torch.cat([b[:-step] * b[step:], b[-step:]])
+        step *= 2
+    return a
+
+
+def lambda_return(
+    reward: Tensor, terminated: Tensor, ended: Tensor, value: Tensor, gamma: float, lam: float
+) -> Tensor:
+    """Gλ of the module's formula."""
+    discount, trace = gamma * (1 - terminated), lam * (1 - ended)
+    return scan(reward + discount * (1 - trace) * value[1:], discount * trace, value[-1])
+
+
+def n_step_return(
+    reward: Tensor, terminated: Tensor, ended: Tensor, value: Tensor, gamma: float, n: int
+) -> Tensor:
+    """Σ_{k<n} γᵏ rₜ₊ₖ + γⁿ v(sₜ₊ₙ), cut at the episode's or the rollout's end: the backup with λ = 1, n times from v."""
+    discount, trace = gamma * (1 - terminated), 1 - ended
+    target = value
+    for _ in range(min(n, len(reward))):
+        backed = reward + discount * ((1 - trace) * value[1:] + trace * target[1:])
+        target = torch.cat([backed, value[-1:]])
+    return target[:-1]
+
+
+def episode_return(reward: Tensor, mask: Tensor, time: Tensor, gamma: float) -> Tensor:
+    """r(τ) = Σₜ γᵗ rₜ of each column's one episode, t from 0: [N]."""
+    return (mask * gamma**time * reward).sum(0)

@@ -1,0 +1,138 @@
+"""The class signature is the schema: its annotations say which values a setting may take.
+
+``Annotated[float, Range(0, 1)]`` is a number in [0, 1]; ``Literal`` a choice; ``X | None`` also null.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import keyword
+import math
+import types
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+GROUPS = {
+    "variance": "pgrun.variance",
+    "algo": "pgrun.algos",
+    "optimizer": "pgrun.optimizers",
+    "network": "pgrun.policies",
+    "critic": "pgrun.critics",
+    "sampler": "pgrun.samplers",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """low ≤ x ≤ high, or low < x with ``open``; finite in any case."""
+
+    low: float
+    high: float = math.inf
+    open: bool = False
+
+    def __contains__(self, x: float) -> bool:
+        return math.isfinite(x) and self.low <= x <= self.high and not (self.open and x == self.low)
+
+    def __str__(self) -> str:
+        if self.high == math.inf:
+            return f"{'>' if self.open else '≥'} {self.low:g}"
+        return f"in {'(' if self.open else '['}{self.low:g}, {self.high:g}]"
+
+
+Probability = Annotated[float, Range(0, 1)]
+Positive = Annotated[float, Range(0, open=True)]
+NonNegative = Annotated[float, Range(0)]
+PositiveInt = Annotated[int, Range(1)]
+NonNegativeInt = Annotated[int, Range(0)]
+
+
+def lookup(group: str, name: str, modules: tuple[str, ...] = ()) -> type:
+    """The class that ``group=name`` means: by name, inside the package or in modules named by the user.
+
+    ``reward_to_go`` is ``RewardToGo`` in ``pgrun.variance.reward_to_go``. Raises ``LookupError``.
+    """
+    camel = "".join(part.capitalize() for part in name.split("_"))
+    camel += "_" * keyword.iskeyword(camel)
+    for place in (f"{GROUPS[group]}.{name}", GROUPS[group], *modules):
+        try:
+            found = getattr(importlib.import_module(place), camel, None)
+        except ModuleNotFoundError as error:
+            if error.name is not None and place.startswith(error.name):
+                continue
+            raise
+        if isinstance(found, type):
+            return found
+    raise LookupError(f"{group}={name}: no class {camel} in {GROUPS[group]}")
+
+
+def fields(cls: type) -> dict[str, Any]:
+    """name → annotation of the settings of a dataclass (those that its constructor takes)."""
+    hints = get_type_hints(cls, include_extras=True)
+    return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.init}
+
+
+def fit(value: Any, kind: Any) -> Any:
+    """The value as its annotation wants it, e.g. 1e6 as an integer. Raises ``ValueError`` saying what is allowed."""
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        value = fit(value, args[0])
+        if value not in args[1]:
+            raise ValueError(f"must be {args[1]}")
+        return value
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in args:
+            return None
+        return fit(value, next(a for a in args if a is not type(None)))
+    if origin is Literal:
+        if value not in args:
+            raise ValueError(f"must be one of {', '.join(map(str, args))}")
+        return value
+    if origin in (list, tuple):
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"must be a list, such as [{', '.join(['64'] * 2)}]")
+        return tuple(fit(x, args[0]) for x in value)
+    if origin is dict or kind is dict:
+        if not isinstance(value, Mapping):
+            raise ValueError("must be a mapping, such as {name: value}")
+        return dict(value)
+    if kind is Any:
+        return value
+    return fit_scalar(value, kind)
+
+
+def fit_scalar(value: Any, kind: type) -> Any:
+    """An integral float is an integer, an integer is a float; a bool is neither."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is int and number and float(value).is_integer():
+        return int(value)
+    if kind is float and number:
+        return float(value)
+    if kind in (bool, str) and isinstance(value, kind):
+        return value
+    names = {int: "an integer", float: "a number", bool: "true or false", str: "a string"}
+    raise ValueError(f"must be {names[kind]}")
+
+
+def violations(where: str, given: Mapping[str, Any], cls: type) -> Iterator[str]:
+    """What is wrong with ``given`` as settings of ``cls``."""
+    kinds = fields(cls)
+    for name, value in given.items():
+        if name not in kinds:
+            yield f"{where}{name}: no such setting; there are {', '.join(kinds)}"
+            continue
+        try:
+            fit(value, kinds[name])
+        except ValueError as error:
+            yield f"{where}{name}={show(value)}: {error}"
+
+
+def construct(cls: type, given: Mapping[str, Any]) -> Any:
+    """An instance from checked settings."""
+    kinds = fields(cls)
+    return cls(**{name: fit(value, kinds[name]) for name, value in given.items()})
+
+
+def show(value: Any) -> str:
+    """A value as it is typed on the command line."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

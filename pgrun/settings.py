@@ -1,0 +1,45 @@
+"""Settings that belong to no method: the run's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pgrun.schema import NonNegativeInt, PositiveInt, Probability
+
+
+@dataclass(frozen=True)
+class Top:
+    """Top-level keys of the configuration."""
+
+    seed: NonNegativeInt = 0
+    gamma: Probability = 0.99
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    threads: PositiveInt = 1
+    advantage_norm: bool = False
+    state_norm: bool = False
+    reward_scaling: bool = False
+    modules: tuple[str, ...] = ()
+    resume: str | None = None
+    tuned: str | None = None
+
+
+@dataclass(frozen=True)
+class Trainer:
+    total_steps: PositiveInt = 100_000  # environment steps
+    eval_every: PositiveInt | None = 10_000  # environment steps; null: only at the end
+    eval_episodes: PositiveInt = 20
+    stop_at_return: float | None = None  # of an evaluation
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """``gradient_every``: updates between readings of the gradient's variance; 0 never; null: 100 readings a run."""
+
+    gradient_every: NonNegativeInt | None = None
+
+
+@dataclass(frozen=True)
+class Logger:
+    every: PositiveInt = 1  # updates between rows
+    progress: bool = True

@@ -1,0 +1,204 @@
+"""The training loop: collect, weigh, measure, update, log."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pgrun.build import Run
+from pgrun.critics import NoCritic
+from pgrun.diagnostics import floats, policy_change, value_fit
+from pgrun.export import save_policy
+from pgrun.log import ALWAYS, WITH_CLIPPING, WITH_CRITIC, Log, write_json
+from pgrun.meter import measure
+from pgrun.normalise import UnitScale
+from pgrun.progress import Progress
+from pgrun.samplers import Episodes, Finished
+from pgrun.types import Rollout
+
+READINGS = 100  # of the gradient's variance in a run, by default
+
+
+@dataclass
+class Counters:
+    env_steps: int = 0
+    updates: int = 0
+    episodes: int = 0
+    next_reading: float = 0.0
+    next_eval: int = 0
+    finished: Finished = field(default_factory=list)  # since the last row
+
+    def add(self, rollout: Rollout, finished: Finished) -> None:
+        self.env_steps += int(rollout.mask.sum())
+        self.episodes += len(finished)
+        self.finished += finished
+
+    def pop_finished(self) -> dict[str, float]:
+        """Scalars of the episodes that ended since the last row."""
+        finished, self.finished = self.finished, []
+        scalars = {"episode/count": float(self.episodes)}
+        if finished:
+            returns, lengths = zip(*finished, strict=True)
+            scalars["return/train"] = sum(returns) / len(returns)
+            scalars["episode/length"] = sum(lengths) / len(lengths)
+        return scalars
+
+
+@dataclass
+class Clock:
+    """Seconds spent on each part of the loop."""
+
+    collecting: float = 0.0
+    learning: float = 0.0
+    logging: float = 0.0
+
+    @contextmanager
+    def time(self, part: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        setattr(self, part, getattr(self, part) + time.perf_counter() - start)
+
+    @property
+    def total(self) -> float:
+        return self.collecting + self.learning + self.logging
+
+    def speed(self, env_steps: int) -> dict[str, float]:
+        return {
+            "time/env_steps_per_second": env_steps / self.total,
+            "time/learning_share": self.learning / self.total,
+        }
+
+
+def train(run: Run, folder: Path) -> dict[str, Any]:
+    """Train to the end of ``trainer.total_steps``; the run's summary."""
+    begun = time.time()
+    log = Log(folder, tags(run))
+    log.hyperparameters(run.settings)
+    counters, clock = Counters(next_eval=run.trainer.eval_every or 0), Clock()
+    progress = Progress(run.trainer.total_steps, run.logger.progress)
+    ok = False
+    try:
+        evaluation = loop(run, log, counters, clock, progress)
+        ok = True
+    finally:
+        log.close(ok)
+        progress.close()
+        run.envs.close()
+        run.eval_envs.close()
+    save_policy(folder, run.policy, run.settings, run.envs)
+    summary = summarise(run, counters, clock, evaluation, time.time() - begun)
+    write_json(folder / "summary.json", summary)
+    return summary
+
+
+def loop(run: Run, log: Log, counters: Counters, clock: Clock, progress: Progress) -> np.ndarray:
+    """Update until the steps are used up or the wanted return is reached; the final evaluation's returns."""
+    while True:
+        run.set_progress(counters.env_steps / run.trainer.total_steps)
+        with clock.time("collecting"):
+            rollout, finished = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
+            counters.add(rollout, finished)
+        with clock.time("learning"):
+            scalars = update(run, rollout, counters) if rollout.mask.any() else {}
+        returns, last = evaluate_if_due(run, counters)
+        with clock.time("logging"):
+            if returns is not None:
+                scalars["return/eval"] = float(returns.mean())
+            if scalars:
+                scalars |= counters.pop_finished() | clock.speed(counters.env_steps)
+                log.row(counters.env_steps, scalars)
+            progress.update(counters.env_steps, scalars)
+        if returns is not None and last:
+            return returns
+
+
+def update(run: Run, rollout: Rollout, counters: Counters) -> dict[str, float]:
+    """One update from one rollout; its scalars if it is to be logged, else nothing."""
+    learner, estimator = run.learner, run.estimator
+    value = learner.critic.value(rollout.obs)
+    batch = estimator.batch(rollout, value, learner.critic)
+    reading = None
+    if reading_due(run, counters):
+        reading = measure(run.policy, rollout, value, estimator)
+    scalars = run.algorithm.update(batch, learner)
+    counters.updates += 1
+    run.policy.normaliser.update(rollout)
+    logged = reading is not None or counters.updates % run.logger.every == 0
+    if logged:
+        scalars |= policy_change(run.policy, batch, run.algorithm)
+        scalars |= {} if reading is None else reading.scalars()
+        if not isinstance(learner.critic, NoCritic):
+            scalars |= value_fit(batch, scalars["value/loss"], run.scale.scale)
+    run.scale.update(rollout)
+    return floats(scalars) if logged else {}
+
+
+def reading_due(run: Run, counters: Counters) -> bool:
+    """Every k-th update, or as soon as the next hundredth of the run has passed."""
+    every = run.diagnostics.gradient_every
+    if every is not None:
+        return every > 0 and counters.updates % every == 0
+    if counters.env_steps < counters.next_reading:
+        return False
+    counters.next_reading += run.trainer.total_steps / READINGS
+    return True
+
+
+def evaluate_if_due(run: Run, counters: Counters) -> tuple[np.ndarray | None, bool]:
+    """(returns of the evaluation, or None; whether the run is over)."""
+    trainer = run.trainer
+    over = counters.env_steps >= trainer.total_steps
+    if not over and (trainer.eval_every is None or counters.env_steps < counters.next_eval):
+        return None, False
+    counters.next_eval += trainer.eval_every or 0
+    returns = evaluate(run)
+    wanted = trainer.stop_at_return
+    return returns, over or (wanted is not None and returns.mean() >= wanted)
+
+
+def evaluate(run: Run) -> np.ndarray:
+    """Undiscounted returns of the deterministic policy, from the same starts every time: training never sees it."""
+    sampler = Episodes(run.trainer.eval_episodes)
+    _, finished = sampler.collect(run.policy, run.eval_envs, None, UnitScale(), run.eval_seeds)
+    return np.array([episode_return for episode_return, _ in finished])
+
+
+def tags(run: Run) -> list[str]:
+    """The scalars that this run can have."""
+    critic = () if isinstance(run.learner.critic, NoCritic) else WITH_CRITIC
+    return [*ALWAYS, *critic, *(WITH_CLIPPING if run.algorithm.clips else ())]
+
+
+def summarise(
+    run: Run, counters: Counters, clock: Clock, returns: np.ndarray, seconds: float
+) -> dict[str, Any]:
+    settings = run.settings
+    return {
+        "status": "finished",
+        "algo": settings["algo"]["name"],
+        "variance": settings["variance"]["name"],
+        "env": settings["env"]["id"],
+        "seed": settings["seed"],
+        "env_steps": counters.env_steps,
+        "updates": counters.updates,
+        "wall_seconds": round(seconds, 3),
+        "env_steps_per_second": round(counters.env_steps / clock.total, 1),
+        "eval": {
+            "return_mean": float(returns.mean()),
+            "return_std": float(returns.std()),
+            "episodes": len(returns),
+        },
+        "params_sha256": hashlib.sha256(run.policy.theta.cpu().numpy().tobytes()).hexdigest(),
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in ("pgrun", "torch", "gymnasium", "numpy", "hydra-core")},
+    }

@@ -1,0 +1,59 @@
+"""The two records that flow through a run: what was collected, and what is learned from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """T steps of N columns under one frozen policy, with NEXT_STEP autoreset.
+
+    The row after an episode's end only resets its environment: its ``mask`` is 0 and it enters nothing.
+    Wherever ``mask`` is 1, ``obs[t + 1]`` is the true successor of ``obs[t]``, also at an episode's end.
+    """
+
+    obs: Tensor  # [T+1, N, D]  what the networks see (normalised, if states are)
+    action: Tensor  # [T, N] integers, or [T, N, A]
+    log_prob: Tensor  # [T, N]  log π_old(a|s)
+    params: Tensor  # [T, N, K]  parameters of the distribution π_old(·|s)
+    reward: Tensor  # [T, N]  what is learned from (scaled, if rewards are)
+    terminated: Tensor  # [T, N]  1 where a terminal state was reached: nothing follows
+    ended: Tensor  # [T, N]  1 where the episode ended, terminated or truncated
+    mask: Tensor  # [T, N]  0 where the row only resets
+    time: Tensor  # [T, N]  steps since the episode's start
+    raw_obs: Tensor  # [T+1, N, D]  what the environment gave, flattened
+    raw_reward: Tensor  # [T, N]
+    count: float  # the constant divisor of sums: episodes, or T·N
+    whole_episodes: bool  # each column is one episode from its start to its end
+
+    def columns(self, keep: Tensor) -> Rollout:
+        """The rollout of some of its columns (``keep``: indices [N']), its divisor in proportion."""
+        chosen = {
+            name: value[:, keep] for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        return replace(self, **chosen, count=self.count * len(keep) / self.mask.shape[1])
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows to learn from, ``[T, N, …]`` or flattened ``[B, …]``; every field follows the same layout."""
+
+    obs: Tensor  # [B, D]
+    action: Tensor  # [B] or [B, A]
+    log_prob: Tensor  # [B]  log π_old(a|s)
+    params: Tensor  # [B, K]  of π_old(·|s)
+    psi: Tensor  # [B]  the weight Ψ of each action
+    mask: Tensor  # [B]
+    value: Tensor  # [B]  the critic's V(s) before this update (zero without a critic)
+    target: Tensor  # [B]  what the critic is fitted to
+    count: float  # the divisor of the policy term
+
+    def rows(self, index: Tensor | slice) -> Batch:
+        """Some rows of a flattened batch; the divisor shrinks in proportion, so that means agree."""
+        chosen = {
+            name: value[index] for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        return Batch(**chosen, count=self.count * len(chosen["mask"]) / len(self.mask))

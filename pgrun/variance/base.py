@@ -1,0 +1,40 @@
+"""What every scheme is: a pure function from a rollout and values to weights Ψ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from pgrun.returns import lambda_return
+from pgrun.types import Rollout
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A choice of Ψ."""
+
+    uses_critic: ClassVar[bool] = False
+    whole_episodes: ClassVar[bool] = False  # needs sampler=episodes
+    mixes_columns: ClassVar[bool] = False  # Ψ of a column depends on the other columns
+
+    def psi(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
+        """Ψ [T, N], of rows with mask 1; value [T+1, N] is V(s), zero without a critic."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Discounted(Scheme):
+    """``discounting``: the factor γ^t of the gradient of J_γ (``from_start``), or none (``reward_to_go``, usual in practice)."""
+
+    discounting: Literal["reward_to_go", "from_start"] = "reward_to_go"
+
+    def from_time(self, weight: Tensor, rollout: Rollout, gamma: float) -> Tensor:
+        """weight, with the factor γ^t where ``discounting`` asks for it."""
+        return weight * gamma**rollout.time if self.discounting == "from_start" else weight
+
+
+def returns_to_go(rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
+    """Gₜ = Σ_{t'≥t} γ^{t'−t} r_{t'}, bootstrapped from value at a truncation or cut."""
+    return lambda_return(rollout.reward, rollout.terminated, rollout.ended, value, gamma, 1.0)

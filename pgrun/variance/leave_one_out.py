@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from pgrun.returns import episode_return
+from pgrun.types import Rollout
+from pgrun.variance.base import Discounted, returns_to_go
+
+
+@dataclass(frozen=True)
+class LeaveOneOut(Discounted):
+    """Ψₜ = r(τᵢ) − the mean return of the *other* episodes (Kool et al. 2019); by time step the others alive at t, 0 if none.
+
+    Unbiased: the baseline is independent of τᵢ. For the whole return it is N/(N−1) times ``mean_baseline``.
+    """
+
+    returns: Literal["whole", "reward_to_go"] = "whole"
+    whole_episodes: ClassVar[bool] = True
+    mixes_columns: ClassVar[bool] = True
+
+    def psi(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
+        if self.returns == "whole":
+            total = episode_return(rollout.reward, rollout.mask, rollout.time, gamma)
+            others = max(len(total) - 1, 1)
+            return (total - (total.sum() - total) / others).expand_as(rollout.reward)
+        to_go = rollout.mask * returns_to_go(rollout, value, gamma)
+        others = (rollout.mask.sum(1, keepdim=True) - rollout.mask).clamp(min=1)
+        mean = (to_go.sum(1, keepdim=True) - to_go) / others
+        return self.from_time(to_go - mean, rollout, gamma)

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from pgrun.returns import episode_return
+from pgrun.types import Rollout
+from pgrun.variance.base import Discounted, returns_to_go
+
+
+@dataclass(frozen=True)
+class MeanBaseline(Discounted):
+    """Ψₜ = r(τᵢ) − r̄, the batch's mean; with ``returns=reward_to_go`` Gₜ − the mean of Gₜ over the episodes alive at t.
+
+    The baseline has seen τᵢ itself: the estimate has mean (N−1)/N ∇J over N episodes, and by time step
+    1 − (1 − (1−pₜ)^N)/(N pₜ) of it, pₜ the chance to be alive at t. ``leave_one_out`` is the unbiased form.
+    """
+
+    returns: Literal["whole", "reward_to_go"] = "whole"
+    whole_episodes: ClassVar[bool] = True
+    mixes_columns: ClassVar[bool] = True
+
+    def psi(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
+        if self.returns == "whole":
+            total = episode_return(rollout.reward, rollout.mask, rollout.time, gamma)
+            return (total - total.mean()).expand_as(rollout.reward)
+        to_go = returns_to_go(rollout, value, gamma)
+        alive = rollout.mask.sum(1, keepdim=True).clamp(min=1)
+        mean = (rollout.mask * to_go).sum(1, keepdim=True) / alive
+        return self.from_time(to_go - mean, rollout, gamma)

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from pgrun.returns import episode_return
+from pgrun.types import Rollout
+from pgrun.variance.base import Scheme
+
+
+@dataclass(frozen=True)
+class None_(Scheme):
+    """Ψₜ = r(τ) = Σ_{t'} γ^{t'} r_{t'}: every action gets the whole return (Williams 1992).
+
+    Always discounted from the start, and unbiased for ∇J_γ.
+    """
+
+    whole_episodes: ClassVar[bool] = True
+
+    def psi(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
+        total = episode_return(rollout.reward, rollout.mask, rollout.time, gamma)
+        return total.expand_as(rollout.reward)
