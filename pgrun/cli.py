@@ -1,4 +1,4 @@
-"""The command ``pgrun``: check everything, then let Hydra run it."""
+"""The command ``pgrun``: check every job first, then let Hydra run it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from pgrun.errors import Refused
 
 def main() -> None:
     """Exit codes: 0 done, 1 a job failed, 2 the command is mistaken, 130 interrupted."""
-    argv = [re.sub(r"^env\.id=", "env=", word) for word in sys.argv[1:]]
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    sys.argv[1:] = [re.sub(r"^env\.id=", "env=", word) for word in sys.argv[1:]]
     try:
-        run(argv)
+        sys.exit(run(sys.argv[1:]))
     except Refused as error:
         if os.environ.get("PGRUN_DEBUG"):
             raise
@@ -26,34 +27,65 @@ def main() -> None:
         sys.exit(130)
 
 
-def run(argv: list[str]) -> None:
+def run(argv: list[str]) -> int:
     if argv == ["--version"]:
-        return print(f"pgrun {__version__}")
+        print(f"pgrun {__version__}")
+        return 0
     if argv == ["--list"]:
         from pgrun.listing import show
 
-        return show()
-    from pgrun.compose import jobs, parse
+        show()
+        return 0
+    pin_threads(argv)
+    from pgrun.compose import parse
 
     args = parse(argv)
     if args.cfg or args.info or args.help or args.hydra_help or args.shell_completion:
-        return hydra_main(argv)
-    pin_threads(argv)
-    from pgrun.check import problems, run_directory
+        call_hydra()
+        return 0
+    sweep_dir = refuse_problems(args)
+    if sweep_dir is None:
+        call_hydra()
+        return 0
+    from pgrun.sweep import report
 
-    found: dict[str, None] = {}  # each once, in order
-    probed: dict[str, list[str]] = {}
-    for job in jobs(args):
-        found |= dict.fromkeys(problems(job))
-    ...
+    sys.argv.append(f"hydra.sweep.dir='{sweep_dir}'")  # ${now:} resolved once, so that the report finds it
+    call_hydra()
+    return report(sweep_dir)
 
 
 def pin_threads(argv: list[str]) -> None:
-    """NumPy's BLAS reads these when it is loaded; torch is set in ``build``."""
+    """NumPy's BLAS reads these when it is loaded; torch's own threads are set in ``build``."""
     threads = next((word[8:] for word in argv if word.startswith("threads=")), "1")
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, threads)
+        os.environ[name] = threads
 
 
-def hydra_main(argv: list[str]) -> None:
-    ...
+def refuse_problems(args) -> Path | None:
+    """Raise ``Refused`` with everything that is wrong with the command's jobs; the directory of a sweep, or None."""
+    from pgrun.check import problems, run_directory
+    from pgrun.compose import jobs
+
+    found: dict[str, None] = {}  # each problem once, in order
+    sweep_dir = None
+    for job in jobs(args):
+        found |= dict.fromkeys(problems(job))
+        if args.multirun:
+            sweep_dir = sweep_dir or Path(job.hydra.sweep.dir)
+        else:
+            found |= dict.fromkeys(run_directory(Path(job.hydra.run.dir)))
+    if sweep_dir is not None:
+        found |= dict.fromkeys(run_directory(sweep_dir))
+    if found:
+        raise Refused("\n".join(f"{'- ' * (len(found) > 1)}{problem}" for problem in found))
+    return sweep_dir
+
+
+def call_hydra() -> None:
+    import hydra
+
+    from pgrun.compose import conf_dir, register
+    from pgrun.job import job
+
+    register()
+    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()

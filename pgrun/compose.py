@@ -19,7 +19,7 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pgrun import hydra_env
+from pgrun.hydra_env import register
 from pgrun.errors import Refused
 
 
@@ -56,7 +56,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 def jobs(args: argparse.Namespace) -> Iterator[Job]:
     """Every job of the command; raises ``Refused`` for what does not compose."""
-    hydra_env.register()
+    register()
     sets = [list(args.overrides)]
     if args.multirun:
         try:

@@ -20,7 +20,6 @@ class Top:
     state_norm: bool = False
     reward_scaling: bool = False
     modules: tuple[str, ...] = ()
-    resume: str | None = None
     tuned: str | None = None
 
 

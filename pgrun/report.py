@@ -1,0 +1,26 @@
+"""What the terminal shows at the end of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def describe(summary: Mapping[str, Any], folder: Path) -> str:
+    """Final evaluation, cost, and where to look."""
+    result, shown = summary["eval"], shortest(folder)
+    return (
+        f"\n{summary['algo']} · {summary['variance']} · {summary['env']} · seed {summary['seed']}\n"
+        f"  evaluation  {result['return_mean']:.1f} ± {result['return_std']:.1f} over {result['episodes']} episodes\n"
+        f"  training    {summary['env_steps']:,} steps in {summary['wall_seconds']:.1f} s "
+        f"({summary['env_steps_per_second']:,.0f} steps/s)\n"
+        f"  run         {shown}\n"
+        f"  look at it  tensorboard --logdir {shown}"
+    )
+
+
+def shortest(folder: Path) -> str:
+    """Relative to where the user stands, if it is below."""
+    here = Path.cwd()
+    return str(folder.relative_to(here)) if folder.is_relative_to(here) else str(folder)
