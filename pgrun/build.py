@@ -14,6 +14,7 @@ from pgrun.critics import Critic, Fitted, NoCritic, SeparateCritic, SharedCritic
 from pgrun.envs import Envs, EnvSettings, make
 from pgrun.estimator import Estimator
 from pgrun.normalise import Identity, RewardScale, RunningNorm, UnitScale
+from pgrun.optimizers import Descent
 from pgrun.policies import Network, Policy, distribution_for
 from pgrun.samplers import Episodes, Steps
 from pgrun.schema import construct, lookup
@@ -102,7 +103,7 @@ def build(settings: Mapping[str, Any]) -> Run:
     head = scheme.uses_critic and network.shared
     policy = network.policy(envs.obs_size, dist, normaliser, head, random.init, device=device)
     critic = build_critic(settings, scheme.uses_critic, network, policy, envs, random.init, device)
-    optimizer = member(settings, "optimizer").build(policy.theta)
+    optimizer = Descent(policy.theta, member(settings, "optimizer"))
     return Run(
         settings=settings,
         top=top,
@@ -137,8 +138,8 @@ def build_critic(
     if network.shared:
         return SharedCritic(fitted, policy)
     net, phi = network.value_net(envs.obs_size, generator, device=device)
-    optimizer = member({**settings, "optimizer": fitted.optimizer}, "optimizer").build(phi)
-    return SeparateCritic(fitted, net, phi, optimizer)
+    rule = member({**settings, "optimizer": fitted.optimizer}, "optimizer")
+    return SeparateCritic(fitted, net, phi, Descent(phi, rule))
 
 
 def resolve_device(device: str) -> str:

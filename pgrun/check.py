@@ -20,7 +20,9 @@ def problems(job: Job) -> list[str]:
     """One short phrase per violation: all of the values first, then what does not fit together."""
     listed = [group for group, choice in job.choices.items() if isinstance(choice, list)]
     if listed:
-        return [f"{group}={','.join(job.choices[group])}: a list is a sweep, type pgrun -m" for group in listed]
+        return [
+            f"{group}={','.join(job.choices[group])}: a list is a sweep, type pgrun -m" for group in listed
+        ]
     found = list(wrong_values(job.settings))
     if not found:
         found = [*tuned_file(job), *misfits(job.settings), *unread(job), *environment(job.settings)]

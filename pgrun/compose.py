@@ -15,7 +15,12 @@ from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -50,7 +55,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     args = parser.parse_args(argv)
     for word in args.overrides:
         if "=" not in word and not word.startswith("~"):
-            raise Refused(f"{word!r} is no setting; settings are typed as key=value, for example: pgrun seed=3")
+            raise Refused(
+                f"{word!r} is no setting; settings are typed as key=value, for example: pgrun seed=3"
+            )
     return args
 
 

@@ -51,6 +51,17 @@ def value_loss(value: Tensor, batch: Batch, clip: float | None) -> Tensor:
     return 0.5 * (error * batch.mask).sum() / batch.mask.sum().clamp(min=1)
 
 
+def value_delta(value: Tensor, batch: Batch, clip: float | None) -> Tensor:
+    """∂(value_loss)/∂V [B]: (V − target)/n, and 0 where the clipped error is the larger one beyond the clip."""
+    error = value - batch.target
+    scale = batch.mask / batch.mask.sum().clamp(min=1)
+    if clip is not None:
+        moved = value - batch.value
+        near = batch.value + moved.clamp(-clip, clip) - batch.target
+        scale = scale * ((moved.abs() <= clip) | (error.abs() >= near.abs()))
+    return scale * error
+
+
 class Critic(Protocol):
     def value(self, obs: Tensor) -> Tensor:
         """V(s) [...] of normalised obs [..., D]."""
@@ -58,11 +69,14 @@ class Critic(Protocol):
     def target(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
         """What V is fitted to [T, N]."""
 
-    def fit(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        """Fit on flattened rows; the mean loss, or an empty tensor where there is nothing to fit."""
+    def fit(self, batch: Batch, generator: torch.Generator) -> None:
+        """Fit on flattened rows."""
 
-    def joint(self, out: Tensor, batch: Batch) -> Tensor | float:
-        """The value term of a joint loss, from the policy network's outputs."""
+    def loss(self, batch: Batch) -> Tensor:
+        """``value_loss`` of the critic as it is now."""
+
+    def joint_delta(self, out: Tensor, batch: Batch) -> Tensor | float:
+        """∂(value term of a joint loss)/∂V [B], from the policy network's outputs; 0 where the networks are separate."""
 
     def set_progress(self, progress: float) -> None:
         """Schedules of the critic's own optimizer."""
@@ -77,10 +91,13 @@ class NoCritic:
     def target(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
         return value[:-1]
 
-    def fit(self, batch: Batch, generator: torch.Generator) -> Tensor:
+    def fit(self, batch: Batch, generator: torch.Generator) -> None:
+        pass
+
+    def loss(self, batch: Batch) -> Tensor:
         return batch.mask.new_empty(0)
 
-    def joint(self, out: Tensor, batch: Batch) -> float:
+    def joint_delta(self, out: Tensor, batch: Batch) -> float:
         return 0.0
 
     def set_progress(self, progress: float) -> None:
@@ -100,23 +117,21 @@ class SeparateCritic:
     def target(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
         return self.settings.targets(rollout, value, gamma)
 
-    def fit(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        losses = []
+    def fit(self, batch: Batch, generator: torch.Generator) -> None:
         for _ in range(self.settings.epochs):
             for rows in shuffled(batch, self.settings.minibatches, generator):
-                losses.append(self._descend(rows))
-        return torch.stack(losses).mean()
+                self._descend(rows)
 
-    def _descend(self, batch: Batch) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
+        return value_loss(self.value(batch.obs), batch, None)
+
+    def _descend(self, batch: Batch) -> None:
         kept = self.net.activations(self.layers, self.free, batch.obs)
-        with torch.enable_grad():
-            out = kept[-1].requires_grad_()
-            loss = value_loss(out[:, 0], batch, self.settings.clip)
-            (delta,) = torch.autograd.grad(loss, out)
-        self.optimizer.step(self.net.gradient(self.layers, kept, delta))
-        return loss.detach()
+        value = kept[-1][:, 0]
+        delta = value_delta(value, batch, self.settings.clip)
+        self.optimizer.step(self.net.gradient(self.layers, kept, delta[:, None]))
 
-    def joint(self, out: Tensor, batch: Batch) -> float:
+    def joint_delta(self, out: Tensor, batch: Batch) -> float:
         return 0.0
 
     def set_progress(self, progress: float) -> None:
@@ -135,11 +150,14 @@ class SharedCritic:
     def target(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
         return self.settings.targets(rollout, value, gamma)
 
-    def fit(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        return value_loss(self.value(batch.obs), batch, self.settings.clip)
+    def fit(self, batch: Batch, generator: torch.Generator) -> None:
+        pass
 
-    def joint(self, out: Tensor, batch: Batch) -> Tensor:
-        return self.settings.coef * value_loss(out[:, 0], batch, self.settings.clip)
+    def loss(self, batch: Batch) -> Tensor:
+        return value_loss(self.value(batch.obs), batch, None)
+
+    def joint_delta(self, out: Tensor, batch: Batch) -> Tensor:
+        return self.settings.coef * value_delta(out[:, 0], batch, self.settings.clip)
 
     def set_progress(self, progress: float) -> None:
         pass

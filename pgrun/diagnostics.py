@@ -18,12 +18,14 @@ def policy_change(policy: Policy, batch: Batch, algorithm: Algorithm) -> dict[st
     mask, rows = batch.mask, batch.mask.sum().clamp(min=1)
     new, dist = policy.params(batch.obs), policy.dist
     forward = mask * dist.kl(batch.params, new)
-    ratio = (dist.log_prob(new, batch.action) - batch.log_prob).exp()
+    log_prob = dist.log_prob(new, batch.action)
+    ratio = (log_prob - batch.log_prob).exp()
     kept = mask * ratio
     scalars = {
         "kl/old_new": forward.sum() / rows,
         "kl/new_old": (mask * dist.kl(new, batch.params)).sum() / rows,
         "kl/max": forward.max(),
+        "policy/loss": -algorithm.surrogate(log_prob, batch),
         "policy/entropy": (mask * dist.entropy(new)).sum() / rows,
         "ratio/max": kept.max(),
         "ratio/ess": kept.sum().square() / (rows * kept.square().sum()),

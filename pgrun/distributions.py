@@ -1,17 +1,24 @@
 """Action distributions as pure functions of their parameters, one class per action space.
 
 ``params`` are the policy network's outputs [..., size]. A sample is a deterministic function of params and noise, so
-that the noise of a whole rollout is drawn at once. ``kl(p, q)`` is the exact KL(p‖q), not an estimate.
+that the noise of a whole rollout is drawn at once: ``act`` is that sample, or the mode without noise, for NumPy arrays
+as well as tensors. ``score`` is ∂log π(a)/∂params and ``entropy_gradient`` ∂H/∂params, both [..., size], in closed form.
+``kl(p, q)`` is the exact KL(p‖q), not an estimate.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
+
+Array = Any  # a tensor, or a NumPy array: where acting uses only what both understand
 
 
 class Categorical:
@@ -24,11 +31,8 @@ class Categorical:
         draws = torch.empty(*shape, self.size, dtype=dtype, device=generator.device)
         return draws.exponential_(generator=generator).log_().neg_()
 
-    def sample(self, params: Tensor, noise: Tensor) -> Tensor:
-        return (params + noise).argmax(-1)
-
-    def mode(self, params: Tensor) -> Tensor:
-        return params.argmax(-1)
+    def act(self, params: Array, noise: Array | None) -> Array:
+        return (params if noise is None else params + noise).argmax(-1)
 
     def log_prob(self, params: Tensor, action: Tensor) -> Tensor:
         return params.log_softmax(-1).gather(-1, action[..., None])[..., 0]
@@ -36,6 +40,14 @@ class Categorical:
     def entropy(self, params: Tensor) -> Tensor:
         log_p = params.log_softmax(-1)
         return -(log_p.exp() * log_p).sum(-1)
+
+    def score(self, params: Tensor, action: Tensor) -> Tensor:
+        return params.softmax(-1).neg_().scatter_add_(-1, action[..., None], torch.ones_like(params))
+
+    def entropy_gradient(self, params: Tensor) -> Tensor:
+        log_p = params.log_softmax(-1)
+        p = log_p.exp()
+        return -p * (log_p - (p * log_p).sum(-1, keepdim=True))
 
     def kl(self, p: Tensor, q: Tensor) -> Tensor:
         log_p = p.log_softmax(-1)
@@ -54,11 +66,11 @@ class MultiCategorical:
     def noise(self, shape: Sequence[int], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
         return Categorical(self.size).noise(shape, generator, dtype)
 
-    def sample(self, params: Tensor, noise: Tensor) -> Tensor:
-        return self.mode(params + noise)
-
-    def mode(self, params: Tensor) -> Tensor:
-        return torch.stack([part.argmax(-1) for part in params.split(self.counts, -1)], -1)
+    def act(self, params: Array, noise: Array | None) -> Array:
+        noisy = params if noise is None else params + noise
+        ends = list(accumulate(self.counts))
+        parts = [noisy[..., end - n : end].argmax(-1) for n, end in zip(self.counts, ends, strict=True)]
+        return library(params).stack(parts, -1)
 
     def log_prob(self, params: Tensor, action: Tensor) -> Tensor:
         split = zip(self.parts, params.split(self.counts, -1), action.unbind(-1), strict=True)
@@ -67,6 +79,14 @@ class MultiCategorical:
     def entropy(self, params: Tensor) -> Tensor:
         split = zip(self.parts, params.split(self.counts, -1), strict=True)
         return sum_of(part.entropy(x) for part, x in split)
+
+    def score(self, params: Tensor, action: Tensor) -> Tensor:
+        split = zip(self.parts, params.split(self.counts, -1), action.unbind(-1), strict=True)
+        return torch.cat([part.score(x, a) for part, x, a in split], -1)
+
+    def entropy_gradient(self, params: Tensor) -> Tensor:
+        split = zip(self.parts, params.split(self.counts, -1), strict=True)
+        return torch.cat([part.entropy_gradient(x) for part, x in split], -1)
 
     def kl(self, p: Tensor, q: Tensor) -> Tensor:
         split = zip(self.parts, p.split(self.counts, -1), q.split(self.counts, -1), strict=True)
@@ -80,16 +100,11 @@ class Bernoulli:
         self.linear, self.free, self.size = bits, 0, bits
 
     def noise(self, shape: Sequence[int], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
-        u = torch.rand(
-            *shape, self.size, dtype=dtype, device=generator.device, generator=generator
-        )
+        u = torch.rand(*shape, self.size, dtype=dtype, device=generator.device, generator=generator)
         return u.clamp(1e-7, 1 - 1e-7).logit()  # logistic, so that params + noise > 0 has probability σ
 
-    def sample(self, params: Tensor, noise: Tensor) -> Tensor:
-        return self.mode(params + noise)
-
-    def mode(self, params: Tensor) -> Tensor:
-        return (params > 0).to(torch.int64)
+    def act(self, params: Array, noise: Array | None) -> Array:
+        return ((params if noise is None else params + noise) > 0) * 1
 
     def log_prob(self, params: Tensor, action: Tensor) -> Tensor:
         return logsigmoid(torch.where(action > 0, params, -params)).sum(-1)
@@ -97,6 +112,13 @@ class Bernoulli:
     def entropy(self, params: Tensor) -> Tensor:
         p = params.sigmoid()
         return -(p * logsigmoid(params) + (1 - p) * logsigmoid(-params)).sum(-1)
+
+    def score(self, params: Tensor, action: Tensor) -> Tensor:
+        return action - params.sigmoid()
+
+    def entropy_gradient(self, params: Tensor) -> Tensor:
+        p = params.sigmoid()
+        return -params * p * (1 - p)
 
     def kl(self, p: Tensor, q: Tensor) -> Tensor:
         on, off = logsigmoid(p) - logsigmoid(q), logsigmoid(-p) - logsigmoid(-q)
@@ -110,16 +132,11 @@ class Gaussian:
         self.linear, self.free, self.size = dims, dims, 2 * dims
 
     def noise(self, shape: Sequence[int], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
-        return torch.randn(
-            *shape, self.linear, dtype=dtype, device=generator.device, generator=generator
-        )
+        return torch.randn(*shape, self.linear, dtype=dtype, device=generator.device, generator=generator)
 
-    def sample(self, params: Tensor, noise: Tensor) -> Tensor:
-        mean, log_std = params.chunk(2, -1)
-        return torch.addcmul(mean, log_std.exp(), noise)
-
-    def mode(self, params: Tensor) -> Tensor:
-        return params.chunk(2, -1)[0]
+    def act(self, params: Array, noise: Array | None) -> Array:
+        mean, log_std = params[..., : self.linear], params[..., self.linear :]
+        return mean if noise is None else mean + library(params).exp(log_std) * noise
 
     def log_prob(self, params: Tensor, action: Tensor) -> Tensor:
         mean, log_std = params.chunk(2, -1)
@@ -129,6 +146,16 @@ class Gaussian:
     def entropy(self, params: Tensor) -> Tensor:
         log_std = params.chunk(2, -1)[1]
         return log_std.sum(-1) + 0.5 * self.linear * math.log(2 * math.pi * math.e)
+
+    def score(self, params: Tensor, action: Tensor) -> Tensor:
+        mean, log_std = params.chunk(2, -1)
+        inverse = (-log_std).exp()
+        z = (action - mean) * inverse
+        return torch.cat([z * inverse, z.square() - 1], -1)
+
+    def entropy_gradient(self, params: Tensor) -> Tensor:
+        mean, log_std = params.chunk(2, -1)
+        return torch.cat([torch.zeros_like(mean), torch.ones_like(log_std)], -1)
 
     def kl(self, p: Tensor, q: Tensor) -> Tensor:
         (mean_p, log_p), (mean_q, log_q) = p.chunk(2, -1), q.chunk(2, -1)
@@ -142,3 +169,8 @@ Distribution = Categorical | MultiCategorical | Bernoulli | Gaussian
 def sum_of(terms) -> Tensor:
     """Σ of an iterable of tensors, at least one."""
     return torch.stack(list(terms)).sum(0)
+
+
+def library(x: Array):
+    """The module that x's functions are in."""
+    return np if isinstance(x, np.ndarray) else torch

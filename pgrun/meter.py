@@ -49,9 +49,7 @@ def jackknife(without: Tensor) -> tuple[Tensor, Tensor]:
     return terms.mean(), terms.std() / m**0.5
 
 
-def measure(
-    policy: Policy, rollout: Rollout, value: Tensor, estimator: Estimator
-) -> Measurement | None:
+def measure(policy: Policy, rollout: Rollout, value: Tensor, estimator: Estimator) -> Measurement | None:
     """The meter's reading for the update that starts from ``rollout``; None with fewer than two units."""
     steps, columns = rollout.mask.shape
     units = columns if columns > 1 or rollout.whole_episodes else BLOCKS

@@ -52,9 +52,7 @@ class Factors:
 class Mlp:
     """sizes = [in, hidden…, out]; ``free`` more outputs are parameters that see no input (a log σ)."""
 
-    def __init__(
-        self, sizes: Sequence[int], activation: str = "tanh", free: int = 0, bias: bool = True
-    ):
+    def __init__(self, sizes: Sequence[int], activation: str = "tanh", free: int = 0, bias: bool = True):
         self.shapes = list(zip(sizes[1:], sizes[:-1], strict=True))
         self.activation, self.free, self.bias = activation, free, bias
         self.forward_, self.backward_ = FORWARD[activation], BACKWARD[activation]
@@ -71,9 +69,7 @@ class Mlp:
             at += out * self.bias
         return layers, theta[at:]
 
-    def init(
-        self, scheme: str, gains: Sequence[float], free: float, generator: torch.Generator
-    ) -> Tensor:
+    def init(self, scheme: str, gains: Sequence[float], free: float, generator: torch.Generator) -> Tensor:
         """θ with orthogonal or Xavier-uniform rows and zero biases; ``gains`` per row of the last layer.
 
         Saxe et al. 2014; Glorot & Bengio 2010. Hidden layers take gain √2 when orthogonal, 1 when Xavier.

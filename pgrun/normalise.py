@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
 from torch import Tensor
 
-from pgrun.returns import scan
+from pgrun.returns import backup
 from pgrun.types import Rollout
 
 
@@ -40,6 +43,10 @@ class Identity:
     def __call__(self, obs: Tensor) -> Tensor:
         return obs
 
+    def in_numpy(self) -> Callable[[np.ndarray], np.ndarray]:
+        """The same for arrays, as the statistics stand now."""
+        return lambda obs: obs
+
     def update(self, rollout: Rollout) -> None:
         pass
 
@@ -60,6 +67,11 @@ class RunningNorm:
 
     def __call__(self, obs: Tensor) -> Tensor:
         return ((obs - self.mean) * self.scale).clamp_(-10, 10)
+
+    def in_numpy(self) -> Callable[[np.ndarray], np.ndarray]:
+        """The same for arrays, as the statistics stand now."""
+        mean, scale = self.mean.numpy(), self.scale.numpy()
+        return lambda obs: np.minimum(np.maximum((obs - mean) * scale, -10), 10)
 
     def update(self, rollout: Rollout) -> None:
         """Rows with mask 1, and the final observation of each episode that ended."""
@@ -120,7 +132,7 @@ class RewardScale:
         fresh = (rollout.time == 0).double() * rollout.mask
         decay = self.gamma * (1 - fresh) * torch.ones_like(reward)
         carry = self.running if len(self.running) == reward.shape[1] else torch.zeros_like(reward[0])
-        returns = scan(reward.flip(0), decay.flip(0), carry).flip(0)
+        returns = backup(reward.flip(0), decay.flip(0), carry).flip(0)
         self.running = returns[-1]
         self.moments.update(returns.flatten()[:, None], rollout.mask.flatten())
         self._refresh()

@@ -15,16 +15,13 @@ import torch
 from torch import Tensor
 
 
-def scan(a: Tensor, b: Tensor, last: Tensor) -> Tensor:
-    """x with xₜ = aₜ + bₜ xₜ₊₁ and x_T = last, in ⌈log₂T⌉ passes over [T, …] (Hillis & Steele 1986)."""
-    a = torch.cat([a[:-1], (a[-1] + b[-1] * last)[None]])
-    b = torch.cat([b[:-1], torch.zeros_like(b[-1:])])
-    step = 1
-    while step < len(a):
-        a = torch.cat([a[:-step] + b[:-step] * a[step:], a[-step:]])
-        b = torch.cat([b[:-step] * b[step:], b[-step:]])
-        step *= 2
-    return a
+def backup(a: Tensor, b: Tensor, last: Tensor) -> Tensor:
+    """x with xₜ = aₜ + bₜ xₜ₊₁ and x_T = last: [T, …]"""
+    x, found = last, []
+    for a_t, b_t in zip(reversed(a.unbind()), reversed(b.unbind()), strict=True):
+        x = torch.addcmul(a_t, b_t, x)
+        found.append(x)
+    return torch.stack(found[::-1])
 
 
 def lambda_return(
@@ -32,7 +29,7 @@ def lambda_return(
 ) -> Tensor:
     """Gλ of the module's formula."""
     discount, trace = gamma * (1 - terminated), lam * (1 - ended)
-    return scan(reward + discount * (1 - trace) * value[1:], discount * trace, value[-1])
+    return backup(reward + discount * (1 - trace) * value[1:], discount * trace, value[-1])
 
 
 def n_step_return(

@@ -16,7 +16,7 @@ from torch import Tensor
 from pgrun.envs import Envs
 from pgrun.errors import Refused
 from pgrun.normalise import RewardScale, UnitScale
-from pgrun.policies import Policy
+from pgrun.policies import Actor, Policy
 from pgrun.schema import PositiveInt
 from pgrun.types import Rollout
 
@@ -35,10 +35,9 @@ class Track:
     terminated: list[np.ndarray] = field(default_factory=list)
     truncated: list[np.ndarray] = field(default_factory=list)
 
-    def step(self, policy: Policy, envs: Envs, noise: Tensor | None) -> None:
+    def step(self, actor: Actor, envs: Envs, noise: Tensor | None) -> None:
         obs = envs.obs.copy()
-        like = policy.theta
-        action = policy.act(torch.from_numpy(obs).to(like.device, like.dtype), noise).cpu().numpy()
+        action = actor(obs, noise)
         reward, terminated, truncated = envs.step(action)
         self.obs.append(obs)
         self.action.append(action)
@@ -103,9 +102,9 @@ class Steps:
         """A rollout, and the episodes that ended in it."""
         was_ended = envs.ended
         noise = policy.dist.noise((self.steps, envs.num_envs), generator, policy.theta.dtype)
-        track = Track()
-        for t in range(self.steps):
-            track.step(policy, envs, noise[t])
+        track, actor = Track(), policy.actor()
+        for row in noise:
+            track.step(actor, envs, row)
         terminated = np.stack(track.terminated)
         ended = terminated | np.stack(track.truncated)
         mask = ~np.concatenate([was_ended[None], ended[:-1]])
@@ -157,14 +156,14 @@ class Episodes:
     def _play(
         self, policy: Policy, envs: Envs, generator: torch.Generator | None, share: np.ndarray
     ) -> Track:
-        track, noise = Track(), None
+        track, actor, noise = Track(), policy.actor(), None
         done = np.zeros(envs.num_envs, np.int64)
         last_end = np.zeros(envs.num_envs, np.int64)
         envs.active = done < share
         for t in range(self.max_steps * int(share.max())):
             if generator is not None and t % CHUNK == 0:
                 noise = policy.dist.noise((CHUNK, envs.num_envs), generator, policy.theta.dtype)
-            track.step(policy, envs, None if noise is None else noise[t % CHUNK])
+            track.step(actor, envs, None if noise is None else noise[t % CHUNK])
             done += envs.ended
             last_end[envs.ended] = t
             envs.active = done < share

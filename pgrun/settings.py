@@ -33,7 +33,7 @@ class Trainer:
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """``gradient_every``: updates between readings of the gradient's variance; 0 never; null: 100 readings a run."""
+    """``gradient_every``: updates between readings of the gradient's variance; 0 never; null: 60 readings a run."""
 
     gradient_every: NonNegativeInt | None = None
 

@@ -22,7 +22,10 @@ def report(folder: Path) -> int:
     print("\n" + table(done) if done else "\nno job finished")
     print(f"\nlook at it: tensorboard --logdir {shortest(folder)}")
     for job in failed:
-        print(f"pgrun: job {job['number']} ({' '.join(job['overrides'])}) failed: {job['error']}", file=sys.stderr)
+        print(
+            f"pgrun: job {job['number']} ({' '.join(job['overrides'])}) failed: {job['error']}",
+            file=sys.stderr,
+        )
     return int(bool(failed))
 
 

@@ -31,9 +31,7 @@ class Rollout:
 
     def columns(self, keep: Tensor) -> Rollout:
         """The rollout of some of its columns (``keep``: indices [N']), its divisor in proportion."""
-        chosen = {
-            name: value[:, keep] for name, value in vars(self).items() if isinstance(value, Tensor)
-        }
+        chosen = {name: value[:, keep] for name, value in vars(self).items() if isinstance(value, Tensor)}
         return replace(self, **chosen, count=self.count * len(keep) / self.mask.shape[1])
 
 
@@ -53,7 +51,5 @@ class Batch:
 
     def rows(self, index: Tensor | slice) -> Batch:
         """Some rows of a flattened batch; the divisor shrinks in proportion, so that means agree."""
-        chosen = {
-            name: value[index] for name, value in vars(self).items() if isinstance(value, Tensor)
-        }
+        chosen = {name: value[index] for name, value in vars(self).items() if isinstance(value, Tensor)}
         return Batch(**chosen, count=self.count * len(chosen["mask"]) / len(self.mask))

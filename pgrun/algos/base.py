@@ -42,30 +42,33 @@ class Algorithm:
         """L, to be increased: a pure function of log π_θ(a|s) [B] and the batch."""
         raise NotImplementedError
 
-    def update(self, batch: Batch, learner: Learner) -> dict[str, Tensor]:
+    def gradient_weight(self, log_prob: Tensor, batch: Batch) -> Tensor:
+        """∂L/∂log π_θ(a|s) [B], so that ∇L = Σ weight·∇log π. Where it is worth it, algorithms give the closed form."""
+        with torch.enable_grad():
+            log_prob = log_prob.detach().requires_grad_()
+            return torch.autograd.grad(self.surrogate(log_prob, batch), log_prob)[0]
+
+    def update(self, batch: Batch, learner: Learner) -> None:
         """Move θ, then fit the critic: Ψ was computed before, so both use the same old values."""
-        loss = self.improve(batch, learner)
-        return {"policy/loss": loss, "value/loss": learner.critic.fit(batch, learner.generator)}
+        self.improve(batch, learner)
+        learner.critic.fit(batch, learner.generator)
 
-    def improve(self, batch: Batch, learner: Learner) -> Tensor:
-        """One step on the whole batch; −L before it."""
-        return self.ascend(batch, learner)
+    def improve(self, batch: Batch, learner: Learner) -> None:
+        """One step on the whole batch."""
+        self.ascend(batch, learner)
 
-    def ascend(self, batch: Batch, learner: Learner) -> Tensor:
-        """One step on the rows of ``batch``; −L before it."""
+    def ascend(self, batch: Batch, learner: Learner) -> None:
+        """One step up the gradient of L + c_H·entropy − the value term of a joint loss."""
         policy = learner.policy
         kept = policy.activations(batch.obs)
-        with torch.enable_grad():
-            out = kept[-1].requires_grad_()
-            params = out[:, policy.first :]
-            loss = -self.surrogate(policy.dist.log_prob(params, batch.action), batch)
-            total = loss + learner.critic.joint(out, batch)
-            if self.entropy:
-                bonus = (batch.mask * policy.dist.entropy(params)).sum() / batch.count
-                total = total - self.entropy * bonus
-            (delta,) = torch.autograd.grad(total, out)
+        params = kept[-1][:, policy.first :]
+        weight = self.gradient_weight(policy.dist.log_prob(params, batch.action), batch)
+        delta = weight[:, None] * policy.dist.score(params, batch.action)
+        if self.entropy:
+            share = self.entropy / batch.count * batch.mask
+            delta += share[:, None] * policy.dist.entropy_gradient(params)
+        delta = policy.output_delta(-delta, learner.critic.joint_delta(kept[-1], batch))
         learner.optimizer.step(policy.net.gradient(policy.layers, kept, delta))
-        return loss.detach()
 
     def clipped(self, ratio: Tensor, batch: Batch) -> Tensor:
         """Rows whose gradient the objective zeroes [B], for algorithms that clip."""
@@ -88,14 +91,12 @@ class Repeated(Algorithm):
     epochs: PositiveInt = 1
     minibatches: PositiveInt = 1
 
-    def improve(self, batch: Batch, learner: Learner) -> Tensor:
-        losses = []
+    def improve(self, batch: Batch, learner: Learner) -> None:
         for _ in range(self.epochs):
             for rows in shuffled(batch, self.minibatches, learner.generator):
-                losses.append(self.ascend(rows, learner))
+                self.ascend(rows, learner)
             if self.stops(batch, learner):
                 break
-        return torch.stack(losses).mean()
 
     def stops(self, batch: Batch, learner: Learner) -> bool:
         """Whether to leave the remaining epochs out."""

@@ -32,6 +32,12 @@ class Ppo(Repeated):
         near = ratio.clamp(1 - self.epsilon, 1 + self.epsilon)
         return (batch.mask * (ratio * batch.psi).minimum(near * batch.psi)).sum() / batch.count
 
+    def gradient_weight(self, log_prob: Tensor, batch: Batch) -> Tensor:
+        """mask·ρA/count, and 0 where the clip is active: there the minimum is constant."""
+        ratio = (log_prob - batch.log_prob).exp()
+        live = batch.mask * ~self.clipped(ratio, batch)
+        return live * ratio * batch.psi / batch.count
+
     def clipped(self, ratio: Tensor, batch: Batch) -> Tensor:
         above = (batch.psi > 0) & (ratio > 1 + self.epsilon)
         return above | ((batch.psi < 0) & (ratio < 1 - self.epsilon))

@@ -18,9 +18,9 @@ def observation_encoder(space: spaces.Space) -> tuple[int, Callable[[Any], np.nd
     if isinstance(space, spaces.Discrete):
         eye, start = np.eye(int(space.n), dtype=np.float32), int(space.start)
         return int(space.n), lambda obs: eye[int(obs) - start]
-    if isinstance(
-        space, spaces.Tuple | spaces.Dict | spaces.MultiDiscrete | spaces.MultiBinary
-    ) and (space.is_np_flattenable):
+    if isinstance(space, spaces.Tuple | spaces.Dict | spaces.MultiDiscrete | spaces.MultiBinary) and (
+        space.is_np_flattenable
+    ):
         return spaces.flatdim(space), lambda obs: spaces.flatten(space, obs)
     raise Refused(
         f"observation space {space} is not supported: Box, Discrete, MultiDiscrete, MultiBinary, or Tuple/Dict of those"

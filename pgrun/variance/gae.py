@@ -22,7 +22,5 @@ class Gae(Discounted):
     uses_critic: ClassVar[bool] = True
 
     def psi(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
-        backed = lambda_return(
-            rollout.reward, rollout.terminated, rollout.ended, value, gamma, self.lam
-        )
+        backed = lambda_return(rollout.reward, rollout.terminated, rollout.ended, value, gamma, self.lam)
         return self.from_time(backed - value[:-1], rollout, gamma)

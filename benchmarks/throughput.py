@@ -1,0 +1,114 @@
+"""Environment steps per second beside Stable-Baselines3: the same recipe, the same number of updates, one thread, interleaved.
+
+    pip install -c constraints.txt -e ".[bench]"
+    python benchmarks/throughput.py            # every recipe, five repeats
+    python benchmarks/throughput.py ppo_4x128 --repeats 3
+
+Both sides learn; ours also logs every row to TensorBoard and CSV and measures the gradient's variance at least 50 times.
+Set-up and evaluation are outside the clock of either side. Compare the ratio, not the figures: machines differ and drift.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[name] = "1"
+
+import torch
+from hydra import compose, initialize_config_dir
+from stable_baselines3 import A2C, PPO
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecNormalize
+
+from pgrun.build import build
+from pgrun.compose import conf_dir, plain
+from pgrun.hydra_env import register
+from pgrun.train import train
+
+
+def ours(recipe: str, steps: int, *overrides: str) -> float:
+    """Steps per second of one run of ``experiment=recipe_<recipe>``."""
+    words = [
+        f"experiment=recipe_{recipe}",
+        f"trainer.total_steps={steps}",
+        "trainer.eval_every=null",
+        "trainer.eval_episodes=1",
+        "logger.progress=false",
+        *overrides,
+    ]
+    register()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        settings = plain(compose("config", overrides=words))
+    with tempfile.TemporaryDirectory() as folder:
+        speed = train(build(settings), Path(folder))["env_steps_per_second"]
+    torch.set_grad_enabled(True)
+    return speed
+
+
+def theirs(make: Callable[[], PPO | A2C], steps: int) -> float:
+    """Steps per second of ``learn``, after the model is built."""
+    torch.set_num_threads(1)
+    model = make()
+    start = time.perf_counter()
+    model.learn(steps)
+    return model.num_timesteps / (time.perf_counter() - start)
+
+
+def ppo_4x128() -> PPO:
+    return PPO(
+        "MlpPolicy",
+        make_vec_env("CartPole-v1", 4, seed=0),
+        n_steps=128,
+        batch_size=128,
+        n_epochs=4,
+        learning_rate=lambda left: 2.5e-4 * left,
+        ent_coef=0.01,
+        clip_range_vf=0.2,
+        device="cpu",
+    )
+
+
+def a2c_8x5() -> A2C:
+    return A2C("MlpPolicy", make_vec_env("CartPole-v1", 8, seed=0), n_steps=5, device="cpu")
+
+
+def ppo_halfcheetah() -> PPO:
+    envs = VecNormalize(make_vec_env("HalfCheetah-v5", 1, seed=0))
+    return PPO("MlpPolicy", envs, n_steps=2048, batch_size=64, n_epochs=10, learning_rate=3e-4, device="cpu")
+
+
+RECIPES = {
+    "ppo_4x128": (ppo_4x128, 25_600),
+    "a2c_8x5": (a2c_8x5, 60_000),
+    "ppo_halfcheetah": (ppo_halfcheetah, 10_240),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("recipes", nargs="*", default=list(RECIPES), help=", ".join(RECIPES))
+    parser.add_argument("--repeats", type=int, default=5)
+    args = parser.parse_args()
+    print(f"{'recipe':<18}{'pgrun':>10}{'sb3':>10}{'ratio':>8}   (min … max of the paired ratios)")
+    for recipe in args.recipes:
+        make, steps = RECIPES[recipe]
+        pairs = [(ours(recipe, steps), theirs(make, steps)) for _ in range(args.repeats + 1)][1:]
+        ratios = sorted(a / b for a, b in pairs)
+        mine, peer = (median(side) for side in zip(*pairs, strict=True))
+        print(
+            f"{recipe:<18}{mine:>10.0f}{peer:>10.0f}{median(ratios):>8.2f}   ({ratios[0]:.2f} … {ratios[-1]:.2f})",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
