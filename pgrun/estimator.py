@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from pgrun.critics import Critic
 from pgrun.types import Batch, Rollout
 from pgrun.variance.base import Scheme
-
 
 EPSILON = 1e-8  # ε of the standardisation
 
@@ -38,7 +37,7 @@ class Estimator:
     def batch(self, rollout: Rollout, value: Tensor, critic: Critic) -> Batch:
         """Rows [T·N]; masked rows are zero wherever they could enter a sum."""
         psi = self.psi(rollout, value) * rollout.mask
-        batch = Batch(
+        return Batch(
             obs=rollout.obs[:-1],
             action=rollout.action,
             log_prob=rollout.log_prob,
@@ -48,6 +47,4 @@ class Estimator:
             value=value[:-1],
             target=critic.target(rollout, value, self.gamma),
             count=rollout.count,
-        )
-        flat = {k: v.flatten(0, 1) for k, v in vars(batch).items() if isinstance(v, Tensor)}
-        return replace(batch, **flat)
+        ).flatten()

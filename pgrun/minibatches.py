@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import torch
 
@@ -18,5 +19,5 @@ def shuffled(batch: Batch, parts: int, generator: torch.Generator) -> Iterator[B
     order = torch.randperm(size, generator=generator, device=generator.device)
     mixed = batch.rows(order.to(batch.mask.device))
     edges = [size * k // parts for k in range(parts + 1)]
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in pairwise(edges):
         yield mixed.rows(slice(start, stop))

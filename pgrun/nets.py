@@ -9,7 +9,7 @@ or of any weighted sum of rows.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,9 +18,9 @@ from torch.nn.functional import linear
 
 Layers = list[tuple[Tensor, Tensor | None]]  # (W [out, in], b [out] or None), views of θ
 
-FORWARD = {"tanh": torch.tanh, "relu": torch.relu}
+FORWARD: dict[str, Callable[..., Tensor]] = {"tanh": torch.tanh, "relu": torch.relu}
 # ∂L/∂(pre-activation) from ∂L/∂h and h itself, for both functions.
-BACKWARD = {
+BACKWARD: dict[str, Callable[..., Tensor]] = {
     "tanh": torch.ops.aten.tanh_backward,
     "relu": lambda grad, h: torch.ops.aten.threshold_backward(grad, h, 0),
 }

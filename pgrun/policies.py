@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
@@ -24,9 +26,9 @@ def distribution_for(space: spaces.Space) -> Distribution:
         case spaces.MultiDiscrete():
             return MultiCategorical([int(n) for n in space.nvec])
         case spaces.MultiBinary():
-            return Bernoulli(int(space.n))
+            return Bernoulli(math.prod(space.shape))
         case spaces.Box():
-            return Gaussian(max(1, int(torch.tensor(space.shape).prod())))
+            return Gaussian(math.prod(space.shape))
     raise TypeError(f"no distribution for {space}")
 
 
@@ -96,13 +98,19 @@ class TorchActor:
         return policy.dist.act(policy.params(obs), noise).cpu().numpy()
 
 
+IN_NUMPY: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "tanh": np.tanh,
+    "relu": lambda h: np.maximum(h, 0),
+}
+
+
 class NumpyActor:
     """The same forward in NumPy, on views of θ: for a few rows its operations cost a third of torch's."""
 
     def __init__(self, policy: Policy):
         self.dist = policy.dist
         self.normalise = policy.normaliser.in_numpy()
-        self.hidden = {"tanh": np.tanh, "relu": lambda h: np.maximum(h, 0)}[policy.net.activation]
+        self.hidden = IN_NUMPY[policy.net.activation]
         *layers, (weight, bias) = policy.layers
         first = policy.first
         layers.append((weight[first:], None if bias is None else bias[first:]))

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from pgrun.build import Run
 from pgrun.critics import NoCritic

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -31,8 +33,8 @@ class Rollout:
 
     def columns(self, keep: Tensor) -> Rollout:
         """The rollout of some of its columns (``keep``: indices [N']), its divisor in proportion."""
-        chosen = {name: value[:, keep] for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return replace(self, **chosen, count=self.count * len(keep) / self.mask.shape[1])
+        share = len(keep) / self.mask.shape[1]
+        return replace(self, **each_tensor(self, lambda x: x[:, keep]), count=self.count * share)
 
 
 @dataclass(frozen=True)
@@ -51,5 +53,14 @@ class Batch:
 
     def rows(self, index: Tensor | slice) -> Batch:
         """Some rows of a flattened batch; the divisor shrinks in proportion, so that means agree."""
-        chosen = {name: value[index] for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return Batch(**chosen, count=self.count * len(chosen["mask"]) / len(self.mask))
+        chosen = each_tensor(self, lambda x: x[index])
+        return replace(self, **chosen, count=self.count * len(chosen["mask"]) / len(self.mask))
+
+    def flatten(self) -> Batch:
+        """[T, N, …] → [T·N, …]"""
+        return replace(self, **each_tensor(self, lambda x: x.flatten(0, 1)))
+
+
+def each_tensor(record: Rollout | Batch, change: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+    """The changed tensors of a record, by name; its other fields are left out."""
+    return {name: change(x) for name, x in vars(record).items() if isinstance(x, Tensor)}

@@ -24,8 +24,7 @@ class LeaveOneOut(Discounted):
     def psi(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
         if self.returns == "whole":
             total = episode_return(rollout.reward, rollout.mask, rollout.time, gamma)
-            others = max(len(total) - 1, 1)
-            return (total - (total.sum() - total) / others).expand_as(rollout.reward)
+            return (total - (total.sum() - total) / max(len(total) - 1, 1)).expand_as(rollout.reward)
         to_go = rollout.mask * returns_to_go(rollout, value, gamma)
         others = (rollout.mask.sum(1, keepdim=True) - rollout.mask).clamp(min=1)
         mean = (to_go.sum(1, keepdim=True) - to_go) / others
