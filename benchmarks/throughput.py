@@ -11,45 +11,19 @@ Set-up and evaluation are outside the clock of either side. Compare the ratio, n
 from __future__ import annotations
 
 import argparse
-import os
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 
-for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[name] = "1"
-
 import torch
-from hydra import compose, initialize_config_dir
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
-
-from pgrun.build import build
-from pgrun.compose import conf_dir, plain
-from pgrun.hydra_env import register
-from pgrun.train import train
+from support import steps_per_second
 
 
-def ours(recipe: str, steps: int, *overrides: str) -> float:
-    """Steps per second of one run of ``experiment=recipe_<recipe>``."""
-    words = [
-        f"experiment=recipe_{recipe}",
-        f"trainer.total_steps={steps}",
-        "trainer.eval_every=null",
-        "trainer.eval_episodes=1",
-        "logger.progress=false",
-        *overrides,
-    ]
-    register()
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        settings = plain(compose("config", overrides=words))
-    with tempfile.TemporaryDirectory() as folder:
-        speed = train(build(settings), Path(folder))["env_steps_per_second"]
-    torch.set_grad_enabled(True)
-    return speed
+def ours(recipe: str, steps: int) -> float:
+    return steps_per_second(f"experiment=recipe_{recipe}", f"trainer.total_steps={steps}")
 
 
 def theirs(make: Callable[[], PPO | A2C], steps: int) -> float:

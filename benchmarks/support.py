@@ -1,0 +1,30 @@
+"""Running pgrun inside a benchmark's process, on one thread."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[name] = "1"
+
+import torch
+from hydra import compose, initialize_config_dir
+
+from pgrun.build import build
+from pgrun.compose import conf_dir, plain
+from pgrun.hydra_env import register
+from pgrun.train import train
+
+
+def steps_per_second(*overrides: str) -> float:
+    """Of one run, set-up and evaluation outside the clock; logged to TensorBoard and CSV as always."""
+    quiet = ["trainer.eval_every=null", "trainer.eval_episodes=1", "logger.progress=false"]
+    register()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        settings = plain(compose("config", overrides=[*overrides, *quiet]))
+    with tempfile.TemporaryDirectory() as folder:
+        speed = train(build(settings), Path(folder))["env_steps_per_second"]
+    torch.set_grad_enabled(True)  # for the peers
+    return speed
