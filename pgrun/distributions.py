@@ -3,7 +3,8 @@
 ``params`` are the policy network's outputs [..., size]. A sample is a deterministic function of params and noise, so
 that the noise of a whole rollout is drawn at once: ``act`` is that sample, or the mode without noise, for NumPy arrays
 as well as tensors. ``score`` is ∂log π(a)/∂params and ``entropy_gradient`` ∂H/∂params, both [..., size], in closed form.
-``kl(p, q)`` is the exact KL(p‖q), not an estimate.
+``kl(p, q)`` is the exact KL(p‖q), not an estimate, ``kl_gradient`` ∂KL(p‖q)/∂q; ``metric(params, u)`` is Mu with M = ∂²KL(p‖q)/∂q² at q = p, the Fisher
+matrix in the distribution's own parameters.
 """
 
 from __future__ import annotations
@@ -53,6 +54,13 @@ class Categorical:
         log_p = p.log_softmax(-1)
         return (log_p.exp() * (log_p - q.log_softmax(-1))).sum(-1)
 
+    def metric(self, params: Tensor, u: Tensor) -> Tensor:
+        p = params.softmax(-1)
+        return p * (u - (p * u).sum(-1, keepdim=True))
+
+    def kl_gradient(self, p: Tensor, q: Tensor) -> Tensor:
+        return q.softmax(-1) - p.softmax(-1)
+
 
 class MultiCategorical:
     """Independent categoricals, one per entry of a MultiDiscrete action [..., A]."""
@@ -92,6 +100,14 @@ class MultiCategorical:
         split = zip(self.parts, p.split(self.counts, -1), q.split(self.counts, -1), strict=True)
         return sum_of(part.kl(x, y) for part, x, y in split)
 
+    def metric(self, params: Tensor, u: Tensor) -> Tensor:
+        split = zip(self.parts, params.split(self.counts, -1), u.split(self.counts, -1), strict=True)
+        return torch.cat([part.metric(x, y) for part, x, y in split], -1)
+
+    def kl_gradient(self, p: Tensor, q: Tensor) -> Tensor:
+        split = zip(self.parts, p.split(self.counts, -1), q.split(self.counts, -1), strict=True)
+        return torch.cat([part.kl_gradient(x, y) for part, x, y in split], -1)
+
 
 class Bernoulli:
     """Independent bits, P(aᵢ = 1) = σ(paramsᵢ), for MultiBinary actions [..., A]."""
@@ -123,6 +139,13 @@ class Bernoulli:
     def kl(self, p: Tensor, q: Tensor) -> Tensor:
         on, off = logsigmoid(p) - logsigmoid(q), logsigmoid(-p) - logsigmoid(-q)
         return (p.sigmoid() * on + (-p).sigmoid() * off).sum(-1)
+
+    def metric(self, params: Tensor, u: Tensor) -> Tensor:
+        p = params.sigmoid()
+        return p * (1 - p) * u
+
+    def kl_gradient(self, p: Tensor, q: Tensor) -> Tensor:
+        return q.sigmoid() - p.sigmoid()
 
 
 class Gaussian:
@@ -161,6 +184,16 @@ class Gaussian:
         (mean_p, log_p), (mean_q, log_q) = p.chunk(2, -1), q.chunk(2, -1)
         spread = (2 * (log_p - log_q)).exp() + ((mean_p - mean_q) * (-log_q).exp()).square()
         return (log_q - log_p + 0.5 * (spread - 1)).sum(-1)
+
+    def metric(self, params: Tensor, u: Tensor) -> Tensor:
+        precision = (-2 * params[..., self.linear :]).exp()
+        return u * torch.cat([precision, torch.full_like(precision, 2.0)], -1)
+
+    def kl_gradient(self, p: Tensor, q: Tensor) -> Tensor:
+        (mean_p, log_p), (mean_q, log_q) = p.chunk(2, -1), q.chunk(2, -1)
+        precision, gap = (-2 * log_q).exp(), mean_q - mean_p
+        spread = precision * ((2 * log_p).exp() + gap.square())
+        return torch.cat([precision * gap, 1 - spread], -1)
 
 
 Distribution = Categorical | MultiCategorical | Bernoulli | Gaussian

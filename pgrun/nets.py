@@ -106,6 +106,19 @@ class Mlp:
             back.append(self.backward_(back[-1] @ weight, h))
         return Factors(back[::-1], kept[:-1], delta[:, linear_outputs:], self.bias)
 
+    def tangent(self, change: tuple[Layers, Tensor], layers: Layers, kept: list[Tensor]) -> Tensor:
+        """(∂y/∂θ)v [B, out + F] along v = ``change``, at the activations ``kept``: one forward pass of differentials."""
+        moved: Tensor | None = None
+        (steps, free) = change
+        for index, ((weight, _), (step, shift)) in enumerate(zip(layers, steps, strict=True)):
+            out = linear(kept[index], step, shift)
+            if moved is not None:
+                out = out + moved @ weight.mT
+            last = index == len(layers) - 1
+            moved = out if last else self.backward_(out, kept[index + 1])
+        assert moved is not None
+        return torch.cat([moved, free.expand(len(moved), -1)], 1) if self.free else moved
+
     def gradient(self, layers: Layers, kept: list[Tensor], delta: Tensor) -> Tensor:
         """∂L/∂θ [P] from δ = ∂L/∂y [B, out + F]."""
         factors = self.backpropagate(layers, kept, delta)

@@ -133,7 +133,7 @@ def update(run: Run, rollout: Rollout, counters: Counters) -> dict[str, float]:
     counters.updates += 1
     scalars = {}
     if reading is not None or counters.updates % run.logger.every == 0:
-        scalars = policy_change(run.policy, batch, run.algorithm)
+        scalars = policy_change(run.policy, batch, run.algorithm) | run.algorithm.scalars()
         scalars |= {} if reading is None else reading.scalars()
         if not isinstance(learner.critic, NoCritic):
             scalars |= value_fit(batch, learner.critic.loss(batch), run.scale.scale)
@@ -175,7 +175,8 @@ def evaluate(run: Run) -> np.ndarray:
 def tags(run: Run) -> list[str]:
     """The scalars that this run can have."""
     critic = () if isinstance(run.learner.critic, NoCritic) else WITH_CRITIC
-    return [*ALWAYS, *critic, *(WITH_CLIPPING if run.algorithm.clips else ())]
+    clipping = WITH_CLIPPING if run.algorithm.clips else ()
+    return [*ALWAYS, *critic, *clipping, *run.algorithm.tags]
 
 
 def summarise(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pgrun.critics import Critic
+from pgrun.distributions import Distribution
 from pgrun.minibatches import shuffled
 from pgrun.optimizers import Descent
 from pgrun.policies import Policy
@@ -37,6 +38,8 @@ class Algorithm:
 
     samplers: ClassVar[tuple[str, ...]] = ("episodes", "steps")
     clips: ClassVar[bool] = False
+    own_step: ClassVar[bool] = False  # takes its step itself: no optimizer, and no shared network
+    tags: ClassVar[tuple[str, ...]] = ()  # of ``scalars``
 
     def surrogate(self, log_prob: Tensor, batch: Batch) -> Tensor:
         """L, to be increased: a pure function of log π_θ(a|s) [B] and the batch."""
@@ -58,21 +61,34 @@ class Algorithm:
         self.ascend(batch, learner)
 
     def ascend(self, batch: Batch, learner: Learner) -> None:
-        """One step up the gradient of L + c_H·entropy − the value term of a joint loss."""
+        """One step of the optimizer up the gradient of the objective."""
+        learner.optimizer.step(self.loss_gradient(batch, learner))
+
+    def loss_gradient(self, batch: Batch, learner: Learner) -> Tensor:
+        """−∇(L + c_H·entropy − the value term of a joint loss) [P]"""
         policy = learner.policy
         kept = policy.activations(batch.obs)
         params = kept[-1][:, policy.first :]
-        weight = self.gradient_weight(policy.dist.log_prob(params, batch.action), batch)
-        delta = weight[:, None] * policy.dist.score(params, batch.action)
+        value = learner.critic.joint_delta(kept[-1], batch)
+        delta = policy.output_delta(-self.params_gradient(params, batch, policy.dist), value)
+        return policy.net.gradient(policy.layers, kept, delta)
+
+    def params_gradient(self, params: Tensor, batch: Batch, dist: Distribution) -> Tensor:
+        """∂(L + c_H·entropy)/∂params [B, K], from the distribution's scores."""
+        weight = self.gradient_weight(dist.log_prob(params, batch.action), batch)
+        result = weight[:, None] * dist.score(params, batch.action)
         if self.entropy:
             share = self.entropy / batch.count * batch.mask
-            delta += share[:, None] * policy.dist.entropy_gradient(params)
-        delta = policy.output_delta(-delta, learner.critic.joint_delta(kept[-1], batch))
-        learner.optimizer.step(policy.net.gradient(policy.layers, kept, delta))
+            result += share[:, None] * dist.entropy_gradient(params)
+        return result
 
     def clipped(self, ratio: Tensor, batch: Batch) -> Tensor:
         """Rows whose gradient the objective zeroes [B], for algorithms that clip."""
         raise NotImplementedError
+
+    def scalars(self) -> dict[str, Tensor]:
+        """What this algorithm alone can tell of its last update."""
+        return {}
 
     def set_progress(self, progress: float) -> None:
         """Schedules of the algorithm's own settings."""

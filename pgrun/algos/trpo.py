@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from pgrun.algos.base import Learner
+from pgrun.algos.npg import Npg
+from pgrun.natural import mean_kl
+from pgrun.policies import Policy
+from pgrun.schema import PositiveInt, Probability
+from pgrun.types import Batch
+
+
+@dataclass
+class Trpo(Npg):
+    """max L = 1/count Σ mask·ρΨ subject to mean KL(old‖new) ≤ δ (Schulman et al. 2015, eq. 14 and appendix C).
+
+    The natural step of radius δ, then θ_old + βʲΔθ for the smallest j < ``backtracks`` with KL ≤ δ and, unless
+    ``improve_surrogate`` is off, a larger surrogate. If none is found θ stays, bit for bit.
+    """
+
+    backtrack: Probability = 0.8
+    backtracks: PositiveInt = 10
+    improve_surrogate: bool = True
+
+    tags: ClassVar[tuple[str, ...]] = (*Npg.tags, "step/line_search_steps", "step/accepted")
+
+    def move(self, step: Tensor, batch: Batch, learner: Learner) -> None:
+        policy = learner.policy
+        old, before = policy.theta.clone(), self.objective(policy, batch)
+        accepted, tried = False, 0
+        if bool(step.any()):
+            while not accepted and tried < self.backtracks:
+                policy.theta.copy_(old + self.backtrack**tried * step)
+                accepted = self.acceptable(policy, batch, before)
+                tried += 1
+        if not accepted:
+            policy.theta.copy_(old)
+        self.told["step/line_search_steps"] = torch.tensor(float(tried))
+        self.told["step/accepted"] = torch.tensor(float(accepted))
+        self.told["step/size"] = (policy.theta - old).norm()
+
+    def acceptable(self, policy: Policy, batch: Batch, before: Tensor) -> bool:
+        if not bool(mean_kl(policy, batch) <= self.delta):
+            return False
+        return not self.improve_surrogate or bool(self.objective(policy, batch) > before)
+
+    def objective(self, policy: Policy, batch: Batch) -> Tensor:
+        return self.surrogate(policy.dist.log_prob(policy.params(batch.obs), batch.action), batch)

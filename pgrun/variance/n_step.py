@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from pgrun.returns import n_step_return
+from pgrun.schema import PositiveInt
+from pgrun.types import Rollout
+from pgrun.variance.base import Discounted
+
+
+@dataclass(frozen=True)
+class NStep(Discounted):
+    """Ψₜ = Σ_{k<n} γᵏ rₜ₊ₖ + γⁿV(sₜ₊ₙ) − V(sₜ), no bootstrap after a termination (Sutton & Barto 2018, §7.1).
+
+    n = 1 is ``td0``, n = ∞ ``value_baseline``.
+    """
+
+    n: PositiveInt = 5
+    uses_critic: ClassVar[bool] = True
+
+    def psi(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
+        target = n_step_return(rollout.reward, rollout.terminated, rollout.ended, value, gamma, self.n)
+        return self.from_time(target - value[:-1], rollout, gamma)

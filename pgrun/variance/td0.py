@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from pgrun.returns import lambda_return
+from pgrun.types import Rollout
+from pgrun.variance.base import Discounted
+
+
+@dataclass(frozen=True)
+class Td0(Discounted):
+    """Ψₜ = δₜ = rₜ + γV(sₜ₊₁) − V(sₜ), nothing after a terminal state: the one-step advantage (Sutton & Barto 2018, §13.5).
+
+    The least variance of the family; biased by γE[V̂ − V] at the next state wherever the critic is wrong.
+    """
+
+    uses_critic: ClassVar[bool] = True
+
+    def psi(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
+        target = lambda_return(rollout.reward, rollout.terminated, rollout.ended, value, gamma, 0.0)
+        return self.from_time(target - value[:-1], rollout, gamma)
