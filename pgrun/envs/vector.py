@@ -25,6 +25,7 @@ class Envs:
     active: np.ndarray  # [N] columns that a sampler still needs; a loop skips the others
     time: np.ndarray  # [N] steps since the episode's start
     episode_return: np.ndarray  # [N] undiscounted, of the episode under way
+    episodes: np.ndarray  # [N] that samplers have seen to their end
 
     def __init__(self, num_envs: int, observation: gym.Space, action: gym.Space):
         self.num_envs = num_envs
@@ -32,6 +33,7 @@ class Envs:
         self.obs_size, self.encode = observation_encoder(observation)
         self.decode = action_decoder(action)
         self.obs = np.zeros((num_envs, self.obs_size), np.float32)
+        self.episodes = np.zeros(num_envs, np.int64)
 
     def reset(self, seeds: Sequence[int] | None = None) -> None:
         """Start every column anew; without seeds the environments' own random streams go on."""

@@ -1,0 +1,149 @@
+"""What the samplers saw and did, and how it becomes a rollout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pgrun.envs import Envs
+from pgrun.errors import EnvironmentFault
+from pgrun.normalise import RewardScale, UnitScale
+from pgrun.policies import Actor, Policy
+from pgrun.types import Rollout
+
+Finished = list[tuple[float, int]]  # undiscounted return and length of each episode that ended
+
+
+@dataclass
+class Track:
+    """What was seen and done, step by step, every entry over the N environments."""
+
+    obs: list[np.ndarray] = field(default_factory=list)
+    action: list[np.ndarray] = field(default_factory=list)
+    reward: list[np.ndarray] = field(default_factory=list)
+    terminated: list[np.ndarray] = field(default_factory=list)
+    truncated: list[np.ndarray] = field(default_factory=list)
+
+    def step(self, actor: Actor, envs: Envs, noise: Tensor | None) -> None:
+        obs = envs.obs.copy()
+        action = actor(obs, noise)
+        reward, terminated, truncated = envs.step(action)
+        self.obs.append(obs)
+        self.action.append(action)
+        self.reward.append(reward)
+        self.terminated.append(terminated)
+        self.truncated.append(truncated)
+
+    def arrays(self, envs: Envs, was_ended: np.ndarray) -> Arrays:
+        """All of it, with the mask and the clock; ``was_ended``: columns whose first row resets. Refuses what is not finite."""
+        terminated = np.stack(self.terminated)
+        ended = terminated | np.stack(self.truncated)
+        mask = ~np.concatenate([was_ended[None], ended[:-1]])
+        arrays = Arrays(
+            obs=np.stack([*self.obs, envs.obs]),
+            action=np.stack(self.action),
+            reward=np.stack(self.reward),
+            terminated=terminated,
+            ended=ended,
+            mask=mask,
+            time=clock(mask, envs.time),
+        )
+        if not (np.isfinite(arrays.reward).all() and np.isfinite(arrays.obs).all()):
+            raise EnvironmentFault(arrays.first_fault(envs.episodes))
+        return arrays
+
+
+@dataclass
+class Arrays:
+    """A rollout before it becomes tensors: obs [T+1, N, D], the rest [T, N, …]."""
+
+    obs: np.ndarray
+    action: np.ndarray
+    reward: np.ndarray
+    terminated: np.ndarray
+    ended: np.ndarray
+    mask: np.ndarray
+    time: np.ndarray
+
+    def first_fault(self, episodes: np.ndarray) -> str:
+        """Where the first NaN or infinity stands; ``episodes`` [N] had ended before row 0."""
+        bad_obs, bad_reward = ~np.isfinite(self.obs).all(-1), ~np.isfinite(self.reward)
+        bad = bad_obs[1:] | bad_reward
+        bad[0] |= bad_obs[0]
+        t, n = np.argwhere(bad)[0]
+        step = 0 if bad_obs[t, n] else int(self.time[t, n] + self.mask[t, n])
+        what = (
+            f"the reward {self.reward[t, n]}" if bad_reward[t, n] else "an observation with NaN or infinity"
+        )
+        episode = int(episodes[n] + self.ended[:t, n].sum())
+        return f"environment {n} gave {what} in its episode {episode}, step {step} (counted from 0; step 0 is the reset)"
+
+    def seal(self, policy: Policy, scale: RewardScale | UnitScale, count: float, whole: bool) -> Rollout:
+        """Normalise, scale, and evaluate π_old once for all rows."""
+        like = policy.theta
+        raw_obs, raw_reward, terminated, ended, mask, time = (
+            torch.from_numpy(np.ascontiguousarray(x)).to(like.device, like.dtype)
+            for x in (self.obs, self.reward, self.terminated, self.ended, self.mask, self.time)
+        )
+        action = torch.from_numpy(self.action).to(like.device)
+        obs = policy.normaliser(raw_obs)
+        params = policy.params(obs[:-1])
+        return Rollout(
+            obs=obs,
+            action=action,
+            log_prob=policy.dist.log_prob(params, action),
+            params=params,
+            reward=scale(raw_reward),
+            terminated=terminated,
+            ended=ended,
+            mask=mask,
+            time=time,
+            raw_obs=raw_obs,
+            raw_reward=raw_reward,
+            count=float(count),
+            whole_episodes=whole,
+        )
+
+
+def clock(mask: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Steps since the episode's start [T, N], given those of row 0; a row with mask 0 resets it."""
+    steps = np.arange(len(mask))[:, None]
+    last_reset = np.maximum.accumulate(np.where(mask, -1 - start, steps))
+    return np.maximum(steps - last_reset - 1, 0)
+
+
+def tally(arrays: Arrays, envs: Envs) -> Finished:
+    """The episodes that ended; what is under way is kept in ``envs.episode_return``."""
+    total = arrays.reward.cumsum(0)
+    base = -envs.episode_return
+    finished: Finished = []
+    for t, n in zip(*np.nonzero(arrays.ended), strict=True):
+        finished.append((float(total[t, n] - base[n]), int(arrays.time[t, n]) + 1))
+        base[n] = total[t, n]
+    envs.episode_return = total[-1] - base
+    envs.episodes += arrays.ended.sum(0)
+    return finished
+
+
+def columns(track: Arrays, share: np.ndarray) -> Arrays:
+    """Cut each environment's track into its episodes, one a column, padded with rows of mask 0."""
+    spans = []  # (environment, first row, length)
+    for n, wanted in enumerate(share):
+        start = 0
+        for end in np.nonzero(track.ended[:, n])[0][:wanted]:
+            spans.append((n, start, end + 1 - start))
+            start = end + 2  # the row after the end only resets
+    column, first, length = np.array(spans).T
+    row = np.arange(length.max() + 1)[:, None]
+
+    def cut(x: np.ndarray, extra: int) -> np.ndarray:
+        rows = row[: len(row) - 1 + extra]
+        kept = rows < length + extra
+        out = x[np.where(kept, first + rows, 0), column]
+        out[~kept] = 0
+        return out
+
+    return Arrays(**{name: cut(x, name == "obs") for name, x in vars(track).items()})
