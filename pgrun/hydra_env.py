@@ -5,6 +5,8 @@ A file in conf/env comes first in Hydra's search path and wins; for any other id
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
@@ -30,15 +32,15 @@ class GymnasiumSource(ConfigSource):
         name = env_id(config_path)
         if name is None or ":" in name:  # a module is imported by the check, not by composing
             return name is not None
-        import gymnasium
+        from pgrun.registration import registry
 
-        return name in gymnasium.registry
+        return name in registry
 
     def load_config(self, config_path: str) -> ConfigResult:
         name = env_id(config_path)
         if name is None:
             raise ConfigLoadError(f"{config_path} is not an environment")
-        config = {
+        config: dict[str, Any] = {
             "id": name,
             "num_envs": "${oc.select:usual.env.num_envs,8}",
             "max_episode_steps": None,
@@ -55,10 +57,14 @@ class GymnasiumSource(ConfigSource):
         return []  # sixty ids would drown --help
 
 
-class GymnasiumSearchPath(SearchPathPlugin):
-    """Puts the source last in the search path."""
+class PgrunSearchPath(SearchPathPlugin):
+    """The user's ``--config-dir``, then the source: Hydra's own handling would put the folder behind it."""
+
+    config_dir: ClassVar[str | None] = None
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        if self.config_dir:
+            search_path.append("command-line", f"file://{self.config_dir}")
         search_path.append("pgrun", "gymnasium://")
 
 
@@ -67,7 +73,8 @@ def env_id(config_path: str) -> str | None:
     return name.removeprefix("env/") if name.startswith("env/") else None
 
 
-def register() -> None:
-    """Before composing; twice does no harm."""
+def register(config_dir: str | None = None) -> None:
+    """Before composing; twice does no harm. ``config_dir`` holds the user's own options."""
+    PgrunSearchPath.config_dir = config_dir
     Plugins.instance().register(GymnasiumSource)
-    Plugins.instance().register(GymnasiumSearchPath)
+    Plugins.instance().register(PgrunSearchPath)

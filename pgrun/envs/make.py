@@ -12,6 +12,7 @@ import gymnasium as gym
 from pgrun.envs.spaces import check_action_space, observation_encoder
 from pgrun.envs.vector import Envs, Loop, Native
 from pgrun.errors import Refused
+from pgrun.registration import registry
 from pgrun.schema import PositiveInt
 
 EXTRAS = {"Box2D": "box2d", "mujoco": "mujoco"}
@@ -43,7 +44,9 @@ def make_one(env: EnvSettings, **kwargs: Any) -> gym.Env:
     except (ImportError, gym.error.DependencyNotInstalled) as error:
         raise Refused(missing(env.id, str(error))) from error
     except TypeError as error:
-        raise Refused(f"env.kwargs={dict(env.kwargs)}: {env.id} says: {error}") from error
+        raise Refused(
+            f"env.kwargs={dict(env.kwargs)}: {env.id} says: {str(error).split(' was raised from')[0]}"
+        ) from error
     except gym.error.Error as error:
         raise Refused(f"env={env.id}: {str(error).splitlines()[0]}") from error
 
@@ -56,9 +59,9 @@ def find(name: str) -> None:
             importlib.import_module(module)
         except ImportError as error:
             raise Refused(f"env={module}:{name}: cannot import {module}: {error}") from error
-    if name in gym.registry:
+    if name in registry:
         return
-    near = difflib.get_close_matches(name, list(gym.registry), n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name, list(registry), n=3, cutoff=0.5)
     hint = f"nearest: {', '.join(near)}" if near else "gymnasium.pprint_registry() lists all ids"
     raise Refused(f"env={name} is not registered with gymnasium; {hint}")
 
