@@ -2,44 +2,111 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
+
+from pgrun.algos.base import Algorithm
 from pgrun.compose import Job
 from pgrun.envs import EnvSettings, probe
 from pgrun.errors import Refused
+from pgrun.optimizers import Settings
+from pgrun.policies import Network
 from pgrun.schema import GROUPS, construct, fields, lookup, violations
 from pgrun.settings import Diagnostics, Logger, Top, Trainer
+from pgrun.unread import unread
+from pgrun.variance.base import Scheme
 
 SECTIONS = {"env": EnvSettings, "trainer": Trainer, "diagnostics": Diagnostics, "logger": Logger}
+BASES = {"variance": Scheme, "algo": Algorithm, "optimizer": Settings, "network": Network}
+NAMED = ("name", "critic.optimizer.name", *(f"{group}.name" for group in GROUPS))
 
 
 def problems(job: Job) -> list[str]:
-    """One short phrase per violation: all of the values first, then what does not fit together."""
-    listed = [group for group, choice in job.choices.items() if isinstance(choice, list)]
-    if listed:
-        return [
-            f"{group}={','.join(job.choices[group])}: a list is a sweep, type pgrun -m" for group in listed
-        ]
-    found = list(wrong_values(job.settings))
+    """One short phrase per violation: the values first; once they are right, what does not fit together."""
+    found = [*choices(job), *modules(job.settings), *keys(job)]
     if not found:
-        found = [*tuned_file(job), *misfits(job.settings), *unread(job), *environment(job.settings)]
+        found += wrong_values(job)
+    if not found:
+        found += together(job)
     return found + list(device(job.settings))
 
 
-def wrong_values(settings: Mapping[str, Any]) -> Iterator[str]:
+def values(job: Job) -> list[str]:
+    """The same without what does not fit together, for a job whose other words did not compose."""
+    found = [*choices(job), *modules(job.settings)]
+    return found or [*keys(job), *wrong_values(job), *device(job.settings)]
+
+
+def choices(job: Job) -> Iterator[str]:
+    """One option for each group."""
+    for group, choice in job.choices.items():
+        if choice is None and group in (*GROUPS, *SECTIONS, "critic/optimizer"):
+            yield f"{group}=null: a run needs one; pgrun --help lists them"
+    choice, algo = job.choices.get("tuned"), job.choices.get("algo")
+    if choice in (None, "none") or choice == f"{algo}/{job.choices.get('env')}":
+        return
+    if job.settings["tuned"] is None:  # ``optional`` in the defaults list swallows a misspelt file
+        yield f"tuned={choice}: no such file, pgrun --list shows them; tuned=none turns tuned settings off"
+    elif str(choice).split("/")[0] != algo:
+        yield f"tuned={choice}: these are settings of algo={str(choice).split('/')[0]}, not of algo={algo}"
+
+
+def modules(settings: Mapping[str, Any]) -> Iterator[str]:
+    """The user's own code."""
+    for name in user_modules(settings):
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            if os.environ.get("PGRUN_DEBUG"):
+                raise
+            yield f"modules=[{name}]: cannot import {name}: {type(error).__name__}: {error}"
+
+
+def user_modules(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """() for what is no list of names, which ``wrong_values`` reports."""
+    given = settings.get("modules")
+    return tuple(x for x in given if isinstance(x, str)) if isinstance(given, list) else ()
+
+
+def keys(job: Job) -> Iterator[str]:
+    """Keys that ``+`` added, and names that are to be chosen as options."""
+    known = {*fields(Top), *SECTIONS, *GROUPS, "usual"}
+    for name in job.settings:
+        if name not in known:
+            yield f"{name}: no such setting; pgrun --cfg job shows them all"
+    for word in job.words:
+        if word.key in NAMED:
+            group = word.key.removesuffix(".name")
+            yield f"{word.key}: chosen as a whole: {group.replace('.', '/')}={word.value}"
+        elif word.key.startswith("usual"):
+            yield f"{word.key}: what files propose; type the setting itself, without usual"
+
+
+def wrong_values(job: Job) -> list[str]:
+    """``every_wrong_value`` without those that only follow, by interpolation, from one that was typed."""
+    found = every_wrong_value(job.settings)
+    typed = {word.key for word in job.words}
+    tails = {tail for key, _, tail in (problem.partition("=") for problem in found) if key in typed}
+    return [p for p in found if p.partition("=")[0] in typed or p.partition("=")[2] not in tails]
+
+
+def every_wrong_value(settings: Mapping[str, Any]) -> list[str]:
     """Types and ranges, from the signatures of the classes that the names select."""
     top = {k: v for k, v in settings.items() if k in fields(Top)}
-    yield from violations("", top, Top)
+    found = list(violations("", top, Top))
     for section, cls in SECTIONS.items():
-        yield from violations(f"{section}.", settings[section], cls)
+        found += violations(f"{section}.", settings[section], cls)
     for group in GROUPS:
-        yield from group_values(group, group, settings[group], settings)
+        found += group_values(group, group, settings[group], settings)
     nested = settings["critic"].get("optimizer")
     if isinstance(nested, Mapping):
-        yield from group_values("critic.optimizer", "optimizer", nested, settings)
+        found += group_values("critic.optimizer", "optimizer", nested, settings)
+    return found
 
 
 def group_values(
@@ -48,74 +115,75 @@ def group_values(
     rest = dict(given)
     name = rest.pop("name", None)
     try:
-        cls = lookup(group, str(name), tuple(settings.get("modules") or ()))
+        cls = lookup(group, str(name), user_modules(settings))
     except (LookupError, ImportError) as error:
-        yield f"{where}.name={name}: {error}"
+        yield str(error)
+        return
+    if not (dataclasses.is_dataclass(cls) and issubclass(cls, BASES.get(group, object))):
+        base = BASES.get(group, object)
+        yield f"{group}={name}: {cls.__module__}.{cls.__name__} must be a dataclass and a {base.__module__}.{base.__name__}"
         return
     yield from violations(f"{where}.", rest, cls)
 
 
 def classes(settings: Mapping[str, Any]) -> dict[str, Any]:
-    modules = tuple(settings["modules"])
-    return {group: lookup(group, settings[group]["name"], modules) for group in GROUPS}
+    return {group: lookup(group, settings[group]["name"], user_modules(settings)) for group in GROUPS}
 
 
-def misfits(settings: Mapping[str, Any]) -> Iterator[str]:
-    """Choices that make no sense together, each with the nearest one that does."""
-    chosen = classes(settings)
+def together(job: Job) -> list[str]:
+    """Choices that make no sense together, settings that nothing reads, and the environment itself."""
+    chosen, settings = classes(job.settings), job.settings
+    env, found = environment(settings)
+    space = None if env is None else env.action_space
+    return [*misfits(settings, chosen), *unread(job.words, settings, chosen, space), *found]
+
+
+def misfits(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[str]:
+    """Each with the nearest choice that fits."""
     scheme, algo, sampler = chosen["variance"], chosen["algo"], settings["sampler"]
     name, kind = settings["variance"]["name"], sampler["name"]
     if kind not in algo.samplers:
         fits = algo.samplers[0]
         yield f"algo={settings['algo']['name']} needs sampler={fits}, not sampler={kind}: add sampler={fits}"
+    if algo.own_step and chosen["network"].shared:
+        yield f"algo={settings['algo']['name']} steps in the policy's parameters alone: add network=separate"
     if scheme.whole_episodes and kind != "episodes":
         yield (
             f"variance={name} needs whole episodes: add sampler=episodes, or take variance=value_baseline or gae"
         )
     if kind == "episodes" and scheme.mixes_columns and sampler["episodes"] < 2:
         yield f"variance={name} compares episodes: sampler.episodes must be at least 2"
-    rows = sampler["steps"] * settings["env"]["num_envs"] if kind == "steps" else None
-    minibatches = settings["algo"].get("minibatches", 1)
-    if rows is not None and minibatches > rows:
-        yield f"algo.minibatches={minibatches}: a batch has only {rows} rows (sampler.steps × env.num_envs)"
+    if kind == "steps":
+        yield from too_many_minibatches(settings, chosen)
 
 
-def unread(job: Job) -> Iterator[str]:
-    """Settings typed on the command line that nothing in this job reads."""
-    settings = job.settings
-    uses_critic = classes(settings)["variance"].uses_critic
-    shared = settings["network"]["name"] == "shared"
-    variance, critic = settings["variance"], settings["critic"]
-    for override in job.overrides:
-        key = override.split("=")[0].lstrip("+~").replace("/", ".")
-        if key == "critic" or key.startswith("critic."):
-            if not uses_critic:
-                yield f"{key}: variance={variance['name']} has no critic; take variance=value_baseline or gae"
-            elif shared and key.startswith(("critic.optimizer", "critic.epochs", "critic.minibatches")):
-                yield f"{key}: network=shared trains the critic with the policy's own steps; take network=separate"
-            elif key == "critic.coef" and not shared:
-                yield "critic.coef weighs the joint loss of network=shared; with network=separate set critic.optimizer.lr"
-            elif key == "critic.lam" and critic["target"] != "td_lambda":
-                yield f"critic.lam is read by critic.target=td_lambda, not by {critic['target']}"
-            elif key == "critic.n" and critic["target"] != "n_step":
-                yield f"critic.n is read by critic.target=n_step, not by {critic['target']}"
-        if key == "variance.discounting" and variance.get("returns") == "whole":
-            yield "variance.discounting: a whole return is always discounted from the start; add variance.returns=reward_to_go"
+def too_many_minibatches(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[str]:
+    rows = settings["sampler"]["steps"] * settings["env"]["num_envs"]
+    counts = {"algo.minibatches": settings["algo"].get("minibatches", 1)}
+    if chosen["variance"].uses_critic and not chosen["network"].shared:
+        counts["critic.minibatches"] = settings["critic"].get("minibatches", 1)
+    reported = []  # the critic's follow the algorithm's by default
+    for key, count in counts.items():
+        if count > rows and count not in reported:
+            reported.append(count)
+            yield f"{key}={count}: a batch has only {rows} rows (sampler.steps × env.num_envs)"
 
 
-def tuned_file(job: Job) -> Iterator[str]:
-    """``optional`` in the defaults list swallows a misspelt tuned file."""
-    choice = job.choices.get("tuned")
-    pair = f"{job.choices['algo']}/{job.choices['env']}"
-    if choice not in (None, "none", pair) and job.settings["tuned"] is None:
-        yield f"tuned={choice}: no such file; tuned=none turns tuned settings off"
-
-
-def environment(settings: Mapping[str, Any]) -> Iterator[str]:
+def environment(settings: Mapping[str, Any]) -> tuple[gym.Env | None, list[str]]:
+    """(one environment, closed; what is wrong with it)."""
+    wanted = construct(EnvSettings, settings["env"])
     try:
-        probe(construct(EnvSettings, settings["env"])).close()
+        env = probe(wanted)
+        env.close()
+        return env, []
     except Refused as error:
-        yield str(error)
+        return None, [str(error)]
+    except (Exception, SystemExit) as error:
+        if os.environ.get("PGRUN_DEBUG"):
+            raise
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        given = f" with env.kwargs={wanted.kwargs}" if wanted.kwargs else ""
+        return None, [f"env={wanted.id}{given} cannot be made: {reason}"]
 
 
 def device(settings: Mapping[str, Any]) -> Iterator[str]:
@@ -124,14 +192,3 @@ def device(settings: Mapping[str, Any]) -> Iterator[str]:
 
         if not torch.cuda.is_available():
             yield "device=cuda: no CUDA device is available here; take device=cpu, or device=auto for whichever there is"
-
-
-def run_directory(path: Path) -> Iterator[str]:
-    """A directory that cannot be written, or that holds a run."""
-    if any((path / name).exists() for name in ("summary.json", "metrics.csv")):
-        yield f"{path} holds a run already: choose another hydra.run.dir, or remove it"
-    existing = path
-    while not existing.exists():
-        existing = existing.parent
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        yield f"{path} cannot be written: choose another hydra.run.dir"

@@ -5,87 +5,131 @@ from __future__ import annotations
 import os
 import re
 import sys
+import traceback
+from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pgrun import __version__
-from pgrun.errors import Refused
+from pgrun.errors import EnvironmentFault, Refused
+
+if TYPE_CHECKING:
+    from pgrun.compose import Job
+    from pgrun.words import Command
+
+DONE, FAILED, MISTAKEN, INTERRUPTED = 0, 1, 2, 130  # exit codes
 
 
 def main() -> None:
-    """Exit codes: 0 done, 1 a job failed, 2 the command is mistaken, 130 interrupted."""
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    sys.argv[1:] = [re.sub(r"^env\.id=", "env=", word) for word in sys.argv[1:]]
+    """The console script."""
     try:
-        sys.exit(run(sys.argv[1:]))
-    except Refused as error:
+        code = run(sys.argv[1:])
+    except (Refused, EnvironmentFault) as error:
         if os.environ.get("PGRUN_DEBUG"):
-            raise
+            traceback.print_exc()
         print(f"pgrun: {error}", file=sys.stderr)
-        sys.exit(2)
+        code = MISTAKEN if isinstance(error, Refused) else FAILED
     except KeyboardInterrupt:
         print("pgrun: interrupted", file=sys.stderr)
-        sys.exit(130)
+        code = INTERRUPTED
+    except BrokenPipeError:  # pgrun --cfg job | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = FAILED
+    sys.exit(code)
 
 
 def run(argv: list[str]) -> int:
-    if argv == ["--version"]:
+    """What the command line asks for; the exit code."""
+    if "--help" in argv or "-h" in argv:
+        return show_help(argv)
+    if "--version" in argv:
         print(f"pgrun {__version__}")
-        return 0
-    if argv == ["--list"]:
-        from pgrun.listing import show
+        return DONE
+    if "--list" in argv:
+        from pgrun.listing import listing
 
-        show()
-        return 0
+        print(listing())
+        return DONE
     pin_threads(argv)
-    from pgrun.compose import parse
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us as they are
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # the user's own modules, behind everything installed
+    from pgrun.words import read
 
-    args = parse(argv)
-    if args.cfg or args.info or args.help or args.hydra_help or args.shell_completion:
-        call_hydra()
-        return 0
-    sweep_dir = refuse_problems(args)
-    if sweep_dir is None:
-        call_hydra()
-        return 0
-    from pgrun.sweep import report
+    command = read(argv)
+    if command.shows:
+        return show(command)
+    from pgrun.preflight import preflight
 
-    sys.argv.append(f"hydra.sweep.dir='{sweep_dir}'")  # ${now:} resolved once, so that the report finds it
-    call_hydra()
-    return report(sweep_dir)
+    jobs = preflight(command)
+    if command.multirun:
+        return sweep(command, jobs)
+    call_hydra(command, command.argv)
+    return DONE
+
+
+def show_help(argv: list[str]) -> int:
+    from pgrun.help import help_text
+    from pgrun.places import conf_dir
+
+    own = [Path(value) for flag, value in pairwise(argv) if flag in ("--config-dir", "-cd")]
+    print(help_text([conf_dir(), *own]))
+    return DONE
 
 
 def pin_threads(argv: list[str]) -> None:
     """NumPy's BLAS reads these when it is loaded; torch's own threads are set in ``build``."""
-    threads = next((word[8:] for word in argv if word.startswith("threads=")), "1")
+    typed = (re.match(r"threads=(\d+)", word) for word in argv)
+    threads = next((match[1] for match in typed if match), "1")
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = threads
 
 
-def refuse_problems(args) -> Path | None:
-    """Raise ``Refused`` with everything that is wrong with the command's jobs; the directory of a sweep, or None."""
-    from pgrun.check import problems, run_directory
+def show(command: Command) -> int:
+    """The composed configuration, completions: what Hydra prints itself."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
     from pgrun.compose import jobs
+    from pgrun.preflight import refuse
 
-    found: dict[str, None] = {}  # each problem once, in order
-    sweep_dir = None
-    for job in jobs(args):
-        found |= dict.fromkeys(problems(job))
-        if args.multirun:
-            sweep_dir = sweep_dir or Path(job.hydra.sweep.dir)
-        else:
-            found |= dict.fromkeys(run_directory(Path(job.hydra.run.dir)))
-    if sweep_dir is not None:
-        found |= dict.fromkeys(run_directory(sweep_dir))
-    if found:
-        raise Refused("\n".join(f"{'- ' * (len(found) > 1)}{problem}" for problem in found))
-    return sweep_dir
+    refuse([*command.problems, *(jobs(command).problems if command.flags.cfg else ())])
+    try:
+        call_hydra(command, command.argv)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise Refused(str(error).strip().splitlines()[0]) from error
+    return DONE
 
 
-def call_hydra() -> None:
+def sweep(command: Command, jobs: list[Job]) -> int:
+    """Every job, then the table, whatever happened meanwhile."""
+    from pgrun.sweep import report
+
+    folder = Path(jobs[0].hydra.sweep.dir)  # ${now:} is resolved once, so that the report finds it
+    quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+    argv = [*command.argv, f"hydra.sweep.dir='{quoted}'"]
+    expected = [(job.folder, job.words) for job in jobs]
+    try:
+        call_hydra(command, argv)
+    except KeyboardInterrupt:
+        report(folder, expected)
+        raise
+    except Exception as error:
+        if os.environ.get("PGRUN_DEBUG"):
+            traceback.print_exc()
+        print(f"pgrun: the launcher stopped: {type(error).__name__}: {error}", file=sys.stderr)
+        report(folder, expected)
+        return FAILED
+    return FAILED if report(folder, expected) else DONE
+
+
+def call_hydra(command: Command, argv: list[str]) -> None:
     import hydra
 
-    from pgrun.compose import conf_dir, register
+    from pgrun.hydra_env import register
     from pgrun.job import job
+    from pgrun.places import conf_dir
 
-    register()
+    register(command.config_dir)
+    sys.argv[1:] = argv
     hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()

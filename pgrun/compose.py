@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import argparse
-import difflib
-import os
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import (
-    HydraException,
-    MissingConfigException,
-    OverrideParseException,
-)
-from omegaconf import DictConfig, OmegaConf
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from pgrun.errors import Refused
+from pgrun.explain import Explainer
 from pgrun.hydra_env import register
+from pgrun.places import conf_dir
+from pgrun.words import Command, Word
 
+__all__ = ["Job", "Jobs", "conf_dir", "jobs", "plain"]
 
-def conf_dir() -> Path:
-    """conf/ beside this file in a wheel, one level up in a checkout."""
-    here = Path(__file__).resolve().parent
-    return next(place for place in (here / "conf", here.parent / "conf") if place.is_dir())
+NUMBERED = "${hydra.job.num}"  # the usual folder of a sweep's job
 
 
 @dataclass(frozen=True)
@@ -39,103 +33,120 @@ class Job:
 
     settings: dict[str, Any]  # plain data, without the hydra section
     choices: dict[str, Any]  # the option chosen in each config group
-    overrides: list[str]  # as typed
+    words: list[Word]  # as typed
     hydra: DictConfig
+    folder: Path
 
 
-def parse(argv: list[str]) -> argparse.Namespace:
-    """Hydra's own flags and the overrides."""
-    parser = get_args_parser()
+@dataclass
+class Jobs:
+    """What a command composes to, and what does not compose."""
 
-    def refuse(message: str) -> NoReturn:
-        raise Refused(f"{message}; settings are typed as key=value, for example: pgrun seed=3")
-
-    parser.error = refuse  # type: ignore[method-assign]
-    args = parser.parse_args(argv)
-    for word in args.overrides:
-        if "=" not in word and not word.startswith("~"):
-            raise Refused(
-                f"{word!r} is no setting; settings are typed as key=value, for example: pgrun seed=3"
-            )
-    return args
+    composed: list[Job] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
 
-def jobs(args: argparse.Namespace) -> Iterator[Job]:
-    """Every job of the command; raises ``Refused`` for what does not compose."""
-    register()
-    sets = [list(args.overrides)]
-    if args.multirun:
+def jobs(command: Command) -> Jobs:
+    """Every job of the command. A word that does not compose is reported, and the rest tried without it."""
+    found, bad = Jobs(), set[str]()
+    with composing(command.config_dir):
+        explainer = Explainer(command.config_dir)
+        sets = split(command, [])
+        if command.multirun:
+            first, _ = attempt(sets[0], True, explainer, found, bad)
+            if first and (params := sweeper_params(first)):
+                sets = split(command, params)
+        seeds: dict[tuple[str, ...], Job] = {}
+        for words in sets:
+            like = seeds.get(rest(words))
+            number = len(found.composed)
+            job = like and reseeded(like, words, number)
+            if job is None:
+                job, go_on = attempt(words, command.multirun, explainer, found, bad, number)
+                if not go_on:
+                    break
+            if job:
+                seeds.setdefault(rest(words), job)
+                found.composed.append(job)
+    found.problems = list(dict.fromkeys(found.problems))
+    if (
+        command.multirun and found.composed
+    ):  # ${now:} differs from job to job, and the sweep has one directory
+        base = Path(found.composed[0].hydra.sweep.dir)
+        found.composed = [replace(job, folder=base / job.folder) for job in found.composed]
+    return found
+
+
+def attempt(
+    words: Sequence[Word], multirun: bool, explainer: Explainer, found: Jobs, bad: set[str], number: int = 0
+) -> tuple[Job | None, bool]:
+    """(the job, left without its bad words; whether the others are worth trying)."""
+    while True:
+        kept = [word for word in words if word.text not in bad]
         try:
-            parsed = OverridesParser.create().parse_overrides(args.overrides)
-        except OverrideParseException as error:
-            raise Refused(explain(error, args.overrides)) from error
-        sets = BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
-    extra = [f"hydra.searchpath=['file://{os.path.abspath(args.config_dir)}']"] if args.config_dir else []
+            return compose_one(kept, multirun, number), True
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            word, problem = explainer.explain(error, kept)
+            found.problems += [problem] if problem else []
+            if word is None:
+                return None, False
+            bad.add(word.text)
+
+
+@contextmanager
+def composing(config_dir: str | None = None) -> Iterator[None]:
+    """Hydra's compose API on our configuration and the user's own."""
+    register(config_dir)
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        for overrides in sets:
-            try:
-                yield compose_one(list(overrides), extra)
-            except (HydraException, OmegaConfBaseException) as error:
-                raise Refused(explain(error, overrides)) from error
+        yield
 
 
-def compose_one(overrides: list[str], extra: list[str]) -> Job:
-    cfg = compose("config", overrides=[*overrides, *extra], return_hydra_config=True)
+def split(command: Command, params: list[str]) -> list[list[Word]]:
+    """The overrides of each job, in Hydra's order; ``params`` come from ``hydra.sweeper.params``."""
+    if not command.multirun:
+        return [list(command.words)]
+    loader = GlobalHydra.instance().config_loader()
+    parser = OverridesParser.create(config_loader=loader)
+    parsed = parser.parse_overrides([*params, *(word.text for word in command.words)])
+    try:
+        batch = BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
+    except HydraException as error:
+        raise Refused(f"{error}; a sweep takes values: seed=0,1,2 or seed=range(0,3)") from error
+    return [[Word.read(str(text)) for text in texts] for texts in batch]
+
+
+def sweeper_params(job: Job) -> list[str]:
+    params = OmegaConf.select(job.hydra, "sweeper.params") or {}
+    return [f"{key}={value}" for key, value in params.items()]
+
+
+def compose_one(words: Sequence[Word], multirun: bool, number: int) -> Job:
+    cfg = compose("config", overrides=[word.text for word in words], return_hydra_config=True)
+    with open_dict(cfg.hydra):
+        cfg.hydra.job.num = number
+        cfg.hydra.job.id = str(number)
     choices = OmegaConf.to_container(cfg.hydra.runtime.choices)
-    return Job(plain(cfg), dict(choices), overrides, cfg.hydra)
+    settings = plain(cfg)
+    hydra = cfg.hydra
+    folder = Path(str(hydra.sweep.subdir)) if multirun else Path(hydra.run.dir)
+    return Job(settings, dict(choices), list(words), hydra, folder)  # type: ignore[arg-type]
+
+
+def reseeded(like: Job, words: Sequence[Word], number: int) -> Job | None:
+    """The same job with another seed, without composing it (a tenth of a second); None where that is not so simple."""
+    subdir = OmegaConf.to_container(like.hydra.sweep, resolve=False)["subdir"]  # type: ignore[index, call-overload]
+    seeds = [word for word in words if word.key == "seed"]
+    if subdir != NUMBERED or len(seeds) != 1 or "${" in seeds[0].text:
+        return None
+    settings = {**like.settings, "seed": seeds[0].value}
+    return replace(like, settings=settings, words=list(words), folder=Path(str(number)))
+
+
+def rest(words: Sequence[Word]) -> tuple[str, ...]:
+    return tuple(word.text for word in words if word.key != "seed")
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
     """The run's own settings as resolved plain data."""
-    own = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
-    return OmegaConf.to_container(own, resolve=True)  # type: ignore[return-value]
-
-
-def explain(error: Exception, overrides: list[str]) -> str:
-    """One sentence with the nearest names, for what Hydra could not compose."""
-    if isinstance(error, MissingConfigException):
-        return unknown_option(error)
-    text = str(error)
-    if match := re.search(r"Could not override '([^']*)'", text):
-        return unknown_key(match[1], text)
-    if match := re.search(r"Could not override '?([\w.@/]+)'?\.?\s*\n?No match in the defaults list", text):
-        return unknown_key(match[1], text)
-    if isinstance(error, OverrideParseException):
-        return f"cannot read {' '.join(overrides)!r}: {text.splitlines()[0]}"
-    return text.splitlines()[0]
-
-
-def unknown_option(error: MissingConfigException) -> str:
-    group, _, name = (error.missing_cfg_file or "").rpartition("/")
-    while group and not (conf_dir() / group).is_dir():
-        group, _, head = group.rpartition("/")
-        name = f"{head}/{name}"
-    if group == "env":
-        import gymnasium
-
-        options = list(gymnasium.registry)
-    else:
-        options = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
-    return f"{group}={name}: no such option; {nearest(name, options)}"
-
-
-def unknown_key(key: str, text: str) -> str:
-    with_defaults = compose("config", overrides=[])
-    keys = list(every_key(plain(with_defaults)))
-    groups = [path.name for path in conf_dir().iterdir() if path.is_dir()]
-    return f"{key}: no such setting; {nearest(key, [*keys, *groups])}"
-
-
-def every_key(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for key, value in settings.items():
-        yield prefix + key
-        if isinstance(value, Mapping):
-            yield from every_key(value, f"{prefix}{key}.")
-
-
-def nearest(name: str, options: list[str]) -> str:
-    near = difflib.get_close_matches(name, options, n=3, cutoff=0.6)
-    near = near or [option for option in options if option.endswith(f".{name.split('.')[-1]}")][:3]
-    if near:
-        return f"nearest: {', '.join(near)}"
-    return f"there are {', '.join(options)}" if len(options) < 30 else "see pgrun --help"
+    own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+    return OmegaConf.to_container(own, resolve=True, throw_on_missing=True)  # type: ignore[return-value]

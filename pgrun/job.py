@@ -8,35 +8,31 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+
+from pgrun.errors import EnvironmentFault, Refused
 
 log = logging.getLogger(__name__)
 
 
 def job(cfg: DictConfig) -> float:
-    """Train; the final evaluation's mean return, for any Hydra sweeper to optimise."""
+    """Train; the final evaluation's mean return, for any Hydra sweeper to optimise. NaN for a sweep's failed job."""
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
-    if hydra.mode == RunMode.MULTIRUN:
-        return isolated(cfg, folder)
     try:
         return train_in(cfg, folder)
-    except BaseException as error:
-        record_failure(folder, error)
-        raise
-
-
-def isolated(cfg: DictConfig, folder: Path) -> float:
-    """Any failure is written down and logged, ``sys.exit`` included, and the sweep goes on; NaN stands for the result."""
-    try:
-        return train_in(cfg, folder)
-    except KeyboardInterrupt as error:
-        record_failure(folder, error)
+    except KeyboardInterrupt:
+        record(cfg, folder, "interrupted", "interrupted")
         raise
     except BaseException as error:
-        log.exception("the job in %s failed", folder)
-        record_failure(folder, error)
-        return math.nan
+        record(cfg, folder, "failed", one_line(error))
+        if hydra.mode == RunMode.MULTIRUN:
+            known = isinstance(error, Refused | EnvironmentFault)
+            log.error("the job in %s failed: %s", folder, one_line(error), exc_info=not known)
+            return math.nan
+        if isinstance(error, SystemExit):  # a run that was left is no finished run, whatever code it names
+            raise RuntimeError(one_line(error)) from error
+        raise
 
 
 def train_in(cfg: DictConfig, folder: Path) -> float:
@@ -53,8 +49,20 @@ def train_in(cfg: DictConfig, folder: Path) -> float:
     return summary["eval"]["return_mean"]
 
 
-def record_failure(folder: Path, error: BaseException) -> None:
+def record(cfg: DictConfig, folder: Path, status: str, error: str) -> None:
+    """A summary of a run without a result."""
     from pgrun.log import write_json
 
-    text = f"{type(error).__name__}: {error}".strip().rstrip(":")
-    write_json(folder / "summary.json", {"status": "failed", "error": text.splitlines()[0]})
+    names = {"algo": "algo.name", "variance": "variance.name", "env": "env.id", "seed": "seed"}
+    settings = {name: OmegaConf.select(cfg, key) for name, key in names.items()}
+    try:
+        write_json(folder / "summary.json", {"status": status, **settings, "error": error})
+    except OSError as unwritable:
+        log.error("no summary in %s: %s", folder, unwritable)
+
+
+def one_line(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"something in the run called sys.exit({error.code!r})"
+    text = str(error) if isinstance(error, Refused | EnvironmentFault) else f"{type(error).__name__}: {error}"
+    return text.strip().rstrip(":").splitlines()[0]

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pgrun.schema import NonNegative, Positive, Probability
+from pgrun.schema import Decay, NonNegative, Positive
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Descent:
 class Adam(Settings):
     """Kingma & Ba 2015, algorithm 1."""
 
-    betas: tuple[Probability, ...] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
     eps: Positive = 1e-8
 
     def start(self, theta: Tensor) -> dict[str, Tensor]:
@@ -96,7 +96,7 @@ class Adamw(Adam):
 class Sgd(Settings):
     """v ← momentum·v + g, θ ← θ − lr·v (Polyak 1964)."""
 
-    momentum: Probability = 0.0
+    momentum: Decay = 0.0
 
     def start(self, theta: Tensor) -> dict[str, Tensor]:
         return {"velocity": torch.zeros_like(theta)}
@@ -109,7 +109,7 @@ class Sgd(Settings):
 class Rmsprop(Settings):
     """v ← αv + (1−α)g², θ ← θ − lr·g/(√v + ε) (Tieleman & Hinton 2012, lecture 6.5)."""
 
-    alpha: Probability = 0.99
+    alpha: Decay = 0.99
     eps: Positive = 1e-5
 
     def start(self, theta: Tensor) -> dict[str, Tensor]:

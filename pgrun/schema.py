@@ -25,22 +25,26 @@ GROUPS = {
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """low ≤ x ≤ high, or low < x with ``open``; finite in any case."""
+    """low ≤ x ≤ high; low < x with ``open``, x < high with ``below``; finite in any case."""
 
     low: float
     high: float = math.inf
     open: bool = False
+    below: bool = False
 
     def __contains__(self, x: float) -> bool:
-        return math.isfinite(x) and self.low <= x <= self.high and not (self.open and x == self.low)
+        edges = {self.low} if self.open else set()
+        edges |= {self.high} if self.below else set()
+        return math.isfinite(x) and self.low <= x <= self.high and x not in edges
 
     def __str__(self) -> str:
         if self.high == math.inf:
             return f"{'>' if self.open else '≥'} {self.low:g}"
-        return f"in {'(' if self.open else '['}{self.low:g}, {self.high:g}]"
+        return f"in {'(' if self.open else '['}{self.low:g}, {self.high:g}{')' if self.below else ']'}"
 
 
 Probability = Annotated[float, Range(0, 1)]
+Decay = Annotated[float, Range(0, 1, below=True)]  # of a running mean: at 1 it never moves
 Positive = Annotated[float, Range(0, open=True)]
 NonNegative = Annotated[float, Range(0)]
 PositiveInt = Annotated[int, Range(1)]
@@ -89,8 +93,10 @@ def fit(value: Any, kind: Any) -> Any:
             raise ValueError(f"must be one of {', '.join(map(str, args))}")
         return value
     if origin in (list, tuple):
-        if not isinstance(value, list | tuple):
-            raise ValueError(f"must be a list, such as [{', '.join(['64'] * 2)}]")
+        count = len(args) if origin is tuple and args[-1] is not Ellipsis else None
+        if not isinstance(value, list | tuple) or len(value) != (count or len(value)):
+            example = f"of {count}" if count else "such as [name]" if args[0] is str else "such as [64, 64]"
+            raise ValueError(f"must be a list {example}")
         return tuple(fit(x, args[0]) for x in value)
     if origin is dict or kind is dict:
         if not isinstance(value, Mapping):
@@ -106,11 +112,11 @@ def fit_scalar(value: Any, kind: type) -> Any:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if kind is int and number and float(value).is_integer():
         return int(value)
-    if kind is float and number:
+    if kind is float and number and math.isfinite(value):
         return float(value)
     if kind in (bool, str) and isinstance(value, kind):
         return value
-    names = {int: "an integer", float: "a number", bool: "true or false", str: "a string"}
+    names = {int: "an integer", float: "a finite number", bool: "true or false", str: "a string"}
     raise ValueError(f"must be {names[kind]}")
 
 
@@ -123,7 +129,7 @@ def violations(where: str, given: Mapping[str, Any], cls: type) -> Iterator[str]
             continue
         try:
             fit(value, kinds[name])
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             yield f"{where}{name}={show(value)}: {error}"
 
 

@@ -3,57 +3,67 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from pgrun.report import shortest
+from pgrun.words import Word
 
 
-def report(folder: Path) -> int:
-    """Print the sweep's table and its failures; 1 if there are any, else 0."""
-    jobs = [read(path) for path in sorted(folder.glob("*/.hydra/overrides.yaml"), key=number)]
+def report(folder: Path, expected: Sequence[tuple[Path, Sequence[Word]]]) -> int:
+    """Print the table and the failures of the jobs that were to run in ``expected``; how many failed."""
+    jobs = [{**read(at), "words": list(words), "number": n} for n, (at, words) in enumerate(expected)]
     done = [job for job in jobs if job["status"] == "finished"]
     failed = [job for job in jobs if job["status"] != "finished"]
-    print("\n" + table(done) if done else "\nno job finished")
-    print(f"\nlook at it: tensorboard --logdir {shortest(folder)}")
+    sys.stdout.flush()
+    print("\n" + (table(done) if done else "no job finished"))
+    print(f"\nlook at it: tensorboard --logdir {shortest(folder)}", flush=True)
     for job in failed:
-        print(
-            f"pgrun: job {job['number']} ({' '.join(job['overrides'])}) failed: {job['error']}",
-            file=sys.stderr,
-        )
-    return int(bool(failed))
+        words = " ".join(word.shown for word in job["words"])
+        print(f"pgrun: job {job['number']} ({words}) {job['status']}: {job['error']}", file=sys.stderr)
+    if failed:
+        print(f"pgrun: {len(failed)} of {len(jobs)} jobs failed", file=sys.stderr)
+    return len(failed)
 
 
-def number(overrides: Path) -> tuple[int, str]:
-    name = overrides.parent.parent.name
-    return (int(name) if name.isdigit() else sys.maxsize, name)
-
-
-def read(overrides: Path) -> dict[str, Any]:
+def read(folder: Path) -> dict[str, Any]:
     """What a job's directory says; one that died without a word is a failure too."""
-    folder = overrides.parent.parent
-    summary: dict[str, Any] = {"status": "failed", "error": "it left no summary"}
-    if (folder / "summary.json").exists():
-        summary = json.loads((folder / "summary.json").read_text())
-    words = [str(word) for word in OmegaConf.load(overrides)]
-    return {**summary, "number": folder.name, "overrides": words}
+    path = folder / "summary.json"
+    if path.exists():
+        return json.loads(path.read_text())
+    return {"status": "failed", "error": "did not run" if not folder.exists() else "died without a word"}
 
 
-def table(jobs: list[dict[str, Any]]) -> str:
-    """Configuration without seed · seeds · mean ± standard deviation over seeds of the final evaluation."""
-    groups: dict[str, list[dict[str, Any]]] = {}
+def table(jobs: Sequence[dict[str, Any]]) -> str:
+    """Configuration without seed · seeds · mean ± standard deviation over seeds of the final evaluation.
+
+    Words that all jobs share stand above the table, once.
+    """
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for job in jobs:
-        words = [word for word in job["overrides"] if not word.startswith("seed=")]
-        groups.setdefault(" ".join(words) or "(defaults)", []).append(job)
-    width = max(len("configuration"), *map(len, groups))
-    lines = [f"{'configuration':<{width}}  {'seeds':>5}  final evaluation"]
-    for name, members in groups.items():
-        results = [job["eval"]["return_mean"] for job in members]
-        spread = stdev(results) if len(results) > 1 else math.nan
-        lines.append(f"{name:<{width}}  {len(members):>5}  {mean(results):.1f} ± {spread:.1f}")
-    return "\n".join(lines)
+        words = tuple(word.shown for word in job["words"] if word.key != "seed")
+        groups.setdefault(words, []).append(job)
+    shared = set.intersection(*map(set, groups)) if len(groups) > 1 else set()
+    rows = [("configuration", "seeds", "final evaluation, mean ± std over seeds")]
+    for words, members in groups.items():
+        name = " ".join(word for word in words if word not in shared) or "(defaults)"
+        rows.append((name, seeds(members), result(members)))
+    first, second = (max(len(row[i]) for row in rows) for i in (0, 1))
+    lines = [f"{a:<{first}}  {b:<{second}}  {c}" for a, b, c in rows]
+    common = [word for word in next(iter(groups)) if word in shared]
+    return "\n".join([*(["all: " + " ".join(common)] if common else []), *lines])
+
+
+def seeds(members: Sequence[dict[str, Any]]) -> str:
+    """Named where they are few."""
+    names = [str(job["seed"]) for job in members]
+    return ",".join(names) if len(names) <= 5 else f"{len(names)} seeds"
+
+
+def result(members: Sequence[dict[str, Any]]) -> str:
+    returns = [job["eval"]["return_mean"] for job in members]
+    spread = f" ± {stdev(returns):.1f}" if len(returns) > 1 else ""
+    return f"{mean(returns):.1f}{spread}"

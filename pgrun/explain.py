@@ -1,0 +1,163 @@
+"""One sentence with the nearest names, for what Hydra could not compose."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from pgrun.places import conf_dir
+from pgrun.words import Word
+
+EXTRAS = {"hydra/launcher=joblib": "parallel"}
+QUOTED = re.compile(r"Could not (?:override|append|delete)[^']*'([^']*)'|Multiple values for ([\w./]+)")
+
+
+class Explainer:
+    """Turns Hydra's exceptions into (the word at fault, a sentence); used inside ``compose.composing``."""
+
+    def __init__(self, config_dir: str | None):
+        self.places = [conf_dir(), *([Path(config_dir)] if config_dir else [])]
+        self.lost: set[str] = set()  # groups with an unknown option: what belongs to it is not known either
+
+    def explain(self, error: Exception, words: Sequence[Word]) -> tuple[Word | None, str | None]:
+        """(None, sentence) where no word can be blamed; (word, None) where an earlier sentence covers it."""
+        if isinstance(error, MissingConfigException):
+            return self.unknown_option(error.missing_cfg_file or "", words)
+        text = f"{error}\n{error.__cause__ or ''}".strip()
+        word = at_fault(error, text, words)
+        if word is None:
+            return None, f"{text.splitlines()[0]}"
+        absent = isinstance(error.__cause__ or error, ConfigAttributeError | ConfigKeyError)
+        if absent or "No match in the defaults list" in text:
+            return word, self.unknown_key(word, words)
+        return word, f"{word.text}: {reason(error, text)}"
+
+    def unknown_option(self, path: str, words: Sequence[Word]) -> tuple[Word | None, str | None]:
+        for word in words:
+            group = self.group_of(word)
+            if group is not None and path == f"{group}/{word.value}":
+                self.lost.add(group)
+                return word, f"{group}={word.value}: {self.hint(group, str(word.value))}"
+        return None, f"{path}: no such option in the configuration"
+
+    def group_of(self, word: Word) -> str | None:
+        head = word.text.lstrip("+").split("=")[0].split("@")[0]
+        return head if "." not in head else None
+
+    def hint(self, group: str, name: str) -> str:
+        extra = EXTRAS.get(f"{group}={name}")
+        if extra:
+            return f'needs the extra "{extra}": pip install -c constraints.txt -e ".[{extra}]"'
+        if group == "env" and "/" in name and ":" not in name:
+            return f"not registered with gymnasium; if another package brings it, name its module: env=module:{name}"
+        return f"no such option; {nearest(name, self.options(group))}"
+
+    def options(self, group: str) -> list[str]:
+        found = GlobalHydra.instance().config_loader().get_group_options(group, ObjectType.CONFIG)
+        if group == "env":
+            from pgrun.registration import registry
+
+            found = [*found, *registry]
+        return sorted(set(found))
+
+    def unknown_key(self, word: Word, words: Sequence[Word]) -> str | None:
+        group, _, rest = word.key.partition(".")
+        owners = list(self.owners(group, rest)) if rest else []
+        if owners:
+            if self.lost:  # an unknown option may have been the one that brings it
+                return None
+            here = next((other.text for other in words if other.key == group), "this run")
+            return f"{word.key}: a setting of {' and '.join(owners)}, not of {here}"
+        groups = [] if rest else [path.parent.name for path in conf_dir().glob(f"*/{word.value}.yaml")]
+        hint = f"here: {groups[0]}={word.value}" if groups else nearest_key(word.key, self.keys(words))
+        return f"{word.key}: no such setting; {hint}"
+
+    def owners(self, group: str, rest: str) -> Iterator[str]:
+        """The options of the group that have this setting."""
+        for place in self.places:
+            for path in sorted((place / group).glob("*.yaml")):
+                content: Any = OmegaConf.to_container(OmegaConf.load(path))
+                if isinstance(content, Mapping):
+                    content = content.get(group, content)
+                    if rest.split(".")[0] in content:
+                        yield f"{group}={path.stem}"
+
+    def keys(self, words: Sequence[Word]) -> list[str]:
+        """Every setting of the configuration that the command's options make, and the groups."""
+        chosen = [word.text for word in words if "." not in word.key and not word.text.startswith("+")]
+        for texts in (chosen, []):
+            try:
+                cfg = compose("config", overrides=texts, return_hydra_config=True)
+            except (HydraException, OmegaConfBaseException):
+                continue
+            settings: Any = OmegaConf.to_container(cfg, resolve=False)
+            settings.pop("usual", None)
+            groups = [path.name for place in self.places for path in place.iterdir() if path.is_dir()]
+            return list(dict.fromkeys([*every_key(settings), *groups]))
+        return []
+
+
+def at_fault(error: Exception, text: str, words: Sequence[Word]) -> Word | None:
+    """The word that an error speaks of."""
+    full_key = getattr(error, "full_key", None) or getattr(error.__cause__, "full_key", None)
+    match = QUOTED.search(text)
+    for name in (full_key, match and (match[1] or match[2])):
+        for word in reversed(words):
+            if name and name.replace("/", ".").split("=")[0].lstrip("+") in (word.key, word.text):
+                return word
+    return next((word for word in words if word.text in text), None)
+
+
+def reason(error: Exception, text: str) -> str:
+    """Hydra's own words, without what the user's word already says."""
+    lines = [line.strip() for line in str(error.__cause__ or text).splitlines()]
+    return next((line for line in lines if line and not line.startswith("Could not")), lines[0])
+
+
+def every_key(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in settings.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from every_key(value, f"{prefix}{key}.")
+
+
+def nearest_key(key: str, keys: Sequence[str]) -> str:
+    """Misspelt, or right but without its group."""
+    leaf = key.split(".")[-1]
+    own = [name for name in keys if not name.startswith("hydra") or key.startswith("hydra")]
+    elsewhere = [name for name in own if name.split(".")[-1] == leaf]
+    group = [name for name in own if "." in key and name.rpartition(".")[0] == key.rpartition(".")[0]]
+    leaves = {name.split(".")[-1]: name for name in group}
+    near = [
+        *elsewhere,
+        *(leaves[match] for match in difflib.get_close_matches(leaf, list(leaves), n=2, cutoff=0.6)),
+        *difflib.get_close_matches(key, own, n=3, cutoff=0.75),
+    ]
+    near = near or [
+        name for name in own if difflib.SequenceMatcher(None, name.split(".")[-1], leaf).ratio() > 0.75
+    ]
+    near = near or group
+    names = list(dict.fromkeys(near))
+    if names:
+        return f"{'nearest' if names != group else 'there are'}: {', '.join(names[:6])}"
+    return "pgrun --cfg job shows them all"
+
+
+def nearest(name: str, options: Iterable[str]) -> str:
+    """Close names, or all of them where there are few."""
+    options = list(dict.fromkeys(options))
+    lower = {option.lower(): option for option in options}
+    near = [lower[match] for match in difflib.get_close_matches(name.lower(), list(lower), n=3, cutoff=0.6)]
+    if len(options) < 15:
+        return f"there are {', '.join(options)}"
+    return f"nearest: {', '.join(near)}" if near else "pgrun --help says how to list them"

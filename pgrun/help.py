@@ -1,0 +1,60 @@
+"""``pgrun --help``, without Hydra: composing the configuration to describe it takes over a second."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+EXAMPLES = """\
+  pgrun algo=ppo env=CartPole-v1
+  pgrun algo=reinforce variance=mean_baseline env=FrozenLake-v1 sampler.episodes=64
+  pgrun -m algo=reinforce,a2c,ppo seed=0,1,2"""
+
+ABOUT = {
+    "algo": "what is done with the weighted log-probabilities",
+    "env": "or any id that python -c 'import gymnasium; gymnasium.pprint_registry()' lists, or module:Id",
+    "variance": "the weight Ψ that each action gets",
+    "sampler": "whole episodes, or a number of steps of every environment",
+    "optimizer": "how the gradient becomes a step",
+    "network": "policy and critic apart, or one trunk",
+    "critic": "what V is fitted to, and how",
+    "critic/optimizer": "the critic's own",
+    "trainer": "steps, evaluation",
+    "diagnostics": "the gradient's variance",
+    "logger": "rows and progress",
+    "experiment": "whole recipes",
+    "tuned": "taken by itself for the pairs that pgrun --list shows",
+}
+
+FLAGS = """\
+  -m                  a sweep: every combination of comma-separated values, then a table over seeds
+  --cfg job           show the composed configuration, every setting of it
+  --list              which algorithm goes with which scheme, and the tuned pairs
+  --config-dir PATH   your own options, in folders like conf/'s; your own code: modules=[my_module]
+  --version, --hydra-help, -sc install=bash (tab completion: eval "$(pgrun -sc install=bash)")"""
+
+
+def help_text(places: list[Path]) -> str:
+    """Examples, the groups with their options, flags. ``places``: ours and the user's configuration folders."""
+    found: dict[str, set[str]] = {group: set() for group in ABOUT}
+    for place in places:
+        for path in sorted(place.rglob("*.yaml")):
+            group = path.parent.relative_to(place).as_posix()
+            if group not in (".", "hydra") and not group.startswith(("hydra/", "tuned/")):
+                found.setdefault(group, set()).add(path.stem)
+    width = max(map(len, found))
+    lines = []
+    for group, options in found.items():
+        lines.append(f"  {group:<{width}}  {', '.join(sorted(options))}")
+        if group in ABOUT:
+            lines.append(f"  {'':<{width}}    {ABOUT[group]}")
+    return "\n\n".join(
+        (
+            "pgrun — policy-gradient experiments, with the variance of the gradient measured",
+            EXAMPLES,
+            "Groups: one option of each, typed as group=option",
+            "\n".join(lines),
+            "Any setting is changed as group.key=value, for example trainer.total_steps=1e6",
+            FLAGS,
+            "What came out: tensorboard --logdir outputs",
+        )
+    )

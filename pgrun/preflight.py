@@ -1,0 +1,100 @@
+"""Refuses a command with everything that is wrong with it, before anything is written."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from hydra.types import RunMode
+
+from pgrun.compose import Job, jobs
+from pgrun.errors import Refused
+from pgrun.words import Command
+
+RUN_FILES = ("summary.json", "metrics.csv", "policy.safetensors", "checkpoints")
+
+
+def preflight(command: Command) -> list[Job]:
+    """The command's jobs; raises ``Refused``."""
+    found = jobs(command)
+    problems = [*command.problems, *found.problems]
+    problems += in_jobs(found.composed, whole=not problems)
+    problems += mode(command, found.composed[:1])
+    problems += folders(found.composed)
+    refuse(problems)
+    return found.composed
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """One sentence, or a list."""
+    unique = list(dict.fromkeys(problems))
+    if len(unique) == 1:
+        raise Refused(unique[0])
+    if unique:
+        raise Refused("\n".join((f"{len(unique)} problems", *(f"  - {problem}" for problem in unique))))
+
+
+def in_jobs(composed: list[Job], whole: bool) -> Iterator[str]:
+    """Each problem once; in a sweep with the first job that has it, unless all have."""
+    if not composed:
+        return
+    from pgrun.check import problems, values
+
+    found: dict[str, list[Job]] = {}
+    for job in composed:
+        for problem in dict.fromkeys(problems(job) if whole else values(job)):
+            found.setdefault(problem, []).append(job)
+    for problem, those in found.items():
+        where = "" if len(those) == len(composed) else which(those, composed)
+        yield f"{problem}  [{where}]" if where and not problem.startswith(where) else problem
+
+
+def which(those: list[Job], composed: list[Job]) -> str:
+    """``algo=a2c variance=none`` — the words that not all jobs have — and how many more."""
+    everywhere = set.intersection(*({word.text for word in job.words} for job in composed))
+    first = " ".join(word.shown for word in those[0].words if word.text not in everywhere)
+    return first + (f" and {len(those) - 1} more" if len(those) > 1 else "")
+
+
+def mode(command: Command, first: list[Job]) -> Iterator[str]:
+    """``-m`` alone decides between a run and a sweep: what is checked and reported hangs on it."""
+    for job in first:
+        if job.hydra.mode not in (None, RunMode.MULTIRUN if command.multirun else RunMode.RUN):
+            yield f"hydra.mode={job.hydra.mode.name}: type {'pgrun' if command.multirun else 'pgrun -m'} instead"
+        if job.hydra.output_subdir != ".hydra":
+            yield "hydra.output_subdir: a run directory keeps its configuration in .hydra"
+
+
+def folders(composed: list[Job]) -> Iterator[str]:
+    """Run directories that hold a run, cannot be written, or are the same for two jobs."""
+    setting = "hydra.sweep.dir" if len(composed) > 1 else "hydra.run.dir"
+    seen: dict[Path, Job] = {}
+    for job in composed:
+        if job.folder in seen:
+            yield f"{job.folder}: the folder of two jobs; hydra.sweep.subdir must tell them apart"
+            return
+        seen[job.folder] = job
+        if any(len(os.fsencode(part)) > 255 for part in job.folder.parts):
+            yield f"{job.folder}: {os.strerror(errno.ENAMETOOLONG)}; choose a shorter {setting}"
+            return
+        if any((job.folder / name).exists() for name in RUN_FILES):
+            yield f"{job.folder} holds a run already: choose another {setting}, or remove it"
+            return
+    for folder in list(seen)[:1]:
+        if reason := unwritable(folder):
+            yield f"{folder} cannot be written: {reason}; choose another {setting}"
+
+
+def unwritable(folder: Path) -> str | None:
+    """Tried rather than asked: permissions say nothing to root, or about a read-only disk."""
+    existing = folder
+    while not os.path.lexists(existing):
+        existing = existing.parent
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".pgrun-", dir=existing))
+    except OSError as error:
+        return error.strerror or str(error)
+    return None

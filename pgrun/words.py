@@ -1,0 +1,187 @@
+"""The words of a command: Hydra's flags and the settings, read but not yet composed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+
+from pgrun.errors import Refused
+from pgrun.places import conf_dir
+
+EXAMPLE = "settings are typed key=value, without spaces, for example: pgrun seed=3"
+OWN_CONFIG = "it would replace pgrun's own configuration; add yours with --config-dir"
+NOT_OURS = {
+    "config_path": OWN_CONFIG,
+    "config_name": OWN_CONFIG,
+    "experimental_rerun": "it reads a pickle; repeat a run with the words in its .hydra/overrides.yaml",
+}
+
+
+@dataclass(frozen=True)
+class Word:
+    """One override: ``key=value`` as typed. The key of ``critic/optimizer=sgd`` is ``critic.optimizer``."""
+
+    text: str
+    key: str
+    value: Any
+
+    @property
+    def shown(self) -> str:
+        """As the user would type it."""
+        return self.text.lstrip("+").replace("\\:", ":")
+
+    @staticmethod
+    def read(text: str) -> Word:
+        return Word.of(OverridesParser.create().parse_override(text))
+
+    @staticmethod
+    def of(override: Override) -> Word:
+        value = None if override.is_sweep_override() else override.value()
+        return Word(str(override.input_line), override.key_or_group.replace("/", "."), value)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command line that can be read; ``problems`` are the words that cannot, left out of ``words``."""
+
+    flags: argparse.Namespace
+    options: list[str]  # the flags as typed
+    words: list[Word]
+    problems: list[str]
+
+    @property
+    def multirun(self) -> bool:
+        return self.flags.multirun
+
+    @property
+    def config_dir(self) -> str | None:
+        return os.path.abspath(self.flags.config_dir) if self.flags.config_dir else None
+
+    @property
+    def shows(self) -> bool:
+        """Whether Hydra only has something to print."""
+        flags = self.flags
+        return bool(flags.cfg or flags.info or flags.hydra_help or flags.shell_completion)
+
+    @property
+    def argv(self) -> list[str]:
+        """For Hydra, whose parser wants the flags first."""
+        return [*self.options, *(word.text for word in self.words)]
+
+
+def read(argv: list[str]) -> Command:
+    """Hydra's own flags and the overrides, in any order."""
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise Refused(f"{message}; pgrun --help says more")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    flags, extra = parser.parse_known_intermixed_args(argv)
+    if extra:
+        raise Refused(unknown_flag(extra[0], flags.overrides))
+    for name, reason in NOT_OURS.items():
+        if getattr(flags, name):
+            raise Refused(f"--{name.replace('_', '-')}: {reason}")
+    if flags.config_dir and not os.path.isdir(flags.config_dir):
+        raise Refused(f"--config-dir {flags.config_dir}: no such folder")
+    if flags.run and flags.multirun:
+        raise Refused("--run or --multirun: one of them")
+    if flags.resolve and not flags.cfg:
+        raise Refused("--resolve goes with --cfg job")
+    options = typed_flags(argv, flags)
+    if flags.shell_completion:
+        return Command(flags, [*options, *flags.overrides], [], [])
+    words, problems = read_words([rewritten(text) for text in flags.overrides], flags.multirun)
+    return Command(flags, options, words, problems)
+
+
+def typed_flags(argv: list[str], flags: argparse.Namespace) -> list[str]:
+    """Without the settings, and without --config-dir, which reaches Hydra through the search path."""
+    options = list(argv)
+    for text in flags.overrides:
+        options.remove(text)
+    kept: list[str] = []
+    while options:
+        option = options.pop(0)
+        name, equals, _ = option.partition("=")
+        if name == "-cd" or (len(name) > len("--config-") and "--config-dir".startswith(name)):
+            if not equals:
+                options.pop(0)
+        else:
+            kept.append(option)
+    return kept
+
+
+def rewritten(text: str) -> str:
+    """``env.id=X`` chooses the environment, as ``env=X``; ``env.kwargs`` takes any key."""
+    text = re.sub(r"^env\.id=", "env=", text)
+    return re.sub(r"^env\.kwargs([.=])", r"++env.kwargs\1", text)
+
+
+def read_words(texts: list[str], multirun: bool) -> tuple[list[Word], list[str]]:
+    words, problems = [], list(bare(texts))
+    for text in texts:
+        if is_bare(text):
+            continue
+        try:
+            override = OverridesParser.create().parse_override(text)
+        except HydraException as error:
+            problems.append(
+                f"{text}: cannot be read: {str(error).splitlines()[0]}; quote it: 'key=\"value\"'"
+            )
+            continue
+        if problem := illegal(override, multirun):
+            problems.append(problem)
+        else:
+            words.append(Word.of(override))
+    return words, problems
+
+
+def illegal(override: Override, multirun: bool) -> str | None:
+    text, value = override.input_line, None if override.is_sweep_override() else override.value()
+    if override.is_sweep_override() and not multirun:
+        return f"{text}: several values are a sweep: type pgrun -m"
+    if override.is_hydra_override():
+        return f"{text}: Hydra's own settings cannot be swept" if override.is_sweep_override() else None
+    if override.is_delete():
+        return f"{text}: every setting is needed; change it with key=value"
+    if is_group(override.key_or_group) and not override.is_sweep_override() and not isinstance(value, str):
+        return f"{text}: the name of one option is needed; pgrun --help lists them"
+    return None
+
+
+def is_group(name: str) -> bool:
+    return "." not in name and (conf_dir() / name).is_dir()
+
+
+def is_bare(text: str) -> bool:
+    """No ``key=value``, and not Hydra's ``~key``."""
+    return text.find("=") < 1 and not text.startswith("~")
+
+
+def bare(texts: list[str]) -> Iterator[str]:
+    """Words without ``=``, once: ``seed 3``, ``ppo``."""
+    words = [text for text in texts if is_bare(text) and text != "="]
+    if not words:
+        return
+    groups = [path.parent.name for word in words[:1] for path in conf_dir().glob(f"*/{word}.yaml")]
+    hint = f"{groups[0]}={words[0]}" if groups else "=".join(words[:2]) if len(words) > 1 else ""
+    yield f"{' '.join(words)}: {EXAMPLE}" if not hint else f"{' '.join(words)}: {EXAMPLE}; here: {hint}"
+
+
+def unknown_flag(flag: str, words: list[str]) -> str:
+    name, _, value = flag.lstrip("-").partition("=")
+    value = value or next((word for word in words if "=" not in word), "…")
+    return (
+        f"{flag}: no such option, pgrun --help lists them; settings are typed key=value, here: {name}={value}"
+    )
