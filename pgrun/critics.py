@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -33,6 +33,7 @@ class Fitted:
     clip: Positive | None = None
     coef: NonNegative = 0.5
     optimizer: dict[str, Any] | None = None
+    read_when: ClassVar = {"lam": ("target", "td_lambda"), "n": ("target", "n_step")}
 
     def targets(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
         """[T, N]"""

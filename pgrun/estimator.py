@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from pgrun.critics import Critic
+from pgrun.policies import Policy
 from pgrun.types import Batch, Rollout
 from pgrun.variance.base import Scheme
 
@@ -29,22 +30,23 @@ class Estimator:
     gamma: float
     advantage_norm: bool = False
 
-    def psi(self, rollout: Rollout, value: Tensor) -> Tensor:
-        """Ψ [T, N] as the update uses it."""
-        psi = self.scheme.psi(rollout, value, self.gamma)
-        return standardise(psi, rollout.mask) if self.advantage_norm else psi
+    def psi(self, rollout: Rollout, value: Tensor, policy: Policy) -> tuple[Tensor, Tensor | None]:
+        """(Ψ [T, N], correction [P] or None) as the update uses them."""
+        psi, correction = self.scheme.estimate(rollout, value, self.gamma, policy)
+        return standardise(psi, rollout.mask) if self.advantage_norm else psi, correction
 
-    def batch(self, rollout: Rollout, value: Tensor, critic: Critic) -> Batch:
+    def batch(self, rollout: Rollout, value: Tensor, critic: Critic, policy: Policy) -> Batch:
         """Rows [T·N]; masked rows are zero wherever they could enter a sum."""
-        psi = self.psi(rollout, value) * rollout.mask
-        return Batch(
+        psi, correction = self.psi(rollout, value, policy)
+        batch = Batch(
             obs=rollout.obs[:-1],
             action=rollout.action,
             log_prob=rollout.log_prob,
             params=rollout.params,
-            psi=psi,
+            psi=psi * rollout.mask,
             mask=rollout.mask,
             value=value[:-1],
             target=critic.target(rollout, value, self.gamma),
             count=rollout.count,
-        ).flatten()
+        )
+        return replace(batch.flatten(), correction=correction)

@@ -48,8 +48,14 @@ def problem(env: Any, horizon: int | None = None) -> Problem:
                 transition[s, a, successor] += chance * (not terminated)
     start = getattr(inner, "start", getattr(inner, "initial_state_distrib", None))
     seen = getattr(inner, "seen", np.arange(states))
-    tensors = (torch.from_numpy(np.asarray(x, float)) for x in (transition, reward, start))
-    return Problem(*tensors, torch.from_numpy(seen), int(seen.max()) + 1, limit)
+    return Problem(
+        transition=torch.from_numpy(transition),
+        reward=torch.from_numpy(reward),
+        start=torch.as_tensor(start, dtype=torch.float64),
+        seen=torch.from_numpy(seen),
+        observations=int(seen.max()) + 1,
+        horizon=limit,
+    )
 
 
 def natural_horizon(table: Any) -> int:

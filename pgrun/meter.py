@@ -22,6 +22,7 @@ from pgrun.estimator import EPSILON, Estimator
 from pgrun.nets import Factors
 from pgrun.policies import Policy
 from pgrun.types import Rollout
+from pgrun.units import by_unit, others
 
 BLOCKS = 16  # units where a rollout has one column
 
@@ -56,28 +57,29 @@ def measure(policy: Policy, rollout: Rollout, value: Tensor, estimator: Estimato
     if units < 2 or steps < units // columns:
         return None
     scores = policy.scores(by_unit(rollout.obs[:-1], units), by_unit(rollout.action, units))
-    weight = by_unit(rollout.mask * estimator.psi(rollout, value), units)
-    gradient = scores.sums(weight, 1)[0] / rollout.count
+    gradient = estimate(policy, scores, rollout, value, estimator, units)
     delete_one = delete_and_recompute if estimator.scheme.mixes_columns else delete_and_restandardise
-    return Measurement(gradient, *jackknife(delete_one(scores, rollout, value, estimator, units)))
+    without = delete_one(policy, scores, rollout, value, estimator, units)
+    return Measurement(gradient, *jackknife(without))
 
 
-def by_unit(x: Tensor, units: int) -> Tensor:
-    """Rows [T, N, …] in the order of their units [units·R, …]: columns, or blocks of one column padded with zeros."""
-    if x.shape[1] == 1 and units > 1:
-        padding = x.new_zeros(-len(x) % units, *x.shape[1:])
-        return torch.cat([x, padding]).flatten(0, 1)
-    return x.transpose(0, 1).flatten(0, 1)
+def estimate(
+    policy: Policy, scores: Factors, rollout: Rollout, value: Tensor, estimator: Estimator, units: int
+) -> Tensor:
+    """ĝ [P]"""
+    psi, correction = estimator.psi(rollout, value, policy)
+    gradient = scores.sums(by_unit(rollout.mask * psi, units), 1)[0] / rollout.count
+    return gradient if correction is None else gradient + correction
 
 
 def delete_and_restandardise(
-    scores: Factors, rollout: Rollout, value: Tensor, estimator: Estimator, units: int
+    policy: Policy, scores: Factors, rollout: Rollout, value: Tensor, estimator: Estimator, units: int
 ) -> Tensor:
     """ĝ₍₋ᵢ₎ [M, P] where Ψ of a unit depends on that unit alone, up to standardisation over the batch.
 
     (Σ_{j≠i} Uⱼ − μ₍₋ᵢ₎ Σ_{j≠i} Vⱼ)/√(σ²₍₋ᵢ₎ + ε) with Uᵢ = Σ mask·Ψ·∇log π and Vᵢ = Σ mask·∇log π: linear in what is there.
     """
-    psi = replace(estimator, advantage_norm=False).psi(rollout, value)
+    psi, _ = replace(estimator, advantage_norm=False).psi(rollout, value, policy)
     mask = by_unit(rollout.mask, units)
     center = (rollout.mask * psi).sum() / rollout.mask.sum().clamp(min=1)  # against cancellation
     psi = by_unit(psi, units) - center * estimator.advantage_norm
@@ -91,19 +93,13 @@ def delete_and_restandardise(
 
 
 def delete_and_recompute(
-    scores: Factors, rollout: Rollout, value: Tensor, estimator: Estimator, units: int
+    policy: Policy, scores: Factors, rollout: Rollout, value: Tensor, estimator: Estimator, units: int
 ) -> Tensor:
-    """ĝ₍₋ᵢ₎ [M, P] for any scheme: Ψ anew from the rollout without unit i, one weighted sum of scores each."""
+    """ĝ₍₋ᵢ₎ [M, P] for any scheme: everything anew from the rollout without unit i."""
     result = []
     for i in range(units):
         keep = torch.tensor([j for j in range(units) if j != i], device=value.device)
         rest = rollout.columns(keep)
-        weight = torch.zeros_like(rollout.mask)
-        weight[:, keep] = rest.mask * estimator.psi(rest, value[:, keep])
-        result.append(scores.sums(by_unit(weight, units), 1)[0] / rest.count)
+        kept = scores.units(units, keep)
+        result.append(estimate(policy, kept, rest, value[:, keep], estimator, units - 1))
     return torch.stack(result)
-
-
-def others(per_unit: Tensor) -> Tensor:
-    """Σ_{j≠i} of each unit's share."""
-    return per_unit.sum(0) - per_unit

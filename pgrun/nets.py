@@ -48,6 +48,40 @@ class Factors:
             parts.append((self.free * weight[:, None]).view(shape).sum(1))
         return torch.cat(parts, 1)
 
+    def units(self, units: int, keep: Tensor) -> Factors:
+        """The rows of some of ``units`` equal runs (indices [M'])."""
+
+        def chosen(x: Tensor) -> Tensor:
+            return x.reshape(units, -1, x.shape[-1] or 1)[keep].flatten(0, 1) if x.shape[-1] else x
+
+        deltas, inputs = [chosen(x) for x in self.delta], [chosen(x) for x in self.inputs]
+        return Factors(deltas, inputs, chosen(self.free), self.bias)
+
+    def dots(self, vectors: Tensor) -> Tensor:
+        """⟨score of row k, the vector of its unit⟩ [K]; vectors [units, P], rows in equal runs."""
+        units, at = len(vectors), 0
+        shape = (units, len(self.delta[0]) // units, -1)
+        total = torch.zeros(shape[:2], dtype=vectors.dtype, device=vectors.device)
+        for delta, a in zip(self.delta, self.inputs, strict=True):
+            out, size = delta.shape[1], a.shape[1]
+            weight = vectors[:, at : at + out * size].view(units, out, size)
+            at += out * size
+            along = torch.bmm(a.reshape(shape), weight.mT)
+            if self.bias:
+                along = along + vectors[:, None, at : at + out]
+                at += out
+            total += (delta.view(shape) * along).sum(-1)
+        if self.free.shape[1]:
+            total += (self.free.view(shape) * vectors[:, None, at:]).sum(-1)
+        return total.flatten()
+
+    def squared_norms(self) -> Tensor:
+        """‖score of row k‖² [K] = Σ_layers ‖δ‖²(‖a‖² + 1), without forming a score (Goodfellow 2015)."""
+        total = self.free.square().sum(1)
+        for delta, a in zip(self.delta, self.inputs, strict=True):
+            total = total + delta.square().sum(1) * (a.square().sum(1) + self.bias)
+        return total
+
 
 class Mlp:
     """sizes = [in, hidden…, out]; ``free`` more outputs are parameters that see no input (a log σ)."""

@@ -125,7 +125,7 @@ def update(run: Run, rollout: Rollout, counters: Counters) -> dict[str, float]:
     """One update from one rollout; its scalars if it is to be logged, else nothing."""
     learner, estimator = run.learner, run.estimator
     value = learner.critic.value(rollout.obs)
-    batch = estimator.batch(rollout, value, learner.critic)
+    batch = estimator.batch(rollout, value, learner.critic, run.policy)
     reading = None
     if reading_due(run, counters):
         reading = measure(run.policy, rollout, value, estimator)

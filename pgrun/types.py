@@ -50,6 +50,7 @@ class Batch:
     value: Tensor  # [B]  the critic's V(s) before this update (zero without a critic)
     target: Tensor  # [B]  what the critic is fitted to
     count: float  # the divisor of the policy term
+    correction: Tensor | None = None  # [P]  added to ∇L as it is; only for one step on the whole batch
 
     def rows(self, index: Tensor | slice) -> Batch:
         """Some rows of a flattened batch; the divisor shrinks in proportion, so that means agree."""

@@ -71,7 +71,8 @@ class Algorithm:
         params = kept[-1][:, policy.first :]
         value = learner.critic.joint_delta(kept[-1], batch)
         delta = policy.output_delta(-self.params_gradient(params, batch, policy.dist), value)
-        return policy.net.gradient(policy.layers, kept, delta)
+        gradient = policy.net.gradient(policy.layers, kept, delta)
+        return gradient if batch.correction is None else gradient - batch.correction
 
     def params_gradient(self, params: Tensor, batch: Batch, dist: Distribution) -> Tensor:
         """∂(L + c_H·entropy)/∂params [B, K], from the distribution's scores."""

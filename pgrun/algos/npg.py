@@ -31,6 +31,11 @@ class Npg(Algorithm):
     told: dict[str, Tensor] = field(init=False, default_factory=dict, repr=False)
 
     own_step: ClassVar[bool] = True
+    read_when: ClassVar = {
+        "delta": ("step", "radius"),
+        "alpha": ("step", "fixed"),
+        "iterations": ("solver", "cg"),
+    }
     tags: ClassVar[tuple[str, ...]] = (
         "step/kl_predicted",
         "step/kl_realised",

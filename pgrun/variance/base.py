@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from pgrun.policies import Policy
 from pgrun.returns import lambda_return
 from pgrun.types import Rollout
 
@@ -22,6 +23,12 @@ class Scheme:
     def psi(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
         """Ψ [T, N], of rows with mask 1; value [T+1, N] is V(s), zero without a critic."""
         raise NotImplementedError
+
+    def estimate(
+        self, rollout: Rollout, value: Tensor, gamma: float, policy: Policy
+    ) -> tuple[Tensor, Tensor | None]:
+        """(Ψ, what is added to the gradient [P] beside it): schemes that look at the scores themselves override this."""
+        return self.psi(rollout, value, gamma), None
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ class MeanBaseline(Discounted):
     returns: Literal["whole", "reward_to_go"] = "whole"
     whole_episodes: ClassVar[bool] = True
     mixes_columns: ClassVar[bool] = True
+    read_when: ClassVar = {"discounting": ("returns", "reward_to_go")}  # whole: always from the start
 
     def psi(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
         if self.returns == "whole":
