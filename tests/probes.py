@@ -184,5 +184,11 @@ PROBES = {
 }
 LIMITS = {Ring: 8, LastStep: 4}
 
+
+def name(probe: type[Probe]) -> str:
+    """Its id."""
+    return f"Probe{probe.__name__}-v0"
+
+
 for probe in PROBES:
-    gym.register(f"Probe{probe.__name__}-v0", probe, max_episode_steps=LIMITS.get(probe))
+    gym.register(name(probe), probe, max_episode_steps=LIMITS.get(probe))

@@ -14,6 +14,7 @@ import torch
 from gymnasium import spaces
 from hydra import compose, initialize_config_dir
 
+import tests.probes  # noqa: F401  registers them
 from pgrun.build import Run, build
 from pgrun.compose import conf_dir, plain
 from pgrun.distributions import Categorical

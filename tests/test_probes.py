@@ -21,15 +21,26 @@ METHODS = {
         "algo=reinforce variance=value_baseline env.num_envs=16 sampler.episodes=16 optimizer.lr=0.02 "
         "critic.epochs=4 critic.optimizer.lr=0.02"
     ),
-    "a2c": "algo=a2c env.num_envs=8 sampler.steps=8 optimizer.lr=0.01 critic.optimizer.lr=0.01",
+    "a2c": (
+        "algo=a2c env.num_envs=8 sampler.steps=8 optimizer.lr=0.01 optimizer.schedule=linear "
+        "critic.optimizer.lr=0.01 critic.optimizer.schedule=linear"
+    ),
     "ppo": (
         "algo=ppo env.num_envs=8 sampler.steps=16 algo.epochs=4 algo.minibatches=2 optimizer.lr=0.01 "
         "critic.optimizer.lr=0.01"
     ),
 }
 COMMON = f"gamma={GAMMA} network.hidden=[16] diagnostics.gradient_every=0 trainer.total_steps=2500 logger.every=1000"
+MORE = {
+    "a2c": {"trainer.total_steps": 4000}
+}  # one small step a rollout: the cheapest, so it gets more of them
 EXTRA = {
-    probes.Quadratic: {"algo.entropy": 0.5, "advantage_norm": False, "trainer.total_steps": 5000},
+    probes.Quadratic: {
+        "algo.entropy": 0.5,
+        "advantage_norm": False,
+        "trainer.total_steps": 5000,
+        "optimizer.schedule": "linear",
+    },
     probes.Offset: {"state_norm": True, "reward_scaling": True, "advantage_norm": True},
     probes.Counter: {"state_norm": True},
 }
@@ -100,9 +111,8 @@ PASSED: dict[type[Probe], Callable[[Run], bool]] = {
 
 def play(folder, probe: type[Probe], algo: str, seed: int) -> bool:
     words = f"env=ProbeMatch-v0 {METHODS[algo]} {COMMON}".split()
-    run, _ = trained(
-        folder, *words, seed=seed, **{"env.id": f"Probe{probe.__name__}-v0"}, **EXTRA.get(probe, {})
-    )
+    changes = {"env.id": probes.name(probe)} | MORE.get(algo, {}) | EXTRA.get(probe, {})
+    run, _ = trained(folder, *words, seed=seed, **changes)
     assert torch.isfinite(run.policy.theta).all()
     run.eval_envs.reset()
     return PASSED[probe](run)

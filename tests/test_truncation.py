@@ -13,7 +13,7 @@ from pgrun.samplers import Episodes, Steps
 from pgrun.types import Rollout
 from pgrun.variance.gae import Gae
 from pgrun.variance.value_baseline import ValueBaseline
-from tests import probes  # registers the ring
+from tests import probes
 from tests.support_pipeline import Script, built, draw, loop, small_policy, started, values
 
 GAMMA = 0.9
@@ -104,7 +104,16 @@ def test_termination_and_truncation_at_once_is_a_termination() -> None:
 
 # --- the ring world ---------------------------------------------------------------------------------------------------
 
-RING = ["algo=a2c", "env=ProbeRing-v0", "env.num_envs=8", "sampler.steps=20", "gamma=0.9", "optimizer.lr=1e-3", "critic.optimizer.lr=0.01", "network.hidden=[16]"]
+RING = [
+    "algo=a2c",
+    "env=ProbeRing-v0",
+    "env.num_envs=8",
+    "sampler.steps=20",
+    "gamma=0.9",
+    "optimizer.lr=1e-3",
+    "critic.optimizer.lr=0.01",
+    "network.hidden=[16]",
+]
 PLACES = torch.eye(8).tolist()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 import gymnasium as gym
@@ -68,10 +69,10 @@ def find(name: str) -> None:
 
 def missing(name: str, reason: str) -> str:
     """Which extra of ours brings the package that an environment lacks."""
-    extra = next((extra for package, extra in EXTRAS.items() if package.lower() in reason.lower()), None)
-    if extra:
-        return f'env={name} needs the extra "{extra}": pip install -c constraints.txt -e ".[{extra}]"'
-    return f"env={name} needs a package that is not installed: {reason.splitlines()[0]}"
+    for package, extra in EXTRAS.items():
+        if package.lower() in reason.lower() and find_spec(package) is None:
+            return f'env={name} needs the extra "{extra}": pip install -c constraints.txt -e ".[{extra}]"'
+    return f"env={name} cannot be made here: {reason.splitlines()[0]}"
 
 
 def probe(env: EnvSettings) -> gym.Env:

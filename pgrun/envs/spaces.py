@@ -42,8 +42,8 @@ def action_decoder(space: spaces.Space) -> Callable[[np.ndarray], np.ndarray]:
         return lambda a: a.astype(space.dtype)
     low, high = space.low.astype(np.float64), space.high.astype(np.float64)
     finite = np.isfinite(low) & np.isfinite(high)
-    scale = np.where(finite, (high - low) / 2, 1.0)
-    middle = np.where(finite, (high + low) / 2, 0.0)
+    bottom, top = np.where(finite, low, -1.0), np.where(finite, high, 1.0)  # −1 and 1: left as they are
+    scale, middle = (top - bottom) / 2, (top + bottom) / 2
     shape, dtype = space.shape, space.dtype
     return lambda a: np.clip(a.reshape(-1, *shape) * scale + middle, low, high).astype(dtype)
 
