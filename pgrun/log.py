@@ -37,6 +37,7 @@ ALWAYS = (
 )
 WITH_CRITIC = ("value/loss", "value/mean", "value/explained_variance")
 WITH_CLIPPING = ("ratio/clip_fraction",)
+FLUSH_EVERY = 5.0  # seconds: what TensorBoard shows of a run under way, and what a crash may cost
 
 
 class Log:
@@ -49,12 +50,15 @@ class Log:
         self.file = (folder / "metrics.csv").open("w", newline="")
         self.table = csv.DictWriter(self.file, ["env_steps", *self.tags])
         self.table.writeheader()
+        self.flushed = time.monotonic()
 
     def row(self, env_steps: int, scalars: Mapping[str, float]) -> None:
         """One row; tags without a value stay blank, and have no point in TensorBoard."""
         self.table.writerow({"env_steps": env_steps, **scalars})
         values = [Summary.Value(tag=tag, simple_value=x) for tag, x in scalars.items()]
         self._event(Summary(value=values), env_steps)
+        if time.monotonic() - self.flushed > FLUSH_EVERY:
+            self.flush()
 
     def hyperparameters(self, settings: Mapping[str, Any]) -> None:
         """The HPARAMS tab's record, in this same run; seeds of one configuration share a row."""
@@ -64,6 +68,7 @@ class Log:
     def flush(self) -> None:
         self.file.flush()
         self.events.flush()
+        self.flushed = time.monotonic()
 
     def close(self, ok: bool) -> None:
         end = api_pb2.STATUS_SUCCESS if ok else api_pb2.STATUS_FAILURE

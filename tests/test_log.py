@@ -1,0 +1,300 @@
+"""What a run leaves behind, read back with TensorBoard's own reader, csv, json and safetensors."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from functools import cache
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import metadata
+
+from pgrun.build import Run, build
+from pgrun.log import Log
+from pgrun.train import train
+from tests.support_pipeline import built, settings, trained
+
+EVERY = {
+    "return/train",
+    "return/eval",
+    "episode/length",
+    "episode/count",
+    "kl/old_new",
+    "kl/new_old",
+    "kl/max",
+    "gradient/variance",
+    "gradient/variance_se",
+    "gradient/norm",
+    "gradient/snr",
+    "policy/entropy",
+    "policy/loss",
+    "ratio/max",
+    "ratio/ess",
+    "time/env_steps_per_second",
+    "time/learning_share",
+}
+CRITIC = {"value/loss", "value/mean", "value/explained_variance"}
+CLIPPING = {"ratio/clip_fraction"}
+BRIEF = "trainer.total_steps=1500 trainer.eval_every=500 env.num_envs=4 env=CartPole-v1 logger.every=1 network.hidden=[16]"
+METHODS = {
+    "ppo": ("algo=ppo sampler.steps=32 state_norm=true reward_scaling=true", EVERY | CRITIC | CLIPPING),
+    "a2c": ("algo=a2c sampler.steps=32 network=shared", EVERY | CRITIC),
+    "reinforce": ("algo=reinforce sampler.episodes=4", EVERY),
+}
+each_method = pytest.mark.parametrize("algo", METHODS)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """algo → (run directory, run, summary), each trained once."""
+
+    @cache
+    def once(algo: str) -> tuple[Path, Run, dict]:
+        folder = tmp_path_factory.mktemp(algo)
+        run, summary = trained(folder, *METHODS[algo][0].split(), *BRIEF.split(), seed=7)
+        return folder, run, summary
+
+    return once
+
+
+def events(folder: Path) -> EventAccumulator:
+    return EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@each_method
+def test_every_scalar_is_in_both_files_with_equal_values(finished, algo: str) -> None:
+    folder, _, _ = finished(algo)
+    wanted, table, board = METHODS[algo][1], rows(folder), events(folder)
+    assert set(table[0]) == wanted | {"env_steps"}
+    assert next(iter(table[0])) == "env_steps", "the first column"
+    assert set(board.Tags()["scalars"]) == wanted
+    for tag in wanted:
+        points = [(int(row["env_steps"]), np.float32(row[tag])) for row in table if row[tag]]
+        found = [(event.step, np.float32(event.value)) for event in board.Scalars(tag)]
+        assert found == points, tag  # TensorBoard keeps float32
+        assert len(points) > 2, tag
+        assert all(math.isfinite(x) for _, x in points), tag
+    steps = [int(row["env_steps"]) for row in table]
+    assert steps == sorted(set(steps))
+
+
+@each_method
+def test_scalars_have_their_meaning(finished, algo: str) -> None:
+    folder, _, summary = finished(algo)
+    table = rows(folder)
+    final = table[-1]
+    assert int(final["env_steps"]) == summary["env_steps"] >= 1500
+    assert float(final["return/eval"]) == summary["eval"]["return_mean"]
+    assert sum(bool(row["return/eval"]) for row in table) == 3, "at 500, 1000 and the end"
+    for row in table:
+        if row["return/train"]:  # CartPole earns 1 a step
+            assert float(row["return/train"]) == pytest.approx(float(row["episode/length"]))
+        if row["kl/old_new"]:
+            assert 0 <= float(row["kl/old_new"]) <= float(row["kl/max"])
+            assert 0 < float(row["ratio/ess"]) <= 1 + 1e-6  # float32
+            assert 0 <= float(row["policy/entropy"]) <= math.log(2) + 1e-6
+        assert 0 < float(row["time/learning_share"]) < 1
+    counts = [float(row["episode/count"]) for row in table]
+    assert counts == sorted(counts)
+
+
+@each_method
+def test_episodes_are_all_accounted_for(finished, algo: str) -> None:
+    """Σ count·length of the finished episodes is env_steps, less what is under way."""
+    folder, run, summary = finished(algo)
+    total, before = 0.0, 0.0
+    for row in rows(folder):
+        count = float(row["episode/count"])
+        if row["episode/length"]:
+            total += (count - before) * float(row["episode/length"])
+        before = count
+    under_way = 0 if algo == "reinforce" else run.envs.time[~run.envs.ended].sum()
+    assert total + under_way == pytest.approx(summary["env_steps"])
+
+
+@each_method
+def test_hyperparameters_are_in_the_same_run(finished, algo: str) -> None:
+    """One event file, no sub-directory; numbers as numbers, switches as switches; the seed apart, so that seeds share a row."""
+    folder, _, _ = finished(algo)
+    assert len(list(folder.rglob("*tfevents*"))) == 1
+    assert not [path for path in folder.iterdir() if path.is_dir()]
+    content = events(folder).PluginTagToContent("hparams")
+    start = metadata.parse_session_start_info_plugin_data(content[metadata.SESSION_START_INFO_TAG])
+    found = {key: getattr(value, value.WhichOneof("kind")) for key, value in start.hparams.items()}
+    assert found["algo.name"] == algo
+    assert found["trainer.total_steps"] == 1500.0
+    assert found["state_norm"] is (algo == "ppo")
+    assert found["network.hidden"] == "[16]"
+    assert isinstance(found["optimizer.lr"], float)
+    assert "seed" not in found
+    end = metadata.parse_session_end_info_plugin_data(content[metadata.SESSION_END_INFO_TAG])
+    assert end.status == 1, "STATUS_SUCCESS"
+
+
+def group(folder: Path) -> str:
+    content = events(folder).PluginTagToContent("hparams")
+    return metadata.parse_session_start_info_plugin_data(content[metadata.SESSION_START_INFO_TAG]).group_name
+
+
+def test_seeds_of_one_configuration_share_a_group(tmp_path) -> None:
+    names = []
+    for k, (seed, lr) in enumerate([(0, 1e-3), (1, 1e-3), (0, 2e-3)]):
+        (folder := tmp_path / str(k)).mkdir()
+        log = Log(folder, ["kl/max"])
+        log.hyperparameters(settings("algo=ppo", seed=seed, **{"optimizer.lr": lr}))
+        log.close(True)
+        names.append(group(folder))
+    assert names[0] == names[1] != names[2]
+
+
+def test_rows_reach_the_disk_while_the_run_goes_on(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("pgrun.log.FLUSH_EVERY", 0.0)
+    log = Log(tmp_path, ["kl/max"])
+    time.sleep(0.01)
+    log.row(5, {"kl/max": 0.25})
+    assert rows(tmp_path) == [{"env_steps": "5", "kl/max": "0.25"}]
+    assert events(tmp_path).Scalars("kl/max")[0].value == 0.25
+    log.close(True)
+
+
+def test_a_run_that_fails_says_so(tmp_path) -> None:
+    """What was logged before is on disk, and the session's status is a failure."""
+    run = built(*["algo=ppo", "env=CartPole-v1", "sampler.steps=32", "trainer.total_steps=2000"])
+    play, left = run.envs._step, iter(range(40))
+
+    def breaks(action):
+        if next(left, None) is None:
+            raise ZeroDivisionError
+        return play(action)
+
+    run.envs._step = breaks
+    with pytest.raises(ZeroDivisionError):
+        train(run, tmp_path)
+    content = events(tmp_path).PluginTagToContent("hparams")
+    end = metadata.parse_session_end_info_plugin_data(content[metadata.SESSION_END_INFO_TAG])
+    assert end.status == 2, "STATUS_FAILURE"
+    assert len(rows(tmp_path)) == 1
+    assert not (tmp_path / "summary.json").exists()
+
+
+@each_method
+def test_summary_has_the_contract_s_keys(finished, algo: str) -> None:
+    folder, _run, summary = finished(algo)
+    written = json.loads((folder / "summary.json").read_text())
+    assert written == summary
+    assert set(written) == {
+        "status",
+        "algo",
+        "variance",
+        "env",
+        "seed",
+        "env_steps",
+        "updates",
+        "wall_seconds",
+        "env_steps_per_second",
+        "eval",
+        "params_sha256",
+        "versions",
+    }
+    assert set(written["eval"]) == {"return_mean", "return_std", "episodes"}
+    assert written["status"] == "finished"
+    assert (written["algo"], written["env"], written["seed"]) == (algo, "CartPole-v1", 7)
+    assert written["updates"] == len(rows(folder)), "every update is logged here"
+    assert {"pgrun", "torch", "gymnasium", "numpy", "python"} <= set(written["versions"])
+
+
+@each_method
+def test_the_policy_loads_back_without_pickle(finished, algo: str) -> None:
+    """Into a policy built from policy.json's own configuration, with the same outputs on raw observations."""
+    folder, run, _ = finished(algo)
+    described = json.loads((folder / "policy.json").read_text())
+    tensors = load_file(folder / "policy.safetensors")
+    with safe_open(folder / "policy.safetensors", "pt") as file:
+        assert set(file.keys()) == set(tensors)
+    statistics = {"obs_count", "obs_mean", "obs_squares"}
+    assert set(tensors) == {"theta"} | (statistics if algo == "ppo" else set())
+    again = build({**described["config"], "seed": 99})
+    raw = torch.randn(50, 4)
+    wanted = run.policy.params(run.policy.normaliser(raw))
+    assert not torch.equal(again.policy.params(again.policy.normaliser(raw)), wanted)
+    again.policy.load_state_dict(tensors)
+    assert torch.equal(again.policy.params(again.policy.normaliser(raw)), wanted)
+    assert "Discrete(2)" in described["action_space"]
+
+
+# --- TensorBoard itself -----------------------------------------------------------------------------------------------
+
+
+def ask(url: str, body: dict | None = None) -> dict:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)
+
+
+@pytest.fixture
+def board(finished):
+    """The address of a TensorBoard that shows the ppo and the reinforce run."""
+    parent = finished("ppo")[0].parent
+    finished("reinforce")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(parent), "--host", "127.0.0.1"]
+    server = subprocess.Popen(
+        [*command, "--port", str(port), "--load_fast", "false"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    yield f"http://127.0.0.1:{port}/data"
+    server.terminate()
+    server.wait(timeout=10)
+
+
+def answered(url: str, body: dict | None = None, seconds: float = 60) -> dict:
+    """The first answer with something in it: the server needs a moment to start and to read."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if found := ask(url, body):
+                return found
+        except (URLError, ConnectionError):
+            pass
+        time.sleep(0.3)
+    raise AssertionError(f"no answer from {url}")
+
+
+def test_tensorboard_shows_scalars_and_hyperparameters(finished, board: str) -> None:
+    names = {algo: finished(algo)[0].name for algo in ("ppo", "reinforce")}
+    tags = answered(f"{board}/plugin/scalars/tags")
+    for algo, name in names.items():
+        assert set(tags[name]) == METHODS[algo][1]
+    points = ask(f"{board}/plugin/scalars/scalars?run={names['ppo']}&tag=kl/old_new")
+    assert [step for _, step, _ in points] == [
+        int(r["env_steps"]) for r in rows(finished("ppo")[0]) if r["kl/old_new"]
+    ]
+    experiment = ask(f"{board}/plugin/hparams/experiment", {"experimentName": ""})
+    known = {info["name"] for info in experiment["hparamInfos"]}
+    assert {"algo.name", "variance.name", "gamma"} <= known
+    request = {"experimentName": "", "startIndex": 0, "sliceSize": 100, "allowedStatuses": ["STATUS_SUCCESS"]}
+    groups = ask(f"{board}/plugin/hparams/session_groups", request)["sessionGroups"]
+    sessions = {session["name"] for found in groups for session in found["sessions"]}
+    assert set(names.values()) <= sessions, "the runs themselves, no sub-runs"
