@@ -49,4 +49,9 @@ class Estimator:
             target=critic.target(rollout, value, self.gamma),
             count=rollout.count,
         )
-        return replace(batch.flatten(), correction=correction)
+        return replace(
+            batch.flatten(),
+            correction=correction,
+            shape=tuple(psi.shape),
+            reweigh=lambda w: self.psi(replace(rollout, reward=w * rollout.reward), value, policy)[0],
+        )

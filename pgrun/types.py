@@ -51,6 +51,8 @@ class Batch:
     target: Tensor  # [B]  what the critic is fitted to
     count: float  # the divisor of the policy term
     correction: Tensor | None = None  # [P]  added to ∇L as it is; only for one step on the whole batch
+    shape: tuple[int, ...] = ()  # (T, N) of the rows of a whole batch
+    reweigh: Callable[[Tensor], Tensor] | None = None  # Ψ [T, N] with each reward times a weight [T, N]
 
     def rows(self, index: Tensor | slice) -> Batch:
         """Some rows of a flattened batch; the divisor shrinks in proportion, so that means agree."""
