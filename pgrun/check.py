@@ -5,41 +5,47 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
 
-from pgrun.algos.base import Algorithm
 from pgrun.compose import Job
 from pgrun.envs import EnvSettings, probe
 from pgrun.errors import Refused
-from pgrun.optimizers import Settings
-from pgrun.policies import Network
 from pgrun.schema import GROUPS, construct, fields, lookup, violations
 from pgrun.settings import Diagnostics, Logger, Top, Trainer
 from pgrun.unread import unread
-from pgrun.variance.base import Scheme
+from pgrun.words import Word
 
 SECTIONS = {"env": EnvSettings, "trainer": Trainer, "diagnostics": Diagnostics, "logger": Logger}
-BASES = {"variance": Scheme, "algo": Algorithm, "optimizer": Settings, "network": Network}
+BASES = {  # by name: importing them imports torch, over a second that most mistakes need not cost
+    "variance": ("pgrun.variance.base", "Scheme"),
+    "algo": ("pgrun.algos.base", "Algorithm"),
+    "optimizer": ("pgrun.optimizers", "Settings"),
+    "network": ("pgrun.policies", "Network"),
+}
 NAMED = ("name", "critic.optimizer.name", *(f"{group}.name" for group in GROUPS))
 
 
-def problems(job: Job) -> list[str]:
-    """One short phrase per violation: the values first; once they are right, what does not fit together."""
+def problems(job: Job, whole: bool = True) -> list[str]:
+    """One short phrase per violation: the values first; once they are right, what does not fit together.
+
+    Not ``whole``: values alone, for a job some of whose words did not compose.
+    """
     found = [*choices(job), *modules(job.settings), *keys(job)]
-    if not found:
-        found += wrong_values(job)
-    if not found:
+    found += wrong_values(job, sections(job.settings))
+    complete = all(isinstance(job.settings.get(group), Mapping) for group in GROUPS)
+    if complete and (concern_methods(job.words) or (whole and not found)):
+        found += wrong_values(job, methods(job.settings))
+    if not found and whole:
         found += together(job)
     return found + list(device(job.settings))
 
 
-def values(job: Job) -> list[str]:
-    """The same without what does not fit together, for a job whose other words did not compose."""
-    found = [*choices(job), *modules(job.settings)]
-    return found or [*keys(job), *wrong_values(job), *device(job.settings)]
+def concern_methods(words: Sequence[Word]) -> bool:
+    """Whether a word sets something inside the groups whose classes torch comes with."""
+    return any("." in word.key and word.key.split(".")[0] in GROUPS for word in words)
 
 
 def choices(job: Job) -> Iterator[str]:
@@ -87,26 +93,29 @@ def keys(job: Job) -> Iterator[str]:
             yield f"{word.key}: what files propose; type the setting itself, without usual"
 
 
-def wrong_values(job: Job) -> list[str]:
-    """``every_wrong_value`` without those that only follow, by interpolation, from one that was typed."""
-    found = every_wrong_value(job.settings)
+def wrong_values(job: Job, found: Iterable[str]) -> list[str]:
+    """Without those that only follow, by interpolation, from one that was typed."""
+    found = list(found)
     typed = {word.key for word in job.words}
     tails = {tail for key, _, tail in (problem.partition("=") for problem in found) if key in typed}
     return [p for p in found if p.partition("=")[0] in typed or p.partition("=")[2] not in tails]
 
 
-def every_wrong_value(settings: Mapping[str, Any]) -> list[str]:
-    """Types and ranges, from the signatures of the classes that the names select."""
+def sections(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Types and ranges of what belongs to no method."""
     top = {k: v for k, v in settings.items() if k in fields(Top)}
-    found = list(violations("", top, Top))
+    yield from violations("", top, Top)
     for section, cls in SECTIONS.items():
-        found += violations(f"{section}.", settings[section], cls)
+        yield from violations(f"{section}.", settings.get(section) or {}, cls)
+
+
+def methods(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Types and ranges, from the signatures of the classes that the names select."""
     for group in GROUPS:
-        found += group_values(group, group, settings[group], settings)
+        yield from group_values(group, group, settings[group], settings)
     nested = settings["critic"].get("optimizer")
     if isinstance(nested, Mapping):
-        found += group_values("critic.optimizer", "optimizer", nested, settings)
-    return found
+        yield from group_values("critic.optimizer", "optimizer", nested, settings)
 
 
 def group_values(
@@ -119,9 +128,10 @@ def group_values(
     except (LookupError, ImportError) as error:
         yield str(error)
         return
-    if not (dataclasses.is_dataclass(cls) and issubclass(cls, BASES.get(group, object))):
-        base = BASES.get(group, object)
-        yield f"{group}={name}: {cls.__module__}.{cls.__name__} must be a dataclass and a {base.__module__}.{base.__name__}"
+    module, base_name = BASES.get(group, ("builtins", "object"))
+    base = getattr(importlib.import_module(module), base_name)
+    if not (dataclasses.is_dataclass(cls) and issubclass(cls, base)):
+        yield f"{group}={name}: {cls.__module__}.{cls.__name__} must be a dataclass and a {module}.{base_name}"
         return
     yield from violations(f"{where}.", rest, cls)
 

@@ -93,7 +93,11 @@ def show(command: Command) -> int:
     from pgrun.compose import jobs
     from pgrun.preflight import refuse
 
-    refuse([*command.problems, *(jobs(command).problems if command.flags.cfg else ())])
+    found = jobs(command) if command.flags.cfg else None
+    refuse([*command.problems, *(found.problems if found else ())])
+    if found and command.flags.cfg == "job" and command.flags.resolve:
+        print(found.composed[0].yaml(command.flags.package))  # Hydra's own stumbles over lists as defaults
+        return DONE
     try:
         call_hydra(command, command.argv)
     except (HydraException, OmegaConfBaseException, ValueError) as error:

@@ -37,6 +37,13 @@ class Job:
     hydra: DictConfig
     folder: Path
 
+    def yaml(self, package: str | None = None) -> str:
+        """The resolved settings, or those of one package."""
+        part = OmegaConf.select(OmegaConf.create(self.settings), package or "")
+        if package and part is None:
+            raise Refused(f"--package {package}: no such part of the configuration")
+        return OmegaConf.to_yaml(part).rstrip() if OmegaConf.is_config(part) else str(part)
+
 
 @dataclass
 class Jobs:

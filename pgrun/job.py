@@ -22,7 +22,7 @@ def job(cfg: DictConfig) -> float:
     try:
         return train_in(cfg, folder)
     except KeyboardInterrupt:
-        record(cfg, folder, "interrupted", "interrupted")
+        record(cfg, folder, "interrupted", "stopped by Ctrl-C")
         raise
     except BaseException as error:
         record(cfg, folder, "failed", one_line(error))

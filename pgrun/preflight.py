@@ -41,11 +41,11 @@ def in_jobs(composed: list[Job], whole: bool) -> Iterator[str]:
     """Each problem once; in a sweep with the first job that has it, unless all have."""
     if not composed:
         return
-    from pgrun.check import problems, values
+    from pgrun.check import problems
 
     found: dict[str, list[Job]] = {}
     for job in composed:
-        for problem in dict.fromkeys(problems(job) if whole else values(job)):
+        for problem in dict.fromkeys(problems(job, whole)):
             found.setdefault(problem, []).append(job)
     for problem, those in found.items():
         where = "" if len(those) == len(composed) else which(those, composed)

@@ -25,7 +25,7 @@ def report(folder: Path, expected: Sequence[tuple[Path, Sequence[Word]]]) -> int
         words = " ".join(word.shown for word in job["words"])
         print(f"pgrun: job {job['number']} ({words}) {job['status']}: {job['error']}", file=sys.stderr)
     if failed:
-        print(f"pgrun: {len(failed)} of {len(jobs)} jobs failed", file=sys.stderr)
+        print(f"pgrun: {len(failed)} of {len(jobs)} jobs did not finish", file=sys.stderr)
     return len(failed)
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -22,6 +22,8 @@ class Trpo(Npg):
     ``improve_surrogate`` is off, a larger surrogate. If none is found θ stays, bit for bit.
     """
 
+    step: Literal["radius"] = field(init=False, default="radius")  # no settings of this one
+    alpha: float = field(init=False, default=0.0)
     backtrack: Probability = 0.8
     backtracks: PositiveInt = 10
     improve_surrogate: bool = True
