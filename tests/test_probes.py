@@ -35,6 +35,8 @@ MORE = {
     "a2c": {"trainer.total_steps": 4000}
 }  # one small step a rollout: the cheapest, so it gets more of them
 EXTRA = {
+    probes.OneAction: {"trainer.total_steps": 1500},
+    probes.TwoActions: {"trainer.total_steps": 1500},
     probes.Quadratic: {
         "algo.entropy": 0.5,
         "advantage_norm": False,
