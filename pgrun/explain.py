@@ -27,6 +27,7 @@ class Explainer:
 
     def __init__(self, config_dir: str | None):
         self.places = [conf_dir(), *([Path(config_dir)] if config_dir else [])]
+        self.known: dict[tuple[str, ...], list[str]] = {}  # what ``keys`` found
         self.lost: set[str] = set()  # groups with an unknown option: what belongs to it is not known either
 
     def explain(self, error: Exception, words: Sequence[Word]) -> tuple[Word | None, str | None]:
@@ -94,8 +95,17 @@ class Explainer:
 
     def keys(self, words: Sequence[Word]) -> list[str]:
         """Every setting of the configuration that the command's options make, and the groups."""
-        chosen = [word.text for word in words if "." not in word.key and not word.text.startswith("+")]
-        for texts in (chosen, []):
+        chosen = tuple(word.text for word in words if self.is_option(word))
+        if chosen not in self.known:
+            self.known[chosen] = self.compose_keys(chosen)
+        return self.known[chosen]
+
+    def is_option(self, word: Word) -> bool:
+        group = self.group_of(word) or "."
+        return not word.text.startswith("+") and any((place / group).is_dir() for place in self.places)
+
+    def compose_keys(self, chosen: Sequence[str]) -> list[str]:
+        for texts in (list(chosen), []):
             try:
                 cfg = compose("config", overrides=texts, return_hydra_config=True)
             except (HydraException, OmegaConfBaseException):
