@@ -44,7 +44,7 @@ EXTRA = {
         "optimizer.schedule": "linear",
     },
     probes.Offset: {"state_norm": True, "reward_scaling": True, "advantage_norm": True},
-    probes.Counter: {"state_norm": True},
+    probes.Counter: {"state_norm": True, "trainer.total_steps": 6000},
 }
 
 

@@ -31,7 +31,7 @@ class EnvSettings:
 def make(env: EnvSettings, num_envs: int) -> Envs:
     """``num_envs`` columns of ``env``, not yet reset."""
     if env.id in NATIVE and not env.kwargs:
-        limit = {"max_episode_steps": env.max_episode_steps} if env.max_episode_steps else {}
+        limit: dict[str, Any] = {"max_episode_steps": env.max_episode_steps} if env.max_episode_steps else {}
         return Native(gym.make_vec(env.id, num_envs, **limit))
     return Loop(lambda: make_one(env), num_envs)
 

@@ -21,7 +21,7 @@ def observation_encoder(space: spaces.Space) -> tuple[int, Callable[[Any], np.nd
     if isinstance(space, spaces.Tuple | spaces.Dict | spaces.MultiDiscrete | spaces.MultiBinary) and (
         space.is_np_flattenable
     ):
-        return spaces.flatdim(space), lambda obs: spaces.flatten(space, obs)
+        return spaces.flatdim(space), lambda obs: np.asarray(spaces.flatten(space, obs))
     raise Refused(
         f"observation space {space} is not supported: Box, Discrete, MultiDiscrete, MultiBinary, or Tuple/Dict of those"
     )
@@ -40,6 +40,7 @@ def action_decoder(space: spaces.Space) -> Callable[[np.ndarray], np.ndarray]:
         return lambda a: (a + start).astype(dtype)
     if isinstance(space, spaces.MultiBinary):
         return lambda a: a.astype(space.dtype)
+    assert isinstance(space, spaces.Box)
     low, high = space.low.astype(np.float64), space.high.astype(np.float64)
     finite = np.isfinite(low) & np.isfinite(high)
     bottom, top = np.where(finite, low, -1.0), np.where(finite, high, 1.0)  # −1 and 1: left as they are
