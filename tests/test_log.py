@@ -269,22 +269,23 @@ def board(finished):
     server.wait(timeout=10)
 
 
-def answered(url: str, body: dict | None = None, seconds: float = 60) -> dict:
-    """The first answer with something in it: the server needs a moment to start and to read."""
+def answered(url: str, names: set[str], seconds: float = 60) -> dict:
+    """The answer once it has all of these: the server needs a moment to start, and reads one run after another."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
-            if found := ask(url, body):
-                return found
+            found = ask(url)
         except (URLError, ConnectionError):
-            pass
+            found = {}
+        if names <= set(found):
+            return found
         time.sleep(0.3)
     raise AssertionError(f"no answer from {url}")
 
 
 def test_tensorboard_shows_scalars_and_hyperparameters(finished, board: str) -> None:
     names = {algo: finished(algo)[0].name for algo in ("ppo", "reinforce")}
-    tags = answered(f"{board}/plugin/scalars/tags")
+    tags = answered(f"{board}/plugin/scalars/tags", set(names.values()))
     for algo, name in names.items():
         assert set(tags[name]) == METHODS[algo][1]
     points = ask(f"{board}/plugin/scalars/scalars?run={names['ppo']}&tag=kl/old_new")
