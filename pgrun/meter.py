@@ -22,7 +22,7 @@ from pgrun.estimator import EPSILON, Estimator
 from pgrun.nets import Factors
 from pgrun.policies import Policy
 from pgrun.types import Rollout
-from pgrun.units import by_unit, others
+from pgrun.units import Without, by_unit
 
 BLOCKS = 16  # units where a rollout has one column
 
@@ -58,7 +58,7 @@ def measure(policy: Policy, rollout: Rollout, value: Tensor, estimator: Estimato
         return None
     scores = policy.scores(by_unit(rollout.obs[:-1], units), by_unit(rollout.action, units))
     gradient = estimate(policy, scores, rollout, value, estimator, units)
-    delete_one = delete_and_recompute if estimator.scheme.mixes_columns else delete_and_restandardise
+    delete_one = delete_and_recompute if estimator.scheme.sees_scores else delete_in_closed_form
     without = delete_one(policy, scores, rollout, value, estimator, units)
     return Measurement(gradient, *jackknife(without))
 
@@ -72,24 +72,39 @@ def estimate(
     return gradient if correction is None else gradient + correction
 
 
-def delete_and_restandardise(
+def delete_in_closed_form(
     policy: Policy, scores: Factors, rollout: Rollout, value: Tensor, estimator: Estimator, units: int
 ) -> Tensor:
-    """ĝ₍₋ᵢ₎ [M, P] where Ψ of a unit depends on that unit alone, up to standardisation over the batch.
+    """ĝ₍₋ᵢ₎ [M, P] where Ψ without unit i is scaleᵢₜ·xₜⱼ − shiftᵢₜ, standardised anew or not: linear in sums of scores.
 
-    (Σ_{j≠i} Uⱼ − μ₍₋ᵢ₎ Σ_{j≠i} Vⱼ)/√(σ²₍₋ᵢ₎ + ε) with Uᵢ = Σ mask·Ψ·∇log π and Vᵢ = Σ mask·∇log π: linear in what is there.
+    With Aₜ = Σⱼ mask·x·∇log π and Bₜ = Σⱼ mask·∇log π over all units, Σₜ (scaleᵢₜAₜ − shiftᵢₜBₜ) minus the unit's own part.
     """
-    psi, _ = replace(estimator, advantage_norm=False).psi(rollout, value, policy)
-    mask = by_unit(rollout.mask, units)
-    center = (rollout.mask * psi).sum() / rollout.mask.sum().clamp(min=1)  # against cancellation
-    psi = by_unit(psi, units) - center * estimator.advantage_norm
-    rest = others(scores.sums(mask * psi, units))
+    without = estimator.scheme.without(rollout, value, estimator.gamma, units).centered(rollout.mask)
     if estimator.advantage_norm:
-        count, first, second = (others((mask * psi**k).view(units, -1).sum(1)) for k in range(3))
-        mean = first / count.clamp(min=1)
-        std = (second / count.clamp(min=1) - mean.square() + EPSILON).sqrt()
-        rest = (rest - mean[:, None] * others(scores.sums(mask, units))) / std[:, None]
-    return rest / (rollout.count * (units - 1) / units)
+        without = restandardised(without, rollout, units)
+    mask, x = by_unit(rollout.mask, units), by_unit(without.x, units)
+    scale, shift = (without.by_row(s, len(mask) // units) for s in (without.scale, without.shift))
+    own = scores.sums(mask * (scale * x - shift), units)
+    if len(without.scale) > 1:
+        scores, mask, x = scores.transposed(units), rollout.mask.flatten(), without.x.flatten()
+    groups = len(without.scale)
+    total = without.scale.T @ scores.sums(mask * x, groups) - without.shift.T @ scores.sums(mask, groups)
+    return (total - own) / (rollout.count * (units - 1) / units)
+
+
+def restandardised(without: Without, rollout: Rollout, units: int) -> Without:
+    """The same for (Ψ − μ₍₋ᵢ₎)/√(σ²₍₋ᵢ₎ + ε), moments over the rows of the other units."""
+    mask, x = by_unit(rollout.mask, units), by_unit(without.x, units)
+    rows = ((mask * x**k).view(units, -1).T for k in range(3))  # [R, M]
+    if len(without.scale) == 1:
+        rows = (power.sum(0, keepdim=True) for power in rows)
+    count, first, second = (power.sum(1, keepdim=True) - power for power in rows)  # [T or 1, M]
+    a, b = without.scale, without.shift
+    n = count.sum(0).clamp(min=1)
+    mean = (a * first - b * count).sum(0) / n
+    square = (a * a * second - 2 * a * b * first + b * b * count).sum(0) / n
+    std = (square - mean.square() + EPSILON).sqrt()
+    return replace(without, scale=a / std, shift=(b + mean) / std)
 
 
 def delete_and_recompute(

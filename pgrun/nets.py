@@ -57,6 +57,15 @@ class Factors:
         deltas, inputs = [chosen(x) for x in self.delta], [chosen(x) for x in self.inputs]
         return Factors(deltas, inputs, chosen(self.free), self.bias)
 
+    def transposed(self, units: int) -> Factors:
+        """Rows in the order of time first, from the order of units first."""
+
+        def swap(x: Tensor) -> Tensor:
+            return x.view(units, len(x) // units, -1).transpose(0, 1).flatten(0, 1) if x.shape[-1] else x
+
+        inputs = [swap(x) for x in self.inputs]
+        return Factors([swap(x) for x in self.delta], inputs, swap(self.free), self.bias)
+
     def dots(self, vectors: Tensor) -> Tensor:
         """⟨score of row k, the vector of its unit⟩ [K]; vectors [units, P], rows in equal runs."""
         units, at = len(vectors), 0

@@ -59,7 +59,7 @@ class Episodes:
     """
 
     episodes: PositiveInt = 16
-    max_steps: PositiveInt = 100_000
+    max_steps: PositiveInt = 10_000
     name: ClassVar[str] = "episodes"
 
     def collect(

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from pgrun import __version__
 from pgrun.build import Run
 from pgrun.critics import NoCritic
 from pgrun.diagnostics import floats, policy_change, value_fit
@@ -199,6 +200,6 @@ def summarise(
             "episodes": len(returns),
         },
         "params_sha256": hashlib.sha256(run.policy.theta.cpu().numpy().tobytes()).hexdigest(),
-        "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in ("pgrun", "torch", "gymnasium", "numpy", "hydra-core")},
+        "versions": {"python": platform.python_version(), "pgrun": __version__}
+        | {name: version(name) for name in ("torch", "gymnasium", "numpy", "hydra-core")},
     }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
+import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -16,3 +19,31 @@ def by_unit(x: Tensor, units: int) -> Tensor:
 def others(per_unit: Tensor) -> Tensor:
     """Σ_{j≠i} of each unit's share."""
     return per_unit.sum(0) - per_unit
+
+
+@dataclass(frozen=True)
+class Without:
+    """Ψ of the other units once unit i is left out: scaleᵢₜ·xₜⱼ − shiftᵢₜ."""
+
+    x: Tensor  # [T, N]
+    scale: Tensor  # [T, M], or [1, M] where it is the same at all times
+    shift: Tensor  # [T, M] or [1, M]
+
+    def centered(self, mask: Tensor) -> Without:
+        """The same with x of mean 0, so that large sums do not cancel."""
+        center = (mask * self.x).sum() / mask.sum().clamp(min=1)
+        return replace(self, x=self.x - center, shift=self.shift - self.scale * center)
+
+    def discounted(self, factor: Tensor) -> Without:
+        """Ψ times a factor of time [T, 1]."""
+        return replace(self, scale=self.scale * factor, shift=self.shift * factor)
+
+    @staticmethod
+    def by_row(coefficient: Tensor, rows: int) -> Tensor:
+        """[T or 1, M] for each row in the order of units [M·T]."""
+        return coefficient.expand(rows, -1).T.flatten()
+
+
+def unmixed(psi: Tensor, units: int) -> Without:
+    """Ψ of a unit does not depend on the others."""
+    return Without(psi, torch.ones(1, units, dtype=psi.dtype, device=psi.device), psi.new_zeros(1, units))

@@ -14,7 +14,7 @@ from pgrun.algos.ppo import Ppo
 from pgrun.algos.reinforce import Reinforce
 from pgrun.distributions import Gaussian
 from pgrun.estimator import Estimator
-from pgrun.meter import BLOCKS, delete_and_recompute, delete_and_restandardise, measure
+from pgrun.meter import BLOCKS, delete_and_recompute, delete_in_closed_form, measure
 from pgrun.nets import Mlp
 from pgrun.normalise import Identity, UnitScale
 from pgrun.policies import Policy
@@ -26,6 +26,7 @@ from pgrun.variance.gae import Gae
 from pgrun.variance.leave_one_out import LeaveOneOut
 from pgrun.variance.mean_baseline import MeanBaseline
 from pgrun.variance.none import None_
+from pgrun.variance.optimal_baseline import OptimalBaseline
 from pgrun.variance.reward_to_go import RewardToGo
 from pgrun.variance.value_baseline import ValueBaseline
 from tests.support_enumerate import used_gradient, world
@@ -83,6 +84,12 @@ SCHEMES: list[Scheme] = [
     MeanBaseline(returns="reward_to_go"),
     LeaveOneOut(),
     LeaveOneOut(returns="reward_to_go"),
+    MeanBaseline("from_start", returns="reward_to_go"),
+    LeaveOneOut("from_start", returns="reward_to_go"),
+    *(
+        OptimalBaseline("from_start", kind, "reward_to_go")
+        for kind in ("scalar", "per_parameter", "per_step")
+    ),
     ValueBaseline(),
     Gae(),
 ]
@@ -143,7 +150,7 @@ def test_delete_one_by_algebra_is_the_update_without_that_column(
     policy, rollout, value = episodes(9)
     estimator = Estimator(scheme, GAMMA, advantage_norm)
     scores = policy.scores(by_unit(rollout.obs[:-1], 9), by_unit(rollout.action, 9))
-    fast = delete_and_restandardise(policy, scores, rollout, value, estimator, 9)
+    fast = delete_in_closed_form(policy, scores, rollout, value, estimator, 9)
     assert close(fast, delete_and_recompute(policy, scores, rollout, value, estimator, 9))
     assert close(fast, without_columns(policy, rollout, value, estimator))
 
@@ -154,8 +161,10 @@ def test_delete_one_of_batch_baselines_is_the_update_without_that_column(scheme,
     policy, rollout, value = episodes(9)
     estimator = Estimator(scheme, GAMMA, advantage_norm)
     scores = policy.scores(by_unit(rollout.obs[:-1], 9), by_unit(rollout.action, 9))
-    found = delete_and_recompute(policy, scores, rollout, value, estimator, 9)
-    assert close(found, without_columns(policy, rollout, value, estimator))
+    wanted = without_columns(policy, rollout, value, estimator)
+    assert close(delete_and_recompute(policy, scores, rollout, value, estimator, 9), wanted)
+    if not scheme.sees_scores:
+        assert close(delete_in_closed_form(policy, scores, rollout, value, estimator, 9), wanted)
 
 
 def without_columns(policy: Policy, rollout: Rollout, value: Tensor, estimator: Estimator) -> Tensor:
@@ -174,7 +183,7 @@ def test_delete_one_of_one_column_is_the_update_with_that_block_masked(
     rollout, value = step_rollout(policy, steps, 1)
     estimator = Estimator(Gae(), GAMMA, advantage_norm)
     scores = policy.scores(by_unit(rollout.obs[:-1], BLOCKS), by_unit(rollout.action, BLOCKS))
-    found = delete_and_restandardise(policy, scores, rollout, value, estimator, BLOCKS)
+    found = delete_in_closed_form(policy, scores, rollout, value, estimator, BLOCKS)
     for i, block in enumerate(np.array_split(np.arange(steps), BLOCKS)):
         mask = rollout.mask.clone()
         mask[block] = 0

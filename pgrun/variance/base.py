@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from pgrun.policies import Policy
 from pgrun.returns import lambda_return
 from pgrun.types import Rollout
+from pgrun.units import Without, unmixed
 
 
 @dataclass(frozen=True)
@@ -18,11 +20,16 @@ class Scheme:
 
     uses_critic: ClassVar[bool] = False
     whole_episodes: ClassVar[bool] = False  # needs sampler=episodes
+    sees_scores: ClassVar[bool] = False  # overrides ``estimate``
     mixes_columns: ClassVar[bool] = False  # Ψ of a column depends on the other columns
 
     def psi(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
         """Ψ [T, N], of rows with mask 1; value [T+1, N] is V(s), zero without a critic."""
         raise NotImplementedError
+
+    def without(self, rollout: Rollout, value: Tensor, gamma: float, units: int) -> Without:
+        """Ψ of the other units once each of ``units`` is left out, for schemes whose Ψ looks at other columns to override."""
+        return unmixed(self.psi(rollout, value, gamma), units)
 
     def estimate(
         self, rollout: Rollout, value: Tensor, gamma: float, policy: Policy
@@ -40,6 +47,11 @@ class Discounted(Scheme):
     def from_time(self, weight: Tensor, rollout: Rollout, gamma: float) -> Tensor:
         """weight, with the factor γ^t where ``discounting`` asks for it."""
         return weight * gamma**rollout.time if self.discounting == "from_start" else weight
+
+    def time_factor(self, rollout: Rollout, gamma: float) -> Tensor:
+        """What ``from_time`` multiplies by in whole episodes [T, 1]."""
+        steps = torch.arange(len(rollout.time), dtype=rollout.time.dtype, device=rollout.time.device)
+        return self.from_time(torch.ones_like(steps), replace(rollout, time=steps), gamma)[:, None]
 
 
 def returns_to_go(rollout: Rollout, value: Tensor, gamma: float) -> Tensor:

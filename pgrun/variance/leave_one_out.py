@@ -3,10 +3,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from pgrun.returns import episode_return
 from pgrun.types import Rollout
+from pgrun.units import Without
 from pgrun.variance.base import Discounted, returns_to_go
 
 
@@ -30,3 +32,15 @@ class LeaveOneOut(Discounted):
         others = (rollout.mask.sum(1, keepdim=True) - rollout.mask).clamp(min=1)
         mean = (to_go.sum(1, keepdim=True) - to_go) / others
         return self.from_time(to_go - mean, rollout, gamma)
+
+    def without(self, rollout: Rollout, value: Tensor, gamma: float, units: int) -> Without:
+        if self.returns == "whole":
+            total = episode_return(rollout.reward, rollout.mask, rollout.time, gamma)
+            pairs = max(units - 2, 1)  # the others of a unit that stays
+            shift = (total.sum() - total) / pairs
+            scale = torch.full_like(shift, 1 + 1 / pairs)
+            return Without(total.expand_as(rollout.reward), scale[None], shift[None])
+        to_go, alive = rollout.mask * returns_to_go(rollout, value, gamma), rollout.mask
+        others = (alive.sum(1, keepdim=True) - alive - 1).clamp(min=1)
+        mean = (to_go.sum(1, keepdim=True) - to_go) / others
+        return Without(to_go, 1 + 1 / others, mean).discounted(self.time_factor(rollout, gamma))

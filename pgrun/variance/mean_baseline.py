@@ -3,10 +3,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from pgrun.returns import episode_return
 from pgrun.types import Rollout
+from pgrun.units import Without
 from pgrun.variance.base import Discounted, returns_to_go
 
 
@@ -31,3 +33,13 @@ class MeanBaseline(Discounted):
         alive = rollout.mask.sum(1, keepdim=True).clamp(min=1)
         mean = (rollout.mask * to_go).sum(1, keepdim=True) / alive
         return self.from_time(to_go - mean, rollout, gamma)
+
+    def without(self, rollout: Rollout, value: Tensor, gamma: float, units: int) -> Without:
+        if self.returns == "whole":
+            total = episode_return(rollout.reward, rollout.mask, rollout.time, gamma)
+            shift = (total.sum() - total) / max(units - 1, 1)
+            return Without(total.expand_as(rollout.reward), torch.ones_like(shift)[None], shift[None])
+        to_go, alive = rollout.mask * returns_to_go(rollout, value, gamma), rollout.mask
+        others = (alive.sum(1, keepdim=True) - alive).clamp(min=1)
+        mean = (to_go.sum(1, keepdim=True) - to_go) / others
+        return Without(to_go, torch.ones_like(mean), mean).discounted(self.time_factor(rollout, gamma))

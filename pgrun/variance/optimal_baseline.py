@@ -29,6 +29,7 @@ class OptimalBaseline(Discounted):
 
     whole_episodes: ClassVar[bool] = True
     mixes_columns: ClassVar[bool] = True
+    sees_scores: ClassVar[bool] = True
     read_when: ClassVar = {"discounting": ("returns", "reward_to_go")}
 
     def estimate(
