@@ -44,6 +44,30 @@ class Run:
     def policy(self) -> Policy:
         return self.learner.policy
 
+    @property
+    def stateful(self) -> dict[str, Any]:
+        """Everything that the next update depends on, beside the settings and the counters."""
+        learner = self.learner
+        return {
+            "policy": learner.policy,
+            "optimizer": learner.optimizer,
+            "critic": learner.critic,
+            "algorithm": self.algorithm,
+            "reward_scale": self.scale,
+            "envs": self.envs,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nested tensors, arrays and plain data; random generators included."""
+        generators = {"noise": self.noise.get_state(), "shuffle": self.learner.generator.get_state()}
+        return {name: part.state_dict() for name, part in self.stateful.items()} | generators
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, part in self.stateful.items():
+            part.load_state_dict(state[name])
+        self.noise.set_state(state["noise"])
+        self.learner.generator.set_state(state["shuffle"])
+
     def set_progress(self, progress: float) -> None:
         """Move every schedule to this share of the run, in [0, 1]."""
         self.algorithm.set_progress(progress)

@@ -82,6 +82,12 @@ class Critic(Protocol):
     def set_progress(self, progress: float) -> None:
         """Schedules of the critic's own optimizer."""
 
+    def state_dict(self) -> dict[str, Any]:
+        """Parameters and optimizer, where they are the critic's own."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse."""
+
 
 class NoCritic:
     """Schemes without a critic take V ≡ 0."""
@@ -102,6 +108,12 @@ class NoCritic:
         return 0.0
 
     def set_progress(self, progress: float) -> None:
+        pass
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         pass
 
 
@@ -138,6 +150,13 @@ class SeparateCritic:
     def set_progress(self, progress: float) -> None:
         self.optimizer.set_progress(progress)
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"phi": self.phi, "optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.phi.copy_(state["phi"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
 
 class SharedCritic:
     """The value head of a shared network: fitted by the policy's own steps, through the joint loss."""
@@ -161,4 +180,10 @@ class SharedCritic:
         return self.settings.coef * value_delta(out[:, 0], batch, self.settings.clip)
 
     def set_progress(self, progress: float) -> None:
+        pass
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         pass

@@ -7,13 +7,17 @@ have just ended.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import VectorEnv
 
+from pgrun.envs.replay import Replay
 from pgrun.envs.spaces import action_decoder, observation_encoder
+from pgrun.errors import EnvironmentFault
 
+CONTINUES = ("obs", "ended", "active", "time", "episode_return", "episodes")
 Step = tuple[np.ndarray, np.ndarray, np.ndarray]  # reward, terminated, truncated: [N]
 
 
@@ -49,6 +53,15 @@ class Envs:
         self.ended = terminated | truncated
         return reward, terminated, truncated
 
+    def state_dict(self) -> dict[str, Any]:
+        """Where every column stands, as arrays and plain data."""
+        return {name: getattr(self, name).copy() for name in CONTINUES}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Bring every column back to where it stood."""
+        for name in CONTINUES:
+            setattr(self, name, state[name].copy())
+
     def _reset(self, seeds: Sequence[int] | None) -> None:
         raise NotImplementedError
 
@@ -67,8 +80,11 @@ class Loop(Envs):
         super().__init__(num_envs, self.envs[0].observation_space, self.envs[0].action_space)
 
     def _reset(self, seeds: Sequence[int] | None) -> None:
+        self.replays = [
+            Replay.begin(env, None if seeds is None else seeds[i]) for i, env in enumerate(self.envs)
+        ]
         for i, env in enumerate(self.envs):
-            self.obs[i] = self.encode(env.reset(seed=None if seeds is None else seeds[i])[0])
+            self.obs[i] = self.encode(env.reset(seed=self.replays[i].seed)[0])
 
     def _step(self, action: np.ndarray) -> Step:
         reward = np.zeros(self.num_envs)
@@ -77,11 +93,25 @@ class Loop(Envs):
             if not self.active[i]:
                 continue
             if self.ended[i]:
+                self.replays[i] = Replay.begin(env, None)
                 obs = env.reset()[0]
             else:
+                self.replays[i].actions.append(action[i])
                 obs, reward[i], terminated[i], truncated[i], _ = env.step(action[i])
             self.obs[i] = self.encode(obs)
         return reward, terminated, truncated
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "replays": [replay.state_dict() for replay in self.replays]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Each column replays its episode under way. Raises ``EnvironmentFault`` where that does not lead to the same observation."""
+        super().load_state_dict(state)
+        self.replays = [Replay(**replay) for replay in state["replays"]]
+        for i, (env, replay) in enumerate(zip(self.envs, self.replays, strict=True)):
+            obs = self.encode(replay.again(env, self.action_space.dtype)).astype(self.obs.dtype)
+            if not np.array_equal(obs, self.obs[i]):
+                raise EnvironmentFault(f"column {i} cannot be replayed: {env.unwrapped} is not deterministic")
 
     def close(self) -> None:
         for env in self.envs:
@@ -90,6 +120,8 @@ class Loop(Envs):
 
 class Native(Envs):
     """A vector environment of gymnasium's own (CartPole-v1): all columns in one array program, one random stream."""
+
+    INNER = ("state", "steps", "prev_done")
 
     def __init__(self, envs: VectorEnv):
         self.envs = envs
@@ -102,6 +134,16 @@ class Native(Envs):
     def _step(self, action: np.ndarray) -> Step:
         self.obs[:], reward, terminated, truncated, _ = self.envs.step(action)
         return reward, terminated, truncated
+
+    def state_dict(self) -> dict[str, Any]:
+        inner = {name: np.copy(getattr(self.envs, name)) for name in self.INNER}
+        return {**super().state_dict(), **inner, "generator": self.envs.np_random.bit_generator.state}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        for name in self.INNER:
+            setattr(self.envs, name, state[name].copy())
+        self.envs.np_random.bit_generator.state = state["generator"]
 
     def close(self) -> None:
         self.envs.close()
