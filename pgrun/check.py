@@ -163,8 +163,22 @@ def misfits(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[
         )
     if kind == "episodes" and scheme.mixes_columns and sampler["episodes"] < 2:
         yield f"variance={name} compares episodes: sampler.episodes must be at least 2"
+    if settings["variance"].get("kind") == "per_parameter":
+        yield from not_one_plain_step(settings)
     if kind == "steps":
         yield from too_many_minibatches(settings, chosen)
+
+
+def not_one_plain_step(settings: Mapping[str, Any]) -> Iterator[str]:
+    """A baseline for each parameter corrects the gradient itself, at θ_old and in its own units."""
+    several = [key for key in ("epochs", "minibatches", "reuses") if settings["algo"].get(key, 1) > 1]
+    if several:
+        yield (
+            f"variance.kind=per_parameter corrects one gradient, and algo.{several[0]} asks for several steps: "
+            "take algo=reinforce, or variance.kind=scalar"
+        )
+    if settings["advantage_norm"]:
+        yield "variance.kind=per_parameter corrects the gradient as it is: add advantage_norm=false"
 
 
 def too_many_minibatches(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[str]:
