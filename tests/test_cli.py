@@ -181,7 +181,13 @@ def test_a_run_that_dies_says_so(trouble: str, status: str, error: str, here: Pa
 def test_ctrl_c(here: Path) -> None:  # noqa: F811
     """A real signal to a real process."""
     command = [sys.executable, "-c", "from pgrun.cli import main; main()", "hydra.run.dir=r"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell's background jobs ignore SIGINT, and their children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     while not (here / "r" / "metrics.csv").exists():
         assert process.poll() is None
         time.sleep(0.1)
