@@ -14,6 +14,7 @@ from pgrun.optimizers import Descent
 from pgrun.policies import Policy
 from pgrun.returns import lambda_return, n_step_return
 from pgrun.schema import NonNegative, Positive, PositiveInt, Probability
+from pgrun.state import Stateless
 from pgrun.types import Batch, Rollout
 
 
@@ -89,7 +90,7 @@ class Critic(Protocol):
         """The inverse."""
 
 
-class NoCritic:
+class NoCritic(Stateless):
     """Schemes without a critic take V ≡ 0."""
 
     def value(self, obs: Tensor) -> Tensor:
@@ -108,12 +109,6 @@ class NoCritic:
         return 0.0
 
     def set_progress(self, progress: float) -> None:
-        pass
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
         pass
 
 
@@ -158,7 +153,7 @@ class SeparateCritic:
         self.optimizer.load_state_dict(state["optimizer"])
 
 
-class SharedCritic:
+class SharedCritic(Stateless):
     """The value head of a shared network: fitted by the policy's own steps, through the joint loss."""
 
     def __init__(self, settings: Fitted, policy: Policy):
@@ -180,10 +175,4 @@ class SharedCritic:
         return self.settings.coef * value_delta(out[:, 0], batch, self.settings.clip)
 
     def set_progress(self, progress: float) -> None:
-        pass
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
         pass

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pgrun.returns import backup
+from pgrun.state import Stateless
 from pgrun.types import Rollout
 
 
@@ -37,7 +38,7 @@ class Moments:
         return (self.squares / self.count.clamp(min=1)).sqrt()
 
 
-class Identity:
+class Identity(Stateless):
     """States as they are."""
 
     def __call__(self, obs: Tensor) -> Tensor:
@@ -48,12 +49,6 @@ class Identity:
         return lambda obs: obs
 
     def update(self, rollout: Rollout) -> None:
-        pass
-
-    def state_dict(self) -> dict[str, Tensor]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
         pass
 
 
@@ -94,7 +89,7 @@ class RunningNorm:
             self._refresh()
 
 
-class UnitScale:
+class UnitScale(Stateless):
     """Rewards as they are."""
 
     scale = 1.0
@@ -103,12 +98,6 @@ class UnitScale:
         return reward
 
     def update(self, rollout: Rollout) -> None:
-        pass
-
-    def state_dict(self) -> dict[str, Tensor]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
         pass
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from pgrun.minibatches import shuffled
 from pgrun.optimizers import Descent
 from pgrun.policies import Policy
 from pgrun.schema import NonNegative, PositiveInt
+from pgrun.state import Stateless
 from pgrun.types import Batch
 
 
@@ -28,7 +29,7 @@ class Learner:
 
 
 @dataclass
-class Algorithm:
+class Algorithm(Stateless):
     """A surrogate L(θ) whose gradient at θ_old is the policy gradient, and the steps taken on it.
 
     ``entropy``: c_H in the objective L + c_H·(1/count) Σ mask·H(π(·|s)) (Williams & Peng 1991).
@@ -93,12 +94,6 @@ class Algorithm:
 
     def set_progress(self, progress: float) -> None:
         """Schedules of the algorithm's own settings."""
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        pass
 
 
 @dataclass
