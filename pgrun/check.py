@@ -155,6 +155,9 @@ def misfits(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[
     if kind not in algo.samplers:
         fits = algo.samplers[0]
         yield f"algo={settings['algo']['name']} needs sampler={fits}, not sampler={kind}: add sampler={fits}"
+    yield from wrong_scheme(settings, chosen)
+    yield from wrong_critic(settings, chosen)
+    yield from algo.misfits(settings)
     if algo.own_step and chosen["network"].shared:
         yield f"algo={settings['algo']['name']} steps in the policy's parameters alone: add network=separate"
     if scheme.whole_episodes and kind != "episodes":
@@ -165,8 +168,40 @@ def misfits(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[
         yield f"variance={name} compares episodes: sampler.episodes must be at least 2"
     if settings["variance"].get("kind") == "per_parameter":
         yield from not_one_plain_step(settings)
+    if kind == "episodes" and settings["variance"].get("normalised"):
+        instead = "add sampler=steps, or variance.normalised=false"
+        if "steps" not in algo.samplers:
+            instead = "add variance.normalised=false"
+        yield (
+            "variance.normalised=true averages over the steps left in the rollout, and with sampler=episodes the length of "
+            f"the episodes themselves decides how many those are, which biases: {instead}"
+        )
     if kind == "steps":
         yield from too_many_minibatches(settings, chosen)
+
+
+def wrong_scheme(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[str]:
+    scheme, algo, name = chosen["variance"], chosen["algo"], settings["variance"]["name"]
+    if algo.schemes and name not in algo.schemes:
+        yield (
+            f"algo={settings['algo']['name']} takes variance={' or '.join(algo.schemes)}, not {name}: "
+            f"add variance={algo.schemes[0]}"
+        )
+    elif scheme.uses_q and not chosen["critic"].knows_q:
+        yield (
+            f"variance={name} needs Q(s, a): add critic=exact on a tabular environment, or take algo=off_policy_ac"
+        )
+
+
+def wrong_critic(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[str]:
+    algo, name, critic = settings["algo"]["name"], settings["critic"]["name"], chosen["critic"]
+    if not chosen["variance"].uses_critic:
+        return
+    if critic.of_actions != chosen["algo"].of_actions:
+        fits = "action_value" if chosen["algo"].of_actions else "fitted"
+        yield f"algo={algo} cannot learn from critic={name}: add critic={fits}"
+    if chosen["network"].shared and not critic.shares:
+        yield f"critic={name} is no head of the policy's network: add network=separate"
 
 
 def not_one_plain_step(settings: Mapping[str, Any]) -> Iterator[str]:

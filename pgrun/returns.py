@@ -25,9 +25,9 @@ def backup(a: Tensor, b: Tensor, last: Tensor) -> Tensor:
 
 
 def lambda_return(
-    reward: Tensor, terminated: Tensor, ended: Tensor, value: Tensor, gamma: float, lam: float
+    reward: Tensor, terminated: Tensor, ended: Tensor, value: Tensor, gamma: float, lam: float | Tensor
 ) -> Tensor:
-    """Gλ of the module's formula."""
+    """Gλ of the module's formula; ``lam`` may depend on time [T, 1]."""
     discount, trace = gamma * (1 - terminated), lam * (1 - ended)
     return backup(reward + discount * (1 - trace) * value[1:], discount * trace, value[-1])
 
