@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +10,15 @@ import numpy as np
 import torch
 
 from pgrun.algos.base import Algorithm, Learner
-from pgrun.critics import Critic, Fitted, NoCritic, SeparateCritic, SharedCritic
+from pgrun.critics.base import Context, Critic, NoCritic
 from pgrun.envs import Envs, EnvSettings, make
 from pgrun.estimator import Estimator
+from pgrun.meter import Meter
 from pgrun.normalise import Identity, RewardScale, RunningNorm, UnitScale
 from pgrun.optimizers import Descent
-from pgrun.policies import Network, Policy, distribution_for
-from pgrun.samplers import Episodes, Steps
+from pgrun.policies import Policy, distribution_for
+from pgrun.samplers.episodes import Episodes
+from pgrun.samplers.steps import Steps
 from pgrun.schema import construct, lookup
 from pgrun.settings import Diagnostics, Logger, Top, Trainer
 
@@ -33,12 +35,13 @@ class Run:
     envs: Envs
     eval_envs: Envs
     eval_seeds: list[int]
-    sampler: Steps | Episodes
+    sampler: Steps | Episodes  # or Replay, which is a kind of Steps
     estimator: Estimator
     algorithm: Algorithm
     learner: Learner
     noise: torch.Generator
     scale: RewardScale | UnitScale
+    meter: Meter
 
     @property
     def policy(self) -> Policy:
@@ -55,6 +58,8 @@ class Run:
             "algorithm": self.algorithm,
             "reward_scale": self.scale,
             "envs": self.envs,
+            "sampler": self.sampler,
+            "meter": self.meter,
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -126,7 +131,12 @@ def build(settings: Mapping[str, Any]) -> Run:
     dist = distribution_for(envs.action_space)
     head = scheme.uses_critic and network.shared
     policy = network.policy(envs.obs_size, dist, normaliser, head, random.init, device=device)
-    critic = build_critic(settings, scheme.uses_critic, network, policy, envs, random.init, device)
+    critic: Critic = NoCritic()
+    if scheme.uses_critic:
+        context = Context(
+            policy, network, algorithm, env, top.gamma, random.init, random.noise, descent(settings)
+        )
+        critic = member(settings, "critic").build(context)
     optimizer = Descent(policy.theta, member(settings, "optimizer"))
     return Run(
         settings=settings,
@@ -143,27 +153,15 @@ def build(settings: Mapping[str, Any]) -> Run:
         learner=Learner(policy, critic, optimizer, random.shuffle),
         noise=random.noise,
         scale=scale,
+        meter=Meter(),
     )
 
 
-def build_critic(
-    settings: Mapping[str, Any],
-    used: bool,
-    network: Network,
-    policy: Policy,
-    envs: Envs,
-    generator: torch.Generator,
-    device: str,
-) -> Critic:
-    """The critic exists exactly when something uses it."""
-    if not used:
-        return NoCritic()
-    fitted: Fitted = member(settings, "critic")
-    if network.shared:
-        return SharedCritic(fitted, policy)
-    net, phi = network.value_net(envs.obs_size, generator, device=device)
-    rule = member({**settings, "optimizer": fitted.optimizer}, "optimizer")
-    return SeparateCritic(fitted, net, phi, Descent(phi, rule))
+def descent(settings: Mapping[str, Any]) -> Callable[[torch.Tensor], Descent]:
+    """The critic's own optimizer, for its parameters."""
+    return lambda phi: Descent(
+        phi, member({**settings, "optimizer": settings["critic"]["optimizer"]}, "optimizer")
+    )
 
 
 def resolve_device(device: str) -> str:

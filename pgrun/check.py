@@ -24,6 +24,7 @@ BASES = {  # by name: importing them imports torch, over a second that most mist
     "algo": ("pgrun.algos.base", "Algorithm"),
     "optimizer": ("pgrun.optimizers", "Settings"),
     "network": ("pgrun.policies", "Network"),
+    "critic": ("pgrun.critics.base", "CriticSettings"),
 }
 NAMED = ("name", "critic.optimizer.name", *(f"{group}.name" for group in GROUPS))
 

@@ -2,7 +2,7 @@
 
 ``params`` are the policy network's outputs [..., size]. A sample is a deterministic function of params and noise, so
 that the noise of a whole rollout is drawn at once: ``act`` is that sample, or the mode without noise, for NumPy arrays
-as well as tensors. ``score`` is ∂log π(a)/∂params and ``entropy_gradient`` ∂H/∂params, both [..., size], in closed form.
+as well as tensors. ``encode(action)`` is the action as ``encoded`` numbers, one-hot where it is a choice. ``score`` is ∂log π(a)/∂params and ``entropy_gradient`` ∂H/∂params, both [..., size], in closed form.
 ``kl(p, q)`` is the exact KL(p‖q), not an estimate, ``kl_gradient`` ∂KL(p‖q)/∂q; ``metric(params, u)`` is Mu with M = ∂²KL(p‖q)/∂q² at q = p, the Fisher
 matrix in the distribution's own parameters.
 """
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import logsigmoid, one_hot
 
 Array = Any  # a tensor, or a NumPy array: where acting uses only what both understand
 
@@ -26,7 +26,7 @@ class Categorical:
     """π(a) = softmax(params)ₐ over n actions; sampled by the Gumbel-max trick (Gumbel 1954)."""
 
     def __init__(self, n: int):
-        self.linear, self.free, self.size = n, 0, n
+        self.linear, self.free, self.size, self.encoded = n, 0, n, n
 
     def noise(self, shape: Sequence[int], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
         draws = torch.empty(*shape, self.size, dtype=dtype, device=generator.device)
@@ -37,6 +37,9 @@ class Categorical:
 
     def log_prob(self, params: Tensor, action: Tensor) -> Tensor:
         return params.log_softmax(-1).gather(-1, action[..., None])[..., 0]
+
+    def encode(self, action: Tensor) -> Tensor:
+        return one_hot(action, self.size)
 
     def entropy(self, params: Tensor) -> Tensor:
         log_p = params.log_softmax(-1)
@@ -68,7 +71,7 @@ class MultiCategorical:
     def __init__(self, counts: Sequence[int]):
         self.parts = [Categorical(n) for n in counts]
         self.counts = list(counts)
-        self.linear = self.size = sum(counts)
+        self.linear = self.size = self.encoded = sum(counts)
         self.free = 0
 
     def noise(self, shape: Sequence[int], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
@@ -83,6 +86,10 @@ class MultiCategorical:
     def log_prob(self, params: Tensor, action: Tensor) -> Tensor:
         split = zip(self.parts, params.split(self.counts, -1), action.unbind(-1), strict=True)
         return sum_of(part.log_prob(x, a) for part, x, a in split)
+
+    def encode(self, action: Tensor) -> Tensor:
+        split = zip(self.parts, action.unbind(-1), strict=True)
+        return torch.cat([part.encode(a) for part, a in split], -1)
 
     def entropy(self, params: Tensor) -> Tensor:
         split = zip(self.parts, params.split(self.counts, -1), strict=True)
@@ -113,7 +120,7 @@ class Bernoulli:
     """Independent bits, P(aᵢ = 1) = σ(paramsᵢ), for MultiBinary actions [..., A]."""
 
     def __init__(self, bits: int):
-        self.linear, self.free, self.size = bits, 0, bits
+        self.linear, self.free, self.size, self.encoded = bits, 0, bits, bits
 
     def noise(self, shape: Sequence[int], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
         u = torch.rand(*shape, self.size, dtype=dtype, device=generator.device, generator=generator)
@@ -124,6 +131,9 @@ class Bernoulli:
 
     def log_prob(self, params: Tensor, action: Tensor) -> Tensor:
         return logsigmoid(torch.where(action > 0, params, -params)).sum(-1)
+
+    def encode(self, action: Tensor) -> Tensor:
+        return action
 
     def entropy(self, params: Tensor) -> Tensor:
         p = params.sigmoid()
@@ -152,7 +162,7 @@ class Gaussian:
     """N(μ, diag σ²), params = [μ, log σ], log σ independent of the state; actions are never clipped here."""
 
     def __init__(self, dims: int):
-        self.linear, self.free, self.size = dims, dims, 2 * dims
+        self.linear, self.free, self.size, self.encoded = dims, dims, 2 * dims, dims
 
     def noise(self, shape: Sequence[int], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
         return torch.randn(*shape, self.linear, dtype=dtype, device=generator.device, generator=generator)
@@ -165,6 +175,9 @@ class Gaussian:
         mean, log_std = params.chunk(2, -1)
         z = (action - mean) * (-log_std).exp()
         return -(0.5 * z.square() + log_std).sum(-1) - 0.5 * self.linear * math.log(2 * math.pi)
+
+    def encode(self, action: Tensor) -> Tensor:
+        return action
 
     def entropy(self, params: Tensor) -> Tensor:
         log_std = params.chunk(2, -1)[1]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from pgrun.critics import Critic
+from pgrun.critics.base import Critic
 from pgrun.policies import Policy
 from pgrun.types import Batch, Rollout
 from pgrun.variance.base import Scheme
@@ -48,6 +48,7 @@ class Estimator:
             value=value[:-1],
             target=critic.target(rollout, value, self.gamma),
             count=rollout.count,
+            critics=None if rollout.drawn is None else critic.rows(rollout.drawn, self.gamma),
         )
         return replace(
             batch.flatten(),

@@ -14,6 +14,7 @@ which for independent units is Σ‖gᵢ − ĝ‖²/(M(M−1)).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ from pgrun.types import Rollout
 from pgrun.units import Without, by_unit
 
 BLOCKS = 16  # units where a rollout has one column
+WINDOW = 64  # updates that are the units where it is too short for that
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,43 @@ def jackknife(without: Tensor) -> tuple[Tensor, Tensor]:
     m = len(without)
     terms = (m - 1) * (without - without.mean(0)).square().sum(1)  # their mean is the estimate
     return terms.mean(), terms.std() / m**0.5
+
+
+class Meter:
+    """Readings in training. One column of fewer than 16 steps has no units in it: then the estimates of 64 updates in a row are
+
+    the units, and the variance is that of one of them, θ taken as still meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self.window: list[Tensor] = []  # [P] each; empty while no reading is under way
+
+    def read(
+        self, policy: Policy, rollout: Rollout, value: Tensor, estimator: Estimator, due: bool
+    ) -> Measurement | None:
+        """A reading, if one is due and complete."""
+        if not needs_window(rollout):
+            return measure(policy, rollout, value, estimator) if due else None
+        if not (due or self.window):
+            return None
+        scores = policy.scores(by_unit(rollout.obs[:-1], 1), by_unit(rollout.action, 1))
+        self.window.append(estimate(policy, scores, rollout, value, estimator, 1))
+        if len(self.window) < WINDOW:
+            return None
+        found, self.window = torch.stack(self.window), []
+        variance, error = jackknife((found.sum(0) - found) / (WINDOW - 1))
+        return Measurement(found[-1], WINDOW * variance, WINDOW * error)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"window": list(self.window)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.window = list(state["window"])
+
+
+def needs_window(rollout: Rollout) -> bool:
+    steps, columns = rollout.mask.shape
+    return columns == 1 and steps < BLOCKS and not rollout.whole_episodes
 
 
 def measure(policy: Policy, rollout: Rollout, value: Tensor, estimator: Estimator) -> Measurement | None:

@@ -96,6 +96,7 @@ class Mlp:
     """sizes = [in, hidden…, out]; ``free`` more outputs are parameters that see no input (a log σ)."""
 
     def __init__(self, sizes: Sequence[int], activation: str = "tanh", free: int = 0, bias: bool = True):
+        self.inputs = sizes[0]
         self.shapes = list(zip(sizes[1:], sizes[:-1], strict=True))
         self.activation, self.free, self.bias = activation, free, bias
         self.forward_, self.backward_ = FORWARD[activation], BACKWARD[activation]
@@ -156,7 +157,7 @@ class Mlp:
         for index, ((weight, _), (step, shift)) in enumerate(zip(layers, steps, strict=True)):
             out = linear(kept[index], step, shift)
             if moved is not None:
-                out = out + moved @ weight.mT
+                out.addmm_(moved, weight.mT)
             last = index == len(layers) - 1
             moved = out if last else self.backward_(out, kept[index + 1])
         assert moved is not None

@@ -162,7 +162,7 @@ class Network:
         obs_size: int,
         generator: torch.Generator,
         dtype: torch.dtype = torch.float32,
-        device: str = "cpu",
+        device: torch.device | str = "cpu",
     ) -> tuple[Mlp, Tensor]:
         net = Mlp([obs_size, *self.hidden, 1], self.activation, bias=self.bias)
         return net, net.init(self.init, [1.0], 0.0, generator).to(device, dtype)

@@ -7,24 +7,26 @@ import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from pgrun import __version__
 from pgrun.build import Run
-from pgrun.critics import NoCritic
+from pgrun.critics.base import Critic, NoCritic
 from pgrun.diagnostics import floats, policy_change, value_fit
 from pgrun.export import save_policy
 from pgrun.log import ALWAYS, WITH_CLIPPING, WITH_CRITIC, Log, write_json
-from pgrun.meter import measure
 from pgrun.normalise import UnitScale
 from pgrun.progress import Progress
-from pgrun.samplers import Episodes, Finished
+from pgrun.samplers.episodes import Episodes
+from pgrun.tracks import Finished
 from pgrun.types import Rollout
+from pgrun.variance.base import Scheme
 
 READINGS = 60  # of the gradient's variance in a run, by default
 
@@ -124,23 +126,39 @@ def loop(run: Run, log: Log, counters: Counters, clock: Clock, progress: Progres
 
 def update(run: Run, rollout: Rollout, counters: Counters) -> dict[str, float]:
     """One update from one rollout; its scalars if it is to be logged, else nothing."""
+    recalled = run.sampler.recall(rollout, run.policy, run.scale, run.noise)
+    scalars = {} if recalled is None else learn(run, recalled, counters)
+    run.policy.normaliser.update(rollout)
+    run.scale.update(rollout)
+    return floats(scalars)
+
+
+def learn(run: Run, rollout: Rollout, counters: Counters) -> dict[str, Tensor]:
+    """Weigh, measure, move θ, and look at what that did."""
     learner, estimator = run.learner, run.estimator
-    value = learner.critic.value(rollout.obs)
+    rollout = run.algorithm.recast(rollout, learner)
+    rollout, value = appraise(rollout, learner.critic, estimator.scheme)
     batch = estimator.batch(rollout, value, learner.critic, run.policy)
-    reading = None
-    if reading_due(run, counters):
-        reading = measure(run.policy, rollout, value, estimator)
+    reading = run.meter.read(run.policy, rollout, value, estimator, reading_due(run, counters))
     run.algorithm.update(batch, learner)
     counters.updates += 1
-    scalars = {}
+    scalars: dict[str, Tensor] = {}
     if reading is not None or counters.updates % run.logger.every == 0:
         scalars = policy_change(run.policy, batch, run.algorithm) | run.algorithm.scalars()
         scalars |= {} if reading is None else reading.scalars()
         if not isinstance(learner.critic, NoCritic):
-            scalars |= value_fit(batch, learner.critic.loss(batch), run.scale.scale)
-    run.policy.normaliser.update(rollout)
-    run.scale.update(rollout)
-    return floats(scalars)
+            rows = batch.for_critic
+            scalars |= value_fit(rows, learner.critic.loss(rows), run.scale.scale)
+    return scalars
+
+
+def appraise(rollout: Rollout, critic: Critic, scheme: Scheme) -> tuple[Rollout, Tensor]:
+    """(the rollout with Q where the scheme reads it, V [T+1, N] where it reads that)."""
+    if scheme.uses_q and rollout.q is None:
+        rollout = replace(rollout, q=critic.action_values(rollout))
+    if scheme.uses_value:
+        return rollout, critic.values(rollout)
+    return rollout, rollout.obs.new_zeros(rollout.obs.shape[:-1])
 
 
 def reading_due(run: Run, counters: Counters) -> bool:

@@ -30,6 +30,10 @@ class Rollout:
     raw_reward: Tensor  # [T, N]
     count: float  # the constant divisor of sums: episodes, or T·N
     whole_episodes: bool  # each column is one episode from its start to its end
+    state: Tensor | None = None  # [T+1, N]  the row of the transition table, where something asks for it
+    q: Tensor | None = None  # [T, N]  Q(s, a), for schemes that weigh with it
+    next_action: Tensor | None = None  # [T, N]  replayed: what the policy of that time would have done next
+    drawn: Rollout | None = None  # the replayed transitions whose states these are, for the critic
 
     def columns(self, keep: Tensor) -> Rollout:
         """The rollout of some of its columns (``keep``: indices [N']), its divisor in proportion."""
@@ -53,6 +57,11 @@ class Batch:
     correction: Tensor | None = None  # [P]  added to ∇L as it is; only for one step on the whole batch
     shape: tuple[int, ...] = ()  # (T, N) of the rows of a whole batch
     reweigh: Callable[[Tensor], Tensor] | None = None  # Ψ [T, N] with each reward times a weight [T, N]
+    critics: Batch | None = None  # the rows the critic learns from, where they are others
+
+    @property
+    def for_critic(self) -> Batch:
+        return self if self.critics is None else self.critics
 
     def rows(self, index: Tensor | slice) -> Batch:
         """Some rows of a flattened batch; the divisor shrinks in proportion, so that means agree."""

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pgrun.algos.base import Algorithm, Learner
 from pgrun.algos.reinforce import Reinforce
-from pgrun.critics import NoCritic
+from pgrun.critics.base import NoCritic
 from pgrun.distributions import Categorical
 from pgrun.estimator import Estimator
 from pgrun.nets import Mlp

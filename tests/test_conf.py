@@ -76,6 +76,10 @@ def command_for(path: Path) -> str:
     if group.startswith("tuned/"):
         algo, env = (*group.split("/", 2)[1:], name)[0], "/".join((*group.split("/", 2)[2:], name))
         return f"algo={algo} env={env}"
+    if (group, name) in {("sampler", "replay"), ("critic", "action_value")}:
+        return f"{group}={name} algo=off_policy_ac"
+    if group == "variance" and lookup("variance", name).uses_q:
+        return f"{group}={name} algo=off_policy_ac"
     whole = group == "variance" and lookup("variance", name).whole_episodes
     return f"{group}={name}" + " sampler=episodes" * whole
 
@@ -122,15 +126,21 @@ def section(group: str, choice: str, words: str = "") -> dict[str, Any]:
 
 
 def fits(algo: str, scheme: str, sampler: str) -> bool:
-    whole = lookup("variance", scheme).whole_episodes
-    return sampler in lookup("algo", algo).samplers and (sampler == "episodes" or not whole)
+    chosen, method = lookup("variance", scheme), lookup("algo", algo)
+    if chosen.uses_q != method.of_actions or (method.schemes and scheme not in method.schemes):
+        return False
+    return sampler in method.samplers and (sampler == "episodes" or not chosen.whole_episodes)
 
 
 @pytest.mark.parametrize("algo", ALGOS)
 def test_every_algorithm_learns_with_every_scheme_that_fits(algo: str, here: Path) -> None:  # noqa: F811
     """Composed once an algorithm, and the schemes and samplers put in: composing all pairs would take a minute."""
     base = composed(f"algo={algo} tuned=none env.num_envs=4 {TINY}")
-    sizes = {"episodes": "sampler.episodes=4", "steps": "sampler.steps=8"}
+    sizes = {
+        "episodes": "sampler.episodes=4",
+        "steps": "sampler.steps=8",
+        "replay": "sampler.batch=8 sampler.warmup=8",
+    }
     for scheme, sampler in product(SCHEMES, sizes):
         settings = {
             **base.settings,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pgrun.algos.base import Learner
 from pgrun.algos.off_policy_pg import OffPolicyPg
-from pgrun.critics import NoCritic
+from pgrun.critics.base import NoCritic
 from pgrun.estimator import Estimator
 from pgrun.variance.base import Scheme
 from pgrun.variance.none import None_

@@ -13,7 +13,7 @@ from pgrun.algos.euclidean_pg import EuclideanPg
 from pgrun.algos.npg import Npg
 from pgrun.algos.ppo_penalty import PpoPenalty
 from pgrun.algos.trpo import Trpo
-from pgrun.critics import NoCritic
+from pgrun.critics.base import NoCritic
 from pgrun.distributions import Bernoulli, Categorical, Gaussian, MultiCategorical
 from pgrun.natural import conjugate_gradient, dense, fisher, mean_kl
 from pgrun.nets import Mlp

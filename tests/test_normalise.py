@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from pgrun.normalise import Identity, RewardScale, RunningNorm, UnitScale
-from pgrun.samplers import Episodes, Steps
+from pgrun.samplers.episodes import Episodes
+from pgrun.samplers.steps import Steps
 from pgrun.train import evaluate
 from tests.support_pipeline import built, draw, loop, small_policy, trained
 from tests.support_record import Recorded, episodes, rows

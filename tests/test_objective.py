@@ -12,7 +12,8 @@ from torch.func import grad, vmap
 from pgrun.algos.a2c import A2c
 from pgrun.algos.base import Learner
 from pgrun.algos.ppo import Ppo
-from pgrun.critics import Critic, Fitted, NoCritic, SeparateCritic, SharedCritic
+from pgrun.critics.base import Critic, NoCritic
+from pgrun.critics.fitted import Fitted, SeparateCritic, SharedCritic
 from pgrun.nets import Mlp
 from pgrun.normalise import Identity
 from pgrun.policies import Policy

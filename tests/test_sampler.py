@@ -11,7 +11,8 @@ from pgrun.envs import EnvSettings, make
 from pgrun.errors import EnvironmentFault, Refused
 from pgrun.normalise import UnitScale
 from pgrun.policies import NumpyActor, TorchActor
-from pgrun.samplers import Episodes, Steps
+from pgrun.samplers.episodes import Episodes
+from pgrun.samplers.steps import Steps
 from pgrun.train import train
 from pgrun.types import Rollout
 from tests import probes

@@ -16,7 +16,7 @@ from pgrun.envs.spaces import action_decoder, check_action_space, observation_en
 from pgrun.errors import Refused
 from pgrun.normalise import Identity, UnitScale
 from pgrun.policies import Separate, distribution_for
-from pgrun.samplers import Steps
+from pgrun.samplers.steps import Steps
 from pgrun.train import train
 from tests.support_pipeline import draw, settings
 

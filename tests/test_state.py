@@ -20,6 +20,8 @@ RUNS = {
         *("env=HalfCheetah-v5", "algo=ppo_penalty", "network=shared", "sampler.steps=8", "env.num_envs=2"),
     ],
     "trpo, table": ["env=FrozenLake-v1", "algo=trpo", "sampler.steps=16"],
+    "online_ac, a window of the meter": ["env=CartPole-v1", "algo=online_ac"],
+    "off_policy_ac, replay": ["env=Pendulum-v1", "algo=off_policy_ac", "sampler.warmup=8"],
     "reinforce, whole episodes": ["env=Acrobot-v1", "algo=reinforce", "sampler.episodes=2", "env.num_envs=2"],
 }
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from pgrun.critics import Fitted
+from pgrun.critics.fitted import Fitted
 from pgrun.normalise import UnitScale
-from pgrun.samplers import Episodes, Steps
+from pgrun.samplers.episodes import Episodes
+from pgrun.samplers.steps import Steps
 from pgrun.train import train
 from pgrun.types import Rollout
 from pgrun.variance.gae import Gae

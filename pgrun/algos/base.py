@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from pgrun.critics import Critic
+from pgrun.critics.base import Critic
 from pgrun.distributions import Distribution
 from pgrun.minibatches import shuffled
 from pgrun.optimizers import Descent
 from pgrun.policies import Policy
 from pgrun.schema import NonNegative, PositiveInt
 from pgrun.state import Stateless
-from pgrun.types import Batch
+from pgrun.types import Batch, Rollout
 
 
 @dataclass
@@ -38,9 +39,16 @@ class Algorithm(Stateless):
     entropy: NonNegative = 0.0
 
     samplers: ClassVar[tuple[str, ...]] = ("episodes", "steps")
+    schemes: ClassVar[tuple[str, ...]] = ()  # the only ones that fit; () for all that the sampler allows
+    of_actions: ClassVar[bool] = False  # its critic is one of actions, fitted to replayed transitions
     clips: ClassVar[bool] = False
     own_step: ClassVar[bool] = False  # takes its step itself: no optimizer, and no shared network
     tags: ClassVar[tuple[str, ...]] = ()  # of ``scalars``
+
+    @classmethod
+    def misfits(cls, settings: Mapping[str, Any]) -> Iterator[str]:
+        """Settings of its own that make no sense together with others, each with the nearest that do."""
+        yield from ()
 
     def surrogate(self, log_prob: Tensor, batch: Batch) -> Tensor:
         """L, to be increased: a pure function of log π_θ(a|s) [B] and the batch."""
@@ -52,10 +60,14 @@ class Algorithm(Stateless):
             log_prob = log_prob.detach().requires_grad_()
             return torch.autograd.grad(self.surrogate(log_prob, batch), log_prob)[0]
 
+    def recast(self, rollout: Rollout, learner: Learner) -> Rollout:
+        """The rollout as this algorithm weighs it: off-policy ones take other actions at the same states."""
+        return rollout
+
     def update(self, batch: Batch, learner: Learner) -> None:
         """Move θ, then fit the critic: Ψ was computed before, so both use the same old values."""
         self.improve(batch, learner)
-        learner.critic.fit(batch, learner.generator)
+        learner.critic.fit(batch.for_critic, learner.generator)
 
     def improve(self, batch: Batch, learner: Learner) -> None:
         """One step on the whole batch."""

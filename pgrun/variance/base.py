@@ -19,6 +19,8 @@ class Scheme:
     """A choice of Ψ."""
 
     uses_critic: ClassVar[bool] = False
+    uses_value: ClassVar[bool] = True  # reads the critic's V(s), if it uses a critic
+    uses_q: ClassVar[bool] = False  # reads Q(s, a): from an exact critic, or a critic of actions
     whole_episodes: ClassVar[bool] = False  # needs sampler=episodes
     sees_scores: ClassVar[bool] = False  # overrides ``estimate``
     mixes_columns: ClassVar[bool] = False  # Ψ of a column depends on the other columns

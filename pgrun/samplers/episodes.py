@@ -1,9 +1,3 @@
-"""Collecting rollouts: T steps of N environments, or whole episodes.
-
-Acting needs the actor alone; distribution parameters and log-probabilities come from one forward over the whole
-rollout afterwards, which is exact: neither θ nor the normaliser has moved. Noise is drawn for many steps at once.
-"""
-
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -17,41 +11,16 @@ from pgrun.envs import Envs
 from pgrun.errors import Refused
 from pgrun.normalise import RewardScale, UnitScale
 from pgrun.policies import Policy
+from pgrun.samplers.base import OnPolicy
 from pgrun.schema import PositiveInt
-from pgrun.tracks import Finished, Track, columns, tally
+from pgrun.tracks import Finished, Track, columns
 from pgrun.types import Rollout
 
-CHUNK = 128  # steps of whole episodes whose noise is drawn at once
+CHUNK = 128  # steps whose noise is drawn at once
 
 
 @dataclass
-class Steps:
-    """``steps`` steps of every environment, going on where the last rollout stopped; count = T·N."""
-
-    steps: PositiveInt = 128
-    name: ClassVar[str] = "steps"
-
-    def collect(
-        self,
-        policy: Policy,
-        envs: Envs,
-        generator: torch.Generator,
-        scale: RewardScale | UnitScale,
-    ) -> tuple[Rollout, Finished]:
-        """A rollout, and the episodes that ended in it."""
-        was_ended = envs.ended
-        noise = policy.dist.noise((self.steps, envs.num_envs), generator, policy.theta.dtype)
-        track, actor = Track(), policy.actor()
-        for row in noise:
-            track.step(actor, envs, row)
-        arrays = track.arrays(envs, was_ended)
-        finished = tally(arrays, envs)
-        envs.time = np.where(arrays.mask[-1], arrays.time[-1] + 1, 0)
-        return arrays.seal(policy, scale, self.steps * envs.num_envs, whole=False), finished
-
-
-@dataclass
-class Episodes:
+class Episodes(OnPolicy):
     """``episodes`` whole episodes, one a column: each environment plays a fixed share, however long they last.
 
     Never "the first N to finish", which favours short ones. count = episodes. An episode of more than ``max_steps``

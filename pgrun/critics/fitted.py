@@ -1,13 +1,14 @@
-"""Critics: V_φ(s), what it is fitted to, and how. ``NoCritic`` and ``SharedCritic`` answer the same calls."""
+"""Networks for V_φ(s): their own, or the head of a shared one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from pgrun.critics.base import Context, CriticSettings, StateValue, value_delta, value_loss
 from pgrun.minibatches import shuffled
 from pgrun.nets import Mlp
 from pgrun.optimizers import Descent
@@ -19,7 +20,7 @@ from pgrun.types import Batch, Rollout
 
 
 @dataclass(frozen=True)
-class Fitted:
+class Fitted(CriticSettings):
     """A value network. ``target``: what V is regressed on, chosen apart from Ψ:
 
     mc  Gₜ, bootstrapped at truncations and cuts · td0  rₜ + γV(sₜ₊₁) · n_step · td_lambda  Gλ.
@@ -34,6 +35,7 @@ class Fitted:
     clip: Positive | None = None
     coef: NonNegative = 0.5
     optimizer: dict[str, Any] | None = None
+    shares: ClassVar[bool] = True
     read_when: ClassVar = {"lam": ("target", "td_lambda"), "n": ("target", "n_step")}
 
     def targets(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
@@ -43,76 +45,15 @@ class Fitted:
             return n_step_return(*track, self.n)
         return lambda_return(*track, {"mc": 1.0, "td0": 0.0, "td_lambda": self.lam}[self.target])
 
-
-def value_loss(value: Tensor, batch: Batch, clip: float | None) -> Tensor:
-    """½ mean (V − target)² over rows with mask 1; clipped, the larger of that and the same of V_old + clip(V − V_old, ±c)."""
-    error = (value - batch.target).square()
-    if clip is not None:
-        near = batch.value + (value - batch.value).clamp(-clip, clip)
-        error = error.maximum((near - batch.target).square())
-    return 0.5 * (error * batch.mask).sum() / batch.mask.sum().clamp(min=1)
+    def build(self, context: Context) -> SeparateCritic | SharedCritic:
+        policy = context.policy
+        if policy.first:
+            return SharedCritic(self, policy)
+        net, phi = context.network.value_net(policy.net.inputs, context.init, device=policy.theta.device)
+        return SeparateCritic(self, net, phi, context.optimizer(phi))
 
 
-def value_delta(value: Tensor, batch: Batch, clip: float | None) -> Tensor:
-    """∂(value_loss)/∂V [B]: (V − target)/n, and 0 where the clipped error is the larger one beyond the clip."""
-    error = value - batch.target
-    scale = batch.mask / batch.mask.sum().clamp(min=1)
-    if clip is not None:
-        moved = value - batch.value
-        near = batch.value + moved.clamp(-clip, clip) - batch.target
-        scale = scale * ((moved.abs() <= clip) | (error.abs() >= near.abs()))
-    return scale * error
-
-
-class Critic(Protocol):
-    def value(self, obs: Tensor) -> Tensor:
-        """V(s) [...] of normalised obs [..., D]."""
-
-    def target(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
-        """What V is fitted to [T, N]."""
-
-    def fit(self, batch: Batch, generator: torch.Generator) -> None:
-        """Fit on flattened rows."""
-
-    def loss(self, batch: Batch) -> Tensor:
-        """``value_loss`` of the critic as it is now."""
-
-    def joint_delta(self, out: Tensor, batch: Batch) -> Tensor | float:
-        """∂(value term of a joint loss)/∂V [B], from the policy network's outputs; 0 where the networks are separate."""
-
-    def set_progress(self, progress: float) -> None:
-        """Schedules of the critic's own optimizer."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Parameters and optimizer, where they are the critic's own."""
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The inverse."""
-
-
-class NoCritic(Stateless):
-    """Schemes without a critic take V ≡ 0."""
-
-    def value(self, obs: Tensor) -> Tensor:
-        return obs.new_zeros(obs.shape[:-1])
-
-    def target(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
-        return value[:-1]
-
-    def fit(self, batch: Batch, generator: torch.Generator) -> None:
-        pass
-
-    def loss(self, batch: Batch) -> Tensor:
-        return batch.mask.new_empty(0)
-
-    def joint_delta(self, out: Tensor, batch: Batch) -> float:
-        return 0.0
-
-    def set_progress(self, progress: float) -> None:
-        pass
-
-
-class SeparateCritic:
+class SeparateCritic(StateValue):
     """Its own network φ and optimizer."""
 
     def __init__(self, settings: Fitted, net: Mlp, phi: Tensor, optimizer: Descent):
@@ -153,7 +94,7 @@ class SeparateCritic:
         self.optimizer.load_state_dict(state["optimizer"])
 
 
-class SharedCritic(Stateless):
+class SharedCritic(StateValue, Stateless):
     """The value head of a shared network: fitted by the policy's own steps, through the joint loss."""
 
     def __init__(self, settings: Fitted, policy: Policy):

@@ -1,0 +1,139 @@
+"""What every critic answers, the loss they share, and the critic of schemes that have none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from pgrun.envs import EnvSettings
+from pgrun.optimizers import Descent
+from pgrun.policies import Network, Policy
+from pgrun.state import Stateless
+from pgrun.types import Batch, Rollout
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the settings of a critic build it from."""
+
+    policy: Policy
+    network: Network
+    algorithm: Any
+    env: EnvSettings
+    gamma: float
+    init: torch.Generator
+    noise: torch.Generator
+    optimizer: Callable[[Tensor], Descent]
+
+
+@dataclass(frozen=True)
+class CriticSettings:
+    """A kind of critic."""
+
+    knows_q: ClassVar[bool] = False  # can tell Q(s, a)
+    of_actions: ClassVar[bool] = False  # learns Q(s, a) from replayed transitions
+    shares: ClassVar[bool] = False  # can be a head of the policy's network
+
+    def build(self, context: Context) -> Critic:
+        raise NotImplementedError
+
+
+class Critic(Protocol):
+    def values(self, rollout: Rollout) -> Tensor:
+        """V(s) of every observation [T+1, N]."""
+
+    def action_values(self, rollout: Rollout) -> Tensor:
+        """Q(s, a) of every action taken [T, N], for schemes that weigh with it."""
+
+    def target(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
+        """What V is fitted to [T, N]."""
+
+    def rows(self, rollout: Rollout, gamma: float) -> Batch | None:
+        """What it learns from, where that is not what the policy learns from."""
+
+    def fit(self, batch: Batch, generator: torch.Generator) -> None:
+        """Fit on flattened rows."""
+
+    def loss(self, batch: Batch) -> Tensor:
+        """``value_loss`` of the critic as it is now."""
+
+    def joint_delta(self, out: Tensor, batch: Batch) -> Tensor | float:
+        """∂(value term of a joint loss)/∂V [B], from the policy network's outputs; 0 where the networks are separate."""
+
+    def set_progress(self, progress: float) -> None:
+        """Schedules of the critic's own optimizer."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Parameters and optimizer, where they are the critic's own."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse."""
+
+
+class NoCritic(Stateless):
+    """Schemes without a critic take V ≡ 0."""
+
+    def values(self, rollout: Rollout) -> Tensor:
+        return rollout.obs.new_zeros(rollout.obs.shape[:-1])
+
+    def action_values(self, rollout: Rollout) -> Tensor:
+        raise NotImplementedError
+
+    def rows(self, rollout: Rollout, gamma: float) -> None:
+        return None
+
+    def target(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
+        return value[:-1]
+
+    def fit(self, batch: Batch, generator: torch.Generator) -> None:
+        pass
+
+    def loss(self, batch: Batch) -> Tensor:
+        return batch.mask.new_empty(0)
+
+    def joint_delta(self, out: Tensor, batch: Batch) -> float:
+        return 0.0
+
+    def set_progress(self, progress: float) -> None:
+        pass
+
+
+class StateValue:
+    """A critic that knows V(s) alone."""
+
+    def value(self, obs: Tensor) -> Tensor:
+        """V(s) [...] of normalised obs [..., D]."""
+        raise NotImplementedError
+
+    def values(self, rollout: Rollout) -> Tensor:
+        return self.value(rollout.obs)
+
+    def action_values(self, rollout: Rollout) -> Tensor:
+        raise NotImplementedError
+
+    def rows(self, rollout: Rollout, gamma: float) -> None:
+        return None
+
+
+def value_loss(value: Tensor, batch: Batch, clip: float | None) -> Tensor:
+    """½ mean (V − target)² over rows with mask 1; clipped, the larger of that and the same of V_old + clip(V − V_old, ±c)."""
+    error = (value - batch.target).square()
+    if clip is not None:
+        near = batch.value + (value - batch.value).clamp(-clip, clip)
+        error = error.maximum((near - batch.target).square())
+    return 0.5 * (error * batch.mask).sum() / batch.mask.sum().clamp(min=1)
+
+
+def value_delta(value: Tensor, batch: Batch, clip: float | None) -> Tensor:
+    """∂(value_loss)/∂V [B]: (V − target)/n, and 0 where the clipped error is the larger one beyond the clip."""
+    error = value - batch.target
+    scale = batch.mask / batch.mask.sum().clamp(min=1)
+    if clip is not None:
+        moved = value - batch.value
+        near = batch.value + moved.clamp(-clip, clip) - batch.target
+        scale = scale * ((moved.abs() <= clip) | (error.abs() >= near.abs()))
+    return scale * error
