@@ -7,7 +7,7 @@ from gymnasium import registry
 
 __all__ = ["registry"]
 
-ENVIRONMENTS = {  # id: (factory in pgrun.teaching, time limit)
+ENVIRONMENTS = {  # id: (factory, in pgrun.teaching where no other module is named, time limit)
     "OneState": ("one_state", 10_000),
     "Conserved": ("conserved", None),
     "Mismatch": ("mismatch", None),
@@ -15,8 +15,11 @@ ENVIRONMENTS = {  # id: (factory in pgrun.teaching, time limit)
     "RandomWalk": ("random_walk", 1_000),
     "ASplit": ("a_split", None),
     "SmallMDP": ("small_mdp", 200),
+    "TwoGaussians": ("pgrun.teaching_continuous:TwoGaussians", None),
+    "LQ1": ("pgrun.teaching_continuous:Lq1", 20),
 }
 
 
 for _name, (_factory, _limit) in ENVIRONMENTS.items():
-    gymnasium.register(f"pgrun/{_name}-v0", f"pgrun.teaching:{_factory}", max_episode_steps=_limit)
+    _entry = _factory if ":" in _factory else f"pgrun.teaching:{_factory}"
+    gymnasium.register(f"pgrun/{_name}-v0", _entry, max_episode_steps=_limit)
