@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
@@ -18,12 +19,17 @@ from pgrun.hydra_env import register
 from pgrun.train import train
 
 
-def steps_per_second(*overrides: str) -> float:
-    """Of one run, set-up and evaluation outside the clock; logged to TensorBoard and CSV as always."""
+def settings_of(*overrides: str) -> dict[str, Any]:
+    """A composed configuration without evaluations under way."""
     quiet = ["trainer.eval_every=null", "trainer.eval_episodes=1", "logger.progress=false"]
     register()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        settings = plain(compose("config", overrides=[*overrides, *quiet]))
+        return plain(compose("config", overrides=[*overrides, *quiet]))
+
+
+def steps_per_second(*overrides: str) -> float:
+    """Of one run, set-up and evaluation outside the clock; logged to TensorBoard and CSV as always."""
+    settings = settings_of(*overrides)
     with tempfile.TemporaryDirectory() as folder:
         speed = train(build(settings), Path(folder))["env_steps_per_second"]
     torch.set_grad_enabled(True)  # for the peers

@@ -1,4 +1,4 @@
-"""Environment steps per second beside Stable-Baselines3: the same recipe, the same number of updates, one thread, interleaved.
+"""Environment steps per second beside Stable-Baselines3 and sb3-contrib: the same recipe, the same number of updates, one thread, interleaved.
 
     pip install -c constraints.txt -e ".[bench]"
     python benchmarks/throughput.py            # every recipe, five repeats
@@ -16,17 +16,20 @@ from collections.abc import Callable
 from statistics import median
 
 import torch
+from sb3_contrib import TRPO
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 from support import steps_per_second
+
+Peer = PPO | A2C | TRPO
 
 
 def ours(recipe: str, steps: int) -> float:
     return steps_per_second(f"experiment=recipe_{recipe}", f"trainer.total_steps={steps}")
 
 
-def theirs(make: Callable[[], PPO | A2C], steps: int) -> float:
+def theirs(make: Callable[[], Peer], steps: int) -> float:
     """Steps per second of ``learn``, after the model is built."""
     torch.set_num_threads(1)
     model = make()
@@ -58,10 +61,22 @@ def ppo_halfcheetah() -> PPO:
     return PPO("MlpPolicy", envs, n_steps=2048, batch_size=64, n_epochs=10, learning_rate=3e-4, device="cpu")
 
 
+def trpo_2x1024() -> TRPO:
+    envs = make_vec_env("CartPole-v1", 2, seed=0)
+    return TRPO("MlpPolicy", envs, n_steps=1024, cg_max_steps=10, n_critic_updates=10, device="cpu")
+
+
+def trpo_halfcheetah() -> TRPO:
+    envs = VecNormalize(make_vec_env("HalfCheetah-v5", 1, seed=0))
+    return TRPO("MlpPolicy", envs, n_steps=2048, n_critic_updates=20, device="cpu")
+
+
 RECIPES = {
     "ppo_4x128": (ppo_4x128, 25_600),
     "a2c_8x5": (a2c_8x5, 60_000),
     "ppo_halfcheetah": (ppo_halfcheetah, 10_240),
+    "trpo_2x1024": (trpo_2x1024, 20_480),
+    "trpo_halfcheetah": (trpo_halfcheetah, 10_240),
 }
 
 

@@ -11,13 +11,13 @@ that Fv costs one tangent and one backward pass, and no graph is kept.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from pgrun.policies import Policy
-from pgrun.types import Batch
+from pgrun.types import Batch, each_tensor
 
 Product = Callable[[Tensor], Tensor]
 
@@ -53,7 +53,10 @@ class Solution:
 
 
 def conjugate_gradient(product: Product, b: Tensor, iterations: int, tolerance: float = 1e-10) -> Solution:
-    """x with Ax ≈ b for a positive definite A, known by its products (Hestenes & Stiefel 1952). b = 0 gives 0."""
+    """x with Ax ≈ b for a positive definite A, known by its products (Hestenes & Stiefel 1952). b = 0 gives 0.
+
+    Stops early where rounding leaves no curvature along the next direction.
+    """
     x = torch.zeros_like(b)
     r, p = b.clone(), b.clone()
     squared = start = r.dot(r)
@@ -61,7 +64,10 @@ def conjugate_gradient(product: Product, b: Tensor, iterations: int, tolerance: 
         if squared <= tolerance * start or squared == 0:
             break
         z = product(p)
-        alpha = squared / p.dot(z)
+        curvature = p.dot(z)
+        if curvature <= 0:
+            break
+        alpha = squared / curvature
         x.add_(alpha * p)
         r.sub_(alpha * z)
         before, squared = squared, r.dot(r)
@@ -80,3 +86,16 @@ def mean_kl(policy: Policy, batch: Batch) -> Tensor:
     """Exact mean KL(π_old‖π_θ) over the rows with mask 1."""
     kl = policy.dist.kl(batch.params, policy.params(batch.obs))
     return (kl * batch.mask).sum() / batch.mask.sum().clamp(min=1)
+
+
+def in_float64(policy: Policy, batch: Batch) -> tuple[Policy, Batch]:
+    """Copies of both in float64, π_old's parameters and log-probabilities computed anew from θ.
+
+    In float32 a mean KL of 1e-2 is off by 4e-6 of itself and one of 1e-6 by 3e-2, as measured on a Gaussian policy (it is
+    a difference of terms of size 1): too much to promise KL ≤ δ.
+    """
+    theta = policy.theta.to(torch.float64, copy=True)
+    twin = Policy(policy.net, policy.dist, theta, policy.normaliser, bool(policy.first))
+    exact = replace(batch, **each_tensor(batch, lambda x: x.double() if x.is_floating_point() else x))
+    params = twin.params(exact.obs)
+    return twin, replace(exact, params=params, log_prob=twin.dist.log_prob(params, batch.action))

@@ -58,8 +58,7 @@ class Npg(Algorithm):
             "step/cg_residual": solution.residual,
             "step/size": step.norm(),
         }
-        self.move(step, batch, learner)
-        self.told["step/kl_realised"] = mean_kl(policy, batch)
+        self.told["step/kl_realised"] = self.move(step, batch, learner)
 
     def solve(self, product, gradient: Tensor) -> Solution:
         if self.solver == "dense":
@@ -72,8 +71,10 @@ class Npg(Algorithm):
             return torch.full_like(curvature, self.alpha)
         return torch.where(curvature > 0, (2 * self.delta / curvature.clamp(min=1e-30)).sqrt(), 0.0)
 
-    def move(self, step: Tensor, batch: Batch, learner: Learner) -> None:
+    def move(self, step: Tensor, batch: Batch, learner: Learner) -> Tensor:
+        """Move θ; the mean KL that it made."""
         learner.policy.theta.add_(step)
+        return mean_kl(learner.policy, batch)
 
     def scalars(self) -> dict[str, Tensor]:
         return self.told

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pgrun.algos.base import Learner
 from pgrun.algos.npg import Npg
-from pgrun.natural import mean_kl
+from pgrun.natural import in_float64, mean_kl
 from pgrun.policies import Policy
 from pgrun.schema import PositiveInt, Probability
 from pgrun.types import Batch
@@ -20,6 +20,7 @@ class Trpo(Npg):
 
     The natural step of radius δ, then θ_old + βʲΔθ for the smallest j < ``backtracks`` with KL ≤ δ and, unless
     ``improve_surrogate`` is off, a larger surrogate. If none is found θ stays, bit for bit.
+    Both conditions are checked in float64, so that they hold for whoever recomputes them.
     """
 
     step: Literal["radius"] = field(init=False, default="radius")  # no settings of this one
@@ -30,20 +31,23 @@ class Trpo(Npg):
 
     tags: ClassVar[tuple[str, ...]] = (*Npg.tags, "step/line_search_steps", "step/accepted")
 
-    def move(self, step: Tensor, batch: Batch, learner: Learner) -> None:
-        policy = learner.policy
-        old, before = policy.theta.clone(), self.objective(policy, batch)
+    def move(self, step: Tensor, batch: Batch, learner: Learner) -> Tensor:
+        policy, old = learner.policy, learner.policy.theta.clone()
+        twin, exact = in_float64(policy, batch)
+        before = self.objective(twin, exact)
         accepted, tried = False, 0
         if bool(step.any()):
             while not accepted and tried < self.backtracks:
                 policy.theta.copy_(old + self.backtrack**tried * step)
-                accepted = self.acceptable(policy, batch, before)
+                twin.theta.copy_(policy.theta)
+                accepted = self.acceptable(twin, exact, before)
                 tried += 1
         if not accepted:
             policy.theta.copy_(old)
         self.told["step/line_search_steps"] = torch.tensor(float(tried))
         self.told["step/accepted"] = torch.tensor(float(accepted))
         self.told["step/size"] = (policy.theta - old).norm()
+        return mean_kl(twin, exact) if accepted else before.new_zeros(())
 
     def acceptable(self, policy: Policy, batch: Batch, before: Tensor) -> bool:
         if not bool(mean_kl(policy, batch) <= self.delta):
