@@ -32,6 +32,11 @@ def lambda_return(
     return backup(reward + discount * (1 - trace) * value[1:], discount * trace, value[-1])
 
 
+def td_target(reward: Tensor, terminated: Tensor, after: Tensor, gamma: float) -> Tensor:
+    """rₜ + γ(1 − dₜ)·after, after = v(sₜ₊₁) [T, N]: the λ-return at λ = 0, which needs no backup."""
+    return reward + gamma * (1 - terminated) * after
+
+
 def n_step_return(
     reward: Tensor, terminated: Tensor, ended: Tensor, value: Tensor, gamma: float, n: int
 ) -> Tensor:

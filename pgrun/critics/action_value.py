@@ -11,6 +11,7 @@ from torch import Tensor
 from pgrun.critics.base import Context, CriticSettings, value_delta, value_loss
 from pgrun.distributions import Categorical
 from pgrun.nets import Mlp
+from pgrun.returns import td_target
 from pgrun.schema import PositiveInt, Range
 from pgrun.types import Batch, Rollout
 
@@ -100,11 +101,7 @@ class ActionCritic:
         """Q(s, a) [T, N] of the rollout's actions, or the y of its transitions where the network sees no action."""
         if self.of_actions:
             return self.q(rollout.obs[:-1], rollout.action)
-        return self.backed_up(rollout, self.value(rollout.obs[1:]))
-
-    def backed_up(self, rollout: Rollout, after: Tensor) -> Tensor:
-        """r + γ(1 − d)·after [T, N]"""
-        return rollout.reward + self.gamma * (1 - rollout.terminated) * after
+        return td_target(rollout.reward, rollout.terminated, self.value(rollout.obs[1:]), self.gamma)
 
     def rows(self, rollout: Rollout, gamma: float) -> Batch:
         """The transitions with their y, detached from all that moves: φ̄ and the present policy."""
@@ -120,7 +117,7 @@ class ActionCritic:
             psi=torch.zeros_like(rollout.mask),
             mask=rollout.mask,
             value=self.q(rollout.obs[:-1], rollout.action),
-            target=self.backed_up(rollout, after),
+            target=td_target(rollout.reward, rollout.terminated, after, self.gamma),
             count=rollout.count,
         )
         return batch.flatten()

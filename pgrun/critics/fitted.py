@@ -13,7 +13,7 @@ from pgrun.minibatches import shuffled
 from pgrun.nets import Mlp
 from pgrun.optimizers import Descent
 from pgrun.policies import Policy
-from pgrun.returns import lambda_return, n_step_return
+from pgrun.returns import lambda_return, n_step_return, td_target
 from pgrun.schema import NonNegative, Positive, PositiveInt, Probability
 from pgrun.state import Stateless
 from pgrun.types import Batch, Rollout
@@ -40,10 +40,12 @@ class Fitted(CriticSettings):
 
     def targets(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
         """[T, N]"""
+        if self.target == "td0":
+            return td_target(rollout.reward, rollout.terminated, value[1:], gamma)
         track = (rollout.reward, rollout.terminated, rollout.ended, value, gamma)
         if self.target == "n_step":
             return n_step_return(*track, self.n)
-        return lambda_return(*track, {"mc": 1.0, "td0": 0.0, "td_lambda": self.lam}[self.target])
+        return lambda_return(*track, 1.0 if self.target == "mc" else self.lam)
 
     def build(self, context: Context) -> SeparateCritic | SharedCritic:
         policy = context.policy

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from pgrun.returns import lambda_return
+from pgrun.returns import td_target
 from pgrun.types import Rollout
 from pgrun.variance.base import Discounted
 
@@ -20,5 +20,5 @@ class Td0(Discounted):
     uses_critic: ClassVar[bool] = True
 
     def psi(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
-        target = lambda_return(rollout.reward, rollout.terminated, rollout.ended, value, gamma, 0.0)
+        target = td_target(rollout.reward, rollout.terminated, value[1:], gamma)
         return self.from_time(target - value[:-1], rollout, gamma)
