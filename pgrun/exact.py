@@ -38,6 +38,8 @@ def problem(env: Any, horizon: int | None = None) -> Problem:
     inner = env.unwrapped
     if not hasattr(inner, "P"):
         raise LookupError(f"{env} publishes no transition table")
+    if getattr(inner, "fickle_passenger", False):
+        raise LookupError(f"{env} does not keep to its table: its passenger is fickle")
     limit = horizon or getattr(env.spec, "max_episode_steps", None) or natural_horizon(inner.P)
     states, actions = len(inner.P), len(inner.P[0])
     transition, reward = np.zeros((states, actions, states)), np.zeros((states, actions))
@@ -59,25 +61,24 @@ def problem(env: Any, horizon: int | None = None) -> Problem:
 
 
 def natural_horizon(table: Any) -> int:
-    """The longest episode of a table without cycles."""
-    lengths: dict[int, int] = {}
-
-    def longest(s: int, above: frozenset[int]) -> int:
-        if s in above:
+    """The longest episode of a table without cycles: how long it takes until nothing is under way, whatever is done."""
+    follows = {
+        s: {n for outcomes in by_action.values() for p, n, _, end in outcomes if p > 0 and not end}
+        for s, by_action in table.items()
+    }
+    under_way, steps = set(table), 0
+    while under_way:
+        if steps == len(table):
             raise LookupError("episodes can go on for ever: give a horizon")
-        if s not in lengths:
-            after = {n for by in table[s].values() for p, n, _, end in by if p > 0 and not end}
-            lengths[s] = 1 + max((longest(n, above | {s}) for n in after), default=0)
-        return lengths[s]
-
-    return max(longest(s, frozenset()) for s in table)
+        under_way, steps = set().union(*(follows[s] for s in under_way)), steps + 1
+    return steps
 
 
 def values(p: Problem, policy: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
     """(V [H+1, S], Q [H, S, A]) with h steps gone: V_H = 0, Q_h = r + γPV_{h+1}, V_h = Σ_a πQ_h."""
     v, qs, vs = torch.zeros_like(p.start), [], [torch.zeros_like(p.start)]
     for _ in range(p.horizon):
-        q = p.reward + gamma * p.transition @ v
+        q = p.reward + gamma * (p.transition @ v)
         v = (policy * q).sum(1)
         qs.append(q)
         vs.append(v)
@@ -92,15 +93,21 @@ def objective(p: Problem, policy: Tensor, gamma: float) -> Tensor:
 def visits(p: Problem, policy: Tensor) -> Tensor:
     """P(sₜ = s, still going) [H, S]"""
     here, found = p.start, []
+    follows = torch.einsum("sa,san->sn", policy, p.transition)
     for _ in range(p.horizon):
         found.append(here)
-        here = torch.einsum("s,sa,san->n", here, policy, p.transition)
+        here = here @ follows
     return torch.stack(found)
+
+
+def inputs(policy: Policy, p: Problem) -> Tensor:
+    """What the policy's network gets in each state [S, O], normalised if states are."""
+    return policy.normaliser(p.encoded().to(policy.theta))
 
 
 def table(policy: Policy, p: Problem) -> Tensor:
     """π [S, A] of a policy over Discrete actions."""
-    return policy.params(p.encoded().to(policy.theta.dtype)).softmax(-1).double()
+    return policy.params(inputs(policy, p)).double().softmax(-1).cpu()
 
 
 def gradient(policy: Policy, p: Problem, gamma: float) -> Tensor:
@@ -109,6 +116,34 @@ def gradient(policy: Policy, p: Problem, gamma: float) -> Tensor:
     _, q = values(p, pi, gamma)
     discount = gamma ** torch.arange(p.horizon, dtype=torch.float64)
     weight = torch.einsum("t,ts,tsa->sa", discount, visits(p, pi), q) * pi  # [S, A]
-    kept = policy.activations(p.encoded().to(policy.theta.dtype))
+    kept = policy.activations(inputs(policy, p))
     delta = weight - pi * weight.sum(1, keepdim=True)  # Σ_a weight_a ∂log π(a)/∂params
-    return policy.net.gradient(policy.layers, kept, policy.output_delta(delta.to(kept[-1].dtype), 0.0))
+    return policy.net.gradient(policy.layers, kept, policy.output_delta(delta.to(kept[-1]), 0.0))
+
+
+def fisher(policy: Policy, p: Problem) -> Tensor:
+    """F [P, P] = Σ_s d(s) Σ_a π(a|s) ∇log π ∇log πᵀ, d(s) ∝ Σₜ P(sₜ = s): the mean over visited states (Kakade 2002).
+
+    What natural steps use, and the Hessian of their mean KL. For a table of logits its block of a state is d(s)(diag(p) − ppᵀ),
+    and with logits that depend on ψ it is JᵀFJ, J their derivative. On OneState 1/(θ(1 − θ)) in θ.
+    """
+    often = visits(p, table(policy, p)).sum(0)
+    return outer_products(policy, p, often / often.sum())
+
+
+def fisher_of_trajectories(policy: Policy, p: Problem) -> Tensor:
+    """E_τ[BBᵀ], B = Σₜ ∇log π(aₜ|sₜ): the mean length of an episode times ``fisher``, since a later score has mean 0 given an
+    earlier one (Bagnell & Schneider 2003). On OneState 1/(θ(1 − θ)²) in θ.
+    """
+    return outer_products(policy, p, visits(p, table(policy, p)).sum(0))
+
+
+def outer_products(policy: Policy, p: Problem, weight: Tensor) -> Tensor:
+    """Σ_s weight_s Σ_a π(a|s) ∇log π(a|s) ∇log π(a|s)ᵀ [P, P]"""
+    pi, obs, states = table(policy, p), inputs(policy, p), len(weight)
+    total = torch.zeros(len(policy.theta), len(policy.theta), dtype=torch.float64)
+    for a in range(pi.shape[1]):
+        action = torch.full((states,), a, device=obs.device)
+        scores = policy.scores(obs, action).sums(obs.new_ones(states), states).double().cpu()
+        total += scores.T @ ((weight * pi[:, a])[:, None] * scores)
+    return total
