@@ -134,7 +134,7 @@ def build(settings: Mapping[str, Any]) -> Run:
     critic: Critic = NoCritic()
     if scheme.uses_critic:
         context = Context(
-            policy, network, algorithm, env, top.gamma, random.init, random.noise, descent(settings)
+            policy, network, algorithm, envs, top.gamma, random.init, random.noise, descent(settings)
         )
         critic = member(settings, "critic").build(context)
     optimizer = Descent(policy.theta, member(settings, "optimizer"))

@@ -146,7 +146,8 @@ def together(job: Job) -> list[str]:
     chosen, settings = classes(job.settings), job.settings
     env, found = environment(settings)
     space = None if env is None else env.action_space
-    return [*misfits(settings, chosen), *unread(job.words, settings, chosen, space), *found]
+    critic = chosen["critic"].misfits(settings, env) if chosen["variance"].uses_critic else ()
+    return [*misfits(settings, chosen), *critic, *unread(job.words, settings, chosen, space), *found]
 
 
 def misfits(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[str]:

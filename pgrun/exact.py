@@ -37,9 +37,9 @@ def problem(env: Any, horizon: int | None = None) -> Problem:
     """
     inner = env.unwrapped
     if not hasattr(inner, "P"):
-        raise LookupError(f"{env} publishes no transition table")
+        raise LookupError("it publishes no transition table")
     if getattr(inner, "fickle_passenger", False):
-        raise LookupError(f"{env} does not keep to its table: its passenger is fickle")
+        raise LookupError("it does not keep to its table: its passenger is fickle")
     limit = horizon or getattr(env.spec, "max_episode_steps", None) or natural_horizon(inner.P)
     states, actions = len(inner.P), len(inner.P[0])
     transition, reward = np.zeros((states, actions, states)), np.zeros((states, actions))
@@ -69,7 +69,7 @@ def natural_horizon(table: Any) -> int:
     under_way, steps = set(table), 0
     while under_way:
         if steps == len(table):
-            raise LookupError("episodes can go on for ever: give a horizon")
+            raise LookupError("its episodes can go on for ever: give a horizon (env.max_episode_steps)")
         under_way, steps = set().union(*(follows[s] for s in under_way)), steps + 1
     return steps
 

@@ -26,9 +26,12 @@ class Track:
     reward: list[np.ndarray] = field(default_factory=list)
     terminated: list[np.ndarray] = field(default_factory=list)
     truncated: list[np.ndarray] = field(default_factory=list)
+    state: list[np.ndarray] = field(default_factory=list)  # where the environments follow it
 
     def step(self, actor: Actor, envs: Envs, noise: Tensor | None) -> None:
         obs = envs.obs.copy()
+        if envs.state is not None:
+            self.state.append(envs.state.copy())
         action = actor(obs, noise)
         reward, terminated, truncated = envs.step(action)
         self.obs.append(obs)
@@ -50,6 +53,7 @@ class Track:
             ended=ended,
             mask=mask,
             time=clock(mask, envs.time),
+            state=None if envs.state is None else np.stack([*self.state, envs.state]),
         )
         if not (np.isfinite(arrays.reward).all() and np.isfinite(arrays.obs).all()):
             raise EnvironmentFault(arrays.first_fault(envs.episodes))
@@ -58,7 +62,7 @@ class Track:
 
 @dataclass
 class Arrays:
-    """A rollout before it becomes tensors: obs [T+1, N, D], the rest [T, N, …]."""
+    """A rollout before it becomes tensors: obs [T+1, N, D], state [T+1, N], the rest [T, N, …]."""
 
     obs: np.ndarray
     action: np.ndarray
@@ -67,6 +71,7 @@ class Arrays:
     ended: np.ndarray
     mask: np.ndarray
     time: np.ndarray
+    state: np.ndarray | None = None
 
     def first_fault(self, episodes: np.ndarray) -> str:
         """Where the first NaN or infinity stands; ``episodes`` [N] had ended before row 0."""
@@ -105,6 +110,7 @@ class Arrays:
             raw_reward=raw_reward,
             count=float(count),
             whole_episodes=whole,
+            state=None if self.state is None else torch.from_numpy(self.state).to(like.device),
         )
 
 
@@ -146,4 +152,5 @@ def columns(track: Arrays, share: np.ndarray) -> Arrays:
         out[~kept] = 0
         return out
 
-    return Arrays(**{name: cut(x, name == "obs") for name, x in vars(track).items()})
+    present = {name: x for name, x in vars(track).items() if x is not None}
+    return Arrays(**{name: cut(x, name in ("obs", "state")) for name, x in present.items()})

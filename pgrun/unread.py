@@ -36,6 +36,8 @@ def critic(key: str, settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> 
         return None
     if not chosen["variance"].uses_critic:
         return f"variance={settings['variance']['name']} has no critic; take variance=value_baseline or gae"
+    if key.startswith("critic.optimizer") and not chosen["critic"].learns:
+        return f"critic={settings['critic']['name']} has nothing to fit; take critic=fitted"
     shared = chosen["network"].shared
     if shared and key.startswith(("critic.optimizer", "critic.epochs", "critic.minibatches")):
         return "network=shared trains the critic with the policy's own steps; take network=separate"

@@ -78,6 +78,8 @@ def command_for(path: Path) -> str:
         return f"algo={algo} env={env}"
     if (group, name) in {("sampler", "replay"), ("critic", "action_value")}:
         return f"{group}={name} algo=off_policy_ac"
+    if (group, name) in {("critic", "exact"), ("critic", "scaled")}:
+        return f"{group}={name} algo=a2c env=FrozenLake-v1"
     if group == "variance" and lookup("variance", name).uses_q:
         return f"{group}={name} algo=off_policy_ac"
     whole = group == "variance" and lookup("variance", name).whole_episodes

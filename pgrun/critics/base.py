@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+import gymnasium as gym
 import torch
 from torch import Tensor
 
-from pgrun.envs import EnvSettings
+from pgrun.envs import Envs
 from pgrun.optimizers import Descent
 from pgrun.policies import Network, Policy
 from pgrun.state import Stateless
@@ -23,7 +24,7 @@ class Context:
     policy: Policy
     network: Network
     algorithm: Any
-    env: EnvSettings
+    envs: Envs
     gamma: float
     init: torch.Generator
     noise: torch.Generator
@@ -37,6 +38,12 @@ class CriticSettings:
     knows_q: ClassVar[bool] = False  # can tell Q(s, a)
     of_actions: ClassVar[bool] = False  # learns Q(s, a) from replayed transitions
     shares: ClassVar[bool] = False  # can be a head of the policy's network
+    learns: ClassVar[bool] = True  # has parameters, and an optimizer
+
+    @classmethod
+    def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:
+        """Why it cannot be had with these settings and this environment, each with what can."""
+        yield from ()
 
     def build(self, context: Context) -> Critic:
         raise NotImplementedError

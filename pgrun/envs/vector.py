@@ -30,6 +30,7 @@ class Envs:
     time: np.ndarray  # [N] steps since the episode's start
     episode_return: np.ndarray  # [N] undiscounted, of the episode under way
     episodes: np.ndarray  # [N] that samplers have seen to their end
+    state: np.ndarray | None = None  # [N] the row of the transition table, after ``follow_states``
 
     def __init__(self, num_envs: int, observation: gym.Space, action: gym.Space):
         self.num_envs = num_envs
@@ -62,6 +63,10 @@ class Envs:
         for name in CONTINUES:
             setattr(self, name, state[name].copy())
 
+    def follow_states(self) -> None:
+        """Fill ``state`` from now on; for environments with a transition table, after a reset."""
+        raise NotImplementedError
+
     def _reset(self, seeds: Sequence[int] | None) -> None:
         raise NotImplementedError
 
@@ -70,6 +75,12 @@ class Envs:
 
     def close(self) -> None:
         raise NotImplementedError
+
+
+def table_row(env: gym.Env) -> int:
+    """Where an environment with a transition table stands: gymnasium's keep it in ``s``, ours in ``state``."""
+    inner: Any = env.unwrapped
+    return int(inner.s if hasattr(inner, "s") else inner.state)
 
 
 class Loop(Envs):
@@ -84,7 +95,15 @@ class Loop(Envs):
             Replay.begin(env, None if seeds is None else seeds[i]) for i, env in enumerate(self.envs)
         ]
         for i, env in enumerate(self.envs):
-            self.obs[i] = self.encode(env.reset(seed=self.replays[i].seed)[0])
+            self._see(i, env.reset(seed=self.replays[i].seed)[0])
+
+    def _see(self, i: int, obs: Any) -> None:
+        self.obs[i] = self.encode(obs)
+        if self.state is not None:
+            self.state[i] = table_row(self.envs[i])
+
+    def follow_states(self) -> None:
+        self.state = np.array([table_row(env) for env in self.envs])
 
     def _step(self, action: np.ndarray) -> Step:
         reward = np.zeros(self.num_envs)
@@ -98,7 +117,7 @@ class Loop(Envs):
             else:
                 self.replays[i].actions.append(action[i])
                 obs, reward[i], terminated[i], truncated[i], _ = env.step(action[i])
-            self.obs[i] = self.encode(obs)
+            self._see(i, obs)
         return reward, terminated, truncated
 
     def state_dict(self) -> dict[str, Any]:
@@ -112,6 +131,8 @@ class Loop(Envs):
             obs = self.encode(replay.again(env, self.action_space.dtype)).astype(self.obs.dtype)
             if not np.array_equal(obs, self.obs[i]):
                 raise EnvironmentFault(f"column {i} cannot be replayed: {env.unwrapped} is not deterministic")
+        if self.state is not None:
+            self.follow_states()
 
     def close(self) -> None:
         for env in self.envs:

@@ -1,0 +1,133 @@
+"""The values of the present policy on a tabular problem, known and not learned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import torch
+from torch import Tensor
+
+from pgrun.critics.base import Context, CriticSettings
+from pgrun.envs.vector import Loop
+from pgrun.exact import Problem, problem, table
+from pgrun.policies import Policy
+from pgrun.state import Stateless
+from pgrun.types import Batch, Rollout
+from pgrun.variance.base import returns_to_go
+
+
+@dataclass(frozen=True)
+class Exact(CriticSettings):
+    """V(s) and Q(s, a) of the present policy, by backward induction over the time limit; θ moves, so anew at each update."""
+
+    optimizer: dict[str, Any] | None = None
+    knows_q: ClassVar[bool] = True
+    learns: ClassVar[bool] = False
+
+    @classmethod
+    def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:
+        name = f"critic={settings['critic']['name']}"
+        if settings["reward_scaling"]:
+            yield f"{name} knows the values of rewards as they are: add reward_scaling=false"
+        if env is None:
+            return
+        try:
+            tabulated(env)
+        except LookupError as error:
+            needs_q = settings["variance"]["name"] in ("q", "advantage")
+            instead = "variance=gae critic=fitted" if needs_q else "critic=fitted"
+            yield (
+                f"{name} cannot know the values of env={settings['env']['id']}: {error}; "
+                f"take {instead}, or a tabular environment such as env=FrozenLake-v1"
+            )
+
+    def build(self, context: Context) -> ExactCritic:
+        return self.of(context, 1.0)
+
+    def of(self, context: Context, factor: float) -> ExactCritic:
+        assert isinstance(context.envs, Loop)
+        context.envs.follow_states()
+        return ExactCritic(tabulated(context.envs.envs[0]), context.policy, context.gamma, factor)
+
+
+class ExactCritic(Stateless):
+    """``factor`` times V and Q of the time-limited problem, whose V is 0 at the limit: h steps after the start
+
+        V_h(s) = Σ_a π(a|s)Q_h(s, a),   Q_h(s, a) = r(s, a) + γ Σ P(s'|s, a)V_{h+1}(s'),   V_H = 0.
+
+    Reads ``rollout.state``. What a truncated return leaves out is 0 here, so that schemes which bootstrap are unbiased.
+    """
+
+    def __init__(self, p: Problem, policy: Policy, gamma: float, factor: float = 1.0):
+        self.problem, self.policy, self.gamma, self.factor = p, policy, gamma, factor
+
+    def values(self, rollout: Rollout) -> Tensor:
+        return self._like(rollout, self._value(rollout, arrival(rollout)))
+
+    def action_values(self, rollout: Rollout) -> Tensor:
+        p, (state, action) = self.problem, (rows(rollout)[:-1], rollout.action.cpu())
+        v = by_steps_left(p, table(self.policy, p), self.gamma)
+        left = (p.horizon - rollout.time.long().cpu() - 1).clamp(max=len(v) - 1)
+        after = (p.transition[state, action] * v[left]).sum(-1)
+        return self._like(rollout, p.reward[state, action] + self.gamma * after)
+
+    def _value(self, rollout: Rollout, time: Tensor) -> Tensor:
+        v = by_steps_left(self.problem, table(self.policy, self.problem), self.gamma)
+        return v[(self.problem.horizon - time).clamp(max=len(v) - 1), rows(rollout)]
+
+    def _like(self, rollout: Rollout, x: Tensor) -> Tensor:
+        return (self.factor * x).to(rollout.reward)
+
+    def target(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
+        """Gₜ, which it is compared with; nothing is fitted."""
+        return returns_to_go(rollout, value, gamma)
+
+    def rows(self, rollout: Rollout, gamma: float) -> None:
+        return None
+
+    def fit(self, batch: Batch, generator: torch.Generator) -> None:
+        pass
+
+    def loss(self, batch: Batch) -> Tensor:
+        return batch.mask.new_zeros(())
+
+    def joint_delta(self, out: Tensor, batch: Batch) -> float:
+        return 0.0
+
+    def set_progress(self, progress: float) -> None:
+        pass
+
+
+def by_steps_left(p: Problem, pi: Tensor, gamma: float) -> Tensor:
+    """V [K+1, S] with k steps left; from K on, at the latest the time limit, it no longer changes in float64."""
+    reward = (pi * p.reward).sum(1)
+    follows = gamma * torch.einsum("sa,san->sn", pi, p.transition)
+    found = [torch.zeros_like(reward)]
+    for _ in range(p.horizon):
+        found.append(torch.addmv(reward, follows, found[-1]))
+        if torch.equal(found[-1], found[-2]):
+            break
+    return torch.stack(found)
+
+
+def arrival(rollout: Rollout) -> Tensor:
+    """Steps since the start of the episode that each observation belongs to [T+1, N]: the last one too, at its end."""
+    time, mask = rollout.time.long(), rollout.mask.long()
+    return torch.cat([time[:1], mask * (time + 1)]).cpu()
+
+
+def rows(rollout: Rollout) -> Tensor:
+    assert rollout.state is not None, "the environments were not told to follow their states"
+    return rollout.state.cpu()
+
+
+def tabulated(env: gym.Env) -> Problem:
+    """Its problem. Raises ``LookupError`` where the table is not what is seen and played."""
+    p = problem(env)
+    space = env.observation_space
+    if not (isinstance(space, gym.spaces.Discrete) and (space.n, space.start) == (p.observations, 0)):
+        raise LookupError("its observations are not the numbers of its states")
+    return p
