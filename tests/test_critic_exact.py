@@ -156,10 +156,6 @@ def test_it_trains_and_its_scalars_make_sense(words: list[str], tmp_path: Path) 
         ("algo=a2c critic=exact env=FrozenLake-v1 reward_scaling=true", "add reward_scaling=false"),
         ("algo=a2c critic=exact env=FrozenLake-v1 network=shared", "add network=separate"),
         ("algo=a2c critic=exact env=FrozenLake-v1 critic.optimizer.lr=1", "nothing to fit"),
-        (
-            "algo=off_policy_pg algo.weights=per_decision variance=q critic=exact env=FrozenLake-v1",
-            "past_only",
-        ),
         ("algo=off_policy_ac critic=exact env=FrozenLake-v1", "add critic=action_value"),
         ("algo=reinforce critic=exact env=FrozenLake-v1", "has no critic"),
     ],
