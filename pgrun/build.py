@@ -126,6 +126,7 @@ def build(settings: Mapping[str, Any]) -> Run:
     sampler, network = member(settings, "sampler"), member(settings, "network")
     envs = make(env, env.num_envs)
     envs.reset(integers(random.envs, env.num_envs))
+    algorithm.prepare(envs)
     normaliser = RunningNorm(envs.obs_size, device=device) if top.state_norm else Identity()
     scale = RewardScale(top.gamma, env.num_envs, device) if top.reward_scaling else UnitScale()
     dist = distribution_for(envs.action_space)

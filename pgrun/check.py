@@ -147,7 +147,8 @@ def together(job: Job) -> list[str]:
     env, found = environment(settings)
     space = None if env is None else env.action_space
     critic = chosen["critic"].misfits(settings, env) if chosen["variance"].uses_critic else ()
-    return [*misfits(settings, chosen), *critic, *unread(job.words, settings, chosen, space), *found]
+    algo = chosen["algo"].misfits(settings, env)
+    return [*misfits(settings, chosen), *algo, *critic, *unread(job.words, settings, chosen, space), *found]
 
 
 def misfits(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[str]:
@@ -159,7 +160,6 @@ def misfits(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[
         yield f"algo={settings['algo']['name']} needs sampler={fits}, not sampler={kind}: add sampler={fits}"
     yield from wrong_scheme(settings, chosen)
     yield from wrong_critic(settings, chosen)
-    yield from algo.misfits(settings)
     if algo.own_step and chosen["network"].shared:
         yield f"algo={settings['algo']['name']} steps in the policy's parameters alone: add network=separate"
     if scheme.whole_episodes and kind != "episodes":

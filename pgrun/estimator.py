@@ -48,6 +48,8 @@ class Estimator:
             value=value[:-1],
             target=critic.target(rollout, value, self.gamma),
             count=rollout.count,
+            reward=rollout.raw_reward * rollout.mask,
+            state=None if rollout.state is None else rollout.state[:-1],
             critics=None if rollout.drawn is None else critic.rows(rollout.drawn, self.gamma),
         )
         return replace(

@@ -57,6 +57,8 @@ class Batch:
     correction: Tensor | None = None  # [P]  added to ∇L as it is; only for one step on the whole batch
     shape: tuple[int, ...] = ()  # (T, N) of the rows of a whole batch
     reweigh: Callable[[Tensor], Tensor] | None = None  # Ψ [T, N] with each reward times a weight [T, N]
+    reward: Tensor | None = None  # [B]  what the environment gave, 0 where the mask is
+    state: Tensor | None = None  # [B]  the row of the transition table, where something asks for it
     critics: Batch | None = None  # the rows the critic learns from, where they are others
 
     @property

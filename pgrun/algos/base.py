@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import gymnasium as gym
 import torch
 from torch import Tensor
 
 from pgrun.critics.base import Critic
 from pgrun.distributions import Distribution
+from pgrun.envs import Envs
 from pgrun.minibatches import shuffled
 from pgrun.optimizers import Descent
 from pgrun.policies import Policy
@@ -46,9 +48,12 @@ class Algorithm(Stateless):
     tags: ClassVar[tuple[str, ...]] = ()  # of ``scalars``
 
     @classmethod
-    def misfits(cls, settings: Mapping[str, Any]) -> Iterator[str]:
-        """Settings of its own that make no sense together with others, each with the nearest that do."""
+    def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:
+        """Settings of its own that make no sense together with others or with the environment, each with the nearest that do."""
         yield from ()
+
+    def prepare(self, envs: Envs) -> None:
+        """Look at the environments it will learn from, just reset."""
 
     def surrogate(self, log_prob: Tensor, batch: Batch) -> Tensor:
         """L, to be increased: a pure function of log π_θ(a|s) [B] and the batch."""

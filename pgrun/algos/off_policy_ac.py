@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
+import gymnasium as gym
 from torch import Tensor
 
 from pgrun.algos.base import Algorithm, Learner
@@ -36,7 +37,7 @@ class OffPolicyAc(Algorithm):
     of_actions: ClassVar[bool] = True
 
     @classmethod
-    def misfits(cls, settings: Mapping[str, Any]) -> Iterator[str]:
+    def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:
         if settings["algo"]["baseline"] != "expectation":
             return
         if settings["algo"]["corrections"] != "all":

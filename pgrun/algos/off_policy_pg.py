@@ -1,11 +1,20 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
 
+import gymnasium as gym
+import torch
 from torch import Tensor
 
 from pgrun.algos.base import Algorithm, Learner
+from pgrun.critics.exact import tabulated
+from pgrun.envs import Envs
+from pgrun.envs.vector import Loop
+from pgrun.exact import Problem, table, visits
+from pgrun.policies import Policy
 from pgrun.schema import Positive, PositiveInt
 from pgrun.types import Batch
 
@@ -15,37 +24,72 @@ class OffPolicyPg(Algorithm):
     """A batch of whole episodes of π_old reused for ``reuses`` steps of π_θ, with importance weights ρₖ = π_θ(aₖ|sₖ)/π_old(aₖ|sₖ):
 
         trajectory    1/N Σᵢ ∏_{all} ρ Σₜ gₜΨₜ                       unbiased
-        per_decision  1/N Σᵢ Σₜ gₜ Σ_{t'≥t} r_{t'} ∏_{k≤t'} ρₖ       unbiased; Ψ of the rewards so weighted
+        per_decision  1/N Σᵢ Σₜ gₜ Σ_{t'≥t} r_{t'} ∏_{k≤t'} ρₖ       unbiased; the rewards to go so weighted, no baseline
         past_only     1/N Σᵢ Σₜ gₜ ∏_{k≤t} ρₖ Ψₜ                     biased: mean E_θ[Σ gₜ Q^{π_old}(sₜ,aₜ)]
+        state_ratio   1/N Σᵢ Σₜ gₜ p_θ(sₜ)/p_old(sₜ) ρₜ Ψₜ           the same mean: E[∏_{k<t} ρₖ | sₜ] is that ratio; tabular
         per_step      1/N Σᵢ Σₜ gₜ ρₜ Ψₜ                             first order: the ratio of state visits taken for 1
 
     Precup, Sutton & Singh 2000; Jie & Abbeel 2010. ``truncate`` caps each product (Ionides 2008); ``self_normalise`` divides the
     products of a time step by their mean over episodes. Both trade bias for variance.
     """
 
-    weights: Literal["trajectory", "per_decision", "past_only", "per_step"] = "per_decision"
+    weights: Literal["trajectory", "per_decision", "past_only", "state_ratio", "per_step"] = "per_decision"
     reuses: PositiveInt = 4
     truncate: Positive | None = None
     self_normalise: bool = False
+    problem: Problem | None = field(init=False, default=None, repr=False)
+    state_ratio: Tensor | None = field(init=False, default=None, repr=False)  # [T, N] p_θ(sₜ)/p_old(sₜ)
+    told: dict[str, Tensor] = field(init=False, default_factory=dict, repr=False)
 
     samplers: ClassVar[tuple[str, ...]] = ("episodes",)
+    tags: ClassVar[tuple[str, ...]] = ("weight/ess", "weight/mean", "weight/max", "weight/return")
+
+    @classmethod
+    def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:
+        weights = settings["algo"]["weights"]
+        if weights == "per_decision":
+            yield from not_rewards_alone(settings)
+        if weights == "state_ratio" and env is not None:
+            try:
+                tabulated(env)
+            except LookupError as error:
+                yield (
+                    f"algo.weights=state_ratio needs the transition table of env={settings['env']['id']}: {error}; "
+                    "take algo.weights=per_step, which sets the ratio to 1, or a tabular environment such as env=FrozenLake-v1"
+                )
+
+    def prepare(self, envs: Envs) -> None:
+        if self.weights == "state_ratio":
+            assert isinstance(envs, Loop)
+            envs.follow_states()
+            self.problem = tabulated(envs.envs[0])
 
     def surrogate(self, log_prob: Tensor, batch: Batch) -> Tensor:
         """Its gradient is the estimate: the weights are constants in it."""
-        log_ratio = (batch.mask * (log_prob - batch.log_prob)).detach().view(batch.shape)
-        return (batch.mask * self.weighted_psi(log_ratio, batch) * log_prob).sum() / batch.count
+        return (
+            batch.mask * self.weighted_psi(log_ratio(log_prob, batch), batch) * log_prob
+        ).sum() / batch.count
 
     def weighted_psi(self, log_ratio: Tensor, batch: Batch) -> Tensor:
         """Weight times Ψ of each row [B], from log ρ [T, N], 0 where the mask is."""
+        weight = self.tamed(self.products(log_ratio), batch)
         if self.weights == "per_decision":
             assert batch.reweigh is not None
-            return batch.reweigh(self.tamed(log_ratio.cumsum(0).exp(), batch)).flatten()
-        products = {
-            "trajectory": lambda: log_ratio.sum(0).exp().expand(batch.shape),
-            "past_only": lambda: log_ratio.cumsum(0).exp(),
-            "per_step": lambda: log_ratio.exp(),
-        }[self.weights]()
-        return self.tamed(products, batch).flatten() * batch.psi
+            return batch.reweigh(weight).flatten()
+        return weight.flatten() * batch.psi
+
+    def products(self, log_ratio: Tensor) -> Tensor:
+        """The weight of each row [T, N]."""
+        match self.weights:
+            case "trajectory":
+                return log_ratio.sum(0).exp().expand(log_ratio.shape)
+            case "per_decision" | "past_only":
+                return log_ratio.cumsum(0).exp()
+            case "per_step":
+                return log_ratio.exp()
+            case "state_ratio":
+                assert self.state_ratio is not None
+                return self.state_ratio * log_ratio.exp()
 
     def tamed(self, weight: Tensor, batch: Batch) -> Tensor:
         if self.truncate is not None:
@@ -57,5 +101,59 @@ class OffPolicyPg(Algorithm):
         return weight
 
     def improve(self, batch: Batch, learner: Learner) -> None:
+        policy = learner.policy
+        old = self.chances(policy, batch)
+        self.state_ratio = old / old
         for _ in range(self.reuses):
             self.ascend(batch, learner)
+            self.state_ratio = self.chances(policy, batch) / old
+        log_prob = policy.dist.log_prob(policy.params(batch.obs), batch.action)
+        self.told = weight_scalars(log_ratio(log_prob, batch), batch)
+
+    def chances(self, policy: Policy, batch: Batch) -> Tensor:
+        """P(sₜ = s) of each row's t and s under the policy as it is [T, N], 1 where the mask is 0; all 1 if nothing asks for it."""
+        chance = torch.ones_like(batch.mask, dtype=torch.float64).view(batch.shape)
+        if self.problem is None:
+            return chance
+        assert batch.state is not None
+        mask, state = batch.mask.view(batch.shape) > 0, batch.state.view(batch.shape)
+        time = torch.arange(len(mask), device=state.device)[:, None].expand_as(state)
+        reached = visits(self.problem, table(policy, self.problem)).to(state.device)
+        return torch.where(mask, reached[time, state], chance)
+
+    def scalars(self) -> dict[str, Tensor]:
+        return self.told
+
+
+def log_ratio(log_prob: Tensor, batch: Batch) -> Tensor:
+    """log ρ [T, N], 0 where the mask is."""
+    return (batch.mask * (log_prob - batch.log_prob)).detach().view(batch.shape)
+
+
+def weight_scalars(log_ratio: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """Of the episodes' W = ∏ρ, whichever weights the update takes: the effective sample size (ΣW)²/ΣW² ÷ N, their mean, which
+    should be 1, the largest, and the importance-sampled return Ĵ(θ) = 1/N Σ W r(τ), undiscounted as ``return/train`` is.
+    """
+    log_weight = log_ratio.double().sum(0)
+    total, squares = log_weight.logsumexp(0), (2 * log_weight).logsumexp(0)
+    episodes = len(log_weight)
+    found = {
+        "weight/ess": (2 * total - squares - math.log(episodes)).exp(),
+        "weight/mean": (total - math.log(episodes)).exp(),
+        "weight/max": log_weight.max().exp(),
+    }
+    if batch.reward is not None:
+        found["weight/return"] = (log_weight.exp() * batch.reward.view(batch.shape).sum(0)).mean()
+    return found
+
+
+def not_rewards_alone(settings: Mapping[str, Any]) -> Iterator[str]:
+    """∏_{k≤t'} ρₖ stands beside a reward. What else Ψₜ holds would stand without ρₜ, and E_old[gₜ] is not 0."""
+    name = settings["variance"]["name"]
+    if name != "reward_to_go":
+        yield (
+            f"algo.weights=per_decision weighs rewards to go, and is biased by what variance={name} adds to them: "
+            "add variance=reward_to_go, or take algo.weights=trajectory"
+        )
+    if settings["advantage_norm"]:
+        yield "algo.weights=per_decision is biased by subtracting a mean: add advantage_norm=false"
