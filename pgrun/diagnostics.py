@@ -43,11 +43,11 @@ def value_fit(batch: Batch, loss: Tensor, scale: float) -> dict[str, Tensor]:
         mean = (mask * x).sum() / rows
         return (mask * (x - mean).square()).sum() / rows
 
-    unexplained = variance(batch.target - batch.value) / variance(batch.target)
+    whole, unexplained = variance(batch.target), variance(batch.target - batch.value)
     return {
         "value/loss": loss * scale**2,
         "value/mean": scale * (mask * batch.value).sum() / rows,
-        "value/explained_variance": 1 - unexplained,
+        "value/explained_variance": (1 - unexplained / whole)[whole != 0],  # none of equal targets
     }
 
 

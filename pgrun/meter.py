@@ -41,7 +41,7 @@ class Measurement:
             "gradient/variance": self.variance,
             "gradient/variance_se": self.standard_error,
             "gradient/norm": squared.sqrt(),
-            "gradient/snr": (squared - self.variance) / self.variance,
+            "gradient/snr": ((squared - self.variance) / self.variance)[self.variance != 0],
         }
 
 

@@ -10,6 +10,7 @@ import torch
 
 from pgrun.critics.fitted import Fitted
 from pgrun.normalise import UnitScale
+from pgrun.samplers.base import OnPolicy
 from pgrun.samplers.episodes import Episodes
 from pgrun.samplers.steps import Steps
 from pgrun.train import train
@@ -121,7 +122,7 @@ RING = [
 PLACES = torch.eye(8).tolist()
 
 
-class Mistaken:
+class Mistaken(OnPolicy):
     """A sampler that reports every truncation as a termination."""
 
     def __init__(self, sampler: Steps):
