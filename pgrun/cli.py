@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgrun import __version__
+from pgrun.app import PGRUN, App
 from pgrun.errors import EnvironmentFault, Refused
 
 if TYPE_CHECKING:
@@ -20,17 +21,17 @@ if TYPE_CHECKING:
 DONE, FAILED, MISTAKEN, INTERRUPTED = 0, 1, 2, 130  # exit codes
 
 
-def main() -> None:
+def main(app: App = PGRUN) -> None:
     """The console script."""
     try:
-        code = run(sys.argv[1:])
+        code = run(sys.argv[1:], app)
     except (Refused, EnvironmentFault) as error:
         if os.environ.get("PGRUN_DEBUG"):
             traceback.print_exc()
-        print(f"pgrun: {error}", file=sys.stderr)
+        print(f"{app.name}: {app.spoken(str(error))}", file=sys.stderr)
         code = MISTAKEN if isinstance(error, Refused) else FAILED
     except KeyboardInterrupt:
-        print("pgrun: interrupted", file=sys.stderr)
+        print(f"{app.name}: interrupted", file=sys.stderr)
         code = INTERRUPTED
     except BrokenPipeError:  # pgrun --cfg job | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -38,12 +39,12 @@ def main() -> None:
     sys.exit(code)
 
 
-def run(argv: list[str]) -> int:
+def run(argv: list[str], app: App = PGRUN) -> int:
     """What the command line asks for; the exit code."""
     if "--help" in argv or "-h" in argv:
-        return show_help(argv)
+        return show_help(argv, app)
     if "--version" in argv:
-        print(f"pgrun {__version__}")
+        print(f"{app.name} {__version__}")
         return DONE
     if "--list" in argv:
         from pgrun.listing import listing
@@ -56,7 +57,7 @@ def run(argv: list[str]) -> int:
         sys.path.append(os.getcwd())  # the user's own modules, behind everything installed
     from pgrun.words import read
 
-    command = read(argv)
+    command = read(argv, app)
     if command.shows:
         return show(command)
     from pgrun.preflight import preflight
@@ -68,12 +69,11 @@ def run(argv: list[str]) -> int:
     return DONE
 
 
-def show_help(argv: list[str]) -> int:
-    from pgrun.help import help_text
+def show_help(argv: list[str], app: App) -> int:
     from pgrun.places import conf_dir
 
     own = [Path(value) for flag, value in pairwise(argv) if flag in ("--config-dir", "-cd")]
-    print(help_text([conf_dir(), *own]))
+    print(app.call("help")([conf_dir(), *own]))
     return DONE
 
 
@@ -116,24 +116,24 @@ def sweep(command: Command, jobs: list[Job]) -> int:
     try:
         call_hydra(command, argv)
     except KeyboardInterrupt:
-        report(folder, expected)
+        report(folder, expected, command.app)
         raise
     except Exception as error:
         if os.environ.get("PGRUN_DEBUG"):
             traceback.print_exc()
-        print(f"pgrun: the launcher stopped: {type(error).__name__}: {error}", file=sys.stderr)
-        report(folder, expected)
+        print(f"{command.app.name}: the launcher stopped: {type(error).__name__}: {error}", file=sys.stderr)
+        report(folder, expected, command.app)
         return FAILED
-    return FAILED if report(folder, expected) else DONE
+    return FAILED if report(folder, expected, command.app) else DONE
 
 
 def call_hydra(command: Command, argv: list[str]) -> None:
     import hydra
 
     from pgrun.hydra_env import register
-    from pgrun.job import job
     from pgrun.places import conf_dir
 
-    register(command.config_dir)
+    app = command.app
+    register(command.config_dir, app.options)
     sys.argv[1:] = argv
-    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()
+    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=app.config)(app.call("job"))()

@@ -16,6 +16,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from pgrun.app import PGRUN, App
 from pgrun.errors import Refused
 from pgrun.explain import Explainer
 from pgrun.hydra_env import register
@@ -56,8 +57,8 @@ class Jobs:
 def jobs(command: Command) -> Jobs:
     """Every job of the command. A word that does not compose is reported, and the rest tried without it."""
     found, bad = Jobs(), set[str]()
-    with composing(command.config_dir):
-        explainer = Explainer(command.config_dir)
+    with composing(command.config_dir, command.app):
+        explainer = Explainer(command.config_dir, command.app)
         sets = split(command, [])
         if command.multirun:
             first, _ = attempt(sets[0], True, explainer, found, bad)
@@ -91,7 +92,7 @@ def attempt(
     while True:
         kept = [word for word in words if word.text not in bad]
         try:
-            return compose_one(kept, multirun, number), True
+            return compose_one(kept, multirun, number, explainer.app.config), True
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             word, problem = explainer.explain(error, kept)
             found.problems += [problem] if problem else []
@@ -101,9 +102,9 @@ def attempt(
 
 
 @contextmanager
-def composing(config_dir: str | None = None) -> Iterator[None]:
+def composing(config_dir: str | None = None, app: App = PGRUN) -> Iterator[None]:
     """Hydra's compose API on our configuration and the user's own."""
-    register(config_dir)
+    register(config_dir, app.options)
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         yield
 
@@ -127,8 +128,8 @@ def sweeper_params(job: Job) -> list[str]:
     return [f"{key}={value}" for key, value in params.items()]
 
 
-def compose_one(words: Sequence[Word], multirun: bool, number: int) -> Job:
-    cfg = compose("config", overrides=[word.text for word in words], return_hydra_config=True)
+def compose_one(words: Sequence[Word], multirun: bool, number: int, config: str = PGRUN.config) -> Job:
+    cfg = compose(config, overrides=[word.text for word in words], return_hydra_config=True)
     with open_dict(cfg.hydra):
         cfg.hydra.job.num = number
         cfg.hydra.job.id = str(number)

@@ -15,6 +15,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from pgrun.app import PGRUN, App
 from pgrun.places import conf_dir
 from pgrun.words import Word
 
@@ -25,8 +26,9 @@ QUOTED = re.compile(r"Could not (?:override|append|delete)[^']*'([^']*)'|Multipl
 class Explainer:
     """Turns Hydra's exceptions into (the word at fault, a sentence); used inside ``compose.composing``."""
 
-    def __init__(self, config_dir: str | None):
-        self.places = [conf_dir(), *([Path(config_dir)] if config_dir else [])]
+    def __init__(self, config_dir: str | None, app: App = PGRUN):
+        self.app = app
+        self.places = [conf_dir(), *(Path(place) for place in (app.options, config_dir) if place)]
         self.known: dict[tuple[str, ...], list[str]] = {}  # what ``keys`` found
         self.lost: set[str] = set()  # groups with an unknown option: what belongs to it is not known either
 
@@ -107,7 +109,7 @@ class Explainer:
     def compose_keys(self, chosen: Sequence[str]) -> list[str]:
         for texts in (list(chosen), []):
             try:
-                cfg = compose("config", overrides=texts, return_hydra_config=True)
+                cfg = compose(self.app.config, overrides=texts, return_hydra_config=True)
             except (HydraException, OmegaConfBaseException):
                 continue
             settings: Any = OmegaConf.to_container(cfg, resolve=False)

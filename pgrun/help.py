@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 EXAMPLES = """\
@@ -35,26 +36,33 @@ FLAGS = """\
 
 def help_text(places: list[Path]) -> str:
     """Examples, the groups with their options, flags. ``places``: ours and the user's configuration folders."""
-    found: dict[str, set[str]] = {group: set() for group in ABOUT}
+    return "\n\n".join(
+        (
+            "pgrun — policy-gradient experiments, with the variance of the gradient measured",
+            EXAMPLES,
+            "Groups: one option of each, typed as group=option",
+            options_of(places, ABOUT),
+            "Any setting is changed as group.key=value, for example trainer.total_steps=1e6",
+            FLAGS,
+            "What came out: tensorboard --logdir outputs",
+        )
+    )
+
+
+def options_of(places: list[Path], about: Mapping[str, str], only: Sequence[str] = ()) -> str:
+    """The groups with their options: those that ``about`` says something of, then the user's own, or ``only`` some."""
+    found: dict[str, set[str]] = {group: set() for group in about}
     for place in places:
         for path in sorted(place.rglob("*.yaml")):
             group = path.parent.relative_to(place).as_posix()
+            if only and group not in only:
+                continue
             if group not in (".", "hydra") and not group.startswith(("hydra/", "tuned/")):
                 found.setdefault(group, set()).add(path.stem)
     width = max(map(len, found))
     lines = []
     for group, options in found.items():
         lines.append(f"  {group:<{width}}  {', '.join(sorted(options))}")
-        if group in ABOUT:
-            lines.append(f"  {'':<{width}}    {ABOUT[group]}")
-    return "\n\n".join(
-        (
-            "pgrun — policy-gradient experiments, with the variance of the gradient measured",
-            EXAMPLES,
-            "Groups: one option of each, typed as group=option",
-            "\n".join(lines),
-            "Any setting is changed as group.key=value, for example trainer.total_steps=1e6",
-            FLAGS,
-            "What came out: tensorboard --logdir outputs",
-        )
-    )
+        if group in about:
+            lines.append(f"  {'':<{width}}    {about[group]}")
+    return "\n".join(lines)

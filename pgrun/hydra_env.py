@@ -58,13 +58,13 @@ class GymnasiumSource(ConfigSource):
 
 
 class PgrunSearchPath(SearchPathPlugin):
-    """The user's ``--config-dir``, then the source: Hydra's own handling would put the folder behind it."""
+    """The user's ``--config-dir``, a command's own options, then the source: Hydra's own handling would put the folder behind it."""
 
-    config_dir: ClassVar[str | None] = None
+    folders: ClassVar[list[str]] = []
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        if self.config_dir:
-            search_path.append("command-line", f"file://{self.config_dir}")
+        for folder in self.folders:
+            search_path.append("pgrun", f"file://{folder}")
         search_path.append("pgrun", "gymnasium://")
 
 
@@ -73,8 +73,8 @@ def env_id(config_path: str) -> str | None:
     return name.removeprefix("env/") if name.startswith("env/") else None
 
 
-def register(config_dir: str | None = None) -> None:
-    """Before composing; twice does no harm. ``config_dir`` holds the user's own options."""
-    PgrunSearchPath.config_dir = config_dir
+def register(config_dir: str | None = None, options: str | None = None) -> None:
+    """Before composing; twice does no harm. ``config_dir`` holds the user's own options, ``options`` those of one command."""
+    PgrunSearchPath.folders = [folder for folder in (config_dir, options) if folder]
     Plugins.instance().register(GymnasiumSource)
     Plugins.instance().register(PgrunSearchPath)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -17,10 +18,19 @@ log = logging.getLogger(__name__)
 
 def job(cfg: DictConfig) -> float:
     """Train; the final evaluation's mean return, for any Hydra sweeper to optimise. NaN for a sweep's failed job."""
+    return guarded(cfg, train_in, record)
+
+
+def guarded(
+    cfg: DictConfig,
+    work: Callable[[DictConfig, Path], float],
+    record: Callable[[DictConfig, Path, str, str], None],
+) -> float:
+    """What ``work`` returns. Whatever happens in it is recorded, and a sweep goes on."""
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     try:
-        return train_in(cfg, folder)
+        return work(cfg, folder)
     except KeyboardInterrupt:
         record(cfg, folder, "interrupted", "stopped by Ctrl-C")
         raise

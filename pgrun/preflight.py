@@ -10,20 +10,19 @@ from pathlib import Path
 
 from hydra.types import RunMode
 
+from pgrun.app import App
 from pgrun.compose import Job, jobs
 from pgrun.errors import Refused
 from pgrun.words import Command
-
-RUN_FILES = ("summary.json", "metrics.csv", "policy.safetensors", "checkpoints")
 
 
 def preflight(command: Command) -> list[Job]:
     """The command's jobs; raises ``Refused``."""
     found = jobs(command)
     problems = [*command.problems, *found.problems]
-    problems += in_jobs(found.composed, whole=not problems)
+    problems += in_jobs(found.composed, command.app, whole=not problems)
     problems += mode(command, found.composed[:1])
-    problems += folders(found.composed)
+    problems += folders(found.composed, command.app)
     refuse(problems)
     return found.composed
 
@@ -37,12 +36,11 @@ def refuse(problems: Sequence[str]) -> None:
         raise Refused("\n".join((f"{len(unique)} problems", *(f"  - {problem}" for problem in unique))))
 
 
-def in_jobs(composed: list[Job], whole: bool) -> Iterator[str]:
+def in_jobs(composed: list[Job], app: App, whole: bool) -> Iterator[str]:
     """Each problem once; in a sweep with the first job that has it, unless all have."""
     if not composed:
         return
-    from pgrun.check import problems
-
+    problems = app.call("check")
     found: dict[str, list[Job]] = {}
     for job in composed:
         for problem in dict.fromkeys(problems(job, whole)):
@@ -68,7 +66,7 @@ def mode(command: Command, first: list[Job]) -> Iterator[str]:
             yield "hydra.output_subdir: a run directory keeps its configuration in .hydra"
 
 
-def folders(composed: list[Job]) -> Iterator[str]:
+def folders(composed: list[Job], app: App) -> Iterator[str]:
     """Run directories that hold a run, cannot be written, or are the same for two jobs."""
     setting = "hydra.sweep.dir" if len(composed) > 1 else "hydra.run.dir"
     seen: dict[Path, Job] = {}
@@ -80,7 +78,7 @@ def folders(composed: list[Job]) -> Iterator[str]:
         if any(len(os.fsencode(part)) > 255 for part in job.folder.parts):
             yield f"{job.folder}: {os.strerror(errno.ENAMETOOLONG)}; choose a shorter {setting}"
             return
-        if any((job.folder / name).exists() for name in RUN_FILES):
+        if any((job.folder / name).exists() for name in app.files):
             yield f"{job.folder} holds a run already: choose another {setting}, or remove it"
             return
     for folder in list(seen)[:1]:

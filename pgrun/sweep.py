@@ -9,32 +9,34 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from pgrun.app import PGRUN, App
 from pgrun.report import shortest
 from pgrun.words import Word
 
 
-def report(folder: Path, expected: Sequence[tuple[Path, Sequence[Word]]]) -> int:
+def report(folder: Path, expected: Sequence[tuple[Path, Sequence[Word]]], app: App = PGRUN) -> int:
     """Print the table and the failures of the jobs that were to run in ``expected``; how many failed."""
-    jobs = [{**read(at), "words": list(words), "number": n} for n, (at, words) in enumerate(expected)]
+    jobs = [
+        {**read(at / app.result), "words": list(words), "number": n} for n, (at, words) in enumerate(expected)
+    ]
     done = [job for job in jobs if job["status"] == "finished"]
     failed = [job for job in jobs if job["status"] != "finished"]
     sys.stdout.flush()
-    print("\n" + (table(done) if done else "no job finished"))
-    print(f"\nlook at it: tensorboard --logdir {shortest(folder)}", flush=True)
+    print("\n" + (app.call("table")(done) if done else "no job finished"))
+    print("\n" + app.hint.format(shortest(folder)), flush=True)
     for job in failed:
         words = " ".join(word.shown for word in job["words"])
-        print(f"pgrun: job {job['number']} ({words}) {job['status']}: {job['error']}", file=sys.stderr)
+        print(f"{app.name}: job {job['number']} ({words}) {job['status']}: {job['error']}", file=sys.stderr)
     if failed:
-        print(f"pgrun: {len(failed)} of {len(jobs)} jobs did not finish", file=sys.stderr)
+        print(f"{app.name}: {len(failed)} of {len(jobs)} jobs did not finish", file=sys.stderr)
     return len(failed)
 
 
-def read(folder: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
     """What a job's directory says; one that died without a word is a failure too."""
-    path = folder / "summary.json"
     if path.exists():
         return json.loads(path.read_text())
-    return {"status": "failed", "error": "did not run" if not folder.exists() else "died without a word"}
+    return {"status": "failed", "error": "did not run" if not path.parent.exists() else "died without a word"}
 
 
 def table(jobs: Sequence[dict[str, Any]]) -> str:

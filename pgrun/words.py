@@ -14,6 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
+from pgrun.app import PGRUN, App
 from pgrun.errors import Refused
 from pgrun.places import conf_dir
 
@@ -57,6 +58,7 @@ class Command:
     options: list[str]  # the flags as typed
     words: list[Word]
     problems: list[str]
+    app: App = PGRUN
 
     @property
     def multirun(self) -> bool:
@@ -78,7 +80,7 @@ class Command:
         return [*self.options, *(word.text for word in self.words)]
 
 
-def read(argv: list[str]) -> Command:
+def read(argv: list[str], app: App = PGRUN) -> Command:
     """Hydra's own flags and the overrides, in any order."""
     parser = get_args_parser()
 
@@ -100,9 +102,9 @@ def read(argv: list[str]) -> Command:
         raise Refused("--resolve goes with --cfg job")
     options = typed_flags(argv, flags)
     if flags.shell_completion:
-        return Command(flags, [*options, *flags.overrides], [], [])
+        return Command(flags, [*options, *flags.overrides], [], [], app)
     words, problems = read_words([rewritten(text) for text in flags.overrides], flags.multirun)
-    return Command(flags, options, words, problems)
+    return Command(flags, options, words, problems, app)
 
 
 def typed_flags(argv: list[str], flags: argparse.Namespace) -> list[str]:

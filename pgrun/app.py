@@ -1,0 +1,46 @@
+"""What differs between ``pgrun`` and ``pgrun-study``: everything else of a command line is read, composed and refused alike."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class App:
+    """A console command. Functions are named ``module:function``: importing them takes seconds that ``--help`` does without."""
+
+    name: str  # as typed
+    config: str  # conf/<config>.yaml
+    check: str  # problems(job, whole) -> list[str]
+    job: str  # job(cfg) -> float, which Hydra calls
+    table: str  # table(jobs) -> str at the end of a sweep
+    help: str  # help_text(places) -> str
+    result: str  # the file that says how a job ended
+    files: tuple[str, ...]  # a folder with one of these holds a result already
+    options: str | None = None  # a folder with more options, beside conf/
+    hint: str = "look at it: tensorboard --logdir {}"
+
+    def call(self, which: str) -> Callable[..., Any]:
+        """The function that a field names."""
+        module, _, function = getattr(self, which).partition(":")
+        return getattr(importlib.import_module(module), function)
+
+    def spoken(self, text: str) -> str:
+        """A message that says ``pgrun -m`` or ``pgrun seed=3``, for this command."""
+        return re.sub(r"\bpgrun (?=-|\w+=)", f"{self.name} ", text)
+
+
+PGRUN = App(
+    name="pgrun",
+    config="config",
+    check="pgrun.check:problems",
+    job="pgrun.job:job",
+    table="pgrun.sweep:table",
+    help="pgrun.help:help_text",
+    result="summary.json",
+    files=("summary.json", "metrics.csv", "policy.safetensors", "checkpoints"),
+)

@@ -1,0 +1,1 @@
+"""``pgrun-study``: freeze a policy, collect trajectories once, score every variance scheme on them."""

@@ -1,0 +1,103 @@
+"""Trajectories of the frozen policy, and the gradient estimates that every scheme makes of the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from pgrun.critics.base import Critic
+from pgrun.envs import Envs
+from pgrun.estimator import Estimator
+from pgrun.nets import Factors
+from pgrun.normalise import UnitScale
+from pgrun.policies import Policy
+from pgrun.returns import episode_return
+from pgrun.samplers.episodes import Episodes
+from pgrun.train import appraise
+from pgrun.types import Rollout
+from pgrun.units import by_unit
+
+ROWS = 120_000  # of a rollout in memory, padding included
+
+
+@dataclass
+class Source:
+    """Where episodes come from: environments with random streams of their own, which go on from one call to the next."""
+
+    policy: Policy
+    envs: Envs
+    noise: torch.Generator
+    seeds: list[int] | None  # of the first reset
+    episodes: int = 0  # played so far
+    longest: int = field(default=0)
+
+    def rollouts(self, groups: int, batch: int) -> Iterator[Rollout]:
+        """``groups`` times ``batch`` whole episodes, in rollouts of whole groups that fit into memory."""
+        while groups > 0:
+            fitting = ROWS // (max(self.longest, 1) * batch) if self.longest else 256 // batch
+            now = min(groups, max(fitting, 1))
+            yield self.play(now * batch)
+            groups -= now
+
+    def play(self, episodes: int) -> Rollout:
+        sampler = Episodes(episodes)
+        rollout, _ = sampler.collect(self.policy, self.envs, self.noise, UnitScale(), self.seeds)
+        self.seeds = None
+        self.episodes += episodes
+        self.longest = max(self.longest, len(rollout.mask))
+        return rollout
+
+
+@dataclass
+class Tally:
+    """What the episodes themselves were like."""
+
+    returns: list[Tensor] = field(default_factory=list)  # undiscounted
+    discounted: list[Tensor] = field(default_factory=list)
+    steps: int = 0
+    truncated: int = 0
+
+    def add(self, rollout: Rollout, gamma: float) -> None:
+        for kept, discount in ((self.returns, 1.0), (self.discounted, gamma)):
+            kept.append(
+                episode_return(rollout.raw_reward, rollout.mask, rollout.time, discount).double().cpu()
+            )
+        self.steps += int(rollout.mask.sum())
+        self.truncated += int((rollout.mask * rollout.ended * (1 - rollout.terminated)).sum())
+
+
+def estimates(policy: Policy, rollout: Rollout, estimator: Estimator, critic: Critic, batch: int) -> Tensor:
+    """ĝ of each group of ``batch`` columns [G, P]: (1/batch) Σ mask·Ψ·∇log π, as an update takes it."""
+    rollout, value = appraise(rollout, critic, estimator.scheme)
+    return from_values(policy, scores_of(policy, rollout), rollout, value, estimator, batch)
+
+
+def scores_of(policy: Policy, rollout: Rollout) -> Factors:
+    columns = rollout.mask.shape[1]
+    return policy.scores(by_unit(rollout.obs[:-1], columns), by_unit(rollout.action, columns))
+
+
+def from_values(
+    policy: Policy, scores: Factors, rollout: Rollout, value: Tensor, estimator: Estimator, batch: int
+) -> Tensor:
+    columns = rollout.mask.shape[1]
+    psi, correction = weights(policy, rollout, value, estimator, batch)
+    found = scores.sums(by_unit(rollout.mask * psi, columns), columns // batch) / batch
+    return found if correction is None else found + correction
+
+
+def weights(
+    policy: Policy, rollout: Rollout, value: Tensor, estimator: Estimator, batch: int
+) -> tuple[Tensor, Tensor | None]:
+    """(Ψ [T, N], corrections [G, P] or None): a scheme that compares episodes sees those of one group at a time."""
+    columns = rollout.mask.shape[1]
+    if not (estimator.scheme.mixes_columns or estimator.scheme.sees_scores or estimator.advantage_norm):
+        return estimator.psi(rollout, value, policy)
+    parts = []
+    for keep in torch.arange(columns, device=value.device).split(batch):
+        parts.append(estimator.psi(rollout.columns(keep), value[:, keep], policy))
+    psi, corrections = zip(*parts, strict=True)
+    return torch.cat(psi, 1), None if corrections[0] is None else torch.stack(corrections)

@@ -1,0 +1,154 @@
+"""What is frozen: a fresh network, a table of logits, or the policy of a run, loaded as data."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from pgrun.build import member
+from pgrun.envs import EnvSettings
+from pgrun.envs.spaces import observation_encoder
+from pgrun.errors import Refused
+from pgrun.exact import Problem, problem
+from pgrun.normalise import Identity, RunningNorm
+from pgrun.policies import Network, Policy, distribution_for
+from pgrun.schema import construct
+from pgrun.study.climb import climb
+from pgrun.study.settings import Study, Table
+
+GAMMA = 0.99
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a run directory holds of its policy."""
+
+    folder: Path
+    config: dict[str, Any]
+    value_head: bool = False
+    reward_scale: float = 1.0
+    tensors: dict[str, Tensor] = field(default_factory=dict, repr=False)
+
+
+def load(folder: str) -> Saved:
+    """Raises ``Refused`` where there is no policy, or none that can be read."""
+    at = Path(folder)
+    if not at.is_dir():
+        raise Refused(f"run={folder}: no such folder")
+    files = at / "policy.json", at / "policy.safetensors"
+    if not all(file.is_file() for file in files):
+        raise Refused(
+            f"run={folder} holds no policy (policy.json, policy.safetensors): that run did not finish"
+        )
+    try:
+        content = json.loads(files[0].read_text())
+        tensors = load_file(files[1])
+        return Saved(at, content["config"], content["value_head"], content.get("reward_scale", 1.0), tensors)
+    except (ValueError, KeyError, OSError, SafetensorError) as error:
+        raise Refused(f"run={folder}: its policy cannot be read: {error}") from error
+
+
+def resolved(settings: Mapping[str, Any]) -> tuple[dict[str, Any], Saved | None]:
+    """The settings with what a run brings: its environment, network and γ."""
+    if settings["run"] is None:
+        gamma = GAMMA if settings["gamma"] is None else settings["gamma"]
+        return {**settings, "gamma": gamma}, None
+    saved = load(settings["run"])
+    theirs = saved.config
+    found = {
+        **settings,
+        "gamma": theirs["gamma"] if settings["gamma"] is None else settings["gamma"],
+        "env": {**theirs["env"], "num_envs": settings["env"]["num_envs"]},
+        "network": theirs["network"],
+    }
+    return found, saved
+
+
+def tabular(env: gym.Env) -> Problem | None:
+    """The table that an environment publishes, where the policy sees its states one by one."""
+    try:
+        found = problem(env)
+    except LookupError:
+        return None
+    space = env.observation_space
+    sees = isinstance(space, gym.spaces.Discrete) and (space.n, space.start) == (found.observations, 0)
+    return found if sees else None
+
+
+def freeze(
+    settings: Mapping[str, Any], saved: Saved | None, env: gym.Env, init: torch.Generator
+) -> tuple[Policy, Network]:
+    """(the policy, the network that a critic of it has); ``settings`` are resolved."""
+    size, _ = observation_encoder(env.observation_space)
+    dist = distribution_for(env.action_space)
+    wanted = construct(Table, settings["policy"])
+    if saved is not None:
+        network = member(settings, "network")
+        norm = RunningNorm(size) if saved.config["state_norm"] else Identity()
+        policy = network.policy(size, dist, norm, saved.value_head, init)
+        restore(policy, saved)
+        return policy, network
+    if not wanted.wanted:
+        network = member(settings, "network")
+        return network.policy(size, dist, Identity(), False, init), network
+    network = Network(hidden=(), bias=False)
+    policy = network.policy(size, dist, Identity(), False, init, torch.float64)
+    policy.theta.copy_(logits(wanted.theta, size, dist.linear))
+    if wanted.ascent is not None:
+        climb(policy, problem(env), settings["gamma"], wanted.ascent)
+    return policy, network
+
+
+def restore(policy: Policy, saved: Saved) -> None:
+    theta = saved.tensors.get("theta")
+    if theta is None or theta.shape != policy.theta.shape:
+        shape = None if theta is None else tuple(theta.shape)
+        raise Refused(
+            f"run={saved.folder}: its θ has shape {shape}, and its network {tuple(policy.theta.shape)}"
+        )
+    try:
+        policy.load_state_dict(saved.tensors)
+    except (KeyError, RuntimeError) as error:
+        raise Refused(f"run={saved.folder}: its policy lacks {error}") from error
+
+
+def logits(theta: Any, states: int, actions: int) -> Tensor:
+    """W [A, S] flat, as the network without hidden layers has it, from logits [S·A] state by state, or π(action 0) of two."""
+    if theta is None:
+        return torch.zeros(actions * states, dtype=torch.float64)
+    if isinstance(theta, int | float):
+        row = torch.tensor([math.log(theta), math.log1p(-theta)], dtype=torch.float64)
+        return row[:, None].expand(-1, states).flatten()
+    return torch.tensor(theta, dtype=torch.float64).view(states, actions).T.flatten()
+
+
+def wrong_theta(theta: Any, states: int, actions: int) -> str | None:
+    """What is wrong with ``policy.theta`` here."""
+    if theta is None:
+        return None
+    if isinstance(theta, int | float) and not isinstance(theta, bool):
+        if actions != 2:
+            return f"a single number is π(action 0) of two actions, and there are {actions}: give a list of logits"
+        return None if 0 < theta < 1 else "must be in (0, 1): the probability of action 0 in every state"
+    flat = isinstance(theta, list | tuple) and all(
+        isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x) for x in theta
+    )
+    if flat and len(theta) == states * actions:
+        return None
+    return f"must be a number, or a list of {states * actions} logits: {states} states × {actions} actions, state by state"
+
+
+def settings_of(study: Study, settings: Mapping[str, Any]) -> EnvSettings:
+    """No more columns than episodes are played at once."""
+    env = construct(EnvSettings, settings["env"])
+    return EnvSettings(env.id, min(env.num_envs, study.episodes), env.max_episode_steps, env.kwargs)

@@ -1,0 +1,141 @@
+"""Statistics of M independent gradient estimates ĝᵢ [M, P]; pure functions, float64.
+
+variance     Σ‖ĝᵢ − ḡ‖²/(M − 1): the trace of the covariance of one estimate
+variance_se  the standard deviation of the M terms ‖ĝᵢ − ḡ‖²·M/(M − 1), over √M
+bias_norm    ‖ḡ − ∇J‖, which noise alone makes about bias_noise = √(variance/M + variance of the reference)
+bias_z       (ḡ − ∇J)·u over its standard error, u the direction of ∇J: standard normal where there is no bias
+mse          the mean of ‖ĝᵢ − ∇J‖², minus the reference's own variance: unbiased for bias² + variance
+cosine       the mean of cos(ĝᵢ, ∇J)
+agreement    the mean of cos(ĝᵢ, ĝⱼ), i ≠ j (Ilyas et al. 2020, fig. 2)
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+CONFIDENCE = 1.959963984540054  # the normal's 97.5 % quantile
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What ∇J is taken to be: exact, or the mean of independent unbiased estimates ``samples`` [R, P], R even."""
+
+    kind: str  # exact, sampled
+    gradient: Tensor  # [P]
+    samples: Tensor | None = None
+
+    @staticmethod
+    def sampled(samples: Tensor) -> Reference:
+        samples = samples.double()
+        return Reference("sampled", samples.mean(0), samples)
+
+    @property
+    def variance(self) -> float:
+        """E‖gradient − ∇J‖²"""
+        if self.samples is None:
+            return 0.0
+        return float(self.samples.var(0).sum()) / len(self.samples)
+
+    def halves(self) -> tuple[Tensor, Tensor]:
+        """[R/2, P] each, independent; the same one row twice where ∇J is known."""
+        if self.samples is None:
+            return self.gradient[None], self.gradient[None]
+        half = len(self.samples) // 2
+        return self.samples[:half], self.samples[half:]
+
+
+@dataclass(frozen=True)
+class Score:
+    """The same for every scheme; None where there is nothing to divide by."""
+
+    variance: float
+    variance_se: float
+    variance_low: float
+    variance_high: float
+    bias_norm: float
+    bias_noise: float
+    bias_z: float | None
+    mse: float
+    cosine: float | None
+    agreement: float | None
+
+
+def score(estimates: Tensor, reference: Reference) -> Score:
+    g = estimates.double()
+    m = len(g)
+    mean = g.mean(0)
+    variance, error = spread((g - mean).square().sum(1))
+    low, high = interval(variance, error)
+    return Score(
+        variance=variance,
+        variance_se=error,
+        variance_low=low,
+        variance_high=high,
+        bias_norm=float((mean - reference.gradient).norm()),
+        bias_noise=math.sqrt(variance / m + reference.variance),
+        bias_z=along(g, reference),
+        mse=float((g - reference.gradient).square().sum(1).mean()) - reference.variance,
+        cosine=cosine(g, reference.gradient),
+        agreement=agreement(g),
+    )
+
+
+def spread(terms: Tensor) -> tuple[float, float]:
+    """(variance, its standard error) from ‖ĝᵢ − ḡ‖² [M]."""
+    m = len(terms)
+    terms = terms * m / (m - 1)
+    return float(terms.mean()), float(terms.std()) / math.sqrt(m)
+
+
+def interval(variance: float, error: float) -> tuple[float, float]:
+    """95 %, symmetric in the logarithm: a variance is positive, and its estimate skewed to the right."""
+    if variance == 0:
+        return 0.0, 0.0
+    factor = math.exp(CONFIDENCE * error / variance)
+    return variance / factor, variance * factor
+
+
+def along(g: Tensor, reference: Reference) -> float | None:
+    """bias_z. A sampled reference gives the direction from one half and is compared with the other, both ways round:
+
+        D = ½[(ḡ − r_B)·u_A + (ḡ − r_A)·u_B],
+
+    since r·r/‖r‖ of one and the same noisy r is larger than ∇J·r/‖r‖, which would look like a bias.
+    """
+    first, second = reference.halves()
+    if not (first.mean(0).any() and second.mean(0).any()):
+        return None
+    u_a, u_b = (half.mean(0) / half.mean(0).norm() for half in (first, second))
+    own = g @ (u_a + u_b) / 2
+    across = [second @ u_a, first @ u_b]
+    bias = float(own.mean() - sum(x.mean() for x in across) / 2)
+    squared = float(own.var()) / len(g)
+    if reference.samples is not None:
+        squared += sum(float(x.var()) / len(x) for x in across) / 4
+    if abs(bias) <= 1e-12 * float(
+        reference.gradient.norm()
+    ):  # rounding, where every estimate is the gradient
+        return 0.0
+    return bias / math.sqrt(squared) if squared > 0 else None
+
+
+def cosine(g: Tensor, direction: Tensor) -> float | None:
+    """The mean over estimates; 0 for one that is 0."""
+    if not direction.any():
+        return None
+    return float((unit(g) @ (direction / direction.norm())).mean())
+
+
+def agreement(g: Tensor) -> float | None:
+    """The mean over pairs i ≠ j: (‖Σuᵢ‖² − Σ‖uᵢ‖²)/(M(M − 1))."""
+    u = unit(g)
+    m = len(u)
+    return float((u.sum(0).square().sum() - u.square().sum()) / (m * (m - 1))) if m > 1 else None
+
+
+def unit(g: Tensor) -> Tensor:
+    return torch.nn.functional.normalize(g, dim=1, eps=1e-300)

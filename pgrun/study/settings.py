@@ -1,0 +1,47 @@
+"""What a study is told, beside the groups env, network, critic and variance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pgrun.schema import NonNegativeInt, PositiveInt, Probability
+
+
+@dataclass(frozen=True)
+class Study:
+    """Top-level keys of conf/study.yaml.
+
+    ``episodes`` in groups of ``batch`` make M = ⌊episodes/batch⌋ independent estimates of the gradient.
+    """
+
+    seed: NonNegativeInt = 0
+    gamma: Probability | None = None
+    run: str | None = None
+    schemes: Any = None  # names, or {name: {setting: value}}
+    discounting: Literal["from_start", "reward_to_go"] = "from_start"
+    episodes: PositiveInt = 2000
+    batch: PositiveInt = 20
+    reference: Literal["auto", "exact", "sampled"] = "auto"
+    reference_episodes: PositiveInt | None = None
+    critic_episodes: PositiveInt = 500
+    repeats: PositiveInt = 10
+    picture: bool | None = None
+    threads: PositiveInt = 1
+    modules: tuple[str, ...] = ()
+
+    @property
+    def estimates(self) -> int:
+        return self.episodes // self.batch
+
+
+@dataclass(frozen=True)
+class Table:
+    """The section ``policy``: a tabular softmax policy, given or climbed to, instead of a fresh network."""
+
+    theta: Any = None  # logits [S·A] state by state, or π(action 0) of two actions
+    ascent: Probability | None = None
+
+    @property
+    def wanted(self) -> bool:
+        return self.theta is not None or self.ascent is not None
