@@ -97,7 +97,7 @@ def train(run: Run, folder: Path) -> dict[str, Any]:
         progress.close()
         run.envs.close()
         run.eval_envs.close()
-    save_policy(folder, run.policy, run.settings, run.envs)
+    save_policy(folder, run)
     summary = summarise(run, counters, clock, evaluation, time.time() - begun)
     write_json(folder / "summary.json", summary)
     return summary
