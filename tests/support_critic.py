@@ -1,0 +1,60 @@
+"""Gradients that training takes from given rollouts with a given critic, and the exact critic without an environment."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import gymnasium
+import torch
+from torch import Tensor
+
+from pgrun import exact
+from pgrun.algos.base import Algorithm, Learner
+from pgrun.algos.reinforce import Reinforce
+from pgrun.critics.base import Critic
+from pgrun.critics.exact import ExactCritic
+from pgrun.estimator import Estimator
+from pgrun.policies import Policy
+from pgrun.train import appraise
+from pgrun.types import Rollout
+from pgrun.units import by_unit
+from pgrun.variance.base import Scheme
+
+
+def update_of(
+    policy: Policy,
+    rollout: Rollout,
+    critic: Critic,
+    scheme: Scheme,
+    gamma: float = 1.0,
+    algorithm: Algorithm | None = None,
+) -> Tensor:
+    """The ascent direction that one update of training hands to the optimizer [P]."""
+    steps: list[Tensor] = []
+    learner = Learner(policy, critic, SimpleNamespace(step=steps.append), torch.Generator())
+    algorithm = algorithm or Reinforce()
+    rollout, value = appraise(algorithm.recast(rollout, learner), critic, scheme)
+    batch = Estimator(scheme, gamma).batch(rollout, value, critic, policy)
+    algorithm.update(batch, learner)
+    return -steps[0]
+
+
+def each_gradient(
+    policy: Policy, rollout: Rollout, critic: Critic, scheme: Scheme, gamma: float = 1.0
+) -> Tensor:
+    """The same for each column as a batch of its own [N, P], for schemes that mix no columns."""
+    rollout, value = appraise(rollout, critic, scheme)
+    psi, _ = Estimator(scheme, gamma).psi(rollout, value, policy)
+    units = rollout.mask.shape[1]
+    scores = policy.scores(by_unit(rollout.obs[:-1], units), by_unit(rollout.action, units))
+    return scores.sums(by_unit(rollout.mask * psi, units), units) / (rollout.count / units)
+
+
+def moments(probability: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """(mean [P], E‖x − mean‖²) over columns x [N, P]."""
+    mean = probability @ x
+    return mean, probability @ (x - mean).square().sum(1)
+
+
+def exact_critic(env: str, policy: Policy, gamma: float = 1.0, factor: float = 1.0, **kwargs) -> ExactCritic:
+    return ExactCritic(exact.problem(gymnasium.make(env, **kwargs)), policy, gamma, factor)
