@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from pgrun.estimator import EPSILON, Estimator
-from pgrun.nets import Factors
+from pgrun.nets import Scores
 from pgrun.policies import Policy
 from pgrun.types import Rollout
 from pgrun.units import Without, by_unit
@@ -103,7 +103,7 @@ def measure(policy: Policy, rollout: Rollout, value: Tensor, estimator: Estimato
 
 
 def estimate(
-    policy: Policy, scores: Factors, rollout: Rollout, value: Tensor, estimator: Estimator, units: int
+    policy: Policy, scores: Scores, rollout: Rollout, value: Tensor, estimator: Estimator, units: int
 ) -> Tensor:
     """ĝ [P]"""
     psi, correction = estimator.psi(rollout, value, policy)
@@ -112,7 +112,7 @@ def estimate(
 
 
 def delete_in_closed_form(
-    policy: Policy, scores: Factors, rollout: Rollout, value: Tensor, estimator: Estimator, units: int
+    policy: Policy, scores: Scores, rollout: Rollout, value: Tensor, estimator: Estimator, units: int
 ) -> Tensor:
     """ĝ₍₋ᵢ₎ [M, P] where Ψ without unit i is scaleᵢₜ·xₜⱼ − shiftᵢₜ, standardised anew or not: linear in sums of scores.
 
@@ -147,7 +147,7 @@ def restandardised(without: Without, rollout: Rollout, units: int) -> Without:
 
 
 def delete_and_recompute(
-    policy: Policy, scores: Factors, rollout: Rollout, value: Tensor, estimator: Estimator, units: int
+    policy: Policy, scores: Scores, rollout: Rollout, value: Tensor, estimator: Estimator, units: int
 ) -> Tensor:
     """ĝ₍₋ᵢ₎ [M, P] for any scheme: everything anew from the rollout without unit i."""
     result = []

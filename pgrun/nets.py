@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -24,6 +25,51 @@ BACKWARD: dict[str, Callable[..., Tensor]] = {
     "tanh": torch.ops.aten.tanh_backward,
     "relu": lambda grad, h: torch.ops.aten.threshold_backward(grad, h, 0),
 }
+
+
+class Scores(Protocol):
+    """The scores ∇log π(a|s) of K rows, in whatever form."""
+
+    def sums(self, weight: Tensor, units: int) -> Tensor:
+        """Σ of weight·score over each of ``units`` equal runs of rows; weight [K] → [units, P]."""
+
+    def units(self, units: int, keep: Tensor) -> Scores:
+        """The rows of some of ``units`` equal runs (indices [M'])."""
+
+    def transposed(self, units: int) -> Scores:
+        """Rows in the order of time first, from the order of units first."""
+
+    def dots(self, vectors: Tensor) -> Tensor:
+        """⟨score of row k, the vector of its unit⟩ [K]; vectors [units, P], rows in equal runs."""
+
+    def squared_norms(self) -> Tensor:
+        """‖score of row k‖² [K]."""
+
+
+class Net(Protocol):
+    """A network on one flat θ, with the products that training needs: ``Mlp`` in closed form, ``modules.AnyModule`` in general."""
+
+    inputs: int
+    free: int
+    size: int
+
+    def layers(self, theta: Tensor) -> tuple[Any, Tensor]:
+        """Views of θ [P]: the layers, and the free outputs [F]."""
+
+    def init(self, scheme: str, gains: Sequence[float], free: float, generator: torch.Generator) -> Tensor:
+        """A first θ [P], in float64."""
+
+    def activations(self, layers: Any, free: Tensor, x: Tensor) -> list[Tensor]:
+        """[x, …, y]: what the products below need, with the outputs y [B, out + F] last."""
+
+    def backpropagate(self, layers: Any, kept: list[Tensor], delta: Tensor) -> Scores:
+        """Each row's gradient, from δ = ∂L/∂y [K, out + F]."""
+
+    def tangent(self, change: tuple[Any, Tensor], layers: Any, kept: list[Tensor]) -> Tensor:
+        """(∂y/∂θ)v [B, out + F] along v = ``change``."""
+
+    def gradient(self, layers: Any, kept: list[Tensor], delta: Tensor) -> Tensor:
+        """∂L/∂θ [P] from δ = ∂L/∂y [B, out + F]."""
 
 
 @dataclass(frozen=True)

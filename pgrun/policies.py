@@ -13,7 +13,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from pgrun.distributions import Bernoulli, Categorical, Distribution, Gaussian, MultiCategorical
-from pgrun.nets import Factors, Mlp
+from pgrun.nets import Mlp, Net, Scores
 from pgrun.normalise import Identity, RunningNorm
 from pgrun.schema import PositiveInt
 
@@ -37,7 +37,7 @@ class Policy:
 
     def __init__(
         self,
-        net: Mlp,
+        net: Net,
         dist: Distribution,
         theta: Tensor,
         normaliser: Identity | RunningNorm,
@@ -57,9 +57,11 @@ class Policy:
 
     def actor(self) -> Actor:
         """How to act under the present θ and normaliser, which must not move meanwhile."""
-        return NumpyActor(self) if self.theta.device.type == "cpu" else TorchActor(self)
+        if isinstance(self.net, Mlp) and self.theta.device.type == "cpu":
+            return NumpyActor(self)
+        return TorchActor(self)
 
-    def scores(self, obs: Tensor, action: Tensor) -> Factors:
+    def scores(self, obs: Tensor, action: Tensor) -> Scores:
         """∇log π(a|s) of each row [K], as factors; the value head has no part in it."""
         kept = self.activations(obs)
         score = self.dist.score(kept[-1][:, self.first :], action)
@@ -108,9 +110,11 @@ class NumpyActor:
     """The same forward in NumPy, on views of θ: for a few rows its operations cost a third of torch's."""
 
     def __init__(self, policy: Policy):
+        net = policy.net
+        assert isinstance(net, Mlp)
         self.dist = policy.dist
         self.normalise = policy.normaliser.in_numpy()
-        self.hidden = IN_NUMPY[policy.net.activation]
+        self.hidden = IN_NUMPY[net.activation]
         *layers, (weight, bias) = policy.layers
         first = policy.first
         layers.append((weight[first:], None if bias is None else bias[first:]))
@@ -141,6 +145,10 @@ class Network:
     policy_gain: float = 0.01
     shared: ClassVar[bool] = False
 
+    def net(self, inputs: int, outputs: int, free: int = 0) -> Net:
+        """[B, inputs] → [B, outputs + free]. Your own networks override this with ``modules.AnyModule``."""
+        return Mlp([inputs, *self.hidden, outputs], self.activation, free, self.bias)
+
     def policy(
         self,
         obs_size: int,
@@ -152,7 +160,7 @@ class Network:
         device: str = "cpu",
     ) -> Policy:
         outputs = value_head + dist.linear
-        net = Mlp([obs_size, *self.hidden, outputs], self.activation, dist.free, self.bias)
+        net = self.net(obs_size, outputs, dist.free)
         gains = [1.0] * value_head + [self.policy_gain] * dist.linear
         theta = net.init(self.init, gains, self.log_std, generator).to(device, dtype)
         return Policy(net, dist, theta, normaliser, value_head)
@@ -163,8 +171,8 @@ class Network:
         generator: torch.Generator,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
-    ) -> tuple[Mlp, Tensor]:
-        net = Mlp([obs_size, *self.hidden, 1], self.activation, bias=self.bias)
+    ) -> tuple[Net, Tensor]:
+        net = self.net(obs_size, 1)
         return net, net.init(self.init, [1.0], 0.0, generator).to(device, dtype)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pgrun.critics.base import Context, CriticSettings, value_delta, value_loss
 from pgrun.distributions import Categorical
-from pgrun.nets import Mlp
+from pgrun.nets import Net
 from pgrun.returns import td_target
 from pgrun.schema import PositiveInt, Range
 from pgrun.types import Batch, Rollout
@@ -50,7 +50,7 @@ class ActionCritic:
     def __init__(
         self,
         settings: ActionValue,
-        net: Mlp,
+        net: Net,
         phi: Tensor,
         context: Context,
         of_actions: bool,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pgrun.critics.base import Context, CriticSettings, StateValue, value_delta, value_loss
 from pgrun.minibatches import shuffled
-from pgrun.nets import Mlp
+from pgrun.nets import Net
 from pgrun.optimizers import Descent
 from pgrun.policies import Policy
 from pgrun.returns import lambda_return, n_step_return, td_target
@@ -58,7 +58,7 @@ class Fitted(CriticSettings):
 class SeparateCritic(StateValue):
     """Its own network φ and optimizer."""
 
-    def __init__(self, settings: Fitted, net: Mlp, phi: Tensor, optimizer: Descent):
+    def __init__(self, settings: Fitted, net: Net, phi: Tensor, optimizer: Descent):
         self.settings, self.net, self.phi, self.optimizer = settings, net, phi, optimizer
         self.layers, self.free = net.layers(phi)
 
