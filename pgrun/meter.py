@@ -34,6 +34,8 @@ class Measurement:
     gradient: Tensor  # [P]  ĝ
     variance: Tensor  # []
     standard_error: Tensor  # []
+    without: Tensor  # [M, P]  the delete-one estimates
+    per_unit: bool = False  # the variance is that of one unit, not of their mean
 
     def scalars(self) -> dict[str, Tensor]:
         squared = self.gradient.square().sum()
@@ -74,8 +76,9 @@ class Meter:
         if len(self.window) < WINDOW:
             return None
         found, self.window = torch.stack(self.window), []
-        variance, error = jackknife((found.sum(0) - found) / (WINDOW - 1))
-        return Measurement(found[-1], WINDOW * variance, WINDOW * error)
+        without = (found.sum(0) - found) / (WINDOW - 1)
+        variance, error = jackknife(without)
+        return Measurement(found[-1], WINDOW * variance, WINDOW * error, without, per_unit=True)
 
     def state_dict(self) -> dict[str, Any]:
         return {"window": list(self.window)}
@@ -99,7 +102,7 @@ def measure(policy: Policy, rollout: Rollout, value: Tensor, estimator: Estimato
     gradient = estimate(policy, scores, rollout, value, estimator, units)
     delete_one = delete_and_recompute if estimator.scheme.sees_scores else delete_in_closed_form
     without = delete_one(policy, scores, rollout, value, estimator, units)
-    return Measurement(gradient, *jackknife(without))
+    return Measurement(gradient, *jackknife(without), without)
 
 
 def estimate(

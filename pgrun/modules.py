@@ -62,6 +62,10 @@ class AnyModule:
             at += shape.numel()
         return found, theta[at:]
 
+    def groups(self) -> dict[str, int]:
+        sizes = {name: shape.numel() for name, shape in self.names.items()}
+        return sizes | ({"log_std": self.free} if self.free else {})
+
     def init(self, scheme: str, gains: Sequence[float], free: float, generator: torch.Generator) -> Tensor:
         """θ as the module initialises itself, from a seed of the generator; ``scheme`` and ``gains`` belong to ``Mlp``."""
         with torch.random.fork_rng(devices=[]):

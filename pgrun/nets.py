@@ -56,6 +56,9 @@ class Net(Protocol):
     def layers(self, theta: Tensor) -> tuple[Any, Tensor]:
         """Views of θ [P]: the layers, and the free outputs [F]."""
 
+    def groups(self) -> dict[str, int]:
+        """Sizes of the groups of parameters, in their order in θ."""
+
     def init(self, scheme: str, gains: Sequence[float], free: float, generator: torch.Generator) -> Tensor:
         """A first θ [P], in float64."""
 
@@ -158,6 +161,10 @@ class Mlp:
             layers.append((weight, theta[at : at + out] if self.bias else None))
             at += out * self.bias
         return layers, theta[at:]
+
+    def groups(self) -> dict[str, int]:
+        sizes = {f"layer_{k}": o * i + o * self.bias for k, (o, i) in enumerate(self.shapes, 1)}
+        return sizes | ({"log_std": self.free} if self.free else {})
 
     def init(self, scheme: str, gains: Sequence[float], free: float, generator: torch.Generator) -> Tensor:
         """θ with orthogonal or Xavier-uniform rows and zero biases; ``gains`` per row of the last layer.

@@ -33,9 +33,13 @@ class Trainer:
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """``gradient_every``: updates between readings of the gradient's variance; 0 never; null: 60 readings a run."""
+    """``gradient_every``: updates between readings of the gradient's variance; 0 never; null: 60 readings a run.
+
+    ``detail``: with each reading the variance by group of parameters, the noise scale, and the cosine of two half batches.
+    """
 
     gradient_every: NonNegativeInt | None = None
+    detail: bool = False
 
 
 @dataclass(frozen=True)

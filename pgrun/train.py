@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from pgrun import __version__
+from pgrun import __version__, detail
 from pgrun.build import Run
 from pgrun.critics.base import Critic, NoCritic
 from pgrun.diagnostics import floats, policy_change, value_fit
@@ -25,7 +25,7 @@ from pgrun.normalise import UnitScale
 from pgrun.progress import Progress
 from pgrun.samplers.episodes import Episodes
 from pgrun.tracks import Finished
-from pgrun.types import Rollout
+from pgrun.types import Batch, Rollout
 from pgrun.variance.base import Scheme
 
 READINGS = 60  # of the gradient's variance in a run, by default
@@ -135,21 +135,42 @@ def update(run: Run, rollout: Rollout, counters: Counters) -> dict[str, float]:
 
 def learn(run: Run, rollout: Rollout, counters: Counters) -> dict[str, Tensor]:
     """Weigh, measure, move θ, and look at what that did."""
-    learner, estimator = run.learner, run.estimator
-    rollout = run.algorithm.recast(rollout, learner)
-    rollout, value = appraise(rollout, learner.critic, estimator.scheme)
-    batch = estimator.batch(rollout, value, learner.critic, run.policy)
-    reading = run.meter.read(run.policy, rollout, value, estimator, reading_due(run, counters))
+    learner = run.learner
+    fitted = fit_first(run, rollout)
+    rollout, value, batch = weigh(run, rollout)
+    batch = batch if fitted is None else replace(batch, critics=fitted)
+    reading = run.meter.read(run.policy, rollout, value, run.estimator, reading_due(run, counters))
     run.algorithm.update(batch, learner)
     counters.updates += 1
     scalars: dict[str, Tensor] = {}
     if reading is not None or counters.updates % run.logger.every == 0:
         scalars = policy_change(run.policy, batch, run.algorithm) | run.algorithm.scalars()
-        scalars |= {} if reading is None else reading.scalars()
+        if reading is not None:
+            scalars |= reading.scalars()
+            if run.diagnostics.detail:
+                scalars |= detail.detail(reading, batch.mask.sum(), run.policy.net)
         if not isinstance(learner.critic, NoCritic):
             rows = batch.for_critic
             scalars |= value_fit(rows, learner.critic.loss(rows), run.scale.scale)
     return scalars
+
+
+def weigh(run: Run, rollout: Rollout) -> tuple[Rollout, Tensor, Batch]:
+    """(the rollout as the algorithm takes it, V [T+1, N], what an update learns from)."""
+    learner, estimator = run.learner, run.estimator
+    rollout = run.algorithm.recast(rollout, learner)
+    rollout, value = appraise(rollout, learner.critic, estimator.scheme)
+    return rollout, value, estimator.batch(rollout, value, learner.critic, run.policy)
+
+
+def fit_first(run: Run, rollout: Rollout) -> Batch | None:
+    """With ``critic.fit=before``: the rows that the critic was fitted to just now, before Ψ is taken from it."""
+    learner = run.learner
+    if not learner.critic.fits_first:
+        return None
+    rows = weigh(run, rollout)[2].for_critic
+    learner.critic.fit(rows, learner.generator)
+    return rows
 
 
 def appraise(rollout: Rollout, critic: Critic, scheme: Scheme) -> tuple[Rollout, Tensor]:
@@ -195,7 +216,8 @@ def tags(run: Run) -> list[str]:
     """The scalars that this run can have."""
     critic = () if isinstance(run.learner.critic, NoCritic) else WITH_CRITIC
     clipping = WITH_CLIPPING if run.algorithm.clips else ()
-    return [*ALWAYS, *critic, *clipping, *run.algorithm.tags]
+    details = detail.tags(run.policy.net) if run.diagnostics.detail else ()
+    return [*ALWAYS, *critic, *clipping, *details, *run.algorithm.tags]
 
 
 def summarise(
