@@ -29,6 +29,7 @@ class Trpo(Npg):
     backtracks: PositiveInt = 10
     improve_surrogate: bool = True
 
+    read_when: ClassVar = {"iterations": ("solver", "cg")}  # it has the radius alone
     tags: ClassVar[tuple[str, ...]] = (*Npg.tags, "step/line_search_steps", "step/accepted")
 
     def move(self, step: Tensor, batch: Batch, learner: Learner) -> Tensor:
