@@ -70,9 +70,10 @@ class Algorithm(Stateless):
         return rollout
 
     def update(self, batch: Batch, learner: Learner) -> None:
-        """Move θ, then fit the critic: Ψ was computed before, so both use the same old values."""
+        """Move θ, then fit the critic: Ψ was computed before, so both use the same old values. Unless it ``fits_first``."""
         self.improve(batch, learner)
-        learner.critic.fit(batch.for_critic, learner.generator)
+        if not learner.critic.fits_first:
+            learner.critic.fit(batch.for_critic, learner.generator)
 
     def improve(self, batch: Batch, learner: Learner) -> None:
         """One step on the whole batch."""

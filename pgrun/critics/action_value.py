@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -23,10 +23,12 @@ class ActionValue(CriticSettings):
     """A network Q_φ(s, a). ``rate``: the target network follows by φ̄ ← φ̄ + rate·(φ − φ̄) after each fit (Lillicrap et al. 2016); 1: none.
 
     ``samples`` actions stand for the sum in V(s) = Σ_a π(a|s)Q(s, a) where there is no list of them.
+    ``fit``: whether the actor's Q is the one before or the one after the step on the same draw.
     """
 
     rate: Share = 0.005
     samples: PositiveInt = 8
+    fit: Literal["after", "before"] = "after"
     optimizer: dict[str, Any] | None = None
     knows_q: ClassVar[bool] = True
     of_actions: ClassVar[bool] = True
@@ -59,6 +61,7 @@ class ActionCritic:
         self.settings, self.net, self.phi, self.optimizer = settings, net, phi, context.optimizer(phi)
         self.policy, self.gamma, self.generator = context.policy, context.gamma, context.noise
         self.of_actions, self.next_now = of_actions, next_now
+        self.fits_first = settings.fit == "before"
         self.follower = phi.clone()
         self.layers, self.free = net.layers(phi)
         self.slow = net.layers(self.follower)

@@ -50,6 +50,10 @@ class CriticSettings:
 
 
 class Critic(Protocol):
+    @property
+    def fits_first(self) -> bool:
+        """Whether it is fitted before Ψ is taken from it."""
+
     def values(self, rollout: Rollout) -> Tensor:
         """V(s) of every observation [T+1, N]."""
 
@@ -83,6 +87,8 @@ class Critic(Protocol):
 
 class NoCritic(Stateless):
     """Schemes without a critic take V ≡ 0."""
+
+    fits_first = False
 
     def values(self, rollout: Rollout) -> Tensor:
         return rollout.obs.new_zeros(rollout.obs.shape[:-1])

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pgrun.critics.base import Context, CriticSettings
+from pgrun.envs.table import TableEnvs
 from pgrun.envs.vector import Loop
 from pgrun.exact import Problem, problem, table
 from pgrun.policies import Policy
@@ -48,9 +49,9 @@ class Exact(CriticSettings):
         return self.of(context, 1.0)
 
     def of(self, context: Context, factor: float) -> ExactCritic:
-        assert isinstance(context.envs, Loop)
+        assert isinstance(context.envs, Loop | TableEnvs)
         context.envs.follow_states()
-        return ExactCritic(tabulated(context.envs.envs[0]), context.policy, context.gamma, factor)
+        return ExactCritic(tabulated(context.envs.one), context.policy, context.gamma, factor)
 
 
 class ExactCritic(Stateless):
@@ -60,6 +61,8 @@ class ExactCritic(Stateless):
 
     Reads ``rollout.state``. What a truncated return leaves out is 0 here, so that schemes which bootstrap are unbiased.
     """
+
+    fits_first = False
 
     def __init__(self, p: Problem, policy: Policy, gamma: float, factor: float = 1.0):
         self.problem, self.policy, self.gamma, self.factor = p, policy, gamma, factor

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import gymnasium as gym
 import torch
 from torch import Tensor
 
@@ -25,6 +27,9 @@ class Fitted(CriticSettings):
 
     mc  Gₜ, bootstrapped at truncations and cuts · td0  rₜ + γV(sₜ₊₁) · n_step · td_lambda  Gλ.
     Targets are detached, and fixed for the whole batch. ``clip``: Schulman's value clipping, ±clip around the old V.
+
+    ``fit=before`` fits V to the batch first and takes Ψ from the fitted one, as batch actor-critic is often written down: a
+    baseline that has seen the returns it is subtracted from, which biases. ``after`` takes Ψ from the V of earlier batches.
     """
 
     target: Literal["mc", "td0", "n_step", "td_lambda"] = "td_lambda"
@@ -34,9 +39,15 @@ class Fitted(CriticSettings):
     minibatches: PositiveInt = 1
     clip: Positive | None = None
     coef: NonNegative = 0.5
+    fit: Literal["after", "before"] = "after"
     optimizer: dict[str, Any] | None = None
     shares: ClassVar[bool] = True
     read_when: ClassVar = {"lam": ("target", "td_lambda"), "n": ("target", "n_step")}
+
+    @classmethod
+    def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:
+        if settings["critic"].get("fit") == "before" and settings["network"]["name"] == "shared":
+            yield "critic.fit=before fits the critic by itself, and network=shared fits both at once: add network=separate"
 
     def targets(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
         """[T, N]"""
@@ -61,6 +72,7 @@ class SeparateCritic(StateValue):
     def __init__(self, settings: Fitted, net: Net, phi: Tensor, optimizer: Descent):
         self.settings, self.net, self.phi, self.optimizer = settings, net, phi, optimizer
         self.layers, self.free = net.layers(phi)
+        self.fits_first = settings.fit == "before"
 
     def value(self, obs: Tensor) -> Tensor:
         return self.net.activations(self.layers, self.free, obs)[-1][..., 0]
@@ -98,6 +110,8 @@ class SeparateCritic(StateValue):
 
 class SharedCritic(StateValue, Stateless):
     """The value head of a shared network: fitted by the policy's own steps, through the joint loss."""
+
+    fits_first = False
 
     def __init__(self, settings: Fitted, policy: Policy):
         self.settings, self.policy = settings, policy
