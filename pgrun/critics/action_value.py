@@ -26,7 +26,7 @@ class ActionValue(CriticSettings):
     ``fit``: whether the actor's Q is the one before or the one after the step on the same draw.
     """
 
-    rate: Share = 0.005
+    rate: Share = 0.02
     samples: PositiveInt = 8
     fit: Literal["after", "before"] = "after"
     optimizer: dict[str, Any] | None = None
