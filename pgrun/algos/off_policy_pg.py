@@ -12,6 +12,7 @@ from torch import Tensor
 from pgrun.algos.base import Algorithm, Learner
 from pgrun.critics.exact import tabulated
 from pgrun.envs import Envs
+from pgrun.envs.table import TableEnvs
 from pgrun.envs.vector import Loop
 from pgrun.exact import Problem, table, visits
 from pgrun.policies import Policy
@@ -60,9 +61,9 @@ class OffPolicyPg(Algorithm):
 
     def prepare(self, envs: Envs) -> None:
         if self.weights == "state_ratio":
-            assert isinstance(envs, Loop)
+            assert isinstance(envs, Loop | TableEnvs)
             envs.follow_states()
-            self.problem = tabulated(envs.envs[0])
+            self.problem = tabulated(envs.one)
 
     def surrogate(self, log_prob: Tensor, batch: Batch) -> Tensor:
         """Its gradient is the estimate: the weights are constants in it."""

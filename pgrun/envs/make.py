@@ -11,6 +11,7 @@ from typing import Any
 import gymnasium as gym
 
 from pgrun.envs.spaces import check_action_space, observation_encoder
+from pgrun.envs.table import TableEnvs, keeps_to_table
 from pgrun.envs.vector import Envs, Loop, Native
 from pgrun.errors import Refused
 from pgrun.registration import registry
@@ -33,6 +34,10 @@ def make(env: EnvSettings, num_envs: int) -> Envs:
     if env.id in NATIVE and not env.kwargs:
         limit: dict[str, Any] = {"max_episode_steps": env.max_episode_steps} if env.max_episode_steps else {}
         return Native(gym.make_vec(env.id, num_envs, **limit))
+    one = make_one(env)
+    if keeps_to_table(one):
+        return TableEnvs(one, num_envs)
+    one.close()
     return Loop(lambda: make_one(env), num_envs)
 
 

@@ -88,7 +88,8 @@ class Loop(Envs):
 
     def __init__(self, factory: Callable[[], gym.Env], num_envs: int):
         self.envs = [factory() for _ in range(num_envs)]
-        super().__init__(num_envs, self.envs[0].observation_space, self.envs[0].action_space)
+        self.one = self.envs[0]
+        super().__init__(num_envs, self.one.observation_space, self.one.action_space)
 
     def _reset(self, seeds: Sequence[int] | None) -> None:
         self.replays = [
