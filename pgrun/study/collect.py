@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -11,12 +12,11 @@ from torch import Tensor
 from pgrun.critics.base import Critic
 from pgrun.envs import Envs
 from pgrun.estimator import Estimator
-from pgrun.nets import Factors
+from pgrun.nets import Scores
 from pgrun.normalise import UnitScale
 from pgrun.policies import Policy
 from pgrun.returns import episode_return
 from pgrun.samplers.episodes import Episodes
-from pgrun.train import appraise
 from pgrun.types import Rollout
 from pgrun.units import by_unit
 
@@ -69,24 +69,39 @@ class Tally:
         self.truncated += int((rollout.mask * rollout.ended * (1 - rollout.terminated)).sum())
 
 
-def estimates(policy: Policy, rollout: Rollout, estimator: Estimator, critic: Critic, batch: int) -> Tensor:
-    """ĝ of each group of ``batch`` columns [G, P]: (1/batch) Σ mask·Ψ·∇log π, as an update takes it."""
-    rollout, value = appraise(rollout, critic, estimator.scheme)
-    return from_values(policy, scores_of(policy, rollout), rollout, value, estimator, batch)
+@dataclass
+class Seen:
+    """A rollout with what several schemes look at, each computed once."""
 
+    policy: Policy
+    rollout: Rollout
+    critic: Critic
 
-def scores_of(policy: Policy, rollout: Rollout) -> Factors:
-    columns = rollout.mask.shape[1]
-    return policy.scores(by_unit(rollout.obs[:-1], columns), by_unit(rollout.action, columns))
+    @cached_property
+    def scores(self) -> Scores:
+        columns = self.rollout.mask.shape[1]
+        return self.policy.scores(
+            by_unit(self.rollout.obs[:-1], columns), by_unit(self.rollout.action, columns)
+        )
 
+    @cached_property
+    def value(self) -> Tensor:
+        return self.critic.values(self.rollout)
 
-def from_values(
-    policy: Policy, scores: Factors, rollout: Rollout, value: Tensor, estimator: Estimator, batch: int
-) -> Tensor:
-    columns = rollout.mask.shape[1]
-    psi, correction = weights(policy, rollout, value, estimator, batch)
-    found = scores.sums(by_unit(rollout.mask * psi, columns), columns // batch) / batch
-    return found if correction is None else found + correction
+    @cached_property
+    def with_q(self) -> Rollout:
+        return replace(self.rollout, q=self.critic.action_values(self.rollout))
+
+    def estimates(self, estimator: Estimator, batch: int) -> Tensor:
+        """ĝ of each group of ``batch`` columns [G, P]: (1/batch) Σ mask·Ψ·∇log π, as an update takes it."""
+        scheme = estimator.scheme
+        rollout = self.with_q if scheme.uses_q else self.rollout
+        reads = scheme.uses_critic and scheme.uses_value
+        value = self.value if reads else rollout.obs.new_zeros(rollout.obs.shape[:-1])
+        columns = rollout.mask.shape[1]
+        psi, correction = weights(self.policy, rollout, value, estimator, batch)
+        found = self.scores.sums(by_unit(rollout.mask * psi, columns), columns // batch) / batch
+        return found if correction is None else found + correction
 
 
 def weights(

@@ -12,7 +12,7 @@ from pgrun.critics.base import NoCritic
 from pgrun.estimator import Estimator
 from pgrun.exact import gradient, objective, table
 from pgrun.policies import Policy
-from pgrun.study.collect import Source, estimates
+from pgrun.study.collect import Seen, Source
 from pgrun.study.policy import tabular
 from pgrun.study.score import Reference
 from pgrun.teaching_continuous import Lq1, TwoGaussians
@@ -55,7 +55,7 @@ def sampled(policy: Policy, source: Source, gamma: float, episodes: int) -> Refe
     batch = max(episodes // groups, 2)
     estimator = Estimator(SAMPLED, gamma)
     found = [
-        estimates(policy, rollout, estimator, NoCritic(), batch).cpu()
+        Seen(policy, rollout, NoCritic()).estimates(estimator, batch).cpu()
         for rollout in source.rollouts(groups, batch)
     ]
     return Reference.sampled(torch.cat(found))

@@ -27,7 +27,7 @@ from pgrun.estimator import Estimator
 from pgrun.policies import Policy
 from pgrun.schema import construct, fields, lookup
 from pgrun.study import reference as truth
-from pgrun.study.collect import Source, Tally, estimates
+from pgrun.study.collect import Seen, Source, Tally
 from pgrun.study.critics import of_run
 from pgrun.study.policy import freeze, resolved, settings_of
 from pgrun.study.schemes import UNBIASED, claim, fitting
@@ -183,11 +183,9 @@ def measure(lab: Lab, say: Say) -> tuple[Tally, dict[str, Tensor], dict[str, flo
     say(f"{study.estimates * study.batch} episodes")
     for rollout in lab.source.rollouts(study.estimates, study.batch):
         tally.add(rollout, lab.settings["gamma"])
+        seen = Seen(lab.policy, rollout, lab.critic)
         for label, scheme in lab.schemes.items():
-            g = estimates(
-                lab.policy, rollout, Estimator(scheme, lab.settings["gamma"]), lab.critic, study.batch
-            )
-            found[label].append(g.cpu())
+            found[label].append(seen.estimates(Estimator(scheme, lab.settings["gamma"]), study.batch).cpu())
         first = rollout if first is None else first
     assert first is not None
     costs = {label: cost(lab, first, scheme) for label, scheme in lab.schemes.items()}
@@ -202,7 +200,7 @@ def cost(lab: Lab, rollout: Rollout, scheme: Scheme) -> float:
     for i in range(lab.study.repeats):
         one = trimmed(rollout.columns(torch.arange(batch) + i % groups * batch))
         start = time.perf_counter()
-        estimates(lab.policy, one, estimator, lab.critic, batch)
+        Seen(lab.policy, one, lab.critic).estimates(estimator, batch)
         times.append(1e6 * (time.perf_counter() - start))
     return round(median(times), 1)
 
