@@ -25,7 +25,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("pgrun", "conf", "tests", "pyproject.toml")
-LIMIT = 300  # seconds for the tests of one fault: a fault that hangs is not caught
+LIMIT = 300  # seconds for a file of tests: a fault that hangs is not caught
 CRASHES = ("NameError", "SyntaxError", "ImportError", "TypeError", "AttributeError", "IndentationError")
 
 
@@ -70,6 +70,8 @@ FAULTS = [
           "objective"),
     fault("target_moves", "missing detach", "critics/base",
           "error = value - batch.target\n", "error = value - batch.target - 0.9 * (value - batch.value)\n", "updates"),
+    fault("target_network_ignored", "missing detach", "critics/action_value",
+          "self.net.activations(*self.slow, ", "self.net.activations(self.layers, self.free, ", "iteration"),
     fault("gamma_power", "wrong power of gamma", "variance/base",
           "weight * gamma**rollout.time", "weight * gamma ** (rollout.time + 1)", "exact"),
     fault("reset_observation", "bootstrapping from the reset observation", "returns",
@@ -146,12 +148,13 @@ def run_tests(folder: Path, tests: Sequence[str]) -> Outcome:
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "mutation_guard"]
     command += ["-n", "0", "--tb=short", "-rfE", *(f"tests/{test}" for test in tests)]
+    limit = LIMIT * len(tests)
     try:
         done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=limit
         )
     except subprocess.TimeoutExpired:
-        return Outcome(-1, "", f"still running after {LIMIT} s", time.time() - begun)
+        return Outcome(-1, "", f"still running after {limit} s", time.time() - begun)
     failed = re.search(r"^FAILED (\S+::.*?)(?: - (.*))?$", done.stdout, re.M)
     test, reason = failed.groups(default="") if failed else ("", (done.stdout + done.stderr)[-600:].strip())
     return Outcome(done.returncode, test.removeprefix("tests/"), reason, time.time() - begun)

@@ -88,3 +88,39 @@ def test_training_scales_rewards_by_what_it_has_seen_so_far(tmp_path) -> None:
             returns.append(running)
     assert len(returns) > 500
     assert run.scale.scale == pytest.approx(np.std(returns), rel=1e-5)  # rewards are float32 in between
+
+
+SLOW = (
+    "algo=off_policy_ac algo.corrections=q env=CartPole-v1 env.num_envs=4 sampler.warmup=16 sampler.batch=8 "
+    "trainer.total_steps=100 critic.rate=0.1 network.hidden=[8] critic.optimizer.lr=0.1"
+)
+
+
+def test_the_targets_of_replayed_actions_come_from_the_network_that_follows(tmp_path) -> None:
+    """φ̄ ← φ̄ + 0.1(φ − φ̄) after each step of φ, kept here from the φ seen; y = r + γ(1 − d)Q_φ̄(s', a')."""
+    run, drawn = built(*SLOW.split()), []
+    critic, recall = run.learner.critic, run.sampler.recall
+    slow, step = critic.phi.clone(), critic.optimizer.step
+
+    def stepped(gradient: torch.Tensor) -> None:
+        step(gradient)
+        slow.add_(0.1 * (critic.phi - slow))
+
+    def kept(*args):
+        drawn.append(found := recall(*args))
+        return found
+
+    critic.optimizer.step, run.sampler.recall = stepped, kept
+    train(run, tmp_path)
+    last = drawn[-1]
+    seen = torch.cat([last.obs[1], torch.eye(2)[last.next_action[0]]], -1)
+
+    def q(phi: torch.Tensor) -> torch.Tensor:
+        return critic.net.activations(*critic.net.layers(phi), seen)[-1][:, 0]
+
+    def y(phi: torch.Tensor) -> torch.Tensor:
+        return last.reward[0] + 0.99 * (1 - last.terminated[0]) * q(phi)
+
+    found = critic.rows(last, 0.99).target
+    torch.testing.assert_close(found, y(slow))
+    assert (found - y(critic.phi)).abs().max() > 0.1, "negative control: φ itself has gone ahead"
