@@ -14,9 +14,18 @@ from statistics import median
 
 from support import steps_per_second
 
-import pgrun.train
+from pgrun.meter import Meter
+
+
+def batches_of(rows: int) -> list[str]:
+    """PPO on CartPole-v1 with 10 epochs of minibatches of 64 over batches of ``rows``."""
+    sizes = [f"sampler.steps={rows // 8}", "env.num_envs=8", f"algo.minibatches={rows // 64}"]
+    return ["algo=ppo", "tuned=none", *sizes, f"trainer.total_steps={max(20_000, 40 * rows)}"]
+
 
 RUNS = {
+    **{f"ppo, batches of {rows}": batches_of(rows) for rows in (64, 256, 1024, 4096)},
+    "online_ac": ["algo=online_ac", "trainer.total_steps=20000"],
     "ppo, default run": ["algo=ppo", "trainer.total_steps=100000"],
     "ppo, 4×128 recipe": ["experiment=recipe_ppo_4x128", "trainer.total_steps=100000"],
     "ppo, HalfCheetah 1×2048 recipe": ["experiment=recipe_ppo_halfcheetah", "trainer.total_steps=10240"],
@@ -29,34 +38,37 @@ CADENCES = {"default": "null", "every update": "1"}
 
 def share(words: list[str], every: str) -> tuple[float, int]:
     """(seconds in the meter ÷ seconds of the run's loop, readings)."""
-    spent: list[float] = []
-    original = pgrun.train.measure
+    spent, readings = 0.0, 0
+    original = Meter.read
 
     def timed(*args):
+        nonlocal spent, readings
         start = time.perf_counter()
         reading = original(*args)
-        spent.append(time.perf_counter() - start)
+        spent += time.perf_counter() - start
+        readings += reading is not None
         return reading
 
-    pgrun.train.measure = timed
+    Meter.read = timed
     try:
         speed = steps_per_second(*words, f"diagnostics.gradient_every={every}")
     finally:
-        pgrun.train.measure = original
+        Meter.read = original
     steps = next(int(word.split("=")[1]) for word in words if word.startswith("trainer.total_steps"))
-    return sum(spent) * speed / steps, len(spent)
+    return spent * speed / steps, readings
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("runs", nargs="*", default=list(RUNS), help="; ".join(RUNS))
     parser.add_argument("--repeats", type=int, default=3)
-    repeats = parser.parse_args().repeats
+    args = parser.parse_args()
     print(f"{'run':<34}{'cadence':<14}{'readings':>9}{'share':>8}   (min … max)")
-    for name, words in RUNS.items():
+    for name in args.runs:
         for cadence, every in CADENCES.items():
-            found = [share(words, every) for _ in range(repeats)]
+            found = [share(RUNS[name], every) for _ in range(args.repeats)]
             shares = [one for one, _ in found]
             spread = f"({min(shares):.1%} … {max(shares):.1%})"
             print(f"{name:<34}{cadence:<14}{found[0][1]:>9}{median(shares):>8.1%}   {spread}", flush=True)
