@@ -26,7 +26,7 @@ class OffPolicyAc(Algorithm):
         all     a too
 
     ``baseline``: none; v subtracts V(s) = Σ_a πQ; expectation puts Σ_a π(a|s)Q(s, a)∇log π(a|s), no draw at all, in the actor's
-    place. What remains wrong is the distribution of s.
+    place. What remains wrong is the distribution of s. (The critic's error falls with each correction; the actor's, with the last.)
     """
 
     corrections: Literal["none", "q", "q_next", "all"] = "all"

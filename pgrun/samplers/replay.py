@@ -75,11 +75,12 @@ class Replay(Steps):
             "time": rollout.time[mask],
         }
         count = len(fresh["reward"])
-        at = (self.seen + torch.arange(count)) % self.capacity
+        first = max(count - self.capacity, 0)  # what would be overwritten at once
+        at = (self.seen + torch.arange(first, count)) % self.capacity
         for name, x in fresh.items():
             if name not in self.memory:
                 self.memory[name] = x.new_zeros(self.capacity, *x.shape[1:])
-            self.memory[name][at.to(x.device)] = x
+            self.memory[name][at.to(x.device)] = x[first:]
         self.seen += count
 
     def state_dict(self) -> dict[str, Any]:
