@@ -1,0 +1,140 @@
+"""Checkpoints: nested state as one safetensors file and one JSON file, without pickle; complete or not there at all.
+
+    checkpoints/000012345.safetensors    every tensor and array, by its path in the tree; the tree itself as JSON metadata
+    checkpoints/000012345.json           the manifest: size and SHA-256 of the other; written last, so that it says "complete"
+
+The number is the environment steps. Each file is written beside its place, flushed to disk and moved there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+FORMAT = 1  # of what is written here
+NAME = re.compile(r"\d{9,}\.json")
+
+
+class Checkpoints:
+    """Those of one run, ``keep`` newest of them."""
+
+    def __init__(self, folder: Path, keep: int = 2):
+        self.folder, self.keep = folder, keep
+
+    def save(self, env_steps: int, state: Mapping[str, Any]) -> None:
+        """Raises ``OSError`` and leaves the earlier ones as they are where the disk refuses."""
+        self.folder.mkdir(exist_ok=True)
+        tensors: dict[str, Tensor] = {}
+        tree = json.dumps(pack(state, "", tensors))
+        content = save(tensors, {"tree": tree})
+        place = self.folder / f"{env_steps:09d}.safetensors"
+        write(place, content)
+        manifest = {"format": FORMAT, "size": len(content), "sha256": digest(content), "env_steps": env_steps}
+        write(place.with_suffix(".json"), json.dumps(manifest).encode())
+        self.forget(self.complete()[: -self.keep])
+
+    def complete(self) -> list[Path]:
+        """Manifests, oldest first."""
+        found = [path for path in self.folder.glob("*.json") if NAME.fullmatch(path.name)]
+        return sorted(found, key=lambda path: int(path.stem))
+
+    def load(self) -> tuple[dict[str, Any], list[str]]:
+        """(the newest state that is whole, what is wrong with newer ones). Raises ``LookupError`` where there is none."""
+        problems: list[str] = []
+        for manifest in reversed(self.complete()):
+            try:
+                return read(manifest), problems
+            except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+                problems.append(f"{manifest.with_suffix('.safetensors')}: {error}")
+        raise LookupError("; ".join(problems) or f"no checkpoint in {self.folder}")
+
+    def forget(self, manifests: list[Path]) -> None:
+        """The manifest goes first: what is left without one does not count. So do remains of an interrupted save."""
+        for manifest in manifests:
+            manifest.unlink(missing_ok=True)
+        whole = {path.stem for path in self.complete()}
+        for path in [*self.folder.glob("*.safetensors"), *self.folder.glob(".*.part")]:
+            if path.stem not in whole:
+                path.unlink(missing_ok=True)
+
+
+def write(place: Path, content: bytes) -> None:
+    """The whole file or nothing, also when the power goes."""
+    part = place.with_name(f".{place.name}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(place)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+    folder = os.open(place.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def read(manifest: Path) -> dict[str, Any]:
+    """The state that a manifest vouches for. Raises where anything is not as it says."""
+    told = json.loads(manifest.read_text())
+    if told["format"] != FORMAT:
+        raise ValueError(f"format {told['format']}, this pgrun reads {FORMAT}")
+    place = manifest.with_suffix(".safetensors")
+    content = place.read_bytes()
+    if len(content) != told["size"] or digest(content) != told["sha256"]:
+        raise ValueError("not what its manifest says: truncated or changed")
+    with safe_open(place, "pt") as file:
+        return unpack(json.loads(file.metadata()["tree"]), file)
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def pack(node: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+    """The tree as JSON; tensors and arrays go to ``tensors`` and leave their path."""
+    if isinstance(node, Tensor):
+        tensors[path] = node.detach().cpu().contiguous().clone()
+        return {"tensor": path}
+    if isinstance(node, np.ndarray):
+        tensors[path] = torch.from_numpy(np.array(node, order="C"))
+        return {"array": path}
+    if isinstance(node, Mapping):
+        return {"items": [[key, pack(x, f"{path}/{key}", tensors)] for key, x in node.items()]}
+    if isinstance(node, list | tuple):
+        kind = "list" if isinstance(node, list) else "tuple"
+        return {kind: [pack(x, f"{path}/{i}", tensors) for i, x in enumerate(node)]}
+    if isinstance(node, np.generic):
+        return node.item()
+    if node is None or isinstance(node, bool | int | float | str):
+        return node
+    raise TypeError(f"{path}: {type(node).__name__} cannot be saved")
+
+
+def unpack(node: Any, file: Any) -> Any:
+    """The inverse; ``file`` is an open safetensors file."""
+    if not isinstance(node, dict):
+        return node
+    ((kind, content),) = node.items()
+    if kind == "tensor":
+        return file.get_tensor(content)
+    if kind == "array":
+        return file.get_tensor(content).numpy()
+    if kind == "items":
+        return {key: unpack(x, file) for key, x in content}
+    made: Iterator[Any] = (unpack(x, file) for x in content)
+    return {"list": list, "tuple": tuple}[kind](made)
