@@ -128,9 +128,9 @@ class Factors:
             if self.bias:
                 along = along + vectors[:, None, at : at + out]
                 at += out
-            total += (delta.view(shape) * along).sum(-1)
+            total = total + (delta.view(shape) * along).sum(-1)
         if self.free.shape[1]:
-            total += (self.free.view(shape) * vectors[:, None, at:]).sum(-1)
+            total = total + (self.free.view(shape) * vectors[:, None, at:]).sum(-1)
         return total.flatten()
 
     def squared_norms(self) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from pgrun.normalise import UnitScale
 from pgrun.policies import Policy
 from pgrun.returns import episode_return
 from pgrun.samplers.episodes import Episodes
-from pgrun.types import Rollout
+from pgrun.types import Rollout, each_tensor
 from pgrun.units import by_unit
 
 ROWS = 120_000  # of a rollout in memory, padding included
@@ -108,11 +109,20 @@ def weights(
     policy: Policy, rollout: Rollout, value: Tensor, estimator: Estimator, batch: int
 ) -> tuple[Tensor, Tensor | None]:
     """(Ψ [T, N], corrections [G, P] or None): a scheme that compares episodes sees those of one group at a time."""
-    columns = rollout.mask.shape[1]
     if not (estimator.scheme.mixes_columns or estimator.scheme.sees_scores or estimator.advantage_norm):
         return estimator.psi(rollout, value, policy)
-    parts = []
-    for keep in torch.arange(columns, device=value.device).split(batch):
-        parts.append(estimator.psi(rollout.columns(keep), value[:, keep], policy))
-    psi, corrections = zip(*parts, strict=True)
-    return torch.cat(psi, 1), None if corrections[0] is None else torch.stack(corrections)
+    parts = together(policy, rollout, value, estimator, batch)
+    return parts[0].transpose(0, 1).flatten(1), parts[1] if len(parts) > 1 else None
+
+
+def together(
+    policy: Policy, rollout: Rollout, value: Tensor, estimator: Estimator, batch: int
+) -> tuple[Tensor, ...]:
+    """Ψ [G, T, B], and corrections [G, P] where there are some: all groups in one program, since Ψ is pure."""
+    grouped = each_tensor(rollout, lambda x: x.unflatten(1, (-1, batch)))
+
+    def one(fields: dict[str, Any], value: Tensor) -> tuple[Tensor, ...]:
+        psi, correction = estimator.psi(replace(rollout, **fields, count=float(batch)), value, policy)
+        return (psi,) if correction is None else (psi, correction)
+
+    return torch.vmap(one, in_dims=1)(grouped, value.unflatten(1, (-1, batch)))

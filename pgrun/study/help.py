@@ -26,6 +26,7 @@ SETTINGS = """\
   episodes=2000 batch=20   how many are collected; how many make one estimate
   reference=auto           ∇J exactly where the environment publishes its table, else sampled (reference_episodes=…)
   discounting=from_start   with the factor γ^t, so that all schemes estimate the same ∇J_γ
+  advantage_norm=true      Ψ standardised within each estimate, as many algorithms do
   critic_episodes=500      for critic=fitted, apart from those that are scored
   gamma=… seed=… repeats=10 picture=true|false threads=1 modules=[…]"""
 

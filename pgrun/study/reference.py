@@ -51,7 +51,7 @@ def closed_form(env: gym.Env, policy: Policy, gamma: float) -> tuple[Tensor, flo
 
 def sampled(policy: Policy, source: Source, gamma: float, episodes: int) -> Reference:
     """From about ``episodes`` episodes, in an even number of groups of at least two."""
-    groups = max(2, min(GROUPS, episodes // 2) // 2 * 2)
+    groups = max(4, min(GROUPS, episodes // 2) // 2 * 2)
     batch = max(episodes // groups, 2)
     estimator = Estimator(SAMPLED, gamma)
     found = [

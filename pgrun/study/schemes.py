@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pgrun.variance.base import Scheme
 
 UNBIASED = "unbiased"
+NORMALISED = "biased: standardised"
 
 
 @dataclass(frozen=True)

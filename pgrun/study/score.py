@@ -22,7 +22,7 @@ CONFIDENCE = 1.959963984540054  # the normal's 97.5 % quantile
 
 @dataclass(frozen=True)
 class Reference:
-    """What ∇J is taken to be: exact, or the mean of independent unbiased estimates ``samples`` [R, P], R even."""
+    """What ∇J is taken to be: exact, or the mean of independent unbiased estimates ``samples`` [R, P], R ≥ 4 and even."""
 
     kind: str  # exact, sampled
     gradient: Tensor  # [P]
@@ -58,6 +58,8 @@ class Score:
     variance_high: float
     bias_norm: float
     bias_noise: float
+    bias_along: float | None
+    bias_se: float | None
     bias_z: float | None
     mse: float
     cosine: float | None
@@ -70,6 +72,7 @@ def score(estimates: Tensor, reference: Reference) -> Score:
     mean = g.mean(0)
     variance, error = spread((g - mean).square().sum(1))
     low, high = interval(variance, error)
+    bias, bias_se = along(g, reference)
     return Score(
         variance=variance,
         variance_se=error,
@@ -77,7 +80,9 @@ def score(estimates: Tensor, reference: Reference) -> Score:
         variance_high=high,
         bias_norm=float((mean - reference.gradient).norm()),
         bias_noise=math.sqrt(variance / m + reference.variance),
-        bias_z=along(g, reference),
+        bias_along=bias,
+        bias_se=bias_se,
+        bias_z=bias / bias_se if bias is not None and bias_se else None,
         mse=float((g - reference.gradient).square().sum(1).mean()) - reference.variance,
         cosine=cosine(g, reference.gradient),
         agreement=agreement(g),
@@ -99,8 +104,8 @@ def interval(variance: float, error: float) -> tuple[float, float]:
     return variance / factor, variance * factor
 
 
-def along(g: Tensor, reference: Reference) -> float | None:
-    """bias_z. A sampled reference gives the direction from one half and is compared with the other, both ways round:
+def along(g: Tensor, reference: Reference) -> tuple[float | None, float | None]:
+    """(bias_along, bias_se). A sampled reference gives the direction from one half and is compared with the other, both ways round:
 
         D = ½[(ḡ − r_B)·u_A + (ḡ − r_A)·u_B],
 
@@ -108,19 +113,27 @@ def along(g: Tensor, reference: Reference) -> float | None:
     """
     first, second = reference.halves()
     if not (first.mean(0).any() and second.mean(0).any()):
-        return None
-    u_a, u_b = (half.mean(0) / half.mean(0).norm() for half in (first, second))
-    own = g @ (u_a + u_b) / 2
-    across = [second @ u_a, first @ u_b]
-    bias = float(own.mean() - sum(x.mean() for x in across) / 2)
+        return None, None
+    mean = g.mean(0)
+    a, b = first.mean(0), second.mean(0)
+    bias = float(difference(mean, a[None], b))
+    own = g @ (a / a.norm() + b / b.norm()) / 2
     squared = float(own.var()) / len(g)
     if reference.samples is not None:
-        squared += sum(float(x.var()) / len(x) for x in across) / 4
-    if abs(bias) <= 1e-12 * float(
-        reference.gradient.norm()
-    ):  # rounding, where every estimate is the gradient
-        return 0.0
-    return bias / math.sqrt(squared) if squared > 0 else None
+        squared += of_leaving_out(mean, first, b) + of_leaving_out(mean, second, a)
+    return bias, math.sqrt(squared)
+
+
+def difference(mean: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """D for each of several a [n, P]: [n]"""
+    return ((a @ (mean - b)) / a.norm(dim=1) + ((mean - a) @ b) / b.norm()) / 2
+
+
+def of_leaving_out(mean: Tensor, half: Tensor, other: Tensor) -> float:
+    """The delete-one jackknife of D over the samples of one half [n, P]: their part in the direction counts too."""
+    n = len(half)
+    found = difference(mean, (half.sum(0) - half) / (n - 1), other)
+    return float((n - 1) / n * (found - found.mean()).square().sum())
 
 
 def cosine(g: Tensor, direction: Tensor) -> float | None:

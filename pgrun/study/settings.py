@@ -20,6 +20,7 @@ class Study:
     run: str | None = None
     schemes: Any = None  # names, or {name: {setting: value}}
     discounting: Literal["from_start", "reward_to_go"] = "from_start"
+    advantage_norm: bool = False  # (Ψ − mean)/std over each estimate's own episodes, as many algorithms do
     episodes: PositiveInt = 2000
     batch: PositiveInt = 20
     reference: Literal["auto", "exact", "sampled"] = "auto"

@@ -30,7 +30,7 @@ from pgrun.study import reference as truth
 from pgrun.study.collect import Seen, Source, Tally
 from pgrun.study.critics import of_run
 from pgrun.study.policy import freeze, resolved, settings_of
-from pgrun.study.schemes import UNBIASED, claim, fitting
+from pgrun.study.schemes import NORMALISED, UNBIASED, claim, fitting
 from pgrun.study.score import Reference, score
 from pgrun.study.settings import Study
 from pgrun.types import Rollout
@@ -57,6 +57,9 @@ class Lab:
     source: Source
     spare: Source  # another random stream: the reference's
 
+    def estimator(self, scheme: Scheme) -> Estimator:
+        return Estimator(scheme, self.settings["gamma"], self.study.advantage_norm)
+
     def close(self) -> None:
         for envs in (self.source.envs, self.spare.envs):
             envs.close()
@@ -80,7 +83,9 @@ def conduct(settings: Mapping[str, Any], say: Say = lambda _: None) -> dict[str,
     for label, scheme in lab.schemes.items():
         scores[label] |= {
             "microseconds": costs[label],
-            "claim": claim(scheme, settings["critic"]["name"], gamma, tally.truncated > 0),
+            "claim": NORMALISED
+            if study.advantage_norm
+            else claim(scheme, settings["critic"]["name"], gamma, tally.truncated > 0),
         }
     return {
         "status": "finished",
@@ -185,7 +190,7 @@ def measure(lab: Lab, say: Say) -> tuple[Tally, dict[str, Tensor], dict[str, flo
         tally.add(rollout, lab.settings["gamma"])
         seen = Seen(lab.policy, rollout, lab.critic)
         for label, scheme in lab.schemes.items():
-            found[label].append(seen.estimates(Estimator(scheme, lab.settings["gamma"]), study.batch).cpu())
+            found[label].append(seen.estimates(lab.estimator(scheme), study.batch).cpu())
         first = rollout if first is None else first
     assert first is not None
     costs = {label: cost(lab, first, scheme) for label, scheme in lab.schemes.items()}
@@ -194,7 +199,7 @@ def measure(lab: Lab, say: Say) -> tuple[Tally, dict[str, Tensor], dict[str, flo
 
 def cost(lab: Lab, rollout: Rollout, scheme: Scheme) -> float:
     """Microseconds of one estimate, critic, Ψ, scores and sums: the median over groups of the first rollout."""
-    estimator, batch = Estimator(scheme, lab.settings["gamma"]), lab.study.batch
+    estimator, batch = lab.estimator(scheme), lab.study.batch
     groups = rollout.mask.shape[1] // batch
     times = []
     for i in range(lab.study.repeats):

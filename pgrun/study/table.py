@@ -27,7 +27,7 @@ def reference(result: Mapping[str, Any]) -> str:
 
 def rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
     ordered = sorted(result["schemes"].items(), key=lambda item: item[1]["variance"])
-    head = ("scheme", "variance", "95 %", "bias", "bias z", "mse", "cosine", "µs", "claim")
+    head = ("scheme", "variance", "95 %", "bias (noise)", "bias z", "mse", "cosine", "µs", "claim")
     return [head, *(row(label, entry) for label, entry in ordered)]
 
 
@@ -37,7 +37,7 @@ def row(label: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
         label,
         f"{entry['variance']:.4g}",
         interval,
-        f"{entry['bias_norm']:.3g}",
+        f"{entry['bias_norm']:.3g} ({entry['bias_noise']:.2g})",
         blank(entry["bias_z"], "+.1f"),
         f"{entry['mse']:.4g}",
         blank(entry["cosine"], ".3f"),

@@ -1,0 +1,49 @@
+"""Studies in this process, as the command line would have them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shlex
+import sys
+from typing import Any
+
+import torch
+
+from pgrun.compose import jobs
+from pgrun.study import cli
+from pgrun.study.check import problems
+from pgrun.study.cli import STUDY
+from pgrun.study.study import conduct
+from pgrun.words import read
+from tests.support_cli import Answer
+
+
+def settings_of(line: str) -> dict[str, Any]:
+    found = jobs(read(shlex.split(line), STUDY))
+    assert not found.problems, found.problems
+    assert problems(found.composed[0]) == []
+    return found.composed[0].settings
+
+
+def study(line: str) -> dict[str, Any]:
+    """The content of study.json; automatic differentiation is left as it was."""
+    grad = torch.is_grad_enabled()
+    try:
+        return conduct(settings_of(f"repeats=1 {line}"))
+    finally:
+        torch.set_grad_enabled(grad)
+
+
+def pgrun_study(line: str) -> Answer:
+    """The command in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    typed, sys.argv = sys.argv, ["pgrun-study", *shlex.split(line)]
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            cli.main()
+    except SystemExit as left:
+        return Answer(int(left.code or 0), out.getvalue(), err.getvalue())
+    finally:
+        sys.argv = typed
+    raise AssertionError("main() always exits")
