@@ -29,10 +29,10 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
         height=0.62,
         color="#4c78a8",
         xerr=(below, above),
-        error_kw={"capsize": 3, "ecolor": "#222"},
+        error_kw={"capsize": 5, "ecolor": "#111", "zorder": 3},
     )
     mse = [max(entry["mse"], 1e-300) for _, entry in ordered]
-    axis.plot(mse, list(at), "D", color="#e45756", markersize=6, label="mean squared error")
+    axis.plot(mse, list(at), "D", color="#e45756", fillstyle="none", markersize=7, label="mean squared error")
     axis.set_xscale("log")
     low = min(min(e["variance_low"] for _, e in ordered), min(x for x in mse if x > 1e-300))
     axis.set_xlim(left=low / 2)
