@@ -22,6 +22,7 @@ class App:
     result: str  # the file that says how a job ended
     files: tuple[str, ...]  # a folder with one of these holds a result already
     options: str | None = None  # a folder with more options, beside conf/
+    instead: str | None = None  # instead(jobs) -> exit code: what is done with the jobs, rather than running them
     hint: str = "look at it: tensorboard --logdir {}"
 
     def call(self, which: str) -> Callable[..., Any]:

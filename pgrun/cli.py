@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import traceback
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,20 +24,24 @@ DONE, FAILED, MISTAKEN, INTERRUPTED = 0, 1, 2, 130  # exit codes
 
 def main(app: App = PGRUN) -> None:
     """The console script."""
+    sys.exit(guarded(lambda: run(sys.argv[1:], app), app.name, app.spoken))
+
+
+def guarded(work: Callable[[], int], name: str, spoken: Callable[[str], str] = str) -> int:
+    """The exit code of a command; what goes wrong in it is said in one paragraph."""
     try:
-        code = run(sys.argv[1:], app)
+        return work()
     except (Refused, EnvironmentFault) as error:
         if os.environ.get("PGRUN_DEBUG"):
             traceback.print_exc()
-        print(f"{app.name}: {app.spoken(str(error))}", file=sys.stderr)
-        code = MISTAKEN if isinstance(error, Refused) else FAILED
+        print(f"{name}: {spoken(str(error))}", file=sys.stderr)
+        return MISTAKEN if isinstance(error, Refused) else FAILED
     except KeyboardInterrupt:
-        print(f"{app.name}: interrupted", file=sys.stderr)
-        code = INTERRUPTED
+        print(f"{name}: interrupted", file=sys.stderr)
+        return INTERRUPTED
     except BrokenPipeError:  # pgrun --cfg job | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = FAILED
-    sys.exit(code)
+        return FAILED
 
 
 def run(argv: list[str], app: App = PGRUN) -> int:
@@ -63,6 +68,8 @@ def run(argv: list[str], app: App = PGRUN) -> int:
     from pgrun.preflight import preflight
 
     jobs = preflight(command)
+    if app.instead:
+        return app.call("instead")(jobs)
     if command.multirun:
         return sweep(command, jobs)
     call_hydra(command, command.argv)

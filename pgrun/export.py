@@ -1,27 +1,36 @@
-"""The final policy as data: policy.safetensors (θ, normaliser, a fitted critic) and policy.json (spaces, configuration). No pickle."""
+"""A policy as data: <name>.safetensors (θ, normaliser, a fitted critic) and <name>.json (spaces, configuration). No pickle."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import save_file
 from torch import Tensor
 
 from pgrun.log import write_json
+from pgrun.places import POLICY_FILES
 
 if TYPE_CHECKING:
     from pgrun.build import Run
 
 
-def save_policy(folder: Path, run: Run) -> None:
-    """``critic.phi`` is there where the critic has parameters of its own; its V times ``reward_scale`` is in raw rewards."""
-    policy, envs = run.policy, run.envs
+def save_policy(
+    folder: Path, run: Run, which: str = "final", evaluation: Mapping[str, Any] | None = None
+) -> None:
+    """``critic.phi`` is there where the critic has parameters of its own; its V times ``reward_scale`` is in raw rewards.
+
+    Each file is whole or not there at all. ``evaluation``: what the policy was chosen by.
+    """
+    policy, envs, name = run.policy, run.envs, POLICY_FILES[which]
     tensors = {k: v.cpu().contiguous() for k, v in policy.state_dict().items()}
     phi = run.learner.critic.state_dict().get("phi")
     if isinstance(phi, Tensor):  # of V; of Q where the algorithm learns that
         tensors["critic.phi"] = phi.cpu().contiguous()
-    save_file(tensors, folder / "policy.safetensors")
+    temporary = folder / f".{name}.safetensors.tmp"
+    save_file(tensors, temporary)
+    temporary.replace(folder / f"{name}.safetensors")
     content = {
         "observation_space": str(envs.observation_space),
         "action_space": str(envs.action_space),
@@ -30,4 +39,6 @@ def save_policy(folder: Path, run: Run) -> None:
         "reward_scale": run.scale.scale,
         "config": dict(run.settings),
     }
-    write_json(folder / "policy.json", content)
+    if evaluation is not None:
+        content["evaluation"] = dict(evaluation)
+    write_json(folder / f"{name}.json", content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import platform
 import time
 from collections.abc import Iterator
@@ -38,6 +39,7 @@ class Counters:
     episodes: int = 0
     next_reading: float = 0.0
     next_eval: int = 0
+    best: float = -math.inf  # mean return of the best evaluation so far
     finished: Finished = field(default_factory=list)  # since the last row
 
     def add(self, rollout: Rollout, finished: Finished) -> None:
@@ -113,6 +115,8 @@ def loop(run: Run, log: Log, counters: Counters, clock: Clock, progress: Progres
         with clock.time("learning"):
             scalars = update(run, rollout, counters) if rollout.mask.any() else {}
         returns, last = evaluate_if_due(run, counters)
+        if returns is not None:
+            keep_best(run, counters, returns, log.folder)
         with clock.time("logging"):
             if returns is not None:
                 scalars["return/eval"] = float(returns.mean())
@@ -210,6 +214,16 @@ def evaluate(run: Run) -> np.ndarray:
     sampler = Episodes(run.trainer.eval_episodes)
     _, finished = sampler.collect(run.policy, run.eval_envs, None, UnitScale(), run.eval_seeds)
     return np.array([episode_return for episode_return, _ in finished])
+
+
+def keep_best(run: Run, counters: Counters, returns: np.ndarray, folder: Path) -> None:
+    """Save the policy beside the final one whenever no evaluation before had so high a mean."""
+    mean = float(returns.mean())
+    if run.trainer.eval_every is None or not mean > counters.best:  # NaN is no best
+        return
+    counters.best = mean
+    found = {"return_mean": mean, "return_std": float(returns.std()), "episodes": len(returns)}
+    save_policy(folder, run, "best", {"env_steps": counters.env_steps, **found})
 
 
 def tags(run: Run) -> list[str]:

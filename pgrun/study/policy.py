@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from pgrun.build import member
 from pgrun.envs import EnvSettings
 from pgrun.envs.spaces import observation_encoder
-from pgrun.errors import Refused
 from pgrun.exact import Problem, problem
 from pgrun.normalise import Identity, RunningNorm
 from pgrun.policies import Network, Policy, distribution_for
+from pgrun.saved import Saved, load, restore
 from pgrun.schema import construct
 from pgrun.study.climb import climb
 from pgrun.study.settings import Study, Table
@@ -29,41 +24,12 @@ from pgrun.study.settings import Study, Table
 GAMMA = 0.99
 
 
-@dataclass(frozen=True)
-class Saved:
-    """What a run directory holds of its policy."""
-
-    folder: Path
-    config: dict[str, Any]
-    value_head: bool = False
-    reward_scale: float = 1.0
-    tensors: dict[str, Tensor] = field(default_factory=dict, repr=False)
-
-
-def load(folder: str) -> Saved:
-    """Raises ``Refused`` where there is no policy, or none that can be read."""
-    at = Path(folder)
-    if not at.is_dir():
-        raise Refused(f"run={folder}: no such folder")
-    files = at / "policy.json", at / "policy.safetensors"
-    if not all(file.is_file() for file in files):
-        raise Refused(
-            f"run={folder} holds no policy (policy.json, policy.safetensors): that run did not finish"
-        )
-    try:
-        content = json.loads(files[0].read_text())
-        tensors = load_file(files[1])
-        return Saved(at, content["config"], content["value_head"], content.get("reward_scale", 1.0), tensors)
-    except (ValueError, KeyError, OSError, SafetensorError) as error:
-        raise Refused(f"run={folder}: its policy cannot be read: {error}") from error
-
-
 def resolved(settings: Mapping[str, Any]) -> tuple[dict[str, Any], Saved | None]:
     """The settings with what a run brings: its environment, network and γ."""
     if settings["run"] is None:
         gamma = GAMMA if settings["gamma"] is None else settings["gamma"]
         return {**settings, "gamma": gamma}, None
-    saved = load(settings["run"])
+    saved = load(settings["run"], typed="run=")
     theirs = saved.config
     found = {
         **settings,
@@ -96,7 +62,7 @@ def freeze(
         network = member(settings, "network")
         norm = RunningNorm(size) if saved.config["state_norm"] else Identity()
         policy = network.policy(size, dist, norm, saved.value_head, init)
-        restore(policy, saved)
+        restore(policy, saved, "run=")
         return policy, network
     if not wanted.wanted:
         network = member(settings, "network")
@@ -107,19 +73,6 @@ def freeze(
     if wanted.ascent is not None:
         climb(policy, problem(env), settings["gamma"], wanted.ascent)
     return policy, network
-
-
-def restore(policy: Policy, saved: Saved) -> None:
-    theta = saved.tensors.get("theta")
-    if theta is None or theta.shape != policy.theta.shape:
-        shape = None if theta is None else tuple(theta.shape)
-        raise Refused(
-            f"run={saved.folder}: its θ has shape {shape}, and its network {tuple(policy.theta.shape)}"
-        )
-    try:
-        policy.load_state_dict(saved.tensors)
-    except (KeyError, RuntimeError) as error:
-        raise Refused(f"run={saved.folder}: its policy lacks {error}") from error
 
 
 def logits(theta: Any, states: int, actions: int) -> Tensor:

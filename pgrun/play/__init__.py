@@ -1,0 +1,1 @@
+"""``pgrun-play``: a saved run, evaluated again, watched or filmed."""
