@@ -36,9 +36,9 @@ def guarded(work: Callable[[], int], name: str, spoken: Callable[[str], str] = s
             traceback.print_exc()
         print(f"{name}: {spoken(str(error))}", file=sys.stderr)
         return MISTAKEN if isinstance(error, Refused) else FAILED
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print(f"{name}: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return getattr(stop, "code", INTERRUPTED)
     except BrokenPipeError:  # pgrun --cfg job | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
@@ -63,6 +63,11 @@ def run(argv: list[str], app: App = PGRUN) -> int:
     from pgrun.words import read
 
     command = read(argv, app)
+    if any(word.key == "resume" for word in command.words):
+        from pgrun.resume import resume
+
+        resume(command)
+        return DONE
     if command.shows:
         return show(command)
     from pgrun.preflight import preflight

@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -29,14 +30,26 @@ def guarded(
     """What ``work`` returns. Whatever happens in it is recorded, and a sweep goes on."""
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
+    return recorded(cfg, folder, work, record, hydra.mode == RunMode.MULTIRUN)
+
+
+def recorded(
+    cfg: DictConfig,
+    folder: Path,
+    work: Callable[[DictConfig, Path], float],
+    record: Callable[[DictConfig, Path, str, str], None],
+    in_sweep: bool,
+) -> float:
+    """The same where Hydra does not run."""
     try:
         return work(cfg, folder)
-    except KeyboardInterrupt:
-        record(cfg, folder, "interrupted", "stopped by Ctrl-C")
+    except KeyboardInterrupt as stop:
+        name = getattr(stop, "name", "SIGINT")
+        record(cfg, folder, "interrupted", "stopped by Ctrl-C" if name == "SIGINT" else f"stopped by {name}")
         raise
     except BaseException as error:
         record(cfg, folder, "failed", one_line(error))
-        if hydra.mode == RunMode.MULTIRUN:
+        if in_sweep:
             known = isinstance(error, Refused | EnvironmentFault)
             log.error("the job in %s failed: %s", folder, one_line(error), exc_info=not known)
             return math.nan
@@ -45,7 +58,7 @@ def guarded(
         raise
 
 
-def train_in(cfg: DictConfig, folder: Path) -> float:
+def train_in(cfg: DictConfig, folder: Path, saved: dict[str, Any] | None = None) -> float:
     from pgrun.build import build
     from pgrun.compose import plain
     from pgrun.report import describe
@@ -54,7 +67,7 @@ def train_in(cfg: DictConfig, folder: Path) -> float:
     settings = plain(cfg)
     if settings["tuned"]:
         print(f"tuned settings from conf/{settings['tuned']}; tuned=none turns them off")
-    summary = train(build(settings), folder)
+    summary = train(build(settings), folder, saved)
     print(describe(summary, folder))
     return summary["eval"]["return_mean"]
 

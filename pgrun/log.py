@@ -37,20 +37,31 @@ ALWAYS = (
 )
 WITH_CRITIC = ("value/loss", "value/mean", "value/explained_variance")
 WITH_CLIPPING = ("ratio/clip_fraction",)
+EVENTS = "events.out.tfevents.*"
 FLUSH_EVERY = 5.0  # seconds: what TensorBoard shows of a run under way, and what a crash may cost
 
 
 class Log:
     """Rows of scalars over environment steps; every tag of the run is a column from the start."""
 
-    def __init__(self, folder: Path, tags: Iterable[str]):
+    def __init__(self, folder: Path, tags: Iterable[str], position: Mapping[str, int] | None = None):
+        """``position``: where an earlier log is to be taken up; what was written after it is cut off."""
         self.folder = folder
         self.tags = list(tags)
+        if position is not None:
+            cut(folder, position)
         self.events = EventFileWriter(str(folder))
-        self.file = (folder / "metrics.csv").open("w", newline="")
+        self.file = (folder / "metrics.csv").open("w" if position is None else "a", newline="")
         self.table = csv.DictWriter(self.file, ["env_steps", *self.tags])
-        self.table.writeheader()
+        if position is None:
+            self.table.writeheader()
         self.flushed = time.monotonic()
+
+    def position(self) -> dict[str, int]:
+        """The size of every file of the log, all of it on disk."""
+        self.flush()
+        files = [self.folder / "metrics.csv", *self.folder.glob(EVENTS)]
+        return {path.name: path.stat().st_size for path in files}
 
     def row(self, env_steps: int, scalars: Mapping[str, float]) -> None:
         """One row; tags without a value stay blank, and have no point in TensorBoard."""
@@ -82,6 +93,15 @@ class Log:
 
     def _event(self, summary: Summary, step: int = 0) -> None:
         self.events.add_event(Event(wall_time=time.time(), step=step, summary=summary))
+
+
+def cut(folder: Path, position: Mapping[str, int]) -> None:
+    """Every file of a log back to its size at ``position``; files from after it go. Names are those of this folder alone."""
+    for path in [folder / "metrics.csv", *folder.glob(EVENTS)]:
+        if path.name in position:
+            os.truncate(path, position[path.name])
+        else:
+            path.unlink()
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:

@@ -29,6 +29,7 @@ class Trainer:
     eval_every: PositiveInt | None = 10_000  # environment steps; null: only at the end
     eval_episodes: PositiveInt = 20
     stop_at_return: float | None = None  # of an evaluation
+    checkpoint_every: PositiveInt | None = None  # environment steps; null: as often as 2 % of the time allows
 
 
 @dataclass(frozen=True)

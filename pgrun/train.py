@@ -25,6 +25,8 @@ from pgrun.log import ALWAYS, WITH_CLIPPING, WITH_CRITIC, Log, write_json
 from pgrun.normalise import UnitScale
 from pgrun.progress import Progress
 from pgrun.samplers.episodes import Episodes
+from pgrun.saving import Saver, alone, restore
+from pgrun.signals import Stop, Stopped, heeded
 from pgrun.tracks import Finished
 from pgrun.types import Batch, Rollout
 from pgrun.variance.base import Scheme
@@ -65,6 +67,7 @@ class Clock:
     collecting: float = 0.0
     learning: float = 0.0
     logging: float = 0.0
+    wall: float = 0.0  # with evaluations, over all resumes
 
     @contextmanager
     def time(self, part: str) -> Iterator[None]:
@@ -83,31 +86,37 @@ class Clock:
         }
 
 
-def train(run: Run, folder: Path) -> dict[str, Any]:
-    """Train to the end of ``trainer.total_steps``; the run's summary."""
-    begun = time.time()
-    log = Log(folder, tags(run))
-    log.hyperparameters(run.settings)
+def train(run: Run, folder: Path, saved: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Train to the end of ``trainer.total_steps``, from the start or from a ``saved`` state; the run's summary."""
     counters, clock = Counters(next_eval=run.trainer.eval_every or 0), Clock()
-    progress = Progress(run.trainer.total_steps, run.logger.progress)
-    ok = False
-    try:
-        evaluation = loop(run, log, counters, clock, progress)
-        ok = True
-    finally:
-        log.close(ok)
-        progress.close()
-        run.envs.close()
-        run.eval_envs.close()
-    save_policy(folder, run)
-    summary = summarise(run, counters, clock, evaluation, time.time() - begun)
-    write_json(folder / "summary.json", summary)
+    with alone(folder), heeded() as stop:
+        if saved is not None:
+            restore(saved, run, counters, clock)
+        log = Log(folder, tags(run), saved and saved["log"])
+        log.hyperparameters(run.settings)
+        saver = Saver(folder, run.trainer.checkpoint_every, counters.env_steps)
+        progress = Progress(run.trainer.total_steps, run.logger.progress)
+        ok = False
+        try:
+            evaluation = loop(run, log, counters, clock, progress, saver, stop)
+            ok = True
+        finally:
+            log.close(ok)
+            progress.close()
+            run.envs.close()
+            run.eval_envs.close()
+        save_policy(folder, run)
+        summary = summarise(run, counters, clock, evaluation)
+        write_json(folder / "summary.json", summary)
     return summary
 
 
-def loop(run: Run, log: Log, counters: Counters, clock: Clock, progress: Progress) -> np.ndarray:
+def loop(
+    run: Run, log: Log, counters: Counters, clock: Clock, progress: Progress, saver: Saver, stop: Stop
+) -> np.ndarray:
     """Update until the steps are used up or the wanted return is reached; the final evaluation's returns."""
     while True:
+        begun = time.perf_counter()
         run.set_progress(counters.env_steps / run.trainer.total_steps)
         with clock.time("collecting"):
             rollout, finished = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
@@ -124,8 +133,15 @@ def loop(run: Run, log: Log, counters: Counters, clock: Clock, progress: Progres
                 scalars |= counters.pop_finished() | clock.speed(counters.env_steps)
                 log.row(counters.env_steps, scalars)
             progress.update(counters.env_steps, scalars)
-        if returns is not None and last:
+        clock.wall += time.perf_counter() - begun
+        over = returns is not None and last
+        if over or stop.number is not None or saver.due(counters.env_steps):
+            saver.save(run, log, counters, clock)
+        if over:
+            assert returns is not None
             return returns
+        if stop.number is not None:
+            raise Stopped(stop.number)
 
 
 def update(run: Run, rollout: Rollout, counters: Counters) -> dict[str, float]:
@@ -234,9 +250,7 @@ def tags(run: Run) -> list[str]:
     return [*ALWAYS, *critic, *clipping, *details, *run.algorithm.tags]
 
 
-def summarise(
-    run: Run, counters: Counters, clock: Clock, returns: np.ndarray, seconds: float
-) -> dict[str, Any]:
+def summarise(run: Run, counters: Counters, clock: Clock, returns: np.ndarray) -> dict[str, Any]:
     settings = run.settings
     return {
         "status": "finished",
@@ -246,7 +260,7 @@ def summarise(
         "seed": settings["seed"],
         "env_steps": counters.env_steps,
         "updates": counters.updates,
-        "wall_seconds": round(seconds, 3),
+        "wall_seconds": round(clock.wall, 3),
         "env_steps_per_second": round(counters.env_steps / clock.total, 1),
         "eval": {
             "return_mean": float(returns.mean()),

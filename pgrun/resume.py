@@ -1,0 +1,106 @@
+"""``pgrun resume=RUN_DIR``: go on where a run was saved, to the same end, bit for bit.
+
+The run's own configuration is read from its checkpoint, as data. Code of the user's (``modules``, ``env=module:Id``) is loaded
+only where the command names it again: nothing in a run directory decides what is executed.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from pgrun.checkpoint import Checkpoints
+from pgrun.errors import Refused
+from pgrun.words import Command, Word
+
+MAY_CHANGE = ("trainer.total_steps", "trainer.checkpoint_every", "logger.progress")
+
+
+def resume(command: Command) -> float:
+    """Train the rest; the final evaluation's mean return. Raises ``Refused``."""
+    folder, state = saved(command)
+    settings = continued(state["settings"], command.words, folder)
+    refuse_misfits(settings, folder)
+    done, wanted = state["counters"]["env_steps"], settings["trainer"]["total_steps"]
+    if done >= wanted:
+        raise Refused(
+            f"{folder} is finished, with {done} environment steps: to extend it add trainer.total_steps={2 * done}"
+        )
+    from pgrun.job import record, recorded, train_in
+
+    cfg = OmegaConf.create(settings)
+    return recorded(cfg, folder, lambda cfg, folder: train_in(cfg, folder, state), record, in_sweep=False)
+
+
+def saved(command: Command) -> tuple[Path, dict[str, Any]]:
+    """(the run directory, its newest whole checkpoint)."""
+    word = next(word for word in command.words if word.key == "resume")
+    if command.multirun:
+        raise Refused(f"{word.text}: one run is resumed at a time: type pgrun without -m")
+    folder = Path(str(word.value))
+    if not folder.is_dir():
+        raise Refused(f"{word.text}: no such directory")
+    try:
+        state, problems = Checkpoints(folder / "checkpoints").load()
+    except LookupError as error:
+        raise Refused(f"{word.text}: nothing to go on from: {error}") from error
+    for problem in problems:
+        print(f"pgrun: {problem}; going on from the one before", file=sys.stderr)
+    return folder.resolve(), state
+
+
+def continued(settings: Mapping[str, Any], words: Sequence[Word], folder: Path) -> dict[str, Any]:
+    """The run's settings, with what may change; other words must say what they are already."""
+    result = copy.deepcopy(dict(settings))
+    named = {word.key: word.value for word in words if word.key != "resume"}
+    differing = []
+    for key, value in named.items():
+        if key in MAY_CHANGE:
+            section, _, name = key.partition(".")
+            result[section][name] = value
+        elif not same(present(settings, key), value):
+            differing.append(f"{key}={present(settings, key)}, not {value}")
+    if differing:
+        raise Refused(
+            f"{folder} was started with {'; '.join(differing)}: a run goes on with its own configuration, "
+            f"only {' and '.join(MAY_CHANGE)} may change; for another one start anew"
+        )
+    for missing in unnamed(settings, named):
+        raise Refused(f"{folder} runs code of yours, which has to be named again: add {missing}")
+    return result
+
+
+def present(settings: Mapping[str, Any], key: str) -> Any:
+    """What the run has for a key as it is typed: a setting, or the name of a group's option."""
+    found = OmegaConf.select(OmegaConf.create(dict(settings)), key)
+    if OmegaConf.is_dict(found):
+        return found.get("id") if key == "env" else found.get("name")
+    return OmegaConf.to_container(found) if OmegaConf.is_config(found) else found
+
+
+def same(a: Any, b: Any) -> bool:
+    return a == b or (isinstance(a, str) and a == str(b))
+
+
+def unnamed(settings: Mapping[str, Any], named: Mapping[str, Any]) -> Iterator[str]:
+    """What the command has to say again."""
+    env = str(settings["env"]["id"])
+    if ":" in env and "env" not in named and "env.id" not in named:
+        yield f"env={env}"
+    if settings["modules"] and "modules" not in named:
+        yield f"modules=[{','.join(settings['modules'])}]"
+
+
+def refuse_misfits(settings: dict[str, Any], folder: Path) -> None:
+    """The same check as of a new run: a checkpoint is data from anywhere."""
+    from pgrun.check import problems
+    from pgrun.compose import Job
+    from pgrun.preflight import refuse
+
+    job = Job(settings=settings, choices={}, words=[], hydra=OmegaConf.create(), folder=folder)
+    refuse([f"{folder}: {problem}" for problem in problems(job)])

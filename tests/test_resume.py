@@ -1,0 +1,240 @@
+"""A run that stops anywhere and goes on is the run that never stopped: parameters, metrics.csv and event scalars, bit for bit."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fixtures_cli import here  # noqa: F401
+from support_cli import pgrun
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+import pgrun.train as training
+from pgrun.build import build
+from pgrun.checkpoint import Checkpoints
+from pgrun.places import conf_dir
+from pgrun.train import train
+from tests.support_pipeline import settings
+
+ALGOS = sorted(path.stem for path in (conf_dir() / "algo").glob("*.yaml"))
+TINY = ["network.hidden=[8]", "env.num_envs=2", "diagnostics.gradient_every=1"]
+SIZES = {
+    "episodes": ["sampler.episodes=2", "trainer.total_steps=150"],
+    "steps": ["sampler.steps=16", "trainer.total_steps=192"],
+    "replay": ["sampler.batch=8", "sampler.warmup=8", "trainer.total_steps=40"],
+}
+EPISODES = ("reinforce", "off_policy_pg")
+
+
+def words(algo: str, env: str) -> list[str]:
+    sampler = "episodes" if algo in EPISODES else "replay" if algo == "off_policy_ac" else "steps"
+    limit = ["env.max_episode_steps=30"]
+    return [f"algo={algo}", f"env={env}", "critic/optimizer=adam", *TINY, *SIZES[sampler], *limit]
+
+
+class Killed(BaseException):
+    """Comes from nowhere, as kill -9 does."""
+
+
+def stop_after(updates: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Rows collected by every call from now on; dies in the call after ``updates`` of them."""
+    steps: list[int] = []
+    real = training.update
+
+    def update(run, rollout, counters):
+        steps.append(int(rollout.mask.sum()))
+        if len(steps) > updates:
+            raise Killed
+        return real(run, rollout, counters)
+
+    monkeypatch.setattr(training, "update", update)
+    return steps
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    found = list(csv.DictReader((folder / "metrics.csv").open()))
+    return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in found]
+
+
+def scalars(folder: Path) -> list[tuple[int, str, float]]:
+    """Of all event files together."""
+    found = []
+    for path in sorted(folder.glob("events.*")):
+        for event in EventFileLoader(str(path)).Load():
+            for value in event.summary.value:
+                if value.HasField("tensor") and value.tensor.float_val and not value.tag.startswith("time/"):
+                    found.append((event.step, value.tag, value.tensor.float_val[0]))
+    return sorted(found)
+
+
+def told(folder: Path) -> dict[str, Any]:
+    summary = json.loads((folder / "summary.json").read_text())
+    return {key: summary[key] for key in ("params_sha256", "env_steps", "updates", "eval", "status")}
+
+
+def straight(folder: Path, own: dict[str, Any]) -> Path:
+    folder.mkdir()
+    train(build(own), folder)
+    return folder
+
+
+def killed_and_resumed(folder: Path, own: dict[str, Any], updates: int, monkeypatch) -> tuple[int, int]:
+    """(environment steps at the last checkpoint, steps executed after it)."""
+    folder.mkdir()
+    with monkeypatch.context() as patch:
+        stop_after(updates, patch)
+        with pytest.raises(Killed):
+            train(build(own), folder)
+    state, problems = Checkpoints(folder / "checkpoints").load()
+    assert problems == []
+    with monkeypatch.context() as patch:
+        executed = stop_after(10**9, patch)
+        train(build(state["settings"]), folder, state)
+    return state["counters"]["env_steps"], sum(executed)
+
+
+def every(own: dict[str, Any], steps: int) -> dict[str, Any]:
+    return {**own, "trainer": {**own["trainer"], "checkpoint_every": steps}}
+
+
+@pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
+@pytest.mark.parametrize("algo", ALGOS)
+def test_every_algorithm(algo: str, env: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = every(settings(*words(algo, env), "state_norm=true"), 1)
+    whole = straight(tmp_path / "whole", own)
+    saved, executed = killed_and_resumed(tmp_path / "resumed", own, 2, monkeypatch)
+    assert told(whole) == told(tmp_path / "resumed")
+    assert rows(whole) == rows(tmp_path / "resumed")
+    assert scalars(whole) == scalars(tmp_path / "resumed")
+    assert scalars(whole)
+    assert saved + executed == told(whole)["env_steps"]  # only what remained
+
+
+MUJOCO = ["algo=ppo", "env=HalfCheetah-v5", *TINY, "sampler.steps=8", "trainer.total_steps=96"]
+PRACTICE = [
+    *("state_norm=true", "reward_scaling=true", "optimizer.schedule=linear", "algo.clip_schedule=linear"),
+    *("tuned=none", "trainer.eval_every=40", "env.max_episode_steps=20"),
+]
+
+
+@pytest.mark.parametrize("updates", range(1, 6))
+def test_at_every_update_of_a_mujoco_run(
+    updates: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = every(settings(*MUJOCO, *PRACTICE), 1)
+    whole = straight(tmp_path / "whole", own)
+    killed_and_resumed(tmp_path / "resumed", own, updates, monkeypatch)
+    assert told(whole) == told(tmp_path / "resumed")
+    assert rows(whole) == rows(tmp_path / "resumed")
+
+
+def test_a_chain_of_kills_between_rare_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows after the last checkpoint are written twice and counted once."""
+    own = every(settings(*words("ppo", "CartPole-v1"), "trainer.total_steps=384"), 64)
+    whole = straight(tmp_path / "whole", own)
+    folder = tmp_path / "resumed"
+    folder.mkdir()
+    saved: dict[str, Any] | None = None
+    for _ in range(3):
+        with monkeypatch.context() as patch:
+            stop_after(3, patch)
+            with pytest.raises(Killed):
+                train(build(own), folder, saved)
+        saved, _ = Checkpoints(folder / "checkpoints").load()
+    train(build(own), folder, saved)
+    assert (told(whole), rows(whole), scalars(whole)) == (told(folder), rows(folder), scalars(folder))
+
+
+PARTS = ["policy", "optimizer", "critic", "reward_scale", "envs", "noise", "shuffle"]
+
+
+@pytest.mark.parametrize("lost", [*PARTS, "counters"])
+def test_without_any_one_item_it_is_another_run(
+    lost: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative control: each item of the checkpoint is needed, and the comparison can fail."""
+    own = every(settings(*MUJOCO, *PRACTICE), 1)
+    whole = straight(tmp_path / "whole", own)
+    folder = tmp_path / "resumed"
+    folder.mkdir()
+    with monkeypatch.context() as patch:
+        stop_after(3, patch)
+        with pytest.raises(Killed):
+            train(build(own), folder)
+    state, _ = Checkpoints(folder / "checkpoints").load()
+    if lost == "counters":
+        state["counters"]["env_steps"] = 0
+    else:
+        state["run"][lost] = build({**own, "seed": 1}).state_dict()[lost]
+    train(build(own), folder, state)
+    assert rows(whole) != rows(folder)
+
+
+LINE = (
+    "algo=ppo env=CartPole-v1 tuned=none network.hidden=[8] sampler.steps=8 logger.progress=false "
+    "trainer.eval_every=null trainer.eval_episodes=1"
+)
+
+
+def test_the_command_extends_a_finished_run(here: Path) -> None:  # noqa: F811
+    assert pgrun(f"{LINE} trainer.total_steps=128 hydra.run.dir=short").code == 0
+    assert pgrun(f"{LINE} trainer.total_steps=256 hydra.run.dir=long").code == 0
+    assert pgrun("resume=short trainer.total_steps=256").code == 0
+    assert told(here / "short") == told(here / "long")
+
+
+REFUSED = {
+    "resume=nowhere": "no such directory",
+    "resume=r": "is finished, with 188 environment steps: to extend it add trainer.total_steps=376",
+    "resume=r optimizer.lr=1": "optimizer.lr=0.0003, not 1",
+    "resume=r algo=a2c": "algo=ppo, not a2c",
+    "resume=r env=Acrobot-v1": "env=CartPole-v1, not Acrobot-v1",
+    "resume=r trainer.total_steps=0": "trainer.total_steps=0: must be ≥ 1",
+    "-m resume=r seed=0,1": "type pgrun without -m",
+    "resume=.": "nothing to go on from: no checkpoint",
+}
+
+
+@pytest.fixture
+def finished(here: Path) -> Path:  # noqa: F811
+    assert pgrun(f"{LINE} trainer.total_steps=128 hydra.run.dir=r").code == 0
+    return here
+
+
+def test_what_cannot_be_resumed_is_refused(finished: Path) -> None:
+    before = {path: path.read_bytes() for path in (finished / "r").rglob("*") if path.is_file()}
+    for line, sentence in REFUSED.items():
+        answer = pgrun(line)
+        assert (answer.code, sentence in answer.err) == (2, True), answer
+        assert "Traceback" not in answer.err
+    assert before == {path: path.read_bytes() for path in (finished / "r").rglob("*") if path.is_file()}
+
+
+def test_words_that_agree_are_welcome(finished: Path) -> None:
+    assert pgrun("resume=r algo=ppo env=CartPole-v1 seed=0 trainer.total_steps=192").code == 0
+
+
+def test_code_of_the_users_is_named_again(here: Path) -> None:  # noqa: F811
+    line = f"{LINE} env=my_mod:Line-v0 trainer.total_steps=64 hydra.run.dir=r"
+    assert pgrun(line).code == 0
+    answer = pgrun("resume=r trainer.total_steps=128")
+    assert (answer.code, "add env=my_mod:Line-v0" in answer.err) == (2, True)
+    assert pgrun("resume=r env=my_mod:Line-v0 trainer.total_steps=128").code == 0
+
+
+def test_a_run_under_way_is_left_alone(finished: Path) -> None:
+    import fcntl
+
+    with (finished / "r" / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        answer = pgrun("resume=r trainer.total_steps=256")
+    assert (answer.code, "another process is training there" in answer.err) == (2, True)
+
+
+def test_a_run_directory_can_be_moved(finished: Path) -> None:
+    shutil.move(finished / "r", finished / "elsewhere")
+    assert pgrun("resume=elsewhere trainer.total_steps=192").code == 0
