@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 import gymnasium as gym
@@ -19,6 +20,7 @@ from pgrun.words import Word
 
 GROUPS = ("network", "critic", "variance")
 OWN = "pgrun.study.critics"
+MEMORY = 8  # GB
 PICTURE = 'picture=true needs the extra "plot": pip install -c constraints.txt -e ".[plot]"'
 
 
@@ -93,7 +95,9 @@ def together(job: Job) -> Iterator[str]:
         yield from misfits(settings, study, critic, env, saved)
     if study.estimates < 2:
         yield f"batch={study.batch}: a variance needs two estimates, and episodes={study.episodes} make {study.estimates}"
-    _, left_out = schemes.fitting(settings, study, critic)  # type: ignore[arg-type]
+    taken, left_out = schemes.fitting(settings, study, critic)  # type: ignore[arg-type]
+    if env is not None and not found:
+        yield from too_much(settings, study, len(taken), env, saved)
     if schemes.explicit(settings):
         yield from schemes.listed(left_out)
     yield from unread(job.words, settings, critic, env)
@@ -135,6 +139,31 @@ def misfits(
         yield f"critic={settings['critic']['name']} learns from replayed transitions; take critic=fitted"
     pretended = {**settings, "reward_scaling": False, "variance": {"name": "gae"}}
     yield from critic.misfits(pretended, env)
+
+
+def too_much(
+    settings: Mapping[str, Any], study: Study, count: int, env: gym.Env, saved: Any
+) -> Iterator[str]:
+    """All estimates of all schemes are kept until they are scored."""
+    if construct(Table, settings["policy"]).wanted:
+        return
+    size = len(saved.tensors.get("theta", ())) if saved is not None else parameters(settings, env)
+    need = 4e-9 * study.estimates * size * count
+    if need > MEMORY:
+        yield (
+            f"batch={study.batch}: {study.estimates} estimates of {size} parameters by {count} schemes take {need:.0f} GB: "
+            "take a larger batch, fewer episodes, or fewer schemes"
+        )
+
+
+def parameters(settings: Mapping[str, Any], env: gym.Env) -> int:
+    """Of the fresh policy's layers."""
+    from pgrun.envs.spaces import observation_encoder
+    from pgrun.policies import distribution_for
+
+    dist, network = distribution_for(env.action_space), settings["network"]
+    sizes = [observation_encoder(env.observation_space)[0], *network["hidden"], dist.linear]
+    return sum((a + network["bias"]) * b for a, b in pairwise(sizes)) + dist.free
 
 
 def wrong_table(settings: Mapping[str, Any], table: Table, p: Any, env: gym.Env) -> Iterator[str]:
