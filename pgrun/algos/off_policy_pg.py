@@ -30,8 +30,8 @@ class OffPolicyPg(Algorithm):
         state_ratio   1/N Σᵢ Σₜ gₜ p_θ(sₜ)/p_old(sₜ) ρₜ Ψₜ           the same mean: E[∏_{k<t} ρₖ | sₜ] is that ratio; tabular
         per_step      1/N Σᵢ Σₜ gₜ ρₜ Ψₜ                             first order: the ratio of state visits taken for 1
 
-    Precup, Sutton & Singh 2000; Jie & Abbeel 2010. ``truncate`` caps each product (Ionides 2008); ``self_normalise`` divides the
-    products of a time step by their mean over episodes. Both trade bias for variance.
+    Precup, Sutton & Singh 2000; Jie & Abbeel 2010. ``truncate`` caps each product: less variance, some bias (Ionides 2008).
+    ``self_normalise`` divides the products of a time step by their mean over episodes: less variance, some bias.
     """
 
     weights: Literal["trajectory", "per_decision", "past_only", "state_ratio", "per_step"] = "per_decision"

@@ -18,8 +18,8 @@ from pgrun.types import Batch
 class Trpo(Npg):
     """max L = 1/count Σ mask·ρΨ subject to mean KL(old‖new) ≤ δ (Schulman et al. 2015, eq. 14 and appendix C).
 
-    The natural step of radius δ, then θ_old + βʲΔθ for the smallest j < ``backtracks`` with KL ≤ δ and, unless
-    ``improve_surrogate`` is off, a larger surrogate. If none is found θ stays, bit for bit.
+    The natural step of radius δ, then θ_old + βʲΔθ for the smallest j < ``backtracks`` with KL ≤ δ.
+    ``improve_surrogate`` asks for a larger surrogate as well. If none is found θ stays, bit for bit.
     Both conditions are checked in float64, so that they hold for whoever recomputes them.
     """
 

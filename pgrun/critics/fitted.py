@@ -29,7 +29,7 @@ class Fitted(CriticSettings):
     Targets are detached, and fixed for the whole batch. ``clip``: Schulman's value clipping, ±clip around the old V.
 
     ``fit=before`` fits V to the batch first and takes Ψ from the fitted one, as batch actor-critic is often written down: a
-    baseline that has seen the returns it is subtracted from, which biases. ``after`` takes Ψ from the V of earlier batches.
+    baseline that has seen the returns it is subtracted from, which biases. ``fit=after`` takes Ψ from the V of earlier batches.
     """
 
     target: Literal["mc", "td0", "n_step", "td_lambda"] = "td_lambda"

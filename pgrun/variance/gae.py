@@ -16,7 +16,8 @@ from pgrun.variance.base import Discounted
 class Gae(Discounted):
     """Ψₜ = Σₖ (γλ)ᵏ δₜ₊ₖ with δₜ = rₜ + γV(sₜ₊₁) − V(sₜ): Generalised Advantage Estimation, Schulman et al. 2016, eq. 16.
 
-    Computed as Gλ − V(sₜ). λ = 0 is the one-step TD error, λ = 1 Gₜ − V(sₜ).
+    Computed as Gλ − V(sₜ). λ = 0 is the one-step TD error, λ = 1 Gₜ − V(sₜ): less variance and, where V is wrong, more bias
+    the smaller λ is.
 
     ``normalised`` is the mean of the k-step advantages Â⁽ᵏ⁾ = Σ_{j<k} γʲ δₜ₊ⱼ with weights wₖ = λᵏ⁻¹ that sum to 1:
 

@@ -1,0 +1,1 @@
+"""``pgrun-explain``: what a command would do, in plain words, without doing it."""
