@@ -23,6 +23,7 @@ class App:
     files: tuple[str, ...]  # a folder with one of these holds a result already
     options: str | None = None  # a folder with more options, beside conf/
     instead: str | None = None  # instead(jobs) -> exit code: what is done with the jobs, rather than running them
+    page: str | None = None  # page(folder, folders of the jobs) -> file or None, at the end of a sweep
     hint: str = "look at it: tensorboard --logdir {}"
 
     def call(self, which: str) -> Callable[..., Any]:
@@ -44,4 +45,5 @@ PGRUN = App(
     help="pgrun.help:help_text",
     result="summary.json",
     files=("summary.json", "metrics.csv", "policy.safetensors", "checkpoints"),
+    page="pgrun.compare.end:page",
 )

@@ -1,0 +1,1 @@
+"""``pgrun-compare``: what came out of many runs, over seeds, with intervals."""

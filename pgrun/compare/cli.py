@@ -1,0 +1,140 @@
+"""The command ``pgrun-compare``. Imports nothing heavy until there is something to read."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NoReturn
+
+from pgrun import __version__
+from pgrun.errors import Refused
+
+DONE, FAILED, MISTAKEN, INTERRUPTED = 0, 1, 2, 130  # exit codes
+SCALARS = ("return/train", "kl/old_new", "gradient/variance")
+PICTURES, EXPORTS = (".png", ".svg", ".pdf"), (".csv", ".npz")
+
+ABOUT = """\
+Compare runs over seeds: groups of one configuration, what differs between them, intervals, learning curves."""
+EXAMPLES = """\
+examples
+  pgrun-compare outputs/multirun/2026-01-31/12-00-00-000000
+  pgrun-compare outputs --baseline algo=a2c --threshold 475
+  pgrun-compare sweep 'more/seed-*' --html compare.html --scalars return/eval kl/old_new gradient/variance
+docs/compare.md says what each column means and how curves are put on one grid."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Refuses in one paragraph, as every command of pgrun does."""
+
+    def error(self, message: str) -> NoReturn:
+        if "required: DIR" in message:
+            message = "name the run directories, sweeps or globs, before the options: pgrun-compare outputs"
+        raise Refused(f"{message}; pgrun-compare --help shows what there is")
+
+
+def parser() -> Parser:
+    p = Parser(
+        prog="pgrun-compare",
+        description=ABOUT,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    p.add_argument("dirs", metavar="DIR", nargs="+", help="runs, sweeps, folders of them, or globs in quotes")
+    p.add_argument(
+        "--by", nargs="+", metavar="KEY", default=[], help="group by these settings alone: --by algo"
+    )
+    p.add_argument(
+        "--baseline", nargs="+", metavar="KEY=VALUE", default=[], help="P(improvement) over this group"
+    )
+    p.add_argument(
+        "--threshold", type=float, metavar="RETURN", help="steps and seconds to this evaluation return"
+    )
+    p.add_argument(
+        "--at", type=whole, metavar="STEPS", help="score: last evaluation up to STEPS, not the final one"
+    )
+    p.add_argument(
+        "--range",
+        nargs="+",
+        metavar="ENV=LOW:HIGH",
+        default=[],
+        help="normalise scores of groups over several environments",
+    )
+    p.add_argument(
+        "--html", type=Path, metavar="FILE", help="table and curves as one page that needs no network"
+    )
+    p.add_argument("--picture", type=Path, metavar="FILE", help="curves as .png, .svg or .pdf (extra plot)")
+    p.add_argument("--scalars", nargs="+", metavar="TAG", help=f"side by side (usual: {' '.join(SCALARS)})")
+    p.add_argument("--curve", choices=("mean", "iqm"), default="mean", help="middle of a curve (usual: mean)")
+    p.add_argument(
+        "--top", type=whole, metavar="N", default=12, help="curves of the N best groups (usual: 12)"
+    )
+    p.add_argument(
+        "--export", type=Path, metavar="FILE", help="the score matrix as .csv or .npz (with the curves)"
+    )
+    p.add_argument("--tensorboard", type=Path, metavar="DIR", help="the curves as TensorBoard runs in DIR")
+    p.add_argument("--version", action="version", version=f"pgrun-compare {__version__}")
+    return p
+
+
+def whole(text: str) -> int:
+    """``1e5`` is an integer too."""
+    value = float(text)
+    if value != int(value) or value <= 0:
+        raise ValueError
+    return int(value)
+
+
+def main() -> None:
+    """The console script."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    try:
+        code = run(sys.argv[1:])
+    except Refused as error:
+        if os.environ.get("PGRUN_DEBUG"):
+            traceback.print_exc()
+        print(f"pgrun-compare: {error}", file=sys.stderr)
+        code = MISTAKEN
+    except KeyboardInterrupt:
+        print("pgrun-compare: interrupted", file=sys.stderr)
+        code = INTERRUPTED
+    except BrokenPipeError:  # pgrun-compare outputs | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = FAILED
+    sys.exit(code)
+
+
+def run(argv: Sequence[str]) -> int:
+    options = parser().parse_args(list(argv))
+    check(options)
+    from pgrun.compare.work import work
+
+    return work(options)
+
+
+def check(options: argparse.Namespace) -> None:
+    """What can be refused before anything is read."""
+    for option, endings in (("picture", PICTURES), ("export", EXPORTS), ("html", (".html", ".htm"))):
+        path = getattr(options, option)
+        if path is None:
+            continue
+        if path.suffix not in endings:
+            raise Refused(f"--{option} {path}: the name must end in {' or '.join(endings)}")
+        if not path.parent.is_dir() or not os.access(path.parent, os.W_OK) or path.is_dir():
+            raise Refused(
+                f"--{option} {path} cannot be written: name a file in a folder that exists and is yours"
+            )
+    if options.picture and find_spec("matplotlib") is None:
+        raise Refused(
+            '--picture needs matplotlib: pip install -c constraints.txt -e ".[plot]"; --html needs nothing'
+        )
+    if options.tensorboard:
+        from pgrun.compare.export import check_tensorboard
+
+        check_tensorboard(options.tensorboard)
