@@ -63,7 +63,7 @@ def run(argv: list[str], app: App = PGRUN) -> int:
     from pgrun.words import read
 
     command = read(argv, app)
-    if any(word.key == "resume" for word in command.words):
+    if app is PGRUN and any(word.key == "resume" for word in command.words):
         from pgrun.resume import resume
 
         resume(command)

@@ -265,6 +265,13 @@ def test_it_refuses_what_pgrun_refuses(line: str, here: Path) -> None:  # noqa: 
     assert not list(here.iterdir())
 
 
+def test_nothing_is_resumed(here: Path) -> None:  # noqa: F811
+    Path("run").mkdir()
+    answer = explain("resume=run")
+    assert (answer.code, answer.out) == (2, "")
+    assert "resume" in answer.err
+
+
 def test_a_sweep(here: Path) -> None:  # noqa: F811
     answer = explain("-m algo=a2c variance=gae,td0 seed=range(0,8) env.num_envs=2")
     assert answer.code == 0
