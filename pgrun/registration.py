@@ -15,6 +15,7 @@ ENVIRONMENTS = {  # id: (factory, in pgrun.teaching where no other module is nam
     "RandomWalk": ("random_walk", 1_000),
     "ASplit": ("a_split", None),
     "SmallMDP": ("small_mdp", 200),
+    "Table": ("pgrun.mdp_file:from_file", 1_000),  # the user's own
     "TwoGaussians": ("pgrun.teaching_continuous:TwoGaussians", None),
     "LQ1": ("pgrun.teaching_continuous:Lq1", 20),
 }

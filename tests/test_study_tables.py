@@ -27,7 +27,7 @@ def check_policy(result: dict[str, Any]) -> None:
 
 
 def check_biased(result: dict[str, Any]) -> None:
-    """Along ∇J, which a random critic's bias has some angle with, another one each seed; and as a whole, beside what noise makes."""
+    """Along ∇J, and as a whole, beside what noise makes."""
     for label in ("gae lam=0.5", "td0"):
         entry = result["schemes"][label]
         assert abs(entry["bias_z"]) > 10, label
@@ -44,7 +44,7 @@ def test_frozen_lake_with_the_exact_critic() -> None:
 
 
 def test_frozen_lake_with_a_random_critic() -> None:
-    check_biased(study(f"env=FrozenLake-v1 {LINE} critic=random seed=2 {BIASED}"))
+    check_biased(study(f"env=FrozenLake-v1 {LINE} critic=random {BIASED}"))
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from torch import Tensor
 from pgrun.critics.base import Context, Critic, CriticSettings, NoCritic
 from pgrun.critics.fitted import Fitted, SeparateCritic, SharedCritic
 from pgrun.policies import Policy
+from pgrun.schema import Positive
 from pgrun.types import Rollout
 
 
@@ -26,15 +27,19 @@ class None_(CriticSettings):
 
 @dataclass(frozen=True)
 class Random(CriticSettings):
-    """A value network as it was initialised: wrong everywhere, so that a bias shows."""
+    """``scale`` times a value network as it was initialised: wrong everywhere, so that a bias shows.
 
+    Small, it knows nothing, and what a scheme leaves to it is missing from the gradient; large, it misleads, in any direction.
+    """
+
+    scale: Positive = 0.1
     learns: ClassVar[bool] = False
 
-    def build(self, context: Context) -> SeparateCritic:
+    def build(self, context: Context) -> Any:
         policy = context.policy
         like = policy.theta
         net, phi = context.network.value_net(policy.net.inputs, context.init, like.dtype, like.device)
-        return SeparateCritic(Fitted(), net, phi, context.optimizer(phi))
+        return InRawUnits(SeparateCritic(Fitted(), net, phi, context.optimizer(phi)), self.scale)
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Run(CriticSettings):
 
 
 class InRawUnits:
-    """A critic that learned from scaled rewards: V times ``scale``."""
+    """A critic of scaled rewards: V times ``scale``."""
 
     def __init__(self, critic: SeparateCritic | SharedCritic, scale: float):
         self.critic, self.scale = critic, scale

@@ -1,0 +1,94 @@
+"""A user's own MDP from a small file, as ``env=pgrun/Table-v0 env.kwargs.file=my.yaml``: data, nothing in it is executed.
+
+YAML, with P[s][a] = a list of [probability, next state, reward, whether the episode ends there]:
+
+    start: [1, 0]                      # distribution of the first state [S]
+    P:
+      - - [[1.0, 1, 0.0, false]]       # state 0, action 0
+        - [[0.5, 0, 1.0, false], [0.5, 1, 0.0, true]]
+      - …
+    seen: [0, 0]                       # optional: the observation in each state [S]
+
+NumPy (.npz): ``P`` [S, A, S] the chances of s' (what is missing to 1 ends the episode, reward R too), ``R`` [S, A] or [S, A, S],
+``start`` [S], and optionally ``seen`` [S].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from pgrun.teaching import Outcomes, Table, Tabular
+
+ROUNDING = 1e-9  # of probabilities that are to add up to 1
+
+
+def from_file(file: str) -> Tabular:
+    """Raises ``ValueError`` where the file is no MDP, saying which entry, and ``OSError`` where it cannot be read."""
+    path = Path(file)
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as arrays:
+            content: Mapping[str, Any] = of_arrays({name: arrays[name] for name in arrays.files})
+    else:
+        content = yaml.safe_load(path.read_text())
+    if not isinstance(content, Mapping) or not {"P", "start"} <= set(content):
+        raise ValueError(f"{file} must hold P and start, and may hold seen")
+    table = {s: dict(enumerate(by_action)) for s, by_action in enumerate(content["P"])}
+    check(table)
+    start = np.asarray(content["start"], float)
+    if start.shape != (len(table),) or not is_distribution(start):
+        raise ValueError(f"start must be {len(table)} probabilities that add up to 1")
+    seen = content.get("seen")
+    if seen is not None and sorted(set(seen)) != list(range(max(seen) + 1)):
+        raise ValueError("seen must number the observations 0, 1, … without gaps")
+    if seen is not None and len(seen) != len(table):
+        raise ValueError(f"seen must have {len(table)} entries, one for each state")
+    return Tabular(table, start.tolist(), seen)
+
+
+def of_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The same as nested lists."""
+    if not {"P", "R", "start"} <= set(arrays) or arrays["P"].ndim != 3:
+        raise ValueError("a .npz must hold P [S, A, S], R [S, A] or [S, A, S], and start [S]")
+    chances, reward = arrays["P"], arrays["R"]
+    if reward.shape not in (chances.shape, chances.shape[:2]):
+        raise ValueError(f"R must be {list(chances.shape[:2])} or {list(chances.shape)}, like P")
+    reward = np.broadcast_to(reward if reward.ndim == 3 else reward[:, :, None], chances.shape)
+
+    def outcomes(s: int, a: int) -> Outcomes:
+        goes_on = [
+            (float(chances[s, a, n]), n, float(reward[s, a, n]), False)
+            for n in chances[s, a].nonzero()[0].tolist()
+        ]
+        left = 1 - float(chances[s, a].sum())
+        return goes_on + ([(left, s, float(reward[s, a, s]), True)] if left > ROUNDING else [])
+
+    states, actions, _ = chances.shape
+    extra = {"seen": arrays["seen"].tolist()} if "seen" in arrays else {}
+    table = [[outcomes(s, a) for a in range(actions)] for s in range(states)]
+    return {"P": table, "start": arrays["start"], **extra}
+
+
+def check(table: Table) -> None:
+    """Every state has the same actions; every action's outcomes are a distribution over states that are there."""
+    actions = {len(by_action) for by_action in table.values()}
+    if len(actions) != 1 or actions == {0}:
+        raise ValueError("P must give every state the same number of actions, at least one")
+    for s, by_action in table.items():
+        for a, outcomes in by_action.items():
+            where = f"P[{s}][{a}]"
+            if not all(len(outcome) == 4 for outcome in outcomes):
+                raise ValueError(f"{where} must be a list of [probability, next state, reward, ends]")
+            if not is_distribution(np.array([p for p, *_ in outcomes], float)):
+                raise ValueError(f"{where}: the probabilities must be ≥ 0 and add up to 1")
+            for _, successor, gain, _ in outcomes:
+                if successor not in table or not np.isfinite(gain):
+                    raise ValueError(f"{where}: a next state is one of 0 … {len(table) - 1}, a reward finite")
+
+
+def is_distribution(p: np.ndarray) -> bool:
+    return p.ndim == 1 and len(p) > 0 and bool((p >= 0).all()) and abs(float(p.sum()) - 1) < ROUNDING
