@@ -62,7 +62,8 @@ class Fitted(CriticSettings):
         policy = context.policy
         if policy.first:
             return SharedCritic(self, policy)
-        net, phi = context.network.value_net(policy.net.inputs, context.init, device=policy.theta.device)
+        like = policy.theta
+        net, phi = context.network.value_net(policy.net.inputs, context.init, like.dtype, like.device)
         return SeparateCritic(self, net, phi, context.optimizer(phi))
 
 

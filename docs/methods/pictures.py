@@ -1,0 +1,301 @@
+"""One function a page: from the results of its commands to its picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from drawing import COLOURS, bars, canvas, curves, entries, exact, grouped, legend, plt, whiskers
+from landscapes import euclidean_pg, npg
+
+Runs = list[list[Any]]
+BLUE, RED, GREEN, YELLOW = COLOURS[:4]
+
+
+def draw(page: str, runs: Runs, path: Path) -> None:
+    figure = DRAWN[page](runs)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def number(run: Any, key: str) -> float:
+    return float(run.words[key])
+
+
+def reinforce(runs: Runs):
+    figure, (left, right) = canvas(2)
+    groups = {f"N = {n}": found for n, found in grouped(runs[0], "sampler.episodes").items()}
+    curves(left, groups, "return/train")
+    curves(right, groups, "kl/old_new", log=True)
+    legend(left)
+    return figure
+
+
+def reward_to_go(runs: Runs):
+    figure, axes = canvas(3, 2.3)
+    for axis, (run,) in zip(axes, runs, strict=True):
+        name = run.result["env"]
+        bars(axis, run, name, exact(run) if name.startswith("pgrun/") else None)
+    return figure
+
+
+def mean_baseline(runs: Runs):
+    figure, (axis,) = canvas(1, width=5.5)
+    c = [number(run, "env.kwargs.return_offset") for run in runs[0]]
+    n = runs[0][0].result["batch"]
+    for colour, scheme in ((BLUE, "none"), (RED, "mean_baseline")):
+        whiskers(axis, c, runs[0], scheme, fmt="o", color=colour, label=scheme)
+    fine = np.linspace(min(c), max(c), 100)
+    axis.plot(c, [exact(run)["mean_baseline"] for run in runs[0]], color=RED, label="mean_baseline, exact")
+    axis.plot(
+        fine, (64 + 8 * (fine + 4) ** 2) / 8 / n, color=BLUE, label="none, exact: (64 + 8(c + 4)²)/(8N)"
+    )
+    axis.set_xlabel("offset c of every return")
+    axis.set_title(f"variance of ĝ ({n} episodes), OneState at θ = 0.5", fontsize=10)
+    axis.set_ylim(bottom=0)
+    legend(axis)
+    return figure
+
+
+def leave_one_out(runs: Runs):
+    figure, (left, right) = canvas(2)
+    n = np.array([run.result["batch"] for run in runs[0]])
+    norm = runs[0][0].result["reference_norm"]
+    left.plot(n, 1 / n, color="#888", label="1/N")
+    for colour, scheme in ((RED, "mean_baseline"), (BLUE, "leave_one_out")):
+        left.plot(n, entries(runs[0], scheme, "bias_norm") / norm, "o", color=colour, label=scheme)
+        noise = entries(runs[0], scheme, "bias_noise") / norm
+        left.plot(n, noise, ":", color=colour, alpha=0.7, label="what noise alone makes")
+        right.plot(n, entries(runs[0], scheme, "mse"), "o-", color=colour, label=scheme)
+    left.set_title("‖mean of ĝ − ∇J‖/‖∇J‖", fontsize=10)
+    right.set_title("mean squared error of ĝ", fontsize=10)
+    for axis in (left, right):
+        axis.set_xscale("log", base=2)
+        axis.set_yscale("log")
+        axis.set_xticks(n, [str(x) for x in n])
+        axis.set_xlabel("episodes of an estimate, N")
+        legend(axis)
+    return figure
+
+
+def optimal_baseline(runs: Runs):
+    figure, (left, right) = canvas(2, width=5)
+    n = np.array([run.result["batch"] for run in runs[0]])
+    for colour, scheme, level, what in (
+        (RED, "leave_one_out", 136, "mean return known"),
+        (BLUE, "optimal_baseline", 64, "b* known"),
+    ):
+        whiskers(left, n, runs[0], scheme, times=8 * n, fmt="o-", color=colour, label=scheme)
+        left.axhline(level, color=colour, linestyle=":", label=f"{what}: {level}")
+    left.set_xscale("log")
+    left.set_xticks(n, [str(x) for x in n])
+    left.set_xticks([], minor=True)
+    left.set_ylim(bottom=0)
+    left.set_xlabel("episodes of an estimate, N")
+    left.set_title("N · variance of ĝ, in θ: OneState at θ = 0.5", fontsize=10)
+    legend(left)
+    known = exact(runs[1][0])
+    bars(
+        right,
+        runs[1][0],
+        "SmallMDP, 8 logits",
+        {"leave_one_out": known["leave_one_out"], "none": known["none"]},
+    )
+    right.plot(known["optimal_baseline"], -2, "|", color=RED, markersize=16, markeredgewidth=2)
+    return figure
+
+
+def value_baseline(runs: Runs):
+    figure, (left, middle, right) = canvas(3)
+    groups = grouped(runs[0], "variance")
+    curves(left, groups, "return/train")
+    curves(middle, groups, "gradient/variance", log=True)
+    legend(left)
+    bars(right, runs[1][0], "Mismatch", exact(runs[1][0]))
+    return figure
+
+
+def q(runs: Runs):
+    figure, axes = canvas(3, 2.8)
+    for axis, (run,) in zip(axes, runs, strict=True):
+        name = run.result["env"]
+        known = exact(run)
+        bars(axis, run, name, known | {"advantage": known["td0"]} if "OneState" in name else known)
+    return figure
+
+
+def stacked(axis: Any, at: float, entry: dict[str, float], colours: tuple[str, str], label: bool) -> None:
+    """Variance below, squared bias on top; less what the noise of the mean contributes to it."""
+    bias = max(entry["mse"] - entry["variance"], 0.0)
+    names = ("variance", "bias²") if label else (None, None)
+    axis.bar(at, entry["variance"], 0.7, color=colours[0], label=names[0])
+    axis.bar(at, bias, 0.7, bottom=entry["variance"], color=colours[1], label=names[1])
+
+
+def td0(runs: Runs):
+    figure, (axis,) = canvas(1, width=5.5)
+    cells = [(run, scheme) for run in runs[0] for scheme in ("value_baseline", "td0")]
+    for i, (run, scheme) in enumerate(cells):
+        stacked(axis, i + 0.6 * (i > 1), run.result["schemes"][scheme], (BLUE, RED), i == 0)
+    names = [f"{scheme}\n{run.words['critic']} critic" for run, scheme in cells]
+    axis.set_xticks([0, 1, 2.6, 3.6], names, fontsize=8)
+    axis.set_title("mean squared error of ĝ (100 episodes), OneState at θ = 0.9", fontsize=10)
+    legend(axis)
+    return figure
+
+
+def critics(runs: Runs):
+    figure, (left, right) = canvas(2, width=5)
+    schemes = ("value_baseline", "gae", "td0")
+    norm = runs[0][0].result["reference_norm"]
+    for j, (colour, scheme) in enumerate(zip(COLOURS, schemes, strict=False)):
+        at = np.arange(len(runs[0])) + 0.27 * (j - 1)
+        left.bar(at, entries(runs[0], scheme, "bias_norm") / norm, 0.25, color=colour, label=scheme)
+        left.plot(at, entries(runs[0], scheme, "bias_noise") / norm, "_", color="k", markersize=12)
+        whiskers(right, at, runs[0], scheme, fmt="o", color=colour, label=scheme)
+    for axis in (left, right):
+        axis.set_xticks(range(len(runs[0])), [run.words["critic"] for run in runs[0]])
+        axis.set_xlabel("critic")
+    left.set_title("‖mean of ĝ − ∇J‖/‖∇J‖   (– noise alone)", fontsize=10)
+    right.set_title("variance of ĝ (100 episodes)", fontsize=10)
+    right.set_yscale("log")
+    legend(left)
+    return figure
+
+
+def n_step(runs: Runs):
+    figure, (axis,) = canvas(1, width=5.5)
+    (run,) = runs[0]
+    names = list(run.result["schemes"])
+    n = np.array([int(name.split("=")[1]) for name in names])
+    field = {f: np.array([run.result["schemes"][x][f] for x in names]) for f in ("variance", "mse")}
+    theta, gap = 0.9, 0.2 * 0.9 / 0.1  # D = V̂ − V
+    fine = np.geomspace(1, n[-1], 100)
+    share = np.sqrt(2) * theta * (1 - theta)  # ‖∇‖ in two logits of 1 in θ
+    axis.plot(
+        fine, (share * gap * theta ** (fine - 1) / (1 - theta)) ** 2, "--", color=RED, label="bias², exact"
+    )
+    axis.plot(n, np.maximum(field["mse"] - field["variance"], 1e-9), "s", color=RED, label="bias²")
+    axis.plot(n, field["variance"], "o-", color=BLUE, label="variance")
+    axis.plot(n, field["mse"], "D-", color="k", label="mean squared error")
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    axis.set_ylim(bottom=field["mse"].min() / 100)
+    axis.set_xticks(n, [str(x) for x in n])
+    axis.set_xticks([], minor=True)
+    axis.set_xlabel("n")
+    axis.set_title("OneState at θ = 0.9, critic 20 % high, 100 episodes", fontsize=10)
+    legend(axis)
+    return figure
+
+
+def gae(runs: Runs):
+    figure, (left, middle, right) = canvas(3)
+    for axis, run in zip((left, middle), runs[0], strict=True):
+        names = list(run.result["schemes"])
+        lam = [float(name.split("=")[1]) for name in names]
+        found = {f: np.array([run.result["schemes"][x][f] for x in names]) for f in ("variance", "mse")}
+        axis.fill_between(lam, found["variance"], color=BLUE, alpha=0.35, label="variance")
+        axis.fill_between(lam, found["variance"], found["mse"], color=RED, alpha=0.35, label="bias²")
+        axis.plot(lam, found["mse"], "o-", color="k", label="mean squared error")
+        axis.set_xlabel("λ")
+        axis.set_ylim(bottom=0)
+        axis.set_title(f"critic={run.words['critic']}, OneState at θ = 0.9", fontsize=10)
+    legend(left)
+    curves(
+        right,
+        {f"normalised={k}": v for k, v in grouped(runs[1], "variance.normalised").items()},
+        "return/train",
+    )
+    legend(right)
+    return figure
+
+
+def ladder(runs: Runs):
+    figure, axes = canvas(3, 3.6, 4.6)
+    for axis, found in zip(axes, (runs[0], runs[1], runs[3]), strict=True):
+        run = found[0]
+        name = run.result["env"]
+        title = f"{name}, return {run.result['policy']['return_mean']:.3g}"
+        bars(axis, run, title, exact(run) if name.startswith("pgrun/") else None, log=True)
+    return figure
+
+
+def off_policy_pg(runs: Runs):
+    figure, (left, middle, right) = canvas(3)
+    groups = grouped(runs[0], "algo.weights")
+    curves(left, groups, "return/train")
+    curves(middle, groups, "weight/ess", log=True)
+    curves(right, groups, "kl/old_new", log=True)
+    legend(left)
+    return figure
+
+
+def two(scalars: tuple[str, ...], key: str, log: tuple[bool, ...], name: str = "{}"):
+    """The usual picture: one sweep, one setting, a panel for each scalar."""
+
+    def picture(runs: Runs):
+        figure, axes = canvas(len(scalars))
+        groups = {name.format(k): v for k, v in grouped(runs[0], key).items()}
+        for axis, scalar, is_log in zip(axes, scalars, log, strict=True):
+            curves(axis, groups, scalar, is_log)
+        legend(axes[0])
+        return figure
+
+    return picture
+
+
+def online_ac(runs: Runs):
+    figure, (axis,) = canvas(1, width=5.5)
+    curves(axis, {"online_ac": runs[0], "a2c": runs[1]}, "return/train")
+    legend(axis)
+    return figure
+
+
+def trpo(runs: Runs):
+    figure, (left, right) = canvas(2, width=5)
+    groups = grouped(runs[0], "algo", "algo.delta")
+    curves(left, groups, "step/kl_realised", log=True)
+    for delta in {word.split()[1] for word in groups}:
+        left.axhline(float(delta), color="k", linestyle=":", linewidth=1)
+    curves(right, groups, "return/train")
+    legend(right)
+    return figure
+
+
+def ppo_penalty(runs: Runs):
+    figure, (left, middle, right) = canvas(3)
+    groups = {f"β₀ = {k}": v for k, v in grouped(runs[0], "algo.beta").items()}
+    curves(left, {**groups, "ppo, clip 0.2": runs[1]}, "return/train")
+    curves(middle, {**groups, "ppo, clip 0.2": runs[1]}, "kl/old_new", log=True)
+    for edge in (0.01 / 1.5, 0.01 * 1.5):
+        middle.axhline(edge, color="k", linestyle=":", linewidth=1)
+    curves(right, groups, "step/beta", log=True)
+    legend(left)
+    return figure
+
+
+DRAWN = {
+    "reinforce": reinforce,
+    "reward_to_go": reward_to_go,
+    "mean_baseline": mean_baseline,
+    "leave_one_out": leave_one_out,
+    "optimal_baseline": optimal_baseline,
+    "value_baseline": value_baseline,
+    "q": q,
+    "td0": td0,
+    "a2c": two(("return/train", "kl/old_new"), "algo.epochs", (False, True), "K = {}"),
+    "online_ac": online_ac,
+    "critics": critics,
+    "n_step": n_step,
+    "gae": gae,
+    "ladder": ladder,
+    "off_policy_pg": off_policy_pg,
+    "off_policy_ac": two(("return/train", "value/loss"), "algo.corrections", (False, True)),
+    "euclidean_pg": euclidean_pg,
+    "npg": npg,
+    "trpo": trpo,
+    "ppo": two(("return/train", "kl/old_new", "ratio/max"), "algo.clip", (False, True, True), "ε = {}"),
+    "ppo_penalty": ppo_penalty,
+}

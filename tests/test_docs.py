@@ -1,0 +1,172 @@
+"""The documentation says what is so: code that it shows is in the package, commands compose and fit together, links lead somewhere."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
+from types import ModuleType
+
+import pytest
+from fixtures_cli import here  # noqa: F401
+
+import pgrun.check
+import pgrun.study.check
+from pgrun.app import PGRUN
+from pgrun.compose import jobs
+from pgrun.study.cli import STUDY
+from pgrun.words import read
+
+ROOT = Path(__file__).parents[1]
+METHODS = ROOT / "docs" / "methods"
+PAGES = sorted(METHODS.glob("*.md"))
+METHOD_PAGES = [page for page in PAGES if page.stem != "README"]
+TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+MDP = "start: [1.0]\nP: [[[[0.5, 0, 1.0, false], [0.5, 0, 0.0, true]], [[1.0, 0, 0.0, true]]]]\n"  # the reader's my.yaml
+CHECKS = {"pgrun": (PGRUN, pgrun.check.problems), "pgrun-study": (STUDY, pgrun.study.check.problems)}
+
+
+def label(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S)
+
+
+def shown_in(block: str, source: str) -> bool:
+    """Whether the lines stand there one after the other, however far they are indented together."""
+    wanted = dedent(block).rstrip().splitlines()
+    lines = source.splitlines()
+    starts = (i for i, line in enumerate(lines) if line.strip() == wanted[0].strip())
+    return any(dedent("\n".join(lines[i : i + len(wanted)])).splitlines() == wanted for i in starts)
+
+
+@pytest.fixture(scope="module")
+def sources() -> dict[str, str]:
+    return {label(path): path.read_text() for path in (ROOT / "pgrun").rglob("*.py")}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_code_on_a_page_is_the_code_of_the_package(page: Path, sources: dict[str, str]) -> None:
+    for block in blocks(page.read_text(), "python"):
+        assert any(shown_in(block, source) for source in sources.values()), block
+
+
+def test_code_that_differs_is_noticed() -> None:
+    source = "class A:\n    def f(self):\n        x = 1\n        return x\n"
+    assert shown_in("x = 1\nreturn x\n", source)
+    assert not shown_in("x = 1\nreturn -x\n", source)
+    assert not shown_in("x = 1\n    return x\n", source)
+
+
+def commands(path: Path) -> Iterator[list[str]]:
+    """Those of the bash blocks and, in the README, of its tables."""
+    text = path.read_text()
+    lines = "\n".join(blocks(text, "bash")).replace("\\\n", " ").splitlines()
+    lines += re.findall(r"`(pgrun(?:-study)? [^`]+)`", text)
+    for part in (part for line in lines for part in line.split("&&")):
+        words = shlex.split(part, comments=True)
+        while words and re.fullmatch(r"\w+=\S*", words[0]):  # PYTHONPATH=.
+            words.pop(0)
+        if words and words[0] in CHECKS:
+            yield words
+
+
+WITH_COMMANDS = [path for path in TEXTS if any(commands(path))]
+
+
+def wrong(words: list[str], made: set[str]) -> list[str]:
+    """What pgrun would say before it runs. ``made``: folders that commands above have filled."""
+    app, check = CHECKS[words[0]]
+    brought = [word for word in words if word.startswith(("run=", "resume="))]
+    for (
+        word
+    ) in brought:  # the settings of a run are not there to be checked; <date> stands for one of the reader's
+        assert word.partition("=")[2] in made or "<" in word, word
+    command = read([word for word in words[1:] if word not in brought], app)
+    if command.shows or command.flags.help:
+        return command.problems
+    found = jobs(command)
+    assert found.composed
+    return [
+        *command.problems,
+        *found.problems,
+        *(problem for job in found.composed for problem in check(job)),
+    ]
+
+
+@pytest.mark.parametrize("path", WITH_COMMANDS, ids=label)
+def test_commands_pass_the_check(path: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    monkeypatch.syspath_prepend(str(here))
+    own = write_files(path.read_text(), here)
+    (here / "my.yaml").write_text(MDP)
+    monkeypatch.chdir(here)
+    made: set[str] = set()
+    for words in commands(path):
+        if words[1:] not in (["--list"], ["--version"]):
+            assert wrong(words, made) == [], shlex.join(words)
+        made |= {word.split("=")[1] for word in words if word.startswith("hydra.run.dir=")}
+    for name in own:
+        sys.modules.pop(Path(name).stem, None)
+
+
+def write_files(text: str, folder: Path) -> list[str]:
+    """Blocks whose first line is the name of a file: the reader's own."""
+    found = []
+    for block in blocks(text, "(?:python|yaml)"):
+        first, _, _ = block.partition("\n")
+        if name := re.fullmatch(r"# (\S+\.(?:py|yaml))", first):
+            target = folder / name[1]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(block)
+            found.append(name[1])
+    return found
+
+
+def test_a_wrong_command_is_noticed(here: Path) -> None:  # noqa: F811
+    assert wrong(shlex.split("pgrun algo=ppo optimizer.rate=1"), set())
+    assert wrong(shlex.split("pgrun-study 'schemes=[none,goe]'"), set())
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=label)
+def test_links_lead_to_files(path: Path) -> None:
+    links = re.findall(r"\]\(([^)\s#]+)", path.read_text())
+    missing = [link for link in links if "://" not in link and not (path.parent / link).exists()]
+    assert missing == []
+
+
+def test_the_lecture_has_every_page_once() -> None:
+    text = (METHODS / "README.md").read_text()
+    listed = re.findall(r"^\|.*?\| \[\w+\]\((\w+)\.md\)", text, re.M)
+    assert sorted(listed) == [page.stem for page in METHOD_PAGES]
+
+
+@pytest.mark.parametrize("page", METHOD_PAGES, ids=label)
+def test_a_page_has_formula_code_command_figure_and_source(page: Path) -> None:
+    text = page.read_text()
+    assert blocks(text, "python")
+    assert blocks(text, "bash")
+    assert f"(figures/{page.stem}.png)" in text
+    assert "## Formula" in text
+    assert "## Sources" in text
+
+
+@pytest.fixture
+def beside(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """docs/methods as a place to import from."""
+    monkeypatch.syspath_prepend(str(METHODS))
+    yield importlib.import_module("figures")
+    sys.modules.pop("figures", None)
+
+
+def test_the_script_runs_what_the_pages_show(beside: ModuleType) -> None:
+    assert beside.pages() == [page.stem for page in METHOD_PAGES]
+    for page in METHOD_PAGES:
+        assert beside.commands(page.stem) == [
+            shlex.split(line) for line in "".join(blocks(page.read_text(), "bash")).splitlines()
+        ]
