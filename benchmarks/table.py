@@ -4,9 +4,9 @@
     python benchmarks/table.py --algos ppo trpo --envs CartPole-v1
     python benchmarks/table.py --write               # only the table, from the runs that are there
 
-Runs go to ``outputs/table/<algo>/<env>/<seed>/``; finished ones are not run again. The table goes to docs/results/table.md, the
-figures of each summary.json to docs/results/table.csv. ``algo=<name>`` alone decides everything else, and the project's tuned
-settings where it ships some for the pair.
+Runs go to ``outputs/table/<algo>/<env>/<seed>/``. The table goes to docs/results/table.md, the figures of each summary.json to
+docs/results/table.csv; what is finished there or there is not run again (``--again`` does). ``algo=<name>`` alone decides
+everything else, and the project's tuned settings where it ships some for the pair.
 """
 
 from __future__ import annotations
@@ -55,11 +55,21 @@ def folder(algo: str, env: str, seed: int) -> Path:
     return RUNS / algo / env / str(seed)
 
 
-def summary(algo: str, env: str, seed: int) -> dict | None:
-    """The run's summary, if it is finished."""
+def row(algo: str, env: str, seed: int) -> dict | None:
+    """A row of the CSV from the run's summary, if it is finished."""
     path = folder(algo, env, seed) / "summary.json"
     found = json.loads(path.read_text()) if path.exists() else {}
-    return found if found.get("status") == "finished" else None
+    if found.get("status") != "finished":
+        return None
+    return {name: {**found, **found["eval"], "tuned": tuned(algo, env)}[name] for name in COLUMNS}
+
+
+def known() -> dict[tuple[str, str, int], dict]:
+    """Every row that there is: of the CSV as it stands, and of runs since."""
+    path = RESULTS / "table.csv"
+    rows = list(csv.DictReader(path.open())) if path.exists() else []
+    found = {(r["algo"], r["env"], int(r["seed"])): r for r in rows}
+    return found | {key: r for key in product(ALGOS, STEPS, SEEDS) if (r := row(*key))}
 
 
 def run(algo: str, env: str, seed: int) -> None:
@@ -79,12 +89,11 @@ def tuned(algo: str, env: str) -> str:
 def write() -> None:
     """Both files, from the runs that are there."""
     RESULTS.mkdir(exist_ok=True)
-    found = {key: s for key in product(ALGOS, STEPS, SEEDS) if (s := summary(*key))}
+    found = known()
     with (RESULTS / "table.csv").open("w", newline="") as file:
-        table = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
+        table = csv.DictWriter(file, COLUMNS)
         table.writeheader()
-        for (algo, env, _), s in found.items():
-            table.writerow({**s, **s["eval"], "tuned": tuned(algo, env)})
+        table.writerows(found[key] for key in sorted(found))
     heads = [f"{env} @{steps:,}" for env, steps in STEPS.items()]
     lines = ["# Every algorithm, three environments", "", NOTE, ""]
     lines += ["| algo | " + " | ".join(f"{head} | published" for head in heads) + " |"]
@@ -96,7 +105,7 @@ def write() -> None:
 
 
 def cell(found: dict, algo: str, env: str) -> str:
-    returns = [found[key]["eval"]["return_mean"] for seed in SEEDS if (key := (algo, env, seed)) in found]
+    returns = [float(found[key]["return_mean"]) for seed in SEEDS if (key := (algo, env, seed)) in found]
     if not returns:
         return "not run"
     spread = f" ± {stdev(returns):.1f}" if len(returns) > 1 else ""
@@ -111,10 +120,12 @@ def main() -> None:
     parser.add_argument("--envs", nargs="+", choices=STEPS, default=list(STEPS))
     parser.add_argument("--seeds", nargs="+", type=int, choices=SEEDS, default=SEEDS)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--again", action="store_true", help="also what is finished")
     parser.add_argument("--write", action="store_true", help="run nothing")
     args = parser.parse_args()
     wanted = product(args.envs, args.algos, args.seeds)
-    missing = [(algo, env, seed) for env, algo, seed in wanted if not summary(algo, env, seed)]
+    done = {} if args.again else known()
+    missing = [key for env, algo, seed in wanted if (key := (algo, env, seed)) not in done]
     if not args.write:
         with ThreadPoolExecutor(args.jobs) as pool:
             list(pool.map(lambda key: run(*key), missing))

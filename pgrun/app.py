@@ -22,7 +22,7 @@ class App:
     result: str  # the file that says how a job ended
     files: tuple[str, ...]  # a folder with one of these holds a result already
     options: str | None = None  # a folder with more options, beside conf/
-    instead: str | None = None  # instead(jobs) -> exit code: what is done with the jobs, rather than running them
+    instead: str | None = None  # instead(jobs) -> exit code, rather than running them
     page: str | None = None  # page(folder, folders of the jobs) -> file or None, at the end of a sweep
     hint: str = "look at it: tensorboard --logdir {}"
 

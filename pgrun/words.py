@@ -40,6 +40,13 @@ class Word:
         """As the user would type it."""
         return self.text.lstrip("+").replace("\\:", ":")
 
+    def once(self) -> str:
+        """As a sweep of its one value; as it is where it has several, or none."""
+        if self.value is None:
+            return self.text
+        key, _, value = self.text.partition("=")
+        return f"{key}=choice({value})"
+
     @staticmethod
     def read(text: str) -> Word:
         return Word.of(OverridesParser.create().parse_override(text))
@@ -76,8 +83,17 @@ class Command:
 
     @property
     def argv(self) -> list[str]:
-        """For Hydra, whose parser wants the flags first."""
-        return [*self.options, *(word.text for word in self.words)]
+        """For Hydra, whose parser wants the flags first.
+
+        In a sweep over ``algo`` a word such as ``algo.delta=0.05`` becomes a sweep of one value: Hydra composes the sweep's base
+        without what is swept, where there is no such setting.
+        """
+        groups = (word.key for word in self.words if word.value is None and "." not in word.key)
+        swept = set(groups) if self.multirun else set()
+        return [
+            *self.options,
+            *(word.once() if word.key.split(".")[0] in swept else word.text for word in self.words),
+        ]
 
 
 def read(argv: list[str], app: App = PGRUN) -> Command:

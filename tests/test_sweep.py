@@ -157,3 +157,12 @@ def test_the_table_groups_by_everything_but_the_seed() -> None:
         ["algo=ppo", "6", "seeds", "6.0", "±", "2.4"],
         ["algo=trpo", "0", "7.0"],
     ]
+
+
+def test_a_setting_that_only_the_swept_algorithms_have(here: Path) -> None:  # noqa: F811
+    """Hydra composes the base of the sweep with the default algorithm, which has no ``delta``."""
+    answer = pgrun(f"-m env=my_mod:Line-v0 {QUICK} algo=npg,trpo algo.delta=0.05 hydra.sweep.dir=s")
+    assert answer.code == 0, answer.err
+    for job in ("0", "1"):
+        settings = json.loads((here / "s" / job / "policy.json").read_text())["config"]
+        assert settings["algo"]["delta"] == 0.05
