@@ -136,7 +136,8 @@ def loop(
         clock.wall += time.perf_counter() - begun
         over = returns is not None and last
         if over or stop.number is not None or saver.due(counters.env_steps):
-            saver.save(run, log, counters, clock)
+            with clock.time("logging"):
+                saver.save(run, log, counters, clock)
         if over:
             assert returns is not None
             return returns
