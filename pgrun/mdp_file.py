@@ -27,8 +27,10 @@ from pgrun.teaching import Outcomes, Table, Tabular
 ROUNDING = 1e-9  # of probabilities that are to add up to 1
 
 
-def from_file(file: str) -> Tabular:
+def from_file(file: str = "") -> Tabular:
     """Raises ``ValueError`` where the file is no MDP, saying which entry, and ``OSError`` where it cannot be read."""
+    if not file:
+        raise ValueError("name the file that holds it: add env.kwargs.file=my_mdp.yaml")
     path = Path(file)
     if path.suffix == ".npz":
         with np.load(path, allow_pickle=False) as arrays:
