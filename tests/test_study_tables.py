@@ -87,3 +87,10 @@ def test_half_way_is_half_way() -> None:
     assert result["policy"]["objective_exact"] == pytest.approx(
         expected, abs=1e-8
     )  # the share is met to 1e-9
+
+
+def test_the_linear_quadratic_problem_has_an_exact_reference_too() -> None:
+    line = "env=pgrun/LQ1-v0 network.hidden=[] network.bias=false gamma=1 critic=none episodes=4000 env.num_envs=64"
+    result = study(f"{line} schemes=[none,reward_to_go,leave_one_out]")
+    assert result["reference"] == "exact"
+    check_unbiased(result, least=3)
