@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,6 +20,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+
+from pgrun.whole import write
 
 FORMAT = 1  # of what is written here
 NAME = re.compile(r"\d{9,}\.json")
@@ -67,25 +68,6 @@ class Checkpoints:
         for path in [*self.folder.glob("*.safetensors"), *self.folder.glob(".*.part")]:
             if path.stem not in whole:
                 path.unlink(missing_ok=True)
-
-
-def write(place: Path, content: bytes) -> None:
-    """The whole file or nothing, also when the power goes."""
-    part = place.with_name(f".{place.name}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(place)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
-    folder = os.open(place.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def read(manifest: Path) -> dict[str, Any]:

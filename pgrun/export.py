@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
-from pgrun.log import write_json
 from pgrun.places import POLICY_FILES
+from pgrun.whole import write, write_json
 
 if TYPE_CHECKING:
     from pgrun.build import Run
@@ -28,9 +28,7 @@ def save_policy(
     phi = run.learner.critic.state_dict().get("phi")
     if isinstance(phi, Tensor):  # of V; of Q where the algorithm learns that
         tensors["critic.phi"] = phi.cpu().contiguous()
-    temporary = folder / f".{name}.safetensors.tmp"
-    save_file(tensors, temporary)
-    temporary.replace(folder / f"{name}.safetensors")
+    write(folder / f"{name}.safetensors", save(tensors))
     content = {
         "observation_space": str(envs.observation_space),
         "action_space": str(envs.action_space),

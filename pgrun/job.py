@@ -74,7 +74,7 @@ def train_in(cfg: DictConfig, folder: Path, saved: dict[str, Any] | None = None)
 
 def record(cfg: DictConfig, folder: Path, status: str, error: str) -> None:
     """A summary of a run without a result."""
-    from pgrun.log import write_json
+    from pgrun.whole import write_json
 
     names = {"algo": "algo.name", "variance": "variance.name", "env": "env.id", "seed": "seed"}
     settings = {name: OmegaConf.select(cfg, key) for name, key in names.items()}

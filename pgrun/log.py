@@ -121,14 +121,3 @@ def configuration_id(settings: Mapping[str, Any]) -> str:
     """A hash of the configuration without its seed."""
     without = {k: v for k, v in flatten(settings).items() if k != "seed"}
     return hashlib.sha256(json.dumps(without, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Whole or not at all: written beside ``path``, then renamed."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w") as file:
-        json.dump(content, file, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

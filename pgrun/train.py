@@ -21,7 +21,7 @@ from pgrun.build import Run
 from pgrun.critics.base import Critic, NoCritic
 from pgrun.diagnostics import floats, policy_change, value_fit
 from pgrun.export import save_policy
-from pgrun.log import ALWAYS, WITH_CLIPPING, WITH_CRITIC, Log, write_json
+from pgrun.log import ALWAYS, WITH_CLIPPING, WITH_CRITIC, Log
 from pgrun.normalise import UnitScale
 from pgrun.progress import Progress
 from pgrun.samplers.episodes import Episodes
@@ -30,6 +30,7 @@ from pgrun.signals import Stop, Stopped, heeded
 from pgrun.tracks import Finished
 from pgrun.types import Batch, Rollout
 from pgrun.variance.base import Scheme
+from pgrun.whole import write_json
 
 READINGS = 60  # of the gradient's variance in a run, by default
 

@@ -8,6 +8,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,11 +77,16 @@ class Answer:
 
 def pgrun(line: str) -> Answer:
     """The command in this process."""
+    return answer(cli.main, "pgrun", *shlex.split(line))
+
+
+def answer(main: Callable[[], None], *words: str) -> Answer:
+    """What a console script's function does with these words, in this process."""
     out, err = io.StringIO(), io.StringIO()
-    typed, sys.argv = sys.argv, ["pgrun", *shlex.split(line)]
+    typed, sys.argv = sys.argv, list(words)
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            cli.main()
+            main()
     except SystemExit as left:
         return Answer(int(left.code or 0), out.getvalue(), err.getvalue())
     finally:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from pgrun.compare import cli
+from tests.support_cli import Answer, answer
 
 TAGS = ("return/train", "return/eval", "kl/old_new", "gradient/variance", "time/env_steps_per_second")
 BASE: dict[str, Any] = {
@@ -64,25 +61,9 @@ def make_run(
     return folder
 
 
-@dataclass
-class Answer:
-    code: int
-    out: str
-    err: str
-
-
 def compare(*words: object) -> Answer:
     """``pgrun-compare`` in this process."""
-    out, err = io.StringIO(), io.StringIO()
-    before, sys.argv = sys.argv, ["pgrun-compare", *map(str, words)]
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            cli.main()
-    except SystemExit as left:
-        return Answer(int(left.code or 0), out.getvalue(), err.getvalue())
-    finally:
-        sys.argv = before
-    raise AssertionError("main() always exits")
+    return answer(cli.main, "pgrun-compare", *map(str, words))
 
 
 def cells(answer: Answer) -> dict[str, list[str]]:

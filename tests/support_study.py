@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import shlex
-import sys
 from typing import Any
 
 import torch
@@ -16,7 +13,7 @@ from pgrun.study.check import problems
 from pgrun.study.cli import STUDY
 from pgrun.study.study import conduct
 from pgrun.words import read
-from tests.support_cli import Answer
+from tests.support_cli import Answer, answer
 
 
 def settings_of(line: str) -> dict[str, Any]:
@@ -37,13 +34,4 @@ def study(line: str) -> dict[str, Any]:
 
 def pgrun_study(line: str) -> Answer:
     """The command in this process."""
-    out, err = io.StringIO(), io.StringIO()
-    typed, sys.argv = sys.argv, ["pgrun-study", *shlex.split(line)]
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            cli.main()
-    except SystemExit as left:
-        return Answer(int(left.code or 0), out.getvalue(), err.getvalue())
-    finally:
-        sys.argv = typed
-    raise AssertionError("main() always exits")
+    return answer(cli.main, "pgrun-study", *shlex.split(line))

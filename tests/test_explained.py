@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import re
 import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import pytest
 from fixtures_cli import here  # noqa: F401
-from support_cli import Answer, pgrun, shell
+from support_cli import Answer, answer, pgrun, shell
 
 from pgrun.app import PGRUN
 from pgrun.compose import Job, jobs
@@ -30,16 +27,7 @@ ALGOS, SCHEMES = names(conf_dir() / "algo"), names(conf_dir() / "variance")
 
 
 def explain(line: str) -> Answer:
-    out, err = io.StringIO(), io.StringIO()
-    typed, sys.argv = sys.argv, ["pgrun-explain", *shlex.split(line)]
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            cli.main()
-    except SystemExit as left:
-        return Answer(int(left.code or 0), out.getvalue(), err.getvalue())
-    finally:
-        sys.argv = typed
-    raise AssertionError("main() always exits")
+    return answer(cli.main, "pgrun-explain", *shlex.split(line))
 
 
 def job(line: str) -> Job:

@@ -10,10 +10,8 @@ import torch
 from torch import Tensor
 
 from pgrun.algos.base import Algorithm, Learner
-from pgrun.critics.exact import tabulated
+from pgrun.critics.exact import followed, tabulated
 from pgrun.envs import Envs
-from pgrun.envs.table import TableEnvs
-from pgrun.envs.vector import Loop
 from pgrun.exact import Problem, table, visits
 from pgrun.policies import Policy
 from pgrun.schema import Positive, PositiveInt
@@ -61,9 +59,7 @@ class OffPolicyPg(Algorithm):
 
     def prepare(self, envs: Envs) -> None:
         if self.weights == "state_ratio":
-            assert isinstance(envs, Loop | TableEnvs)
-            envs.follow_states()
-            self.problem = tabulated(envs.one)
+            self.problem = followed(envs)
 
     def surrogate(self, log_prob: Tensor, batch: Batch) -> Tensor:
         """Its gradient is the estimate: the weights are constants in it."""

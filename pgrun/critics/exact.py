@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pgrun.critics.base import Context, CriticSettings
+from pgrun.envs import Envs
 from pgrun.envs.table import TableEnvs
 from pgrun.envs.vector import Loop
 from pgrun.exact import Problem, problem, table
@@ -49,9 +50,7 @@ class Exact(CriticSettings):
         return self.of(context, 1.0)
 
     def of(self, context: Context, factor: float) -> ExactCritic:
-        assert isinstance(context.envs, Loop | TableEnvs)
-        context.envs.follow_states()
-        return ExactCritic(tabulated(context.envs.one), context.policy, context.gamma, factor)
+        return ExactCritic(followed(context.envs), context.policy, context.gamma, factor)
 
 
 class ExactCritic(Stateless):
@@ -125,6 +124,13 @@ def arrival(rollout: Rollout) -> Tensor:
 def rows(rollout: Rollout) -> Tensor:
     assert rollout.state is not None, "the environments were not told to follow their states"
     return rollout.state.cpu()
+
+
+def followed(envs: Envs) -> Problem:
+    """The problem that the environments play; their states are recorded from now on."""
+    assert isinstance(envs, Loop | TableEnvs)
+    envs.follow_states()
+    return tabulated(envs.one)
 
 
 def tabulated(env: gym.Env) -> Problem:

@@ -8,18 +8,17 @@ from typing import Any
 
 import gymnasium as gym
 
-from pgrun.check import environment, group_values, modules, wrong_values
+from pgrun.check import environment, group_values, modules, user_modules, wrong_values
 from pgrun.compose import Job
 from pgrun.envs import EnvSettings
 from pgrun.errors import Refused
 from pgrun.schema import construct, fields, lookup, violations
 from pgrun.study import schemes
-from pgrun.study.settings import Study, Table
+from pgrun.study.settings import OWN, Study, Table
 from pgrun.unread import declared, other
 from pgrun.words import Word
 
 GROUPS = ("network", "critic", "variance")
-OWN = "pgrun.study.critics"
 MEMORY = 8  # GB
 PICTURE = 'picture=true needs the extra "plot": pip install -c constraints.txt -e ".[plot]"'
 
@@ -69,11 +68,6 @@ def values(settings: Mapping[str, Any]) -> Iterator[str]:
             if isinstance(nested, Mapping):
                 yield from group_values("critic.optimizer", "optimizer", nested, wider)
     yield from schemes.wrong(settings, user_modules(settings))
-
-
-def user_modules(settings: Mapping[str, Any]) -> tuple[str, ...]:
-    given = settings.get("modules")
-    return tuple(x for x in given if isinstance(x, str)) if isinstance(given, list) else ()
 
 
 def together(job: Job) -> Iterator[str]:

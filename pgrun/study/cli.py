@@ -38,11 +38,11 @@ def job(cfg: DictConfig) -> float:
 
 def study_in(cfg: DictConfig, folder: Path) -> float:
     from pgrun.compose import plain
-    from pgrun.log import write_json
     from pgrun.report import shortest
     from pgrun.study.check import drawable
     from pgrun.study.study import conduct
     from pgrun.study.table import describe
+    from pgrun.whole import write_json
 
     settings = plain(cfg)
     settings.pop("usual", None)
@@ -63,7 +63,7 @@ def study_in(cfg: DictConfig, folder: Path) -> float:
 
 def record(cfg: DictConfig, folder: Path, status: str, error: str) -> None:
     """A study without a result."""
-    from pgrun.log import write_json
+    from pgrun.whole import write_json
 
     settings = {name: OmegaConf.select(cfg, key) for name, key in (("env", "env.id"), ("seed", "seed"))}
     try:

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pgrun.schema import NonNegativeInt, PositiveInt, Probability
 
+OWN = "pgrun.study.critics"  # where critics that only a study has are looked up
+
 
 @dataclass(frozen=True)
 class Study:

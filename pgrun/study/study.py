@@ -32,12 +32,11 @@ from pgrun.study.critics import of_run
 from pgrun.study.policy import freeze, resolved, settings_of
 from pgrun.study.schemes import NORMALISED, UNBIASED, claim, fitting
 from pgrun.study.score import Reference, score
-from pgrun.study.settings import Study
+from pgrun.study.settings import OWN, Study
 from pgrun.types import Rollout
 from pgrun.variance.base import Scheme
 from pgrun.variance.value_baseline import ValueBaseline
 
-OWN = "pgrun.study.critics"
 ROUNDS = 20  # of fitting, with targets anew in each
 Say = Callable[[str], None]
 
