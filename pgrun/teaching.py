@@ -2,7 +2,7 @@
 
 The tabular ones publish ``P`` as gymnasium's toy-text environments do, P[s][a] = [(probability, s', reward, terminated), …],
 the distribution of the first state ``start`` [S], and what is seen in each state ``seen`` [S]: where states look
-alike, one parameter of the policy serves several of them.
+alike, one parameter of the policy serves several of them. ``theta``, where one is given, is the π(action 0) that a study takes.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ Table = dict[int, dict[int, Outcomes]]
 class Tabular(gym.Env):
     """An environment from its table."""
 
-    def __init__(self, table: Table, start: list[float], seen: list[int] | None = None):
-        self.P, self.start = table, np.asarray(start, float)
+    def __init__(
+        self, table: Table, start: list[float], seen: list[int] | None = None, theta: float | None = None
+    ):
+        self.P, self.start, self.theta = table, np.asarray(start, float), theta
         self.seen = np.arange(len(table)) if seen is None else np.asarray(seen)
         self.observation_space = spaces.Discrete(int(self.seen.max()) + 1)
         self.action_space = spaces.Discrete(len(table[0]))
@@ -39,10 +41,12 @@ class Tabular(gym.Env):
         return int(self.seen[self.state]), reward, terminated, False, {}
 
 
-def one_state(return_offset: float = 0.0, reward_offset: float = 0.0) -> Tabular:
+def one_state(
+    return_offset: float = 0.0, reward_offset: float = 0.0, theta: float | None = None
+) -> Tabular:
     """Action 0 earns 1 and stays, action 1 ends with 0. ``return_offset`` is added once, at the end; ``reward_offset`` to every reward of staying."""
     stay, end = (1.0, 0, 1.0 + reward_offset, False), (1.0, 0, return_offset, True)
-    return Tabular({0: {0: [stay], 1: [end]}}, [1.0])
+    return Tabular({0: {0: [stay], 1: [end]}}, [1.0], theta=theta)
 
 
 def conserved() -> Tabular:

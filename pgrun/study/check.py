@@ -117,9 +117,9 @@ def foreign(job: Job, config: Mapping[str, Any]) -> str | None:
 def misfits(
     settings: Mapping[str, Any], study: Study, critic: Any, env: gym.Env, saved: Any
 ) -> Iterator[str]:
-    from pgrun.study.policy import tabular
+    from pgrun.study.policy import proposed, tabular
 
-    table = construct(Table, settings["policy"])
+    table = proposed(construct(Table, settings["policy"]), env)
     p = tabular(env)
     if settings["network"]["name"] == "shared" and saved is None:
         yield "network=shared: nothing is trained here; the policy alone is network=separate"
@@ -139,7 +139,9 @@ def too_much(
     settings: Mapping[str, Any], study: Study, count: int, env: gym.Env, saved: Any
 ) -> Iterator[str]:
     """All estimates of all schemes are kept until they are scored."""
-    if construct(Table, settings["policy"]).wanted:
+    from pgrun.study.policy import proposed
+
+    if proposed(construct(Table, settings["policy"]), env).wanted:
         return
     size = len(saved.tensors.get("theta", ())) if saved is not None else parameters(settings, env)
     need = 4e-9 * study.estimates * size * count

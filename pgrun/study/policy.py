@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import torch
-from torch import Tensor
 
 from pgrun.build import member
 from pgrun.envs import EnvSettings
@@ -20,6 +20,11 @@ from pgrun.saved import Saved, load, restore
 from pgrun.schema import construct
 from pgrun.study.climb import climb
 from pgrun.study.settings import Study, Table
+from pgrun.teaching import Tabular
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 GAMMA = 0.99
 
@@ -57,7 +62,7 @@ def freeze(
     """(the policy, the network that a critic of it has); ``settings`` are resolved."""
     size, _ = observation_encoder(env.observation_space)
     dist = distribution_for(env.action_space)
-    wanted = construct(Table, settings["policy"])
+    wanted = proposed(construct(Table, settings["policy"]), env)
     if saved is not None:
         network = member(settings, "network")
         norm = RunningNorm(size) if saved.config["state_norm"] else Identity()
@@ -73,6 +78,13 @@ def freeze(
     if wanted.ascent is not None:
         climb(policy, problem(env), settings["gamma"], wanted.ascent)
     return policy, network
+
+
+def proposed(given: Table, env: gym.Env) -> Table:
+    """The policy that a teaching environment comes with (``env.kwargs.theta``), where no other is asked for."""
+    inner = env.unwrapped
+    theirs = inner.theta if isinstance(inner, Tabular) else None
+    return given if given.wanted or theirs is None else replace(given, theta=theirs)
 
 
 def logits(theta: Any, states: int, actions: int) -> Tensor:

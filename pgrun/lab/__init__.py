@@ -1,0 +1,1 @@
+"""The laboratory: claims about policy gradients as experiments, each with what must come out."""

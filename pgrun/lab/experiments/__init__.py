@@ -1,0 +1,1 @@
+"""One experiment a file, found by name; ``EXPERIMENT`` is read from each."""
