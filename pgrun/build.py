@@ -21,6 +21,7 @@ from pgrun.samplers.episodes import Episodes
 from pgrun.samplers.steps import Steps
 from pgrun.schema import construct, lookup
 from pgrun.settings import Diagnostics, Logger, Top, Trainer
+from pgrun.truth import Truth, Unknown, truth
 
 
 @dataclass
@@ -42,6 +43,7 @@ class Run:
     noise: torch.Generator
     scale: RewardScale | UnitScale
     meter: Meter
+    truth: Truth | Unknown
 
     @property
     def policy(self) -> Policy:
@@ -139,11 +141,12 @@ def build(settings: Mapping[str, Any]) -> Run:
         )
         critic = member(settings, "critic").build(context)
     optimizer = Descent(policy.theta, member(settings, "optimizer"))
+    diagnostics = construct(Diagnostics, settings["diagnostics"])
     return Run(
         settings=settings,
         top=top,
         trainer=trainer,
-        diagnostics=construct(Diagnostics, settings["diagnostics"]),
+        diagnostics=diagnostics,
         logger=construct(Logger, settings["logger"]),
         envs=envs,
         eval_envs=make(env, trainer.eval_episodes),
@@ -155,6 +158,7 @@ def build(settings: Mapping[str, Any]) -> Run:
         noise=random.noise,
         scale=scale,
         meter=Meter(),
+        truth=truth(diagnostics.exact, envs, critic, top.gamma, algorithm.of_actions),
     )
 
 

@@ -13,18 +13,21 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
+from safetensors import SafetensorError
 
-from pgrun.whole import write
+from pgrun import whole
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 FORMAT = 1  # of what is written here
 NAME = re.compile(r"\d{9,}\.json")
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, MemoryError, SafetensorError)  # fmt: skip
 
 
 class Checkpoints:
@@ -35,15 +38,18 @@ class Checkpoints:
 
     def save(self, env_steps: int, state: Mapping[str, Any]) -> None:
         """Raises ``OSError`` and leaves the earlier ones as they are where the disk refuses."""
+        from safetensors.torch import save  # loads torch, which a resume that is refused does without
+
+        whole.refuse_links(self.folder)
         self.folder.mkdir(exist_ok=True)
         tensors: dict[str, Tensor] = {}
         tree = json.dumps(pack(state, "", tensors))
         content = save(tensors, {"tree": tree})
         place = self.folder / f"{env_steps:09d}.safetensors"
-        write(place, content)
+        whole.write(place, content)
         manifest = {"format": FORMAT, "size": len(content), "sha256": digest(content), "env_steps": env_steps}
-        write(place.with_suffix(".json"), json.dumps(manifest).encode())
-        self.forget(self.complete()[: -self.keep])
+        whole.write(place.with_suffix(".json"), json.dumps(manifest).encode())
+        self.forget(env_steps)
 
     def complete(self) -> list[Path]:
         """Manifests, oldest first."""
@@ -53,34 +59,57 @@ class Checkpoints:
     def load(self) -> tuple[dict[str, Any], list[str]]:
         """(the newest state that is whole, what is wrong with newer ones). Raises ``LookupError`` where there is none."""
         problems: list[str] = []
+        try:
+            whole.refuse_links(self.folder)
+        except OSError as error:
+            raise LookupError(said(error)) from error
         for manifest in reversed(self.complete()):
             try:
                 return read(manifest), problems
-            except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-                problems.append(f"{manifest.with_suffix('.safetensors')}: {error}")
+            except UNREADABLE as error:
+                problems.append(f"{manifest.with_suffix('.safetensors')}: {said(error)}")
         raise LookupError("; ".join(problems) or f"no checkpoint in {self.folder}")
 
-    def forget(self, manifests: list[Path]) -> None:
-        """The manifest goes first: what is left without one does not count. So do remains of an interrupted save."""
-        for manifest in manifests:
+    def forget(self, env_steps: int) -> None:
+        """All but the newest up to ``env_steps``: later ones are of a future that was given up, and cannot be read or trusted.
+
+        The manifest goes first: what is left without one does not count. So do remains of an interrupted save.
+        """
+        found = self.complete()
+        kept = [path for path in found if int(path.stem) <= env_steps][-self.keep :]
+        for manifest in set(found).difference(kept):
             manifest.unlink(missing_ok=True)
-        whole = {path.stem for path in self.complete()}
+        stems = {path.stem for path in kept}
         for path in [*self.folder.glob("*.safetensors"), *self.folder.glob(".*.part")]:
-            if path.stem not in whole:
+            if path.stem not in stems:
                 path.unlink(missing_ok=True)
 
 
 def read(manifest: Path) -> dict[str, Any]:
     """The state that a manifest vouches for. Raises where anything is not as it says."""
-    told = json.loads(manifest.read_text())
+    from safetensors.torch import load
+
+    told = json.loads(whole.read(manifest))
     if told["format"] != FORMAT:
         raise ValueError(f"format {told['format']}, this pgrun reads {FORMAT}")
-    place = manifest.with_suffix(".safetensors")
-    content = place.read_bytes()
+    content = whole.read(manifest.with_suffix(".safetensors"))
     if len(content) != told["size"] or digest(content) != told["sha256"]:
         raise ValueError("not what its manifest says: truncated or changed")
-    with safe_open(place, "pt") as file:
-        return unpack(json.loads(file.metadata()["tree"]), file)
+    tensors = load(content)
+    length = int.from_bytes(content[:8], "little")
+    tree = json.loads(content[8 : 8 + length])["__metadata__"]["tree"]
+    state = unpack(json.loads(tree), tensors)
+    if not isinstance(state, dict):
+        raise ValueError("no state of a run")
+    return state
+
+
+def said(error: BaseException) -> str:
+    return (
+        f"{error.strerror}: {error.filename}"
+        if isinstance(error, OSError)
+        else f"{error}" or type(error).__name__
+    )
 
 
 def digest(content: bytes) -> str:
@@ -89,7 +118,7 @@ def digest(content: bytes) -> str:
 
 def pack(node: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     """The tree as JSON; tensors and arrays go to ``tensors`` and leave their path."""
-    if isinstance(node, Tensor):
+    if isinstance(node, torch.Tensor):
         tensors[path] = node.detach().cpu().contiguous().clone()
         return {"tensor": path}
     if isinstance(node, np.ndarray):
@@ -107,16 +136,16 @@ def pack(node: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     raise TypeError(f"{path}: {type(node).__name__} cannot be saved")
 
 
-def unpack(node: Any, file: Any) -> Any:
-    """The inverse; ``file`` is an open safetensors file."""
+def unpack(node: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """The inverse."""
     if not isinstance(node, dict):
         return node
     ((kind, content),) = node.items()
     if kind == "tensor":
-        return file.get_tensor(content)
+        return tensors[content]
     if kind == "array":
-        return file.get_tensor(content).numpy()
+        return tensors[content].numpy()
     if kind == "items":
-        return {key: unpack(x, file) for key, x in content}
-    made: Iterator[Any] = (unpack(x, file) for x in content)
+        return {key: unpack(x, tensors) for key, x in content}
+    made: Iterator[Any] = (unpack(x, tensors) for x in content)
     return {"list": list, "tuple": tuple}[kind](made)

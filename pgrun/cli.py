@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgrun import __version__
+from pgrun import __version__, lazily
 from pgrun.app import PGRUN, App
 from pgrun.errors import EnvironmentFault, Refused
 
@@ -29,6 +29,7 @@ def main(app: App = PGRUN) -> None:
 
 def guarded(work: Callable[[], int], name: str, spoken: Callable[[str], str] = str) -> int:
     """The exit code of a command; what goes wrong in it is said in one paragraph."""
+    lazily.torch()
     try:
         return work()
     except (Refused, EnvironmentFault) as error:

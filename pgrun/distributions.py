@@ -12,12 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn.functional import logsigmoid, one_hot
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 Array = Any  # a tensor, or a NumPy array: where acting uses only what both understand
 
@@ -39,7 +41,7 @@ class Categorical:
         return params.log_softmax(-1).gather(-1, action[..., None])[..., 0]
 
     def encode(self, action: Tensor) -> Tensor:
-        return one_hot(action, self.size)
+        return torch.nn.functional.one_hot(action, self.size)
 
     def entropy(self, params: Tensor) -> Tensor:
         log_p = params.log_softmax(-1)
@@ -130,14 +132,16 @@ class Bernoulli:
         return ((params if noise is None else params + noise) > 0) * 1
 
     def log_prob(self, params: Tensor, action: Tensor) -> Tensor:
-        return logsigmoid(torch.where(action > 0, params, -params)).sum(-1)
+        return torch.nn.functional.logsigmoid(torch.where(action > 0, params, -params)).sum(-1)
 
     def encode(self, action: Tensor) -> Tensor:
         return action
 
     def entropy(self, params: Tensor) -> Tensor:
         p = params.sigmoid()
-        return -(p * logsigmoid(params) + (1 - p) * logsigmoid(-params)).sum(-1)
+        return -(
+            p * torch.nn.functional.logsigmoid(params) + (1 - p) * torch.nn.functional.logsigmoid(-params)
+        ).sum(-1)
 
     def score(self, params: Tensor, action: Tensor) -> Tensor:
         return action - params.sigmoid()
@@ -147,7 +151,10 @@ class Bernoulli:
         return -params * p * (1 - p)
 
     def kl(self, p: Tensor, q: Tensor) -> Tensor:
-        on, off = logsigmoid(p) - logsigmoid(q), logsigmoid(-p) - logsigmoid(-q)
+        on, off = (
+            torch.nn.functional.logsigmoid(p) - torch.nn.functional.logsigmoid(q),
+            torch.nn.functional.logsigmoid(-p) - torch.nn.functional.logsigmoid(-q),
+        )
         return (p.sigmoid() * on + (-p).sigmoid() * off).sum(-1)
 
     def metric(self, params: Tensor, u: Tensor) -> Tensor:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from pgrun.critics.base import Critic
 from pgrun.policies import Policy
 from pgrun.types import Batch, Rollout
 from pgrun.variance.base import Scheme
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 EPSILON = 1e-8  # ε of the standardisation
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors.torch import save
-from torch import Tensor
 
 from pgrun.places import POLICY_FILES
 from pgrun.whole import write, write_json
@@ -26,7 +26,7 @@ def save_policy(
     policy, envs, name = run.policy, run.envs, POLICY_FILES[which]
     tensors = {k: v.cpu().contiguous() for k, v in policy.state_dict().items()}
     phi = run.learner.critic.state_dict().get("phi")
-    if isinstance(phi, Tensor):  # of V; of Q where the algorithm learns that
+    if isinstance(phi, torch.Tensor):  # of V; of Q where the algorithm learns that
         tensors["critic.phi"] = phi.cpu().contiguous()
     write(folder / f"{name}.safetensors", save(tensors))
     content = {

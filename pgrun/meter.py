@@ -14,16 +14,19 @@ which for independent units is Σ‖gᵢ − ĝ‖²/(M(M−1)).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from pgrun.estimator import EPSILON, Estimator
 from pgrun.nets import Scores
 from pgrun.policies import Policy
 from pgrun.types import Rollout
 from pgrun.units import Without, by_unit
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 BLOCKS = 16  # units where a rollout has one column
 WINDOW = 64  # updates that are the units where it is too short for that

@@ -12,14 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from pgrun.policies import Policy
 from pgrun.types import Batch, each_tensor
 
-Product = Callable[[Tensor], Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Product = Callable[[Tensor], Tensor]
 
 
 def fisher(policy: Policy, batch: Batch, damping: float, sampled: bool = False) -> Product:
@@ -94,8 +97,7 @@ def in_float64(policy: Policy, batch: Batch) -> tuple[Policy, Batch]:
     In float32 a mean KL of 1e-2 is off by 4e-6 of itself and one of 1e-6 by 3e-2, as measured on a Gaussian policy (it is
     a difference of terms of size 1): too much to promise KL ≤ δ.
     """
-    theta = policy.theta.to(torch.float64, copy=True)
-    twin = Policy(policy.net, policy.dist, theta, policy.normaliser, bool(policy.first))
+    twin = policy.at(policy.theta.to(torch.float64, copy=True))
     exact = replace(batch, **each_tensor(batch, lambda x: x.double() if x.is_floating_point() else x))
     params = twin.params(exact.obs)
     return twin, replace(exact, params=params, log_prob=twin.dist.log_prob(params, batch.action))

@@ -11,18 +11,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from torch import Tensor
-from torch.nn.functional import linear
 
-Layers = list[tuple[Tensor, Tensor | None]]  # (W [out, in], b [out] or None), views of θ
+if TYPE_CHECKING:
+    from torch import Tensor
 
-FORWARD: dict[str, Callable[..., Tensor]] = {"tanh": torch.tanh, "relu": torch.relu}
+    Layers = list[tuple[Tensor, Tensor | None]]  # (W [out, in], b [out] or None), views of θ
+
+FORWARD: dict[str, Callable[..., Tensor]] = {"tanh": lambda x: torch.tanh(x), "relu": lambda x: torch.relu(x)}
 # ∂L/∂(pre-activation) from ∂L/∂h and h itself, for both functions.
 BACKWARD: dict[str, Callable[..., Tensor]] = {
-    "tanh": torch.ops.aten.tanh_backward,
+    "tanh": lambda grad, h: torch.ops.aten.tanh_backward(grad, h),
     "relu": lambda grad, h: torch.ops.aten.threshold_backward(grad, h, 0),
 }
 
@@ -189,8 +190,8 @@ class Mlp:
         """[x, h₁, …, y]: what goes into each layer, and the output y [B, out + F] last."""
         kept = [x]
         for weight, bias in layers[:-1]:
-            kept.append(self.forward_(linear(kept[-1], weight, bias)))
-        out = linear(kept[-1], *layers[-1])
+            kept.append(self.forward_(torch.nn.functional.linear(kept[-1], weight, bias)))
+        out = torch.nn.functional.linear(kept[-1], *layers[-1])
         if self.free:
             out = torch.cat([out, free.expand(*out.shape[:-1], self.free)], -1)
         return [*kept, out]
@@ -208,7 +209,7 @@ class Mlp:
         moved: Tensor | None = None
         (steps, free) = change
         for index, ((weight, _), (step, shift)) in enumerate(zip(layers, steps, strict=True)):
-            out = linear(kept[index], step, shift)
+            out = torch.nn.functional.linear(kept[index], step, shift)
             if moved is not None:
                 out.addmm_(moved, weight.mT)
             last = index == len(layers) - 1

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from pgrun.returns import backup
 from pgrun.state import Stateless
 from pgrun.types import Rollout
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Moments:
@@ -55,7 +58,7 @@ class Identity(Stateless):
 class RunningNorm:
     """(s − mean)/std of the states seen so far, clipped to ±10."""
 
-    def __init__(self, size: int, dtype: torch.dtype = torch.float32, device: str = "cpu"):
+    def __init__(self, size: int, dtype: torch.dtype | None = None, device: str = "cpu"):
         self.moments = Moments(size, device)
         self.mean = torch.zeros(size, dtype=dtype, device=device)
         self.scale = torch.ones(size, dtype=dtype, device=device)

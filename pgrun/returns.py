@@ -11,8 +11,12 @@ Gλ − v is GAE (Schulman et al. 2016, eq. 16). Without a critic v ≡ 0. Shape
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def backup(a: Tensor, b: Tensor, last: Tensor) -> Tensor:

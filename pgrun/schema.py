@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import inspect
 import keyword
 import math
+import sys
 import types
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 GROUPS = {
     "variance": "pgrun.variance",
@@ -72,8 +74,15 @@ def lookup(group: str, name: str, modules: tuple[str, ...] = ()) -> type:
 
 def fields(cls: type) -> dict[str, Any]:
     """name → annotation of the settings of a dataclass (those that its constructor takes)."""
-    hints = get_type_hints(cls, include_extras=True)
-    return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.init}
+    return {f.name: annotation(cls, f) for f in dataclasses.fields(cls) if f.init}
+
+
+def annotation(cls: type, field: dataclasses.Field) -> Any:
+    """Evaluated alone: other fields are annotated with what only a type checker imports."""
+    if not isinstance(field.type, str):
+        return field.type
+    owner = next(base for base in cls.__mro__ if field.name in inspect.get_annotations(base))
+    return eval(field.type, vars(sys.modules[owner.__module__]))
 
 
 def fit(value: Any, kind: Any) -> Any:

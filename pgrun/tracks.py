@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from pgrun.envs import Envs
 from pgrun.errors import EnvironmentFault
 from pgrun.normalise import RewardScale, UnitScale
 from pgrun.policies import Actor, Policy
 from pgrun.types import Rollout
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 Finished = list[tuple[float, int]]  # undiscounted return and length of each episode that ended
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Rollout:
     whole_episodes: bool  # each column is one episode from its start to its end
     state: Tensor | None = None  # [T+1, N]  the row of the transition table, where something asks for it
     q: Tensor | None = None  # [T, N]  Q(s, a), for schemes that weigh with it
+    behaviour: Tensor | None = None  # [T, N, K]  replayed: parameters of the policy that took the action
     next_action: Tensor | None = None  # [T, N]  replayed: what the policy of that time would have done next
     drawn: Rollout | None = None  # the replayed transitions whose states these are, for the critic
 
@@ -77,4 +81,4 @@ class Batch:
 
 def each_tensor(record: Rollout | Batch, change: Callable[[Tensor], Tensor]) -> dict[str, Any]:
     """The changed tensors of a record, by name; its other fields are left out."""
-    return {name: change(x) for name, x in vars(record).items() if isinstance(x, Tensor)}
+    return {name: change(x) for name, x in vars(record).items() if isinstance(x, torch.Tensor)}

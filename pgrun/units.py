@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def by_unit(x: Tensor, units: int) -> Tensor:
     """Rows [T, N, …] in the order of their units [units·R, …]: columns, or blocks of one column, equal up to a row of zeros."""
     if x.shape[1] == 1 and units > 1:
-        return pad_sequence(list(x.tensor_split(units)), batch_first=True).flatten(0, 2)
+        return torch.nn.utils.rnn.pad_sequence(list(x.tensor_split(units)), batch_first=True).flatten(0, 2)
     return x.transpose(0, 1).flatten(0, 1)
 
 

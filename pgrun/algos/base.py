@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import gymnasium as gym
 import torch
-from torch import Tensor
 
 from pgrun.critics.base import Critic
 from pgrun.distributions import Distribution
@@ -19,6 +18,9 @@ from pgrun.policies import Policy
 from pgrun.schema import NonNegative, PositiveInt
 from pgrun.state import Stateless
 from pgrun.types import Batch, Rollout
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
-from torch import Tensor
 
 from pgrun.algos.base import Algorithm, Learner
 from pgrun.natural import Solution, conjugate_gradient, dense, fisher, mean_kl
 from pgrun.schema import NonNegative, Positive, PositiveInt
 from pgrun.types import Batch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass

@@ -3,11 +3,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import gymnasium as gym
 import torch
-from torch import Tensor
 
 from pgrun.algos.base import Algorithm, Learner
 from pgrun.critics.exact import followed, tabulated
@@ -16,6 +15,9 @@ from pgrun.exact import Problem, table, visits
 from pgrun.policies import Policy
 from pgrun.schema import Positive, PositiveInt
 from pgrun.types import Batch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
-
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pgrun.algos.base import Learner, Repeated
 from pgrun.schema import Positive
 from pgrun.types import Batch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass

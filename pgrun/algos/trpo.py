@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
-from torch import Tensor
 
 from pgrun.algos.base import Learner
 from pgrun.algos.npg import Npg
@@ -12,6 +11,9 @@ from pgrun.natural import in_float64, mean_kl
 from pgrun.policies import Policy
 from pgrun.schema import PositiveInt, Probability
 from pgrun.types import Batch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass

@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
 from pgrun import __version__
+from pgrun.cli import guarded
 from pgrun.errors import Refused
 
-DONE, FAILED, MISTAKEN, INTERRUPTED = 0, 1, 2, 130  # exit codes
 SCALARS = ("return/train", "kl/old_new", "gradient/variance")
 PICTURES, EXPORTS = (".png", ".svg", ".pdf"), (".csv", ".npz")
 
@@ -94,20 +93,7 @@ def main() -> None:
     """The console script."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    try:
-        code = run(sys.argv[1:])
-    except Refused as error:
-        if os.environ.get("PGRUN_DEBUG"):
-            traceback.print_exc()
-        print(f"pgrun-compare: {error}", file=sys.stderr)
-        code = MISTAKEN
-    except KeyboardInterrupt:
-        print("pgrun-compare: interrupted", file=sys.stderr)
-        code = INTERRUPTED
-    except BrokenPipeError:  # pgrun-compare outputs | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = FAILED
-    sys.exit(code)
+    sys.exit(guarded(lambda: run(sys.argv[1:]), "pgrun-compare"))
 
 
 def run(argv: Sequence[str]) -> int:

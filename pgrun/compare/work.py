@@ -8,7 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pgrun.compare.cli import DONE, SCALARS
+from pgrun.cli import DONE
+from pgrun.compare.cli import SCALARS
 from pgrun.compare.curves import POINTS, Panel, panels
 from pgrun.compare.export import write_csv, write_npz, write_tensorboard
 from pgrun.compare.groups import Group, find_baseline, group, normalised

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import torch
-from torch import Tensor
 
 from pgrun.critics.base import Context, CriticSettings, value_delta, value_loss
 from pgrun.distributions import Categorical
@@ -14,6 +13,10 @@ from pgrun.nets import Net
 from pgrun.returns import td_target
 from pgrun.schema import PositiveInt, Range
 from pgrun.types import Batch, Rollout
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 Share = Annotated[float, Range(0, 1, open=True)]
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import gymnasium as gym
 import torch
-from torch import Tensor
 
 from pgrun.envs import Envs
 from pgrun.optimizers import Descent
 from pgrun.policies import Network, Policy
 from pgrun.state import Stateless
 from pgrun.types import Batch, Rollout
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import gymnasium as gym
 import torch
-from torch import Tensor
 
 from pgrun.critics.base import Context, CriticSettings
 from pgrun.envs import Envs
@@ -19,6 +18,9 @@ from pgrun.policies import Policy
 from pgrun.state import Stateless
 from pgrun.types import Batch, Rollout
 from pgrun.variance.base import returns_to_go
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import gymnasium as gym
 import torch
-from torch import Tensor
 
 from pgrun.critics.base import Context, CriticSettings, StateValue, value_delta, value_loss
 from pgrun.minibatches import shuffled
@@ -19,6 +18,9 @@ from pgrun.returns import lambda_return, n_step_return, td_target
 from pgrun.schema import NonNegative, Positive, PositiveInt, Probability
 from pgrun.state import Stateless
 from pgrun.types import Batch, Rollout
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

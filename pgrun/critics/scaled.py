@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 from pgrun.critics.base import Context
 from pgrun.critics.exact import Exact, ExactCritic
-from pgrun.schema import Positive
+from pgrun.schema import NonNegative
 
 
 @dataclass(frozen=True)
 class Scaled(Exact):
-    """``factor`` times the exact values: a critic whose error is known, so that the bias it makes can be seen."""
+    """``factor`` times the exact values: a critic whose error is known, so that the bias it makes can be seen. 0 knows nothing."""
 
-    factor: Positive = 1.2
+    factor: NonNegative = 1.2
 
     def build(self, context: Context) -> ExactCritic:
         return self.of(context, self.factor)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from torch import Tensor
 
 from pgrun.errors import Refused
 from pgrun.exact import Problem, gradient, objective, table
 from pgrun.policies import Policy
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 STEPS = 10_000
 CLOSE = 1e-9  # of the way, to which the share is met

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from pgrun.critics.base import Critic
 from pgrun.envs import Envs
@@ -20,6 +19,10 @@ from pgrun.returns import episode_return
 from pgrun.samplers.episodes import Episodes
 from pgrun.types import Rollout, each_tensor
 from pgrun.units import by_unit
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 ROWS = 120_000  # of a rollout in memory, padding included
 

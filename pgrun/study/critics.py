@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pgrun.critics.base import Context, Critic, CriticSettings, NoCritic
 from pgrun.critics.fitted import Fitted, SeparateCritic, SharedCritic
 from pgrun.policies import Policy
 from pgrun.schema import Positive
 from pgrun.types import Rollout
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import gymnasium as gym
 import torch
-from torch import Tensor
 
 from pgrun.critics.base import NoCritic
 from pgrun.estimator import Estimator
@@ -17,6 +17,10 @@ from pgrun.study.policy import tabular
 from pgrun.study.score import Reference
 from pgrun.teaching_continuous import Lq1, TwoGaussians
 from pgrun.variance.leave_one_out import LeaveOneOut
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 GROUPS = 200  # independent estimates whose mean a sampled reference is
 SAMPLED = LeaveOneOut(

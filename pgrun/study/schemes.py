@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pgrun.listing import names
 from pgrun.places import conf_dir
 from pgrun.schema import construct, fields, lookup, show, violations
-from pgrun.study.settings import Study
+from pgrun.study.settings import TERMS, Study
 
 if TYPE_CHECKING:
     from pgrun.critics.base import CriticSettings
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 UNBIASED = "unbiased"
 NORMALISED = "biased: standardised"
+ZERO = "its mean is 0"
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,14 @@ class Asked:
 
     def build(self, study: Study) -> Scheme:
         """Discounted as the whole study is, where nothing else is asked for."""
-        cls = lookup("variance", self.name, study.modules)
+        cls = kind(self.name, study.modules)
         usual = {"discounting": study.discounting} if "discounting" in fields(cls) else {}
         return construct(cls, {**usual, **self.given})
+
+
+def kind(name: str, modules: tuple[str, ...]) -> type:
+    """The class of a scheme, or of a term that only a study has. Raises ``LookupError``."""
+    return lookup("variance", name, (*modules, TERMS))
 
 
 def asked(settings: Mapping[str, Any]) -> list[Asked]:
@@ -61,7 +67,7 @@ def read(entry: Any) -> Iterator[Asked]:
 
 def trimmed(name: str, given: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Without what is the class's own default, so that labels stay short."""
-    cls = lookup("variance", name, tuple(settings["modules"]))
+    cls = kind(name, tuple(settings["modules"]))
     usual = {key: getattr(cls, key, None) for key in given}
     return {key: value for key, value in given.items() if value != usual[key] or key == "discounting"}
 
@@ -80,7 +86,7 @@ def wrong(settings: Mapping[str, Any], modules: tuple[str, ...]) -> Iterator[str
     found = asked(settings) if several is not None else []
     for one in found:
         try:
-            cls = lookup("variance", one.name, modules)
+            cls = kind(one.name, modules)
         except (LookupError, ImportError):
             known = ", ".join(names(conf_dir() / "variance"))
             yield f"schemes: there is no {one.name}; there are {known}"
@@ -106,20 +112,24 @@ def obstacle(scheme: Scheme, study: Study, critic: type[CriticSettings]) -> str 
 
 def claim(scheme: Scheme, critic: str, gamma: float, truncates: bool) -> str:
     """What is known of the estimate's mean, for ∇J_γ of the time-limited problem; empty for schemes of the user's own."""
-    kind = type(scheme).__name__
+    name = type(scheme).__name__
     exact = critic == "exact"
+    if getattr(scheme, "mean_zero", False):
+        return ZERO
+    if name == "ActionBaseline":
+        return "biased: its baseline depends on the action"
     if gamma < 1 and getattr(scheme, "discounting", None) == "reward_to_go" and reads_discounting(scheme):
         return "biased: leaves out γ^t"
-    if kind == "MeanBaseline":
+    if name == "MeanBaseline":
         return "shrunk: (N−1)/N" if getattr(scheme, "returns", "") == "whole" else "shrunk, by step"
-    if kind in ("None_", "RewardToGo", "LeaveOneOut", "OptimalBaseline"):
+    if name in ("None_", "RewardToGo", "LeaveOneOut", "OptimalBaseline"):
         return UNBIASED
-    if kind == "ValueBaseline" or (kind == "Gae" and getattr(scheme, "lam", None) == 1):
+    if name == "ValueBaseline" or (name == "Gae" and getattr(scheme, "lam", None) == 1):
         good = (
             exact or critic == "scaled" or not truncates
         )  # the exact V, and multiples of it, are 0 at the time limit
         return UNBIASED if good else "biased at truncations"
-    if kind in ("Td0", "NStep", "Gae", "Q", "Advantage"):
+    if name in ("Td0", "NStep", "Gae", "Q", "Advantage"):
         return UNBIASED if exact else "biased where the critic is wrong"
     return ""
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pgrun.schema import NonNegativeInt, PositiveInt, Probability
 
 OWN = "pgrun.study.critics"  # where critics that only a study has are looked up
+TERMS = "pgrun.study.terms"  # and schemes
 
 
 @dataclass(frozen=True)

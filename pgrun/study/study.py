@@ -9,12 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
 import torch
-from torch import Tensor
 
 from pgrun import __version__
 from pgrun.build import descent, integers, member
@@ -36,6 +35,10 @@ from pgrun.study.settings import OWN, Study
 from pgrun.types import Rollout
 from pgrun.variance.base import Scheme
 from pgrun.variance.value_baseline import ValueBaseline
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 ROUNDS = 20  # of fitting, with targets anew in each
 Say = Callable[[str], None]
@@ -215,7 +218,7 @@ def trimmed(rollout: Rollout) -> Rollout:
     kept = {
         name: x[: steps + (len(x) > len(rollout.mask))]
         for name, x in vars(rollout).items()
-        if isinstance(x, Tensor)
+        if isinstance(x, torch.Tensor)
     }
     return type(rollout)(**{**vars(rollout), **kept})
 

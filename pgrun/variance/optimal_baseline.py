@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
-from torch import Tensor
 
 from pgrun.policies import Policy
 from pgrun.returns import episode_return
 from pgrun.types import Rollout
 from pgrun.units import by_unit, others
 from pgrun.variance.base import Discounted, returns_to_go
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
