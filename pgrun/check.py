@@ -10,6 +10,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from pgrun import own
 from pgrun.compose import Job
 from pgrun.envs import EnvSettings, probe
 from pgrun.errors import Refused
@@ -67,7 +68,7 @@ def modules(settings: Mapping[str, Any]) -> Iterator[str]:
     """The user's own code."""
     for name in user_modules(settings):
         try:
-            importlib.import_module(name)
+            own.load(name)
         except Exception as error:
             if os.environ.get("PGRUN_DEBUG"):
                 raise
@@ -148,7 +149,15 @@ def together(job: Job) -> list[str]:
     space = None if env is None else env.action_space
     critic = chosen["critic"].misfits(settings, env) if chosen["variance"].uses_critic else ()
     algo = chosen["algo"].misfits(settings, env)
-    return [*misfits(settings, chosen), *algo, *critic, *unread(job.words, settings, chosen, space), *found]
+    read = [*misfits(settings, chosen), *algo, *critic, *unexact(settings, env)]
+    return [*read, *unread(job.words, settings, chosen, space), *found]
+
+
+def unexact(settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:
+    from pgrun import truth
+
+    if settings["diagnostics"]["exact"]:
+        yield from truth.misfits(settings, env)
 
 
 def misfits(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[str]:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from torch import Tensor
 
 from pgrun.distributions import Bernoulli, Categorical, Distribution, Gaussian, MultiCategorical
 from pgrun.nets import Mlp, Net, Scores
 from pgrun.normalise import Identity, RunningNorm
-from pgrun.schema import PositiveInt
+from pgrun.rescaled import Rescaled
+from pgrun.schema import Positive, PositiveInt
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def distribution_for(space: spaces.Space) -> Distribution:
@@ -46,6 +49,10 @@ class Policy:
         self.net, self.dist, self.theta, self.normaliser = net, dist, theta, normaliser
         self.first = int(value_head)
         self.layers, self.free = net.layers(theta)
+
+    def at(self, theta: Tensor) -> Policy:
+        """The same policy at another θ [P]."""
+        return Policy(self.net, self.dist, theta, self.normaliser, bool(self.first))
 
     def activations(self, obs: Tensor) -> list[Tensor]:
         """What enters each layer for normalised obs [..., D], and the outputs last."""
@@ -135,7 +142,11 @@ class NumpyActor:
 
 @dataclass(frozen=True)
 class Network:
-    """Sizes and initialisation; the last policy layer starts small, so that π starts near uniform."""
+    """Sizes and initialisation; the last policy layer starts small, so that π starts near uniform.
+
+    ``logit_scale``: the policy's outputs (logits, or the mean) are that many times what the last layer gives, which starts as much smaller:
+    the same policies and the same first one, in another parametrisation.
+    """
 
     hidden: tuple[PositiveInt, ...] = (64, 64)
     activation: Literal["tanh", "relu"] = "tanh"
@@ -143,6 +154,7 @@ class Network:
     bias: bool = True
     log_std: float = -0.5
     policy_gain: float = 0.01
+    logit_scale: Positive = 1.0
     shared: ClassVar[bool] = False
 
     def net(self, inputs: int, outputs: int, free: int = 0) -> Net:
@@ -156,24 +168,30 @@ class Network:
         normaliser: Identity | RunningNorm,
         value_head: bool,
         generator: torch.Generator,
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | None = None,
         device: str = "cpu",
     ) -> Policy:
         outputs = value_head + dist.linear
-        net = self.net(obs_size, outputs, dist.free)
+        net = self.rescaled(self.net(obs_size, outputs, dist.free), dist, value_head)
         gains = [1.0] * value_head + [self.policy_gain] * dist.linear
-        theta = net.init(self.init, gains, self.log_std, generator).to(device, dtype)
+        theta = net.init(self.init, gains, self.log_std, generator).to(device, dtype or torch.float32)
         return Policy(net, dist, theta, normaliser, value_head)
+
+    def rescaled(self, net: Net, dist: Distribution, value_head: bool) -> Net:
+        if self.logit_scale == 1:
+            return net
+        linear = [1.0] * value_head + [self.logit_scale] * dist.linear
+        return Rescaled(net, torch.tensor(linear + [1.0] * dist.free))
 
     def value_net(
         self,
         obs_size: int,
         generator: torch.Generator,
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | None = None,
         device: torch.device | str = "cpu",
     ) -> tuple[Net, Tensor]:
         net = self.net(obs_size, 1)
-        return net, net.init(self.init, [1.0], 0.0, generator).to(device, dtype)
+        return net, net.init(self.init, [1.0], 0.0, generator).to(device, dtype or torch.float32)
 
 
 @dataclass(frozen=True)

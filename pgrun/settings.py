@@ -36,11 +36,13 @@ class Trainer:
 class Diagnostics:
     """``gradient_every``: updates between readings of the gradient's variance; 0 never; null: 60 readings a run.
 
-    ``detail``: with each reading the variance by group of parameters, the noise scale, and the cosine of two half batches.
+    ``detail``: with each reading the variance by group of parameters, the noise scale, the cosine of two half batches, and what the
+    local models of the step predicted. ``exact``: on tabular problems J of the new policy and the critic's error, with each row.
     """
 
     gradient_every: NonNegativeInt | None = None
     detail: bool = False
+    exact: bool = False
 
 
 @dataclass(frozen=True)

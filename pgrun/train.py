@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from pgrun import __version__, detail
+from pgrun import __version__, detail, local
 from pgrun.build import Run
 from pgrun.critics.base import Critic, NoCritic
 from pgrun.diagnostics import floats, policy_change, value_fit
 from pgrun.export import save_policy
 from pgrun.log import ALWAYS, WITH_CLIPPING, WITH_CRITIC, Log
 from pgrun.normalise import UnitScale
+from pgrun.policies import Policy
 from pgrun.progress import Progress
 from pgrun.samplers.episodes import Episodes
 from pgrun.saving import Saver, alone, restore
@@ -157,7 +158,7 @@ def update(run: Run, rollout: Rollout, counters: Counters) -> dict[str, float]:
 
 def learn(run: Run, rollout: Rollout, counters: Counters) -> dict[str, Tensor]:
     """Weigh, measure, move θ, and look at what that did."""
-    learner = run.learner
+    learner, recalled, before = run.learner, rollout, looked_back_at(run)
     fitted = fit_first(run, rollout)
     rollout, value, batch = weigh(run, rollout)
     batch = batch if fitted is None else replace(batch, critics=fitted)
@@ -167,14 +168,22 @@ def learn(run: Run, rollout: Rollout, counters: Counters) -> dict[str, Tensor]:
     scalars: dict[str, Tensor] = {}
     if reading is not None or counters.updates % run.logger.every == 0:
         scalars = policy_change(run.policy, batch, run.algorithm) | run.algorithm.scalars()
+        scalars |= run.sampler.scalars(recalled, run.policy) | run.truth.scalars(before, run.policy, rollout, batch)
         if reading is not None:
             scalars |= reading.scalars()
             if run.diagnostics.detail:
                 scalars |= detail.detail(reading, batch.mask.sum(), run.policy.net)
+                scalars |= local.models(before, run.policy, batch, reading.gradient)
         if not isinstance(learner.critic, NoCritic):
             rows = batch.for_critic
             scalars |= value_fit(rows, learner.critic.loss(rows), run.scale.scale)
     return scalars
+
+
+def looked_back_at(run: Run) -> Policy:
+    """π_old, kept where something asks for it after the update."""
+    kept = run.diagnostics.detail or run.diagnostics.exact
+    return run.policy.at(run.policy.theta.clone()) if kept else run.policy
 
 
 def weigh(run: Run, rollout: Rollout) -> tuple[Rollout, Tensor, Batch]:
@@ -248,8 +257,9 @@ def tags(run: Run) -> list[str]:
     """The scalars that this run can have."""
     critic = () if isinstance(run.learner.critic, NoCritic) else WITH_CRITIC
     clipping = WITH_CLIPPING if run.algorithm.clips else ()
-    details = detail.tags(run.policy.net) if run.diagnostics.detail else ()
-    return [*ALWAYS, *critic, *clipping, *details, *run.algorithm.tags]
+    details = (*detail.tags(run.policy.net), *local.TAGS) if run.diagnostics.detail else ()
+    own = (*run.algorithm.tags, *run.sampler.tags, *run.truth.tags)
+    return [*ALWAYS, *critic, *clipping, *details, *own]
 
 
 def summarise(run: Run, counters: Counters, clock: Clock, returns: np.ndarray) -> dict[str, Any]:

@@ -33,6 +33,11 @@ MISTAKES = {
     "env.kwargs.foo=1": ["env.kwargs={'foo': 1}", "unexpected keyword argument 'foo'"],
     "'env.kwargs={foo: 1}'": ["unexpected keyword argument 'foo'"],
     "env=FrozenLake-v1 env.kwargs.map_name=9x9": ["map_name", "KeyError: '9x9'"],
+    "diagnostics.exact=true": [
+        "diagnostics.exact=true cannot know J and V of env=CartPole-v1",
+        "env=FrozenLake-v1",
+    ],
+    "env=FrozenLake-v1 diagnostics.exact=true reward_scaling=true": ["add reward_scaling=false"],
     "env.num_envs=0": ["env.num_envs=0: must be ≥ 1"],
     "env.max_episode_steps=0": ["env.max_episode_steps=0: must be ≥ 1"],
     # unknown keys

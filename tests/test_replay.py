@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.distributions import Categorical, kl_divergence
 
 from pgrun.build import Run
 from pgrun.normalise import UnitScale
@@ -149,3 +150,21 @@ def test_a_loaded_run_goes_on_bit_for_bit_and_not_without_its_buffer(lost: str |
     go_on(first, 5)
     go_on(second, 5)
     assert torch.equal(first.policy.theta, second.policy.theta) == (lost is None)
+
+
+def test_kl_age_is_of_the_policy_that_took_the_action() -> None:
+    """Against torch's own KL in the states of the draw; 0 while the policy is still the one that filled the buffer."""
+    old, now = small_policy(1, 2), small_policy(1, 2)
+    now.theta.mul_(-0.5)
+    rollout = numbered(0, 10)
+    params = old.params(rollout.obs[:-1])
+    sampler = Replay(capacity=100, batch=300, warmup=1)
+    same = sampler.recall(replace(rollout, params=params), old, UnitScale(), draw(1))
+    assert same is not None
+    assert float(sampler.scalars(same, old)["replay/kl_age"]) == pytest.approx(0, abs=1e-6)  # float32
+    drawn = sampler.recall(replace(rollout, params=params, mask=0 * rollout.mask), now, UnitScale(), draw(2))
+    assert drawn is not None
+    of = [Categorical(logits=policy.params(drawn.obs[0])) for policy in (old, now)]
+    expected = kl_divergence(*of).mean()
+    assert float(expected) > 0.01
+    torch.testing.assert_close(sampler.scalars(drawn, now)["replay/kl_age"], expected, rtol=1e-4, atol=1e-7)

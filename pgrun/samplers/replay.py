@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import Tensor
 
 from pgrun.normalise import RewardScale, UnitScale
 from pgrun.policies import Policy
 from pgrun.samplers.steps import Steps
 from pgrun.schema import PositiveInt
 from pgrun.types import Rollout
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass
@@ -25,6 +27,7 @@ class Replay(Steps):
     batch: PositiveInt = 128
     warmup: PositiveInt = 1_000
     name: ClassVar[str] = "replay"
+    tags: ClassVar[tuple[str, ...]] = ("replay/kl_age",)
     memory: dict[str, Tensor] = field(init=False, default_factory=dict, repr=False)
     seen: int = field(init=False, default=0)  # transitions that ever came in
 
@@ -55,8 +58,15 @@ class Replay(Steps):
             raw_reward=row["reward"],
             count=float(self.batch),
             whole_episodes=False,
+            state=torch.cat([row["state"], row["next_state"]]) if "state" in row else None,
+            behaviour=row["params"],
             next_action=row["next_action"],
         )
+
+    def scalars(self, rollout: Rollout, policy: Policy) -> dict[str, Tensor]:
+        """kl_age: mean KL(the policy that took the replayed action‖the present one) in the draw's states."""
+        assert rollout.behaviour is not None
+        return {"replay/kl_age": policy.dist.kl(rollout.behaviour, rollout.params).mean()}
 
     @property
     def size(self) -> int:
@@ -69,11 +79,14 @@ class Replay(Steps):
             "obs": rollout.raw_obs[:-1][mask],
             "next_obs": rollout.raw_obs[1:][mask],
             "action": rollout.action[mask],
+            "params": rollout.params[mask],
             "next_action": next_action[mask],
             "reward": rollout.raw_reward[mask],
             "terminated": rollout.terminated[mask],
             "time": rollout.time[mask],
         }
+        if rollout.state is not None:
+            fresh |= {"state": rollout.state[:-1][mask], "next_state": rollout.state[1:][mask]}
         count = len(fresh["reward"])
         first = max(count - self.capacity, 0)  # what would be overwritten at once
         at = (self.seen + torch.arange(first, count)) % self.capacity
