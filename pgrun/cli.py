@@ -59,8 +59,6 @@ def run(argv: list[str], app: App = PGRUN) -> int:
         return DONE
     pin_threads(argv)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us as they are
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # the user's own modules, behind everything installed
     from pgrun.words import read
 
     command = read(argv, app)

@@ -8,13 +8,17 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2, summary_v2
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+from pgrun import events
+from pgrun.errors import Refused
+from pgrun.events import EventFile
+from pgrun.whole import naming, read, write
 
 ALWAYS = (
     "return/train",
@@ -37,7 +41,7 @@ ALWAYS = (
 )
 WITH_CRITIC = ("value/loss", "value/mean", "value/explained_variance")
 WITH_CLIPPING = ("ratio/clip_fraction",)
-EVENTS = "events.out.tfevents.*"
+METRICS = "metrics.csv"
 FLUSH_EVERY = 5.0  # seconds: what TensorBoard shows of a run under way, and what a crash may cost
 
 
@@ -45,40 +49,43 @@ class Log:
     """Rows of scalars over environment steps; every tag of the run is a column from the start."""
 
     def __init__(self, folder: Path, tags: Iterable[str], position: Mapping[str, int] | None = None):
-        """``position``: where an earlier log is to be taken up; what was written after it is cut off."""
+        """``position``: where an earlier log is to be taken up; what was written after it is cut off. Empty: there was none."""
         self.folder = folder
         self.tags = list(tags)
-        if position is not None:
-            cut(folder, position)
-        self.events = EventFileWriter(str(folder))
-        self.file = (folder / "metrics.csv").open("w" if position is None else "a", newline="")
+        position = position or {}
+        cut(folder, position)
+        self.events = EventFile(folder)
+        self.file = (folder / METRICS).open("a" if METRICS in position else "x", newline="")
         self.table = csv.DictWriter(self.file, ["env_steps", *self.tags])
-        if position is None:
+        if METRICS not in position:
             self.table.writeheader()
         self.flushed = time.monotonic()
 
     def position(self) -> dict[str, int]:
         """The size of every file of the log, all of it on disk."""
         self.flush()
-        files = [self.folder / "metrics.csv", *self.folder.glob(EVENTS)]
-        return {path.name: path.stat().st_size for path in files}
+        for file in (self.file, self.events.file):
+            os.fsync(file.fileno())
+        return {path.name: path.stat().st_size for path in files(self.folder)}
 
     def row(self, env_steps: int, scalars: Mapping[str, float]) -> None:
         """One row; tags without a value stay blank, and have no point in TensorBoard."""
-        self.table.writerow({"env_steps": env_steps, **scalars})
+        with naming(self.folder / METRICS):
+            self.table.writerow({"env_steps": env_steps, **scalars})
         values = [Summary.Value(tag=tag, simple_value=x) for tag, x in scalars.items()]
-        self._event(Summary(value=values), env_steps)
+        self.events.add(Summary(value=values), env_steps)
         if time.monotonic() - self.flushed > FLUSH_EVERY:
             self.flush()
 
     def hyperparameters(self, settings: Mapping[str, Any]) -> None:
         """The HPARAMS tab's record, in this same run; seeds of one configuration share a row."""
         flat = {k: v for k, v in flatten(settings).items() if k != "seed"}
-        self._event(summary_v2.hparams_pb(flat, trial_id=configuration_id(settings)))
+        self.events.add(summary_v2.hparams_pb(flat, trial_id=configuration_id(settings)))
 
     def flush(self) -> None:
-        self.file.flush()
-        self.events.flush()
+        for file in (self.file, self.events.file):
+            with naming(Path(file.name)):
+                file.flush()
         self.flushed = time.monotonic()
 
     def close(self, ok: bool) -> None:
@@ -87,21 +94,39 @@ class Log:
         data = plugin_data_pb2.HParamsPluginData(session_end_info=record)
         content = metadata.create_summary_metadata(data)
         tag = metadata.SESSION_END_INFO_TAG
-        self._event(Summary(value=[Summary.Value(tag=tag, metadata=content)]))
-        self.events.close()
-        self.file.close()
+        metrics, written = naming(self.folder / METRICS), naming(self.events.place)
+        with metrics, closing(self.file), written, closing(self.events.file):
+            self.events.add(Summary(value=[Summary.Value(tag=tag, metadata=content)]))
+            self.flush()
 
-    def _event(self, summary: Summary, step: int = 0) -> None:
-        self.events.add_event(Event(wall_time=time.time(), step=step, summary=summary))
+
+def files(folder: Path) -> list[Path]:
+    return [folder / METRICS, *sorted(folder.glob(events.PATTERN))]
 
 
 def cut(folder: Path, position: Mapping[str, int]) -> None:
-    """Every file of a log back to its size at ``position``; files from after it go. Names are those of this folder alone."""
-    for path in [folder / "metrics.csv", *folder.glob(EVENTS)]:
-        if path.name in position:
-            os.truncate(path, position[path.name])
-        else:
-            path.unlink()
+    """Every file of a log back to its size at ``position``; files from after it go. Raises ``Refused`` where one is shorter.
+
+    What is written to from now on is replaced: other names of the file, a copy by ``cp -al`` say, keep what they have.
+    """
+    for path in files(folder):
+        if path.name not in position:
+            path.unlink(missing_ok=True)
+            continue
+        content, size = contents(path), position[path.name]
+        if not 0 <= size <= len(content):
+            raise Refused(
+                f"{path} has {len(content)} bytes and had {size} when the run was saved: put it back"
+            )
+        if size < len(content) or path.name == METRICS:
+            write(path, content[:size])
+
+
+def contents(path: Path) -> bytes:
+    try:
+        return read(path)
+    except OSError as error:
+        raise Refused(f"{path} is part of the run and cannot be read: {error.strerror}") from error
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:

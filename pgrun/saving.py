@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import fcntl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pgrun.checkpoint import Checkpoints
-from pgrun.errors import Refused
-from pgrun.log import Log
+from pgrun.errors import EnvironmentFault, Refused
+from pgrun.whole import refuse_links
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from pgrun.build import Run
     from pgrun.train import Clock, Counters
 
@@ -35,14 +37,23 @@ class Saver:
             return env_steps // self.every > self.saved_at // self.every
         return time.monotonic() >= self.next_time
 
-    def save(self, run: Run, log: Log, counters: Counters, clock: Clock) -> None:
+    def save(
+        self,
+        run: Run,
+        counters: Counters,
+        clock: Clock,
+        position: Mapping[str, int],
+        final: np.ndarray | None = None,
+    ) -> None:
+        """``position``: of the log. ``final``: returns of the final evaluation, of a run that is over."""
         start = time.monotonic()
         state = {
             "settings": dict(run.settings),
             "run": run.state_dict(),
             "counters": asdict(counters),
             "clock": asdict(clock),
-            "log": log.position(),
+            "log": dict(position),
+            "final": final,
         }
         self.checkpoints.save(counters.env_steps, state)
         self.saved_at = counters.env_steps
@@ -52,7 +63,9 @@ class Saver:
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """No other process writes into this run directory meanwhile. Raises ``Refused``."""
-    with (folder / ".lock").open("w") as file:
+    place = folder / ".lock"
+    refuse_links(place)
+    with place.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -60,9 +73,49 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def restore(state: dict[str, Any], run: Run, counters: Counters, clock: Clock) -> None:
-    """Everything as it was when ``state`` was saved."""
-    run.load_state_dict(state["run"])
-    for record, name in ((counters, "counters"), (clock, "clock")):
-        for key, value in state[name].items():
-            setattr(record, key, value)
+def restore(state: Mapping[str, Any], run: Run, counters: Counters, clock: Clock) -> None:
+    """Everything as it was when ``state`` was saved. Raises ``Refused`` where that is no state of such a run."""
+    with understanding("its checkpoint does not belong to its configuration"):
+        for problem in misfits(run.state_dict(), state["run"], ""):
+            raise ValueError(problem)
+        run.load_state_dict(state["run"])
+        for record, name in ((counters, "counters"), (clock, "clock")):
+            refill(record, state[name])
+
+
+def refill(record: Counters | Clock, given: Mapping[str, Any]) -> None:
+    """Numbers for numbers, none of them negative but the best return; pairs of numbers for the episodes."""
+    for name, now in vars(record).items():
+        value = given[name]
+        if isinstance(now, list):
+            right = all(isinstance(x + y, float | int) for x, y in value)
+        else:
+            right = type(value) is type(now) and (value >= 0 or name == "best")
+        if not right:
+            raise ValueError(f"{name}={value}")
+        setattr(record, name, value)
+
+
+def misfits(expected: Any, given: Any, path: str) -> Iterator[str]:
+    """Where ``given`` has another type, shape or name than ``expected``; numbers may differ, and lists in length."""
+    if isinstance(expected, Mapping):
+        for name in expected:
+            if not isinstance(given, Mapping) or name not in given:
+                yield f"{path}/{name} is not in it"
+            else:
+                yield from misfits(expected[name], given[name], f"{path}/{name}")
+    elif hasattr(expected, "shape"):
+        there = (type(given), getattr(given, "dtype", None), tuple(getattr(given, "shape", ())))
+        if there != (type(expected), expected.dtype, tuple(expected.shape)):
+            yield f"{path}: {expected.dtype} {list(expected.shape)} wanted, not {there[1]} {list(there[2])}"
+
+
+@contextmanager
+def understanding(what: str) -> Iterator[None]:
+    """A file is data from anywhere, and what it says may make no sense in any way. Raises ``Refused``."""
+    try:
+        yield
+    except (Refused, EnvironmentFault, OSError):
+        raise
+    except Exception as error:
+        raise Refused(f"{what}: {type(error).__name__}: {error}") from error

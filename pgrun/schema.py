@@ -10,11 +10,15 @@ import importlib
 import inspect
 import keyword
 import math
+import re
 import sys
 import types
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from pgrun import own
+
+NAME = re.compile(r"[a-zA-Z]\w*")  # of an option; no part of a path or package
 GROUPS = {
     "variance": "pgrun.variance",
     "algo": "pgrun.algos",
@@ -60,9 +64,11 @@ def lookup(group: str, name: str, modules: tuple[str, ...] = ()) -> type:
     """
     camel = "".join(part.capitalize() for part in name.split("_"))
     camel += "_" * keyword.iskeyword(camel)
+    if not NAME.fullmatch(name):
+        raise LookupError(f"{group}={name}: not a name")
     for place in (f"{GROUPS[group]}.{name}", GROUPS[group], *modules):
         try:
-            found = getattr(importlib.import_module(place), camel, None)
+            found = getattr((own.load if place in modules else importlib.import_module)(place), camel, None)
         except ModuleNotFoundError as error:
             if error.name is not None and place.startswith(error.name):
                 continue

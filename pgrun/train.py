@@ -7,7 +7,7 @@ import math
 import platform
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -91,22 +91,24 @@ class Clock:
 def train(run: Run, folder: Path, saved: dict[str, Any] | None = None) -> dict[str, Any]:
     """Train to the end of ``trainer.total_steps``, from the start or from a ``saved`` state; the run's summary."""
     counters, clock = Counters(next_eval=run.trainer.eval_every or 0), Clock()
-    with alone(folder), heeded() as stop:
-        if saved is not None:
+    with alone(folder), heeded() as stop, closing(run.envs), closing(run.eval_envs):
+        saver = Saver(folder, run.trainer.checkpoint_every)
+        if saved is None:
+            saver.save(run, counters, clock, {})
+        else:
             restore(saved, run, counters, clock)
-        log = Log(folder, tags(run), saved and saved["log"])
-        log.hyperparameters(run.settings)
-        saver = Saver(folder, run.trainer.checkpoint_every, counters.env_steps)
+            saver.saved_at = counters.env_steps
+        final = saved["final"] if saved else None
+        log = Log(folder, tags(run), saved["log"] if saved else None)
         progress = Progress(run.trainer.total_steps, run.logger.progress)
         ok = False
         try:
-            evaluation = loop(run, log, counters, clock, progress, saver, stop)
+            log.hyperparameters(run.settings)
+            evaluation = loop(run, log, counters, clock, progress, saver, stop) if final is None else final
             ok = True
         finally:
-            log.close(ok)
             progress.close()
-            run.envs.close()
-            run.eval_envs.close()
+            log.close(ok)
         save_policy(folder, run)
         summary = summarise(run, counters, clock, evaluation)
         write_json(folder / "summary.json", summary)
@@ -139,7 +141,7 @@ def loop(
         over = returns is not None and last
         if over or stop.number is not None or saver.due(counters.env_steps):
             with clock.time("logging"):
-                saver.save(run, log, counters, clock)
+                saver.save(run, counters, clock, log.position(), returns if over else None)
         if over:
             assert returns is not None
             return returns
@@ -228,9 +230,10 @@ def evaluate_if_due(run: Run, counters: Counters) -> tuple[np.ndarray | None, bo
     """(returns of the evaluation, or None; whether the run is over)."""
     trainer = run.trainer
     over = counters.env_steps >= trainer.total_steps
-    if not over and (trainer.eval_every is None or counters.env_steps < counters.next_eval):
+    due = trainer.eval_every is not None and counters.env_steps >= counters.next_eval
+    if not (over or due):
         return None, False
-    counters.next_eval += trainer.eval_every or 0
+    counters.next_eval += due * (trainer.eval_every or 0)
     returns = evaluate(run)
     wanted = trainer.stop_at_return
     return returns, over or (wanted is not None and returns.mean() >= wanted)

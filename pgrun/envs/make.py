@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
 import gymnasium as gym
 
+from pgrun import own
 from pgrun.envs.spaces import check_action_space, observation_encoder
 from pgrun.envs.table import TableEnvs, keeps_to_table
 from pgrun.envs.vector import Envs, Loop, Native
@@ -62,7 +62,7 @@ def find(name: str) -> None:
     module, _, name = name.rpartition(":")
     if module:
         try:
-            importlib.import_module(module)
+            own.load(module)
         except ImportError as error:
             raise Refused(f"env={module}:{name}: cannot import {module}: {error}") from error
     if name in registry:

@@ -56,8 +56,6 @@ def main() -> None:
 def run(argv: Sequence[str]) -> int:
     wish = read(argv)
     pin_threads([f"threads={threads_of(wish)}"])
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # the user's own modules, behind everything installed
     from pgrun.play.play import play
 
     print(play(wish))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 
+from pgrun import own
 from pgrun.build import integers, member, streams
 from pgrun.envs import Envs, EnvSettings, make
 from pgrun.errors import Refused
@@ -61,7 +61,7 @@ def import_modules(names: tuple[str, ...]) -> None:
     """Code of the user's, which a run directory may name but only the command line may load."""
     for name in names:
         try:
-            importlib.import_module(name)
+            own.load(name)
         except Exception as error:
             raise Refused(f"--modules {name}: cannot be imported: {type(error).__name__}: {error}") from error
 

@@ -1,0 +1,18 @@
+"""The user's own modules, which the command names: found in the current folder too, behind everything installed.
+
+The folder is no place to import from before that: it may be somebody's run directory, with a ``tensorflow.py`` in it that
+TensorBoard would look for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from types import ModuleType
+
+
+def load(name: str) -> ModuleType:
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    return importlib.import_module(name)
