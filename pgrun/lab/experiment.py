@@ -21,6 +21,7 @@ class Verdict(StrEnum):
     HOLDS = "holds"
     CONDITIONS = "holds under conditions"
     FAILS = "fails"
+    OPEN = "is left open by these seeds"
 
 
 @dataclass(frozen=True)
