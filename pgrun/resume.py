@@ -7,6 +7,7 @@ only where the command names it again: nothing in a run directory decides what i
 from __future__ import annotations
 
 import copy
+import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,8 +15,10 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from pgrun import whole
 from pgrun.checkpoint import Checkpoints
 from pgrun.errors import Refused
+from pgrun.saving import understanding
 from pgrun.words import Command, Word
 
 MAY_CHANGE = ("trainer.total_steps", "trainer.checkpoint_every", "logger.progress")
@@ -24,13 +27,13 @@ MAY_CHANGE = ("trainer.total_steps", "trainer.checkpoint_every", "logger.progres
 def resume(command: Command) -> float:
     """Train the rest; the final evaluation's mean return. Raises ``Refused``."""
     folder, state = saved(command)
-    settings = continued(state["settings"], command.words, folder)
-    refuse_misfits(settings, folder)
-    done, wanted = state["counters"]["env_steps"], settings["trainer"]["total_steps"]
-    if done >= wanted:
-        raise Refused(
-            f"{folder} is finished, with {done} environment steps: to extend it add trainer.total_steps={2 * done}"
-        )
+    with understanding(f"{folder}: its checkpoint makes no sense"):
+        settings = continued(state["settings"], command.words, folder)
+        refuse_misfits(settings, folder)
+        state = left(state, settings, folder)
+        columns = len(state["run"]["envs"]["ended"])  # before so many are made
+        if settings["env"]["num_envs"] != columns:
+            raise ValueError(f"env.num_envs={settings['env']['num_envs']}, and it holds {columns}")
     from pgrun.job import record, recorded, train_in
 
     cfg = OmegaConf.create(settings)
@@ -52,6 +55,31 @@ def saved(command: Command) -> tuple[Path, dict[str, Any]]:
     for problem in problems:
         print(f"pgrun: {problem}; going on from the one before", file=sys.stderr)
     return folder.resolve(), state
+
+
+def left(state: dict[str, Any], settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The state to go on from. Raises ``Refused`` where nothing is left to be done."""
+    done, wanted = state["counters"]["env_steps"], settings["trainer"]["total_steps"]
+    if type(done) is not int or done < 0:
+        raise ValueError(f"env_steps={done}")
+    over, extended = state["final"] is not None, wanted != state["settings"]["trainer"]["total_steps"]
+    if extended and wanted > done:
+        return {**state, "final": None}
+    if extended or (over and reported(folder, done)):
+        more = 2 * max(done, wanted)
+        raise Refused(
+            f"{folder} is finished, with {done} environment steps: to extend it add trainer.total_steps={more}"
+        )
+    return state
+
+
+def reported(folder: Path, env_steps: int) -> bool:
+    """Whether the run has said how it ended: one that was killed just before still has to."""
+    try:
+        summary = json.loads(whole.read(folder / "summary.json"))
+        return summary["status"] == "finished" and summary["env_steps"] == env_steps
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return False
 
 
 def continued(settings: Mapping[str, Any], words: Sequence[Word], folder: Path) -> dict[str, Any]:
