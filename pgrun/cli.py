@@ -43,6 +43,11 @@ def guarded(work: Callable[[], int], name: str, spoken: Callable[[str], str] = s
     except BrokenPipeError:  # pgrun --cfg job | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except OSError as error:  # a disk that is full, read-only or failing
+        if os.environ.get("PGRUN_DEBUG"):
+            traceback.print_exc()
+        print(f"{name}: {': '.join(str(x) for x in (error.filename, error.strerror) if x) or error}", file=sys.stderr)
+        return FAILED
 
 
 def run(argv: list[str], app: App = PGRUN) -> int:

@@ -78,6 +78,10 @@ def restore(state: Mapping[str, Any], run: Run, counters: Counters, clock: Clock
     with understanding("its checkpoint does not belong to its configuration"):
         for problem in misfits(run.state_dict(), state["run"], ""):
             raise ValueError(problem)
+        if not all(type(size) is int for size in state["log"].values()):
+            raise ValueError(f"log={state['log']}")
+        if not (state["final"] is None or (state["final"].ndim == 1 and len(state["final"]))):
+            raise ValueError("its final evaluation is no list of returns")
         run.load_state_dict(state["run"])
         for record, name in ((counters, "counters"), (clock, "clock")):
             refill(record, state[name])
