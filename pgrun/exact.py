@@ -115,9 +115,14 @@ def table(policy: Policy, p: Problem) -> Tensor:
 def gradient(policy: Policy, p: Problem, gamma: float) -> Tensor:
     """∇J_γ [P] = Σₜ γᵗ Σ_s P(sₜ = s) Σ_a π(a|s) Qₜ(s, a) ∇log π(a|s) (Sutton et al. 2000, theorem 1)."""
     pi = table(policy, p)
-    _, q = values(p, pi, gamma)
+    return weighted_scores(policy, p, gamma, visits(p, pi), values(p, pi, gamma)[1])
+
+
+def weighted_scores(policy: Policy, p: Problem, gamma: float, often: Tensor, q: Tensor) -> Tensor:
+    """Σₜ γᵗ Σ_s oftenₜ(s) Σ_a π(a|s) qₜ(s, a) ∇log π(a|s) [P]; with visits [H, S] and Q [H, S, A] of π itself, ∇J_γ."""
+    pi = table(policy, p)
     discount = gamma ** torch.arange(p.horizon, dtype=torch.float64)
-    weight = torch.einsum("t,ts,tsa->sa", discount, visits(p, pi), q) * pi  # [S, A]
+    weight = torch.einsum("t,ts,tsa->sa", discount, often, q) * pi  # [S, A]
     kept = policy.activations(inputs(policy, p))
     delta = weight - pi * weight.sum(1, keepdim=True)  # Σ_a weight_a ∂log π(a)/∂params
     return policy.net.gradient(policy.layers, kept, policy.output_delta(delta.to(kept[-1]), 0.0))

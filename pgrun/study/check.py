@@ -14,12 +14,14 @@ from pgrun.envs import EnvSettings
 from pgrun.errors import Refused
 from pgrun.schema import construct, fields, lookup, violations
 from pgrun.study import schemes
-from pgrun.study.settings import OWN, Study, Table
+from pgrun.study.settings import OWN, Behaviour, Step, Study, Table
 from pgrun.unread import declared, other
 from pgrun.words import Word
 
 GROUPS = ("network", "critic", "variance")
+SECTIONS: dict[str, type] = {"policy": Table, "behaviour": Behaviour, "step": Step}
 MEMORY = 8  # GB
+WRITTEN_OUT = 3000  # parameters, of a Fisher matrix that is written out
 PICTURE = 'picture=true needs the extra "plot": pip install -c constraints.txt -e ".[plot]"'
 
 
@@ -41,7 +43,7 @@ def choices(job: Job) -> Iterator[str]:
 
 def keys(job: Job) -> Iterator[str]:
     """Keys that ``+`` added, and names that are to be chosen as options."""
-    known = {*fields(Study), "env", "policy", "usual", *GROUPS}
+    known = {*fields(Study), "env", *SECTIONS, "usual", *GROUPS}
     for name in job.settings:
         if name not in known:
             yield f"{name}: no such setting; pgrun-study --cfg job shows them all"
@@ -57,7 +59,8 @@ def values(settings: Mapping[str, Any]) -> Iterator[str]:
     """Types and ranges, from the signatures."""
     top = {k: v for k, v in settings.items() if k in fields(Study)}
     yield from violations("", top, Study)
-    yield from violations("policy.", settings.get("policy") or {}, Table)
+    for name, section in SECTIONS.items():
+        yield from violations(f"{name}.", settings.get(name) or {}, section)
     yield from violations("env.", settings.get("env") or {}, EnvSettings)
     wider = {**settings, "modules": [*user_modules(settings), OWN]}
     for group in GROUPS:
@@ -68,6 +71,10 @@ def values(settings: Mapping[str, Any]) -> Iterator[str]:
             if isinstance(nested, Mapping):
                 yield from group_values("critic.optimizer", "optimizer", nested, wider)
     yield from schemes.wrong(settings, user_modules(settings))
+    if settings.get("weights") is not None:
+        from pgrun.study.weights import wrong
+
+        yield from wrong(settings["weights"])
 
 
 def together(job: Job) -> Iterator[str]:
@@ -89,7 +96,8 @@ def together(job: Job) -> Iterator[str]:
         yield from misfits(settings, study, critic, env, saved)
     if study.estimates < 2:
         yield f"batch={study.batch}: a variance needs two estimates, and episodes={study.episodes} make {study.estimates}"
-    taken, left_out = schemes.fitting(settings, study, critic)  # type: ignore[arg-type]
+    even = env is not None and schemes.equally_long(table_of(env))
+    taken, left_out = schemes.fitting(settings, study, critic, even)  # type: ignore[arg-type]
     if env is not None and not found:
         yield from too_much(settings, study, len(taken), env, saved)
     if schemes.explicit(settings):
@@ -129,10 +137,57 @@ def misfits(
         yield f"reference=exact: env={settings['env']['id']} publishes no transition table; take reference=sampled"
     if settings["critic"]["name"] == "run" and saved is None:
         yield "critic=run is the critic of a run: add run=DIR, or take critic=fitted"
+    yield from of_sections(settings, study, p, env)
     if critic.of_actions:
         yield f"critic={settings['critic']['name']} learns from replayed transitions; take critic=fitted"
     pretended = {**settings, "reward_scaling": False, "variance": {"name": "gae"}}
     yield from critic.misfits(pretended, env)
+
+
+def table_of(env: gym.Env) -> Any:
+    from pgrun.study.policy import tabular
+
+    return tabular(env)
+
+
+def of_sections(settings: Mapping[str, Any], study: Study, p: Any, env: gym.Env) -> Iterator[str]:
+    """What weights, behaviour, by_step, fisher and step need."""
+    from pgrun.study.policy import wrong_theta
+
+    behaviour, step = (construct(SECTIONS[name], settings[name]) for name in ("behaviour", "step"))
+    name = settings["env"]["id"]
+    if behaviour.wanted and study.weights is None:
+        yield "behaviour: episodes of another policy need weights: add weights=[trajectory,per_decision,per_step]"
+    if behaviour.theta is not None and behaviour.distance is not None:
+        yield "behaviour.theta and behaviour.distance: one of them"
+    if behaviour.distance is not None and p is None:
+        yield f"behaviour.distance: env={name} publishes no transition table to measure it on; give behaviour.theta"
+    if behaviour.theta is not None:
+        yield from wrong_behaviour(settings, behaviour, env, wrong_theta)
+    if "state_ratio" in str(study.weights) and p is None:
+        yield f"weights: state_ratio needs the transition table of env={name}; take per_step, which sets the ratio to 1"
+    if study.by_step and study.weights is not None:
+        yield "by_step: the weights Ψ of schemes; leave weights out, or by_step"
+    if (study.fisher or step.wanted) and settings["run"] is None:
+        size = parameters(settings, env) if not construct(Table, settings["policy"]).wanted else 0
+        if size > WRITTEN_OUT:
+            yield f"fisher, step: a matrix of {size}² entries is written out; take a smaller network, such as network.hidden=[16]"
+
+
+def wrong_behaviour(
+    settings: Mapping[str, Any], behaviour: Behaviour, env: gym.Env, wrong_theta: Any
+) -> Iterator[str]:
+    """It has the form of the policy: a table."""
+    from pgrun.study.policy import proposed
+
+    spaces = (env.observation_space, env.action_space)
+    table = proposed(construct(Table, settings["policy"]), env)
+    if settings["run"] is not None or not table.wanted:
+        yield "behaviour.theta: a table, as policy.theta; where the policy is a network take behaviour.distance"
+        return
+    sizes = [int(space.n) for space in spaces if isinstance(space, gym.spaces.Discrete)]
+    if len(sizes) == 2 and (problem := wrong_theta(behaviour.theta, *sizes)):
+        yield f"behaviour.theta={behaviour.theta}: {problem}"
 
 
 def too_much(

@@ -98,14 +98,22 @@ class Seen:
 
     def estimates(self, estimator: Estimator, batch: int) -> Tensor:
         """ĝ of each group of ``batch`` columns [G, P]: (1/batch) Σ mask·Ψ·∇log π, as an update takes it."""
+        columns, rollout = self.rollout.mask.shape[1], self.rollout
+        psi, correction = self.weights(estimator, batch)
+        found = self.scores.sums(by_unit(rollout.mask * psi, columns), columns // batch) / batch
+        return found if correction is None else found + correction
+
+    def psi(self, estimator: Estimator, batch: int) -> Tensor:
+        """Ψ [T, N]"""
+        return self.weights(estimator, batch)[0]
+
+    def weights(self, estimator: Estimator, batch: int) -> tuple[Tensor, Tensor | None]:
+        """(Ψ [T, N], corrections [G, P] or None)"""
         scheme = estimator.scheme
         rollout = self.with_q if scheme.uses_q else self.rollout
         reads = scheme.uses_critic and scheme.uses_value
         value = self.value if reads else rollout.obs.new_zeros(rollout.obs.shape[:-1])
-        columns = rollout.mask.shape[1]
-        psi, correction = weights(self.policy, rollout, value, estimator, batch)
-        found = self.scores.sums(by_unit(rollout.mask * psi, columns), columns // batch) / batch
-        return found if correction is None else found + correction
+        return weights(self.policy, rollout, value, estimator, batch)
 
 
 def weights(

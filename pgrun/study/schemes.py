@@ -13,6 +13,7 @@ from pgrun.study.settings import TERMS, Study
 
 if TYPE_CHECKING:
     from pgrun.critics.base import CriticSettings
+    from pgrun.exact import Problem
     from pgrun.variance.base import Scheme
 
 UNBIASED = "unbiased"
@@ -48,6 +49,8 @@ def kind(name: str, modules: tuple[str, ...]) -> type:
 def asked(settings: Mapping[str, Any]) -> list[Asked]:
     """``variance=…`` with its settings, or ``schemes``, or all that ship."""
     one, several = settings.get("variance"), settings.get("schemes")
+    if settings.get("weights") is not None:
+        return []
     if one is not None:
         given = {key: value for key, value in one.items() if key != "name"}
         return [Asked(one["name"], trimmed(one["name"], given, settings))]
@@ -75,6 +78,9 @@ def trimmed(name: str, given: Mapping[str, Any], settings: Mapping[str, Any]) ->
 def wrong(settings: Mapping[str, Any], modules: tuple[str, ...]) -> Iterator[str]:
     """Names that are no schemes, settings that they lack, and the same one twice."""
     several = settings.get("schemes")
+    if settings.get("weights") is not None and (several is not None or settings.get("variance") is not None):
+        yield "weights and schemes: one of them; each of the weights has its own Ψ"
+        return
     if several is not None and settings.get("variance") is not None:
         yield "schemes and variance: one of them; schemes=[none,{gae:{lam:0.5}}] takes settings too"
         return
@@ -97,7 +103,18 @@ def wrong(settings: Mapping[str, Any], modules: tuple[str, ...]) -> Iterator[str
         yield f"schemes: {label} stands there twice"
 
 
-def obstacle(scheme: Scheme, study: Study, critic: type[CriticSettings]) -> str | None:
+def equally_long(p: Problem | None) -> bool:
+    """Whether every episode lasts as long, whatever is done: then nobody's actions decide how many steps are left."""
+    from pgrun.exact import visits
+
+    if p is None:
+        return False
+    states, actions = p.reward.shape
+    uniform = p.reward.new_full((states, actions), 1 / actions)
+    return bool((visits(p, uniform).sum(1) > 1 - 1e-12).all())
+
+
+def obstacle(scheme: Scheme, study: Study, critic: type[CriticSettings], even: bool = False) -> str | None:
     """Why a scheme cannot be scored in this study, and what to add; None where it can."""
     if scheme.uses_q and not critic.knows_q:
         return "needs Q(s, a): critic=exact, on an environment with a transition table"
@@ -105,19 +122,28 @@ def obstacle(scheme: Scheme, study: Study, critic: type[CriticSettings]) -> str 
         return "needs a critic: critic=fitted, or exact on an environment with a transition table"
     if scheme.mixes_columns and study.batch < 2:
         return "compares episodes: batch must be at least 2"
-    if getattr(scheme, "normalised", False):
+    if getattr(scheme, "normalised", False) and not even:
         return "averages over the steps left in the rollout, and here the episodes' lengths decide those"
     return None
 
 
-def claim(scheme: Scheme, critic: str, gamma: float, truncates: bool) -> str:
-    """What is known of the estimate's mean, for ∇J_γ of the time-limited problem; empty for schemes of the user's own."""
+def fits_first(critic: Mapping[str, Any]) -> bool:
+    return critic["name"] == "fitted" and critic.get("fit") == "before"
+
+
+def claim(scheme: Scheme, critic: str, gamma: float, truncates: bool, seen: bool = False) -> str:
+    """What is known of the estimate's mean, for ∇J_γ of the time-limited problem; empty for schemes of the user's own.
+
+    ``seen``: the critic was fitted to the very episodes.
+    """
     name = type(scheme).__name__
     exact = critic == "exact"
     if getattr(scheme, "mean_zero", False):
         return ZERO
     if name == "ActionBaseline":
         return "biased: its baseline depends on the action"
+    if seen and scheme.uses_critic:
+        return "biased: the critic has seen these returns"
     if gamma < 1 and getattr(scheme, "discounting", None) == "reward_to_go" and reads_discounting(scheme):
         return "biased: leaves out γ^t"
     if name == "MeanBaseline":
@@ -140,14 +166,14 @@ def reads_discounting(scheme: Scheme) -> bool:
 
 
 def fitting(
-    settings: Mapping[str, Any], study: Study, critic: type[CriticSettings]
+    settings: Mapping[str, Any], study: Study, critic: type[CriticSettings], even: bool = False
 ) -> tuple[dict[str, Scheme], dict[str, str]]:
     """(schemes by label, reasons by label of those that do not apply)"""
     taken: dict[str, Scheme] = {}
     left_out: dict[str, str] = {}
     for one in asked(settings):
         scheme = one.build(study)
-        reason = obstacle(scheme, study, critic)
+        reason = obstacle(scheme, study, critic, even)
         if reason is None:
             taken[one.label] = scheme
         else:

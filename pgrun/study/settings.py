@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pgrun.schema import NonNegativeInt, PositiveInt, Probability
+from pgrun.schema import NonNegativeInt, Positive, PositiveInt, Probability
 
 OWN = "pgrun.study.critics"  # where critics that only a study has are looked up
 TERMS = "pgrun.study.terms"  # and schemes
@@ -28,7 +28,11 @@ class Study:
     batch: PositiveInt = 20
     reference: Literal["auto", "exact", "sampled"] = "auto"
     reference_episodes: PositiveInt | None = None
-    critic_episodes: PositiveInt = 500
+    critic_episodes: NonNegativeInt = 500
+    weights: Any = None  # names, or {name: {truncate: value}}: of another policy's episodes
+    by_step: PositiveInt | None = None  # how many time steps
+    fisher: tuple[PositiveInt, ...] = ()  # samples of the outer products
+    cg: PositiveInt | None = None  # iterations
     repeats: PositiveInt = 10
     picture: bool | None = None
     threads: PositiveInt = 1
@@ -49,3 +53,27 @@ class Table:
     @property
     def wanted(self) -> bool:
         return self.theta is not None or self.ascent is not None
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """The section ``behaviour``: another policy collects, given as ``policy.theta`` is, or at a mean KL in a random direction."""
+
+    theta: Any = None
+    distance: Positive | None = None
+
+    @property
+    def wanted(self) -> bool:
+        return self.theta is not None or self.distance is not None
+
+
+@dataclass(frozen=True)
+class Step:
+    """The section ``step``: steps along ∇J of a given length in θ, along F⁻¹∇J of a given KL."""
+
+    distance: Positive | None = None
+    kl: Positive | None = None
+
+    @property
+    def wanted(self) -> bool:
+        return self.distance is not None or self.kl is not None

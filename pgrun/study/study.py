@@ -6,66 +6,30 @@ import math
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-import gymnasium as gym
-import numpy as np
 import torch
 
 from pgrun import __version__
-from pgrun.build import descent, integers, member
-from pgrun.critics.base import Context, Critic, NoCritic
-from pgrun.critics.fitted import Fitted, SeparateCritic
-from pgrun.envs import EnvSettings, make
-from pgrun.envs.make import make_one
-from pgrun.errors import Refused
-from pgrun.estimator import Estimator
-from pgrun.policies import Policy
-from pgrun.schema import construct, fields, lookup
+from pgrun.schema import construct, fields
 from pgrun.study import reference as truth
-from pgrun.study.collect import Seen, Source, Tally
-from pgrun.study.critics import of_run
-from pgrun.study.policy import freeze, resolved, settings_of
-from pgrun.study.schemes import NORMALISED, UNBIASED, claim, fitting
+from pgrun.study.collect import Seen, Tally
+from pgrun.study.lab import Lab, Maker, build
+from pgrun.study.schemes import UNBIASED, ZERO
 from pgrun.study.score import Reference, score
-from pgrun.study.settings import OWN, Study
+from pgrun.study.sections import Section, sections
+from pgrun.study.settings import Study
+from pgrun.study.weights import Weighted
 from pgrun.types import Rollout
-from pgrun.variance.base import Scheme
-from pgrun.variance.value_baseline import ValueBaseline
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-ROUNDS = 20  # of fitting, with targets anew in each
 Say = Callable[[str], None]
-
-
-@dataclass
-class Lab:
-    """Everything that is made once for a study."""
-
-    study: Study
-    settings: dict[str, Any]  # resolved
-    env: EnvSettings
-    one: gym.Env
-    policy: Policy
-    critic: Critic
-    schemes: dict[str, Scheme]
-    left_out: dict[str, str]
-    source: Source
-    spare: Source  # another random stream: the reference's
-
-    def estimator(self, scheme: Scheme) -> Estimator:
-        return Estimator(scheme, self.settings["gamma"], self.study.advantage_norm)
-
-    def close(self) -> None:
-        for envs in (self.source.envs, self.spare.envs):
-            envs.close()
-        self.one.close()
 
 
 def conduct(settings: Mapping[str, Any], say: Say = lambda _: None) -> dict[str, Any]:
@@ -76,19 +40,19 @@ def conduct(settings: Mapping[str, Any], say: Say = lambda _: None) -> dict[str,
     torch.set_grad_enabled(False)
     lab = build(study, settings)
     try:
-        tally, found, costs = measure(lab, say)
         reference, objective = refer(lab, say)
+        observers = sections(lab, reference)
+        tally, found, costs = measure(lab, say, observers)
     finally:
         lab.close()
-    scores = {label: asdict(score(g, reference)) for label, g in found.items()}
+    claims = lab.claims(tally.truncated > 0)
+    scores = {
+        label: scored(g, reference, claims[label] == ZERO)
+        | known_bias(lab.weights.get(label), reference)
+        | {"microseconds": costs[label], "claim": claims[label]}
+        for label, g in found.items()
+    }
     gamma = lab.settings["gamma"]
-    for label, scheme in lab.schemes.items():
-        scores[label] |= {
-            "microseconds": costs[label],
-            "claim": NORMALISED
-            if study.advantage_norm
-            else claim(scheme, settings["critic"]["name"], gamma, tally.truncated > 0),
-        }
     return {
         "status": "finished",
         "env": lab.env.id,
@@ -107,6 +71,7 @@ def conduct(settings: Mapping[str, Any], say: Say = lambda _: None) -> dict[str,
         "reference_episodes": lab.spare.episodes if reference.kind == "sampled" else 0,
         "schemes": scores,
         "left_out": lab.left_out,
+        **{one.key: one.result() for one in observers},
         "settings": {**lab.settings, "modules": list(study.modules)},
         "wall_seconds": round(time.time() - begun, 3),
         "versions": {"python": platform.python_version(), "pgrun": __version__}
@@ -114,100 +79,54 @@ def conduct(settings: Mapping[str, Any], say: Say = lambda _: None) -> dict[str,
     }
 
 
-def build(study: Study, settings: Mapping[str, Any]) -> Lab:
-    settings, saved = resolved(settings)
-    settings["modules"] = [*settings["modules"], OWN]
-    init, noise, envs, spare_noise, spare_envs, fit_noise, fit_envs, shuffle = np.random.SeedSequence(
-        study.seed
-    ).spawn(8)
-    env = settings_of(study, settings)
-    one = make_one(env)
-    policy, network = freeze(settings, saved, one, generator(init))
-    kind = lookup("critic", settings["critic"]["name"], tuple(settings["modules"]))
-    schemes, left_out = fitting(settings, study, kind)  # type: ignore[arg-type]
-
-    def source(noise: np.random.SeedSequence, seeds: np.random.SeedSequence) -> Source:
-        columns = make(env, env.num_envs)
-        columns.reset(integers(seeds, env.num_envs))
-        return Source(policy, columns, generator(noise), integers(seeds, env.num_envs))
-
-    own = source(noise, envs)
-    critic: Critic = NoCritic()
-    if any(scheme.uses_critic for scheme in schemes.values()):
-        context = Context(
-            policy, network, None, own.envs, settings["gamma"], generator(init), own.noise, learning(settings)
-        )
-        if saved is not None and settings["critic"]["name"] == "run":
-            critic = saved_critic(context, saved)
-        else:
-            critic = member(settings, "critic").build(context)
-        if isinstance(critic, SeparateCritic) and kind is Fitted:
-            apart = source(fit_noise, fit_envs)
-            fit(critic, apart, study.critic_episodes, settings["gamma"], generator(shuffle))
-            apart.envs.close()
-    spare = source(spare_noise, spare_envs)
-    return Lab(study, settings, env, one, policy, critic, schemes, left_out, own, spare)
+def scored(g: Tensor, reference: Reference, zero: bool) -> dict[str, Any]:
+    """A term of mean 0 is scored along ∇J too, against 0; it has no direction to agree with."""
+    if not zero:
+        return asdict(score(g, reference))
+    shifted = asdict(score(g.double() + reference.gradient, reference))
+    return shifted | {"cosine": None, "agreement": None}
 
 
-def learning(settings: Mapping[str, Any]) -> Callable[[Tensor], Any]:
-    """The optimizer of a critic that has one."""
-    if settings["critic"].get("optimizer"):
-        return descent(settings)
-    usual = {"name": "adam", "lr": 1e-3}
-    return descent({**settings, "critic": {**settings["critic"], "optimizer": usual}})
+def known_bias(one: Weighted | None, reference: Reference) -> dict[str, Any]:
+    """Along ∇J and as a whole, where it can be computed."""
+    mean = None if one is None else one.mean()
+    if mean is None or reference.kind != "exact":
+        return {}
+    off = mean.double().cpu() - reference.gradient
+    along = off @ reference.gradient / reference.gradient.norm()
+    return {"bias_exact": float(off.norm()), "bias_along_exact": float(along)}
 
 
-def saved_critic(context: Context, saved: Any) -> Critic:
-    try:
-        if saved.config["critic"]["name"] != "fitted":
-            raise LookupError(f"its critic={saved.config['critic']['name']} is no V that can be loaded")
-        return of_run(context, saved.tensors, saved.reward_scale)
-    except LookupError as error:
-        raise Refused(f"critic=run: {error}; take critic=fitted") from error
-
-
-def generator(sequence: np.random.SeedSequence) -> torch.Generator:
-    return torch.Generator().manual_seed(integers(sequence, 1)[0])
-
-
-def fit(
-    critic: SeparateCritic, source: Source, episodes: int, gamma: float, shuffle: torch.Generator
-) -> None:
-    """On episodes of its own; nothing that is scored has been seen by it."""
-    estimator = Estimator(ValueBaseline(), gamma)
-    rollouts = list(source.rollouts(episodes, 1))
-    for _ in range(ROUNDS):
-        for rollout in rollouts:
-            batch = estimator.batch(rollout, critic.values(rollout), critic, source.policy)
-            critic.fit(batch.rows(batch.mask > 0), shuffle)
-
-
-def measure(lab: Lab, say: Say) -> tuple[Tally, dict[str, Tensor], dict[str, float]]:
+def measure(
+    lab: Lab, say: Say, observers: Sequence[Section] = ()
+) -> tuple[Tally, dict[str, Tensor], dict[str, float]]:
     """(the episodes, ĝ [M, P] of every scheme, microseconds of one ĝ): one pass, all schemes see the same trajectories."""
-    study, tally = lab.study, Tally()
-    found: dict[str, list[Tensor]] = {label: [] for label in lab.schemes}
+    study, tally, makers = lab.study, Tally(), lab.makers()
+    found: dict[str, list[Tensor]] = {label: [] for label in makers}
     first: Rollout | None = None
     say(f"{study.estimates * study.batch} episodes")
     for rollout in lab.source.rollouts(study.estimates, study.batch):
         tally.add(rollout, lab.settings["gamma"])
         seen = Seen(lab.policy, rollout, lab.critic)
-        for label, scheme in lab.schemes.items():
-            found[label].append(seen.estimates(lab.estimator(scheme), study.batch).cpu())
+        for label, make in makers.items():
+            found[label].append(make(seen).cpu())
+        for one in observers:
+            one.see(seen)
         first = rollout if first is None else first
     assert first is not None
-    costs = {label: cost(lab, first, scheme) for label, scheme in lab.schemes.items()}
+    costs = {label: cost(lab, first, make) for label, make in makers.items()}
     return tally, {label: torch.cat(parts) for label, parts in found.items()}, costs
 
 
-def cost(lab: Lab, rollout: Rollout, scheme: Scheme) -> float:
+def cost(lab: Lab, rollout: Rollout, make: Maker) -> float:
     """Microseconds of one estimate, critic, Ψ, scores and sums: the median over groups of the first rollout."""
-    estimator, batch = lab.estimator(scheme), lab.study.batch
+    batch = lab.study.batch
     groups = rollout.mask.shape[1] // batch
     times = []
     for i in range(lab.study.repeats):
         one = trimmed(rollout.columns(torch.arange(batch) + i % groups * batch))
         start = time.perf_counter()
-        Seen(lab.policy, one, lab.critic).estimates(estimator, batch)
+        make(Seen(lab.policy, one, lab.critic))
         times.append(1e6 * (time.perf_counter() - start))
     return round(median(times), 1)
 

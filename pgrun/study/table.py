@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pgrun.study.beside import beside
+
 
 def describe(result: Mapping[str, Any]) -> str:
     """The policy, the schemes, those left out."""
@@ -15,7 +17,8 @@ def describe(result: Mapping[str, Any]) -> str:
         f"episode{'s' * (result['batch'] > 1)} each · critic {result['critic']} · {reference(result)}",
     )
     notes = [f"  left out  {label}: {reason}" for label, reason in result["left_out"].items()]
-    return "\n".join(["", *head, "", *lines(rows(result)), *([""] if notes else []), *notes])
+    more = [f"\n{text}" for text in beside(result)]
+    return "\n".join(["", *head, "", *lines(rows(result)), *([""] if notes else []), *notes, *more])
 
 
 def reference(result: Mapping[str, Any]) -> str:

@@ -1,0 +1,73 @@
+"""The parts of a study beside the scores, on the terminal: a line or a small table each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+Part = Mapping[str, Any]
+SHOWN = 8  # time steps
+
+
+def beside(result: Mapping[str, Any]) -> Iterator[str]:
+    """What was asked for, in the order of study.json."""
+    for key, tell in TELL.items():
+        if key in result:
+            yield tell(result[key])
+
+
+def of_products(part: Part) -> str:
+    found = (
+        f"W = ∏ρ of an episode: mean {part['mean']:.4g} ± {part['mean_se']:.2g}, largest {part['max']:.4g}, E[W²] {part['square']:.4g} ± "
+        f"{part['square_se']:.2g}, effective sample size {100 * part['ess']:.2g} %; largest single ρ {part['largest_ratio']:.4g}"
+    )
+    if "max_exact" not in part:
+        return found
+    states = part["states"]
+    return (
+        f"{found}\nexactly: largest {part['max_exact']:.4g}, E[W²] {part['square_exact']:.4g}, effective sample size "
+        f"{100 * part['ess_exact']:.2g} %; states: max |p'/p − 1| {max(states['ratio']):.3g}, Σ|p' − p| {max(states['shift']):.3g}"
+    )
+
+
+def of_steps(part: Part) -> str:
+    found = ["Ψ by time step: mean of good actions, of bad ones, share of wrong signs"]
+    for label, by in part.items():
+        for t in range(min(SHOWN, sum(n > 0 for n in by["count"]))):
+            cells = (by[f"{name}_{what}"][t] for what in ("mean", "wrong") for name in ("good", "bad"))
+            found.append(f"  {label} t={t}: " + "  ".join("–" if x is None else f"{x:.3g}" for x in cells))
+    return "\n".join(found)
+
+
+def of_fisher(part: Part) -> str:
+    lines = [f"Fisher matrix of {part['parameters']} parameters, rank {part['rank_exact']}; from N samples:"]
+    lines += [
+        f"  N={e['samples']}: relative error {e['error']:.3g} ± {e['error_se']:.1g} (√(c/N): {e['predicted']:.3g}), rank {e['rank']}, "
+        f"a product {e['microseconds_outer']:.0f} µs, of the KL's Hessian {e['microseconds_hessian']:.0f} µs"
+        for e in part["sizes"]
+    ]
+    return "\n".join(lines)
+
+
+def of_cg(part: Part) -> str:
+    off = f", {part['off_dense']:.1g} from the dense solution" if "off_dense" in part else ""
+    residuals = " ".join(f"{r:.1e}" for r in part["residuals"])
+    product = f"{part['microseconds_product']:.0f} µs a product"
+    return f"conjugate gradients, {part['parameters']} parameters, {product}{off}; residuals {residuals}"
+
+
+def of_step(part: Part) -> str:
+    return "\n".join(
+        f"{name} step: ‖Δθ‖ {e['distance']:.4g}, KL {e['kl_old_new']:.4g} (½ΔᵀFΔ {e['kl_predicted']:.4g}), gain {e['gain_predicted']:.4g} to first order"
+        for name, e in part.items()
+        if isinstance(e, Mapping)
+    )
+
+
+TELL: dict[str, Callable[[Part], str]] = {
+    "by_step": of_steps,
+    "products": of_products,
+    "fisher": of_fisher,
+    "cg": of_cg,
+    "step": of_step,
+}
