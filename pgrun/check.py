@@ -11,6 +11,7 @@ from typing import Any
 import gymnasium as gym
 
 from pgrun import own
+from pgrun.ablation import without_effect
 from pgrun.compose import Job
 from pgrun.envs import EnvSettings, probe
 from pgrun.errors import Refused
@@ -150,7 +151,8 @@ def together(job: Job) -> list[str]:
     critic = chosen["critic"].misfits(settings, env) if chosen["variance"].uses_critic else ()
     algo = chosen["algo"].misfits(settings, env)
     read = [*misfits(settings, chosen), *algo, *critic, *unexact(settings, env)]
-    return [*read, *unread(job.words, settings, chosen, space), *found]
+    ignored = [*unread(job.words, settings, chosen, space), *without_effect(job, chosen, space)]
+    return [*read, *ignored, *found]
 
 
 def unexact(settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:

@@ -21,6 +21,7 @@ class Top:
     reward_scaling: bool = False
     modules: tuple[str, ...] = ()
     tuned: str | None = None
+    ablate: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,27 @@
+"""``ablate=<practice>`` leaves one practice out. One that the algorithm does not read would only repeat ``ablate=nothing``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gymnasium import Space
+from omegaconf import OmegaConf
+
+from pgrun.compose import Job
+from pgrun.log import flatten
+from pgrun.places import conf_dir
+from pgrun.unread import unread
+from pgrun.words import Word
+
+
+def without_effect(job: Job, chosen: Mapping[str, Any], space: Space | None) -> Iterator[str]:
+    """``chosen``: the class of each group. Said where nothing reads any setting of the option's file."""
+    path = conf_dir() / "ablate" / f"{job.choices.get('ablate')}.yaml"
+    if not path.exists():  # none, or one of the user's own
+        return
+    settings = flatten(OmegaConf.to_container(OmegaConf.load(path)))  # type: ignore[arg-type]
+    changed = [Word(key, key, "changed") for key in settings if key != "ablate"]
+    reasons = list(unread(changed, job.settings, chosen, space))
+    if changed and len(reasons) == len(changed):
+        yield f"ablate={path.stem} changes nothing here: {reasons[0]}: leave it out of ablate=…"
