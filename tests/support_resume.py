@@ -1,0 +1,73 @@
+"""What a run has left, as far as it must not depend on whether it was ever interrupted."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+from pgrun.checkpoint import Checkpoints, pack
+from pgrun.envs.vector import Envs
+
+TIMES = ("wall_seconds", "env_steps_per_second")
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    found = list(csv.DictReader((folder / "metrics.csv").open()))
+    return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in found]
+
+
+def scalars(folder: Path) -> list[tuple[int, str, float]]:
+    """Of all event files together."""
+    found = []
+    for path in sorted(folder.glob("events.*")):
+        for event in EventFileLoader(str(path)).Load():
+            for value in event.summary.value:
+                if value.HasField("tensor") and value.tensor.float_val and not value.tag.startswith("time/"):
+                    found.append((event.step, value.tag, value.tensor.float_val[0]))
+    return sorted(found)
+
+
+def told(folder: Path) -> dict[str, Any]:
+    summary = json.loads((folder / "summary.json").read_text())
+    return {key: x for key, x in summary.items() if key not in TIMES}
+
+
+def trace(folder: Path) -> dict[str, str]:
+    """A hash of each thing that two runs must have in common, bit for bit."""
+    state, problems = Checkpoints(folder / "checkpoints").load()
+    assert problems == [], problems
+    parts: dict[str, Any] = {"summary": told(folder), "metrics": rows(folder), "events": scalars(folder)}
+    parts |= {path.name: path.read_bytes() for path in folder.glob("*policy.*")}
+    parts |= {f"checkpoint/{name}": content(state[name]) for name in ("run", "counters", "final", "settings")}
+    return {name: hashlib.sha256(repr(x).encode()).hexdigest() for name, x in parts.items()}
+
+
+def content(node: Any) -> tuple[str, list[tuple[str, bytes]]]:
+    tensors: dict[str, Any] = {}
+    tree = json.dumps(pack(node, "", tensors))
+    return tree, [(name, x.numpy().tobytes()) for name, x in sorted(tensors.items())]
+
+
+def differences(one: dict[str, str], other: dict[str, str]) -> list[str]:
+    return sorted(name for name in {**one, **other} if one.get(name) != other.get(name))
+
+
+class StepCounter:
+    """Steps that ``columns`` environments really make, counted where they are made; a reset, or a column that waits, is none."""
+
+    def __init__(self, columns: int):
+        self.columns, self.steps = columns, 0
+        real = Envs.step
+
+        def step(envs: Envs, action: np.ndarray) -> Any:
+            if envs.num_envs == columns:
+                self.steps += int((envs.active & ~envs.ended).sum())
+            return real(envs, action)
+
+        Envs.step = step  # type: ignore[method-assign]
