@@ -1,0 +1,1 @@
+"""Why a run does not learn: known illnesses, looked for in what it left behind."""

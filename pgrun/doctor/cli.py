@@ -1,0 +1,69 @@
+"""The command ``pgrun-doctor``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from pgrun import __version__
+from pgrun.cli import guarded, pin_threads
+from pgrun.errors import Refused
+
+NAME = "pgrun-doctor"
+EXAMPLES = """\
+examples
+  pgrun-doctor outputs/2026-01-31/12-00-00-000000
+  pgrun-doctor outputs/multirun/2026-01-31/12-00-00-000000     every run of a sweep
+docs/my-run-does-not-learn.md tells each illness, and what a healthy run looks like."""
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        if "required: RUN_DIR" in message:
+            message = "name a run directory: pgrun-doctor outputs/<date>/<time>"
+        raise Refused(f"{message}; {NAME} --help says more")
+
+
+def parser() -> Parser:
+    found = Parser(
+        prog=NAME,
+        description="Look for known illnesses in what a run has left behind: what is wrong, what to try, where it is explained.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    found.add_argument(
+        "runs",
+        metavar="RUN_DIR",
+        nargs="+",
+        help="runs, sweeps, folders of them or globs, finished or damaged",
+    )
+    found.add_argument("--version", action="version", version=f"{NAME} {__version__}")
+    return found
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(guarded(lambda: run(sys.argv[1:]), NAME))
+
+
+def run(argv: Sequence[str]) -> int:
+    """0 whether something was found or not."""
+    names = parser().parse_args(list(argv)).runs
+    pin_threads([])
+    from pgrun.compare.read import Found, below, expand
+    from pgrun.doctor.chart import read_chart
+    from pgrun.doctor.report import diagnosis
+
+    charts = []
+    for name in names:
+        folders = dict.fromkeys(run for top in expand(name) for run in below(top, Found()))
+        if not folders:
+            raise Refused(
+                f"{name} holds no run: name a directory with a metrics.csv, such as outputs/<date>/<time>"
+            )
+        charts += [read_chart(folder) for folder in folders]
+    print("\n\n".join(map(diagnosis, charts)))
+    return 0
