@@ -1,9 +1,13 @@
-"""The user's mistakes: reported in one short paragraph, exit code 2."""
+"""What ends a command in one short paragraph, without a traceback (``PGRUN_DEBUG=1`` shows it)."""
 
 
 class Refused(Exception):
-    """Says what was given, what is allowed, and what to type instead."""
+    """The user's mistake, exit code 2. Says what was given, what is allowed, and what to type instead."""
 
 
 class EnvironmentFault(Exception):
-    """An environment gave what nothing can be learned from: says which one, and in which episode and step."""
+    """An environment did what nothing can be learned from, exit code 1. Says which one, and in which episode and step."""
+
+
+class Diverged(EnvironmentFault):
+    """Numbers that an update made are NaN or infinite, exit code 1. Says which, at which step, and what to try."""

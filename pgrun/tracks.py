@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from pgrun.envs import Envs
+from pgrun.envs.faults import LARGEST, ColumnFault, place
 from pgrun.errors import EnvironmentFault
 from pgrun.normalise import RewardScale, UnitScale
 from pgrun.policies import Actor, Policy
@@ -25,6 +26,7 @@ Finished = list[tuple[float, int]]  # undiscounted return and length of each epi
 class Track:
     """What was seen and done, step by step, every entry over the N environments."""
 
+    was_ended: np.ndarray  # [N] columns whose first row resets
     obs: list[np.ndarray] = field(default_factory=list)
     action: list[np.ndarray] = field(default_factory=list)
     reward: list[np.ndarray] = field(default_factory=list)
@@ -37,18 +39,31 @@ class Track:
         if envs.state is not None:
             self.state.append(envs.state.copy())
         action = actor(obs, noise)
-        reward, terminated, truncated = envs.step(action)
+        try:
+            reward, terminated, truncated = envs.step(action)
+        except ColumnFault as fault:
+            raise envs.fault(fault, self.episode(envs, fault.column)) from fault.__cause__
         self.obs.append(obs)
         self.action.append(action)
         self.reward.append(reward)
         self.terminated.append(terminated)
         self.truncated.append(truncated)
 
-    def arrays(self, envs: Envs, was_ended: np.ndarray) -> Arrays:
-        """All of it, with the mask and the clock; ``was_ended``: columns whose first row resets. Refuses what is not finite."""
+    def episode(self, envs: Envs, column: int) -> int:
+        """The number of the one under way."""
+        ends = zip(self.terminated, self.truncated, strict=True)
+        return int(envs.episodes[column]) + sum(bool(a[column] or b[column]) for a, b in ends)
+
+    def cut(self, envs: Envs, columns: np.ndarray) -> None:
+        """Truncate the episodes of these columns [N] after the last step."""
+        envs.cut(columns)
+        self.truncated[-1] = self.truncated[-1] | columns
+
+    def arrays(self, envs: Envs) -> Arrays:
+        """All of it, with the mask and the clock. Raises ``EnvironmentFault`` at what is not finite."""
         terminated = np.stack(self.terminated)
         ended = terminated | np.stack(self.truncated)
-        mask = ~np.concatenate([was_ended[None], ended[:-1]])
+        mask = ~np.concatenate([self.was_ended[None], ended[:-1]])
         arrays = Arrays(
             obs=np.stack([*self.obs, envs.obs]),
             action=np.stack(self.action),
@@ -59,8 +74,8 @@ class Track:
             time=clock(mask, envs.time),
             state=None if envs.state is None else np.stack([*self.state, envs.state]),
         )
-        if not (np.isfinite(arrays.reward).all() and np.isfinite(arrays.obs).all()):
-            raise EnvironmentFault(arrays.first_fault(envs.episodes))
+        if not (np.abs(arrays.reward).max() <= LARGEST and np.isfinite(arrays.obs).all()):
+            raise EnvironmentFault(arrays.first_fault(envs))
         return arrays
 
 
@@ -77,18 +92,21 @@ class Arrays:
     time: np.ndarray
     state: np.ndarray | None = None
 
-    def first_fault(self, episodes: np.ndarray) -> str:
-        """Where the first NaN or infinity stands; ``episodes`` [N] had ended before row 0."""
-        bad_obs, bad_reward = ~np.isfinite(self.obs).all(-1), ~np.isfinite(self.reward)
-        bad = bad_obs[1:] | bad_reward
-        bad[0] |= bad_obs[0]
+    def first_fault(self, envs: Envs) -> str:
+        """Where the first number stands that is NaN, infinite or beyond float32; ``envs.episodes`` had ended before row 0."""
+        bad_obs, bad_reward = ~np.isfinite(self.obs), ~(np.abs(self.reward) <= LARGEST)
+        bad = bad_obs.any(-1)[1:] | bad_reward
+        bad[0] |= bad_obs[0].any(-1)
         t, n = np.argwhere(bad)[0]
-        step = 0 if bad_obs[t, n] else int(self.time[t, n] + self.mask[t, n])
-        what = (
-            f"the reward {self.reward[t, n]}" if bad_reward[t, n] else "an observation with NaN or infinity"
-        )
-        episode = int(episodes[n] + self.ended[:t, n].sum())
-        return f"environment {n} gave {what} in its episode {episode}, step {step} (counted from 0; step 0 is the reset)"
+        row = t if bad_obs[t, n].any() else t + 1
+        step = int(self.time[t, n] + self.mask[t, n]) if row > t else 0
+        if bad_reward[t, n]:
+            what = f"reward is {self.reward[t, n]}"
+        else:
+            entry = int(bad_obs[row, n].argmax())
+            what = f"observation is {self.obs[row, n, entry]}"
+            what += f" in its entry {entry} of {self.obs.shape[-1]}" if self.obs.shape[-1] > 1 else ""
+        return f"{place(envs.name, n, int(envs.episodes[n] + self.ended[:t, n].sum()), step)}: {what}"
 
     def seal(self, policy: Policy, scale: RewardScale | UnitScale, count: float, whole: bool) -> Rollout:
         """Normalise, scale, and evaluate π_old once for all rows."""

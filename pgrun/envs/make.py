@@ -31,6 +31,12 @@ class EnvSettings:
 
 def make(env: EnvSettings, num_envs: int) -> Envs:
     """``num_envs`` columns of ``env``, not yet reset."""
+    envs = columns(env, num_envs)
+    envs.name = f"env={env.id}"
+    return envs
+
+
+def columns(env: EnvSettings, num_envs: int) -> Envs:
     if env.id in NATIVE and not env.kwargs:
         limit: dict[str, Any] = {"max_episode_steps": env.max_episode_steps} if env.max_episode_steps else {}
         return Native(gym.make_vec(env.id, num_envs, **limit))

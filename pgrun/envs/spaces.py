@@ -2,29 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
+from pgrun.envs.faults import Misfit
 from pgrun.errors import Refused
 
+Encoder = Callable[[Any], np.ndarray]
+TABLE = 4096  # states whose one-hot vectors are kept
 
-def observation_encoder(space: spaces.Space) -> tuple[int, Callable[[Any], np.ndarray]]:
-    """(D, f): f flattens one observation to a vector [D]; Discrete becomes one-hot."""
-    if isinstance(space, spaces.Box):
-        return int(np.prod(space.shape)), np.ravel
-    if isinstance(space, spaces.Discrete):
-        eye, start = np.eye(int(space.n), dtype=np.float32), int(space.start)
-        return int(space.n), lambda obs: eye[int(obs) - start]
-    if isinstance(space, spaces.Tuple | spaces.Dict | spaces.MultiDiscrete | spaces.MultiBinary) and (
-        space.is_np_flattenable
-    ):
-        return spaces.flatdim(space), lambda obs: np.asarray(spaces.flatten(space, obs))
+
+def observation_encoder(space: spaces.Space) -> tuple[int, Encoder]:
+    """(D, f): f flattens one observation to a vector [D] as gymnasium does; Discrete becomes one-hot. f raises ``Misfit``."""
+    match space:
+        case spaces.Box() | spaces.MultiBinary():
+            return int(np.prod(space.shape)), numbers_of(space.shape)
+        case spaces.Discrete():
+            return int(space.n), one_hot(space)
+        case spaces.MultiDiscrete():
+            return int(space.nvec.sum()), one_hots(space)
+        case spaces.Tuple() | spaces.Dict() if space.is_np_flattenable:
+            return parts(space)
     raise Refused(
-        f"observation space {space} is not supported: Box, Discrete, MultiDiscrete, MultiBinary, or Tuple/Dict of those"
+        f"observation space {shortened(space)} is not supported: "
+        "Box, Discrete, MultiDiscrete, MultiBinary, or Tuple/Dict of those"
     )
+
+
+def numbers_of(shape: tuple[int, ...]) -> Encoder:
+    def encode(obs: Any) -> np.ndarray:
+        if getattr(obs, "shape", None) != shape:
+            obs = np.asarray(obs)
+            if obs.shape != shape:
+                raise Misfit(f"its observation has shape {obs.shape}, and its observation space {shape}")
+        return obs.ravel()
+
+    return encode
+
+
+def one_hot(space: spaces.Discrete) -> Encoder:
+    n, start = int(space.n), int(space.start)
+    eye = np.eye(n, dtype=np.float32) if n <= TABLE else None
+
+    def encode(obs: Any) -> np.ndarray:
+        k = int(obs) - start
+        if not 0 <= k < n or k + start != obs:
+            raise Misfit(f"its observation is {obs}, and its observation space {space}")
+        if eye is not None:
+            return eye[k]
+        row = np.zeros(n, np.float32)
+        row[k] = 1
+        return row
+
+    return encode
+
+
+def one_hots(space: spaces.MultiDiscrete) -> Encoder:
+    """One after the other."""
+    shape, sizes, start = space.shape, space.nvec.ravel(), space.start.ravel()
+    first, total = np.cumsum(sizes) - sizes, int(sizes.sum())
+    entries = numbers_of(shape)
+
+    def encode(obs: Any) -> np.ndarray:
+        k = entries(obs) - start
+        if not ((k >= 0) & (k < sizes) & (k % 1 == 0)).all():
+            raise Misfit(f"its observation is {obs}, and its observation space {space}")
+        row = np.zeros(total, np.float32)
+        row[first + k.astype(np.int64)] = 1
+        return row
+
+    return encode
+
+
+def parts(space: spaces.Tuple | spaces.Dict) -> tuple[int, Encoder]:
+    """Of a Tuple or Dict, in the space's order."""
+    members: Any = space.spaces
+    keys = list(members) if isinstance(members, dict) else list(range(len(members)))
+    kinds = Mapping if isinstance(members, dict) else (tuple, list, np.ndarray)
+    found = [(key, *observation_encoder(members[key])) for key in keys]
+
+    def encode(obs: Any) -> np.ndarray:
+        there = list(obs) if isinstance(obs, Mapping) else range(len(obs)) if isinstance(obs, kinds) else ()
+        if len(there) != len(keys) or any(key not in there for key in keys):
+            shown = there if isinstance(obs, Mapping) else f"a {type(obs).__name__}"
+            raise Misfit(f"its observation is {shown}, and its observation space {shortened(space)}")
+        return np.concatenate([encode(obs[key]) for key, _, encode in found])
+
+    return sum(size for _, size, _ in found), encode
+
+
+def shortened(space: Any) -> str:
+    text = " ".join(str(space).split())
+    return text if len(text) <= 120 else f"{text[:120]}…"
 
 
 def action_decoder(space: spaces.Space) -> Callable[[np.ndarray], np.ndarray]:
@@ -56,13 +128,13 @@ def check_action_space(space: spaces.Space) -> None:
     if isinstance(space, spaces.MultiDiscrete | spaces.MultiBinary):
         if len(space.shape) == 1:
             return
-        raise Refused(f"action space {space}: only one axis is supported; flatten it in a wrapper")
+        raise Refused(f"action space {shortened(space)}: only one axis is supported; flatten it in a wrapper")
     if isinstance(space, spaces.Box):
         if np.issubdtype(space.dtype, np.floating):
             return
         raise Refused(
-            f"action space {space}: a Box of integers has no density; make it Discrete or MultiDiscrete"
+            f"action space {shortened(space)}: a Box of integers has no density; make it Discrete or MultiDiscrete"
         )
     raise Refused(
-        f"action space {space} is not supported: Discrete, MultiDiscrete, MultiBinary or Box of floats"
+        f"action space {shortened(space)} is not supported: Discrete, MultiDiscrete, MultiBinary or Box of floats"
     )

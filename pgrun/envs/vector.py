@@ -6,6 +6,7 @@ have just ended.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,9 +14,12 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import VectorEnv
 
+from pgrun.envs.faults import ColumnFault, flags, hush, misfit, numbers, place, reason
 from pgrun.envs.replay import Replay
 from pgrun.envs.spaces import action_decoder, observation_encoder
 from pgrun.errors import EnvironmentFault
+
+log = logging.getLogger(__name__)
 
 CONTINUES = ("obs", "ended", "active", "time", "episode_return", "episodes")
 Step = tuple[np.ndarray, np.ndarray, np.ndarray]  # reward, terminated, truncated: [N]
@@ -31,6 +35,8 @@ class Envs:
     episode_return: np.ndarray  # [N] undiscounted, of the episode under way
     episodes: np.ndarray  # [N] that samplers have seen to their end
     state: np.ndarray | None = None  # [N] the row of the transition table, after ``follow_states``
+    name = "the environment"  # in messages
+    limit: float = np.inf  # steps after which an episode is truncated
 
     def __init__(self, num_envs: int, observation: gym.Space, action: gym.Space):
         self.num_envs = num_envs
@@ -39,20 +45,31 @@ class Envs:
         self.decode = action_decoder(action)
         self.obs = np.zeros((num_envs, self.obs_size), np.float32)
         self.episodes = np.zeros(num_envs, np.int64)
+        hush()
 
     def reset(self, seeds: Sequence[int] | None = None) -> None:
-        """Start every column anew; without seeds the environments' own random streams go on."""
+        """Start every column anew; without seeds the environments' own random streams go on. Raises ``EnvironmentFault``."""
         self.ended = np.zeros(self.num_envs, bool)
         self.active = np.ones(self.num_envs, bool)
         self.time = np.zeros(self.num_envs, np.int64)
         self.episode_return = np.zeros(self.num_envs)
-        self._reset(seeds)
+        try:
+            self._reset(seeds)
+        except ColumnFault as fault:
+            raise self.fault(fault, int(self.episodes[fault.column])) from fault.__cause__
 
     def step(self, action: np.ndarray) -> Step:
-        """Act in every column, and reset those that have ended; ``obs`` and ``ended`` are renewed."""
+        """Act in every column, and reset those that have ended; ``obs`` and ``ended`` are renewed. Raises ``ColumnFault``."""
         reward, terminated, truncated = self._step(self.decode(action))
         self.ended = terminated | truncated
         return reward, terminated, truncated
+
+    def cut(self, columns: np.ndarray) -> None:
+        """End the episodes of these columns [N] here: their next step resets."""
+        self.ended = self.ended | columns
+
+    def fault(self, fault: ColumnFault, episode: int) -> EnvironmentFault:
+        return EnvironmentFault(f"{place(self.name, fault.column, episode, fault.step)}: {fault.reason}")
 
     def state_dict(self) -> dict[str, Any]:
         """Where every column stands, as arrays and plain data."""
@@ -90,16 +107,25 @@ class Loop(Envs):
         self.envs = [factory() for _ in range(num_envs)]
         self.one = self.envs[0]
         super().__init__(num_envs, self.one.observation_space, self.one.action_space)
+        self.limit = getattr(self.one.spec, "max_episode_steps", None) or np.inf
 
     def _reset(self, seeds: Sequence[int] | None) -> None:
         self.replays = [
             Replay.begin(env, None if seeds is None else seeds[i]) for i, env in enumerate(self.envs)
         ]
-        for i, env in enumerate(self.envs):
-            self._see(i, env.reset(seed=self.replays[i].seed)[0])
+        i = 0
+        try:
+            for i, env in enumerate(self.envs):
+                obs, _ = env.reset(seed=self.replays[i].seed)
+                self.see(i, obs)
+        except (Exception, SystemExit) as error:
+            raise ColumnFault(i, 0, reason(error, "reset")) from error
 
-    def _see(self, i: int, obs: Any) -> None:
-        self.obs[i] = self.encode(obs)
+    def see(self, i: int, obs: Any) -> None:
+        try:
+            self.obs[i] = self.encode(obs)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise misfit(error) from error
         if self.state is not None:
             self.state[i] = table_row(self.envs[i])
 
@@ -107,19 +133,34 @@ class Loop(Envs):
         self.state = np.array([table_row(env) for env in self.envs])
 
     def _step(self, action: np.ndarray) -> Step:
-        reward = np.zeros(self.num_envs)
-        terminated, truncated = np.zeros(self.num_envs, bool), np.zeros(self.num_envs, bool)
-        for i, env in enumerate(self.envs):
-            if not self.active[i]:
-                continue
-            if self.ended[i]:
-                self.replays[i] = Replay.begin(env, None)
-                obs = env.reset()[0]
-            else:
-                self.replays[i].actions.append(action[i])
-                obs, reward[i], terminated[i], truncated[i], _ = env.step(action[i])
-            self._see(i, obs)
-        return reward, terminated, truncated
+        reward: list[Any] = [0.0] * self.num_envs
+        terminated: list[Any] = [False] * self.num_envs
+        truncated: list[Any] = [False] * self.num_envs
+        i = 0
+        try:
+            for i, env in enumerate(self.envs):
+                if not self.active[i]:
+                    continue
+                if self.ended[i]:
+                    self.replays[i] = Replay.begin(env, None)
+                    obs, _ = env.reset()
+                else:
+                    self.replays[i].actions.append(action[i])
+                    obs, reward[i], terminated[i], truncated[i], _ = env.step(action[i])
+                self.see(i, obs)
+        except (Exception, SystemExit) as error:
+            raise ColumnFault(
+                i, self.steps(i), reason(error, "reset" if self.ended[i] else "step")
+            ) from error
+        try:
+            return numbers(reward), flags(terminated, "terminated"), flags(truncated, "truncated")
+        except ColumnFault as fault:
+            fault.step = self.steps(fault.column)
+            raise
+
+    def steps(self, i: int) -> int:
+        """Of the episode under way, with the one that failed; 0 in its reset."""
+        return len(self.replays[i].actions)
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "replays": [replay.state_dict() for replay in self.replays]}
@@ -129,15 +170,24 @@ class Loop(Envs):
         super().load_state_dict(state)
         self.replays = [Replay(**replay) for replay in state["replays"]]
         for i, (env, replay) in enumerate(zip(self.envs, self.replays, strict=True)):
-            obs = self.encode(replay.again(env, self.action_space.dtype)).astype(self.obs.dtype)
+            try:
+                obs = self.encode(replay.again(env, self.action_space.dtype)).astype(self.obs.dtype)
+            except (Exception, SystemExit) as error:
+                raise self.unrepeatable(i, reason(error, "step")) from error
             if not np.array_equal(obs, self.obs[i]):
-                raise EnvironmentFault(f"column {i} cannot be replayed: {env.unwrapped} is not deterministic")
+                raise self.unrepeatable(i, f"{env.unwrapped} is not deterministic")
         if self.state is not None:
             self.follow_states()
 
+    def unrepeatable(self, column: int, why: str) -> EnvironmentFault:
+        return EnvironmentFault(f"{self.name}: column {column} cannot be replayed: {why}")
+
     def close(self) -> None:
-        for env in self.envs:
-            env.close()
+        for i, env in enumerate(self.envs):
+            try:
+                env.close()
+            except Exception as error:  # what was learned is not lost for it
+                log.warning("%s: column %d: close raised %s: %s", self.name, i, type(error).__name__, error)
 
 
 class Native(Envs):
@@ -149,6 +199,7 @@ class Native(Envs):
         self.envs = envs
         super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
         envs.action_space = Trusted()
+        self.limit = getattr(envs.spec, "max_episode_steps", None) or np.inf
 
     def _reset(self, seeds: Sequence[int] | None) -> None:
         self.obs[:] = self.envs.reset(seed=None if seeds is None else seeds[0])[0]
@@ -156,6 +207,10 @@ class Native(Envs):
     def _step(self, action: np.ndarray) -> Step:
         self.obs[:], reward, terminated, truncated, _ = self.envs.step(action)
         return reward, terminated, truncated
+
+    def cut(self, columns: np.ndarray) -> None:
+        super().cut(columns)
+        self.envs.prev_done = self.envs.prev_done | columns  # type: ignore[attr-defined]
 
     def state_dict(self) -> dict[str, Any]:
         inner = {name: np.copy(getattr(self.envs, name)) for name in self.INNER}

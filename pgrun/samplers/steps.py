@@ -30,12 +30,11 @@ class Steps(OnPolicy):
         scale: RewardScale | UnitScale,
     ) -> tuple[Rollout, Finished]:
         """A rollout, and the episodes that ended in it."""
-        was_ended = envs.ended
         noise = policy.dist.noise((self.steps, envs.num_envs), generator, policy.theta.dtype)
-        track, actor = Track(), policy.actor()
+        track, actor = Track(envs.ended), policy.actor()
         for row in noise:
             track.step(actor, envs, row)
-        arrays = track.arrays(envs, was_ended)
+        arrays = track.arrays(envs)
         finished = tally(arrays, envs)
         envs.time = np.where(arrays.mask[-1], arrays.time[-1] + 1, 0)
         return arrays.seal(policy, scale, self.steps * envs.num_envs, whole=False), finished
