@@ -17,6 +17,9 @@ class App:
     config: str  # conf/<config>.yaml
     check: str  # problems(job, whole) -> list[str]
     job: str  # job(cfg) -> float, which Hydra calls
+    work: str  # work(settings, folder) -> float: what a job does
+    value: str  # value(what the result file says) -> float: the same of a job that was done before
+    record: str  # record(settings, folder, status, error): how a job ended that has no result
     table: str  # table(jobs) -> str at the end of a sweep
     help: str  # help_text(places) -> str
     result: str  # the file that says how a job ended
@@ -41,6 +44,9 @@ PGRUN = App(
     config="config",
     check="pgrun.check:problems",
     job="pgrun.job:job",
+    work="pgrun.job:train_in",
+    value="pgrun.job:value",
+    record="pgrun.job:record",
     table="pgrun.sweep:table",
     help="pgrun.help:help_text",
     result="summary.json",

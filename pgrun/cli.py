@@ -67,16 +67,23 @@ def run(argv: list[str], app: App = PGRUN) -> int:
     from pgrun.words import read
 
     command = read(argv, app)
-    if app is PGRUN and any(word.key == "resume" for word in command.words):
-        from pgrun.resume import resume
+    how = None
+    if any(word.key == "resume" for word in command.words):
+        from pgrun.again import settle, taken
 
-        resume(command)
-        return DONE
+        command, how = taken(command)
+        if how is None and app is PGRUN:
+            from pgrun.resume import resume
+
+            resume(command)
+            return DONE
     if command.shows:
         return show(command)
     from pgrun.preflight import preflight
 
-    jobs = preflight(command)
+    jobs = preflight(command, again=how is not None)
+    if how:
+        settle(jobs, command, how)
     if app.instead:
         return app.call("instead")(jobs)
     if command.multirun:
@@ -123,24 +130,27 @@ def show(command: Command) -> int:
 
 def sweep(command: Command, jobs: list[Job]) -> int:
     """Every job, then the table, whatever happened meanwhile."""
+    from pgrun.child import warm
+    from pgrun.signals import Stopped, SweepStop, heeded
     from pgrun.sweep import report
 
     folder = Path(jobs[0].hydra.sweep.dir)  # ${now:} is resolved once, so that the report finds it
     quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
     argv = [*command.argv, f"hydra.sweep.dir='{quoted}'"]
-    expected = [(job.folder, job.words) for job in jobs]
-    try:
-        call_hydra(command, argv)
-    except KeyboardInterrupt:
-        report(folder, expected, command.app)
-        raise
-    except Exception as error:
-        if os.environ.get("PGRUN_DEBUG"):
-            traceback.print_exc()
-        print(f"{command.app.name}: the launcher stopped: {type(error).__name__}: {error}", file=sys.stderr)
-        report(folder, expected, command.app)
-        return FAILED
-    return FAILED if report(folder, expected, command.app) else DONE
+    with heeded(SweepStop(folder)) as stop:
+        warm()
+        try:
+            call_hydra(command, argv)
+        except KeyboardInterrupt:  # Stopped
+            pass
+        except Exception as error:
+            if os.environ.get("PGRUN_DEBUG"):
+                traceback.print_exc()
+            print(f"{command.app.name}: the launcher stopped: {type(error).__name__}: {error}", file=sys.stderr)
+        lost = report(folder, jobs, command.app)
+        if stop.number is not None:
+            raise Stopped(stop.number)
+    return FAILED if lost else DONE
 
 
 def call_hydra(command: Command, argv: list[str]) -> None:

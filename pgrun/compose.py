@@ -146,7 +146,10 @@ def reseeded(like: Job, words: Sequence[Word], number: int) -> Job | None:
     seeds = [word for word in words if word.key == "seed"]
     if subdir != NUMBERED or len(seeds) != 1 or "${" in seeds[0].text:
         return None
-    settings = {**like.settings, "seed": seeds[0].value}
+    cfg = like.hydra._get_root()
+    before, cfg["seed"] = cfg["seed"], seeds[0].value
+    settings = plain(cfg)
+    cfg["seed"] = before
     return replace(like, settings=settings, words=list(words), folder=Path(str(number)))
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from pgrun.app import PGRUN, App
 from pgrun.errors import EnvironmentFault, Refused
 
 log = logging.getLogger(__name__)
@@ -19,36 +23,70 @@ log = logging.getLogger(__name__)
 
 def job(cfg: DictConfig) -> float:
     """Train; the final evaluation's mean return, for any Hydra sweeper to optimise. NaN for a sweep's failed job."""
-    return guarded(cfg, train_in, record)
+    return guarded(cfg, PGRUN)
 
 
-def guarded(
-    cfg: DictConfig,
-    work: Callable[[DictConfig, Path], float],
-    record: Callable[[DictConfig, Path, str, str], None],
-) -> float:
-    """What ``work`` returns. Whatever happens in it is recorded, and a sweep goes on."""
-    hydra = HydraConfig.get()
-    folder = Path(hydra.runtime.output_dir)
-    return recorded(cfg, folder, work, record, hydra.mode == RunMode.MULTIRUN)
+def guarded(cfg: DictConfig, app: App) -> float:
+    """What the job's ``work`` returns, or returned before. Whatever happens in it is recorded, and a sweep goes on."""
+    from pgrun.again import result
+    from pgrun.compose import plain
+
+    hydra, settings = HydraConfig.get(), plain(cfg)
+    folder, in_sweep = Path(hydra.runtime.output_dir), hydra.mode == RunMode.MULTIRUN
+    before = result(folder, app)
+    if before["status"] == "finished":
+        return app.call("value")(before)
+    if in_sweep and before["status"] == "failed":
+        return math.nan
+    return swept(hydra, settings, folder, app) if in_sweep else recorded(settings, folder, app)
+
+
+def swept(hydra: DictConfig, settings: Mapping[str, Any], folder: Path, app: App) -> float:
+    """The same in a process of its own, unless the sweep was told to stop."""
+    from pgrun.again import write_settings
+    from pgrun.child import Work, lived
+    from pgrun.signals import Stopped, SweepStop, told_to_stop
+
+    sweep = Path(hydra.runtime.cwd, hydra.sweep.dir)
+    if number := told_to_stop(sweep):
+        with suppress(OSError):
+            write_settings(folder, settings)
+        app.call("record")(
+            settings, folder, "not run", f"the sweep was stopped by {signal.Signals(number).name}"
+        )
+        value = math.nan
+    else:
+        logs: Any = OmegaConf.to_container(hydra.job_logging, resolve=True)
+        value = lived(Work(app, settings, folder, logs, hydra.verbose), sweep)
+    stop = signal.getsignal(signal.SIGINT)
+    if (
+        isinstance(stop, SweepStop) and stop.number is not None
+    ):  # in this process: spare Hydra composing the rest
+        raise Stopped(stop.number)
+    return value
 
 
 def recorded(
-    cfg: DictConfig,
+    settings: Mapping[str, Any],
     folder: Path,
-    work: Callable[[DictConfig, Path], float],
-    record: Callable[[DictConfig, Path, str, str], None],
-    in_sweep: bool,
+    app: App,
+    work: Callable[[Mapping[str, Any], Path], float] | None = None,
+    in_sweep: bool = False,
 ) -> float:
-    """The same where Hydra does not run."""
+    """What ``work`` returns, without it the app's own. How it ended is said in the run directory."""
+    from pgrun.again import write_settings
+
+    record: Callable[..., None] = app.call("record")
     try:
-        return work(cfg, folder)
+        write_settings(folder, settings)
+        return (work or app.call("work"))(settings, folder)
     except KeyboardInterrupt as stop:
         name = getattr(stop, "name", "SIGINT")
-        record(cfg, folder, "interrupted", "stopped by Ctrl-C" if name == "SIGINT" else f"stopped by {name}")
+        reason = "stopped by Ctrl-C" if name == "SIGINT" else f"stopped by {name}"
+        record(settings, folder, "interrupted", reason)
         raise
     except BaseException as error:
-        record(cfg, folder, "failed", one_line(error))
+        record(settings, folder, "failed", one_line(error))
         if in_sweep:
             known = isinstance(error, Refused | EnvironmentFault)
             log.error("the job in %s failed: %s", folder, one_line(error), exc_info=not known)
@@ -58,30 +96,59 @@ def recorded(
         raise
 
 
-def train_in(cfg: DictConfig, folder: Path, saved: dict[str, Any] | None = None) -> float:
+def train_in(settings: Mapping[str, Any], folder: Path, saved: dict[str, Any] | None = None) -> float:
+    """``saved``: the state to go on from; without it the newest in the folder, if there is one."""
     from pgrun.build import build
-    from pgrun.compose import plain
     from pgrun.report import describe
     from pgrun.train import train
 
-    settings = plain(cfg)
     if settings["tuned"]:
         print(f"tuned settings from conf/{settings['tuned']}; tuned=none turns them off")
-    summary = train(build(settings), folder, saved)
+    summary = train(build(settings), folder, saved or left_off(settings, folder))
     print(describe(summary, folder))
+    return value(summary)
+
+
+def left_off(settings: Mapping[str, Any], folder: Path) -> dict[str, Any] | None:
+    """The newest whole checkpoint. Raises ``Refused`` where it is one of another configuration."""
+    from pgrun.again import differing
+    from pgrun.checkpoint import Checkpoints
+
+    try:
+        state, problems = Checkpoints(folder / "checkpoints").load()
+    except LookupError as error:
+        if (folder / "checkpoints").exists():
+            print(f"pgrun: starting anew: {error}", file=sys.stderr)
+        return None
+    for problem in problems:
+        print(f"pgrun: {problem}; going on from the one before", file=sys.stderr)
+    if changes := differing(state["settings"], settings):
+        raise Refused(f"{folder} was started with {changes}: its checkpoint is of another configuration")
+    return state
+
+
+def value(summary: Mapping[str, Any]) -> float:
     return summary["eval"]["return_mean"]
 
 
-def record(cfg: DictConfig, folder: Path, status: str, error: str) -> None:
+def record(settings: Mapping[str, Any], folder: Path, status: str, error: str) -> None:
     """A summary of a run without a result."""
+    names = {"algo": "algo.name", "variance": "variance.name", "env": "env.id", "seed": "seed"}
+    write_record(folder / PGRUN.result, settings, names, status, error)
+
+
+def write_record(
+    place: Path, settings: Mapping[str, Any], names: Mapping[str, str], status: str, error: str
+) -> None:
+    """Some settings by their names, how it ended, and why."""
     from pgrun.whole import write_json
 
-    names = {"algo": "algo.name", "variance": "variance.name", "env": "env.id", "seed": "seed"}
-    settings = {name: OmegaConf.select(cfg, key) for name, key in names.items()}
+    config = OmegaConf.create(dict(settings))
+    told = {name: OmegaConf.select(config, key) for name, key in names.items()}
     try:
-        write_json(folder / "summary.json", {"status": status, **settings, "error": error})
+        write_json(place, {"status": status, **told, "error": error})
     except OSError as unwritable:
-        log.error("no summary in %s: %s", folder, unwritable)
+        log.error("no %s: %s", place, unwritable)
 
 
 def one_line(error: BaseException) -> str:

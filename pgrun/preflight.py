@@ -13,16 +13,18 @@ from hydra.types import RunMode
 from pgrun.app import App
 from pgrun.compose import Job, jobs
 from pgrun.errors import Refused
+from pgrun.launchers import lacking
 from pgrun.words import Command
 
 
-def preflight(command: Command) -> list[Job]:
-    """The command's jobs; raises ``Refused``."""
+def preflight(command: Command, again: bool = False) -> list[Job]:
+    """The command's jobs; raises ``Refused``. ``again``: they may have been run before."""
+    refuse(list(lacking(command.words)))
     found = jobs(command)
     problems = [*command.problems, *found.problems]
     problems += in_jobs(found.composed, command.app, whole=not problems)
     problems += mode(command, found.composed[:1])
-    problems += folders(found.composed, command.app)
+    problems += folders(found.composed, () if again else command.app.files)
     refuse(problems)
     return found.composed
 
@@ -66,8 +68,8 @@ def mode(command: Command, first: list[Job]) -> Iterator[str]:
             yield "hydra.output_subdir: a run directory keeps its configuration in .hydra"
 
 
-def folders(composed: list[Job], app: App) -> Iterator[str]:
-    """Run directories that hold a run, cannot be written, or are the same for two jobs."""
+def folders(composed: list[Job], files: Sequence[str]) -> Iterator[str]:
+    """Run directories that hold a run (one of ``files``), cannot be written, or are the same for two jobs."""
     setting = "hydra.sweep.dir" if len(composed) > 1 else "hydra.run.dir"
     seen: dict[Path, Job] = {}
     for job in composed:
@@ -78,8 +80,8 @@ def folders(composed: list[Job], app: App) -> Iterator[str]:
         if any(len(os.fsencode(part)) > 255 for part in job.folder.parts):
             yield f"{job.folder}: {os.strerror(errno.ENAMETOOLONG)}; choose a shorter {setting}"
             return
-        if any((job.folder / name).exists() for name in app.files):
-            yield f"{job.folder} holds a run already: choose another {setting}, or remove it"
+        if any((job.folder / name).exists() for name in files):
+            yield f"{job.folder} holds a run already: choose another {setting}, go on with resume=auto, or remove it"
             return
     for folder in list(seen)[:1]:
         if reason := unwritable(folder):

@@ -16,6 +16,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from pgrun import whole
+from pgrun.app import PGRUN
 from pgrun.checkpoint import Checkpoints
 from pgrun.errors import Refused
 from pgrun.saving import understanding
@@ -34,17 +35,18 @@ def resume(command: Command) -> float:
         columns = len(state["run"]["envs"]["ended"])  # before so many are made
         if settings["env"]["num_envs"] != columns:
             raise ValueError(f"env.num_envs={settings['env']['num_envs']}, and it holds {columns}")
-    from pgrun.job import record, recorded, train_in
+    from pgrun.job import recorded, train_in
 
-    cfg = OmegaConf.create(settings)
-    return recorded(cfg, folder, lambda cfg, folder: train_in(cfg, folder, state), record, in_sweep=False)
+    return recorded(settings, folder, PGRUN, lambda settings, folder: train_in(settings, folder, state))
 
 
 def saved(command: Command) -> tuple[Path, dict[str, Any]]:
     """(the run directory, its newest whole checkpoint)."""
     word = next(word for word in command.words if word.key == "resume")
     if command.multirun:
-        raise Refused(f"{word.text}: one run is resumed at a time: type pgrun without -m")
+        raise Refused(
+            f"{word.text}: one run is resumed at a time: type pgrun without -m, or resume=auto for a whole sweep"
+        )
     folder = Path(str(word.value))
     if not folder.is_dir():
         raise Refused(f"{word.text}: no such directory")

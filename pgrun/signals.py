@@ -1,12 +1,17 @@
-"""Signals that end a run: noticed between two updates, so that it is saved first. A second one ends it at once."""
+"""Signals that end a run: noticed between two updates, so that it is saved first. A second one ends it at once.
+
+A sweep's own process says it to all its jobs, in whatever processes they are, by a file in the sweep's directory.
+"""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 CODES = {  # exit codes
@@ -14,6 +19,7 @@ CODES = {  # exit codes
     signal.SIGTERM: 143,
     signal.SIGUSR1: 75,  # EX_TEMPFAIL: to be queued again, as batch systems ask before they pre-empt
 }
+STOP = ".stop"  # in a sweep's directory: the number of the signal that its jobs are to get
 
 
 class Stopped(KeyboardInterrupt):
@@ -30,15 +36,42 @@ class Stop:
     number: int | None = None
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
-        if self.number is not None:
+        if self.number is None:
+            self.number = number
+        elif multiprocessing.parent_process() is None:  # a sweep's child hears a signal again and again
             os._exit(CODES[signal.Signals(number)])
-        self.number = number
+
+
+class SweepStop(Stop):
+    """The same of a sweep: its jobs are told to stop, and by a second signal killed."""
+
+    def __init__(self, sweep: Path):
+        self.sweep = sweep
+
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        again = self.number is not None
+        self.number = self.number or number
+        self.sweep.mkdir(parents=True, exist_ok=True)
+        (self.sweep / STOP).write_text(str(int(signal.SIGKILL if again else number)))
+        if again:
+            for child in multiprocessing.active_children():
+                child.kill()
+            os._exit(CODES[signal.Signals(number)])
+
+
+def told_to_stop(sweep: Path) -> int | None:
+    """The signal that the jobs of a sweep are to get."""
+    try:
+        number = int((sweep / STOP).read_text())
+    except (OSError, ValueError):  # none, or not all of it written yet
+        return None
+    return number if number in (*CODES, signal.SIGKILL) else None
 
 
 @contextmanager
-def heeded() -> Iterator[Stop]:
-    """The signals of ``CODES`` are noted meanwhile; handlers exist in the main thread alone."""
-    stop = Stop()
+def heeded(stop: Stop | None = None) -> Iterator[Stop]:
+    """The signals of ``CODES`` are noted meanwhile, and also while what was stopped is recorded; the main thread alone has handlers."""
+    stop = stop or Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
@@ -46,5 +79,6 @@ def heeded() -> Iterator[Stop]:
     try:
         yield stop
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if stop.number is None:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,46 +1,80 @@
-"""The end of a sweep: a table over seeds, and every job that failed."""
+"""The end of a sweep: a table over seeds, and every job that did not finish."""
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pgrun.again import result
 from pgrun.app import PGRUN, App
 from pgrun.report import shortest
-from pgrun.words import Word
+from pgrun.whole import write_json
 
 if TYPE_CHECKING:
     from pgrun.compare.table import Row
+    from pgrun.compose import Job
 
 
-def report(folder: Path, expected: Sequence[tuple[Path, Sequence[Word]]], app: App = PGRUN) -> int:
-    """Print the table and the failures of the jobs that were to run in ``expected``; how many failed."""
+def report(folder: Path, expected: Sequence[Job], app: App = PGRUN) -> int:
+    """Print and keep how every job of ``expected`` ended, with a table of those that finished; how many did not."""
     jobs = [
-        {**read(at / app.result), "words": list(words), "number": n} for n, (at, words) in enumerate(expected)
+        {**result(job.folder, app), "words": list(job.words), "number": n} for n, job in enumerate(expected)
     ]
     done = [job for job in jobs if job["status"] == "finished"]
-    failed = [job for job in jobs if job["status"] != "finished"]
+    lost = [job for job in jobs if job["status"] != "finished"]
     sys.stdout.flush()
     print("\n" + (app.call("table")(done) if done else "no job finished"))
     print("\n" + app.hint.format(shortest(folder)), flush=True)
     if app.page and done:
-        picture(folder, [at for at, _ in expected], app)
-    for job in failed:
-        words = " ".join(word.shown for word in job["words"])
-        print(f"{app.name}: job {job['number']} ({words}) {job['status']}: {job['error']}", file=sys.stderr)
-    if failed:
-        print(f"{app.name}: {len(failed)} of {len(jobs)} jobs did not finish", file=sys.stderr)
-    return len(failed)
+        picture(folder, [job.folder for job in expected], app)
+    for line in outcomes(lost):
+        print(f"{app.name}: {line}", file=sys.stderr)
+    if lost:
+        print(
+            f"{app.name}: {len(lost)} of {len(jobs)} jobs did not finish: {advice(lost, folder)}",
+            file=sys.stderr,
+        )
+    keep(folder, jobs, app)
+    return len(lost)
 
 
-def read(path: Path) -> dict[str, Any]:
-    """What a job's directory says; one that died without a word is a failure too."""
-    if path.exists():
-        return json.loads(path.read_text())
-    return {"status": "failed", "error": "did not run" if not path.parent.exists() else "died without a word"}
+def outcomes(lost: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A line for each job that was run, and one for all that were not."""
+    for job in lost:
+        if job["status"] != "not run":
+            yield f"job {job['number']} ({typed(job)}) {job['status']}: {job['error']}"
+    numbers = [str(job["number"]) for job in lost if job["status"] == "not run"]
+    if numbers:
+        yield f"not run: job{'s' * (len(numbers) > 1)} {', '.join(numbers)}"
+
+
+def typed(job: Mapping[str, Any]) -> str:
+    return " ".join(word.shown for word in job["words"])
+
+
+def advice(lost: Sequence[Mapping[str, Any]], folder: Path) -> str:
+    """``1 failed, 2 not run; the same command goes on with resume=auto hydra.sweep.dir=…``."""
+    count = Counter(str(job["status"]) for job in lost)
+    told = ", ".join(f"{number} {status}" for status, number in count.items())
+    failed = count.pop("failed", 0)
+    how = [
+        *(["goes on with them with resume=auto"] if count else []),
+        *([f"tries the {failed} failed again with resume=retry"] if failed else []),
+    ]
+    return f"{told}; the same command {', '.join(how)} hydra.sweep.dir={shortest(folder)}"
+
+
+def keep(folder: Path, jobs: Sequence[Mapping[str, Any]], app: App) -> None:
+    """sweep.json: the jobs that were to run and how each ended, also of those that have no folder."""
+    told = [{"words": typed(job), "status": job["status"], "error": job.get("error")} for job in jobs]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "sweep.json", {"command": app.name, "jobs": told})
+    except OSError as error:
+        print(f"{app.name}: no sweep.json: {error}", file=sys.stderr)
 
 
 def picture(folder: Path, jobs: Sequence[Path], app: App) -> None:

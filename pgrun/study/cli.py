@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from pgrun import cli
 from pgrun.app import App
@@ -15,6 +17,9 @@ STUDY = App(
     config="study",
     check="pgrun.study.check:problems",
     job="pgrun.study.cli:job",
+    work="pgrun.study.cli:study_in",
+    value="pgrun.study.cli:value",
+    record="pgrun.study.cli:record",
     table="pgrun.study.table:table",
     help="pgrun.study.help:help_text",
     result="study.json",
@@ -33,19 +38,17 @@ def job(cfg: DictConfig) -> float:
     """A study; the least variance among its schemes, for any Hydra sweeper to minimise."""
     from pgrun.job import guarded
 
-    return guarded(cfg, study_in, record)
+    return guarded(cfg, STUDY)
 
 
-def study_in(cfg: DictConfig, folder: Path) -> float:
-    from pgrun.compose import plain
+def study_in(settings: Mapping[str, Any], folder: Path) -> float:
     from pgrun.report import shortest
     from pgrun.study.check import drawable
     from pgrun.study.study import conduct
     from pgrun.study.table import describe
     from pgrun.whole import write_json
 
-    settings = plain(cfg)
-    settings.pop("usual", None)
+    settings = {key: setting for key, setting in settings.items() if key != "usual"}
     result = conduct(settings, lambda text: print(text, file=sys.stderr, flush=True))
     write_json(folder / "study.json", result)
     print(describe(result))
@@ -58,15 +61,15 @@ def study_in(cfg: DictConfig, folder: Path) -> float:
     elif settings["picture"] is None:
         print('\nno picture: pip install -c constraints.txt -e ".[plot]" brings matplotlib')
     print(f"\n  {shown} in {shortest(folder)}", flush=True)
+    return value(result)
+
+
+def value(result: Mapping[str, Any]) -> float:
     return min(entry["variance"] for entry in result["schemes"].values())
 
 
-def record(cfg: DictConfig, folder: Path, status: str, error: str) -> None:
+def record(settings: Mapping[str, Any], folder: Path, status: str, error: str) -> None:
     """A study without a result."""
-    from pgrun.whole import write_json
+    from pgrun.job import write_record
 
-    settings = {name: OmegaConf.select(cfg, key) for name, key in (("env", "env.id"), ("seed", "seed"))}
-    try:
-        write_json(folder / "study.json", {"status": status, **settings, "error": error})
-    except OSError as unwritable:
-        print(f"no study.json in {folder}: {unwritable}", file=sys.stderr)
+    write_record(folder / STUDY.result, settings, {"env": "env.id", "seed": "seed"}, status, error)

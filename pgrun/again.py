@@ -1,0 +1,165 @@
+"""``resume=auto`` and ``resume=retry``: what of a command was done before, in the folder that it names.
+
+Every job writes its settings to ``job.json`` when it starts. A job of the command is the same as one in the folder where all
+settings and the seed agree; it then lies where the command wants it, moved there if the sweep has grown. What was done is left
+to the job itself (``job.guarded``): it returns the result that it has, or goes on from its checkpoint, or starts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pgrun import whole
+from pgrun.app import App
+from pgrun.compose import Job
+from pgrun.errors import Refused
+from pgrun.signals import STOP
+from pgrun.words import Command
+
+SETTINGS = "job.json"
+HOW = ("auto", "retry")
+NEUTRAL = ("logger.progress", "trainer.checkpoint_every")  # change nothing in a run
+SHOWN = 6  # differing settings in a message
+
+Flat = dict[str, Hashable]
+
+
+def taken(command: Command) -> tuple[Command, str | None]:
+    """(the command without its ``resume=auto``, which is ours and not Hydra's; ``auto``, ``retry`` or None)."""
+    how = [str(word.value) for word in command.words if word.key == "resume" and word.value in HOW]
+    if not how:
+        return command, None
+    words = [word for word in command.words if word.key != "resume"]
+    setting = "hydra.sweep.dir" if command.multirun else "hydra.run.dir"
+    if not any(word.key == setting for word in words):
+        raise Refused(f"resume={how[-1]}: in which folder? {example(command, setting)}")
+    return replace(command, words=words), how[-1]
+
+
+def example(command: Command, setting: str) -> str:
+    """What to type: with the newest sweep below the usual folder, if there is one."""
+    name = command.app.name + (" -m" if command.multirun else "")
+    found = sorted(Path().glob("outputs/multirun/*/*" if command.multirun else "outputs/2*/*"))
+    folder = found[-1] if found and command.app.name == "pgrun" else Path("FOLDER")
+    return f"type the same command with its folder: {name} … resume=auto {setting}={folder}"
+
+
+def settle(jobs: Sequence[Job], command: Command, how: str) -> None:
+    """Every job of the command in its folder, ready to go on. Raises ``Refused`` and then has changed nothing."""
+    app, top = command.app, Path(jobs[0].hydra.sweep.dir) if command.multirun else jobs[0].folder
+    held = {path.parent: flat(read(path)["settings"]) for path in sorted(top.rglob(SETTINGS))}
+    wanted = {job.folder: flat(job.settings) for job in jobs}
+    idle(held)
+    moves = moved(held, wanted)
+    for folder in wanted:
+        if folder in moves.values():
+            continue
+        if folder not in held and folder not in moves and any((folder / name).exists() for name in app.files):
+            raise Refused(f"{folder} holds a run, but no {SETTINGS} that says which: choose another folder")
+        if folder in held and held[folder] != wanted[folder]:
+            raise Refused(
+                f"{folder} holds a job with {changes(held[folder], wanted[folder])}: type the settings of the "
+                "sweep, more values after those it has, or choose another folder"
+            )
+    move(moves, top)
+    (top / STOP).unlink(missing_ok=True)
+    if how == "retry":
+        forget_failures(wanted, app)
+    print(f"resume={how}: {told(wanted, app)}", flush=True)
+
+
+def moved(held: Mapping[Path, Flat], wanted: Mapping[Path, Flat]) -> dict[Path, Path]:
+    """{folder where the command wants a job: folder that holds it now}."""
+    spare: dict[frozenset[Any], list[Path]] = {}
+    for folder, settings in held.items():
+        if wanted.get(folder) != settings:
+            spare.setdefault(frozenset(settings.items()), []).append(folder)
+    missing = {folder: frozenset(s.items()) for folder, s in wanted.items() if held.get(folder) != s}
+    return {folder: spare[key].pop(0) for folder, key in missing.items() if spare.get(key)}
+
+
+def move(moves: Mapping[Path, Path], top: Path) -> None:
+    """By way of names that nobody has; after a crash in between they are found again, by what is in them."""
+    aside = {to: top / f".moved-{number}" for number, to in enumerate(moves)}
+    for to, at in moves.items():
+        at.rename(aside[to])
+    for to, at in aside.items():
+        to.parent.mkdir(parents=True, exist_ok=True)
+        at.rename(to)
+
+
+def idle(held: Mapping[Path, Flat]) -> None:
+    """Raises ``Refused`` where a process is still training."""
+    from pgrun.saving import alone
+
+    for folder in held:
+        if (folder / ".lock").exists():
+            with alone(folder):
+                pass
+
+
+def forget_failures(folders: Mapping[Path, Flat], app: App) -> None:
+    for folder in folders:
+        if result(folder, app)["status"] == "failed":
+            (folder / app.result).unlink()
+
+
+def told(folders: Mapping[Path, Flat], app: App) -> str:
+    """``3 finished, 1 killed, 2 not run``."""
+    count = Counter(result(folder, app)["status"] for folder in folders)
+    return ", ".join(f"{number} {status}" for status, number in count.items())
+
+
+def result(folder: Path, app: App) -> dict[str, Any]:
+    """What a job's folder says of how it ended; one that died without a word was killed."""
+    if (folder / app.result).exists():
+        found = read(folder / app.result)
+        if isinstance(found.get("status"), str):
+            return found
+    if (folder / SETTINGS).exists():
+        return {"status": "killed", "error": "died without a word"}
+    return {"status": "not run", "error": "the sweep ended before"}
+
+
+def read(place: Path) -> dict[str, Any]:
+    """Empty where it cannot be read."""
+    with suppress(OSError, ValueError, RecursionError):
+        found = json.loads(whole.read(place))
+        if isinstance(found, dict):
+            return {"settings": {}, **found}
+    return {"settings": {}}
+
+
+def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
+    whole.write_json(folder / SETTINGS, {"settings": settings})
+
+
+def flat(settings: Any) -> Flat:
+    """Every setting by its key; numbers that are equal are, however they were typed."""
+    if not isinstance(settings, Mapping):
+        return {}
+    found: Flat = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= {f"{key}.{name}": inner for name, inner in flat(value).items()}
+        else:
+            found[str(key)] = value if isinstance(value, Hashable) else json.dumps(value)
+    return {key: value for key, value in found.items() if key not in NEUTRAL}
+
+
+def differing(old: Any, new: Any) -> str:
+    """What two configurations do not have in common; empty where they are the same."""
+    return "" if flat(old) == flat(new) else changes(flat(old), flat(new))
+
+
+def changes(old: Flat, new: Flat) -> str:
+    """``optimizer.lr=0.1, not 0.2; seed=1, not 0``."""
+    keys = [key for key in {**old, **new} if old.get(key, "unset") != new.get(key, "unset")]
+    texts = [f"{key}={old.get(key, 'unset')}, not {new.get(key, 'unset')}" for key in keys[:SHOWN]]
+    return "; ".join(texts) + (f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else "")

@@ -1,0 +1,142 @@
+"""A job of a sweep in a process of its own: whatever becomes of it, the sweep goes on and knows.
+
+Children are forked from a server that has imported torch and done nothing else: some 20 ms each, with no thread, no CUDA
+context and nothing of the user's in them from before.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from pgrun.app import App
+from pgrun.signals import CODES, Stop, Stopped, told_to_stop
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["pgrun.warm"])
+POLL = 0.1  # seconds between looks for a signal
+CRASHES = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)  # by its own doing
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a child needs to know."""
+
+    app: App
+    settings: Mapping[str, Any]
+    folder: Path
+    log: dict[str, Any]  # Hydra's job_logging
+    verbose: Any
+
+
+def warm() -> None:
+    """Start the server: it imports torch while the command goes on."""
+    from multiprocessing.forkserver import ensure_running
+
+    ensure_running()
+
+
+def lived(work: Work, sweep: Path) -> float:
+    """The job's result, NaN without one; a death that it could not record itself is recorded here."""
+    if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
+        multiprocessing.set_start_method(None, force=True)  # joblib's workers have one that a child does not know
+    receiver, sender = FORKS.Pipe(duplex=False)
+    process = FORKS.Process(target=live, args=(work, sender))
+    with deferred() as asked:
+        process.start()
+        sender.close()
+        stopped: int | None = None
+        while not wait([process.sentinel], POLL):
+            stopped = told_to_stop(sweep) or (signal.SIGUSR1 if asked else None)
+            if stopped is not None:  # again and again: the first may have come before the child listened
+                with suppress(ProcessLookupError):
+                    os.kill(process.pid or 0, stopped)
+        process.join()
+    with suppress(EOFError):
+        if receiver.poll():  # something that the job started may hold the pipe open
+            return receiver.recv()
+    work.app.call("record")(work.settings, work.folder, *death(process.exitcode or 0, stopped))
+    return math.nan
+
+
+def death(code: int, stopped: int | None) -> tuple[str, str]:
+    """(status, reason) of a child that left without a result."""
+    if code >= 0:
+        return "failed", f"its process left with exit code {code}"
+    name = signal.Signals(-code).name
+    if stopped is not None:
+        return "interrupted", f"ended by {name} before it was saved"
+    if -code in CRASHES:
+        return "failed", f"crashed with {name}"
+    return "killed", f"killed by {name}" + (" (out of memory?)" if -code == signal.SIGKILL else "")
+
+
+@contextmanager
+def deferred() -> Iterator[list[int]]:
+    """Signals for which somebody else has a handler, as submitit has for pre-emption: passed on to it once the job is saved.
+
+    Ctrl-C reaches the workers of a launcher too, and is not for them: the sweep's own process tells their jobs.
+    """
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGUSR2)}
+    theirs = {
+        n: handler for n, handler in handlers.items() if callable(handler) and not isinstance(handler, Stop)
+    }
+    for number in theirs:
+        signal.signal(number, lambda number, _frame: asked.append(number))
+    try:
+        yield asked
+    finally:
+        for number, handler in theirs.items():
+            signal.signal(number, handler)
+    for number in asked[:1]:
+        signal.raise_signal(number)
+
+
+def live(work: Work, results: Connection) -> None:
+    """In the child."""
+    for number in CODES:
+        signal.signal(number, stop_once)
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    from hydra.core.utils import configure_log
+    from omegaconf import OmegaConf
+
+    from pgrun.job import recorded
+
+    configure_log(OmegaConf.create(work.log), work.verbose)
+    try:
+        value = recorded(work.settings, work.folder, work.app, in_sweep=True)
+    except KeyboardInterrupt:
+        value = math.nan
+    with suppress(OSError):  # nobody is left to read it
+        results.send(value)
+
+
+def stop_once(number: int, _frame: FrameType | None) -> None:
+    """Where nothing notes signals, as training does: the job ends here."""
+    for each in CODES:
+        signal.signal(each, signal.SIG_IGN)
+    raise Stopped(number)
+
+
+def end_with_parent() -> None:
+    """A job whose sweep was killed saves itself, and does not train on unseen."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,14 @@
+"""Imported by the server that a sweep's jobs are forked from, and by nothing else."""
+
+import signal
+
+from pgrun.signals import CODES
+
+for number in CODES:  # they reach the whole process group, and are for the jobs
+    signal.signal(number, signal.SIG_IGN)
+
+import hydra.core.utils  # noqa: E402, F401
+import torch  # noqa: E402, F401
+
+import pgrun.child  # noqa: E402
+import pgrun.train  # noqa: E402, F401
