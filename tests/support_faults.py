@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import Iterator
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from support_cli import Answer
 
@@ -26,7 +33,8 @@ FAULTS = {
     "segfault": segfault,
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "terminate": lambda: os.kill(os.getpid(), signal.SIGTERM),
-    "sleep": lambda: time.sleep(0.02),
+    "slow": lambda: time.sleep(0.02),
+    "stuck": lambda: (Path("pid").write_text(str(os.getpid())), time.sleep(1000)),
 }
 
 def faults():
@@ -55,16 +63,29 @@ gym.register("Faulty-v0", Faulty)
 
 LINE = (
     "env=faulty:Faulty-v0 env.num_envs=2 env.kwargs.who='${seed}' algo=a2c sampler.steps=8 network.hidden=[4] "
-    "trainer.total_steps=128 trainer.eval_every=null trainer.eval_episodes=1 logger.progress=false hydra.sweep.dir=s"
+    "trainer.total_steps=128 trainer.eval_every=null trainer.eval_episodes=1 trainer.checkpoint_every=16 "
+    "logger.progress=false hydra.sweep.dir=s"
 )
+EPISODE = 10  # steps
 
 
-def results(sweep: Path) -> list[dict]:
+def results(sweep: Path) -> list[dict[str, Any]]:
     """summary.json of each job, in the order of their folders."""
-    folders = sorted(
-        (path for path in sweep.iterdir() if path.name.isdigit()), key=lambda path: int(path.name)
-    )
-    return [json.loads((folder / "summary.json").read_text()) for folder in folders]
+    folders = (path for path in sweep.iterdir() if path.name.isdigit())
+    return [
+        json.loads((folder / "summary.json").read_text())
+        for folder in sorted(folders, key=lambda path: int(path.name))
+    ]
+
+
+def told(folder: Path) -> tuple[Any, ...]:
+    """All that a run leaves but times: parameters, evaluation, rows."""
+    summary = json.loads((folder / "summary.json").read_text())
+    rows = [
+        {key: x for key, x in row.items() if not key.startswith("time/")}
+        for row in csv.DictReader((folder / "metrics.csv").open())
+    ]
+    return summary["params_sha256"], summary["eval"], summary["env_steps"], rows
 
 
 def said(answer: Answer) -> list[str]:
@@ -72,7 +93,53 @@ def said(answer: Answer) -> list[str]:
     return [line for line in answer.err.splitlines() if line.startswith("pgrun: ")]
 
 
-def steps(here: Path) -> Iterator[int]:
-    """Executed in each job so far, evaluation included."""
-    for path in sorted(here.glob("steps-*")):
-        yield path.stat().st_size
+def steps(here: Path, who: int) -> int:
+    """Executed in a job so far, evaluation included."""
+    path = here / f"steps-{who}"
+    return path.stat().st_size if path.exists() else 0
+
+
+def gone(pid: int) -> bool:
+    try:
+        return "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return True
+
+
+def until(condition: Callable[[], object], seconds: float = 60) -> bool:
+    """Whether it comes true; a minute is far more than anything here takes."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+class Sweep:
+    """A command under way, in a session of its own; what it was when it ended."""
+
+    def __init__(self, line: str):
+        code = "from pgrun.cli import main\nmain()"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code, *shlex.split(line)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def wait_for(self, condition: Callable[[], object]) -> None:
+        assert until(lambda: condition() or self.process.poll() is not None)
+        assert self.process.poll() is None, self.process.communicate()
+
+    def saved(self, folder: Path) -> int:
+        """Environment steps at the newest checkpoint."""
+        return max((int(path.stem) for path in folder.glob("checkpoints/*.json")), default=0)
+
+    def kill(self, number: int, group: bool) -> None:
+        (os.killpg if group else os.kill)(self.process.pid, number)
+
+    def answer(self) -> Answer:
+        out, err = self.process.communicate(timeout=60)
+        return Answer(self.process.returncode, out, err)
