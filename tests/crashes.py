@@ -41,11 +41,11 @@ CASES = {  # 8 to 12 updates each; episodes are cut short, so that they end, and
     "ppo CartPole-v1": "sampler.steps=16 trainer.total_steps=480 trainer.eval_every=150 algo.clip_schedule=linear",
     "trpo Pendulum-v1": "sampler.steps=16 trainer.total_steps=480 env.max_episode_steps=30",
     "off_policy_ac Pendulum-v1": "sampler.steps=4 sampler.batch=8 sampler.warmup=24 sampler.capacity=64 "
-    "trainer.total_steps=120 env.max_episode_steps=9 critic/optimizer=adam",
+    "trainer.total_steps=120 env.max_episode_steps=9 critic/optimizer=adam variance.discounting=from_start",
     "ppo_penalty HalfCheetah-v5": "sampler.steps=8 trainer.total_steps=240 trainer.eval_every=100 env.max_episode_steps=15",
     "reinforce CartPole-v1": "sampler.episodes=2 trainer.total_steps=400 env.max_episode_steps=40",
     "a2c FrozenLake-v1": "sampler.steps=8 trainer.total_steps=200 network=shared",
-    "online_ac CartPole-v1": "trainer.total_steps=200 diagnostics.gradient_every=1",
+    "online_ac CartPole-v1": "trainer.total_steps=80 diagnostics.gradient_every=1",
 }
 OWN = {
     "trpo": ["optimizer.schedule=linear"],
@@ -142,7 +142,8 @@ class Tally:
     killed: int = 0
     equal: int = 0
     unsaved: int = 0  # killed before the first checkpoint was complete: nothing had been learned
-    steps: int = 0  # that were executed again or anew, and that remained
+    steps: int = 0  # that the resumed processes executed: as many as remained
+    items: int = 0  # of checkpoints, lost one at a time
     failures: list[str] = field(default_factory=list)
 
 
@@ -277,7 +278,7 @@ def without_an_item(cases: Sequence[Case], _kills: int, _dice: random.Random) ->
         for path in leaves({name: state[name] for name in others}):
             spoilt = replaced(state, others, path)
             missed[".".join(path)] = missed.get(".".join(path), False) or is_missed(case, folder, spoilt)
-            tally.equal += 1
+            tally.items += 1
         shutil.rmtree(folder)
     tally.failures += [
         f"nothing misses {name}" for name, seen in missed.items() if not seen and name not in IDLE
@@ -337,7 +338,7 @@ def conducted(
     for name in names:
         begun = time.monotonic()
         tally = SECTIONS[name](cases, kills, random.Random(seed))
-        columns = (tally.killed, tally.unsaved, tally.equal, len(tally.failures), tally.steps)
+        columns = (tally.killed, tally.unsaved, tally.equal, len(tally.failures), tally.steps, tally.items)
         shown = "".join(f"{x:>12}" for x in columns)
         print(f"{name:<18}{shown}{time.monotonic() - begun:>8.0f} s", flush=True)
         yield name, tally
@@ -356,7 +357,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(
                 f"{case.name:<28}{case.env_steps:>5} steps{case.updates:>4} updates {len(case.calls):>4} calls on files"
             )
-        heads = ("killed", "too early", "equal", "failed", "steps")
+        heads = ("killed", "too early", "equal", "failed", "steps", "items")
         print("\n" + " " * 18 + "".join(f"{head:>12}" for head in heads))
         found = dict(conducted(given.only, cases, given.kills, given.seed))
     failures = [failure for tally in found.values() for failure in tally.failures]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,6 @@ from typing import Any
 import pytest
 from fixtures_cli import here  # noqa: F401
 from support_cli import pgrun
-from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 import pgrun.train as training
 from pgrun.build import build
@@ -19,6 +16,7 @@ from pgrun.checkpoint import Checkpoints
 from pgrun.places import conf_dir
 from pgrun.train import train
 from tests.support_pipeline import settings
+from tests.support_resume import rows, scalars, told
 
 ALGOS = sorted(path.stem for path in (conf_dir() / "algo").glob("*.yaml"))
 TINY = ["network.hidden=[8]", "env.num_envs=2", "diagnostics.gradient_every=1"]
@@ -53,27 +51,6 @@ def stop_after(updates: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(training, "update", update)
     return steps
-
-
-def rows(folder: Path) -> list[dict[str, str]]:
-    found = list(csv.DictReader((folder / "metrics.csv").open()))
-    return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in found]
-
-
-def scalars(folder: Path) -> list[tuple[int, str, float]]:
-    """Of all event files together."""
-    found = []
-    for path in sorted(folder.glob("events.*")):
-        for event in EventFileLoader(str(path)).Load():
-            for value in event.summary.value:
-                if value.HasField("tensor") and value.tensor.float_val and not value.tag.startswith("time/"):
-                    found.append((event.step, value.tag, value.tensor.float_val[0]))
-    return sorted(found)
-
-
-def told(folder: Path) -> dict[str, Any]:
-    summary = json.loads((folder / "summary.json").read_text())
-    return {key: summary[key] for key in ("params_sha256", "env_steps", "updates", "eval", "status")}
 
 
 def straight(folder: Path, own: dict[str, Any]) -> Path:
