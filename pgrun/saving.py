@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgrun.checkpoint import Checkpoints
 from pgrun.errors import EnvironmentFault, Refused
+from pgrun.finite import watch_state
 from pgrun.whole import refuse_links
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Saver:
             "log": dict(position),
             "final": final,
         }
+        watch_state(state["run"], counters)
         self.checkpoints.save(counters.env_steps, state)
         self.saved_at = counters.env_steps
         self.next_time = time.monotonic() + (time.monotonic() - start) / SHARE

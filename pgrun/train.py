@@ -11,19 +11,18 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from pgrun import __version__, detail, local
 from pgrun.build import Run
 from pgrun.critics.base import Critic, NoCritic
 from pgrun.diagnostics import floats, policy_change, value_fit
 from pgrun.export import save_policy
+from pgrun.finite import watch_losses, watching
 from pgrun.log import ALWAYS, WITH_CLIPPING, WITH_CRITIC, Log
 from pgrun.normalise import UnitScale
-from pgrun.policies import Policy
 from pgrun.progress import Progress
 from pgrun.samplers.episodes import Episodes
 from pgrun.saving import Saver, alone, restore
@@ -32,6 +31,12 @@ from pgrun.tracks import Finished
 from pgrun.types import Batch, Rollout
 from pgrun.variance.base import Scheme
 from pgrun.whole import write_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pgrun.policies import Policy
+
 
 READINGS = 60  # of the gradient's variance in a run, by default
 
@@ -150,12 +155,14 @@ def loop(
 
 
 def update(run: Run, rollout: Rollout, counters: Counters) -> dict[str, float]:
-    """One update from one rollout; its scalars if it is to be logged, else nothing."""
+    """One update from one rollout; its scalars if it is to be logged, else nothing. Raises ``Diverged``."""
     recalled = run.sampler.recall(rollout, run.policy, run.scale, run.noise)
     scalars = {} if recalled is None else learn(run, recalled, counters)
     run.policy.normaliser.update(rollout)
     run.scale.update(rollout)
-    return floats(scalars)
+    told = floats(scalars)
+    watch_losses(run, told, counters)
+    return told
 
 
 def learn(run: Run, rollout: Rollout, counters: Counters) -> dict[str, Tensor]:
@@ -165,8 +172,9 @@ def learn(run: Run, rollout: Rollout, counters: Counters) -> dict[str, Tensor]:
     rollout, value, batch = weigh(run, rollout)
     batch = batch if fitted is None else replace(batch, critics=fitted)
     reading = run.meter.read(run.policy, rollout, value, run.estimator, reading_due(run, counters))
-    run.algorithm.update(batch, learner)
     counters.updates += 1
+    with watching(run, rollout, batch, counters):
+        run.algorithm.update(batch, learner)
     scalars: dict[str, Tensor] = {}
     if reading is not None or counters.updates % run.logger.every == 0:
         scalars = policy_change(run.policy, batch, run.algorithm) | run.algorithm.scalars()
