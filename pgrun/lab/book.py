@@ -30,7 +30,7 @@ GROUPS = (
         "One number multiplies every score: what its size does, and what averaging does.",
     ),
     Group(
-        "causality",
+        "reward_to_go",
         "Reward-to-go",
         "因果性",
         "An action cannot change what came before it: what leaving that out changes, and what it does not.",
