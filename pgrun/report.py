@@ -8,7 +8,9 @@ from typing import Any
 
 
 def describe(summary: Mapping[str, Any], folder: Path) -> str:
-    """Final evaluation, cost, and where to look."""
+    """Final evaluation, cost, where to look, and what the doctor has found."""
+    from pgrun.doctor.report import after
+
     result, shown = summary["eval"], shortest(folder)
     return (
         f"\n{summary['algo']} · {summary['variance']} · {summary['env']} · seed {summary['seed']}\n"
@@ -16,7 +18,7 @@ def describe(summary: Mapping[str, Any], folder: Path) -> str:
         f"  training    {summary['env_steps']:,} steps in {summary['wall_seconds']:.1f} s "
         f"({summary['env_steps_per_second']:,.0f} steps/s)\n"
         f"  run         {shown}\n"
-        f"  look at it  tensorboard --logdir {shown}"
+        f"  look at it  tensorboard --logdir {shown}{after(folder)}"
     )
 
 

@@ -105,5 +105,5 @@ ILLNESSES = (
     Illness("no-episode-ends", no_episode, try_no_episode),
     Illness("every-return-the-same", no_signal, try_no_signal),
     Illness("normaliser-frozen", normaliser_frozen, try_normaliser),
-    Illness("all-states-look-alike", blind, try_blind, ("normaliser-frozen",)),
+    Illness("all-states-look-alike", blind, try_blind, ("normaliser-frozen", "noise-grows")),
 )

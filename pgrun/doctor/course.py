@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+LEAST = 8  # rows with a return: fewer tell nothing
 EPISODES = 20  # whose mean is "the start": its error is then a fifth of an episode's spread, and little is learned yet
 NEAR = 10  # rows that the spread of the first episodes is taken from, at the least
 PARTS = 10  # of the run, whose means are compared with it
@@ -41,6 +42,11 @@ class Course:
         return above(self.start, self.end, self.spread)
 
     @property
+    def rising(self) -> bool:
+        """At some time it was better, even if that is lost again."""
+        return not self.flat and not self.worse
+
+    @property
     def collapsed(self) -> bool:
         """More than half of what was gained is lost again."""
         gain, loss = self.best.mean - self.start.mean, self.best.mean - self.end.mean
@@ -58,8 +64,8 @@ def above(high: Part, low: Part, spread: float) -> bool:
 
 
 def course(returns: np.ndarray, episodes: np.ndarray) -> Course | None:
-    """From ``return/train`` [R] and the number of ``episodes`` [R] behind each; None of fewer than three rows."""
-    if len(returns) < 3 or not np.isfinite(returns).all():
+    """From ``return/train`` [R] and the number of ``episodes`` [R] behind each; None of fewer rows than ``LEAST``."""
+    if len(returns) < LEAST or not np.isfinite(returns).all():
         return None
     first = max(1, int(np.searchsorted(np.cumsum(episodes), EPISODES)) + 1)
     first = min(first, len(returns) // 3)  # of a short run the rest is needed too

@@ -13,6 +13,7 @@ NOTHING = 0.05  # of the targets' variance explained: none
 WORSE = (
     -0.2
 )  # explained variance: clearly below a constant; a fit to the batch before has a noise of about 0.1
+ROWS = 16  # of the critic's scalars, for the second half of them to be worth something
 ASTRAY = 2.0  # error ÷ mean value: the critic has not even found the level of the returns
 SEEN = (
     0.25  # the same: where the targets differ by less, as at a ceiling, there is hardly anything to explain
@@ -37,7 +38,9 @@ def try_farther(chart: Chart) -> str:
 
 
 def halves(chart: Chart) -> tuple[float, float, float]:
-    """(explained variance, root-mean-square error, |mean value|): medians over the second half."""
+    """(explained variance, root-mean-square error, |mean value|): medians over the second half; NaN of a short run."""
+    if len(chart.values("value/loss")) < ROWS:
+        return math.nan, math.nan, math.nan
     loss = max(chart.typical("value/loss", 0.5), 0.0)
     return (
         chart.typical("value/explained_variance", 0.5),

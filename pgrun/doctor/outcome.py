@@ -33,7 +33,9 @@ def backwards(chart: Chart) -> str | None:
 
 def try_turning(chart: Chart) -> str:
     if chart.typical("kl/old_new") < USUAL_KL:
-        return "the other sign: its steps have the usual size, so look at the reward and at an objective of your own"
+        return (
+            "a look at the signs, of the reward and of an objective of your own: the steps have a usual size"
+        )
     return f"{try_shorter(chart)}, then look at the signs of the reward and of an objective of your own"
 
 

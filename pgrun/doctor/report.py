@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from multiprocessing import parent_process
 from pathlib import Path
 
 from pgrun.doctor.chart import Chart, read_chart
@@ -22,7 +23,9 @@ def diagnosis(chart: Chart) -> str:
 
 
 def after(folder: Path) -> str:
-    """What ``pgrun`` says below a run's result; empty where nothing is wrong."""
+    """What ``pgrun`` says below a run's result; nothing where nothing is wrong, and in a sweep, which ends in a table."""
+    if parent_process() is not None:  # every job of a sweep has a process of its own
+        return ""
     try:
         found = findings(read_chart(folder))
     except Exception as error:  # the run is finished and saved: an opinion must not turn it into a failed one
@@ -76,7 +79,7 @@ def looked_at(chart: Chart) -> str:
 
 
 def returned(course: Course | None) -> str:
-    """Nothing of a course is known from fewer than three rows with an episode's end."""
+    """Short runs say nothing about learning."""
     if course is None:
         return "too few returns to tell whether it learns"
     return f"return {figure(course.start.mean)} at the start, {figure(course.best.mean)} at best, {figure(course.end.mean)} at the end"

@@ -150,7 +150,8 @@ def try_more(chart: Chart) -> str:
 
 def hopeless(chart: Chart) -> str | None:
     ratio = chart.values("gradient/snr")
-    if not chart.failing or len(ratio) < READINGS or not chart.typical("gradient/snr") < HOPELESS:
+    stuck = chart.returns is not None and not chart.returns.rising
+    if not stuck or len(ratio) < READINGS or not chart.typical("gradient/snr") < HOPELESS:
         return None
     typical = chart.typical("gradient/snr")
     return (
@@ -170,7 +171,7 @@ def try_quieter(chart: Chart) -> str:
 
 ILLNESSES = (
     Illness("batch-of-one", one_unit, try_more),
-    Illness("kl-explodes", kl_explodes, try_shorter),
+    Illness("kl-explodes", kl_explodes, try_shorter, ("not-finite",)),
     Illness("everything-is-clipped", all_clipped, try_shorter),
     Illness("few-effective-samples", few_effective, try_shorter),
     Illness("exploration-gone", no_exploration, try_exploring, ("kl-explodes", "batch-of-one")),
