@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fixtures_cli import here  # noqa: F401
 from support_cli import pgrun
-from support_faults import EPISODE, LINE, MODULE, Sweep, results, said, steps, told
+from support_faults import EPISODE, LINE, MODULE, Sweep, gone, results, said, steps, told, until
 
 SEEDS = range(3)
 COMMAND = f"-m seed=0,1,2 {LINE}"
