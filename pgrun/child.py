@@ -48,8 +48,12 @@ def warm() -> None:
 
 def lived(work: Work, sweep: Path) -> float:
     """The job's result, NaN without one; a death that it could not record itself is recorded here."""
+    from pgrun.job import note
+
     if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
-        multiprocessing.set_start_method(None, force=True)  # joblib's workers have one that a child does not know
+        multiprocessing.set_start_method(
+            None, force=True
+        )  # joblib's workers have one that a child does not know
     receiver, sender = FORKS.Pipe(duplex=False)
     process = FORKS.Process(target=live, args=(work, sender))
     with deferred() as asked:
@@ -65,7 +69,7 @@ def lived(work: Work, sweep: Path) -> float:
     with suppress(EOFError):
         if receiver.poll():  # something that the job started may hold the pipe open
             return receiver.recv()
-    work.app.call("record")(work.settings, work.folder, *death(process.exitcode or 0, stopped))
+    note(work.app, work.settings, work.folder, *death(process.exitcode or 0, stopped))
     return math.nan
 
 

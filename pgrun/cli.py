@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import logging
+import math
 import os
 import re
 import sys
@@ -16,6 +19,8 @@ from pgrun.app import PGRUN, App
 from pgrun.errors import EnvironmentFault, Refused
 
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
     from pgrun.compose import Job
     from pgrun.words import Command
 
@@ -30,6 +35,7 @@ def main(app: App = PGRUN) -> None:
 def guarded(work: Callable[[], int], name: str, spoken: Callable[[str], str] = str) -> int:
     """The exit code of a command; what goes wrong in it is said in one paragraph."""
     lazily.torch()
+    logging.raiseExceptions = False  # of a disk that takes no log: the terminal has the same line
     try:
         return work()
     except (Refused, EnvironmentFault) as error:
@@ -46,7 +52,10 @@ def guarded(work: Callable[[], int], name: str, spoken: Callable[[str], str] = s
     except OSError as error:  # a disk that is full, read-only or failing
         if os.environ.get("PGRUN_DEBUG"):
             traceback.print_exc()
-        print(f"{name}: {': '.join(str(x) for x in (error.filename, error.strerror) if x) or error}", file=sys.stderr)
+        print(
+            f"{name}: {': '.join(str(x) for x in (error.filename, error.strerror) if x) or error}",
+            file=sys.stderr,
+        )
         return FAILED
 
 
@@ -146,7 +155,9 @@ def sweep(command: Command, jobs: list[Job]) -> int:
         except Exception as error:
             if os.environ.get("PGRUN_DEBUG"):
                 traceback.print_exc()
-            print(f"{command.app.name}: the launcher stopped: {type(error).__name__}: {error}", file=sys.stderr)
+            print(
+                f"{command.app.name}: the launcher stopped: {type(error).__name__}: {error}", file=sys.stderr
+            )
         lost = report(folder, jobs, command.app)
         if stop.number is not None:
             raise Stopped(stop.number)
@@ -159,7 +170,21 @@ def call_hydra(command: Command, argv: list[str]) -> None:
     from pgrun.hydra_env import register
     from pgrun.places import conf_dir
 
-    app = command.app
+    app, raised = command.app, list[Exception]()
+    job = app.call("job")
+
+    @functools.wraps(job)
+    def work(cfg: DictConfig) -> float:
+        try:
+            return job(cfg)
+        except Exception as error:  # Hydra would say something of its own before it lets it pass
+            raised.append(error)
+            return math.nan
+
     register(command.config_dir, app.options)
     sys.argv[1:] = argv
-    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=app.config)(app.call("job"))()
+    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=app.config)(
+        job if command.multirun else work
+    )()
+    if raised:
+        raise raised[0]

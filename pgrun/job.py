@@ -51,9 +51,7 @@ def swept(hydra: DictConfig, settings: Mapping[str, Any], folder: Path, app: App
     if number := told_to_stop(sweep):
         with suppress(OSError):
             write_settings(folder, settings)
-        app.call("record")(
-            settings, folder, "not run", f"the sweep was stopped by {signal.Signals(number).name}"
-        )
+        note(app, settings, folder, "not run", f"the sweep was stopped by {signal.Signals(number).name}")
         value = math.nan
     else:
         logs: Any = OmegaConf.to_container(hydra.job_logging, resolve=True)
@@ -76,19 +74,20 @@ def recorded(
     """What ``work`` returns, without it the app's own. How it ended is said in the run directory."""
     from pgrun.again import write_settings
 
-    record: Callable[..., None] = app.call("record")
     try:
         write_settings(folder, settings)
         return (work or app.call("work"))(settings, folder)
     except KeyboardInterrupt as stop:
         name = getattr(stop, "name", "SIGINT")
         reason = "stopped by Ctrl-C" if name == "SIGINT" else f"stopped by {name}"
-        record(settings, folder, "interrupted", reason)
+        note(app, settings, folder, "interrupted", reason)
         raise
     except BaseException as error:
-        record(settings, folder, "failed", one_line(error))
+        if isinstance(error, Refused) and not in_sweep:  # nothing was run: what the folder says stays true
+            raise
+        note(app, settings, folder, "failed", one_line(error), quiet=isinstance(error, OSError))
         if in_sweep:
-            known = isinstance(error, Refused | EnvironmentFault)
+            known = isinstance(error, Refused | EnvironmentFault | OSError)
             log.error("the job in %s failed: %s", folder, one_line(error), exc_info=not known)
             return math.nan
         if isinstance(error, SystemExit):  # a run that was left is no finished run, whatever code it names
@@ -131,6 +130,17 @@ def value(summary: Mapping[str, Any]) -> float:
     return summary["eval"]["return_mean"]
 
 
+def note(
+    app: App, settings: Mapping[str, Any], folder: Path, status: str, reason: str, quiet: bool = False
+) -> None:
+    """How a job ended without a result, where the disk lets it be said. ``quiet``: the disk is the reason."""
+    try:
+        app.call("record")(settings, folder, status, reason)
+    except OSError as unwritable:
+        if not quiet:
+            log.error("no %s in %s: %s", app.result, folder, unwritable.strerror)
+
+
 def record(settings: Mapping[str, Any], folder: Path, status: str, error: str) -> None:
     """A summary of a run without a result."""
     names = {"algo": "algo.name", "variance": "variance.name", "env": "env.id", "seed": "seed"}
@@ -145,10 +155,7 @@ def write_record(
 
     config = OmegaConf.create(dict(settings))
     told = {name: OmegaConf.select(config, key) for name, key in names.items()}
-    try:
-        write_json(place, {"status": status, **told, "error": error})
-    except OSError as unwritable:
-        log.error("no %s: %s", place, unwritable)
+    write_json(place, {"status": status, **told, "error": error})
 
 
 def one_line(error: BaseException) -> str:
