@@ -24,7 +24,8 @@ def preflight(command: Command, again: bool = False) -> list[Job]:
     problems = [*command.problems, *found.problems]
     problems += in_jobs(found.composed, command.app, whole=not problems)
     problems += mode(command, found.composed[:1])
-    problems += folders(found.composed, () if again else command.app.files)
+    setting = "hydra.sweep.dir" if command.multirun else "hydra.run.dir"
+    problems += folders(found.composed, () if again else command.app.files, setting)
     refuse(problems)
     return found.composed
 
@@ -68,9 +69,8 @@ def mode(command: Command, first: list[Job]) -> Iterator[str]:
             yield "hydra.output_subdir: a run directory keeps its configuration in .hydra"
 
 
-def folders(composed: list[Job], files: Sequence[str]) -> Iterator[str]:
+def folders(composed: list[Job], files: Sequence[str], setting: str) -> Iterator[str]:
     """Run directories that hold a run (one of ``files``), cannot be written, or are the same for two jobs."""
-    setting = "hydra.sweep.dir" if len(composed) > 1 else "hydra.run.dir"
     seen: dict[Path, Job] = {}
     for job in composed:
         if job.folder in seen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import signal
 import sys
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import pytest
 from fixtures_cli import here  # noqa: F401
-from support_cli import pgrun
+from support_cli import answer, pgrun
 from support_faults import EPISODE, LINE, MODULE, Sweep, gone, results, said, steps, told, until
+
+from pgrun.study.cli import main as study
 
 SEEDS = range(3)
 COMMAND = f"-m seed=0,1,2 {LINE}"
@@ -116,3 +119,108 @@ def test_a_second_signal_ends_it_at_once(faulty: Path) -> None:
     sweep.kill(signal.SIGTERM, group=False)
     assert sweep.process.wait(timeout=5) == 143
     assert until(lambda: gone(int((faulty / "pid").read_text())))
+
+
+def hashes(faulty: Path) -> dict[int, str]:
+    return {r["seed"]: r["params_sha256"] for r in results(faulty / "s") if r["status"] == "finished"}
+
+
+def test_a_sweep_grows(faulty: Path) -> None:
+    """Jobs get other numbers, and are the same by their configuration and seed: none of them is executed again."""
+    line = "-m gamma=0.9,0.99 " + LINE.replace("'${seed}'", "0")
+    assert pgrun(f"{line} seed=1").code == 0
+    first = [told(faulty / "s" / folder) for folder in "01"]
+    before = steps(faulty, 0)
+    answer = pgrun(f"{line} seed=0,1 resume=auto")
+    assert answer.code == 0
+    assert "resume=auto: 2 not run, 2 finished" in answer.out
+    assert [told(faulty / "s" / folder) for folder in "13"] == first
+    assert before < steps(faulty, 0) <= 2 * before + 2 * EPISODE
+    settings = [json.loads((faulty / "s" / str(n) / "job.json").read_text())["settings"] for n in range(4)]
+    assert [(s["gamma"], s["seed"]) for s in settings] == [(0.9, 0), (0.9, 1), (0.99, 0), (0.99, 1)]
+    assert pgrun(f"{line} seed=0,1 resume=auto").code == 0
+    assert steps(faulty, 0) <= 2 * before + 2 * EPISODE  # everything was there
+
+
+def test_failed_jobs_are_tried_again_on_request(faulty: Path) -> None:
+    (faulty / "fault").write_text("1 raise")
+    assert pgrun(COMMAND).code == 1
+    (faulty / "fault").unlink()
+    before = steps(faulty, 1)
+    answer = pgrun(f"{COMMAND} resume=auto")
+    assert (answer.code, steps(faulty, 1)) == (1, before)
+    assert said(answer)[-1].endswith(
+        "1 failed; the same command tries the 1 failed again with resume=retry hydra.sweep.dir=s"
+    )
+    assert pgrun(f"{COMMAND} resume=retry").code == 0
+    assert sorted(hashes(faulty)) == [0, 1, 2]
+
+
+@pytest.fixture
+def done(faulty: Path) -> Path:
+    assert pgrun(f"-m seed=0 {LINE}").code == 0
+    return faulty
+
+
+REFUSED = {
+    "-m seed=0 {line} gamma=0.5 resume=auto": "s/0 holds a job with gamma=0.99, not 0.5: type the settings",
+    "-m seed=7 {line} resume=auto": "s/0 holds a job with seed=0, not 7; env.kwargs.who=0, not 7: type the",
+    "-m seed=0 {line} resume=no/such/run": "type pgrun without -m, or resume=auto for a whole sweep",
+    "-m seed=0 {elsewhere} resume=auto": "type the same command with its folder: pgrun -m … resume=auto hydra.sweep.dir=",
+    "seed=0 {elsewhere} resume=auto": "type the same command with its folder: pgrun … resume=auto hydra.run.dir=",
+    "seed=1 {elsewhere} resume=auto hydra.run.dir=s/0": "s/0 holds a job with seed=0, not 1; env.kwargs.who=0, not 1",
+    "-m seed=0 {line}": "s/0 holds a run already: choose another hydra.sweep.dir, go on with resume=auto",
+}
+
+
+def test_what_is_no_sweep_of_the_command_is_refused(done: Path) -> None:
+    before = {path: path.read_bytes() for path in (done / "s").rglob("*") if path.is_file()}
+    for typed, sentence in REFUSED.items():
+        answer = pgrun(typed.format(line=LINE, elsewhere=LINE.replace("hydra.sweep.dir=s", "")))
+        assert (answer.code, sentence in answer.err) == (2, True), (typed, answer)
+        assert "Traceback" not in answer.err
+    assert before == {path: path.read_bytes() for path in (done / "s").rglob("*") if path.is_file()}
+
+
+def test_a_sweep_under_way_is_left_alone(done: Path) -> None:
+    with (done / "s" / "0" / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        answer = pgrun(f"-m seed=0 {LINE} resume=auto")
+    assert (answer.code, "another process is training there" in answer.err) == (2, True)
+
+
+def test_one_run_that_may_have_begun(faulty: Path) -> None:
+    """The same command again and again: it starts, goes on, and has nothing to do."""
+    line = f"{LINE.replace('hydra.sweep.dir=s', '')} hydra.run.dir=s/0 resume=auto"
+    (faulty / "fault").write_text("0 slow")
+    run = Sweep(line)
+    run.wait_for(lambda: run.saved(faulty / "s" / "0") >= 32)
+    run.kill(signal.SIGUSR1, group=False)
+    assert run.answer().code == 75
+    saved, before = run.saved(faulty / "s" / "0"), steps(faulty, 0)
+    (faulty / "fault").unlink()
+    assert pgrun(line).code == 0
+    after = steps(faulty, 0)
+    assert pgrun(line).code == 0
+    assert steps(faulty, 0) == after
+    assert pgrun(line.replace("s/0 resume=auto", "straight")).code == 0
+    assert told(faulty / "s" / "0") == told(faulty / "straight")
+    assert after - before <= steps(faulty, 0) - after - saved + 2 * EPISODE
+
+
+def test_studies_are_not_made_twice(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    line = [
+        "-m",
+        "seed=0,1",
+        "env=pgrun/OneState-v0",
+        "episodes=40",
+        "critic=none",
+        "picture=false",
+        "hydra.sweep.dir=s",
+    ]
+    assert answer(study, "pgrun-study", *line).code == 0
+    first = {path: path.stat().st_mtime_ns for path in here.rglob("study.json")}
+    (here / "s" / "1" / "study.json").unlink()
+    again = answer(study, "pgrun-study", *line, "resume=auto")
+    assert (again.code, "resume=auto: 1 finished, 1 killed" in again.out) == (0, True)
+    assert [path.stat().st_mtime_ns == first[path] for path in sorted(first)] == [True, False]
