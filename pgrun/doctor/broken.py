@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgrun.doctor.chart import Chart
+from pgrun.doctor.chart import Chart, number
 from pgrun.doctor.illness import Illness, figure
 from pgrun.doctor.steps import try_shorter
 from pgrun.report import shortest
@@ -69,7 +69,7 @@ def normaliser_frozen(chart: Chart) -> str | None:
     """It counts every step and every final state, so that it has seen at least as many states as there were steps."""
     if chart.settings.get("state_norm") is not True or chart.seen is None:
         return None
-    steps = float(chart.summary.get("env_steps") or chart.metrics.last)
+    steps = number(chart.summary.get("env_steps")) or chart.metrics.last
     if chart.seen >= steps / 2:
         return None
     return f"state_norm=true, but the normaliser has seen {chart.seen:,.0f} states in {steps:,.0f} steps"

@@ -10,7 +10,7 @@ LEAST = 8  # rows with a return: fewer tell nothing
 EPISODES = 20  # whose mean is "the start": its error is then a fifth of an episode's spread, and little is learned yet
 NEAR = 10  # rows that the spread of the first episodes is taken from, at the least
 PARTS = 10  # of the run, whose means are compared with it
-SURE = 3.0  # standard errors: by chance once in 740, and once in 74 for the best of ten parts
+SURE = 3.0  # standard errors, themselves estimated: without any trend one run in 20 at most seems to rise, one in 50 to fall
 CLEAR = 0.2  # spreads of a single episode: a rise that is smaller is none that anybody would see
 SAME = 1e-9  # relative: returns that differ by rounding alone
 
