@@ -8,9 +8,7 @@ from pgrun.doctor.chart import Chart
 from pgrun.doctor.illness import Illness, figure, scaled
 
 KL_LASTING = 1.0  # nats: a Gaussian moved by 1.4 σ in every state; runs that learned stayed below 0.6
-KL_ONCE = (
-    5.0  # nats: 3 σ, after which old samples say nothing; in runs that learned single updates stayed below 4
-)
+KL_ONCE = 5.0  # nats: 3 σ, after which old samples say nothing; 4 at most in runs that learned
 CLIPPED = 0.6  # of the samples have no gradient any more; runs that learned had 0.02 to 0.5
 EFFECTIVE = 0.2  # of the samples count; in runs that learned 0.4 at the least
 GONE = 0.05  # of the entropy at the start: with two actions, one of them has 0.5 % (H = 0.035 of 0.69)
