@@ -94,6 +94,7 @@ class Experiment:
     next: str
     seconds: int  # on one core of a quiet laptop, about
     fast: bool = False  # whether it belongs to the check that takes seconds
+    nearby: Sequence[Verdict] = ()  # no surprise either: where few seeds decide, rounding on another machine may tip them
 
     def changes(self, finding: Finding) -> list[str]:
         """A line for everything that did not come out as it must."""
@@ -106,6 +107,6 @@ class Experiment:
         found += [
             f"{label}: nothing is expected of it" for label in finding.outcomes if label not in self.expected
         ]
-        if finding.verdict != self.verdict:
+        if finding.verdict not in (self.verdict, *self.nearby):
             found.append(f"the claim {finding.verdict}, and what must come out is: {self.verdict}")
         return found

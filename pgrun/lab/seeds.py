@@ -18,11 +18,21 @@ Of = Callable[["Done"], float]
 
 
 def by(jobs: Iterable[Done], *keys: str) -> Groups:
-    """The jobs of each combination of values of ``keys``, as typed and in the order they came: what is left in a group are its seeds."""
+    """The jobs of each combination of values of ``keys``, in the order they came: what is left in a group are its seeds.
+
+    Numbers stand as ``f"{x:g}"``, however they were typed.
+    """
     found: Groups = {}
     for job in jobs:
-        found.setdefault(tuple(job.words.get(key, "") for key in keys), []).append(job)
+        found.setdefault(tuple(plain(job.words.get(key, "")) for key in keys), []).append(job)
     return found
+
+
+def plain(typed: str) -> str:
+    try:
+        return f"{float(typed):g}"
+    except ValueError:
+        return typed
 
 
 def scores(jobs: Sequence[Done], of: Of) -> np.ndarray:
@@ -56,7 +66,9 @@ def track(job: Done, tag: str) -> np.ndarray:
 
 def together(values: np.ndarray) -> Measured:
     """The mean over seeds with its standard error."""
-    return Measured(float(values.mean()), float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else 0.0)
+    return Measured(
+        float(values.mean()), float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else 0.0
+    )
 
 
 def told(values: np.ndarray) -> str:
