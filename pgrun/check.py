@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import gymnasium as gym
@@ -15,6 +16,7 @@ from pgrun.ablation import without_effect
 from pgrun.compose import Job
 from pgrun.envs import EnvSettings, probe
 from pgrun.errors import Refused
+from pgrun.memory import too_large
 from pgrun.schema import GROUPS, construct, fields, lookup, violations
 from pgrun.settings import Diagnostics, Logger, Top, Trainer
 from pgrun.unread import unread
@@ -27,6 +29,12 @@ BASES = {  # by name: importing them imports torch, over a second that most mist
     "optimizer": ("pgrun.optimizers", "Settings"),
     "network": ("pgrun.policies", "Network"),
     "critic": ("pgrun.critics.base", "CriticSettings"),
+}
+TAKEN = {  # arguments of ``gymnasium.make`` that are no environment's own
+    "id": "chosen with env=…",
+    "max_episode_steps": "set env.max_episode_steps",
+    "render_mode": "training draws nothing; pgrun-play RUN_DIR --render or --video DIR does",
+    "disable_env_checker": "nothing reads it here; leave it out",
 }
 NAMED = ("name", "critic.optimizer.name", *(f"{group}.name" for group in GROUPS))
 
@@ -70,7 +78,7 @@ def modules(settings: Mapping[str, Any]) -> Iterator[str]:
     for name in user_modules(settings):
         try:
             own.load(name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if os.environ.get("PGRUN_DEBUG"):
                 raise
             yield f"modules=[{name}]: cannot import {name}: {type(error).__name__}: {error}"
@@ -150,7 +158,8 @@ def together(job: Job) -> list[str]:
     space = None if env is None else env.action_space
     critic = chosen["critic"].misfits(settings, env) if chosen["variance"].uses_critic else ()
     algo = chosen["algo"].misfits(settings, env)
-    read = [*misfits(settings, chosen), *algo, *critic, *unexact(settings, env)]
+    large = [] if env is None else too_large(settings, env)
+    read = [*misfits(settings, chosen), *algo, *critic, *unexact(settings, env), *large]
     ignored = [*unread(job.words, settings, chosen, space), *without_effect(job, chosen, space)]
     return [*read, *ignored, *found]
 
@@ -191,6 +200,8 @@ def misfits(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[
         )
     if kind == "steps":
         yield from too_many_minibatches(settings, chosen)
+    if kind == "replay":
+        yield from wrong_replay(sampler, settings["trainer"]["total_steps"])
 
 
 def wrong_scheme(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[str]:
@@ -241,21 +252,28 @@ def too_many_minibatches(settings: Mapping[str, Any], chosen: Mapping[str, Any])
             yield f"{key}={count}: a batch has only {rows} rows (sampler.steps × env.num_envs)"
 
 
+def wrong_replay(sampler: Mapping[str, Any], total: float) -> Iterator[str]:
+    for name in ("warmup", "batch"):
+        if sampler[name] > sampler["capacity"]:
+            yield f"sampler.{name}={sampler[name]}: the buffer holds only sampler.capacity={sampler['capacity']}"
+    if sampler["warmup"] >= total:
+        yield f"sampler.warmup={sampler['warmup']}: nothing would be learned in trainer.total_steps={total}"
+
+
 def environment(settings: Mapping[str, Any]) -> tuple[gym.Env | None, list[str]]:
     """(one environment, closed; what is wrong with it)."""
     wanted = construct(EnvSettings, settings["env"])
+    if taken := [key for key in wanted.kwargs if key in TAKEN]:
+        return None, [f"env.kwargs.{key}: {TAKEN[key]}" for key in taken]
     try:
         env = probe(wanted)
-        env.close()
+        with suppress(Exception):  # told where it matters, at the end of a run
+            env.close()
         return env, []
     except Refused as error:
-        return None, [str(error)]
-    except (Exception, SystemExit) as error:
         if os.environ.get("PGRUN_DEBUG"):
             raise
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        given = f" with env.kwargs={wanted.kwargs}" if wanted.kwargs else ""
-        return None, [f"env={wanted.id}{given} cannot be made: {reason}"]
+        return None, [str(error)]
 
 
 def device(settings: Mapping[str, Any]) -> Iterator[str]:

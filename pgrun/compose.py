@@ -16,6 +16,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from pgrun import sweep_values
 from pgrun.app import PGRUN, App
 from pgrun.errors import Refused
 from pgrun.explain import Explainer
@@ -116,10 +117,16 @@ def split(command: Command, params: list[str]) -> list[list[Word]]:
     loader = GlobalHydra.instance().config_loader()
     parser = OverridesParser.create(config_loader=loader)
     parsed = parser.parse_overrides([*params, *(word.text for word in command.words)])
+    if (count := sweep_values.jobs(parsed)) > sweep_values.MOST:
+        raise Refused(
+            f"a sweep of {count:,} jobs: at most {sweep_values.MOST:,} at a time; take fewer values"
+        )
     try:
         batch = BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
     except HydraException as error:
         raise Refused(f"{error}; a sweep takes values: seed=0,1,2 or seed=range(0,3)") from error
+    if not batch:
+        raise Refused("a sweep without jobs: a pattern such as algo=glob(*) has to fit some option's name")
     return [[Word.read(str(text)) for text in texts] for texts in batch]
 
 

@@ -29,6 +29,9 @@ GROUPS = {
 }
 
 
+EXACT, LARGEST = 2**53, 2**63 - 1  # integers that a float and a file can hold
+
+
 @dataclasses.dataclass(frozen=True)
 class Range:
     """low ≤ x ≤ high; low < x with ``open``, x < high with ``below``; finite in any case."""
@@ -54,6 +57,7 @@ Decay = Annotated[float, Range(0, 1, below=True)]  # of a running mean: at 1 it 
 Positive = Annotated[float, Range(0, open=True)]
 NonNegative = Annotated[float, Range(0)]
 PositiveInt = Annotated[int, Range(1)]
+Repeats = Annotated[int, Range(1, 10_000)]  # inside an update, which a signal waits for
 NonNegativeInt = Annotated[int, Range(0)]
 
 
@@ -125,7 +129,11 @@ def fit(value: Any, kind: Any) -> Any:
 def fit_scalar(value: Any, kind: type) -> Any:
     """An integral float is an integer, an integer is a float; a bool is neither."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if kind is int and number and float(value).is_integer():
+    if kind is int and number and value == value // 1:
+        if abs(value) > (EXACT if isinstance(value, float) else LARGEST):
+            raise ValueError(
+                "must be an integer below 2^63; with an exponent below 2^53, beyond which not all are exact"
+            )
         return int(value)
     if kind is float and number and math.isfinite(value):
         return float(value)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from pgrun.schema import NonNegativeInt, PositiveInt, Probability
+from pgrun.schema import NonNegativeInt, PositiveInt, Probability, Range
+
+Threads = Annotated[int, Range(1, 1024)]
 
 
 @dataclass(frozen=True)
@@ -15,7 +17,7 @@ class Top:
     seed: NonNegativeInt = 0
     gamma: Probability = 0.99
     device: Literal["cpu", "cuda", "auto"] = "cpu"
-    threads: PositiveInt = 1
+    threads: Threads = 1
     advantage_norm: bool = False
     state_norm: bool = False
     reward_scaling: bool = False

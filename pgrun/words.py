@@ -17,6 +17,7 @@ from hydra.errors import HydraException
 from pgrun.app import PGRUN, App
 from pgrun.errors import Refused
 from pgrun.places import conf_dir
+from pgrun.sweep_values import values, wrong_values
 
 EXAMPLE = "settings are typed key=value, without spaces, for example: pgrun seed=3"
 OWN_CONFIG = "it would replace pgrun's own configuration; add yours with --config-dir"
@@ -110,12 +111,13 @@ def read(argv: list[str], app: App = PGRUN) -> Command:
     for name, reason in NOT_OURS.items():
         if getattr(flags, name):
             raise Refused(f"--{name.replace('_', '-')}: {reason}")
-    if flags.config_dir and not os.path.isdir(flags.config_dir):
+    if flags.config_dir is not None and not os.path.isdir(flags.config_dir):
         raise Refused(f"--config-dir {flags.config_dir}: no such folder")
     if flags.run and flags.multirun:
         raise Refused("--run or --multirun: one of them")
-    if flags.resolve and not flags.cfg:
-        raise Refused("--resolve goes with --cfg job")
+    for option in ("resolve", "package"):
+        if getattr(flags, option) and not flags.cfg:
+            raise Refused(f"--{option} goes with --cfg job")
     options = typed_flags(argv, flags)
     if flags.shell_completion:
         return Command(flags, [*options, *flags.overrides], [], [], app)
@@ -147,16 +149,14 @@ def rewritten(text: str) -> str:
 
 
 def read_words(texts: list[str], multirun: bool) -> tuple[list[Word], list[str]]:
-    words, problems = [], list(bare(texts))
+    words, problems = [], [*bare(texts), *twice(texts)]
     for text in texts:
         if is_bare(text):
             continue
         try:
             override = OverridesParser.create().parse_override(text)
-        except HydraException as error:
-            problems.append(
-                f"{text}: cannot be read: {str(error).splitlines()[0]}; quote it: 'key=\"value\"'"
-            )
+        except HydraException:
+            problems.append(unreadable(text))
             continue
         if problem := illegal(override, multirun):
             problems.append(problem)
@@ -166,16 +166,64 @@ def read_words(texts: list[str], multirun: bool) -> tuple[list[Word], list[str]]
 
 
 def illegal(override: Override, multirun: bool) -> str | None:
-    text, value = override.input_line, None if override.is_sweep_override() else override.value()
-    if override.is_sweep_override() and not multirun:
+    text, key, swept = str(override.input_line), override.key_or_group, override.is_sweep_override()
+    if swept and not multirun:
         return f"{text}: several values are a sweep: type pgrun -m"
+    if swept and (problem := wrong_values(override)):
+        return f"{text}: {problem}"
     if override.is_hydra_override():
-        return f"{text}: Hydra's own settings cannot be swept" if override.is_sweep_override() else None
+        return f"{text}: Hydra's own settings cannot be swept" if swept else idle(text, key, multirun)
     if override.is_delete():
         return f"{text}: every setting is needed; change it with key=value"
-    if is_group(override.key_or_group) and not override.is_sweep_override() and not isinstance(value, str):
+    if is_group(key) and not all(map(is_option, values(override))):
         return f"{text}: the name of one option is needed; pgrun --help lists them"
     return None
+
+
+def idle(text: str, key: str, multirun: bool) -> str | None:
+    """Hydra's settings of sweeps in a run, and of runs in a sweep: nothing would read them."""
+    if key in ("hydra.run.dir", "hydra.sweep.dir") and text.endswith("="):
+        return f"{text}: the name of a folder is needed; . is this one"
+    if key.startswith("hydra.run.") and multirun:
+        return f"{text}: a sweep's directory is set by hydra.sweep.dir=…"
+    if key.startswith("hydra.sweep.") and not multirun:
+        return f"{text}: that is a sweep's: type pgrun -m, or for one run hydra.run.dir=…"
+    if key.replace(".", "/").startswith(("hydra/launcher", "hydra/sweeper")):
+        if "." in key and key.count(".") == 1:
+            return f"{text}: chosen as a whole: {text.replace('.', '/', 1)}"
+        return None if multirun else f"{text}: it is for sweeps: type pgrun -m"
+    return None
+
+
+def is_option(name: Any) -> bool:
+    """A name below the group's folder, and not a path to anywhere."""
+    return (
+        isinstance(name, str) and not name.startswith("/") and not name.endswith(".yaml") and ".." not in name
+    )
+
+
+def unreadable(text: str) -> str:
+    """In place of the parser's own words, which speak of tokens."""
+    key, _, value = text.partition("=")
+    if not re.fullmatch(r"[+~]{0,2}[A-Za-z_][\w./@:-]*", key, re.ASCII):
+        return f"{text}: cannot be read: {key!r} is no name of a setting; pgrun --cfg job shows them all"
+    if any(value.count(a) != value.count(b) for a, b in ("()", "[]", "{}")) or value.count('"') % 2:
+        return f"{text}: cannot be read: brackets and quotes come in pairs"
+    inner = value.strip("'\"")
+    return (
+        f"{text}: cannot be read: type a value with signs in it in two kinds of quotes: '{key}=\"{inner}\"'"
+    )
+
+
+def twice(texts: list[str]) -> Iterator[str]:
+    """The same key again: Hydra would silently take the last."""
+    given: dict[str, list[str]] = {}
+    for text in texts:
+        if not is_bare(text):
+            given.setdefault(text.partition("=")[0].lstrip("+"), []).append(text)
+    for same in given.values():
+        if len(same) > 1:
+            yield f"{' '.join(same)}: given {len(same)} times: leave one"
 
 
 def is_group(name: str) -> bool:
@@ -189,7 +237,8 @@ def is_bare(text: str) -> bool:
 
 def bare(texts: list[str]) -> Iterator[str]:
     """Words without ``=``, once: ``seed 3``, ``ppo``."""
-    words = [text for text in texts if is_bare(text) and text != "="]
+    bare = [text for text in texts if is_bare(text)]
+    words = [text if text.strip() else repr(text) for text in bare if text != "="] or bare[:1]
     if not words:
         return
     groups = [path.parent.name for word in words[:1] for path in conf_dir().glob(f"*/{word}.yaml")]

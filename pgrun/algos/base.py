@@ -15,7 +15,7 @@ from pgrun.envs import Envs
 from pgrun.minibatches import shuffled
 from pgrun.optimizers import Descent
 from pgrun.policies import Policy
-from pgrun.schema import NonNegative, PositiveInt
+from pgrun.schema import NonNegative, PositiveInt, Repeats
 from pgrun.state import Stateless
 from pgrun.types import Batch, Rollout
 
@@ -120,7 +120,7 @@ class Algorithm(Stateless):
 class Repeated(Algorithm):
     """Several steps on one batch: ``epochs`` passes over it, in ``minibatches`` of equal size drawn at random."""
 
-    epochs: PositiveInt = 1
+    epochs: Repeats = 1
     minibatches: PositiveInt = 1
 
     def improve(self, batch: Batch, learner: Learner) -> None:

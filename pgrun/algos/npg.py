@@ -7,7 +7,7 @@ import torch
 
 from pgrun.algos.base import Algorithm, Learner
 from pgrun.natural import Solution, conjugate_gradient, dense, fisher, mean_kl
-from pgrun.schema import NonNegative, Positive, PositiveInt
+from pgrun.schema import NonNegative, Positive, Repeats
 from pgrun.types import Batch
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Npg(Algorithm):
     alpha: Positive = 0.1
     fisher: Literal["exact", "sampled"] = "exact"
     solver: Literal["cg", "dense"] = "cg"
-    iterations: PositiveInt = 10
+    iterations: Repeats = 10
     damping: NonNegative = 1e-3
     told: dict[str, Tensor] = field(init=False, default_factory=dict, repr=False)
 

@@ -13,7 +13,7 @@ from pgrun.critics.exact import followed, tabulated
 from pgrun.envs import Envs
 from pgrun.exact import Problem, table, visits
 from pgrun.policies import Policy
-from pgrun.schema import Positive, PositiveInt
+from pgrun.schema import Positive, Repeats
 from pgrun.types import Batch
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class OffPolicyPg(Algorithm):
     """
 
     weights: Literal["trajectory", "per_decision", "past_only", "state_ratio", "per_step"] = "per_decision"
-    reuses: PositiveInt = 4
+    reuses: Repeats = 4
     truncate: Positive | None = None
     self_normalise: bool = False
     problem: Problem | None = field(init=False, default=None, repr=False)

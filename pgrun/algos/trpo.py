@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import torch
 
@@ -9,7 +9,7 @@ from pgrun.algos.base import Learner
 from pgrun.algos.npg import Npg
 from pgrun.natural import in_float64, mean_kl
 from pgrun.policies import Policy
-from pgrun.schema import PositiveInt, Probability
+from pgrun.schema import Range, Repeats
 from pgrun.types import Batch
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ class Trpo(Npg):
 
     step: Literal["radius"] = field(init=False, default="radius")  # no settings of this one
     alpha: float = field(init=False, default=0.0)
-    backtrack: Probability = 0.8
-    backtracks: PositiveInt = 10
+    backtrack: Annotated[float, Range(0, 1, open=True, below=True)] = 0.8
+    backtracks: Repeats = 10
     improve_surrogate: bool = True
 
     read_when: ClassVar = {"iterations": ("solver", "cg")}  # it has the radius alone

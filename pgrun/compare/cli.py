@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -52,7 +53,7 @@ def parser() -> Parser:
         "--baseline", nargs="+", metavar="KEY=VALUE", default=[], help="P(improvement) over this group"
     )
     p.add_argument(
-        "--threshold", type=float, metavar="RETURN", help="steps and seconds to this evaluation return"
+        "--threshold", type=finite, metavar="RETURN", help="steps and seconds to this evaluation return"
     )
     p.add_argument(
         "--at", type=whole, metavar="STEPS", help="score: last evaluation up to STEPS, not the final one"
@@ -84,9 +85,16 @@ def parser() -> Parser:
 def whole(text: str) -> int:
     """``1e5`` is an integer too."""
     value = float(text)
-    if value != int(value) or value <= 0:
-        raise ValueError
+    if not value.is_integer() or value <= 0:
+        raise argparse.ArgumentTypeError(f"{text}: must be an integer ≥ 1")
     return int(value)
+
+
+def finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text}: must be a finite number")
+    return value
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from pgrun.nets import Net
 from pgrun.optimizers import Descent
 from pgrun.policies import Policy
 from pgrun.returns import lambda_return, n_step_return, td_target
-from pgrun.schema import NonNegative, Positive, PositiveInt, Probability
+from pgrun.schema import NonNegative, Positive, PositiveInt, Probability, Repeats
 from pgrun.state import Stateless
 from pgrun.types import Batch, Rollout
 
@@ -37,7 +37,7 @@ class Fitted(CriticSettings):
     target: Literal["mc", "td0", "n_step", "td_lambda"] = "td_lambda"
     lam: Probability = 0.95
     n: PositiveInt = 5
-    epochs: PositiveInt = 1
+    epochs: Repeats = 1
     minibatches: PositiveInt = 1
     clip: Positive | None = None
     coef: NonNegative = 0.5

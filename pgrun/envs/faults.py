@@ -41,14 +41,21 @@ def reason(error: BaseException, phase: str) -> str:
     if isinstance(error, Misfit):
         return text
     if isinstance(error, SystemExit):
-        return f"{phase} called sys.exit({error.code!r})"
+        return f"{phase} called {exception(error)}"
     frames = extract_tb(error.__traceback__)
     if (
         len(frames) == 1 or "to unpack" in text
     ):  # raised where the result is taken apart, by us or by a wrapper
         return f"{RETURNS[phase]}: {text}"
     at = frames[-1]
-    return f"{phase} raised {type(error).__name__}: {text} ({Path(at.filename).name}, line {at.lineno})"
+    return f"{phase} raised {exception(error)} ({Path(at.filename).name}, line {at.lineno})"
+
+
+def exception(error: BaseException) -> str:
+    """In one line."""
+    if isinstance(error, SystemExit):
+        return f"sys.exit({error.code!r})"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:LONGEST]}"
 
 
 def misfit(error: Exception) -> Misfit:

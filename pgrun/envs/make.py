@@ -8,8 +8,10 @@ from importlib.util import find_spec
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 
 from pgrun import own
+from pgrun.envs.faults import ColumnFault, exception
 from pgrun.envs.spaces import check_action_space, observation_encoder
 from pgrun.envs.table import TableEnvs, keeps_to_table
 from pgrun.envs.vector import Envs, Loop, Native
@@ -55,12 +57,14 @@ def make_one(env: EnvSettings, **kwargs: Any) -> gym.Env:
         return gym.make(env.id, disable_env_checker=True, **limit, **env.kwargs, **kwargs)
     except (ImportError, gym.error.DependencyNotInstalled) as error:
         raise Refused(missing(env.id, str(error))) from error
-    except TypeError as error:
-        raise Refused(
-            f"env.kwargs={dict(env.kwargs)}: {env.id} says: {str(error).split(' was raised from')[0]}"
-        ) from error
     except gym.error.Error as error:
         raise Refused(f"env={env.id}: {str(error).splitlines()[0]}") from error
+    except Refused:
+        raise
+    except (Exception, SystemExit) as error:
+        given = f" with env.kwargs={env.kwargs}" if env.kwargs else ""
+        said = exception(error).split(" was raised from")[0]
+        raise Refused(f"env={env.id}{given} cannot be made: {said}") from error
 
 
 def find(name: str) -> None:
@@ -68,27 +72,51 @@ def find(name: str) -> None:
     module, _, name = name.rpartition(":")
     if module:
         try:
-            own.load(module)
-        except ImportError as error:
-            raise Refused(f"env={module}:{name}: cannot import {module}: {error}") from error
+            found = own.load(module)
+        except (Exception, SystemExit) as error:
+            why = str(error) if isinstance(error, ImportError) else exception(error)
+            raise Refused(f"env={module}:{name}: cannot import {module}: {why}") from error
     if name in registry:
         return
+    if module and isinstance(getattr(found, name, None), type):
+        code = f'gymnasium.register("{name}-v0", entry_point="{module}:{name}")'
+        raise Refused(
+            f"env={module}:{name}: {name} is a class, and an id is needed: put {code} "
+            f"into {module} and type env={module}:{name}-v0"
+        )
     near = difflib.get_close_matches(name, list(registry), n=3, cutoff=0.5)
     hint = f"nearest: {', '.join(near)}" if near else "gymnasium.pprint_registry() lists all ids"
     raise Refused(f"env={name} is not registered with gymnasium; {hint}")
 
 
-def missing(name: str, reason: str) -> str:
+def missing(name: str, text: str) -> str:
     """Which extra of ours brings the package that an environment lacks."""
     for package, extra in EXTRAS.items():
-        if package.lower() in reason.lower() and find_spec(package) is None:
+        if package.lower() in text.lower() and find_spec(package) is None:
             return f'env={name} needs the extra "{extra}": pip install -c constraints.txt -e ".[{extra}]"'
-    return f"env={name} cannot be made here: {reason.splitlines()[0]}"
+    return f"env={name} cannot be made here: {text.splitlines()[0]}"
 
 
 def probe(env: EnvSettings) -> gym.Env:
-    """Make one environment and check its spaces, before a run directory exists."""
+    """Make one environment, check its spaces and reset it, before a run directory exists."""
     one = make_one(env)
-    observation_encoder(one.observation_space)
-    check_action_space(one.action_space)
+    seen, done = (getattr(one, name, None) for name in ("observation_space", "action_space"))
+    try:
+        size, _ = observation_encoder(seen)  # type: ignore[arg-type]
+        check_action_space(done)  # type: ignore[arg-type]
+    except Refused as error:
+        raise Refused(f"env={env.id}: {error}") from error
+    if not size:
+        raise Refused(
+            f"env={env.id}: observation space {one.observation_space} has no entries; give it one, say 0"
+        )
+    column = Loop(lambda: one, 1)
+    try:
+        column._reset([0])
+    except ColumnFault as fault:
+        raise Refused(f"env={env.id} cannot be reset: {fault.reason}") from fault.__cause__
+    if not np.isfinite(column.obs).all():
+        raise Refused(
+            f"env={env.id} cannot be reset: observation is {column.obs[~np.isfinite(column.obs)][0]}"
+        )
     return one

@@ -123,6 +123,8 @@ def action_decoder(space: spaces.Space) -> Callable[[np.ndarray], np.ndarray]:
 
 def check_action_space(space: spaces.Space) -> None:
     """Refuse what no policy here can act in."""
+    if isinstance(space, spaces.Box | spaces.MultiBinary | spaces.MultiDiscrete) and 0 in space.shape:
+        raise Refused(f"action space {shortened(space)}: it has no entries")
     if isinstance(space, spaces.Discrete):
         return
     if isinstance(space, spaces.MultiDiscrete | spaces.MultiBinary):

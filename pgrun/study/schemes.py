@@ -56,8 +56,7 @@ def asked(settings: Mapping[str, Any]) -> list[Asked]:
         return [Asked(one["name"], trimmed(one["name"], given, settings))]
     if several is None:
         return [Asked(name, {}) for name in names(conf_dir() / "variance")]
-    entries = [several] if isinstance(several, str | Mapping) else several
-    return [found for entry in entries for found in read(entry)]
+    return [found for entry in parts(several) for found in read(entry)]
 
 
 def read(entry: Any) -> Iterator[Asked]:
@@ -66,6 +65,14 @@ def read(entry: Any) -> Iterator[Asked]:
             yield Asked(str(name), dict(given or {}))
     else:
         yield Asked(str(entry), {})
+
+
+def parts(several: Any) -> list[Any]:
+    return several if isinstance(several, list) else [several]
+
+
+def is_settings(given: Any) -> bool:
+    return given is None or isinstance(given, Mapping)
 
 
 def trimmed(name: str, given: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,8 +91,11 @@ def wrong(settings: Mapping[str, Any], modules: tuple[str, ...]) -> Iterator[str
     if several is not None and settings.get("variance") is not None:
         yield "schemes and variance: one of them; schemes=[none,{gae:{lam:0.5}}] takes settings too"
         return
-    if several is not None and not (
-        isinstance(several, str | Mapping) or (isinstance(several, list) and several)
+    if (
+        several is not None
+        and not (isinstance(several, str | Mapping) or (isinstance(several, list) and several))
+    ) or any(
+        isinstance(entry, Mapping) and not all(map(is_settings, entry.values())) for entry in parts(several)
     ):
         yield f"schemes={show(several)}: must be a list such as [none,gae,{{gae:{{lam:0.5}}}}]"
         return

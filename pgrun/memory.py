@@ -1,0 +1,60 @@
+"""Whether a run fits into memory: a rough estimate from below, for commands with a few zeros too many."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Any
+
+import gymnasium as gym
+
+FLOAT = 4
+COPIES = 6  # θ, gradient, two moments, and what a checkpoint and an update hold at the same time
+COLUMN = 4096  # bytes of one environment, at least
+
+
+def too_large(settings: Mapping[str, Any], env: gym.Env) -> Iterator[str]:
+    """What takes most of it, where all together is more than the machine has."""
+    parts = needed(settings, env)
+    total, there = sum(parts.values()), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if total > there:
+        key = max(parts, key=lambda name: parts[name])
+        given = value(settings, key)
+        yield (
+            f"{key}={given}: the run would take at least {total / 1e9:,.0f} GB, and this machine has {there / 1e9:,.0f} GB: "
+            f"{'take an environment with smaller observations' if key == 'env' else 'take less'}"
+        )
+
+
+def value(settings: Mapping[str, Any], key: str) -> Any:
+    group, _, name = key.partition(".")
+    return settings[group][name] if name else settings[group]["id"]
+
+
+def needed(settings: Mapping[str, Any], env: gym.Env) -> dict[str, float]:
+    """Bytes, by the setting that asks for them."""
+    from pgrun.envs.spaces import observation_encoder
+
+    size, _ = observation_encoder(env.observation_space)
+    hidden = [float(n) for n in settings["network"].get("hidden") or ()]
+    sampler, columns = settings["sampler"], float(settings["env"]["num_envs"])
+    row = FLOAT * (2 * size + sum(hidden) + 10)
+    return {
+        "network.hidden": FLOAT * COPIES * sum(a * b for a, b in pairwise([*hidden, 1.0])),
+        "env": FLOAT * COPIES * size * (hidden[0] if hidden else 1.0),
+        "env.num_envs": columns * (COLUMN + FLOAT * size),
+        "trainer.eval_episodes": settings["trainer"]["eval_episodes"] * (COLUMN + row),
+        **{f"sampler.{name}": count * row for name, count in rows(sampler, columns).items()},
+    }
+
+
+def rows(sampler: Mapping[str, Any], columns: float) -> dict[str, float]:
+    """Of the networks' inputs that are kept at the same time; of an episode one at least."""
+    counts = {
+        "steps": sampler.get("steps", 0) * columns,
+        "episodes": sampler.get("episodes", 0),
+        "batch": sampler.get("batch", 0),
+        "capacity": sampler.get("capacity", 0),
+    }
+    return {name: float(count) for name, count in counts.items() if name in sampler}
