@@ -7,7 +7,7 @@ import math
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -99,11 +99,14 @@ def train_in(settings: Mapping[str, Any], folder: Path, saved: dict[str, Any] | 
     """``saved``: the state to go on from; without it the newest in the folder, if there is one."""
     from pgrun.build import build
     from pgrun.report import describe
+    from pgrun.saving import understanding
     from pgrun.train import train
 
     if settings["tuned"]:
         print(f"tuned settings from conf/{settings['tuned']}; tuned=none turns them off")
-    summary = train(build(settings), folder, saved or left_off(settings, folder))
+    with understanding(f"{folder}: its configuration cannot be built") if saved else nullcontext():
+        run = build(settings)
+    summary = train(run, folder, saved or left_off(settings, folder))
     print(describe(summary, folder))
     return value(summary)
 

@@ -15,6 +15,7 @@ NumPy (.npz): ``P`` [S, A, S] the chances of s' (what is missing to 1 ends the e
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import numpy as np
 import yaml
 
 from pgrun.teaching import Outcomes, Table, Tabular
+from pgrun.whole import read
 
 ROUNDING = 1e-9  # of probabilities that are to add up to 1
 
@@ -33,10 +35,10 @@ def from_file(file: str = "") -> Tabular:
         raise ValueError("name the file that holds it: add env.kwargs.file=my_mdp.yaml")
     path = Path(file)
     if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(read(path, links=True)), allow_pickle=False) as arrays:
             content: Mapping[str, Any] = of_arrays({name: arrays[name] for name in arrays.files})
     else:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(read(path, links=True))
     if not isinstance(content, Mapping) or not {"P", "start"} <= set(content):
         raise ValueError(f"{file} must hold P and start, and may hold seen")
     table = {s: dict(enumerate(by_action)) for s, by_action in enumerate(content["P"])}

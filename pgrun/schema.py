@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pgrun import own
 
-NAME = re.compile(r"[a-zA-Z]\w*")  # of an option; no part of a path or package
+NAME = re.compile(r"[a-zA-Z]\w{,99}")  # of an option; no part of a path or package
 GROUPS = {
     "variance": "pgrun.variance",
     "algo": "pgrun.algos",
@@ -69,7 +69,7 @@ def lookup(group: str, name: str, modules: tuple[str, ...] = ()) -> type:
     camel = "".join(part.capitalize() for part in name.split("_"))
     camel += "_" * keyword.iskeyword(camel)
     if not NAME.fullmatch(name):
-        raise LookupError(f"{group}={name}: not a name")
+        raise LookupError(f"{group}={name[:40]}: not a name")
     for place in (f"{GROUPS[group]}.{name}", GROUPS[group], *modules):
         try:
             found = getattr((own.load if place in modules else importlib.import_module)(place), camel, None)
