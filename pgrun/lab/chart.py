@@ -30,6 +30,7 @@ class Series:
     error: Sequence[float] = ()
     points: bool = False
     dashed: bool = False
+    bare: bool = False  # a line without its points
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def curve(series: Series, number: int, x: Axis, y: Axis) -> str:
         parts.append(
             f'<path d="M{"L".join(f"{a:.1f} {b:.1f}" for a, b in there)}" {stroke(number, series.dashed)}/>'
         )
-    if not series.dashed:
+    if not (series.dashed or series.bare):
         parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3" fill="{colour}"/>' for a, b in there]
     for a, b, e in zip(series.x, series.y, series.error, strict=False):
         parts.append(f'<path d="M{x.at(a):.1f} {y.at(b - e):.1f}V{y.at(b + e):.1f}" stroke="{colour}"/>')

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 DAMPING = 0.01  # of the systems that conjugate gradients solve: F alone has directions that no state shows
-WRITTEN_OUT = 3000  # parameters, of a matrix that is written out
-ROWS = 20_000
-REPEATS = 20  # of a sampled matrix, and of a timed product
+WRITTEN_OUT = 1000  # parameters of a system that is also solved with its matrix written out
+ROWS, SOLVED = 20_000, 2_000  # states that are looked at, and those of a system that is solved
+REPEATS, DRAWN = 20, 60  # of a timed product, and of a sampled matrix
 
 
 def rows(seen: Seen, gamma: float) -> tuple[Policy, Batch]:
@@ -88,7 +88,7 @@ class SampledFisher(Curvature):
 
     def at(self, n: int, policy: Policy, batch: Batch, scores: Tensor, exact: Tensor) -> dict[str, Any]:
         errors, ranks = [], []
-        for _ in range(REPEATS):
+        for _ in range(DRAWN):
             drawn = scores[torch.randint(len(scores), (n,), generator=self.generator)]
             sampled = drawn.T @ drawn / n
             errors.append(float((sampled - exact).norm() / exact.norm()))
@@ -98,7 +98,7 @@ class SampledFisher(Curvature):
         return {
             "samples": n,
             "error": float(error.square().mean().sqrt()),
-            "error_se": float(error.square().std() / REPEATS**0.5 / (2 * error.square().mean().sqrt())),
+            "error_se": float(error.square().std() / DRAWN**0.5 / (2 * error.square().mean().sqrt())),
             "rank": max(ranks),
             "microseconds_outer": timed(fisher(policy, some, 0.0, sampled=True), policy),
             "microseconds_hessian": timed(fisher(policy, some, 0.0), policy),
@@ -115,6 +115,7 @@ class Solving(Curvature):
         self.iterations = iterations
 
     def of(self, policy: Policy, batch: Batch) -> dict[str, Any]:
+        batch = batch.rows(slice(SOLVED))
         product, b = fisher(policy, batch, DAMPING), ascent(policy, batch)
         solutions = [conjugate_gradient(product, b, k, 0.0) for k in range(1, self.iterations + 1)]
         x = solutions[-1].x
