@@ -56,6 +56,9 @@ def settle(jobs: Sequence[Job], command: Command, how: str) -> None:
     held = {path.parent: flat(read(path)["settings"]) for path in sorted(top.rglob(SETTINGS))}
     wanted = {job.folder: flat(job.settings) for job in jobs}
     idle(held)
+    held = {
+        folder: settings for folder, settings in held.items() if folder.parent not in held
+    }  # no runs of `seeds`
     moves = moved(held, wanted)
     for folder in wanted:
         if folder in moves.values():
@@ -105,9 +108,9 @@ def idle(held: Mapping[Path, Flat]) -> None:
 
 
 def forget_failures(folders: Mapping[Path, Flat], app: App) -> None:
-    for folder in folders:
-        if result(folder, app)["status"] == "failed":
-            (folder / app.result).unlink()
+    for place in (place for folder in folders for place in folder.rglob(app.result)):
+        if result(place.parent, app)["status"] == "failed":
+            place.unlink()
 
 
 def told(folders: Mapping[Path, Flat], app: App) -> str:

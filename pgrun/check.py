@@ -11,7 +11,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from pgrun import own
+from pgrun import own, seeds
 from pgrun.ablation import without_effect
 from pgrun.compose import Job
 from pgrun.envs import EnvSettings, probe
@@ -45,6 +45,7 @@ def problems(job: Job, whole: bool = True) -> list[str]:
     Not ``whole``: values alone, for a job some of whose words did not compose.
     """
     found = [*choices(job), *modules(job.settings), *keys(job)]
+    found += seeds.misfits(job.settings, [word.key for word in job.words])
     found += wrong_values(job, sections(job.settings))
     complete = all(isinstance(job.settings.get(group), Mapping) for group in GROUPS)
     if complete and (concern_methods(job.words) or (whole and not found)):

@@ -28,17 +28,36 @@ def job(cfg: DictConfig) -> float:
 
 def guarded(cfg: DictConfig, app: App) -> float:
     """What the job's ``work`` returns, or returned before. Whatever happens in it is recorded, and a sweep goes on."""
-    from pgrun.again import result
     from pgrun.compose import plain
 
-    hydra, settings = HydraConfig.get(), plain(cfg)
-    folder, in_sweep = Path(hydra.runtime.output_dir), hydra.mode == RunMode.MULTIRUN
+    hydra: Any = HydraConfig.get()
+    settings, in_sweep = plain(cfg), hydra.mode == RunMode.MULTIRUN
+
+    def once(settings: Mapping[str, Any], folder: Path) -> float:
+        if (before := done(folder, app, in_sweep)) is not None:
+            return before
+        return swept(hydra, settings, folder, app) if in_sweep else recorded(settings, folder, app)
+
+    def several(settings: Mapping[str, Any], folder: Path) -> float:
+        from pgrun import seeds
+
+        return seeds.each(cfg, settings, folder, app, once, lambda runs: None)
+
+    folder = Path(hydra.runtime.output_dir)
+    if not settings.get("seeds"):
+        return once(settings, folder)
+    before = done(folder, app, in_sweep)
+    return recorded(settings, folder, app, several, in_sweep) if before is None else before
+
+
+def done(folder: Path, app: App, in_sweep: bool) -> float | None:
+    """The value of a job that was done before; NaN of one that failed, which a sweep tries again on request alone."""
+    from pgrun.again import result
+
     before = result(folder, app)
-    if before["status"] == "finished":
+    if before["status"] in ("finished", "pruned"):
         return app.call("value")(before)
-    if in_sweep and before["status"] == "failed":
-        return math.nan
-    return swept(hydra, settings, folder, app) if in_sweep else recorded(settings, folder, app)
+    return math.nan if in_sweep and before["status"] == "failed" else None
 
 
 def swept(hydra: DictConfig, settings: Mapping[str, Any], folder: Path, app: App) -> float:
@@ -146,7 +165,8 @@ def note(
 
 def record(settings: Mapping[str, Any], folder: Path, status: str, error: str) -> None:
     """A summary of a run without a result."""
-    names = {"algo": "algo.name", "variance": "variance.name", "env": "env.id", "seed": "seed"}
+    seed = "seeds" if settings.get("seeds") else "seed"
+    names = {"algo": "algo.name", "variance": "variance.name", "env": "env.id", seed: seed}
     write_record(folder / PGRUN.result, settings, names, status, error)
 
 
@@ -157,8 +177,8 @@ def write_record(
     from pgrun.whole import write_json
 
     config = OmegaConf.create(dict(settings))
-    told = {name: OmegaConf.select(config, key) for name, key in names.items()}
-    write_json(place, {"status": status, **told, "error": error})
+    told = OmegaConf.create({name: OmegaConf.select(config, key) for name, key in names.items()})
+    write_json(place, {"status": status, **OmegaConf.to_container(told), "error": error})  # type: ignore[dict-item]
 
 
 def one_line(error: BaseException) -> str:

@@ -80,12 +80,18 @@ def folders(composed: list[Job], files: Sequence[str], setting: str) -> Iterator
         if any(len(os.fsencode(part)) > 255 for part in job.folder.parts):
             yield f"{job.folder}: {os.strerror(errno.ENAMETOOLONG)}; choose a shorter {setting}"
             return
-        if any((job.folder / name).exists() for name in files):
+        if any((job.folder / name).exists() for name in (*files, *runs(job, files))):
             yield f"{job.folder} holds a run already: choose another {setting}, go on with resume=auto, or remove it"
             return
     for folder in list(seen)[:1]:
         if reason := unwritable(folder):
             yield f"{folder} cannot be written: {reason}; choose another {setting}"
+
+
+def runs(job: Job, files: Sequence[str]) -> list[str]:
+    """The result files of its several seeds."""
+    seeds = job.settings.get("seeds")
+    return [f"{seed}/{name}" for seed in (seeds if isinstance(seeds, list) else ()) for name in files]
 
 
 def unwritable(folder: Path) -> str | None:

@@ -15,6 +15,7 @@ class Top:
     """Top-level keys of the configuration."""
 
     seed: NonNegativeInt = 0
+    seeds: tuple[NonNegativeInt, ...] | None = None
     gamma: Probability = 0.99
     device: Literal["cpu", "cuda", "auto"] = "cpu"
     threads: Threads = 1

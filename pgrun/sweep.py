@@ -101,7 +101,7 @@ def table(jobs: Sequence[dict[str, Any]]) -> str:
 
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for job in jobs:
-        words = tuple(word.shown for word in job["words"] if word.key != "seed")
+        words = tuple(word.shown for word in job["words"] if word.key not in ("seed", "seeds"))
         groups.setdefault(words, []).append(job)
     shared = set.intersection(*map(set, groups)) if len(groups) > 1 else set()
     rows = [row(words, members, shared) for words, members in groups.items()]
@@ -127,5 +127,6 @@ def row(words: Sequence[str], members: Sequence[dict[str, Any]], shared: set[str
     from pgrun.compare import table
 
     name = " ".join(word for word in words if word not in shared) or "(defaults)"
-    returns = np.array([float(job["eval"]["return_mean"]) for job in members])
-    return table.row(name, [job["seed"] for job in members], [returns])
+    runs = [run for job in members for run in job.get("runs", [{**job, **job["eval"]}])]  # those of `seeds`
+    returns = np.array([float(run["return_mean"]) for run in runs])
+    return table.row(name, [run["seed"] for run in runs], [returns])

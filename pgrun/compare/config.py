@@ -12,6 +12,7 @@ import yaml
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C, ten times as fast
 IGNORED = (
     "seed",
+    "seeds",
     "usual",
     "tuned",
     "logger",

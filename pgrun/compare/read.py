@@ -85,6 +85,8 @@ def below(top: Path, found: Found) -> Iterator[Path]:
         folder = Path(here)
         if "study.json" in files:
             folders.clear()
+        elif seeds := [name for name in folders if name.isdigit() and (folder / name / "job.json").exists()]:
+            folders[:] = seeds
         elif any(mark in files or mark in folders for mark in MARKS):
             folders.clear()
             yield folder
@@ -114,8 +116,8 @@ def read_run(folder: Path, wanted: Sequence[str], at: int | None, found: Found) 
 
 
 def configuration(folder: Path) -> tuple[Flat, int, tuple[str, ...]]:
-    """(settings, seed, typed keys): what the policy was made with (a resumed run may have been extended), or else Hydra's record."""
-    settings = policy_config(folder)
+    """(settings, seed, typed keys): what the policy was made with (a resumed run may have been extended), else what was started."""
+    settings = recorded(folder, "policy.json", "config") or recorded(folder, "job.json", "settings")
     try:
         if settings is not None:
             config, seed = compared(settings), settings.get("seed")
@@ -127,13 +129,14 @@ def configuration(folder: Path) -> tuple[Flat, int, tuple[str, ...]]:
         raise ValueError(f".hydra/config.yaml is broken ({error})") from error
     if not isinstance(seed, int):
         raise ValueError("no seed in its configuration")
-    return config, seed, typed_keys(folder / ".hydra" / "overrides.yaml")
+    hydra = next((place for place in (folder, folder.parent) if (place / ".hydra").is_dir()), folder)
+    return config, seed, typed_keys(hydra / ".hydra" / "overrides.yaml")
 
 
-def policy_config(folder: Path) -> dict[str, Any] | None:
-    """The configuration in policy.json, of a run that has ended."""
+def recorded(folder: Path, name: str, key: str) -> dict[str, Any] | None:
+    """The configuration in policy.json, of a run that has ended, or in job.json, of one that was started."""
     try:
-        settings = read_json(folder / "policy.json").get("config")
+        settings = read_json(folder / name).get(key)
     except (ValueError, RecursionError):
         return None
     return settings if isinstance(settings, dict) else None
@@ -146,7 +149,7 @@ def typed_keys(path: Path) -> tuple[str, ...]:
         return ()
     words = words if isinstance(words, list) else []
     keys = (str(word).partition("=")[0].lstrip("+~").replace("/", ".") for word in words)
-    return tuple(key for key in keys if key != "seed")
+    return tuple(key for key in keys if key not in ("seed", "seeds"))
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,0 +1,91 @@
+"""``seeds=[…]``: runs that are those of ``seed=…``, one summary over them, and nothing run twice."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+
+import pytest
+from fixtures_cli import here  # noqa: F401
+from support_cli import QUICK, pgrun
+
+from pgrun.compare.read import read_runs
+
+LINE = f"env=my_mod:Line-v0 algo=reinforce network.hidden=[4] {QUICK}"
+
+
+def summary(folder: Path) -> dict:
+    return json.loads((folder / "summary.json").read_text())
+
+
+def test_each_run_is_the_one_of_its_seed(here: Path) -> None:  # noqa: F811
+    """Also where a setting refers to the seed."""
+    line = f"{LINE} '+env.kwargs.trouble=${{seed}}'"
+    answer = pgrun(f"{line} seeds=[5,3] hydra.run.dir=a")
+    assert answer.code == 0, answer.err
+    assert pgrun(f"{line} seed=3 hydra.run.dir=b").code == 0
+    for name in ("policy.safetensors", "metrics.csv"):
+        a, b = ((here / folder / name).read_bytes() for folder in ("a/3", "b"))
+        assert name == "metrics.csv" or a == b
+        assert a.count(b"\n") == b.count(b"\n")
+    settings = [json.loads((here / folder / "job.json").read_text()) for folder in ("a/3", "b")]
+    assert settings[0] == settings[1]
+    assert settings[0]["settings"]["env"]["kwargs"] == {"trouble": 3}
+    told = summary(here / "a")
+    returns = [summary(here / "a" / seed)["eval"]["return_mean"] for seed in "53"]
+    assert [run["return_mean"] for run in told["runs"]] == returns
+    assert told["eval"] == {
+        "return_mean": statistics.mean(returns),
+        "return_std": pytest.approx(statistics.stdev(returns)),
+        "seeds": 2,
+    }
+    assert f"mean over seeds 5, 3: {statistics.mean(returns):.1f} ±" in answer.out
+    found = read_runs(["a"])
+    assert [run.seed for run in found.runs] == [3, 5]
+    assert found.notes == []
+
+
+def test_a_sweep_over_jobs_of_several_seeds(here: Path) -> None:  # noqa: F811
+    """A failed seed leaves the others, and the job has no value; the table has a row for a configuration, over its seeds."""
+    answer = pgrun(f"-m {LINE} seeds=[0,1] env.kwargs.trouble=null,crash hydra.sweep.dir=s")
+    assert answer.code == 1
+    jobs = [summary(here / "s" / job) for job in "01"]
+    assert [job["status"] for job in jobs] == ["finished", "failed"]
+    assert [run["status"] for run in jobs[1]["runs"]] == ["failed", "failed"]
+    assert jobs[1]["error"].startswith("seed 0: ")
+    assert "the line is cut" in jobs[1]["error"]
+    row = next(line for line in answer.out.splitlines() if " 0,1 " in line)
+    mean = statistics.mean(run["return_mean"] for run in jobs[0]["runs"])  # of ten steps, so less than 10
+    assert f" 0,1    {mean:.3f} ±" in row
+
+
+def test_finished_seeds_are_not_run_again(here: Path) -> None:  # noqa: F811
+    line = f"{LINE} seeds=[0,1] hydra.run.dir=a"
+    assert pgrun(line).code == 0
+    before = summary(here / "a")
+    kept = [(here / "a" / seed / "policy.safetensors").stat().st_mtime_ns for seed in "01"]
+    (here / "a" / "summary.json").unlink()  # killed before its end
+    (here / "a" / "1" / "summary.json").unlink()
+    assert "a holds a run already" in pgrun(line).err
+    assert pgrun(f"{line} resume=auto").code == 0
+    assert summary(here / "a") == before
+    after = [(here / "a" / seed / "policy.safetensors").stat().st_mtime_ns for seed in "01"]
+    assert [a == b for a, b in zip(kept, after, strict=True)] == [True, False]
+
+
+REFUSED = {
+    "seeds=[0,1] seed=1": "seed and seeds=[0,1]: one of them",
+    "seeds=[]": "seeds=[]: name at least one",
+    "seeds=[1,1]": "the same seed twice is no second sample",
+    "seeds=[-1]": "seeds=[-1]: must be ≥ 0",
+    "seeds=[a]": "seeds=['a']: must be an integer",
+    "seeds=3": "seeds=3: must be a list",
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_refusals(words: str, here: Path) -> None:  # noqa: F811
+    answer = pgrun(f"{LINE} {words}")
+    assert (answer.code, REFUSED[words] in answer.err) == (2, True), answer.err
+    assert not list(here.iterdir())
