@@ -89,7 +89,7 @@ def read(manifest: Path) -> dict[str, Any]:
     """The state that a manifest vouches for. Raises where anything is not as it says."""
     from safetensors.torch import load
 
-    told = json.loads(whole.read(manifest))
+    told = whole.read_json(manifest)
     if told["format"] != FORMAT:
         raise ValueError(f"format {told['format']}, this pgrun reads {FORMAT}")
     content = whole.read(manifest.with_suffix(".safetensors"))

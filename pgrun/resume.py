@@ -7,7 +7,6 @@ only where the command names it again: nothing in a run directory decides what i
 from __future__ import annotations
 
 import copy
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -78,9 +77,9 @@ def left(state: dict[str, Any], settings: Mapping[str, Any], folder: Path) -> di
 def reported(folder: Path, env_steps: int) -> bool:
     """Whether the run has said how it ended: one that was killed just before still has to."""
     try:
-        summary = json.loads(whole.read(folder / "summary.json"))
+        summary = whole.read_json(folder / "summary.json")
         return summary["status"] == "finished" and summary["env_steps"] == env_steps
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError):
         return False
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load as load_tensors
 
 from pgrun.errors import Refused
 from pgrun.places import POLICY_FILES
 from pgrun.policies import Policy
+from pgrun.whole import read, read_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,8 +40,8 @@ def load(folder: str, which: str = "final", typed: str = "") -> Saved:
     if not all(file.is_file() for file in files):
         raise Refused(f"{shown} {absent(at, which)}")
     try:
-        content = json.loads(files[0].read_text())
-        tensors = load_file(files[1])
+        content = read_json(files[0], links=True)
+        tensors = load_tensors(read(files[1], links=True))
         return Saved(
             at,
             dict(content["config"]),
@@ -50,7 +50,7 @@ def load(folder: str, which: str = "final", typed: str = "") -> Saved:
             tensors,
             dict(content.get("evaluation", {})),
         )
-    except (ValueError, KeyError, TypeError, AttributeError, OSError, SafetensorError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, MemoryError, SafetensorError) as error:
         raise Refused(f"{shown}: its policy cannot be read: {type(error).__name__}: {error}") from error
 
 

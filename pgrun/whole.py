@@ -56,6 +56,15 @@ def read(place: Path, links: bool = False) -> bytes:
             return file.read()
 
 
+def read_json(place: Path, links: bool = False) -> Any:
+    """Raises ``OSError``, and ``ValueError`` for whatever is no JSON."""
+    content = read(place, links)
+    try:
+        return json.loads(content)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
 def refuse_links(place: Path) -> None:
     """Raises ``OSError`` where there is something at ``place`` that is neither a plain file nor a folder."""
     with suppress(FileNotFoundError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -130,9 +129,10 @@ def whole(text: str, least: int) -> int:
 def threads_of(wish: Wish) -> int:
     """What the run computed with: NumPy's sums hang on it, and it must be told before NumPy is imported."""
     from pgrun.places import POLICY_FILES
+    from pgrun.whole import read_json
 
     try:
-        content = json.loads((Path(wish.run) / f"{POLICY_FILES[wish.policy]}.json").read_text())
+        content = read_json(Path(wish.run) / f"{POLICY_FILES[wish.policy]}.json", links=True)
         return min(max(int(content["config"]["threads"]), 1), os.cpu_count() or 1)
     except (OSError, ValueError, KeyError, TypeError):
         return 1  # ``saved.load`` says what is wrong

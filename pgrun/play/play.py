@@ -19,6 +19,7 @@ from pgrun.play.report import report
 from pgrun.policies import Network, Policy, distribution_for
 from pgrun.samplers.episodes import Episodes
 from pgrun.saved import Saved, load, restore
+from pgrun.saving import understanding
 from pgrun.schema import construct
 from pgrun.settings import Top, Trainer
 from pgrun.tracks import Finished
@@ -110,7 +111,8 @@ def acting(saved: Saved, role: Role, envs: Envs) -> Policy:
     """The saved policy for these environments."""
     norm = RunningNorm(envs.obs_size) if role.top.state_norm else Identity()
     dist = distribution_for(envs.action_space)
-    policy = role.network.policy(envs.obs_size, dist, norm, saved.value_head, torch.Generator())
+    with understanding(f"{saved.folder}: its network cannot be built"):
+        policy = role.network.policy(envs.obs_size, dist, norm, saved.value_head, torch.Generator())
     restore(policy, saved)
     return policy
 
