@@ -47,10 +47,20 @@ def parser() -> Parser:
     )
     p.add_argument("dirs", metavar="DIR", nargs="+", help="runs, sweeps, folders of them, or globs in quotes")
     p.add_argument(
-        "--by", nargs="+", metavar="KEY", default=[], help="group by these settings alone: --by algo"
+        "--by",
+        nargs="+",
+        action="extend",
+        metavar="KEY",
+        default=[],
+        help="group by these settings alone: --by algo",
     )
     p.add_argument(
-        "--baseline", nargs="+", metavar="KEY=VALUE", default=[], help="P(improvement) over this group"
+        "--baseline",
+        nargs="+",
+        action="extend",
+        metavar="KEY=VALUE",
+        default=[],
+        help="P(improvement) over this group",
     )
     p.add_argument(
         "--threshold", type=finite, metavar="RETURN", help="steps and seconds to this evaluation return"
@@ -61,6 +71,7 @@ def parser() -> Parser:
     p.add_argument(
         "--range",
         nargs="+",
+        action="extend",
         metavar="ENV=LOW:HIGH",
         default=[],
         help="normalise scores of groups over several environments",
@@ -69,7 +80,13 @@ def parser() -> Parser:
         "--html", type=Path, metavar="FILE", help="table and curves as one page that needs no network"
     )
     p.add_argument("--picture", type=Path, metavar="FILE", help="curves as .png, .svg or .pdf (extra plot)")
-    p.add_argument("--scalars", nargs="+", metavar="TAG", help=f"side by side (usual: {' '.join(SCALARS)})")
+    p.add_argument(
+        "--scalars",
+        nargs="+",
+        action="extend",
+        metavar="TAG",
+        help=f"side by side (usual: {' '.join(SCALARS)})",
+    )
     p.add_argument("--curve", choices=("mean", "iqm"), default="mean", help="middle of a curve (usual: mean)")
     p.add_argument(
         "--top", type=whole, metavar="N", default=12, help="curves of the N best groups (usual: 12)"
