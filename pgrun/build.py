@@ -149,7 +149,7 @@ def build(settings: Mapping[str, Any]) -> Run:
         diagnostics=diagnostics,
         logger=construct(Logger, settings["logger"]),
         envs=envs,
-        eval_envs=make(env, trainer.eval_episodes),
+        eval_envs=make(env, trainer.eval_episodes, " in evaluation"),
         eval_seeds=integers(random.evaluation, trainer.eval_episodes),
         sampler=sampler,
         estimator=Estimator(scheme, top.gamma, top.advantage_norm),

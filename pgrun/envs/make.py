@@ -31,10 +31,10 @@ class EnvSettings:
     kwargs: dict[str, Any] = field(default_factory=dict)
 
 
-def make(env: EnvSettings, num_envs: int) -> Envs:
-    """``num_envs`` columns of ``env``, not yet reset."""
+def make(env: EnvSettings, num_envs: int, role: str = "") -> Envs:
+    """``num_envs`` columns of ``env``, not yet reset; ``role``: said after the name in messages."""
     envs = columns(env, num_envs)
-    envs.name = f"env={env.id}"
+    envs.name = f"env={env.id}{role}"
     return envs
 
 
