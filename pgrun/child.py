@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -40,10 +41,15 @@ class Work:
 
 
 def warm() -> None:
-    """Start the server: it imports torch while the command goes on."""
-    from multiprocessing.forkserver import ensure_running
+    """Start the server, if it is not there: it imports torch while the command goes on.
 
-    ensure_running()
+    Signals reach the whole process group: they wait until the server ignores them.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, CODES)
+    try:
+        ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def lived(work: Work, sweep: Path) -> float:
@@ -51,15 +57,14 @@ def lived(work: Work, sweep: Path) -> float:
     from pgrun.job import note
 
     if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
-        multiprocessing.set_start_method(
-            None, force=True
-        )  # joblib's workers have one that a child does not know
+        # joblib's workers have one that a child does not know
+        multiprocessing.set_start_method(None, force=True)
+    warm()
     receiver, sender = FORKS.Pipe(duplex=False)
     process = FORKS.Process(target=live, args=(work, sender))
     with deferred() as asked:
         process.start()
         sender.close()
-        stopped: int | None = None
         while not wait([process.sentinel], POLL):
             stopped = told_to_stop(sweep) or (signal.SIGUSR1 if asked else None)
             if stopped is not None:  # again and again: the first may have come before the child listened
@@ -69,17 +74,18 @@ def lived(work: Work, sweep: Path) -> float:
     with suppress(EOFError):
         if receiver.poll():  # something that the job started may hold the pipe open
             return receiver.recv()
-    note(work.app, work.settings, work.folder, *death(process.exitcode or 0, stopped))
+    told = told_to_stop(sweep) is not None
+    note(work.app, work.settings, work.folder, *death(process.exitcode or 0, told))
     return math.nan
 
 
-def death(code: int, stopped: int | None) -> tuple[str, str]:
-    """(status, reason) of a child that left without a result."""
+def death(code: int, told: bool) -> tuple[str, str]:
+    """(status, reason) of a child that left without a result; ``told`` to stop, it was not quick enough."""
+    if told:
+        return "interrupted", "ended before it was saved"
     if code >= 0:
         return "failed", f"its process left with exit code {code}"
     name = signal.Signals(-code).name
-    if stopped is not None:
-        return "interrupted", f"ended by {name} before it was saved"
     if -code in CRASHES:
         return "failed", f"crashed with {name}"
     return "killed", f"killed by {name}" + (" (out of memory?)" if -code == signal.SIGKILL else "")
@@ -98,24 +104,22 @@ def deferred() -> Iterator[list[int]]:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGUSR2)}
-    theirs = {
-        n: handler for n, handler in handlers.items() if callable(handler) and not isinstance(handler, Stop)
-    }
-    for number in theirs:
-        signal.signal(number, lambda number, _frame: asked.append(number))
+    theirs = {n: found for n, found in handlers.items() if callable(found) and not isinstance(found, Stop)}
+    for each in theirs:
+        signal.signal(each, lambda number, _frame: asked.append(number))
     try:
         yield asked
     finally:
-        for number, handler in theirs.items():
-            signal.signal(number, handler)
+        for each, handler in theirs.items():
+            signal.signal(each, handler)
     for number in asked[:1]:
         signal.raise_signal(number)
 
 
 def live(work: Work, results: Connection) -> None:
     """In the child."""
-    for number in CODES:
-        signal.signal(number, stop_once)
+    for each in CODES:
+        signal.signal(each, stop_once)
     threading.Thread(target=end_with_parent, daemon=True).start()
     from hydra.core.utils import configure_log
     from omegaconf import OmegaConf

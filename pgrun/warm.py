@@ -6,6 +6,7 @@ from pgrun.signals import CODES
 
 for number in CODES:  # they reach the whole process group, and are for the jobs
     signal.signal(number, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, CODES)
 
 import hydra.core.utils  # noqa: E402, F401
 import torch  # noqa: E402, F401

@@ -108,8 +108,8 @@ def gone(pid: int) -> bool:
         return True
 
 
-def until(condition: Callable[[], object], seconds: float = 60) -> bool:
-    """Whether it comes true; a minute is far more than anything here takes."""
+def until(condition: Callable[[], object], seconds: float = 300) -> bool:
+    """Whether it comes true; five minutes are far more than anything here takes."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -143,5 +143,5 @@ class Sweep:
         (os.killpg if group else os.kill)(self.process.pid, number)
 
     def answer(self) -> Answer:
-        out, err = self.process.communicate(timeout=60)
+        out, err = self.process.communicate(timeout=300)
         return Answer(self.process.returncode, out, err)

@@ -76,11 +76,6 @@ STOPS = [
     pytest.param(signal.SIGTERM, True, 143, marks=pytest.mark.slow),
     pytest.param(signal.SIGUSR1, False, 75, marks=pytest.mark.slow),
 ]
-LAUNCHERS = [
-    "",
-    pytest.param("hydra/launcher=parallel hydra.launcher.n_jobs=2", marks=pytest.mark.slow),
-    pytest.param("hydra/launcher=local", marks=pytest.mark.slow),
-]
 
 
 @pytest.mark.parametrize(("number", "group", "code"), STOPS)
@@ -107,6 +102,27 @@ def test_after_a_signal(number: int, group: bool, code: int, faulty: Path, whole
     kept = json.loads((faulty / "s" / "sweep.json").read_text())["jobs"]
     assert [job["status"] for job in kept] == ["finished", "interrupted", "not run"]
     check_rest(faulty, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("group", [True, False])
+@pytest.mark.parametrize("launcher", ["parallel hydra.launcher.n_jobs=2", "local"])
+def test_after_a_signal_on_other_launchers(
+    launcher: str, group: bool, faulty: Path, whole: list[tuple]
+) -> None:
+    """Jobs in several processes at once: each that runs is saved, the others are not lost."""
+    (faulty / "fault").write_text("0 slow\n1 slow\n2 slow")
+    sweep = Sweep(f"{COMMAND} hydra/launcher={launcher}")
+    sweep.wait_for(lambda: all(sweep.saved(faulty / "s" / n) >= 16 for n in "01"))
+    sweep.kill(signal.SIGTERM if not group else signal.SIGINT, group)
+    found = sweep.answer()
+    assert found.code == (130 if group else 143), found
+    status = [job["status"] for job in json.loads((faulty / "s" / "sweep.json").read_text())["jobs"]]
+    assert status[:2] == ["interrupted"] * 2, found
+    assert status[2] in ("interrupted", "not run")
+    (faulty / "fault").unlink()
+    assert pgrun(f"{COMMAND} resume=auto").code == 0
+    assert [told(faulty / "s" / str(n)) for n in SEEDS] == whole
 
 
 def test_a_second_signal_ends_it_at_once(faulty: Path) -> None:
