@@ -122,6 +122,23 @@ def sparse(run: Path, _outside: Path) -> None:
         os.truncate(path, 2**40)
 
 
+@attack("deep YAML")
+def deep_yaml(run: Path, _outside: Path) -> None:
+    for name in ("policy.json", "job.json"):
+        (run / name).unlink()
+    for path in (run / ".hydra").iterdir():
+        path.write_text("seed: 0\nalgo: " + "- " * 200_000)
+
+
+@attack("sections that double, in JSON")
+def doubled_json(run: Path, _outside: Path) -> None:
+    more = {f"s{i}": {"x": f"${{s{i + 1}}}", "y": f"${{s{i + 1}}}"} for i in range(60)}
+    for name, key in (("policy.json", "config"), ("job.json", "settings")):
+        content = json.loads((run / name).read_text())
+        content[key] |= {**more, "s60": {"z": 1}}
+        (run / name).write_text(json.dumps(content))
+
+
 @attack("deep JSON everywhere", "resume", "play", "study")
 def deep(run: Path, _outside: Path) -> None:
     for path in [*run.rglob("*.json"), *(run / ".hydra").iterdir()]:
@@ -338,6 +355,11 @@ def laughs(levels: int) -> str:
     return "\n".join(["seed: 0", "a0: &a0 [1]", *lines, "algo: {name: ppo}"])
 
 
+def doubled(levels: int) -> str:
+    lines = [f"s{i}: {{x: '${{s{i + 1}}}', y: '${{s{i + 1}}}'}}" for i in range(levels)]
+    return "\n".join(["seed: 0", "algo: {name: ppo}", *lines, f"s{levels}: {{z: 1}}"])
+
+
 CONFIGS = {
     "tags of Python's": lambda o: (
         f"seed: 0\nalgo: {{name: !!python/object/apply:os.system ['touch {o}/owned']}}\n"
@@ -350,6 +372,7 @@ CONFIGS = {
     "a reference to itself": lambda o: "seed: 0\nalgo: {name: '${env.id}'}\nenv: {id: '${algo.name}'}\n",
     "a loop of sections": lambda o: "seed: 0\nalgo: {name: ppo, x: '${env}'}\nenv: {id: x, y: '${algo}'}\n",
     "a billion laughs": lambda o: laughs(30),
+    "sections that double": lambda o: doubled(60),
     "deep nesting": lambda o: "seed: 0\nalgo: " + "{a: " * 5000 + "}" * 5000,
     "markup": lambda o: (
         "seed: 0\nalgo: {name: '<script>alert(1)</script>'}\nenv: {id: '<img src=x onerror=alert(1)>'}\n"
@@ -359,7 +382,8 @@ for _name, _text in CONFIGS.items():
 
     @attack(f".hydra/config.yaml with {_name}")
     def recorded(run: Path, outside: Path, made: Callable[[Path], str] = _text) -> None:
-        (run / "policy.json").unlink()
+        for name in ("policy.json", "job.json"):
+            (run / name).unlink()
         (run / ".hydra" / "config.yaml").write_text(made(outside))
         (run / ".hydra" / "overrides.yaml").write_text(
             f"- hydra.callbacks.evil._target_=os.system\n- !!python/object/apply:os.system ['touch {outside}/owned']\n"

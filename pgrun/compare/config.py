@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -23,9 +23,20 @@ IGNORED = (
 SEED = re.compile(r"^seed:.*$", re.M)
 REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 SELECT = re.compile(r"\$\{oc\.select:\s*([\w.]+)\s*,(.*)\}", re.S)
-DEPTH = 20  # of references that lead to references
+DEPTH = 20  # of sections in sections, and of references that lead to references
+MOST = 10_000  # settings
 
 Flat = dict[str, Any]
+
+
+def load(text: str) -> Any:
+    """YAML as data. Raises ``ValueError`` where it could exhaust the reader: aliases multiply, and nesting overflows C's stack."""
+    depth = 0
+    for event in yaml.parse(text, LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEPTH or isinstance(event, yaml.AliasEvent):
+            raise ValueError("aliases, or nested too deeply")
+    return yaml.load(text, LOADER)
 
 
 def read_config(text: str) -> tuple[Flat, Any]:
@@ -34,14 +45,14 @@ def read_config(text: str) -> tuple[Flat, Any]:
     Runs of a sweep differ in the line of the seed alone, so that the rest is parsed once.
     """
     line = SEED.search(text)
-    seed = yaml.load(line[0], LOADER)["seed"] if line else None
+    seed = load(line[0])["seed"] if line else None
     return dict(without_seed(SEED.sub("seed: 0", text))), seed
 
 
 @lru_cache(maxsize=4096)
 def without_seed(text: str) -> Flat:
     try:
-        settings = yaml.load(text, LOADER)
+        settings = load(text)
         if not isinstance(settings, dict):
             raise ValueError("no settings in it")
         return compared(settings)
@@ -50,21 +61,27 @@ def without_seed(text: str) -> Flat:
 
 
 def compared(settings: Mapping[str, Any]) -> Flat:
-    """Resolved leaves by their path, without those that are no part of a comparison."""
+    """Resolved leaves by their path, without those that are no part of a comparison. Raises ``ValueError`` where they have no end."""
     kept = {str(key): value for key, value in settings.items() if key not in IGNORED}
-    found = {path: resolved(value, settings) for path, value in leaves(kept, settings)}
+    found: Flat = {}
+    for path, value in leaves(kept, settings):
+        found[path] = resolved(value, settings)
+        if len(found) > MOST:
+            raise ValueError(f"more than {MOST} settings")
     return {path: value for path, value in found.items() if path not in IGNORED}
 
 
-def leaves(part: Mapping[str, Any], whole: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
+def leaves(
+    part: Mapping[str, Any], whole: Mapping[str, Any], prefix: str = "", depth: int = 0
+) -> Iterator[tuple[str, Any]]:
+    if depth > DEPTH:
+        raise ValueError("sections in sections without end")
     for key, value in part.items():
         value = resolved(value, whole)
         if isinstance(value, Mapping):
-            found += leaves(value, whole, f"{prefix}{key}.")
+            yield from leaves(value, whole, f"{prefix}{key}.", depth + 1)
         else:
-            found.append((f"{prefix}{key}", value))
-    return found
+            yield f"{prefix}{key}", value
 
 
 def resolved(value: Any, whole: Mapping[str, Any], depth: int = 0) -> Any:
@@ -97,8 +114,8 @@ def at(whole: Mapping[str, Any], path: str) -> Any:
 def literal(text: str) -> Any:
     """A value as typed: ``1e-3`` is a number too, which YAML 1.1 takes for text."""
     try:
-        value = yaml.load(text, LOADER)
-    except yaml.YAMLError:
+        value = load(text)
+    except (yaml.YAMLError, ValueError):
         return text.strip()
     if isinstance(value, str):
         try:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pgrun.whole import read
+
 SPEED = "time/env_steps_per_second"
 EVAL = "return/eval"
 
@@ -50,7 +52,7 @@ class Metrics:
 def read_metrics(path: Path, wanted: Iterable[str]) -> Metrics:
     """The columns in ``wanted``. Lines that are cut are left out and counted in the note."""
     try:
-        lines = path.read_text(errors="replace").splitlines(keepends=True)
+        lines = read(path, links=True).decode(errors="replace").splitlines(keepends=True)
     except OSError:
         return Metrics(note="no metrics.csv")
     cut = bool(lines) and not lines[-1].endswith("\n")  # its last number may have lost digits

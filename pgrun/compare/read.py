@@ -13,7 +13,8 @@ from typing import Any
 
 import yaml
 
-from pgrun.compare.config import LOADER, Flat, compared, read_config
+from pgrun import whole
+from pgrun.compare.config import Flat, compared, load, read_config
 from pgrun.compare.metrics import EVAL, Metrics, read_metrics
 from pgrun.errors import Refused
 from pgrun.report import shortest
@@ -122,7 +123,7 @@ def configuration(folder: Path) -> tuple[Flat, int, tuple[str, ...]]:
         if settings is not None:
             config, seed = compared(settings), settings.get("seed")
         else:
-            config, seed = read_config((folder / ".hydra" / "config.yaml").read_text(errors="replace"))
+            config, seed = read_config(text(folder / ".hydra" / "config.yaml"))
     except OSError:
         raise ValueError("no .hydra/config.yaml") from None
     except ValueError as error:
@@ -142,10 +143,14 @@ def recorded(folder: Path, name: str, key: str) -> dict[str, Any] | None:
     return settings if isinstance(settings, dict) else None
 
 
+def text(path: Path) -> str:
+    return whole.read(path, links=True).decode(errors="replace")
+
+
 def typed_keys(path: Path) -> tuple[str, ...]:
     try:
-        words = yaml.load(path.read_text(errors="replace"), LOADER)
-    except (OSError, yaml.YAMLError):
+        words = load(text(path))
+    except (OSError, ValueError, yaml.YAMLError):
         return ()
     words = words if isinstance(words, list) else []
     keys = (str(word).partition("=")[0].lstrip("+~").replace("/", ".") for word in words)
@@ -155,7 +160,7 @@ def typed_keys(path: Path) -> tuple[str, ...]:
 def read_json(path: Path) -> dict[str, Any]:
     """Empty where there is none. Raises ValueError where it is broken."""
     try:
-        content = json.loads(path.read_text(errors="replace"))
+        content = whole.read_json(path, links=True)
     except OSError:
         return {}
     if not isinstance(content, dict):
