@@ -16,6 +16,7 @@ from fixtures_cli import here  # noqa: F401
 
 import pgrun.check
 import pgrun.study.check
+from pgrun.again import HOW
 from pgrun.app import PGRUN
 from pgrun.compose import jobs
 from pgrun.study.cli import STUDY
@@ -87,7 +88,7 @@ def wrong(words: list[str], made: set[str]) -> list[str]:
     for (
         word
     ) in brought:  # the settings of a run are not there to be checked; <date> stands for one of the reader's
-        assert word.partition("=")[2] in made or "<" in word, word
+        assert word.partition("=")[2] in {*made, *HOW} or "<" in word, word
     command = read([word for word in words[1:] if word not in brought], app)
     if command.shows or command.flags.help:
         return command.problems
