@@ -11,5 +11,8 @@ signal.pthread_sigmask(signal.SIG_UNBLOCK, CODES)
 import hydra.core.utils  # noqa: E402, F401
 import torch  # noqa: E402, F401
 
+import pgrun.again  # noqa: E402
 import pgrun.child  # noqa: E402
+import pgrun.job  # noqa: E402
+import pgrun.report  # noqa: E402
 import pgrun.train  # noqa: E402, F401
