@@ -69,7 +69,7 @@ GROUPS = (
         "Steps that are kept near, by a constraint, a clip or a penalty.",
     ),
     Group(
-        "practice",
+        "tricks",
         "Tricks of the implementations",
         "实现技巧",
         "What the papers do not say and the programs do.",

@@ -137,7 +137,7 @@ def frame(title: str, across: str, x: Axis, y: Axis | None, bottom: float) -> st
 def lines(panel: Lines) -> tuple[str, int]:
     wide, high = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
     x = Axis.over([v for s in panel.series for v in s.x], LEFT, wide, panel.log_x)
-    y = Axis.over([v for s in panel.series for v in s.y], TOP + high, -high, panel.log_y)
+    y = Axis.over([v for s in panel.series for v in reach(s, panel.log_y)], TOP + high, -high, panel.log_y)
     body = [
         frame(panel.title, panel.across, x, y, TOP + high),
         f'<path class="axis" d="M{LEFT} {TOP}v{high}h{wide}"/>',
@@ -146,10 +146,24 @@ def lines(panel: Lines) -> tuple[str, int]:
     labelled = [(n, s) for n, s in enumerate(panel.series) if s.label]
     down = HEIGHT + 4
     for n, s in labelled:
-        body.append(f'<path d="M{LEFT} {down}h22" {stroke(n, s.dashed)}/>')
+        body.append(sample(s, n, down))
         body.append(f'<text x="{LEFT + 28}" y="{down + 4}">{escape(s.label)}</text>')
         down += LINE
     return "".join(body), down + 6
+
+
+def sample(series: Series, number: int, down: int) -> str:
+    """What stands for a curve beside its name."""
+    if series.points:
+        return f'<circle cx="{LEFT + 11}" cy="{down}" r="3" fill="{style(number)[0]}"/>'
+    return f'<path d="M{LEFT} {down}h22" {stroke(number, series.dashed)}/>'
+
+
+def reach(series: Series, log: bool) -> Iterator[float]:
+    """The values, and on a linear axis the ends of the bars through them."""
+    yield from series.y
+    for y, error in zip(series.y, series.error, strict=False):
+        yield from () if log else (y - error, y + error)
 
 
 def stroke(number: int, dashed: bool) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pgrun.errors import Refused
 from pgrun.lab.book import GROUPS, Group, experiments
 from pgrun.lab.experiment import Experiment
 from pgrun.lab.run import conduct
@@ -27,21 +26,28 @@ def write_book(docs: Path, wanted: Sequence[Experiment], out: Path) -> None:
         write_json(docs / "results" / f"{experiment.name}.json", {key: result[key] for key in KEPT})
         shutil.copy(out / experiment.name / "picture.svg", docs / "figures" / f"{experiment.name}.svg")
         print(f"{experiment.name}: {result['sentence']}", flush=True)
-    every = experiments()
-    for name, text in book(every, found(docs, every)).items():
+    for name, text in pages(docs).items():
         write(docs / name, text.encode())
+    if missing := stale(docs):
+        print(f"left out, not run for {docs} as they stand now: pgrun-lab {' '.join(missing)} --docs {docs}")
 
 
-def found(docs: Path, every: Sequence[Experiment]) -> dict[str, dict[str, Any]]:
-    """What each experiment found when it was last run for the book; refused where its commands are others by now."""
-    results = {}
-    for e in every:
-        file = docs / "results" / f"{e.name}.json"
-        result = json.loads(file.read_text()) if file.is_file() else {}
-        if result.get("commands") != list(e.commands):
-            raise Refused(f"{file} is not what the experiment does: pgrun-lab {e.name} --docs {docs}")
-        results[e.name] = result
-    return results
+def pages(docs: Path) -> Book:
+    """The text of each page, from the files and from what was found."""
+    results = {e.name: kept(docs, e) for e in experiments()}
+    return book([e for e in experiments() if results[e.name]], results)
+
+
+def stale(docs: Path) -> list[str]:
+    """Experiments that were not run for the book, or with other commands than they have now."""
+    return [e.name for e in experiments() if not kept(docs, e)]
+
+
+def kept(docs: Path, e: Experiment) -> dict[str, Any]:
+    """What an experiment found when it was last run for the book with these commands; empty where it was not."""
+    file = docs / "results" / f"{e.name}.json"
+    result = json.loads(file.read_text()) if file.is_file() else {}
+    return result if result.get("commands") == list(e.commands) else {}
 
 
 def book(every: Sequence[Experiment], results: dict[str, dict[str, Any]]) -> Book:

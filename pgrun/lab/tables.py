@@ -12,7 +12,7 @@ Found = Mapping[str, Measured]
 
 def compared(found: Found, expected: Mapping[str, Expected], what: str = "") -> list[tuple[str, ...]]:
     """A row an outcome: measured, what it must be, and by how many of its standard errors it is off."""
-    rows = [(what, "measured", "expected", "off by, in se")]
+    rows: list[tuple[str, ...]] = [(what, "measured", "expected", "off by, in se")]
     for label, m in found.items():
         wanted = expected[label]
         off = "" if wanted.value is None or not m.se else f"{(m.value - wanted.value) / m.se:+.1f}"

@@ -60,7 +60,9 @@ class Curvature:
 
 
 class SampledFisher(Curvature):
-    """F̂_N = 1/N Σ ggᵀ of N rows drawn at random, beside F = mean_s E_a[ggᵀ] over all rows, the Hessian of their mean KL.
+    """F̂_N = 1/N Σ ggᵀ of N visited states drawn at random, each with a fresh action of the policy, beside F = mean_s E_a[ggᵀ] over
+
+    all of them, the Hessian of their mean KL.
 
     With c = E‖ggᵀ − F‖² the mean square error is c/N: ``predicted`` is √(c/N)/‖F‖.
     """
@@ -73,10 +75,10 @@ class SampledFisher(Curvature):
 
     def of(self, policy: Policy, batch: Batch) -> dict[str, Any]:
         exact = matrix(fisher(policy, batch, 0.0), policy)
-        scores = policy.scores(batch.obs, batch.action).sums(batch.mask, len(batch.mask))
+        scores = self.scores(policy, batch.obs)
         scatter = float((scores.square().sum(1).square().mean() - exact.square().sum()).clamp(min=0).sqrt())
         size = float(exact.norm())
-        table = [self.at(n, policy, batch, scores, exact) for n in self.sizes]
+        table = [self.at(n, policy, batch, exact) for n in self.sizes]
         for entry in table:
             entry["predicted"] = scatter / size / entry["samples"] ** 0.5
         return {
@@ -86,10 +88,18 @@ class SampledFisher(Curvature):
             "sizes": table,
         }
 
-    def at(self, n: int, policy: Policy, batch: Batch, scores: Tensor, exact: Tensor) -> dict[str, Any]:
+    def scores(self, policy: Policy, obs: Tensor) -> Tensor:
+        """∇log π(a|s) of an action drawn in each state [K, P]."""
+        noise = policy.dist.noise((len(obs),), self.generator, obs.dtype)
+        action = policy.dist.act(policy.params(obs), noise)
+        return policy.scores(obs, action).sums(obs.new_ones(len(obs)), len(obs))
+
+    def at(self, n: int, policy: Policy, batch: Batch, exact: Tensor) -> dict[str, Any]:
         errors, ranks = [], []
         for _ in range(DRAWN):
-            drawn = scores[torch.randint(len(scores), (n,), generator=self.generator)]
+            drawn = self.scores(
+                policy, batch.obs[torch.randint(len(batch.obs), (n,), generator=self.generator)]
+            )
             sampled = drawn.T @ drawn / n
             errors.append(float((sampled - exact).norm() / exact.norm()))
             ranks.append(rank(sampled))

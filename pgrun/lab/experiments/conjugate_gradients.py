@@ -28,7 +28,7 @@ def read(commands: Sequence[Sequence[Done]]) -> Finding:
         "residual after 10 iterations, largest network": Measured(parts[-1]["residuals"][9]),
         "power of the parameters with which a product's time grows": Measured(slope),
     }
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             "parameters P",
             "ms a product",

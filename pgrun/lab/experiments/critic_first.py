@@ -72,7 +72,7 @@ EXPERIMENT = Experiment(
     group="critics",
     row=18,
     claim="Batch actor-critic: fit the critic on the batch, then compute the advantages with it.",
-    chinese="# 2) update critic (value fitting) …… # 3) compute advantages on the batch …… # 4) update actor with the batch advantages",
+    chinese="先把数据攒起来,再用 mini-batch 的方式把 critic 拟合得更靠谱,然后用这一批数据统一更新 actor …… # 2) update critic …… # 3) compute advantages on the batch …… # 4) update actor",
     place="C L162–165",
     formula="V ← V + β(Ḡ − V), K_v times;   E[1/N Σᵢ Σₜ gₜ(Gₜ − V)] = ∇J·(1 − (1 − (1 − β)^K_v)/(N + 1))  on OneState",
     commands=(

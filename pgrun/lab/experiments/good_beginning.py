@@ -79,7 +79,7 @@ EXPERIMENT = Experiment(
     expected=EXPECTED,
     verdict=Verdict.CONDITIONS,
     shows="What reward-to-go takes away from an action's weight is the past. A beginning has none, so its weight is the same; what is mended is a good *end* after a bad "
-    "beginning. To judge a beginning, a critic must say what its state was worth.",
+    "beginning. To judge a beginning, a critic must say what its state was worth. (The zigzag: with an even number of steps left the sum can be just as usual, which is no punishment.)",
     next="env=CliffWalking-v1 policy.ascent=0.5 in the command, without env.kwargs.T: falls come late there, and the early good actions are blamed.",
     seconds=6,
     fast=True,

@@ -20,7 +20,7 @@ EXPECTED = {f"critic 20 % high, λ = {lam:g}": Expected(mse, slack=0.5) for lam,
 
 def read(commands: Sequence[Sequence[Done]]) -> Finding:
     errors = {CRITICS[job.words["critic.factor"]]: of(job) for job in commands[0]}
-    best = {label: min(ms, key=lambda lam, ms=ms: ms[lam].value) for label, ms in errors.items()}
+    best = {label: least(ms) for label, ms in errors.items()}
     found = {f"critic 20 % high, λ = {lam:g}": m for lam, m in errors["20 % high"].items()}
     found |= {f"best λ, critic {label}": Measured(lam) for label, lam in best.items()}
     series = [
@@ -32,12 +32,16 @@ def read(commands: Sequence[Sequence[Done]]) -> Finding:
     return Finding(
         found,
         compared(found, EXPECTED),
-        (Lines("Mean squared error of an estimate from 100 episodes", "λ", series, log_y=True),),
+        (Lines("Mean squared error (100 episodes)", "λ", series, log_y=True),),
         Verdict.HOLDS if everywhere else Verdict.CONDITIONS if somewhere else Verdict.FAILS,
         f"with a critic that is 20 % high λ = {best['20 % high']:g} is best (error {errors['20 % high'][0.95].value:.0f}, against {errors['20 % high'][0].value:.0f} at λ = 0 and "
         f"{errors['20 % high'][1].value:.0f} at λ = 1); with the exact critic λ = {best['exact']:g}, with one that knows nothing λ = {best['0 everywhere']:g}. What balances depends on "
         "how wrong the critic is and on how many episodes there are.",
     )
+
+
+def least(errors: dict[float, Measured]) -> float:
+    return min(errors, key=lambda lam: errors[lam].value)
 
 
 def of(job: Done) -> dict[float, Measured]:

@@ -84,7 +84,8 @@ def read(commands: Sequence[Sequence[Done]]) -> Finding:
         ),
         Verdict.CONDITIONS if grows else Verdict.FAILS,
         f"at a mean KL of 0.0001 taking the state ratio for 1 makes a bias of {100 * bias[0]:.1f} % of the gradient, at 0.1 of {100 * bias[-1]:.0f} %; it grows like KL to the power "
-        f"{slope:.2f}, as √KL would, and the visited states move further apart with every step, up to Σ|p' − p| = {shift[-1]:.2g}. A single state's ratio can be far from 1 long before.",
+        f"{slope:.2f}, as √KL does, until steps are large. The visited states are at most Σ|p' − p| = {shift[-1]:.2g} apart, a few steps in; later most episodes have ended. "
+        "A single state's ratio can be far from 1 long before.",
     )
 
 

@@ -10,7 +10,7 @@ from pgrun.lab.tables import compared
 
 SIGMAS, KL = (0.3, 3.0), 0.01
 EXACT = 1e-6  # log σ is typed with ten digits
-EXPECTED = {}
+EXPECTED: dict[str, Expected] = {}
 for _s in SIGMAS:
     EXPECTED |= {
         f"KL of Δμ = 1, σ = {_s:g}": Expected(1 / (2 * _s**2), slack=EXACT / _s**2),
