@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+
+def say(text: str) -> None:
+    """Printed, unless nobody reads any more (``pgrun … | head``): what is done stays done."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def describe(summary: Mapping[str, Any], folder: Path) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -215,3 +218,20 @@ def test_a_run_under_way_is_left_alone(finished: Path) -> None:
 def test_a_run_directory_can_be_moved(finished: Path) -> None:
     shutil.move(finished / "r", finished / "elsewhere")
     assert pgrun("resume=elsewhere trainer.total_steps=192").code == 0
+
+
+def test_a_reader_that_has_left_unmakes_no_result(tmp_path: Path) -> None:
+    """``pgrun … | head -1``: the pipe is closed when the run ends."""
+    line = "trainer.total_steps=3000 trainer.eval_episodes=1 logger.progress=false hydra.run.dir=r"
+    run = subprocess.Popen(
+        [sys.executable, "-c", "from pgrun.cli import main; main()", *line.split()],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert run.stdout
+    assert run.stderr
+    run.stdout.close()
+    assert b"Traceback" not in run.stderr.read()
+    assert run.wait() == 0
+    assert json.loads((tmp_path / "r" / "summary.json").read_text())["status"] == "finished"
