@@ -40,12 +40,15 @@ def needed(settings: Mapping[str, Any], env: gym.Env) -> dict[str, float]:
     hidden = [float(n) for n in settings["network"].get("hidden") or ()]
     sampler, columns = settings["sampler"], float(settings["env"]["num_envs"])
     row = FLOAT * (2 * size + sum(hidden) + 10)
+    kept = {f"sampler.{name}": count * row for name, count in rows(sampler, columns).items()}
+    if columns > sampler.get("steps", columns):  # the larger factor of steps × environments
+        kept["env.num_envs"] = kept.pop("sampler.steps")
+    kept["env.num_envs"] = kept.get("env.num_envs", 0.0) + columns * (COLUMN + FLOAT * size)
     return {
         "network.hidden": FLOAT * COPIES * sum(a * b for a, b in pairwise([*hidden, 1.0])),
         "env": FLOAT * COPIES * size * (hidden[0] if hidden else 1.0),
-        "env.num_envs": columns * (COLUMN + FLOAT * size),
         "trainer.eval_episodes": settings["trainer"]["eval_episodes"] * (COLUMN + row),
-        **{f"sampler.{name}": count * row for name, count in rows(sampler, columns).items()},
+        **kept,
     }
 
 

@@ -18,6 +18,7 @@ from pgrun import whole
 from pgrun.app import PGRUN
 from pgrun.checkpoint import Checkpoints
 from pgrun.errors import Refused
+from pgrun.preflight import refuse
 from pgrun.saving import understanding
 from pgrun.words import Command, Word
 
@@ -26,6 +27,7 @@ MAY_CHANGE = ("trainer.total_steps", "trainer.checkpoint_every", "logger.progres
 
 def resume(command: Command) -> float:
     """Train the rest; the final evaluation's mean return. Raises ``Refused``."""
+    refuse(command.problems)
     folder, state = saved(command)
     with understanding(f"{folder}: its checkpoint makes no sense"):
         settings = continued(state["settings"], command.words, folder)
@@ -129,7 +131,6 @@ def refuse_misfits(settings: dict[str, Any], folder: Path) -> None:
     """The same check as of a new run: a checkpoint is data from anywhere."""
     from pgrun.check import problems
     from pgrun.compose import Job
-    from pgrun.preflight import refuse
 
     job = Job(settings=settings, choices={}, words=[], hydra=OmegaConf.create(), folder=folder)
     refuse([f"{folder}: {problem}" for problem in problems(job)])

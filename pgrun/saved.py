@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
 
 from pgrun.errors import Refused
 from pgrun.places import POLICY_FILES
@@ -39,6 +38,8 @@ def load(folder: str, which: str = "final", typed: str = "") -> Saved:
     files = at / f"{stem}.json", at / f"{stem}.safetensors"
     if not all(file.is_file() for file in files):
         raise Refused(f"{shown} {absent(at, which)}")
+    from safetensors.torch import load as load_tensors  # loads torch
+
     try:
         content = read_json(files[0], links=True)
         tensors = load_tensors(read(files[1], links=True))

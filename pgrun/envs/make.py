@@ -20,6 +20,7 @@ from pgrun.registration import registry
 from pgrun.schema import PositiveInt
 
 EXTRAS = {"Box2D": "box2d", "mujoco": "mujoco"}
+MOST = 10_000_000  # entries of an observation
 NATIVE = ("CartPole-v1",)  # native vector programs that behave exactly like their single environment
 
 
@@ -109,6 +110,10 @@ def probe(env: EnvSettings) -> gym.Env:
     if not size:
         raise Refused(
             f"env={env.id}: observation space {one.observation_space} has no entries; give it one, say 0"
+        )
+    if size > MOST:
+        raise Refused(
+            f"env={env.id}: its observations have {size:,} entries, and {MOST:,} is the most for a network"
         )
     column = Loop(lambda: one, 1)
     try:

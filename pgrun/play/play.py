@@ -39,8 +39,8 @@ class Role:
 
 def play(wish: Wish) -> str:
     """What came out, for the terminal. Raises ``Refused``."""
-    torch.set_grad_enabled(False)
     saved = load(wish.run, wish.policy)
+    torch.set_grad_enabled(False)
     import_modules(wish.modules)
     role = understood(saved, wish)
     torch.set_num_threads(min(role.top.threads, os.cpu_count() or 1))
