@@ -19,6 +19,7 @@ from pgrun import whole
 from pgrun.app import App
 from pgrun.compose import Job
 from pgrun.errors import Refused
+from pgrun.search.settings import searched
 from pgrun.signals import STOP
 from pgrun.words import Command
 
@@ -52,6 +53,10 @@ def example(command: Command, setting: str) -> str:
 
 def settle(jobs: Sequence[Job], command: Command, how: str) -> None:
     """Every job of the command in its folder, ready to go on. Raises ``Refused`` and then has changed nothing."""
+    if searched(command):
+        from pgrun.search.again import settle
+
+        return settle(jobs, command, how)
     app, top = command.app, Path(jobs[0].hydra.sweep.dir) if command.multirun else jobs[0].folder
     held = {path.parent: flat(read(path)["settings"]) for path in sorted(top.rglob(SETTINGS))}
     wanted = {job.folder: flat(job.settings) for job in jobs}

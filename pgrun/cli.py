@@ -140,6 +140,8 @@ def show(command: Command) -> int:
 def sweep(command: Command, jobs: list[Job]) -> int:
     """Every job, then the table, whatever happened meanwhile."""
     from pgrun.child import warm
+    from pgrun.search.report import report as told
+    from pgrun.search.settings import searched
     from pgrun.signals import Stopped, SweepStop, heeded
     from pgrun.sweep import report
 
@@ -158,7 +160,7 @@ def sweep(command: Command, jobs: list[Job]) -> int:
             print(
                 f"{command.app.name}: the launcher stopped: {type(error).__name__}: {error}", file=sys.stderr
             )
-        lost = report(folder, jobs, command.app)
+        lost = told(command, jobs) if searched(command) else report(folder, jobs, command.app)
         if stop.number is not None:
             raise Stopped(stop.number)
     return FAILED if lost else DONE

@@ -12,6 +12,7 @@ from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -22,6 +23,8 @@ from pgrun.errors import Refused
 from pgrun.explain import Explainer
 from pgrun.hydra_env import register
 from pgrun.places import conf_dir
+from pgrun.search.settings import searched
+from pgrun.search.space import read
 from pgrun.words import Command, Word
 
 __all__ = ["Job", "Jobs", "conf_dir", "jobs", "plain"]
@@ -114,20 +117,33 @@ def split(command: Command, params: list[str]) -> list[list[Word]]:
     """The overrides of each job, in Hydra's order; ``params`` come from ``hydra.sweeper.params``."""
     if not command.multirun:
         return [list(command.words)]
-    loader = GlobalHydra.instance().config_loader()
-    parser = OverridesParser.create(config_loader=loader)
-    parsed = parser.parse_overrides([*params, *(word.text for word in command.words)])
-    if (count := sweep_values.jobs(parsed)) > sweep_values.MOST:
+    overrides = parsed(command, params)
+    if searched(command):
+        space = read([override for override in overrides if not override.is_hydra_override()])
+        return [[Word.read(text) for text in [*hydras(command), *space.typed(trial)]] for trial in space.corners()]
+    if (count := sweep_values.jobs(overrides)) > sweep_values.MOST:
         raise Refused(
             f"a sweep of {count:,} jobs: at most {sweep_values.MOST:,} at a time; take fewer values"
         )
     try:
-        batch = BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
+        batch = BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
     except HydraException as error:
-        raise Refused(f"{error}; a sweep takes values: seed=0,1,2 or seed=range(0,3)") from error
+        raise Refused(
+            f"{error}; a sweep takes values: seed=0,1,2 or seed=range(0,3); intervals are searched: hydra/sweeper=optuna"
+        ) from error
     if not batch:
         raise Refused("a sweep without jobs: a pattern such as algo=glob(*) has to fit some option's name")
     return [[Word.read(str(text)) for text in texts] for texts in batch]
+
+
+def parsed(command: Command, params: Sequence[str]) -> list[Override]:
+    """``params`` come from ``hydra.sweeper.params``."""
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    return parser.parse_overrides([*params, *(word.text for word in command.words)])
+
+
+def hydras(command: Command) -> list[str]:
+    return [word.text for word in command.words if word.key.startswith("hydra.")]
 
 
 def sweeper_params(job: Job) -> list[str]:

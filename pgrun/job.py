@@ -6,8 +6,9 @@ import logging
 import math
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,23 @@ def guarded(cfg: DictConfig, app: App) -> float:
     def several(settings: Mapping[str, Any], folder: Path) -> float:
         from pgrun import seeds
 
-        return seeds.each(cfg, settings, folder, app, once, lambda runs: None)
+        return seeds.each(cfg, settings, folder, app, once, verdict(hydra))
 
     folder = Path(hydra.runtime.output_dir)
     if not settings.get("seeds"):
         return once(settings, folder)
     before = done(folder, app, in_sweep)
     return recorded(settings, folder, app, several, in_sweep) if before is None else before
+
+
+def verdict(hydra: Any) -> Callable[[Sequence[dict[str, Any]]], str | None]:
+    """Why a job is not worth the rest of its seeds: in a search it may be hopeless."""
+    from pgrun.search.pruning import hopeless
+    from pgrun.search.settings import CHOICE
+
+    if hydra.runtime.choices.get("hydra/sweeper") != CHOICE:
+        return lambda runs: None
+    return partial(hopeless, Path(hydra.runtime.cwd, hydra.sweep.dir))
 
 
 def done(folder: Path, app: App, in_sweep: bool) -> float | None:

@@ -1,4 +1,4 @@
-"""Hydra launchers that are packages of their own, and the presets of them in conf/hydra/launcher."""
+"""Hydra launchers and the engine of searches, which are packages of their own; presets are in conf/hydra."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from importlib.util import find_spec
 
 from pgrun.words import Word
 
-EXTRAS = {"parallel": "hydra_joblib_launcher", "slurm": "hydra_submitit_launcher"}
+EXTRAS = {
+    "parallel": "hydra_plugins.hydra_joblib_launcher",
+    "slurm": "hydra_plugins.hydra_submitit_launcher",
+    "search": "optuna",
+}
 NEEDS = {
     "joblib": "parallel",
     "parallel": "parallel",
@@ -17,12 +21,14 @@ NEEDS = {
     "submitit_slurm": "slurm",
     "slurm": "slurm",
 }
+ENGINES = {"optuna": "search"}
 
 
 def lacking(words: Sequence[Word]) -> Iterator[str]:
-    """What a sweep's launcher needs and is not here."""
+    """What a sweep's launcher or sweeper needs and is not here."""
     for word in words:
-        extra = NEEDS.get(str(word.value)) if word.key == "hydra.launcher" else None
+        options = {"hydra.launcher": NEEDS, "hydra.sweeper": ENGINES}.get(word.key, {})
+        extra = options.get(str(word.value))
         if extra and not installed(EXTRAS[extra]):
             command = f'pip install -c constraints.txt -e ".[{extra}]"'
             yield f"{word.shown}: a package is missing; the extra brings it: {command}"
@@ -30,5 +36,6 @@ def lacking(words: Sequence[Word]) -> Iterator[str]:
             yield f"{word.shown}: no srun here: hand the sweep to Slurm from a machine that has it"
 
 
-def installed(plugin: str) -> bool:
-    return find_spec("hydra_plugins") is not None and find_spec(f"hydra_plugins.{plugin}") is not None
+def installed(package: str) -> bool:
+    above = package.rpartition(".")[0]
+    return (not above or find_spec(above) is not None) and find_spec(package) is not None

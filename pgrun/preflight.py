@@ -14,6 +14,7 @@ from pgrun.app import App
 from pgrun.compose import Job, jobs
 from pgrun.errors import Refused
 from pgrun.launchers import lacking
+from pgrun.search.check import misfits
 from pgrun.words import Command
 
 
@@ -24,6 +25,7 @@ def preflight(command: Command, again: bool = False) -> list[Job]:
     problems = [*command.problems, *found.problems]
     problems += in_jobs(found.composed, command.app, whole=not problems)
     problems += mode(command, found.composed[:1])
+    problems += misfits(command, found.composed, again)
     setting = "hydra.sweep.dir" if command.multirun else "hydra.run.dir"
     problems += folders(found.composed, () if again else command.app.files, setting)
     refuse(problems)

@@ -1,0 +1,32 @@
+"""``resume=auto`` and ``resume=retry`` of a search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pgrun import again
+from pgrun.compose import Job, composing, parsed
+from pgrun.errors import Refused
+from pgrun.search import record, space
+from pgrun.search.check import settings
+from pgrun.signals import STOP
+from pgrun.words import Command
+
+
+def settle(jobs: Sequence[Job], command: Command, how: str) -> None:
+    """What was begun is that of the command, and ready to go on. Raises ``Refused`` and then has changed nothing."""
+    app, top, search = command.app, Path(jobs[0].hydra.sweep.dir), settings(jobs[0])
+    if not record.there(top) and any(top.rglob(again.SETTINGS)):
+        raise Refused(f"{top} holds runs, but no {record.FILE} of a search: choose another folder")
+    typed = [f"{key}={value}" for key, value in search.params.items()]
+    with composing(command.config_dir, app):
+        searched = space.read([word for word in parsed(command, typed) if not word.is_hydra_override()])
+    known = record.load(top, record.begun(search, searched, jobs[0].settings), searched)
+    again.idle({path.parent: {} for path in top.rglob(again.SETTINGS)})
+    (top / STOP).unlink(missing_ok=True)
+    proposed = {top / str(number): again.Flat() for number in range(len(known.trials))}
+    if how == "retry":
+        again.forget_failures(proposed, app)
+    told = again.told(proposed, app) or "nothing yet"
+    print(f"resume={how}: {told}, of {search.n_trials} trials", flush=True)
