@@ -27,7 +27,11 @@ SETTINGS = """\
   reference=auto           ∇J exactly where the environment publishes its table, else sampled (reference_episodes=…)
   discounting=from_start   with the factor γ^t, so that all schemes estimate the same ∇J_γ
   advantage_norm=true      Ψ standardised within each estimate, as many algorithms do
-  critic_episodes=500      for critic=fitted, apart from those that are scored
+  critic_episodes=500      for critic=fitted, apart from those that are scored; critic.fit=before: then on each estimate's own
+  weights=[per_decision]   importance weights, for episodes of behaviour.theta=… or of behaviour.distance=0.1
+  by_step=20               the weights Ψ that good and bad actions get, by time step
+  fisher=[10,100] cg=20    the sampled Fisher matrix beside the exact one; conjugate gradients
+  step.distance=1 step.kl=0.01   what a step along ∇J, and a natural one, would do to the policy
   gamma=… seed=… repeats=10 picture=true|false threads=1 modules=[…]"""
 
 FLAGS = """\
