@@ -17,7 +17,8 @@ from pgrun.exact import Problem, problem
 from pgrun.normalise import Identity, RunningNorm
 from pgrun.policies import Network, Policy, distribution_for
 from pgrun.saved import Saved, load, restore
-from pgrun.schema import construct
+from pgrun.saving import understanding
+from pgrun.schema import Probability, construct, fit
 from pgrun.study.climb import climb
 from pgrun.study.settings import Study, Table
 from pgrun.teaching import Tabular
@@ -36,12 +37,16 @@ def resolved(settings: Mapping[str, Any]) -> tuple[dict[str, Any], Saved | None]
         return {**settings, "gamma": gamma}, None
     saved = load(settings["run"], typed="run=")
     theirs = saved.config
-    found = {
-        **settings,
-        "gamma": theirs["gamma"] if settings["gamma"] is None else settings["gamma"],
-        "env": {**theirs["env"], "num_envs": settings["env"]["num_envs"]},
-        "network": theirs["network"],
-    }
+    with understanding(f"run={settings['run']}: its configuration cannot be read"):
+        found = {
+            **settings,
+            "gamma": fit(theirs["gamma"] if settings["gamma"] is None else settings["gamma"], Probability),
+            "env": {**theirs["env"], "num_envs": settings["env"]["num_envs"]},
+            "network": theirs["network"],
+        }
+        construct(EnvSettings, found["env"])
+        if not isinstance(member(found, "network"), Network) or not isinstance(theirs["state_norm"], bool):
+            raise ValueError(f"network={theirs['network']}, state_norm={theirs['state_norm']}")
     return found, saved
 
 
@@ -66,7 +71,8 @@ def freeze(
     if saved is not None:
         network = member(settings, "network")
         norm = RunningNorm(size) if saved.config["state_norm"] else Identity()
-        policy = network.policy(size, dist, norm, saved.value_head, init)
+        with understanding(f"run={saved.folder}: its network cannot be built"):
+            policy = network.policy(size, dist, norm, saved.value_head, init)
         restore(policy, saved, "run=")
         return policy, network
     if not wanted.wanted:
