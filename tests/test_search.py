@@ -192,3 +192,45 @@ def test_another_search_is_refused(peak: Path) -> None:
         place.write_text(json.dumps({**found, "trials": harm}))
         answer = pgrun(f"{LINE} {X} hydra.sweeper.n_trials=1 resume=auto")
         assert (answer.code, "is none of this search" in answer.err) == (2, True), answer.err
+
+
+@pytest.mark.slow
+def test_two_at_a_time(peak: Path) -> None:
+    """Proposed in pairs; what comes out does not depend on which of a pair is the faster."""
+    parallel = (
+        "hydra/launcher=parallel hydra.launcher.n_jobs=2 hydra.sweeper.n_jobs=2 hydra.sweeper.n_trials=6"
+    )
+    assert pgrun(f"{SEARCH} {parallel}").code == 0
+    first = summaries(peak / "s")
+    assert pgrun(f"{SEARCH.replace('dir=s', 'dir=again')} {parallel}").code == 0
+    assert summaries(peak / "again") == first
+    assert {job["status"] for job in first} == {"finished", "pruned"}
+
+
+@pytest.mark.slow
+def test_stopped_by_a_signal(peak: Path) -> None:
+    (peak / "slow").touch()
+    sweep = Sweep(f"{SEARCH} hydra.sweeper.n_trials=3")
+    sweep.wait_for(lambda: list((peak / "s" / "1").glob("*/checkpoints/000000016.json")))
+    sweep.kill(signal.SIGTERM, group=False)
+    answer = sweep.answer()
+    assert answer.code == 143, answer
+    assert "trial 1 (" in answer.err
+    assert "interrupted: stopped by SIGTERM" in answer.err
+    assert "2 of 3 trials did not finish: 1 interrupted, 1 not run; the same command goes on" in answer.err
+    (peak / "slow").unlink()
+    assert pgrun(f"{SEARCH} hydra.sweeper.n_trials=3 resume=auto").code == 0
+    assert pgrun(f"{SEARCH.replace('dir=s', 'dir=whole')} hydra.sweeper.n_trials=3").code == 0
+    assert summaries(peak / "s") == summaries(peak / "whole")
+
+
+@pytest.mark.slow
+def test_parameters_of_an_experiment_file(peak: Path) -> None:
+    path = peak.parent / "myconf" / "experiment" / "peaks.yaml"
+    path.parent.mkdir()
+    path.write_text("# @package _global_\nhydra: {sweeper: {params: {gamma: 'interval(0.5,0.9)'}}}\n")
+    line = f"{LINE} --config-dir ../myconf experiment=peaks hydra.sweeper.n_trials=2"
+    answer = pgrun(line)
+    assert answer.code == 0, answer.err
+    assert [trial.keys() for trial in record(peak / "s")["trials"]] == [{"gamma"}] * 2
+    assert "pgrun --config-dir ../myconf" in answer.out
