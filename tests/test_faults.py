@@ -32,8 +32,9 @@ from pgrun.normalise import UnitScale
 from pgrun.optimizers import Descent
 from pgrun.samplers.episodes import Episodes
 from pgrun.samplers.steps import Steps
+from pgrun.saving import Saver
 from pgrun.study.cli import main as study
-from pgrun.train import train
+from pgrun.train import Clock, Counters, train
 from tests.support_pipeline import built, draw, loop, small_policy, trained
 
 SAMPLERS = [Steps(5), Steps(1), Steps(50), Episodes(8)]
@@ -288,9 +289,11 @@ def test_a_gradient_that_is_not_finite_stops_the_run(
 def test_nothing_that_is_not_finite_is_saved(tmp_path: Path) -> None:
     """Whatever it is: here a moment of the optimizer, which has not reached θ yet."""
     run, _ = trained(tmp_path, "algo=a2c", "optimizer=adam", *TINY)
+    before = sorted((tmp_path / "checkpoints").iterdir())
     run.learner.optimizer.state["second"][2] = torch.inf
     with pytest.raises(Diverged, match="optimizer/second: inf in 1 of"):
-        finite.watch_state(run.state_dict(), type("C", (), {"updates": 3, "env_steps": 7}))
+        Saver(tmp_path, None).save(run, Counters(env_steps=10_000), Clock(), {})
+    assert sorted((tmp_path / "checkpoints").iterdir()) == before
 
 
 def test_large_numbers_alone_are_fine(tmp_path: Path) -> None:
