@@ -11,10 +11,17 @@ socket, no module that the directory names, no write outside of it; no traceback
 from __future__ import annotations
 
 import argparse
+import importlib
+import os
+import pickle
+import runpy
 import shutil
+import socket
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -68,7 +75,9 @@ COMMANDS: dict[str, Callable[[Path, Path], int]] = {  # (run directory, where el
     "compare": lambda run, own: left(
         partial(compare.main), "pgrun-compare", run, "--html", own / "page.html"
     ),
-    "explain": lambda run, _: hydra_command(explained.EXPLAIN, [f"resume={run}"]),
+    "explain": lambda run, own: hydra_command(
+        explained.EXPLAIN, [f"resume={run}", f"hydra.run.dir={own}/none"]
+    ),
 }
 
 
@@ -114,6 +123,43 @@ def tried(name: str, good: Path, command: str) -> list[str]:
         ]
 
 
+def blind_to(top: Path) -> list[str]:
+    """Negative control: acts that the watch has to see, and does not."""
+    return [name for name, act in ACTS.items() if not noticed(act, Path(tempfile.mkdtemp(dir=top)))]
+
+
+def noticed(act: Callable[[Path], object], top: Path) -> bool:
+    (top / "run").mkdir()
+    (top / "outside").mkdir()
+    (top / "run" / "evil.py").write_text("x = 1\n")
+    (top / "run" / "link").symlink_to(top / "outside" / "victim")
+    (top / "pickle").write_bytes(pickle.dumps(Path))
+
+    def work() -> int:
+        with suppress(OSError, ImportError):
+            act(top)
+        return 0
+
+    forked(lambda: watched(work, Watch(top / "run", top, STRANGE), top / "seen"))
+    return bool((top / "seen").read_text())
+
+
+ACTS: dict[str, Callable[[Path], object]] = {
+    "a shell": lambda _: os.system("true"),
+    "a process": lambda _: subprocess.run(["true"], check=False),
+    "a fork": lambda _: os.fork() or os._exit(0),
+    "a pickle": lambda top: pickle.loads((top / "pickle").read_bytes()),
+    "a module": lambda _: importlib.import_module("turtle"),
+    "code of the run": lambda top: runpy.run_path(str(top / "run" / "evil.py")),
+    "a connection": lambda _: socket.create_connection(("127.0.0.1", 9), 0.1),
+    "a write outside": lambda top: (top / "outside" / "x").write_text(""),
+    "a write through a link": lambda top: (top / "run" / "link").write_text(""),
+    "a move out": lambda top: (top / "run" / "evil.py").rename(top / "outside" / "evil.py"),
+    "a link outside": lambda top: (top / "outside" / "x").symlink_to("/etc"),
+    "a cut through a link": lambda top: os.truncate(top / "run" / "link", 0),
+}
+
+
 def contents(folder: Path) -> dict[str, bytes | None]:
     """Of every plain file in it, with what else there is."""
     return {
@@ -143,6 +189,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = [name for name in list(ATTACKS)[:: given.every] if given.only in name]
     failures = 0
     with tempfile.TemporaryDirectory(prefix="malice_", dir=folder_in_memory()) as top:
+        if unseen := blind_to(Path(top)):
+            print(f"the watch does not see {', '.join(unseen)}")
+            return 1
         good = good_run(Path(top))
         for name in names:
             for command in given.commands:

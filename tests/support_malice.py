@@ -59,7 +59,8 @@ class Watch:
                     self.wrote(event, path, follows=event in ("os.chmod", "os.truncate"))
 
     def is_planted(self, path: str) -> bool:
-        return path.startswith(self.planted)
+        """Or is one of the modules: ``import_module`` raises no event of its own."""
+        return path.startswith(self.planted) or Path(path).stem in self.strange
 
     def wrote(self, event: str, path: Any, follows: bool) -> None:
         name = os.fsdecode(path)

@@ -88,6 +88,15 @@ def test_two_are_kept(tmp_path: Path) -> None:
     ]
 
 
+def test_a_future_that_was_given_up_is_forgotten(tmp_path: Path) -> None:
+    """After going on from an earlier one, those that could not be read do not count among the two."""
+    checkpoints = saved(tmp_path, range(5))
+    flip(tmp_path / f"{NEWEST}.safetensors", -3)
+    checkpoints.save(3, {"k": 3, "again": True})
+    assert [path.stem for path in checkpoints.complete()] == ["000000003"]
+    assert checkpoints.load() == ({"k": 3, "again": True}, [])
+
+
 def flip(path: Path, at: int) -> None:
     content = bytearray(path.read_bytes())
     content[at] ^= 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from pgrun.checkpoint import Checkpoints
 from pgrun.places import conf_dir
 from pgrun.train import train
 from tests.support_pipeline import settings
-from tests.support_resume import rows, scalars, told
+from tests.support_resume import rows, scalars, told, trace
 
 ALGOS = sorted(path.stem for path in (conf_dir() / "algo").glob("*.yaml"))
 TINY = ["network.hidden=[8]", "env.num_envs=2", "diagnostics.gradient_every=1"]
@@ -154,10 +155,8 @@ def test_without_any_one_item_it_is_another_run(
     assert rows(whole) != rows(folder)
 
 
-LINE = (
-    "algo=ppo env=CartPole-v1 tuned=none network.hidden=[8] sampler.steps=8 logger.progress=false "
-    "trainer.eval_every=null trainer.eval_episodes=1"
-)
+BRIEF = "algo=ppo tuned=none network.hidden=[8] sampler.steps=8 logger.progress=false trainer.eval_episodes=1"
+LINE = f"{BRIEF} env=CartPole-v1 trainer.eval_every=null"
 
 
 def test_the_command_extends_a_finished_run(here: Path) -> None:  # noqa: F811
@@ -165,6 +164,50 @@ def test_the_command_extends_a_finished_run(here: Path) -> None:  # noqa: F811
     assert pgrun(f"{LINE} trainer.total_steps=256 hydra.run.dir=long").code == 0
     assert pgrun("resume=short trainer.total_steps=256").code == 0
     assert told(here / "short") == told(here / "long")
+
+
+def test_a_run_killed_before_its_summary_is_finished(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """All that is left to be done is to say so: nothing is trained or evaluated again."""
+    line = f"{BRIEF} env=CartPole-v1 trainer.total_steps=4096 trainer.eval_every=64 trainer.stop_at_return=9"
+    assert pgrun(f"{line} hydra.run.dir=whole").code == 0
+    own = settings(*line.split())
+    (here / "r").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "write_json", dies)
+        with pytest.raises(Killed):
+            train(build(own), here / "r")
+    (here / "r" / "policy.json").unlink()
+    with monkeypatch.context() as patch:
+        executed = stop_after(0, patch)
+        assert pgrun("resume=r").code == 0
+    assert executed == []
+    assert trace(here / "r") == trace(here / "whole")
+    assert told(here / "r")["env_steps"] < 4096
+    answer = pgrun("resume=r")
+    assert (answer.code, "is finished" in answer.err) == (2, True)
+
+
+def dies(*_given: object) -> None:
+    raise Killed
+
+
+def test_a_log_that_was_cut_is_refused(finished: Path) -> None:
+    """Rows that are gone cannot be made again, and a file filled up with zeros is no log."""
+    summary = (finished / "r" / "summary.json").read_bytes()
+    (finished / "r" / "metrics.csv").write_text("env_steps\n")
+    answer = pgrun("resume=r trainer.total_steps=256")
+    assert (answer.code, "metrics.csv has 10 bytes and had" in answer.err) == (2, True)
+    (finished / "r" / "metrics.csv").unlink()
+    answer = pgrun("resume=r trainer.total_steps=256")
+    assert (answer.code, "cannot be read: No such file" in answer.err) == (2, True)
+    assert (finished / "r" / "summary.json").read_bytes() == summary
+
+
+def test_a_copy_by_hard_links_keeps_what_it_has(finished: Path) -> None:
+    shutil.copytree(finished / "r", finished / "copy", copy_function=os.link)
+    before = {path: path.read_bytes() for path in (finished / "copy").rglob("*") if path.is_file()}
+    assert pgrun("resume=r trainer.total_steps=256").code == 0
+    assert before == {path: path.read_bytes() for path in (finished / "copy").rglob("*") if path.is_file()}
 
 
 REFUSED = {
@@ -199,7 +242,7 @@ def test_words_that_agree_are_welcome(finished: Path) -> None:
 
 
 def test_code_of_the_users_is_named_again(here: Path) -> None:  # noqa: F811
-    line = f"{LINE} env=my_mod:Line-v0 trainer.total_steps=64 hydra.run.dir=r"
+    line = f"{BRIEF} env=my_mod:Line-v0 trainer.total_steps=64 hydra.run.dir=r"
     assert pgrun(line).code == 0
     answer = pgrun("resume=r trainer.total_steps=128")
     assert (answer.code, "add env=my_mod:Line-v0" in answer.err) == (2, True)
