@@ -148,7 +148,7 @@ def told(experiment: Experiment, result: dict[str, Any], folder: Path) -> list[s
         *("", table(result["table"]), "", result["sentence"], *changes, ""),
         experiment.shows,
         f"Try next: {experiment.next}",
-        f"  {shortest(folder / 'picture.svg')}, with result.json and table.txt",
+        f"  the picture, for a browser: {shortest(folder / 'picture.svg')}; beside it result.json, table.txt",
     ]
 
 

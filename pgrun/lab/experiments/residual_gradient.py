@@ -65,7 +65,7 @@ EXPERIMENT = Experiment(
     row=14,
     claim="The critic's update is the gradient of the squared TD error: φ ← φ − β∇(δ²).",
     chinese="每走一步就用当前 transition 更新 critic,再用同一个 TD-error 立刻更新 actor …… # 2) critic update (one-step TD)  δ = r + γ(1−done) Vφ(s') − Vφ(s);  φ ← φ − β * ∇φ (δ^2)",
-    place="C L167–171",
+    place="C L169–172",
     formula="meant:   φ += 2βδ∇V(s);      written:   φ += 2βδ(∇V(s) − γ∇V(s'))",
     commands=(),
     read=read,
