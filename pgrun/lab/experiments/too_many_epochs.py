@@ -87,5 +87,4 @@ EXPERIMENT = Experiment(
     "passes.",
     next="algo.target_kl=0.015, which leaves out the rest of the epochs; algo.clip=0.1.",
     seconds=10,
-    fast=True,
 )
