@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pgrun.train import Clock, Counters
 
 SHARE = 0.02  # of the wall time that saving takes at most, where no cadence is set
-FIRST = 5.0  # seconds before the first save
+LEAST = 5.0  # seconds between two saves: so much a crash may cost
 
 
 class Saver:
@@ -31,7 +31,7 @@ class Saver:
     def __init__(self, folder: Path, every: int | None, env_steps: int = 0):
         self.checkpoints = Checkpoints(folder / "checkpoints")
         self.every, self.saved_at = every, env_steps
-        self.next_time = time.monotonic() + FIRST
+        self.next_time = time.monotonic() + LEAST
 
     def due(self, env_steps: int) -> bool:
         if self.every is not None:
@@ -59,7 +59,7 @@ class Saver:
         watch_state(state["run"], counters)
         self.checkpoints.save(counters.env_steps, state)
         self.saved_at = counters.env_steps
-        self.next_time = time.monotonic() + (time.monotonic() - start) / SHARE
+        self.next_time = time.monotonic() + max(LEAST, (time.monotonic() - start) / SHARE)
 
 
 @contextmanager
