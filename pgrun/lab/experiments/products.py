@@ -32,7 +32,9 @@ def read(commands: Sequence[Sequence[Done]]) -> Finding:
     found |= {f"mean W, T = {t}": Measured(parts[t]["mean"], parts[t]["mean_se"]) for t in HORIZONS[:3]}
     found["variance of per_decision ÷ per_step, T = 500"] = Measured(relative["per_decision"][-1])
     found["largest single ratio, T = 500"] = Measured(parts[500]["largest_ratio"])
-    rows: list[tuple[str, ...]] = [("T", "largest W possible", "largest seen", "E[W²]", "measured", "ESS", "measured")]
+    rows: list[tuple[str, ...]] = [
+        ("T", "largest W possible", "largest seen", "E[W²]", "measured", "ESS", "measured")
+    ]
     for t, p in parts.items():
         ess = [f"{100 * p[key]:.3g} %" for key in ("ess_exact", "ess")]
         rows.append(
