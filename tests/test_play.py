@@ -288,7 +288,7 @@ def test_help_is_fast_and_a_mistake_one_paragraph() -> None:
     code = f"{watch}; from pgrun.play.cli import main; main()"
     answer = shell("--help", python=code)
     imported = answer.out.split("IMPORTED ")[1].split()
-    assert not {"torch", "numpy", "gymnasium", "hydra", "PIL"} & set(imported)
+    assert not {"torch._C", "numpy", "gymnasium", "hydra", "PIL"} & set(imported)
     assert "--stochastic" in answer.out
     wrong = shell("nowhere", python="from pgrun.play.cli import main; main()")
     assert (wrong.code, wrong.err) == (2, "pgrun-play: nowhere: no such folder\n")
