@@ -94,7 +94,7 @@ class Experiment:
     next: str
     seconds: int  # on one core of a quiet laptop, about
     fast: bool = False  # whether it belongs to the check that takes seconds
-    nearby: Sequence[Verdict] = ()  # no surprise either: where few seeds decide, rounding on another machine may tip them
+    nearby: Sequence[Verdict] = ()  # no surprise either: where few seeds decide, another machine may tip them
 
     def changes(self, finding: Finding) -> list[str]:
         """A line for everything that did not come out as it must."""

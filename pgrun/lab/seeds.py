@@ -20,7 +20,7 @@ Of = Callable[["Done"], float]
 def by(jobs: Iterable[Done], *keys: str) -> Groups:
     """The jobs of each combination of values of ``keys``, in the order they came: what is left in a group are its seeds.
 
-    Numbers stand as ``f"{x:g}"``, however they were typed.
+    Numbers stand as ``f"{x:g}"``, however they were typed, and true and false in small letters.
     """
     found: Groups = {}
     for job in jobs:
@@ -32,7 +32,7 @@ def plain(typed: str) -> str:
     try:
         return f"{float(typed):g}"
     except ValueError:
-        return typed
+        return typed.lower() if typed in ("True", "False") else typed
 
 
 def scores(jobs: Sequence[Done], of: Of) -> np.ndarray:

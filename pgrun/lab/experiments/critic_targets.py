@@ -20,7 +20,7 @@ def read(commands: Sequence[Sequence[Done]]) -> Finding:
     early = {t: together(scores(groups[t,], size_of_bias(EARLY))) for t in TARGETS}
     late = {t: together(scores(groups[t,], size_of_bias(LATE))) for t in TARGETS}
     error = {t: together(scores(groups[t,], mean_of("value/error", skip=-20))) for t in TARGETS}
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             "target",
             "variance in a state",

@@ -8,7 +8,7 @@ from pgrun.lab.commands import Done
 from pgrun.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.lab.seeds import better, by, curve, learning, mean_of, odds, scores, together, told
 
-CAPACITIES = ("128", "1000", "12000")
+CAPACITIES = ("128", "1000", "8000")
 
 
 def read(commands: Sequence[Sequence[Done]]) -> Finding:
@@ -31,11 +31,11 @@ def read(commands: Sequence[Sequence[Done]]) -> Finding:
         verdict = Verdict.FAILS
     return Finding(
         {
-            "KL age, 12000 ÷ 128": Measured(older[-1] / older[0]),
+            "KL age, 8000 ÷ 128": Measured(older[-1] / older[0]),
             "times that the age does not grow with the capacity": Measured(
                 float(sum(y <= x for x, y in pairwise(older)))
             ),
-            "P(1000 learns more than 12000)": Measured(better(middle, old)[0]),
+            "P(1000 learns more than 8000)": Measured(better(middle, old)[0]),
         },
         rows,
         [
@@ -70,13 +70,13 @@ EXPERIMENT = Experiment(
     formula="replay/kl_age = mean KL(π that took the replayed action ‖ π now), over the draws of an update",
     commands=(
         f"pgrun -m algo=off_policy_ac sampler.capacity={','.join(CAPACITIES)} env=CartPole-v1 tuned=none seed=0,1,2 sampler.warmup=128 "
-        "diagnostics.gradient_every=0 trainer.eval_every=2000 trainer.eval_episodes=10 trainer.total_steps=12000",
+        "diagnostics.gradient_every=0 trainer.eval_every=2000 trainer.eval_episodes=10 trainer.total_steps=8000",
     ),
     read=read,
     expected={
-        "KL age, 12000 ÷ 128": Expected(low=5),
+        "KL age, 8000 ÷ 128": Expected(low=5),
         "times that the age does not grow with the capacity": Expected(0.0),
-        "P(1000 learns more than 12000)": Expected(low=0.5),
+        "P(1000 learns more than 8000)": Expected(low=0.5),
     },
     verdict=Verdict.CONDITIONS,
     nearby=(Verdict.HOLDS, Verdict.OPEN),

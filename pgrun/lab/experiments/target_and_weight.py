@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pgrun.lab.chart import Lines, Series
 from pgrun.lab.commands import Done
 from pgrun.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.lab.seeds import by, curve, mean_of, scores, together
+from pgrun.lab.seeds import by, curve, mean_of, scores, together, track
 
 TARGETS = ("mc", "td_lambda", "td0")
 SCHEMES = ("gae", "td0")
@@ -22,7 +22,7 @@ def read(commands: Sequence[Sequence[Done]]) -> Finding:
     for cell, jobs in groups.items():
         noise[cell] = together(scores(jobs, mean_of("gradient/variance", first=10)))
         error[cell] = together(scores(jobs, mean_of("value/error", first=10)))
-        end[cell] = together(scores(jobs, lambda job: float(job.metrics["objective/exact"][-1])))
+        end[cell] = together(scores(jobs, lambda job: float(track(job, "objective/exact")[-1])))
     rows = [
         (
             "weight of the actor",

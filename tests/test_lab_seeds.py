@@ -1,0 +1,110 @@
+"""What experiments make of training runs: seeds grouped, intervals, and verdicts that turn when the numbers do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pgrun.lab import seeds
+from pgrun.lab.book import chosen
+from pgrun.lab.commands import Done
+from pgrun.lab.experiment import Finding, Verdict
+
+
+def run(words: dict[str, str], metrics: dict[str, list[float]], **result) -> Done:
+    """A finished training run, never run."""
+    steps = [10.0 * (k + 1) for k in range(max(map(len, metrics.values())))]
+    done = Done(words, {"eval": {"return_mean": 1.0}, **result}, Path("nowhere"))
+    done.__dict__["metrics"] = {key: np.array(x, float) for key, x in {"env_steps": steps, **metrics}.items()}
+    return done
+
+
+def read(name: str, *commands: list[Done]) -> Finding:
+    return chosen([name])[0].read(commands)
+
+
+def test_runs_are_grouped_by_what_was_typed_whatever_its_spelling() -> None:
+    jobs = [
+        run({"algo.delta": d, "switch": s, "seed": str(n)}, {"x": [n]})
+        for d in ("1e-1", "0.1")
+        for s in ("True", "true")
+        for n in (0, 1)
+    ]
+    groups = seeds.by(jobs, "algo.delta", "switch")
+    assert list(groups) == [("0.1", "true")]
+    assert len(groups["0.1", "true"]) == 8
+
+
+def test_blank_rows_are_left_out_and_curves_end_with_the_shortest() -> None:
+    nan = float("nan")
+    jobs = [run({}, {"x": [nan, 2, nan, 4, 6]}), run({}, {"x": [nan, 0, nan, 0, nan]})]
+    assert seeds.track(jobs[0], "x").tolist() == [2, 4, 6]
+    steps, mean = seeds.curve(jobs, "x")
+    assert steps.tolist() == [20, 40]
+    assert mean.tolist() == [1, 2]
+    assert seeds.mean_of("x", first=2)(jobs[0]) == 3
+    assert seeds.mean_of("x", skip=1)(jobs[0]) == 5
+
+
+def test_seeds_apart_decide_and_seeds_mixed_do_not() -> None:
+    low, high = np.array([1.0, 2, 3]), np.array([4.0, 5, 6])
+    assert seeds.better(high, low) == (1.0, 1.0, 1.0)
+    p, least, most = seeds.better(np.array([1.0, 4, 2]), np.array([3.0, 1.5, 2.5]))
+    assert least < 0.5 < most
+    assert p == pytest.approx(4 / 9)
+
+
+def one_batch(kl: float) -> list[Done]:
+    """Natural steps whose KL is ``kl``·ΔᵀFΔ."""
+    row = {"kl/old_new": [kl], "kl/new_old": [kl], "step/kl_quadratic": [0.5]}
+    gains = {"step/gain_realised": [1.0], "step/gain_predicted": [1.0]}
+    return [
+        run({"algo.delta": d}, row | gains)
+        for d in ("1", "0.1", "0.01", "0.001", "0.0001", "1e-05")
+        for _ in (0, 1)
+    ]
+
+
+def test_a_kl_without_the_half_would_be_believed() -> None:
+    assert read("kl_half", one_batch(0.5)).verdict == Verdict.FAILS
+    assert read("kl_half", one_batch(1.0)).verdict == Verdict.HOLDS
+
+
+@pytest.mark.parametrize(("npg", "trpo", "verdict"), [
+    ([0.011, 0.009], [0.009, 0.01], Verdict.HOLDS),
+    ([0.011, 0.009], [0.009, 0.0101], Verdict.FAILS),
+    ([0.009, 0.009], [0.009, 0.01], Verdict.FAILS),
+])  # fmt: skip
+def test_a_broken_constraint_is_seen(npg: list[float], trpo: list[float], verdict: Verdict) -> None:
+    tries = {"step/line_search_steps": [1.0, 2.0]}
+    jobs = [
+        run({"algo": name}, {"step/kl_realised": kl} | tries) for name, kl in (("npg", npg), ("trpo", trpo))
+    ]
+    assert read("taylor", jobs).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("j", "verdict"), [([0.1, 0.2, 0.3], Verdict.HOLDS), ([0.1, 0.2, 0.15], Verdict.CONDITIONS)]
+)
+def test_one_fall_is_not_monotone(j: list[float], verdict: Verdict) -> None:
+    rows = {"objective/exact": j, "step/accepted": [1.0, 1.0, 1.0]}
+    found = read("monotone", [run({"algo.delta": d}, rows) for d in ("0.001", "0.01", "0.1")])
+    assert found.verdict == verdict
+    assert found.outcomes["share of steps after which J is lower"].value == (0.5 if j[2] < j[1] else 0)
+
+
+@pytest.mark.parametrize(("both", "other", "verdict"), [
+    ([9.0, 9.5, 10.0], [1.0, 1.5, 2.0], Verdict.HOLDS),
+    ([1.0, 1.5, 2.0], [9.0, 9.5, 10.0], Verdict.FAILS),
+    ([1.0, 5.0, 9.0], [2.0, 4.0, 8.0], Verdict.OPEN),
+])  # fmt: skip
+def test_few_seeds_leave_open_what_they_do_not_tell_apart(both, other, verdict: Verdict) -> None:
+    jobs = [
+        run({"state_norm": s, "reward_scaling": r}, {"return/eval": [x]}, env_steps=10)
+        for s in ("true", "false")
+        for r in ("true", "false")
+        for x in (both if (s, r) == ("true", "true") else other)
+    ]
+    assert read("practice", jobs).verdict == verdict
