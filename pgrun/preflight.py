@@ -15,6 +15,7 @@ from pgrun.compose import Job, jobs
 from pgrun.errors import Refused
 from pgrun.launchers import lacking
 from pgrun.search.check import misfits
+from pgrun.whole import refuse_links
 from pgrun.words import Command
 
 
@@ -85,6 +86,8 @@ def folders(composed: list[Job], files: Sequence[str], setting: str) -> Iterator
         if any((job.folder / name).exists() for name in (*files, *runs(job, files))):
             yield f"{job.folder} holds a run already: choose another {setting}, go on with resume=auto, or remove it"
             return
+        for place in (job.folder / ".hydra", *(job.folder / ".hydra").glob("*"), *job.folder.glob("*.log")):
+            refuse_links(place)  # before Hydra writes there
     for folder in list(seen)[:1]:
         if reason := unwritable(folder):
             yield f"{folder} cannot be written: {reason}; choose another {setting}"

@@ -66,8 +66,16 @@ def hydra_command(app: cli.App, words: Sequence[str]) -> int:
     return cli.guarded(lambda: cli.run(list(words), app), app.name)
 
 
+def again(run: Path, _own: Path) -> int:
+    """The same command with ``resume=auto``, after a death without a word."""
+    if not (run / "summary.json").is_dir():
+        (run / "summary.json").unlink(missing_ok=True)
+    return hydra_command(cli.PGRUN, [*RUN, f"hydra.run.dir={run}", "resume=auto"])
+
+
 COMMANDS: dict[str, Callable[[Path, Path], int]] = {  # (run directory, where else it may write)
     "resume": lambda run, _: hydra_command(cli.PGRUN, [f"resume={run}", "trainer.total_steps=96"]),
+    "auto": again,
     "play": lambda run, _: cli.guarded(lambda: play.run([str(run)]), "pgrun-play"),
     "study": lambda run, own: hydra_command(
         pgrun.study.cli.STUDY, [f"run={run}", *SMALL, f"hydra.run.dir={own}/study"]
