@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import time
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-LIMIT = 120.0  # seconds: none of these runs takes two
+LIMIT = 120.0  # seconds, after which a child hangs: none of these runs takes two
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,8 @@ def forked(work: Callable[[], int | None], kill_after: float | None = None) -> E
         os.close(reader)
         run_and_leave(work, writer)
     os.close(writer)
-    if kill_after is not None:
-        time.sleep(kill_after)
-        os.kill(child, signal.SIGKILL)
-    said = heard(reader, child, begun + LIMIT)
+    due = (begun + LIMIT, signal.SIGABRT) if kill_after is None else (begun + kill_after, signal.SIGKILL)
+    said = heard(reader, child, *due)
     _, status = os.waitpid(child, 0)
     return End(os.waitstatus_to_exitcode(status), said, time.monotonic() - begun)
 
@@ -62,8 +61,8 @@ def run_and_leave(work: Callable[[], int | None], writer: int) -> None:
         os._exit(code)
 
 
-def heard(reader: int, child: int, deadline: float) -> str:
-    """All that the child says; a child that hangs is ended, with SIGABRT."""
+def heard(reader: int, child: int, deadline: float, number: int) -> str:
+    """All that the child says; it is sent the signal if it is not done by then."""
     os.set_blocking(reader, False)
     found = b""
     with os.fdopen(reader, "rb", buffering=0) as pipe:
@@ -71,13 +70,11 @@ def heard(reader: int, child: int, deadline: float) -> str:
             piece = pipe.read(65536)
             if piece == b"":
                 return found.decode(errors="replace")
-            if piece is None:
-                time.sleep(0.002)
-                if time.monotonic() > deadline:
-                    os.kill(child, signal.SIGABRT)
-                    deadline += LIMIT
-            else:
-                found += piece
+            found += piece or b""
+            if time.monotonic() > deadline:
+                os.kill(child, number)
+                deadline += LIMIT
+            select.select([reader], [], [], max(min(deadline - time.monotonic(), 1.0), 0.0))
 
 
 def folder_in_memory() -> str | None:
