@@ -25,7 +25,7 @@ from tests.support_resume import rows, scalars, told, trace
 ALGOS = sorted(path.stem for path in (conf_dir() / "algo").glob("*.yaml"))
 TINY = ["network.hidden=[8]", "env.num_envs=2", "diagnostics.gradient_every=1"]
 SIZES = {
-    "episodes": ["sampler.episodes=2", "trainer.total_steps=150"],
+    "episodes": ["sampler.episodes=3", "trainer.total_steps=250"],
     "steps": ["sampler.steps=16", "trainer.total_steps=192"],
     "replay": ["sampler.batch=8", "sampler.warmup=8", "trainer.total_steps=40"],
 }
@@ -85,7 +85,7 @@ def every(own: dict[str, Any], steps: int) -> dict[str, Any]:
 @pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
 @pytest.mark.parametrize("algo", ALGOS)
 def test_every_algorithm(algo: str, env: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = every(settings(*words(algo, env), "state_norm=true"), 1)
+    own = every(settings(*words(algo, env), "state_norm=true", "reward_scaling=true"), 1)
     whole = straight(tmp_path / "whole", own)
     saved, executed = killed_and_resumed(tmp_path / "resumed", own, 2, monkeypatch)
     assert told(whole) == told(tmp_path / "resumed")
