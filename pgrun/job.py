@@ -48,7 +48,10 @@ def guarded(cfg: DictConfig, app: App) -> float:
     if not settings.get("seeds"):
         return once(settings, folder)
     before = done(folder, app, in_sweep)
-    return recorded(settings, folder, app, several, in_sweep) if before is None else before
+    if before is not None:
+        return before
+    theirs = (SystemExit,) if in_sweep else ()  # here, outside of the runs' own processes, a launcher's: to queue it again
+    return recorded(settings, folder, app, several, in_sweep, theirs)
 
 
 def verdict(hydra: Any) -> Callable[[Sequence[dict[str, Any]]], str | None]:
@@ -100,13 +103,16 @@ def recorded(
     app: App,
     work: Callable[[Mapping[str, Any], Path], float] | None = None,
     in_sweep: bool = False,
+    theirs: tuple[type[BaseException], ...] = (),
 ) -> float:
-    """What ``work`` returns, without it the app's own. How it ended is said in the run directory."""
+    """What ``work`` returns, without it the app's own. How it ended is said in the run directory; ``theirs`` pass."""
     from pgrun.again import write_settings
 
     try:
         write_settings(folder, settings)
         return (work or app.call("work"))(settings, folder)
+    except theirs:
+        raise
     except KeyboardInterrupt as stop:
         name = getattr(stop, "name", "SIGINT")
         reason = "stopped by Ctrl-C" if name == "SIGINT" else f"stopped by {name}"

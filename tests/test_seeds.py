@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import statistics
 from pathlib import Path
 
 import pytest
+import support_faults
 from fixtures_cli import here  # noqa: F401
 from support_cli import QUICK, pgrun
+from support_faults import EPISODE, Sweep, steps, told
+from support_slurm import pretend
 
 from pgrun.compare.read import read_runs
 
@@ -32,18 +37,18 @@ def test_each_run_is_the_one_of_its_seed(here: Path) -> None:  # noqa: F811
     settings = [json.loads((here / folder / "job.json").read_text()) for folder in ("a/3", "b")]
     assert settings[0] == settings[1]
     assert settings[0]["settings"]["env"]["kwargs"] == {"trouble": 3}
-    told = summary(here / "a")
+    found = summary(here / "a")
     returns = [summary(here / "a" / seed)["eval"]["return_mean"] for seed in "53"]
-    assert [run["return_mean"] for run in told["runs"]] == returns
-    assert told["eval"] == {
+    assert [run["return_mean"] for run in found["runs"]] == returns
+    assert found["eval"] == {
         "return_mean": statistics.mean(returns),
         "return_std": pytest.approx(statistics.stdev(returns)),
         "seeds": 2,
     }
     assert f"mean over seeds 5, 3: {statistics.mean(returns):.1f} ±" in answer.out
-    found = read_runs(["a"])
-    assert [run.seed for run in found.runs] == [3, 5]
-    assert found.notes == []
+    read = read_runs(["a"])
+    assert [run.seed for run in read.runs] == [3, 5]
+    assert read.notes == []
 
 
 def test_a_sweep_over_jobs_of_several_seeds(here: Path) -> None:  # noqa: F811
@@ -72,6 +77,28 @@ def test_finished_seeds_are_not_run_again(here: Path) -> None:  # noqa: F811
     assert summary(here / "a") == before
     after = [(here / "a" / seed / "policy.safetensors").stat().st_mtime_ns for seed in "01"]
     assert [a == b for a, b in zip(kept, after, strict=True)] == [True, False]
+
+
+@pytest.mark.slow
+def test_a_preempted_job_of_seeds_goes_on(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """Queued again it is started anew by Slurm, and goes on within its second seed."""
+    (here.parent / "faulty.py").write_text(support_faults.MODULE)
+    slurm = pretend(here.parent, monkeypatch)
+    line = support_faults.LINE.replace("dir=s", "dir=whole")
+    assert pgrun(f"-m gamma=0.9,0.99 seed=0,1 {line}").code == 0
+    before = [steps(here, n) for n in (0, 1)]
+    (here / "fault").write_text("1 slow")
+    sweep = Sweep(f"-m hydra/launcher=slurm gamma=0.9,0.99 seeds=[0,1] {support_faults.LINE}")
+    sweep.wait_for(lambda: sweep.saved(here / "s" / "0" / "1") >= 32)
+    os.kill(int((slurm / "pid-0").read_text()), signal.SIGUSR2)
+    sweep.wait_for(lambda: (slurm / "starts-0").stat().st_size == 4)
+    (here / "fault").unlink()
+    answer = sweep.answer()
+    assert answer.code == 0, (answer, (slurm / "log").read_text())
+    assert summary(here / "s" / "0")["status"] == "finished"
+    assert [told(here / "s" / "0" / n) for n in "01"] == [told(here / "whole" / n) for n in "01"]
+    assert steps(here, 0) == 2 * before[0]  # also of the other job
+    assert steps(here, 1) <= 2 * before[1] + 2 * EPISODE
 
 
 REFUSED = {
