@@ -86,5 +86,5 @@ EXPERIMENT = Experiment(
     shows="The first updates of these runs are the same for the epochs that they share: the column is one batch, looked at after 1, 3, 10, 30 and 100 "
     "passes.",
     next="algo.target_kl=0.015, which leaves out the rest of the epochs; algo.clip=0.1.",
-    seconds=10,
+    seconds=12,
 )
