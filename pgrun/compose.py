@@ -169,7 +169,7 @@ def reseeded(like: Job, words: Sequence[Word], number: int) -> Job | None:
     seeds = [word for word in words if word.key == "seed"]
     if subdir != NUMBERED or len(seeds) != 1 or "${" in seeds[0].text:
         return None
-    cfg = like.hydra._get_root()
+    cfg: Any = like.hydra._get_root()
     before, cfg["seed"] = cfg["seed"], seeds[0].value
     settings = plain(cfg)
     cfg["seed"] = before

@@ -54,7 +54,11 @@ def saved(command: Command) -> tuple[Path, dict[str, Any]]:
     try:
         state, problems = Checkpoints(folder / "checkpoints").load()
     except LookupError as error:
-        raise Refused(f"{word.text}: nothing to go on from: {error}") from error
+        below = [path.parent for path in sorted(folder.glob("*/job.json"))]
+        hint = (
+            f"; runs below it may go on, such as resume={below[0]}, or all with resume=auto" if below else ""
+        )
+        raise Refused(f"{word.text}: nothing to go on from: {error}{hint}") from error
     for problem in problems:
         print(f"pgrun: {problem}; going on from the one before", file=sys.stderr)
     return folder.resolve(), state

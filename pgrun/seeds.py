@@ -42,6 +42,7 @@ def each(
 ) -> float:
     """``one`` run for each seed, and the job's summary. The mean; NaN where a seed has no result."""
     from pgrun.again import result
+    from pgrun.report import say
     from pgrun.whole import write_json
 
     runs: list[Run] = []
@@ -57,7 +58,7 @@ def each(
     summary = summarise(settings, runs, reason)
     write_json(folder / app.result, summary)
     if summary["status"] in ("finished", "pruned"):
-        print(describe(summary), flush=True)
+        say(describe(summary))
         return summary["eval"]["return_mean"]
     return math.nan
 
