@@ -184,7 +184,7 @@ def count(case: Case, end: End, folder: Path, tally: Tally, where: str) -> None:
 def at_random_times(cases: Sequence[Case], kills: int, dice: random.Random) -> Tally:
     """Anywhere between the start of the process and its end."""
     tally, number = Tally(), 0
-    while tally.killed < kills and number < 10 * kills:
+    while tally.killed - tally.unsaved < kills and number < 10 * kills:
         case, number = cases[number % len(cases)], number + 1
         folder, after = case.fresh(), dice.uniform(0, case.seconds)
         count(case, forked(partial(start, case.own, folder), after), folder, tally, f"after {after:.3f} s")

@@ -31,6 +31,7 @@ if __name__ == "__main__":
 import pgrun.study.cli
 from pgrun import cli
 from pgrun.compare import cli as compare
+from pgrun.doctor import cli as doctor
 from pgrun.explained import cli as explained
 from pgrun.play import cli as play
 from pgrun.study.study import conduct  # noqa: F401  imported once, before the children
@@ -83,6 +84,7 @@ COMMANDS: dict[str, Callable[[Path, Path], int]] = {  # (run directory, where el
     "compare": lambda run, own: left(
         partial(compare.main), "pgrun-compare", run, "--html", own / "page.html"
     ),
+    "doctor": lambda run, _: cli.guarded(lambda: doctor.run([str(run)]), "pgrun-doctor"),
     "explain": lambda run, own: hydra_command(
         explained.EXPLAIN, [f"resume={run}", f"hydra.run.dir={own}/none"]
     ),

@@ -10,7 +10,15 @@ import pytest
 
 SCRIPT = Path(__file__).with_name("malice.py")
 BIN = Path(sys.executable).parent
-EVERY = {"resume": 6, "play": 9, "compare": 12, "study": 40, "explain": 40}  # each N-th attack
+EVERY = {
+    "resume": 6,
+    "play": 9,
+    "compare": 12,
+    "study": 40,
+    "explain": 40,
+    "auto": 15,
+    "doctor": 15,
+}  # each N-th attack
 
 
 @pytest.mark.parametrize("command", EVERY)

@@ -19,6 +19,7 @@ from pgrun.compare.metrics import Metrics, read_metrics
 from pgrun.compare.read import configuration, read_json, read_summary
 from pgrun.doctor.course import Course, course
 from pgrun.errors import Refused
+from pgrun.whole import read
 
 TAGS = (
     *("return/train", "return/eval", "episode/length", "episode/count", "policy/entropy"),
@@ -27,7 +28,7 @@ TAGS = (
 )
 MUST_BE_FINITE = ("kl/old_new", "policy/entropy", "policy/loss", "gradient/norm", "value/loss", "value/mean")
 WINDOWS = 6  # of the run: what lasts for a sixth of it is no single bad update
-UNREADABLE = (OSError, ValueError, RecursionError)
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -139,11 +140,11 @@ def gaussian(folder: Path) -> int | None:
 
 def normaliser(folder: Path) -> float | None:
     """How many states are in its statistics."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
 
     try:
-        with safe_open(folder / "policy.safetensors", "numpy") as tensors:
-            return float(tensors.get_tensor("obs_count"))
+        return float(load(read(folder / "policy.safetensors", links=True))["obs_count"])
     except (*UNREADABLE, SafetensorError):
         return None
 
@@ -151,7 +152,7 @@ def normaliser(folder: Path) -> float | None:
 def not_finite(path: Path) -> str:
     """``kl/old_new = nan at 1,024 steps``: blanks are no such thing, so the text itself is read."""
     try:
-        lines = path.read_text(errors="replace").splitlines()
+        lines = read(path, links=True).decode(errors="replace").splitlines()
     except OSError:
         return ""
     suspects = (line for line in lines[1:] if "nan" in line or "inf" in line)
