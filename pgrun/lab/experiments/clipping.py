@@ -112,5 +112,5 @@ EXPERIMENT = Experiment(
     shows="Means over the updates of a run. Two of the four cases lose their gradient; in the other two, the wrong side of 1, it stays and pulls back. 'Below "
     "1 − ε it can go no lower' is only about the gradient: the ratio itself goes on.",
     next="algo.target_kl=0.01 against algo.clip=1e9; `pgrun-lab too_many_epochs`.",
-    seconds=45,
+    seconds=20,
 )

@@ -97,5 +97,5 @@ EXPERIMENT = Experiment(
     shows="The policy stands still (a learning rate of 1e-9), so that V is one and the same all along: only the targets differ. TD(0) leans on a V̂ "
     "that starts at random; its bias dies out as V̂ learns, the variance of Monte Carlo stays.",
     next="env.kwargs.states=15, where it takes long until the reward is heard of at the other end; critic.optimizer.lr=0.05.",
-    seconds=20,
+    seconds=12,
 )

@@ -77,5 +77,5 @@ EXPERIMENT = Experiment(
     shows="The units are replayed rows: this is the noise of which states and actions were drawn, given the buffer. The sum over actions draws none, and "
     "what is left is that of the states.",
     next="env=Pendulum-v1, where V is a mean over critic.samples=8 draws.",
-    seconds=25,
+    seconds=12,
 )

@@ -83,5 +83,5 @@ EXPERIMENT = Experiment(
     shows="off_policy_ac draws its actions anew and asks the old policies only where they have been: what is old is the distribution of states. "
     "A buffer of the last 128 steps forgets what falling is like, and one seed may never recover.",
     next="algo.corrections=none, which does ask what they did; trainer.total_steps=1e5.",
-    seconds=70,
+    seconds=35,
 )

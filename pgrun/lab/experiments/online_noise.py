@@ -111,5 +111,5 @@ EXPERIMENT = Experiment(
     shows="The same steps of the environment and Adam for both, a decade between the rates. Online has forty times the updates of batches in the same steps, "
     "each of full length, whatever its gradient is worth; td0 leans on a critic that both must learn first.",
     next="optimizer=sgd; trainer.total_steps=50000; `pgrun-lab steadier`.",
-    seconds=90,
+    seconds=45,
 )

@@ -116,5 +116,5 @@ EXPERIMENT = Experiment(
     nearby=(Verdict.CONDITIONS,),
     shows="'Lost for good' is the document's overshoot: below half of the best evaluation, and never above it again in the steps that were left.",
     next="algo=ppo algo.clip=1e9 optimizer.lr=0.1: overshooting with Adam; algo.ball=squared.",
-    seconds=120,
+    seconds=45,
 )

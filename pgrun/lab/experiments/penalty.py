@@ -90,5 +90,5 @@ EXPERIMENT = Experiment(
     shows="A wrong β costs a few updates: it moves by a factor of 2 at a time. That is coarse: where one β is too small and twice as much too large, the KL "
     "swings from one side of the band to the other.",
     next="algo.target_kl=0.001; algo.epochs=1, where one step is too short to reach the target, and β goes to 0.",
-    seconds=50,
+    seconds=20,
 )

@@ -92,5 +92,5 @@ EXPERIMENT = Experiment(
     shows="'none' has no Q: its V̂(s) stands for Q(s, a), which is what its actor takes. The mended critic is nearer to the truth; whether that pays is "
     "another question, and here it does not yet.",
     next="env=pgrun/RandomWalk-v0 env.kwargs.states=7 gamma=0.95, where a step to either side hardly differs and V does as well as the old Q; `pgrun-lab old_data`.",
-    seconds=50,
+    seconds=35,
 )

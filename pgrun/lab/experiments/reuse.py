@@ -80,5 +80,5 @@ EXPERIMENT = Experiment(
     shows="The x axis is steps of the environment: reusing costs computing, not data. With too many uses the weights of whole episodes are those of a "
     "few, and what the batch says of the new policy is noise.",
     next="optimizer.lr=1e-2, where one use is nearly enough; algo.weights=trajectory; `pgrun-lab too_many_epochs`.",
-    seconds=70,
+    seconds=50,
 )

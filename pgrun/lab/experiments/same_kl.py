@@ -85,5 +85,5 @@ EXPERIMENT = Experiment(
     shows="The policy is the same function with its last layer c times smaller and its outputs c times larger. What a step does to it should not depend on "
     "that, and for the natural one it does not; KL is ε up to the third order, a relative O(√ε), and rounding.",
     next="algo.delta=0.1: the third order shows. network.hidden=[64,64], where a damping is needed and the invariance is lost with it.",
-    seconds=15,
+    seconds=10,
 )

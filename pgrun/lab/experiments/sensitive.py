@@ -87,5 +87,5 @@ EXPERIMENT = Experiment(
     verdict=Verdict.HOLDS,
     shows="How sensitive a method is depends on how wide the grid is drawn; these are a hundredfold in each learning rate and radius, and a factor of 16 in ε.",
     next="algo.epochs=1,10,40; trainer.total_steps=50000, where slow settings catch up.",
-    seconds=90,
+    seconds=50,
 )

@@ -80,5 +80,5 @@ EXPERIMENT = Experiment(
     shows="With one step there is nothing to look ahead over: n_step and gae are td0 there. More rows alone do not mend td0, whose trouble is a critic that knows "
     "nothing yet; looking further ahead does.",
     next="optimizer.lr=1e-4,7e-4,5e-3: each batch size has a rate of its own.",
-    seconds=60,
+    seconds=15,
 )

@@ -83,5 +83,5 @@ EXPERIMENT = Experiment(
     shows="The two choices meet in V̂ alone. A V̂ that starts at random misleads an actor that looks one step ahead, and may send the walk to the wrong "
     "end; one that looks further hears of the reward itself. (Always right is J = 0.95³ = 0.857.)",
     next="optimizer.lr=0.03: an actor slow enough for the critic to be right first. critic.fit=before.",
-    seconds=25,
+    seconds=15,
 )

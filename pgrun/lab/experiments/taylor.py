@@ -83,5 +83,5 @@ EXPERIMENT = Experiment(
     shows="½ΔᵀHΔ = δ is true to second order; where the third adds, the KL lies above. trpo's promise is kept in float64, so that whoever recomputes the "
     "KL finds it kept.",
     next="algo.delta=0.1; algo.improve_surrogate=false, the search as it is written down.",
-    seconds=30,
+    seconds=15,
 )
