@@ -120,7 +120,9 @@ def split(command: Command, params: list[str]) -> list[list[Word]]:
     overrides = parsed(command, params)
     if searched(command):
         space = read([override for override in overrides if not override.is_hydra_override()])
-        return [[Word.read(text) for text in [*hydras(command), *space.typed(trial)]] for trial in space.corners()]
+        return [
+            [Word.read(text) for text in [*hydras(command), *space.typed(trial)]] for trial in space.corners()
+        ]
     if (count := sweep_values.jobs(overrides)) > sweep_values.MOST:
         raise Refused(
             f"a sweep of {count:,} jobs: at most {sweep_values.MOST:,} at a time; take fewer values"

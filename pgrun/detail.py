@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from torch import Tensor
 
 from pgrun.meter import Measurement, jackknife
 from pgrun.nets import Net
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 TAGS = ("gradient/halves_cosine", "gradient/noise_scale")
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from torch import Tensor
 
 from pgrun.algos.base import Algorithm
 from pgrun.policies import Policy
 from pgrun.types import Batch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def policy_change(policy: Policy, batch: Batch, algorithm: Algorithm) -> dict[str, Tensor]:

@@ -50,7 +50,9 @@ def guarded(cfg: DictConfig, app: App) -> float:
     before = done(folder, app, in_sweep)
     if before is not None:
         return before
-    theirs = (SystemExit,) if in_sweep else ()  # here, outside of the runs' own processes, a launcher's: to queue it again
+    theirs = (
+        (SystemExit,) if in_sweep else ()
+    )  # here, outside of the runs' own processes, a launcher's: to queue it again
     return recorded(settings, folder, app, several, in_sweep, theirs)
 
 
@@ -134,16 +136,16 @@ def recorded(
 def train_in(settings: Mapping[str, Any], folder: Path, saved: dict[str, Any] | None = None) -> float:
     """``saved``: the state to go on from; without it the newest in the folder, if there is one."""
     from pgrun.build import build
-    from pgrun.report import describe
+    from pgrun.report import describe, say
     from pgrun.saving import understanding
     from pgrun.train import train
 
     if settings["tuned"]:
-        print(f"tuned settings from conf/{settings['tuned']}; tuned=none turns them off")
+        say(f"tuned settings from conf/{settings['tuned']}; tuned=none turns them off")
     with understanding(f"{folder}: its configuration cannot be built") if saved else nullcontext():
         run = build(settings)
     summary = train(run, folder, saved or left_off(settings, folder))
-    print(describe(summary, folder))
+    say(describe(summary, folder))
     return value(summary)
 
 

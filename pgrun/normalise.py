@@ -125,7 +125,9 @@ class RewardScale:
         decay = self.gamma * (1 - fresh) * torch.ones_like(reward)
         carry = self.running if len(self.running) == reward.shape[1] else torch.zeros_like(reward[0])
         returns = backup(reward.flip(0), decay.flip(0), carry).flip(0)
-        if len(self.running) == reward.shape[1]:  # else they are whole episodes, which leave nothing to carry on
+        if (
+            len(self.running) == reward.shape[1]
+        ):  # else they are whole episodes, which leave nothing to carry on
             self.running = returns[-1]
         self.moments.update(returns.flatten()[:, None], rollout.mask.flatten())
         self._refresh()

@@ -41,9 +41,7 @@ class Tabular(gym.Env):
         return int(self.seen[self.state]), reward, terminated, False, {}
 
 
-def one_state(
-    return_offset: float = 0.0, reward_offset: float = 0.0, theta: float | None = None
-) -> Tabular:
+def one_state(return_offset: float = 0.0, reward_offset: float = 0.0, theta: float | None = None) -> Tabular:
     """Action 0 earns 1 and stays, action 1 ends with 0. ``return_offset`` is added once, at the end; ``reward_offset`` to every reward of staying."""
     stay, end = (1.0, 0, 1.0 + reward_offset, False), (1.0, 0, return_offset, True)
     return Tabular({0: {0: [stay], 1: [end]}}, [1.0], theta=theta)

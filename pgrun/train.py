@@ -178,7 +178,9 @@ def learn(run: Run, rollout: Rollout, counters: Counters) -> dict[str, Tensor]:
     scalars: dict[str, Tensor] = {}
     if reading is not None or counters.updates % run.logger.every == 0:
         scalars = policy_change(run.policy, batch, run.algorithm) | run.algorithm.scalars()
-        scalars |= run.sampler.scalars(recalled, run.policy) | run.truth.scalars(before, run.policy, rollout, batch)
+        scalars |= run.sampler.scalars(recalled, run.policy) | run.truth.scalars(
+            before, run.policy, rollout, batch
+        )
         if reading is not None:
             scalars |= reading.scalars()
             if run.diagnostics.detail:

@@ -29,7 +29,9 @@ def composed(line: str) -> list[Job]:
     return found.composed
 
 
-@pytest.mark.parametrize("words", ["algo=ppo env=HalfCheetah-v5", "algo=trpo env=Pendulum-v1", "algo=reinforce"])
+@pytest.mark.parametrize(
+    "words", ["algo=ppo env=HalfCheetah-v5", "algo=trpo env=Pendulum-v1", "algo=reinforce"]
+)
 def test_each_job_leaves_one_practice_out(words: str) -> None:
     found = [flatten(job.settings) for job in composed(f"-m experiment=ablate seed=0 {words}")]
     assert [job["ablate"] for job in found] == list(OFF)

@@ -21,7 +21,9 @@ def result(folder: Path) -> dict:
 
 def test_a_study_leaves_its_result_table_and_picture(here: Path) -> None:  # noqa: F811
     pytest.importorskip("matplotlib")
-    answer = pgrun_study(f"{TABLE} critic=exact policy.ascent=0.3 hydra.run.dir=s".replace("picture=false", "picture=true"))
+    answer = pgrun_study(
+        f"{TABLE} critic=exact policy.ascent=0.3 hydra.run.dir=s".replace("picture=false", "picture=true")
+    )
     assert answer.code == 0, answer.err
     assert {path.name for path in (here / "s").iterdir()} >= {"study.json", "study.png", ".hydra"}
     found = result(here / "s")

@@ -2,14 +2,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import gymnasium as gym
-from torch import Tensor
 
 from pgrun.algos.base import Algorithm, Learner
 from pgrun.critics.action_value import ActionCritic
 from pgrun.types import Batch, Rollout
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass
