@@ -153,6 +153,7 @@ def left_off(settings: Mapping[str, Any], folder: Path) -> dict[str, Any] | None
     """The newest whole checkpoint. Raises ``Refused`` where it is one of another configuration."""
     from pgrun.again import differing
     from pgrun.checkpoint import Checkpoints
+    from pgrun.saving import understanding
 
     try:
         state, problems = Checkpoints(folder / "checkpoints").load()
@@ -162,7 +163,9 @@ def left_off(settings: Mapping[str, Any], folder: Path) -> dict[str, Any] | None
         return None
     for problem in problems:
         print(f"pgrun: {problem}; going on from the one before", file=sys.stderr)
-    if changes := differing(state["settings"], settings):
+    with understanding(f"{folder}: its checkpoint makes no sense"):
+        changes = differing(state["settings"], settings)
+    if changes:
         raise Refused(f"{folder} was started with {changes}: its checkpoint is of another configuration")
     return state
 
