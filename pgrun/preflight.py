@@ -86,8 +86,13 @@ def folders(composed: list[Job], files: Sequence[str], setting: str) -> Iterator
         if any((job.folder / name).exists() for name in (*files, *runs(job, files))):
             yield f"{job.folder} holds a run already: choose another {setting}, go on with resume=auto, or remove it"
             return
-        for place in (job.folder / ".hydra", *(job.folder / ".hydra").glob("*"), *job.folder.glob("*.log")):
-            refuse_links(place)  # before Hydra writes there
+        if job.folder.is_dir():  # before Hydra writes there
+            for place in (
+                job.folder / ".hydra",
+                *(job.folder / ".hydra").glob("*"),
+                *job.folder.glob("*.log"),
+            ):
+                refuse_links(place)
     for folder in list(seen)[:1]:
         if reason := unwritable(folder):
             yield f"{folder} cannot be written: {reason}; choose another {setting}"

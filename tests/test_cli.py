@@ -127,7 +127,13 @@ def test_a_run(here: Path) -> None:  # noqa: F811
 def test_flags_and_settings_in_any_order(here: Path) -> None:  # noqa: F811
     answer = pgrun(f"seed=0,1 --multirun algo=a2c hydra.sweep.dir=s {QUICK}")
     assert answer.code == 0, answer.err
-    assert {path.name for path in (here / "s").iterdir()} == {"0", "1", "multirun.yaml", "compare.html"}
+    assert {path.name for path in (here / "s").iterdir()} == {
+        "0",
+        "1",
+        "multirun.yaml",
+        "compare.html",
+        "sweep.json",
+    }
 
 
 def test_the_users_own_method_and_environments(here: Path) -> None:  # noqa: F811

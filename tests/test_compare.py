@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 from pathlib import Path
 
@@ -317,7 +318,7 @@ MISTAKES = {
     "top --export nowhere/scores.csv": "cannot be written",
     "top --html top": "must end in .html",
     "top --range CartPole-v1=0:1": "--range is for groups over several environments",
-    "top --threshold high": "invalid float value",
+    "top --threshold high": "invalid finite value",
     "top --at 0": "argument --at",
     "top --fast": "unrecognized arguments: --fast",
     "top --tensorboard tb": "holds events already",
@@ -346,7 +347,7 @@ def test_help_imports_nothing_heavy(here: Path) -> None:  # noqa: F811
     answer = shell("--help", python=watch)
     assert answer.code == 0
     imported = answer.out.split("IMPORTED ")[1].split()
-    heavy = ("torch", "numpy", "gymnasium", "matplotlib", "tensorboard", "omegaconf", "hydra")
+    heavy = ("torch._C", "numpy", "gymnasium", "matplotlib", "tensorboard", "omegaconf", "hydra")
     assert [name for name in heavy if name in imported] == []
 
 
@@ -358,25 +359,26 @@ def test_a_comparison_needs_no_torch(here: Path) -> None:  # noqa: F811
     )
     imported = shell("r --html c.html", python=watch).out.split("IMPORTED ")[1].split()
     assert "numpy" in imported
-    assert [name for name in ("torch", "gymnasium", "hydra", "matplotlib") if name in imported] == []
+    assert [name for name in ("torch._C", "gymnasium", "hydra", "matplotlib") if name in imported] == []
 
 
 def test_every_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """200 runs in under 10 s: five files a run, whatever is asked for (benchmarks: 3 s with 1000 rows each)."""
+    """200 runs in under 10 s: four files a run, whatever is asked for (benchmarks: 3 s with 1000 rows each)."""
     rows = curve_rows(*((100 * i, i) for i in range(1, 20)))
     for seed in range(30):
         make_run(tmp_path / str(seed), seed, 1.0, {"gamma": 0.9 + seed // 5 / 100}, rows=rows)
     reads: list[Path] = []
-    original = Path.read_text
+    original = os.open
 
-    def counted(self: Path, *args: object, **more: object) -> str:
-        reads.append(self)
-        return original(self, *args, **more)
+    def counted(place: Path, *args: int) -> int:
+        handle = original(place, *args)
+        reads.extend([Path(place)] if Path(place).parent.parent == tmp_path or ".hydra" in str(place) else [])
+        return handle
 
-    monkeypatch.setattr(Path, "read_text", counted)
+    monkeypatch.setattr(os, "open", counted)
     answer = compare(tmp_path, "--threshold", 5, "--html", tmp_path / "c.html", "--scalars", "return/eval")
     assert answer.code == 0
-    assert len(reads) == len(set(reads)) == 5 * 30
+    assert len(reads) == len(set(reads)) == 4 * 30
 
 
 def test_thresholds_that_are_not_numbers() -> None:
