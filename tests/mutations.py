@@ -60,7 +60,7 @@ FAULTS = [
     fault("trace_cut_late", "off-by-one in ended", "returns",
           "lam * (1 - ended)", "lam * (1 - ended.roll(1, 0))", "returns"),
     fault("mask_early", "off-by-one in ended", "tracks",
-          "~np.concatenate([was_ended[None], ended[:-1]])", "~ended", "sampler"),
+          "~np.concatenate([self.was_ended[None], ended[:-1]])", "~ended", "sampler"),
     fault("truncation_is_termination", "off-by-one in ended", "returns",
           "(1 - terminated), lam", "(1 - ended), lam", "truncation"),
     fault("weights_differentiated", "missing detach", "algos/off_policy_pg",
