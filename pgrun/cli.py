@@ -49,13 +49,14 @@ def guarded(work: Callable[[], int], name: str, spoken: Callable[[str], str] = s
     except BrokenPipeError:  # pgrun --cfg job | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except OSError as error:  # a disk that is full, read-only or failing
+    except (OSError, ValueError) as error:  # a disk that is full, read-only or failing
+        fault = error.__cause__ if isinstance(error, ValueError) else error  # logging wraps it
+        if not isinstance(fault, OSError):
+            raise
         if os.environ.get("PGRUN_DEBUG"):
             traceback.print_exc()
-        print(
-            f"{name}: {': '.join(str(x) for x in (error.filename, error.strerror) if x) or error}",
-            file=sys.stderr,
-        )
+        told = [str(x) for x in (fault.filename, fault.strerror) if x]
+        print(f"{name}: {': '.join(told) or fault}", file=sys.stderr)
         return FAILED
 
 

@@ -35,7 +35,7 @@ from tests.support_fork import End, folder_in_memory, forked
 from tests.support_pipeline import settings
 from tests.support_resume import StepCounter, differences, trace
 
-COMMON = ["network.hidden=[8]", "diagnostics.gradient_every=2", "trainer.eval_episodes=2", "state_norm=true"]
+COMMON = ["network.hidden=[8]", "trainer.eval_episodes=2", "state_norm=true"]
 PRACTICE = ["reward_scaling=true", "optimizer.schedule=linear", "tuned=none", "env.num_envs=3"]
 CASES = {  # 8 to 12 updates each; episodes are cut short, so that they end, and rows reset, within the run
     "ppo CartPole-v1": "sampler.steps=16 trainer.total_steps=480 trainer.eval_every=150 algo.clip_schedule=linear",
@@ -45,7 +45,7 @@ CASES = {  # 8 to 12 updates each; episodes are cut short, so that they end, and
     "ppo_penalty HalfCheetah-v5": "sampler.steps=8 trainer.total_steps=240 trainer.eval_every=100 env.max_episode_steps=15",
     "reinforce CartPole-v1": "sampler.episodes=2 trainer.total_steps=400 env.max_episode_steps=40",
     "a2c FrozenLake-v1": "sampler.steps=8 trainer.total_steps=200 network=shared",
-    "online_ac CartPole-v1": "trainer.total_steps=80 diagnostics.gradient_every=1",
+    "online_ac CartPole-v1": "trainer.total_steps=140",
 }
 OWN = {
     "trpo": ["optimizer.schedule=linear"],
@@ -269,11 +269,10 @@ def without_an_item(cases: Sequence[Case], _kills: int, _dice: random.Random) ->
     tally = Tally()
     missed: dict[str, bool] = {}
     for case in cases:
-        folder = case.fresh()
-        end = forked(partial(dying, case.updates // 2, partial(start, case.own, folder)))
-        assert end.killed, end.out
+        folder, state = halfway(case)
         tally.killed += 1
-        state, _ = Checkpoints(folder / "checkpoints").load()
+        if is_missed(case, folder, state):
+            tally.failures.append(f"{case.name}: the whole checkpoint is missed")
         others = {"run": build({**case.own, "seed": 1}).state_dict(), "counters": vars(training.Counters())}
         for path in leaves({name: state[name] for name in others}):
             spoilt = replaced(state, others, path)
@@ -284,6 +283,18 @@ def without_an_item(cases: Sequence[Case], _kills: int, _dice: random.Random) ->
         f"nothing misses {name}" for name, seen in missed.items() if not seen and name not in IDLE
     ]
     return tally
+
+
+def halfway(case: Case) -> tuple[Path, dict[str, Any]]:
+    """A run killed in its second half, if possible where an episode has just ended."""
+    for updates in range(case.updates // 2, case.updates):
+        folder = case.fresh()
+        end = forked(partial(dying, updates, partial(start, case.own, folder)))
+        assert end.killed, end.out
+        state, _ = Checkpoints(folder / "checkpoints").load()
+        if state["run"]["envs"]["ended"].any():
+            break
+    return folder, state
 
 
 IDLE = {  # written anew before anything reads them

@@ -105,6 +105,12 @@ class Tally:
 def judge(end: End, folder: Path, reference: Reference, tally: Tally, where: str) -> None:
     """One line, exit code 1, and nothing lost."""
     tally.faults += 1
+    if (
+        end.code == 0 and trace(folder) == reference.trace
+    ):  # a call whose failure changes nothing: mkdir of what is there
+        tally.resumed += 1
+        shutil.rmtree(folder)
+        return
     wrong = [] if end.code == 1 else [f"exit code {end.code}"]
     wrong += [] if SAID.fullmatch(end.out) else [f"said: {end.out[-1500:]}"]
     try:
