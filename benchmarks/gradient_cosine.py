@@ -20,13 +20,13 @@ import torch
 from support import settings_of
 
 from pgrun.build import build as build_run
-from pgrun.compose import jobs
+from pgrun.command.compose import jobs
+from pgrun.command.words import read
 from pgrun.study.cli import STUDY
 from pgrun.study.score import agreement
 from pgrun.study.settings import Study
 from pgrun.study.study import build, measure
 from pgrun.train import train
-from pgrun.words import read
 
 ENV = "HalfCheetah-v5"
 

@@ -21,7 +21,7 @@ from unittest.mock import patch
 import numpy as np
 from support import settings_of
 
-import pgrun.saving as saving
+import pgrun.store.saving as saving
 import pgrun.tracks as tracks
 import pgrun.train as training
 from pgrun.build import build

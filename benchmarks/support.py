@@ -14,8 +14,8 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from pgrun.build import build
-from pgrun.compose import conf_dir, plain
-from pgrun.hydra_env import register
+from pgrun.command.compose import conf_dir, plain
+from pgrun.command.hydra_env import register
 from pgrun.train import train
 
 

@@ -16,7 +16,7 @@ from statistics import median
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from pgrun.child import FORKS, warm
+from pgrun.jobs.child import FORKS, warm
 
 TINY = (
     "algo=a2c env=CartPole-v1 tuned=none sampler.steps=8 trainer.total_steps=64 trainer.eval_every=null "
@@ -40,7 +40,7 @@ def child() -> float:
 def interpreter() -> float:
     """The same with a new Python that imports what training needs."""
     begun = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import pgrun.warm"], check=True)
+    subprocess.run([sys.executable, "-c", "import pgrun.jobs.warm"], check=True)
     return time.perf_counter() - begun
 
 

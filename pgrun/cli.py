@@ -14,15 +14,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pgrun import __version__, lazily
-from pgrun.app import PGRUN, App
+from pgrun import __version__
+from pgrun.command import lazily
+from pgrun.command.app import PGRUN, App
 from pgrun.errors import EnvironmentFault, Refused
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from pgrun.compose import Job
-    from pgrun.words import Command
+    from pgrun.command.compose import Job
+    from pgrun.command.words import Command
 
 DONE, FAILED, MISTAKEN, INTERRUPTED = 0, 1, 2, 130  # exit codes
 
@@ -68,28 +69,28 @@ def run(argv: list[str], app: App = PGRUN) -> int:
         print(f"{app.name} {__version__}")
         return DONE
     if "--list" in argv:
-        from pgrun.listing import listing
+        from pgrun.command.listing import listing
 
         print(listing())
         return DONE
     pin_threads(argv)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us as they are
-    from pgrun.words import read
+    from pgrun.command.words import read
 
     command = read(argv, app)
     how = None
     if any(word.key == "resume" for word in command.words):
-        from pgrun.again import settle, taken
+        from pgrun.jobs.again import settle, taken
 
         command, how = taken(command)
         if how is None and app is PGRUN:
-            from pgrun.resume import resume
+            from pgrun.jobs.resume import resume
 
             resume(command)
             return DONE
     if command.shows:
         return show(command)
-    from pgrun.preflight import preflight
+    from pgrun.command.preflight import preflight
 
     jobs = preflight(command, again=how is not None)
     if how:
@@ -123,8 +124,8 @@ def show(command: Command) -> int:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from pgrun.compose import jobs
-    from pgrun.preflight import refuse
+    from pgrun.command.compose import jobs
+    from pgrun.command.preflight import refuse
 
     found = jobs(command) if command.flags.cfg else None
     refuse([*command.problems, *(found.problems if found else ())])
@@ -140,11 +141,11 @@ def show(command: Command) -> int:
 
 def sweep(command: Command, jobs: list[Job]) -> int:
     """Every job, then the table, whatever happened meanwhile."""
-    from pgrun.child import warm
+    from pgrun.jobs.child import warm
+    from pgrun.jobs.signals import Stopped, SweepStop, heeded
+    from pgrun.jobs.sweep import report
     from pgrun.search.report import report as told
     from pgrun.search.settings import searched
-    from pgrun.signals import Stopped, SweepStop, heeded
-    from pgrun.sweep import report
 
     folder = Path(jobs[0].hydra.sweep.dir)  # ${now:} is resolved once, so that the report finds it
     quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
@@ -170,7 +171,7 @@ def sweep(command: Command, jobs: list[Job]) -> int:
 def call_hydra(command: Command, argv: list[str]) -> None:
     import hydra
 
-    from pgrun.hydra_env import register
+    from pgrun.command.hydra_env import register
     from pgrun.places import conf_dir
 
     app, raised = command.app, list[Exception]()

@@ -16,7 +16,7 @@ import types
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pgrun import own
+from pgrun.command import own
 
 NAME = re.compile(r"[a-zA-Z]\w{,99}")  # of an option; no part of a path or package
 GROUPS = {

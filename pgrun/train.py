@@ -17,20 +17,20 @@ import numpy as np
 
 from pgrun import __version__, detail, local
 from pgrun.build import Run
+from pgrun.command.progress import Progress
 from pgrun.critics.base import Critic, NoCritic
 from pgrun.diagnostics import floats, policy_change, value_fit
-from pgrun.export import save_policy
 from pgrun.finite import watch_losses, watching
-from pgrun.log import ALWAYS, WITH_CLIPPING, WITH_CRITIC, Log
+from pgrun.jobs.signals import Stop, Stopped, heeded
 from pgrun.normalise import UnitScale
-from pgrun.progress import Progress
 from pgrun.samplers.episodes import Episodes
-from pgrun.saving import Saver, alone, restore
-from pgrun.signals import Stop, Stopped, heeded
+from pgrun.store.export import save_policy
+from pgrun.store.log import ALWAYS, WITH_CLIPPING, WITH_CRITIC, Log
+from pgrun.store.saving import Saver, alone, restore
+from pgrun.store.whole import write_json
 from pgrun.tracks import Finished
 from pgrun.types import Batch, Rollout
 from pgrun.variance.base import Scheme
-from pgrun.whole import write_json
 
 if TYPE_CHECKING:
     from torch import Tensor

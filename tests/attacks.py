@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
-from pgrun.checkpoint import Checkpoints
+from pgrun.store.checkpoint import Checkpoints
 
 Plant = Callable[[Path, Path], None]  # (run directory, a folder outside of it)
 STRANGE = (

@@ -29,7 +29,7 @@ if __name__ == "__main__":
 import pgrun.train as training
 from pgrun import cli
 from pgrun.build import build
-from pgrun.checkpoint import Checkpoints
+from pgrun.store.checkpoint import Checkpoints
 from tests.support_disk import Disk, Strike, kill_at, never
 from tests.support_fork import End, folder_in_memory, forked
 from tests.support_pipeline import settings

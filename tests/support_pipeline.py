@@ -16,10 +16,10 @@ from hydra import compose, initialize_config_dir
 
 import tests.probes  # noqa: F401  registers them
 from pgrun.build import Run, build
-from pgrun.compose import conf_dir, plain
+from pgrun.command.compose import conf_dir, plain
+from pgrun.command.hydra_env import register
 from pgrun.distributions import Categorical
 from pgrun.envs.vector import Loop
-from pgrun.hydra_env import register
 from pgrun.normalise import Identity, RunningNorm
 from pgrun.policies import Policy, Separate
 from pgrun.train import train

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-from pgrun.checkpoint import Checkpoints, pack
 from pgrun.envs.vector import Envs
+from pgrun.store.checkpoint import Checkpoints, pack
 
 TIMES = ("wall_seconds", "env_steps_per_second")
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from pgrun.compose import jobs
+from pgrun.command.compose import jobs
+from pgrun.command.words import read
 from pgrun.study import cli
 from pgrun.study.check import problems
 from pgrun.study.cli import STUDY
 from pgrun.study.study import conduct
-from pgrun.words import read
 from tests.support_cli import Answer, answer
 
 

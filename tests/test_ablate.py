@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from support_cli import pgrun
 
-from pgrun.check import problems
-from pgrun.compose import Job, jobs
-from pgrun.log import flatten
-from pgrun.words import read
+from pgrun.command.check import problems
+from pgrun.command.compose import Job, jobs
+from pgrun.command.words import read
+from pgrun.store.log import flatten
 
 OFF = {  # what each option changes in the run; the settings that hold them are checked to be all
     "nothing": {},

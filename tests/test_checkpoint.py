@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from pgrun.build import Run
-from pgrun.checkpoint import Checkpoints
-from pgrun.whole import write
+from pgrun.store.checkpoint import Checkpoints
+from pgrun.store.whole import write
 from tests.support_pipeline import built
 from tests.test_state import RUNS, go_on
 

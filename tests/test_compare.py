@@ -14,13 +14,13 @@ from fixtures_cli import here  # noqa: F401
 from support_cli import shell
 from support_compare import cells, compare, make_run, nested
 
-from pgrun.app import PGRUN
+from pgrun.command.app import PGRUN
+from pgrun.command.compose import jobs
+from pgrun.command.words import read
 from pgrun.compare.config import compared, read_config
 from pgrun.compare.groups import group
 from pgrun.compare.metrics import read_metrics
 from pgrun.compare.read import read_runs
-from pgrun.compose import jobs
-from pgrun.words import read
 
 
 def sweep(top: Path, *configurations: tuple[dict, list[str], list[float | None]]) -> Path:
@@ -99,7 +99,7 @@ def test_references_are_resolved_as_hydra_does(command: str, here: Path) -> None
     """Our reader, which calls no resolver, against OmegaConf's."""
     from omegaconf import OmegaConf
 
-    from pgrun.compose import compose, composing
+    from pgrun.command.compose import compose, composing
 
     words = command.split()[1:]
     settings = jobs(read(words, PGRUN)).composed[0].settings

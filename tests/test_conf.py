@@ -16,13 +16,13 @@ from fixtures_cli import here  # noqa: F401
 from omegaconf import OmegaConf
 
 from pgrun.build import build
-from pgrun.check import problems
-from pgrun.compose import Job, jobs
+from pgrun.command.check import problems
+from pgrun.command.compose import Job, jobs
+from pgrun.command.words import read
 from pgrun.places import conf_dir
 from pgrun.schema import GROUPS, fields, lookup
 from pgrun.settings import Diagnostics, Logger, Top, Trainer
 from pgrun.train import train
-from pgrun.words import read
 
 CONF = conf_dir()
 FILES = sorted(CONF.rglob("*.yaml"))
@@ -55,7 +55,7 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 def unread_proposals(content: Mapping[str, Any]) -> list[str]:
     """Keys under ``usual`` that no option asks for."""
     text = "\n".join(path.read_text() for path in FILES)
-    text += (CONF.parent / "pgrun" / "hydra_env.py").read_text()  # an option made on the fly
+    text += (CONF.parent / "pgrun" / "command" / "hydra_env.py").read_text()  # an option made on the fly
     asked = set(re.findall(r"oc\.select:usual\.([\w.]+)", text))
     return [key for key in leaves(content.get("usual") or {}) if key not in asked]
 

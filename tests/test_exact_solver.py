@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import pgrun.registration  # noqa: F401
+import pgrun.problems.registration  # noqa: F401
 from pgrun import exact
 from pgrun.distributions import Categorical
 from pgrun.envs import EnvSettings, make

@@ -12,16 +12,16 @@ import pytest
 from fixtures_cli import here  # noqa: F401
 from support_cli import Answer, answer, pgrun, shell
 
-from pgrun.app import PGRUN
-from pgrun.compose import Job, jobs
+from pgrun.command.app import PGRUN
+from pgrun.command.compose import Job, jobs
+from pgrun.command.listing import names
+from pgrun.command.words import read
 from pgrun.explained import cli
 from pgrun.explained.docstring import CITED, WIDTH, citations, told
 from pgrun.explained.origins import flat, origins
 from pgrun.explained.page import page
-from pgrun.listing import names
 from pgrun.places import conf_dir
 from pgrun.schema import lookup
-from pgrun.words import read
 
 ALGOS, SCHEMES = names(conf_dir() / "algo"), names(conf_dir() / "variance")
 

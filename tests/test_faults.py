@@ -23,7 +23,6 @@ from support_cli import answer, pgrun, shell
 
 import pgrun.samplers.episodes as episodes
 from pgrun import finite
-from pgrun.checkpoint import Checkpoints
 from pgrun.envs import EnvSettings, make
 from pgrun.envs.faults import Misfit
 from pgrun.envs.spaces import observation_encoder
@@ -32,7 +31,8 @@ from pgrun.normalise import UnitScale
 from pgrun.optimizers import Descent
 from pgrun.samplers.episodes import Episodes
 from pgrun.samplers.steps import Steps
-from pgrun.saving import Saver
+from pgrun.store.checkpoint import Checkpoints
+from pgrun.store.saving import Saver
 from pgrun.study.cli import main as study
 from pgrun.train import Clock, Counters, train
 from tests.support_pipeline import built, draw, loop, small_policy, trained

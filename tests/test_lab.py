@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
-import pgrun.check
+import pgrun.command.check
 import pgrun.study.check
-from pgrun.app import PGRUN
-from pgrun.compose import compose_one, composing, split
+from pgrun.command.app import PGRUN
+from pgrun.command.compose import compose_one, composing, split
+from pgrun.command.words import read
 from pgrun.lab import check as checking
 from pgrun.lab import cli
 from pgrun.lab.book import GROUPS, chosen, experiments
@@ -25,14 +26,13 @@ from pgrun.lab.experiment import Expected, Experiment, Finding, Measured, Verdic
 from pgrun.lab.pages import pages, stale
 from pgrun.lab.run import conduct
 from pgrun.study.cli import STUDY
-from pgrun.words import read
 from tests.support_cli import Answer, answer
 
 ROOT = Path(__file__).parents[1]
 BOOK = ROOT / "docs" / "lab"
 EVERY = experiments()
 each = pytest.mark.parametrize("experiment", EVERY, ids=lambda e: e.name)
-CHECKS = {"pgrun": (PGRUN, pgrun.check.problems), "pgrun-study": (STUDY, pgrun.study.check.problems)}
+CHECKS = {"pgrun": (PGRUN, pgrun.command.check.problems), "pgrun-study": (STUDY, pgrun.study.check.problems)}
 
 
 @pytest.fixture(autouse=True)

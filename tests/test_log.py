@@ -23,7 +23,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata
 
 from pgrun.build import Run, build
-from pgrun.log import Log
+from pgrun.store.log import Log
 from pgrun.train import train
 from tests.support_pipeline import built, settings, trained
 
@@ -166,7 +166,7 @@ def test_seeds_of_one_configuration_share_a_group(tmp_path) -> None:
 
 
 def test_rows_reach_the_disk_while_the_run_goes_on(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("pgrun.log.FLUSH_EVERY", 0.0)
+    monkeypatch.setattr("pgrun.store.log.FLUSH_EVERY", 0.0)
     log = Log(tmp_path, ["kl/max"])
     time.sleep(0.01)
     log.row(5, {"kl/max": 0.25})

@@ -10,9 +10,9 @@ import pytest
 import torch
 import yaml
 
-import pgrun.registration  # noqa: F401
+import pgrun.problems.registration  # noqa: F401
 from pgrun.exact import objective, problem
-from pgrun.mdp_file import from_file
+from pgrun.problems.mdp_file import from_file
 
 # two states: action 0 stays and earns 1, action 1 goes to state 1 (or ends, 0.25); state 1 ends with 2 or 3 at even odds
 OWN = {

@@ -24,7 +24,7 @@ from pgrun.errors import Refused
 from pgrun.play import film
 from pgrun.play.cli import read
 from pgrun.play.play import evaluated, play, understood
-from pgrun.saved import load
+from pgrun.store.saved import load
 
 SHORT = ("algo=ppo", "trainer.total_steps=256", "env.num_envs=2", "sampler.steps=64", "algo.epochs=1")
 

@@ -16,8 +16,8 @@ from support_cli import pgrun
 
 import pgrun.train as training
 from pgrun.build import build
-from pgrun.checkpoint import Checkpoints
 from pgrun.places import conf_dir
+from pgrun.store.checkpoint import Checkpoints
 from pgrun.train import train
 from tests.support_pipeline import settings
 from tests.support_resume import rows, scalars, told, trace

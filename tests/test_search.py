@@ -19,8 +19,8 @@ from support_cli import pgrun
 from support_faults import Sweep
 from support_search import LINE, MODULE, X, record, steps, summaries, tried, value
 
-from pgrun import launchers
 from pgrun.compare.read import read_runs
+from pgrun.jobs import launchers
 
 
 @pytest.fixture

@@ -17,12 +17,12 @@ import torch
 from gymnasium import spaces
 
 from pgrun.build import build
-from pgrun.check import problems
-from pgrun.compose import Job, jobs
+from pgrun.command.check import problems
+from pgrun.command.compose import Job, jobs
+from pgrun.command.words import read
 from pgrun.places import conf_dir
 from pgrun.schema import fields, lookup
 from pgrun.train import train
-from pgrun.words import read
 
 ALGOS = sorted(path.stem for path in (conf_dir() / "algo").glob("*.yaml"))
 TARGETS: dict[

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from pgrun.build import build
-from pgrun.compose import jobs
+from pgrun.command.compose import jobs
+from pgrun.command.words import read
 from pgrun.train import train
-from pgrun.words import read
 from tests.support_study import study
 
 EPISODES = 400  # of an update, and of one estimate in the study

@@ -14,7 +14,7 @@ from support_cli import pgrun
 from support_faults import EPISODE, LINE, MODULE, Sweep, results, steps, told
 from support_slurm import pretend
 
-from pgrun import launchers
+from pgrun.jobs import launchers
 from pgrun.places import conf_dir
 
 SLURM = "hydra/launcher=slurm"

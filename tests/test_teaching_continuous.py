@@ -23,9 +23,9 @@ from pgrun.natural import fisher
 from pgrun.nets import Mlp
 from pgrun.normalise import Identity, UnitScale
 from pgrun.policies import Policy
-from pgrun.registration import registry
+from pgrun.problems.registration import registry
+from pgrun.problems.teaching_continuous import LinearQuadratic
 from pgrun.samplers.episodes import Episodes
-from pgrun.teaching_continuous import LinearQuadratic
 from pgrun.types import Batch, Rollout
 from tests.support_pipeline import draw, trained
 

@@ -12,7 +12,7 @@ from torch.func import grad, vmap
 from pgrun.algos.a2c import A2c
 from pgrun.algos.base import Algorithm
 from pgrun.algos.ppo import Ppo
-from pgrun.compose import conf_dir
+from pgrun.command.compose import conf_dir
 from pgrun.critics.base import value_delta, value_loss
 from pgrun.estimator import Estimator
 from pgrun.optimizers import Adam, Adamw, Descent, Rmsprop, Sgd

@@ -9,10 +9,9 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NoReturn
 
-from pgrun import __version__
 from pgrun.cli import guarded
+from pgrun.command.options import Options, at_least
 from pgrun.errors import Refused
 
 SCALARS = ("return/train", "kl/old_new", "gradient/variance")
@@ -27,24 +26,11 @@ examples
   pgrun-compare sweep 'more/seed-*' --html compare.html --scalars return/eval kl/old_new gradient/variance
 docs/compare.md says what each column means and how curves are put on one grid."""
 
-
-class Parser(argparse.ArgumentParser):
-    """Refuses in one paragraph, as every command of pgrun does."""
-
-    def error(self, message: str) -> NoReturn:
-        if "required: DIR" in message:
-            message = "name the run directories, sweeps or globs, before the options: pgrun-compare outputs"
-        raise Refused(f"{message}; pgrun-compare --help shows what there is")
+MISSING = "name the run directories, sweeps or globs, before the options: pgrun-compare outputs"
 
 
-def parser() -> Parser:
-    p = Parser(
-        prog="pgrun-compare",
-        description=ABOUT,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def parser() -> Options:
+    p = Options("pgrun-compare", ABOUT, EXAMPLES, MISSING)
     p.add_argument("dirs", metavar="DIR", nargs="+", help="runs, sweeps, folders of them, or globs in quotes")
     p.add_argument(
         "--by",
@@ -66,7 +52,10 @@ def parser() -> Parser:
         "--threshold", type=finite, metavar="RETURN", help="steps and seconds to this evaluation return"
     )
     p.add_argument(
-        "--at", type=whole, metavar="STEPS", help="score: last evaluation up to STEPS, not the final one"
+        "--at",
+        type=at_least(1),
+        metavar="STEPS",
+        help="score: last evaluation up to STEPS, not the final one",
     )
     p.add_argument(
         "--range",
@@ -89,22 +78,13 @@ def parser() -> Parser:
     )
     p.add_argument("--curve", choices=("mean", "iqm"), default="mean", help="middle of a curve (usual: mean)")
     p.add_argument(
-        "--top", type=whole, metavar="N", default=12, help="curves of the N best groups (usual: 12)"
+        "--top", type=at_least(1), metavar="N", default=12, help="curves of the N best groups (usual: 12)"
     )
     p.add_argument(
         "--export", type=Path, metavar="FILE", help="the score matrix as .csv or .npz (with the curves)"
     )
     p.add_argument("--tensorboard", type=Path, metavar="DIR", help="the curves as TensorBoard runs in DIR")
-    p.add_argument("--version", action="version", version=f"pgrun-compare {__version__}")
     return p
-
-
-def whole(text: str) -> int:
-    """``1e5`` is an integer too."""
-    value = float(text)
-    if not value.is_integer() or value <= 0:
-        raise argparse.ArgumentTypeError(f"{text}: must be an integer ≥ 1")
-    return int(value)
 
 
 def finite(text: str) -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pgrun.whole import read
+from pgrun.store.whole import read
 
 SPEED = "time/env_steps_per_second"
 EVAL = "return/eval"

@@ -13,11 +13,11 @@ from typing import Any
 
 import yaml
 
-from pgrun import whole
+from pgrun.command.report import shortest
 from pgrun.compare.config import Flat, compared, load, read_config
 from pgrun.compare.metrics import EVAL, Metrics, read_metrics
 from pgrun.errors import Refused
-from pgrun.report import shortest
+from pgrun.store import whole
 
 MARKS = ("summary.json", "metrics.csv", "policy.json", ".hydra")  # a folder with one of these is a run's
 UNINTERESTING = (".log",)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from pgrun.command.report import shortest
 from pgrun.doctor.chart import Chart, number
 from pgrun.doctor.illness import Illness, figure
 from pgrun.doctor.steps import try_shorter
-from pgrun.report import shortest
 
 ONE_STATE = (
     1.01  # largest ÷ mean KL over states; that of a policy which sees its states has been 1.1 at the least

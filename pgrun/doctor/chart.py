@@ -19,7 +19,7 @@ from pgrun.compare.metrics import Metrics, read_metrics
 from pgrun.compare.read import configuration, read_json, read_summary
 from pgrun.doctor.course import Course, course
 from pgrun.errors import Refused
-from pgrun.whole import read
+from pgrun.store.whole import read
 
 TAGS = (
     *("return/train", "return/eval", "episode/length", "episode/count", "policy/entropy"),

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
-from pgrun import __version__
 from pgrun.cli import guarded, pin_threads
+from pgrun.command.options import Options
 from pgrun.errors import Refused
 
 NAME = "pgrun-doctor"
+ABOUT = "Look for known illnesses in what a run has left behind: what is wrong, what to try, where it is explained."
 EXAMPLES = """\
 examples
   pgrun-doctor outputs/2026-01-31/12-00-00-000000
@@ -19,28 +18,14 @@ examples
 docs/my-run-does-not-learn.md tells each illness, and what a healthy run looks like."""
 
 
-class Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        if "required: RUN_DIR" in message:
-            message = "name a run directory: pgrun-doctor outputs/<date>/<time>"
-        raise Refused(f"{message}; {NAME} --help says more")
-
-
-def parser() -> Parser:
-    found = Parser(
-        prog=NAME,
-        description="Look for known illnesses in what a run has left behind: what is wrong, what to try, where it is explained.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def parser() -> Options:
+    found = Options(NAME, ABOUT, EXAMPLES, "name a run directory: pgrun-doctor outputs/<date>/<time>")
     found.add_argument(
         "runs",
         metavar="RUN_DIR",
         nargs="+",
         help="runs, sweeps, folders of them or globs, finished or damaged",
     )
-    found.add_argument("--version", action="version", version=f"{NAME} {__version__}")
     return found
 
 

@@ -6,10 +6,10 @@ import textwrap
 from multiprocessing import parent_process
 from pathlib import Path
 
+from pgrun.command.report import shortest
 from pgrun.doctor.chart import Chart, read_chart
 from pgrun.doctor.course import Course
 from pgrun.doctor.illness import Finding, figure, findings
-from pgrun.report import shortest
 
 WIDTH = 110
 

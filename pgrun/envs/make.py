@@ -10,13 +10,13 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from pgrun import own
+from pgrun.command import own
 from pgrun.envs.faults import ColumnFault, exception
 from pgrun.envs.spaces import check_action_space, observation_encoder
 from pgrun.envs.table import TableEnvs, keeps_to_table
 from pgrun.envs.vector import Envs, Loop, Native
 from pgrun.errors import Refused
-from pgrun.registration import registry
+from pgrun.problems.registration import registry
 from pgrun.schema import PositiveInt
 
 EXTRAS = {"Box2D": "box2d", "mujoco": "mujoco"}

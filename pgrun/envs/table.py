@@ -15,7 +15,7 @@ KEPT = {  # modules whose classes play exactly what their P says; a class of the
     "gymnasium.envs.toy_text.frozen_lake",
     "gymnasium.envs.toy_text.cliffwalking",
     "gymnasium.envs.toy_text.taxi",
-    "pgrun.teaching",
+    "pgrun.problems.teaching",
 }
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgrun import cli
-from pgrun.app import PGRUN
+from pgrun.command.app import PGRUN
 
 if TYPE_CHECKING:
-    from pgrun.compose import Job
+    from pgrun.command.compose import Job
 
 EXPLAIN = replace(
     PGRUN,

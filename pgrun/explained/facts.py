@@ -8,12 +8,12 @@ from typing import Any
 
 import gymnasium as gym
 
+from pgrun.command.unread import declared
 from pgrun.critics.exact import Exact
 from pgrun.envs.spaces import action_decoder
 from pgrun.estimator import standardise
 from pgrun.meter import BLOCKS
 from pgrun.normalise import RewardScale, RunningNorm
-from pgrun.unread import declared
 
 Settings = Mapping[str, Any]
 Classes = Mapping[str, Any]

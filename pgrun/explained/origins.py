@@ -12,8 +12,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from pgrun.compose import Job, composing
-from pgrun.hydra_env import PgrunSearchPath
+from pgrun.command.compose import Job, composing
+from pgrun.command.hydra_env import PgrunSearchPath
 from pgrun.places import conf_dir
 
 DEFAULT, TYPED = "default", "command line"

@@ -8,13 +8,13 @@ from typing import Any
 
 from pgrun import meter
 from pgrun.algos.base import Algorithm
-from pgrun.check import classes, environment
-from pgrun.compose import Job
+from pgrun.command.check import classes, environment
+from pgrun.command.compose import Job
+from pgrun.command.unread import critic, declared, optimizer, other
 from pgrun.explained import facts
 from pgrun.explained.docstring import WIDTH, citations, piece, told, wrapped
 from pgrun.explained.origins import DEFAULT, chosen_by, flat, origins
 from pgrun.schema import show
-from pgrun.unread import critic, declared, optimizer, other
 
 INTERNAL = ("usual", "tuned")
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from pgrun import __version__
 from pgrun.cli import DONE, FAILED, guarded, pin_threads
+from pgrun.command.options import Options, at_least
 from pgrun.errors import Refused
 
 if TYPE_CHECKING:
@@ -30,30 +29,18 @@ examples
 docs/lab holds the same experiments as a book."""
 
 
-class Parser(argparse.ArgumentParser):
-    """Refuses in one paragraph, as every command of pgrun does."""
-
-    def error(self, message: str) -> NoReturn:
-        raise Refused(f"{message}; pgrun-lab --help shows what there is")
-
-
-def parser() -> Parser:
-    p = Parser(
-        prog="pgrun-lab",
-        description=ABOUT,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def parser() -> Options:
+    p = Options("pgrun-lab", ABOUT, EXAMPLES)
     p.add_argument("names", metavar="NAME", nargs="*", help="experiments, or groups of them")
     p.add_argument("--check", action="store_true", help="run and compare with what must come out")
     p.add_argument("--fast", action="store_true", help="those alone that take seconds")
-    p.add_argument("--jobs", type=int, default=1, metavar="N", help="processes, for --check (usual: 1)")
+    p.add_argument(
+        "--jobs", type=at_least(1), default=1, metavar="N", help="processes, for --check (usual: 1)"
+    )
     p.add_argument(
         "--out", type=Path, metavar="DIR", help="where results go (usual: outputs/lab/<date>/<time>)"
     )
     p.add_argument("--docs", type=Path, metavar="DIR", help="write the pages, and what NAMEs find, to DIR")
-    p.add_argument("--version", action="version", version=f"pgrun-lab {__version__}")
     return p
 
 
@@ -66,8 +53,6 @@ def main() -> None:
 def run(argv: Sequence[str]) -> int:
     """What the command line asks for; the exit code."""
     given = parser().parse_args(list(argv))
-    if given.jobs < 1:
-        raise Refused(f"--jobs {given.jobs}: must be at least 1")
     from pgrun.lab.book import chosen
 
     wanted = [e for e in chosen(given.names) if e.fast or not given.fast]
@@ -140,8 +125,8 @@ def heading(experiment: Experiment) -> list[str]:
 
 
 def told(experiment: Experiment, result: dict[str, Any], folder: Path) -> list[str]:
+    from pgrun.command.report import shortest
     from pgrun.lab.run import table
-    from pgrun.report import shortest
 
     changes = [f"  not as expected: {line}" for line in result["changes"]]
     return [

@@ -9,14 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pgrun.app import PGRUN, App
+from pgrun.command.app import PGRUN, App
 from pgrun.errors import Refused
 from pgrun.study.cli import STUDY
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from pgrun.compose import Job
+    from pgrun.command.compose import Job
 
 APPS = {app.name: app for app in (PGRUN, STUDY)}
 HERE = "outputs/lab/here"  # as commands name the experiment's own folder
@@ -61,9 +61,9 @@ def one(line: str, home: Path, folder: Path, say: Say) -> list[Done]:
 
 def composed_jobs(words: list[str], app: App) -> list[Job]:
     """Refused as the command line refuses; folders are the laboratory's."""
-    from pgrun.compose import jobs
-    from pgrun.preflight import in_jobs, refuse
-    from pgrun.words import read
+    from pgrun.command.compose import jobs
+    from pgrun.command.preflight import in_jobs, refuse
+    from pgrun.command.words import read
 
     command = read(words, app)
     found = jobs(command)
@@ -81,8 +81,8 @@ def done(job: Job, work: Callable[[dict[str, Any], Path], dict[str, Any]], folde
 
 
 def study(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
+    from pgrun.store.whole import write_json
     from pgrun.study.study import conduct
-    from pgrun.whole import write_json
 
     result = conduct({key: value for key, value in settings.items() if key != "usual"})
     write_json(folder / "study.json", result)

@@ -11,7 +11,7 @@ from typing import Any
 from pgrun.lab.book import GROUPS, Group, experiments
 from pgrun.lab.experiment import Experiment
 from pgrun.lab.run import conduct
-from pgrun.whole import write, write_json
+from pgrun.store.whole import write, write_json
 
 Book = dict[str, str]  # the text of each page, by file name
 KEPT = ("commands", "verdict", "sentence", "table", "changes")  # of a result, on the page

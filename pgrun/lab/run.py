@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pgrun.lab import commands
 from pgrun.lab.chart import picture
 from pgrun.lab.experiment import Experiment, Finding
+from pgrun.store.whole import write, write_json
 from pgrun.study.table import lines
-from pgrun.whole import write, write_json
 
 if TYPE_CHECKING:
     from pgrun.lab.commands import Say

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
-from pgrun import __version__
 from pgrun.cli import guarded, pin_threads
+from pgrun.command.options import Options, at_least
 from pgrun.errors import Refused
 
 NAME = "pgrun-play"
+ABOUT = "Play a saved run: evaluate its policy, watch it, or film it."
 EXAMPLES = """\
 examples:
   pgrun-play outputs/2026-01-31/12-00-00-000000
@@ -40,11 +39,6 @@ class Wish:
     @property
     def pictures(self) -> bool:
         return self.render or self.video is not None
-
-
-class Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise Refused(f"{message}; {NAME} --help says more")
 
 
 def main() -> None:
@@ -74,14 +68,8 @@ def read(argv: Sequence[str]) -> Wish:
     return wish
 
 
-def parser() -> Parser:
-    found = Parser(
-        prog=NAME,
-        description="Play a saved run: evaluate its policy, watch it, or film it.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def parser() -> Options:
+    found = Options(NAME, ABOUT, EXAMPLES, "name a run directory: pgrun-play outputs/<date>/<time>")
     add = found.add_argument
     add("run", metavar="RUN_DIR", help="a run directory, from here or from another machine")
     add(
@@ -90,8 +78,13 @@ def parser() -> Parser:
         default="final",
         help="the last one, or the one that did best in an evaluation during training (default: final)",
     )
-    add("--episodes", type=count, metavar="N", help="default: as many as the run's evaluation; 1 to look at")
-    add("--seed", type=seed, metavar="S", help="default: the run's own evaluation seeds")
+    add(
+        "--episodes",
+        type=at_least(1),
+        metavar="N",
+        help="default: as many as the run's evaluation; 1 to look at",
+    )
+    add("--seed", type=at_least(0), metavar="S", help="default: the run's own evaluation seeds")
     add("--stochastic", action="store_true", help="sample the actions; default: the policy's mode")
     add("--render", action="store_true", help="watch it in a window")
     add("--video", type=Path, metavar="DIR", help="write one film an episode to this folder")
@@ -104,32 +97,13 @@ def parser() -> Parser:
         metavar="MODULE",
         help="your module that a network of yours is in; may be repeated",
     )
-    add("--version", action="version", version=f"{NAME} {__version__}")
     return found
-
-
-def count(text: str) -> int:
-    return whole(text, 1)
-
-
-def seed(text: str) -> int:
-    return whole(text, 0)
-
-
-def whole(text: str, least: int) -> int:
-    try:
-        value = float(text)
-        if value.is_integer() and value >= least:
-            return int(value)
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f"{text}: must be an integer ≥ {least}")
 
 
 def threads_of(wish: Wish) -> int:
     """What the run computed with: NumPy's sums hang on it, and it must be told before NumPy is imported."""
     from pgrun.places import POLICY_FILES
-    from pgrun.whole import read_json
+    from pgrun.store.whole import read_json
 
     try:
         content = read_json(Path(wish.run) / f"{POLICY_FILES[wish.policy]}.json", links=True)

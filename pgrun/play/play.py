@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from pgrun import own
 from pgrun.build import integers, member, streams
+from pgrun.command import own
 from pgrun.envs import Envs, EnvSettings, make
 from pgrun.errors import Refused
 from pgrun.normalise import Identity, RunningNorm, UnitScale
@@ -18,10 +18,10 @@ from pgrun.play.film import Camera, look, screening
 from pgrun.play.report import report
 from pgrun.policies import Network, Policy, distribution_for
 from pgrun.samplers.episodes import Episodes
-from pgrun.saved import Saved, load, restore
-from pgrun.saving import understanding
 from pgrun.schema import construct
 from pgrun.settings import Top, Trainer
+from pgrun.store.saved import Saved, load, restore
+from pgrun.store.saving import understanding
 from pgrun.tracks import Finished
 
 COLUMNS = 100  # environments at once, where more episodes are asked for than the run's evaluation has

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pgrun.command.report import shortest
 from pgrun.play.cli import Wish
-from pgrun.report import shortest
-from pgrun.saved import Saved
+from pgrun.store.saved import Saved
 from pgrun.tracks import Finished
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pgrun import again
-from pgrun.compose import Job, composing, parsed
+from pgrun.command.compose import Job, composing, parsed
+from pgrun.command.words import Command
 from pgrun.errors import Refused
+from pgrun.jobs import again
+from pgrun.jobs.signals import STOP
 from pgrun.search import record, space
 from pgrun.search.check import settings
-from pgrun.signals import STOP
-from pgrun.words import Command
 
 
 def settle(jobs: Sequence[Job], command: Command, how: str) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from pgrun.app import PGRUN
-from pgrun.compose import NUMBERED, Job
+from pgrun.command.app import PGRUN
+from pgrun.command.compose import NUMBERED, Job
+from pgrun.command.words import Command
 from pgrun.schema import construct, violations
 from pgrun.search.record import FILE, there
 from pgrun.search.settings import CHOICE, Search, searched
-from pgrun.words import Command
 
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 

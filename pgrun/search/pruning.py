@@ -10,9 +10,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pgrun.again import read
-from pgrun.seeds import Run
-from pgrun.whole import write_json
+from pgrun.jobs.again import read
+from pgrun.jobs.seeds import Run
+from pgrun.store.whole import write_json
 
 FILE = ".bars.json"
 

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pgrun import whole
-from pgrun.again import differing, read
 from pgrun.errors import Refused
+from pgrun.jobs.again import differing, read
 from pgrun.search.settings import Search
 from pgrun.search.space import Space, Trial
+from pgrun.store import whole
 
 FILE = "search.json"
 FREE = ("n_trials", "n_jobs", "params")  # may change from one command to the next

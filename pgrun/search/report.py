@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pgrun import sweep
-from pgrun.again import read, result
-from pgrun.report import shortest
+from pgrun.command.report import shortest
+from pgrun.command.words import Command, Word
+from pgrun.jobs import sweep
+from pgrun.jobs.again import read, result
 from pgrun.search.record import FILE
-from pgrun.words import Command, Word
 
 if TYPE_CHECKING:
-    from pgrun.compose import Job
+    from pgrun.command.compose import Job
 
 FRESH = 5  # seeds for another look at the best
 Row = dict[str, Any]  # the summary of a trial, with its number, its parameters and its words

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pgrun.command.words import Command
 from pgrun.schema import NonNegativeInt, PositiveInt
-from pgrun.words import Command
 
 CHOICE = "optuna"  # hydra/sweeper=optuna
 

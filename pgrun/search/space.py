@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
+from pgrun.command.sweep_values import size
 from pgrun.errors import Refused
-from pgrun.sweep_values import size
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -16,11 +16,11 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from pgrun.app import PGRUN
+from pgrun.command.app import PGRUN
+from pgrun.jobs.signals import told_to_stop
 from pgrun.schema import construct
 from pgrun.search.settings import Search
-from pgrun.signals import told_to_stop
-from pgrun.whole import write_json
+from pgrun.store.whole import write_json
 
 
 class Optuna(Sweeper):
@@ -64,8 +64,8 @@ class Optuna(Sweeper):
 
     def compose(self, words: Sequence[str], number: int) -> Any:
         """The job of a trial, as ``compose.compose_one`` makes one of a command."""
-        from pgrun.compose import Job, plain
-        from pgrun.words import Word
+        from pgrun.command.compose import Job, plain
+        from pgrun.command.words import Word
 
         cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(words))
         with open_dict(cfg.hydra):
@@ -86,7 +86,7 @@ class Optuna(Sweeper):
         return self.result(number)["status"] in ("finished", "pruned", "failed")
 
     def allowed(self, number: int, words: Sequence[str]) -> bool:
-        from pgrun.check import problems
+        from pgrun.command.check import problems
 
         try:
             found = problems(self.compose(words, number))
@@ -100,7 +100,7 @@ class Optuna(Sweeper):
         return not found
 
     def result(self, number: int) -> dict[str, Any]:
-        from pgrun.again import result
+        from pgrun.jobs.again import result
 
         return result(self.folder / str(number), PGRUN)
 

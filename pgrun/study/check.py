@@ -8,15 +8,15 @@ from typing import Any
 
 import gymnasium as gym
 
-from pgrun.check import environment, group_values, modules, user_modules, wrong_values
-from pgrun.compose import Job
+from pgrun.command.check import environment, group_values, modules, user_modules, wrong_values
+from pgrun.command.compose import Job
+from pgrun.command.unread import declared, other
+from pgrun.command.words import Word
 from pgrun.envs import EnvSettings
 from pgrun.errors import Refused
 from pgrun.schema import construct, fields, lookup, violations
 from pgrun.study import schemes
 from pgrun.study.settings import OWN, Behaviour, Step, Study, Table
-from pgrun.unread import declared, other
-from pgrun.words import Word
 
 GROUPS = ("network", "critic", "variance")
 SECTIONS: dict[str, type] = {"policy": Table, "behaviour": Behaviour, "step": Step}
@@ -235,7 +235,7 @@ def wrong_table(settings: Mapping[str, Any], table: Table, p: Any, env: gym.Env)
 def exact_known(settings: Mapping[str, Any], env: gym.Env, p: Any) -> bool:
     if p is not None:
         return True
-    from pgrun.teaching_continuous import Lq1, TwoGaussians
+    from pgrun.problems.teaching_continuous import Lq1, TwoGaussians
 
     linear = not settings["network"]["hidden"] and not settings["network"]["bias"]
     return linear and isinstance(env.unwrapped, Lq1 | TwoGaussians)

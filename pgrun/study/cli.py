@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from pgrun import cli
-from pgrun.app import App
+from pgrun.command.app import App
 
 STUDY = App(
     name="pgrun-study",
@@ -36,17 +36,17 @@ def main() -> None:
 
 def job(cfg: DictConfig) -> float:
     """A study; the least variance among its schemes, for any Hydra sweeper to minimise."""
-    from pgrun.job import guarded
+    from pgrun.jobs.job import guarded
 
     return guarded(cfg, STUDY)
 
 
 def study_in(settings: Mapping[str, Any], folder: Path) -> float:
-    from pgrun.report import shortest
+    from pgrun.command.report import shortest
+    from pgrun.store.whole import write_json
     from pgrun.study.check import drawable
     from pgrun.study.study import conduct
     from pgrun.study.table import describe
-    from pgrun.whole import write_json
 
     settings = {key: setting for key, setting in settings.items() if key != "usual"}
     result = conduct(settings, lambda text: print(text, file=sys.stderr, flush=True))
@@ -70,6 +70,6 @@ def value(result: Mapping[str, Any]) -> float:
 
 def record(settings: Mapping[str, Any], folder: Path, status: str, error: str) -> None:
     """A study without a result."""
-    from pgrun.job import write_record
+    from pgrun.jobs.job import write_record
 
     write_record(folder / STUDY.result, settings, {"env": "env.id", "seed": "seed"}, status, error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pgrun.help import options_of
+from pgrun.command.help import options_of
 
 ABOUT = {
     "env": "or any id that python -c 'import gymnasium; gymnasium.pprint_registry()' lists, or module:Id",

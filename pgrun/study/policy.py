@@ -16,12 +16,12 @@ from pgrun.envs.spaces import observation_encoder
 from pgrun.exact import Problem, problem
 from pgrun.normalise import Identity, RunningNorm
 from pgrun.policies import Network, Policy, distribution_for
-from pgrun.saved import Saved, load, restore
-from pgrun.saving import understanding
+from pgrun.problems.teaching import Tabular
 from pgrun.schema import Probability, construct, fit
+from pgrun.store.saved import Saved, load, restore
+from pgrun.store.saving import understanding
 from pgrun.study.climb import climb
 from pgrun.study.settings import Study, Table
-from pgrun.teaching import Tabular
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,10 +12,10 @@ from pgrun.critics.base import NoCritic
 from pgrun.estimator import Estimator
 from pgrun.exact import gradient, objective, table
 from pgrun.policies import Policy
+from pgrun.problems.teaching_continuous import Lq1, TwoGaussians
 from pgrun.study.collect import Seen, Source
 from pgrun.study.policy import tabular
 from pgrun.study.score import Reference
-from pgrun.teaching_continuous import Lq1, TwoGaussians
 from pgrun.variance.leave_one_out import LeaveOneOut
 
 if TYPE_CHECKING:

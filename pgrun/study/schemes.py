@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pgrun.listing import names
+from pgrun.command.listing import names
 from pgrun.places import conf_dir
 from pgrun.schema import construct, fields, lookup, show, violations
 from pgrun.study.settings import TERMS, Study

@@ -14,7 +14,7 @@ def read(commands: Sequence[Sequence[Done]]) -> Finding:
     import gymnasium as gym
     import numpy as np
 
-    import pgrun.registration  # noqa: F401
+    import pgrun.problems.registration  # noqa: F401
 
     table = gym.make("pgrun/SmallMDP-v0", disable_env_checker=True).unwrapped.P  # type: ignore[attr-defined]
     draw = np.random.default_rng(0)

@@ -17,7 +17,7 @@ def read(commands: Sequence[Sequence[Done]]) -> Finding:
     import gymnasium as gym
     import torch
 
-    import pgrun.registration  # noqa: F401
+    import pgrun.problems.registration  # noqa: F401
 
     job = commands[0][0]
     table = gym.make("pgrun/RandomWalk-v0", disable_env_checker=True).unwrapped.P  # type: ignore[attr-defined]

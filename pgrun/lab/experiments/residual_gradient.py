@@ -17,7 +17,7 @@ EXPECTED = {
 def read(commands: Sequence[Sequence[Done]]) -> Finding:
     import gymnasium as gym
 
-    import pgrun.registration  # noqa: F401
+    import pgrun.problems.registration  # noqa: F401
 
     table = gym.make("pgrun/ASplit-v0", disable_env_checker=True).unwrapped.P  # type: ignore[attr-defined]
     literal, held = fitted(table, literal=True), fitted(table, literal=False)

@@ -14,7 +14,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from pgrun.app import App
+from pgrun.command.app import App
 
 Run = dict[str, Any]  # how one seed ended: seed, status, return_mean or error
 Verdict = Callable[[Sequence[Run]], str | None]  # why the seeds that are left are not worth their time
@@ -23,7 +23,7 @@ ENDED = ("finished", "failed", "killed")  # the other seeds are run all the same
 
 def with_seed(cfg: DictConfig, seed: int) -> dict[str, Any]:
     """The settings of one run; what refers to ``${seed}`` has it too."""
-    from pgrun.compose import plain
+    from pgrun.command.compose import plain
 
     own = cfg.copy()
     OmegaConf.set_readonly(own, False)
@@ -41,9 +41,9 @@ def each(
     verdict: Verdict,
 ) -> float:
     """``one`` run for each seed, and the job's summary. The mean; NaN where a seed has no result."""
-    from pgrun.again import result
-    from pgrun.report import say
-    from pgrun.whole import write_json
+    from pgrun.command.report import say
+    from pgrun.jobs.again import result
+    from pgrun.store.whole import write_json
 
     runs: list[Run] = []
     reason = None

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from pgrun.teaching import Outcomes, Table, Tabular
-from pgrun.whole import read
+from pgrun.problems.teaching import Outcomes, Table, Tabular
+from pgrun.store.whole import read
 
 ROUNDING = 1e-9  # of probabilities that are to add up to 1
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from hydra.types import RunMode
 
-from pgrun.app import App
-from pgrun.compose import Job, jobs
+from pgrun.command.app import App
+from pgrun.command.compose import Job, jobs
+from pgrun.command.words import Command
 from pgrun.errors import Refused
-from pgrun.launchers import lacking
+from pgrun.jobs.launchers import lacking
 from pgrun.search.check import misfits
-from pgrun.whole import refuse_links
-from pgrun.words import Command
+from pgrun.store.whole import refuse_links
 
 
 def preflight(command: Command, again: bool = False) -> list[Job]:

@@ -7,7 +7,7 @@ from gymnasium import registry
 
 __all__ = ["registry"]
 
-ENVIRONMENTS = {  # id: (factory, in pgrun.teaching where no other module is named, time limit)
+ENVIRONMENTS = {  # id: (factory, in pgrun.problems.teaching where no other module is named, time limit)
     "OneState": ("one_state", 10_000),
     "Conserved": ("conserved", None),
     "Mismatch": ("mismatch", None),
@@ -15,12 +15,12 @@ ENVIRONMENTS = {  # id: (factory, in pgrun.teaching where no other module is nam
     "RandomWalk": ("random_walk", 1_000),
     "ASplit": ("a_split", None),
     "SmallMDP": ("small_mdp", 200),
-    "Table": ("pgrun.mdp_file:from_file", 1_000),  # the user's own
-    "TwoGaussians": ("pgrun.teaching_continuous:TwoGaussians", None),
-    "LQ1": ("pgrun.teaching_continuous:Lq1", 20),
+    "Table": ("pgrun.problems.mdp_file:from_file", 1_000),  # the user's own
+    "TwoGaussians": ("pgrun.problems.teaching_continuous:TwoGaussians", None),
+    "LQ1": ("pgrun.problems.teaching_continuous:Lq1", 20),
 }
 
 
 for _name, (_factory, _limit) in ENVIRONMENTS.items():
-    _entry = _factory if ":" in _factory else f"pgrun.teaching:{_factory}"
+    _entry = _factory if ":" in _factory else f"pgrun.problems.teaching:{_factory}"
     gymnasium.register(f"pgrun/{_name}-v0", _entry, max_episode_steps=_limit)

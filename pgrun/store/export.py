@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save
 
 from pgrun.places import POLICY_FILES
-from pgrun.whole import write, write_json
+from pgrun.store.whole import write, write_json
 
 if TYPE_CHECKING:
     from pgrun.build import Run

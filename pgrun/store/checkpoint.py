@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 
-from pgrun import whole
+from pgrun.store import whole
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,10 +8,10 @@ from typing import Any
 from gymnasium import Space
 from omegaconf import OmegaConf
 
-from pgrun.compose import Job
+from pgrun.command.compose import Job
+from pgrun.command.unread import unread
+from pgrun.command.words import Word
 from pgrun.places import conf_dir
-from pgrun.unread import unread
-from pgrun.words import Word
 
 
 def without_effect(job: Job, chosen: Mapping[str, Any], space: Space | None) -> Iterator[str]:
@@ -19,7 +19,7 @@ def without_effect(job: Job, chosen: Mapping[str, Any], space: Space | None) -> 
     path = conf_dir() / "ablate" / f"{job.choices.get('ablate')}.yaml"
     if not path.exists():  # none, or one of the user's own
         return
-    from pgrun.log import flatten  # loads TensorBoard
+    from pgrun.store.log import flatten  # loads TensorBoard
 
     settings = flatten(OmegaConf.to_container(OmegaConf.load(path)))  # type: ignore[arg-type]
     changed = [Word(key, key, "changed") for key in settings if key != "ablate"]

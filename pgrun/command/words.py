@@ -14,10 +14,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from pgrun.app import PGRUN, App
+from pgrun.command.app import PGRUN, App
+from pgrun.command.sweep_values import values, wrong_values
 from pgrun.errors import Refused
 from pgrun.places import conf_dir
-from pgrun.sweep_values import values, wrong_values
 
 EXAMPLE = "settings are typed key=value, without spaces, for example: pgrun seed=3"
 OWN_CONFIG = "it would replace pgrun's own configuration; add yours with --config-dir"

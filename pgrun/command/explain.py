@@ -15,9 +15,9 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from pgrun.app import PGRUN, App
+from pgrun.command.app import PGRUN, App
+from pgrun.command.words import Word
 from pgrun.places import conf_dir
-from pgrun.words import Word
 
 EXTRAS = {"hydra/launcher=joblib": "parallel"}
 QUOTED = re.compile(r"Could not (?:override|append|delete)[^']*'([^']*)'|Multiple values for ([\w./]+)")
@@ -68,7 +68,7 @@ class Explainer:
     def options(self, group: str) -> list[str]:
         found = GlobalHydra.instance().config_loader().get_group_options(group, ObjectType.CONFIG)
         if group == "env":
-            from pgrun.registration import registry
+            from pgrun.problems.registration import registry
 
             found = [*found, *registry]
         return sorted(set(found))

@@ -17,15 +17,15 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from pgrun import sweep_values
-from pgrun.app import PGRUN, App
+from pgrun.command import sweep_values
+from pgrun.command.app import PGRUN, App
+from pgrun.command.explain import Explainer
+from pgrun.command.hydra_env import register
+from pgrun.command.words import Command, Word
 from pgrun.errors import Refused
-from pgrun.explain import Explainer
-from pgrun.hydra_env import register
 from pgrun.places import conf_dir
 from pgrun.search.settings import searched
 from pgrun.search.space import read
-from pgrun.words import Command, Word
 
 __all__ = ["Job", "Jobs", "conf_dir", "jobs", "plain"]
 

@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from pgrun.app import PGRUN, App
+from pgrun.command.app import PGRUN, App
 from pgrun.errors import EnvironmentFault, Refused
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ def job(cfg: DictConfig) -> float:
 
 def guarded(cfg: DictConfig, app: App) -> float:
     """What the job's ``work`` returns, or returned before. Whatever happens in it is recorded, and a sweep goes on."""
-    from pgrun.compose import plain
+    from pgrun.command.compose import plain
 
     hydra: Any = HydraConfig.get()
     settings, in_sweep = plain(cfg), hydra.mode == RunMode.MULTIRUN
@@ -40,7 +40,7 @@ def guarded(cfg: DictConfig, app: App) -> float:
         return swept(hydra, settings, folder, app) if in_sweep else recorded(settings, folder, app)
 
     def several(settings: Mapping[str, Any], folder: Path) -> float:
-        from pgrun import seeds
+        from pgrun.jobs import seeds
 
         return seeds.each(cfg, settings, folder, app, once, verdict(hydra))
 
@@ -68,7 +68,7 @@ def verdict(hydra: Any) -> Callable[[Sequence[dict[str, Any]]], str | None]:
 
 def done(folder: Path, app: App, in_sweep: bool) -> float | None:
     """The value of a job that was done before; NaN of one that failed, which a sweep tries again on request alone."""
-    from pgrun.again import result
+    from pgrun.jobs.again import result
 
     before = result(folder, app)
     if before["status"] in ("finished", "pruned"):
@@ -78,9 +78,9 @@ def done(folder: Path, app: App, in_sweep: bool) -> float | None:
 
 def swept(hydra: DictConfig, settings: Mapping[str, Any], folder: Path, app: App) -> float:
     """The same in a process of its own, unless the sweep was told to stop."""
-    from pgrun.again import write_settings
-    from pgrun.child import Work, lived
-    from pgrun.signals import Stopped, SweepStop, told_to_stop
+    from pgrun.jobs.again import write_settings
+    from pgrun.jobs.child import Work, lived
+    from pgrun.jobs.signals import Stopped, SweepStop, told_to_stop
 
     sweep = Path(hydra.runtime.cwd, hydra.sweep.dir)
     if number := told_to_stop(sweep):
@@ -108,7 +108,7 @@ def recorded(
     theirs: tuple[type[BaseException], ...] = (),
 ) -> float:
     """What ``work`` returns, without it the app's own. How it ended is said in the run directory; ``theirs`` pass."""
-    from pgrun.again import write_settings
+    from pgrun.jobs.again import write_settings
 
     try:
         write_settings(folder, settings)
@@ -136,8 +136,8 @@ def recorded(
 def train_in(settings: Mapping[str, Any], folder: Path, saved: dict[str, Any] | None = None) -> float:
     """``saved``: the state to go on from; without it the newest in the folder, if there is one."""
     from pgrun.build import build
-    from pgrun.report import describe, say
-    from pgrun.saving import understanding
+    from pgrun.command.report import describe, say
+    from pgrun.store.saving import understanding
     from pgrun.train import train
 
     if settings["tuned"]:
@@ -151,9 +151,9 @@ def train_in(settings: Mapping[str, Any], folder: Path, saved: dict[str, Any] | 
 
 def left_off(settings: Mapping[str, Any], folder: Path) -> dict[str, Any] | None:
     """The newest whole checkpoint. Raises ``Refused`` where it is one of another configuration."""
-    from pgrun.again import differing
-    from pgrun.checkpoint import Checkpoints
-    from pgrun.saving import understanding
+    from pgrun.jobs.again import differing
+    from pgrun.store.checkpoint import Checkpoints
+    from pgrun.store.saving import understanding
 
     try:
         state, problems = Checkpoints(folder / "checkpoints").load()
@@ -196,7 +196,7 @@ def write_record(
     place: Path, settings: Mapping[str, Any], names: Mapping[str, str], status: str, error: str
 ) -> None:
     """Some settings by their names, how it ended, and why."""
-    from pgrun.whole import write_json
+    from pgrun.store.whole import write_json
 
     config = OmegaConf.create(dict(settings))
     told = OmegaConf.create({name: OmegaConf.select(config, key) for name, key in names.items()})

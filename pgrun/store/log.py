@@ -15,10 +15,10 @@ from typing import Any
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2, summary_v2
 
-from pgrun import events
 from pgrun.errors import Refused
-from pgrun.events import EventFile
-from pgrun.whole import naming, read, write
+from pgrun.store import events
+from pgrun.store.events import EventFile
+from pgrun.store.whole import naming, read, write
 
 ALWAYS = (
     "return/train",

@@ -2,7 +2,7 @@
 
 import signal
 
-from pgrun.signals import CODES
+from pgrun.jobs.signals import CODES
 
 for number in CODES:  # they reach the whole process group, and are for the jobs
     signal.signal(number, signal.SIG_IGN)
@@ -11,8 +11,8 @@ signal.pthread_sigmask(signal.SIG_UNBLOCK, CODES)
 import hydra.core.utils  # noqa: E402, F401
 import torch  # noqa: E402, F401
 
-import pgrun.again  # noqa: E402
-import pgrun.child  # noqa: E402
-import pgrun.job  # noqa: E402
-import pgrun.report  # noqa: E402
+import pgrun.command.report  # noqa: E402
+import pgrun.jobs.again  # noqa: E402
+import pgrun.jobs.child  # noqa: E402
+import pgrun.jobs.job  # noqa: E402
 import pgrun.train  # noqa: E402, F401

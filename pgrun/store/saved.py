@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from pgrun.errors import Refused
 from pgrun.places import POLICY_FILES
 from pgrun.policies import Policy
-from pgrun.whole import read, read_json
+from pgrun.store.whole import read, read_json
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,16 +11,17 @@ from typing import Any
 
 import gymnasium as gym
 
-from pgrun import own, seeds
-from pgrun.ablation import without_effect
-from pgrun.compose import Job
+from pgrun.command import own
+from pgrun.command.ablation import without_effect
+from pgrun.command.compose import Job
+from pgrun.command.memory import too_large
+from pgrun.command.unread import unread
+from pgrun.command.words import Word
 from pgrun.envs import EnvSettings, probe
 from pgrun.errors import Refused
-from pgrun.memory import too_large
+from pgrun.jobs import seeds
 from pgrun.schema import GROUPS, construct, fields, lookup, violations
 from pgrun.settings import Diagnostics, Logger, Top, Trainer
-from pgrun.unread import unread
-from pgrun.words import Word
 
 SECTIONS = {"env": EnvSettings, "trainer": Trainer, "diagnostics": Diagnostics, "logger": Logger}
 BASES = {  # by name: importing them imports torch, over a second that most mistakes need not cost

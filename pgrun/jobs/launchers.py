@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 
-from pgrun.words import Word
+from pgrun.command.words import Word
 
 EXTRAS = {
     "parallel": "hydra_plugins.hydra_joblib_launcher",

@@ -10,10 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pgrun.checkpoint import Checkpoints
 from pgrun.errors import EnvironmentFault, Refused
 from pgrun.finite import watch_state
-from pgrun.whole import refuse_links
+from pgrun.store.checkpoint import Checkpoints
+from pgrun.store.whole import refuse_links
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,13 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pgrun import whole
-from pgrun.app import App
-from pgrun.compose import Job
+from pgrun.command.app import App
+from pgrun.command.compose import Job
+from pgrun.command.words import Command
 from pgrun.errors import Refused
+from pgrun.jobs.signals import STOP
 from pgrun.search.settings import searched
-from pgrun.signals import STOP
-from pgrun.words import Command
+from pgrun.store import whole
 
 SETTINGS = "job.json"
 HOW = ("auto", "retry")
@@ -104,7 +104,7 @@ def move(moves: Mapping[Path, Path], top: Path) -> None:
 
 def idle(held: Mapping[Path, Flat]) -> None:
     """Raises ``Refused`` where a process is still training."""
-    from pgrun.saving import alone
+    from pgrun.store.saving import alone
 
     for folder in held:
         if (folder / ".lock").exists():

@@ -20,11 +20,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from pgrun.app import App
-from pgrun.signals import CODES, Stop, Stopped, told_to_stop
+from pgrun.command.app import App
+from pgrun.jobs.signals import CODES, Stop, Stopped, told_to_stop
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["pgrun.warm"])
+FORKS.set_forkserver_preload(["pgrun.jobs.warm"])
 POLL = 0.1  # seconds between looks for a signal
 CRASHES = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)  # by its own doing
 
@@ -54,7 +54,7 @@ def warm() -> None:
 
 def lived(work: Work, sweep: Path) -> float:
     """The job's result, NaN without one; a death that it could not record itself is recorded here."""
-    from pgrun.job import note
+    from pgrun.jobs.job import note
 
     if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
         # joblib's workers have one that a child does not know
@@ -124,7 +124,7 @@ def live(work: Work, results: Connection) -> None:
     from hydra.core.utils import configure_log
     from omegaconf import OmegaConf
 
-    from pgrun.job import recorded
+    from pgrun.jobs.job import recorded
 
     configure_log(OmegaConf.create(work.log), work.verbose)
     try:

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pgrun.again import result
-from pgrun.app import PGRUN, App
-from pgrun.report import shortest
-from pgrun.whole import write_json
+from pgrun.command.app import PGRUN, App
+from pgrun.command.report import shortest
+from pgrun.jobs.again import result
+from pgrun.store.whole import write_json
 
 if TYPE_CHECKING:
+    from pgrun.command.compose import Job
     from pgrun.compare.table import Row
-    from pgrun.compose import Job
 
 
 def report(folder: Path, expected: Sequence[Job], app: App = PGRUN) -> int:

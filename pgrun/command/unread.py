@@ -11,7 +11,7 @@ from typing import Any
 from gymnasium import Space
 from gymnasium.spaces import Box
 
-from pgrun.words import Word
+from pgrun.command.words import Word
 
 
 def unread(

@@ -14,13 +14,13 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from pgrun import whole
-from pgrun.app import PGRUN
-from pgrun.checkpoint import Checkpoints
+from pgrun.command.app import PGRUN
+from pgrun.command.preflight import refuse
+from pgrun.command.words import Command, Word
 from pgrun.errors import Refused
-from pgrun.preflight import refuse
-from pgrun.saving import understanding
-from pgrun.words import Command, Word
+from pgrun.store import whole
+from pgrun.store.checkpoint import Checkpoints
+from pgrun.store.saving import understanding
 
 MAY_CHANGE = ("trainer.total_steps", "trainer.checkpoint_every", "logger.progress")
 
@@ -36,7 +36,7 @@ def resume(command: Command) -> float:
         columns = len(state["run"]["envs"]["ended"])  # before so many are made
         if settings["env"]["num_envs"] != columns:
             raise ValueError(f"env.num_envs={settings['env']['num_envs']}, and it holds {columns}")
-    from pgrun.job import recorded, train_in
+    from pgrun.jobs.job import recorded, train_in
 
     return recorded(settings, folder, PGRUN, lambda settings, folder: train_in(settings, folder, state))
 
@@ -133,8 +133,8 @@ def unnamed(settings: Mapping[str, Any], named: Mapping[str, Any]) -> Iterator[s
 
 def refuse_misfits(settings: dict[str, Any], folder: Path) -> None:
     """The same check as of a new run: a checkpoint is data from anywhere."""
-    from pgrun.check import problems
-    from pgrun.compose import Job
+    from pgrun.command.check import problems
+    from pgrun.command.compose import Job
 
     job = Job(settings=settings, choices={}, words=[], hydra=OmegaConf.create(), folder=folder)
     refuse([f"{folder}: {problem}" for problem in problems(job)])

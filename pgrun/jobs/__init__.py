@@ -1,0 +1,1 @@
+"""Runs and sweeps: each job in a process of its own, stopped, resumed and reported."""

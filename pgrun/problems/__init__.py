@@ -1,0 +1,1 @@
+"""The teaching environments ``pgrun/<Name>-v0``, with their transition tables."""
