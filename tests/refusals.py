@@ -302,7 +302,7 @@ TABLE: dict[str, list[str]] = {
     "pgrun-explain seed=-1": ["seed=-1: must be ≥ 0"],
     "pgrun-explain algo=foo": ["algo=foo: no such option"],
     "pgrun-explain 3": ["pgrun-explain seed=3"],
-    "pgrun-play": ["required: RUN_DIR"],
+    "pgrun-play": ["name a run directory"],
     "pgrun-play nowhere": ["no such folder"],
     "pgrun-play ../empty": ["holds no policy"],
     "pgrun-play ../garbage": ["its policy cannot be read"],
@@ -343,9 +343,13 @@ WITHOUT_TORCH = [
     "pgrun env.num_envs=1e12",
     "pgrun -m variance=gae,none seed=0,1",
     "pgrun resume=nowhere",
+    "pgrun resume=../broken",
+    "pgrun resume=../odd",
+    "pgrun resume=../garbage",
     "pgrun-explain algo=pppo",
     "pgrun-study batch=0",
     "pgrun-play nowhere",
+    "pgrun-play ../garbage",
     "pgrun-compare nowhere",
 ]
 

@@ -87,14 +87,14 @@ class Checkpoints:
 
 def read(manifest: Path) -> dict[str, Any]:
     """The state that a manifest vouches for. Raises where anything is not as it says."""
-    from safetensors.torch import load
-
     told = whole.read_json(manifest)
     if told["format"] != FORMAT:
         raise ValueError(f"format {told['format']}, this pgrun reads {FORMAT}")
     content = whole.read(manifest.with_suffix(".safetensors"))
     if len(content) != told["size"] or digest(content) != told["sha256"]:
         raise ValueError("not what its manifest says: truncated or changed")
+    from safetensors.torch import load  # loads torch, which nothing damaged is worth
+
     tensors = load(content)
     length = int.from_bytes(content[:8], "little")
     tree = json.loads(content[8 : 8 + length])["__metadata__"]["tree"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,19 +38,18 @@ def load(folder: str, which: str = "final", typed: str = "") -> Saved:
     files = at / f"{stem}.json", at / f"{stem}.safetensors"
     if not all(file.is_file() for file in files):
         raise Refused(f"{shown} {absent(at, which)}")
-    from safetensors.torch import load as load_tensors  # loads torch
-
     try:
         content = read_json(files[0], links=True)
-        tensors = load_tensors(read(files[1], links=True))
-        return Saved(
+        described = Saved(
             at,
             dict(content["config"]),
             bool(content["value_head"]),
             float(content.get("reward_scale", 1.0)),
-            tensors,
-            dict(content.get("evaluation", {})),
+            evaluation=dict(content.get("evaluation", {})),
         )
+        from safetensors.torch import load as load_tensors  # loads torch, which nothing damaged is worth
+
+        return replace(described, tensors=load_tensors(read(files[1], links=True)))
     except (ValueError, KeyError, TypeError, AttributeError, OSError, MemoryError, SafetensorError) as error:
         raise Refused(f"{shown}: its policy cannot be read: {type(error).__name__}: {error}") from error
 
