@@ -23,11 +23,15 @@ ABOUT = {
     "diagnostics": "the gradient's variance",
     "logger": "rows and progress",
     "experiment": "whole recipes",
+    "ablate": "the one practice that is off; -m experiment=ablate sweeps them",
     "tuned": "taken by itself for the pairs that pgrun --list shows",
 }
 
 FLAGS = """\
-  -m                  a sweep: every combination of comma-separated values, then a table over seeds
+  -m                  a sweep: every combination of comma-separated values, then a table over seeds; with
+                      hydra/launcher=parallel|local|slurm on several processes or a cluster,
+                      hydra/sweeper=optuna a search: 'optimizer.lr=tag(log,interval(1e-4,1e-2))' 'seeds=[0,1,2]'
+  resume=RUN_DIR      go on with a run that was stopped or killed; in a sweep hydra.sweep.dir=DIR resume=auto
   --cfg job           show the composed configuration, every setting of it
   --list              which algorithm goes with which scheme, and the tuned pairs
   --config-dir PATH   your own options, in folders like conf/'s; your own code: modules=[my_module]
@@ -44,7 +48,8 @@ def help_text(places: list[Path]) -> str:
             options_of(places, ABOUT),
             "Any setting is changed as group.key=value, for example trainer.total_steps=1e6",
             FLAGS,
-            "What came out: tensorboard --logdir outputs",
+            "What came out: tensorboard --logdir outputs, pgrun-compare, pgrun-doctor, pgrun-play;"
+            "\nbefore a run: pgrun-explain; estimators on a frozen policy: pgrun-study; the lecture's claims: pgrun-lab",
         )
     )
 
