@@ -90,6 +90,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--steps", type=int, help="of each run, instead of its own")
     args = parser.parse_args()
+    if unknown := [name for name in args.runs if name not in RUNS]:
+        parser.error(f"{unknown[0]}: one of {', '.join(RUNS)}")
     parts = {"both": (True, True), "checkpoints": (True, False), "checks": (False, True)}
     print(f"{'run':<22}{'what':<14}{'cost':>8}   (of {args.repeats} pairs)")
     for name in args.runs:
