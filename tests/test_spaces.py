@@ -144,6 +144,24 @@ def test_actions_are_scaled_to_finite_bounds_and_clipped_on_the_way_in() -> None
     )
 
 
+BOXES = {
+    "bounded": spaces.Box(-2, 4, (2,), np.float64),
+    "half": spaces.Box(np.array([0, -INF]), np.array([INF, 3.0]), dtype=np.float64),
+    "unbounded": spaces.Box(-INF, INF, (2,), np.float64),
+}
+
+
+@pytest.mark.parametrize("space", BOXES.values(), ids=BOXES)
+def test_a_critic_is_told_of_an_action_what_the_environment_takes(space: spaces.Box) -> None:
+    decode, dist = action_decoder(space), distribution_for(space)
+    action = 5 * torch.randn(1000, 2, generator=draw(0), dtype=torch.float64)
+    told = dist.encode(action)
+    np.testing.assert_array_equal(decode(told.numpy()), decode(action.numpy()))
+    at_bound = (decode(action.numpy()) == space.low) | (decode(action.numpy()) == space.high)
+    np.testing.assert_array_equal((told != action).numpy(), at_bound)
+    assert at_bound.any() == (space is not BOXES["unbounded"])
+
+
 def test_discrete_actions_are_shifted() -> None:
     assert action_decoder(spaces.Discrete(3, start=-1))(np.array([0, 1, 2])).tolist() == [-1, 0, 1]
     shifted = action_decoder(spaces.MultiDiscrete([2, 3], start=[1, -1]))

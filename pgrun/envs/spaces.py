@@ -114,11 +114,22 @@ def action_decoder(space: spaces.Space) -> Callable[[np.ndarray], np.ndarray]:
         return lambda a: a.astype(space.dtype)
     assert isinstance(space, spaces.Box)
     low, high = space.low.astype(np.float64), space.high.astype(np.float64)
-    finite = np.isfinite(low) & np.isfinite(high)
+    finite = bounded(space)
     bottom, top = np.where(finite, low, -1.0), np.where(finite, high, 1.0)  # −1 and 1: left as they are
     scale, middle = (top - bottom) / 2, (top + bottom) / 2
     shape, dtype = space.shape, space.dtype
     return lambda a: np.clip(a.reshape(-1, *shape) * scale + middle, low, high).astype(dtype)
+
+
+def bounded(space: spaces.Box) -> np.ndarray:
+    return np.isfinite(space.low) & np.isfinite(space.high)
+
+
+def action_limits(space: spaces.Box) -> tuple[list[float], list[float]]:
+    """(lowest, highest) of a policy's actions [A] that ``action_decoder`` does not clip."""
+    finite = bounded(space)
+    low, high = np.where(finite, -1.0, space.low), np.where(finite, 1.0, space.high)
+    return low.ravel().tolist(), high.ravel().tolist()
 
 
 def check_action_space(space: spaces.Space) -> None:
