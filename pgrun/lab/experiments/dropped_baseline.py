@@ -68,7 +68,7 @@ EXPERIMENT = Experiment(
     place="C L200",
     formula="∇J ≈ 1/B Σ ∇log π(a^π|s) Q̂(s, a^π),   … (Q̂(s, a^π) − Σ_a π(a|s)Q̂(s, a)),   … Σ_a π(a|s)Q̂(s, a)∇log π(a|s)",
     commands=(
-        "pgrun -m algo=off_policy_ac algo.baseline=none,v,expectation env=CartPole-v1 tuned=none seed=0,1,2 diagnostics.gradient_every=20 logger.every=1000 "
+        "pgrun -m algo=off_policy_ac algo.baseline=none,v,expectation algo.entropy=0.05 env=CartPole-v1 tuned=none seed=0,1,2 diagnostics.gradient_every=20 logger.every=1000 "
         "trainer.eval_every=1500 trainer.eval_episodes=10 trainer.total_steps=3000",
     ),
     read=read,

@@ -69,7 +69,7 @@ EXPERIMENT = Experiment(
     place="C L184, L203",
     formula="replay/kl_age = mean KL(π that took the replayed action ‖ π now), over the draws of an update",
     commands=(
-        f"pgrun -m algo=off_policy_ac sampler.capacity={','.join(CAPACITIES)} env=CartPole-v1 tuned=none seed=0,1,2 sampler.warmup=128 "
+        f"pgrun -m algo=off_policy_ac sampler.capacity={','.join(CAPACITIES)} algo.entropy=0.05 env=CartPole-v1 tuned=none seed=0,1,2 sampler.warmup=128 "
         "diagnostics.gradient_every=0 trainer.eval_every=2000 trainer.eval_episodes=10 trainer.total_steps=8000",
     ),
     read=read,

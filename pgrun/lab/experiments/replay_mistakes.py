@@ -76,10 +76,10 @@ EXPERIMENT = Experiment(
     place="C L187–200",
     formula="y = r + γV̂(s')  →  Q̂(s, a) ← r + γQ̂(s', a'), a' ~ π_old  →  a' ~ π_now  →  actor: ∇log π(a^π|s) Q̂(s, a^π), a^π ~ π_now",
     commands=(
-        f"pgrun -m algo=off_policy_ac algo.corrections={','.join(STEPS)} algo.entropy=0 env=pgrun/SmallMDP-v0 env.max_episode_steps=200 gamma=0.9 "
+        f"pgrun -m algo=off_policy_ac algo.corrections={','.join(STEPS)} env=pgrun/SmallMDP-v0 env.max_episode_steps=200 gamma=0.9 "
         "network.hidden=[32] seed=0,1,2 sampler.warmup=200 critic.rate=0.1 critic.optimizer.lr=5e-3 optimizer.lr=5e-4 diagnostics.exact=true "
         "diagnostics.gradient_every=0 logger.every=25 trainer.eval_every=null trainer.total_steps=3000",
-        f"pgrun -m algo=off_policy_ac algo.corrections={','.join(STEPS)} env=CartPole-v1 tuned=none seed=0,1,2 diagnostics.gradient_every=0 "
+        f"pgrun -m algo=off_policy_ac algo.corrections={','.join(STEPS)} algo.entropy=0.05 env=CartPole-v1 tuned=none seed=0,1,2 diagnostics.gradient_every=0 "
         "trainer.eval_every=1000 trainer.eval_episodes=10 trainer.total_steps=4000",
     ),
     read=read,
