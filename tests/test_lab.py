@@ -185,8 +185,8 @@ def test_the_list_and_one_experiment(tmp_path: Path, monkeypatch) -> None:
     ("line", "said"),
     [
         ("basline", "basline: there is no such experiment; nearest: baseline"),
-        ("--jobs 0", "--jobs 0: must be at least 1"),
-        ("--slow", "unrecognized arguments: --slow; pgrun-lab --help shows what there is"),
+        ("--jobs 0", "argument --jobs: 0: must be an integer ≥ 1"),
+        ("--slow", "unrecognized arguments: --slow; pgrun-lab --help says more"),
         ("large_numbers --fast", "none of these takes seconds only; leave --fast out"),
     ],
 )

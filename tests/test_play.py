@@ -269,7 +269,7 @@ def test_damaged_files(cartpole: Path, tmp_path: Path) -> None:
     ("words", "said"),
     [
         ("nowhere", "no such folder"),
-        ("", "required: RUN_DIR"),
+        ("", "name a run directory"),
         ("x --episodes 0", "must be an integer ≥ 1"),
         ("x --seed -1", "must be an integer ≥ 0"),
         ("x --format gif", "add --video DIR"),
