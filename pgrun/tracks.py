@@ -74,7 +74,7 @@ class Track:
             time=clock(mask, envs.time),
             state=None if envs.state is None else np.stack([*self.state, envs.state]),
         )
-        if not (np.abs(arrays.reward).max() <= LARGEST and np.isfinite(arrays.obs).all()):
+        if not arrays.finite():
             raise EnvironmentFault(arrays.first_fault(envs))
         return arrays
 
@@ -91,6 +91,10 @@ class Arrays:
     mask: np.ndarray
     time: np.ndarray
     state: np.ndarray | None = None
+
+    def finite(self) -> bool:
+        """Whether every number is, as float32."""
+        return bool(np.abs(self.reward).max() <= LARGEST and np.isfinite(self.obs).all())
 
     def first_fault(self, envs: Envs) -> str:
         """Where the first number stands that is NaN, infinite or beyond float32; ``envs.episodes`` had ended before row 0."""
