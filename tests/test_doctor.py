@@ -42,7 +42,10 @@ PLANTED: dict[str, tuple[Chart, Chart]] = {  # name: (ill, its neighbour that is
         chart(FLAT, settings=EPISODES),
         chart(FLAT, settings={**EPISODES, "sampler.episodes": 2}),
     ),
-    "kl-explodes": (chart({"kl/old_new": [0.01] * 59 + [6.0]}), chart({"kl/old_new": [0.01] * 59 + [4.0]})),
+    "kl-explodes": (
+        chart({**FLAT, "kl/old_new": [0.01] * 59 + [6.0]}),
+        chart({**FLAT, "kl/old_new": [0.01] * 59 + [4.0]}),
+    ),
     "everything-is-clipped": (
         chart({"ratio/clip_fraction": [0.1] * 50 + [0.7] * 10}),
         chart({"ratio/clip_fraction": [0.1] * 57 + [0.7] * 3}),
@@ -186,3 +189,17 @@ def test_a_course_by_hand() -> None:
     assert found.spread == pytest.approx(np.sqrt(squares.mean()))
     assert found.start.error == pytest.approx(found.spread / np.sqrt(20))
     assert course(returns[:7], np.full(7, 10.0)) is None
+
+
+def test_long_steps_are_no_illness_of_a_run_that_learns_from_replay() -> None:
+    long = {"kl/old_new": [7.0] * ROWS, "ratio/ess": [0.05] * ROWS}
+    replay = {"sampler.name": "replay"}
+    assert named(chart({**RISING, **long}, settings=replay)) == []
+    assert named(chart({**RISING, **long})) == ["kl-explodes"]
+    assert "kl-explodes" in named(chart({**FLAT, **long}, settings=replay))
+
+
+def test_one_long_step_that_a_run_got_over_is_no_illness() -> None:
+    once = {"kl/old_new": [0.01] * 30 + [8.0] + [0.01] * 29}
+    assert named(chart({**RISING, **once})) == []
+    assert named(chart({**LOST, **once})) == ["kl-explodes", "return-collapsed"]

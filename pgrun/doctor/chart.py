@@ -60,6 +60,11 @@ class Chart:
         return self.returns is not None and self.returns.failing
 
     @property
+    def learning(self) -> bool:
+        """The returns say that all is well."""
+        return self.returns is not None and not self.returns.failing
+
+    @property
     def status(self) -> str:
         return str(self.summary.get("status", "unfinished"))
 
