@@ -166,14 +166,10 @@ class Bernoulli:
 
 
 class Gaussian:
-    """N(μ, diag σ²), params = [μ, log σ], log σ independent of the state; actions are never clipped here.
+    """N(μ, diag σ²), params = [μ, log σ], log σ independent of the state; actions are never clipped here."""
 
-    ``limits`` (low, high) [dims]: what the environment makes of larger actions, and so what ``encode`` tells of them.
-    """
-
-    def __init__(self, dims: int, limits: tuple[Sequence[float], Sequence[float]] | None = None):
+    def __init__(self, dims: int):
         self.linear, self.free, self.size, self.encoded = dims, dims, 2 * dims, dims
-        self.limits = limits
 
     def noise(self, shape: Sequence[int], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
         return torch.randn(*shape, self.linear, dtype=dtype, device=generator.device, generator=generator)
@@ -188,10 +184,7 @@ class Gaussian:
         return -(0.5 * z.square() + log_std).sum(-1) - 0.5 * self.linear * math.log(2 * math.pi)
 
     def encode(self, action: Tensor) -> Tensor:
-        if self.limits is None:
-            return action
-        low, high = self.limits
-        return action.clamp(action.new_tensor(low), action.new_tensor(high))
+        return action
 
     def entropy(self, params: Tensor) -> Tensor:
         log_std = params.chunk(2, -1)[1]

@@ -123,11 +123,10 @@ class RewardScale:
         reward = rollout.raw_reward.double()
         fresh = (rollout.time == 0).double() * rollout.mask
         decay = self.gamma * (1 - fresh) * torch.ones_like(reward)
-        carry = self.running if len(self.running) == reward.shape[1] else torch.zeros_like(reward[0])
+        goes_on = len(self.running) == reward.shape[1]  # whole episodes leave nothing to carry on
+        carry = self.running if goes_on else torch.zeros_like(reward[0])
         returns = backup(reward.flip(0), decay.flip(0), carry).flip(0)
-        if (
-            len(self.running) == reward.shape[1]
-        ):  # else they are whole episodes, which leave nothing to carry on
+        if goes_on:
             self.running = returns[-1]
         self.moments.update(returns.flatten()[:, None], rollout.mask.flatten())
         self._refresh()

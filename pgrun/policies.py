@@ -12,7 +12,6 @@ import torch
 from gymnasium import spaces
 
 from pgrun.distributions import Bernoulli, Categorical, Distribution, Gaussian, MultiCategorical
-from pgrun.envs.spaces import action_limits
 from pgrun.nets import Mlp, Net, Scores
 from pgrun.normalise import Identity, RunningNorm
 from pgrun.rescaled import Rescaled
@@ -32,7 +31,7 @@ def distribution_for(space: spaces.Space) -> Distribution:
         case spaces.MultiBinary():
             return Bernoulli(math.prod(space.shape))
         case spaces.Box():
-            return Gaussian(math.prod(space.shape), action_limits(space))
+            return Gaussian(math.prod(space.shape))
     raise TypeError(f"no distribution for {space}")
 
 

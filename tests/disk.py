@@ -105,9 +105,8 @@ class Tally:
 def judge(end: End, folder: Path, reference: Reference, tally: Tally, where: str) -> None:
     """One line, exit code 1, and nothing lost."""
     tally.faults += 1
-    if (
-        end.code == 0 and trace(folder) == reference.trace
-    ):  # a call whose failure changes nothing: mkdir of what is there
+    harmless = end.code == 0 and trace(folder) == reference.trace  # mkdir of what is there
+    if harmless:
         tally.resumed += 1
         shutil.rmtree(folder)
         return

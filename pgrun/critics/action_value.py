@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import torch
+from gymnasium import spaces
 
 from pgrun.critics.base import Context, CriticSettings, value_delta, value_loss
 from pgrun.distributions import Categorical
+from pgrun.envs.spaces import action_limits
 from pgrun.nets import Net
 from pgrun.returns import td_target
 from pgrun.schema import PositiveInt, Range
@@ -63,6 +65,11 @@ class ActionCritic:
     ):
         self.settings, self.net, self.phi, self.optimizer = settings, net, phi, context.optimizer(phi)
         self.policy, self.gamma, self.generator = context.policy, context.gamma, context.noise
+        space = context.envs.action_space
+        ends = action_limits(space) if isinstance(space, spaces.Box) else ()
+        self.limits = [
+            torch.from_numpy(end).to(phi) for end in ends
+        ]  # of actions, where the environment clips
         self.of_actions, self.next_now = of_actions, next_now
         self.fits_first = settings.fit == "before"
         self.follower = phi.clone()
@@ -70,8 +77,11 @@ class ActionCritic:
         self.slow = net.layers(self.follower)
 
     def inputs(self, obs: Tensor, action: Tensor) -> Tensor:
-        """What the network sees [..., D + A]."""
-        return torch.cat([obs, self.policy.dist.encode(action).to(obs)], -1) if self.of_actions else obs
+        """What the network sees [..., D + A]: of an action, what the environment takes of it."""
+        if not self.of_actions:
+            return obs
+        told = self.policy.dist.encode(action).to(obs)
+        return torch.cat([obs, told.clamp(*self.limits) if self.limits else told], -1)
 
     def q(self, obs: Tensor, action: Tensor) -> Tensor:
         """Q_φ(s, a) [...]"""

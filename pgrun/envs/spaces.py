@@ -125,11 +125,10 @@ def bounded(space: spaces.Box) -> np.ndarray:
     return np.isfinite(space.low) & np.isfinite(space.high)
 
 
-def action_limits(space: spaces.Box) -> tuple[list[float], list[float]]:
+def action_limits(space: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
     """(lowest, highest) of a policy's actions [A] that ``action_decoder`` does not clip."""
     finite = bounded(space)
-    low, high = np.where(finite, -1.0, space.low), np.where(finite, 1.0, space.high)
-    return low.ravel().tolist(), high.ravel().tolist()
+    return np.where(finite, -1.0, space.low).ravel(), np.where(finite, 1.0, space.high).ravel()
 
 
 def check_action_space(space: spaces.Space) -> None:

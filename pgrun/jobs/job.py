@@ -50,9 +50,8 @@ def guarded(cfg: DictConfig, app: App) -> float:
     before = done(folder, app, in_sweep)
     if before is not None:
         return before
-    theirs = (
-        (SystemExit,) if in_sweep else ()
-    )  # here, outside of the runs' own processes, a launcher's: to queue it again
+    # here, outside of the runs' own processes, an exit is the launcher's: to queue the job again
+    theirs = (SystemExit,) if in_sweep else ()
     return recorded(settings, folder, app, several, in_sweep, theirs)
 
 
