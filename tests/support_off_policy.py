@@ -128,7 +128,11 @@ def lab(corrections: str, baseline: str = "none") -> Lab:
     of_actions, next_now = corrections != "none", corrections in ("q_next", "all")
     net = TableNet(ACTIONS if of_actions else 0)
     context = SimpleNamespace(
-        policy=run.policy, gamma=GAMMA, noise=run.noise, optimizer=lambda phi: SimpleNamespace(step=None)
+        policy=run.policy,
+        envs=run.envs,
+        gamma=GAMMA,
+        noise=run.noise,
+        optimizer=lambda phi: SimpleNamespace(step=None),
     )
     critic = ActionCritic(ActionValue(), net, torch.zeros(net.size), context, of_actions, next_now)
     run.learner.critic = critic
