@@ -34,6 +34,7 @@ FAULTS = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "terminate": lambda: os.kill(os.getpid(), signal.SIGTERM),
     "slow": lambda: time.sleep(0.02),
+    "crawl": lambda: time.sleep(0.1),
     "stuck": lambda: (Path("pid").write_text(str(os.getpid())), time.sleep(1000)),
 }
 

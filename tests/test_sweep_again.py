@@ -111,7 +111,8 @@ def test_after_a_signal_on_other_launchers(
     launcher: str, group: bool, faulty: Path, whole: list[tuple]
 ) -> None:
     """Jobs in several processes at once: each that runs is saved, the others are not lost."""
-    (faulty / "fault").write_text("0 slow\n1 slow\n2 slow")
+    # each takes 13 s, so that on a busy machine, too, the first is not over when the second begins
+    (faulty / "fault").write_text("0 crawl\n1 crawl\n2 crawl")
     sweep = Sweep(f"{COMMAND} hydra/launcher={launcher}")
     sweep.wait_for(lambda: all(sweep.saved(faulty / "s" / n) >= 16 for n in "01"))
     sweep.kill(signal.SIGTERM if not group else signal.SIGINT, group)
