@@ -189,6 +189,28 @@ def test_a_window_needs_a_display(cartpole: Path, monkeypatch: pytest.MonkeyPatc
     assert "over 1 episode" in plays(f"{cartpole} --render")
 
 
+@pytest.mark.parametrize(
+    ("given", "there", "taken"),
+    [
+        (None, ("EGL", "OSMesa"), "egl"),
+        (None, ("OSMesa",), "osmesa"),
+        (None, (), None),
+        ("", ("OSMesa",), "osmesa"),
+        ("glfw", ("EGL",), "glfw"),
+    ],
+)
+def test_what_mujoco_draws_with(
+    given: str | None, there: tuple[str, ...], taken: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a display: what is installed, unless the user chose."""
+    environment = {} if given is None else {"MUJOCO_GL": given}
+    monkeypatch.setattr(film.os, "environ", environment)
+    monkeypatch.setattr(film.ctypes.util, "find_library", lambda name: name if name in there else None)
+    film.without_display()
+    assert environment.get("MUJOCO_GL") == taken
+    assert environment["SDL_VIDEODRIVER"] == "dummy"
+
+
 def test_missing_extras_are_named(cartpole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(film, "find_spec", lambda name: None)
     with pytest.raises(Refused, match=r'extra "video".*\[video\].*--format gif'):

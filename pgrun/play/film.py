@@ -121,7 +121,7 @@ def without_display() -> None:
     """pygame and MuJoCo look for one first, where nobody says what else to do."""
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     for name, library in GL:
-        if "MUJOCO_GL" not in os.environ and ctypes.util.find_library(library):
+        if not os.environ.get("MUJOCO_GL") and ctypes.util.find_library(library):
             os.environ["MUJOCO_GL"] = name
 
 
