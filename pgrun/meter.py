@@ -58,9 +58,10 @@ def jackknife(without: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Meter:
-    """Readings in training. One column of fewer than 16 steps has no units in it: then the estimates of 64 updates in a row are
+    """Readings in training.
 
-    the units, and the variance is that of one of them, θ taken as still meanwhile.
+    One column of fewer than 16 steps has no units in it: then the estimates of 64 updates in a row are the units, and the
+    variance is that of one of them, θ taken as still meanwhile.
     """
 
     def __init__(self) -> None:
