@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from urllib.error import URLError
@@ -270,23 +271,30 @@ def board(finished):
     server.wait(timeout=10)
 
 
-def answered(url: str, names: set[str], seconds: float = 60) -> dict:
-    """The answer once it has all of these: the server needs a moment to start, and reads one run after another."""
+def finished_runs(board: str) -> set[str]:
+    """Those whose last record, that the run succeeded, has been read."""
+    request = {"experimentName": "", "startIndex": 0, "sliceSize": 100, "allowedStatuses": ["STATUS_SUCCESS"]}
+    groups = ask(f"{board}/plugin/hparams/session_groups", request).get("sessionGroups", [])
+    return {session["name"] for found in groups for session in found["sessions"]}
+
+
+def wait_for(names: set[str], board: str, seconds: float = 120) -> None:
+    """The server needs a moment to start, and shows what it has read of a file so far."""
+    found: set[str] = set()
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        try:
-            found = ask(url)
-        except (URLError, ConnectionError):
-            found = {}
-        if names <= set(found):
-            return found
+        with suppress(URLError, ConnectionError):
+            found = finished_runs(board)
+        if names <= found:
+            return
         time.sleep(0.3)
-    raise AssertionError(f"no answer from {url}")
+    raise AssertionError(f"only {found} at {board}: the runs themselves must be there, not their sub-runs")
 
 
 def test_tensorboard_shows_scalars_and_hyperparameters(finished, board: str) -> None:
     names = {algo: finished(algo)[0].name for algo in ("ppo", "reinforce")}
-    tags = answered(f"{board}/plugin/scalars/tags", set(names.values()))
+    wait_for(set(names.values()), board)
+    tags = ask(f"{board}/plugin/scalars/tags")
     for algo, name in names.items():
         assert set(tags[name]) == METHODS[algo][1]
     points = ask(f"{board}/plugin/scalars/scalars?run={names['ppo']}&tag=kl/old_new")
@@ -296,7 +304,3 @@ def test_tensorboard_shows_scalars_and_hyperparameters(finished, board: str) -> 
     experiment = ask(f"{board}/plugin/hparams/experiment", {"experimentName": ""})
     known = {info["name"] for info in experiment["hparamInfos"]}
     assert {"algo.name", "variance.name", "gamma"} <= known
-    request = {"experimentName": "", "startIndex": 0, "sliceSize": 100, "allowedStatuses": ["STATUS_SUCCESS"]}
-    groups = ask(f"{board}/plugin/hparams/session_groups", request)["sessionGroups"]
-    sessions = {session["name"] for found in groups for session in found["sessions"]}
-    assert set(names.values()) <= sessions, "the runs themselves, no sub-runs"
