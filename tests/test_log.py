@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 import socket
 import subprocess
 import sys
@@ -253,14 +254,15 @@ def ask(url: str, body: dict | None = None) -> dict:
 
 
 @pytest.fixture
-def board(finished):
-    """The address of a TensorBoard that shows the ppo and the reinforce run."""
-    parent = finished("ppo")[0].parent
-    finished("reinforce")
+def board(finished, tmp_path: Path):
+    """The address of a TensorBoard that shows the ppo and the reinforce run, and no other test's."""
+    for algo in ("ppo", "reinforce"):
+        run = finished(algo)[0]
+        shutil.copytree(run, tmp_path / run.name)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(parent), "--host", "127.0.0.1"]
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(tmp_path), "--host", "127.0.0.1"]
     server = subprocess.Popen(
         [*command, "--port", str(port), "--load_fast", "false"],
         stdout=subprocess.DEVNULL,
@@ -278,22 +280,20 @@ def finished_runs(board: str) -> set[str]:
     return {session["name"] for found in groups for session in found["sessions"]}
 
 
-def wait_for(names: set[str], board: str, seconds: float = 120) -> None:
-    """The server needs a moment to start, and shows what it has read of a file so far."""
+def shown(board: str, runs: int, seconds: float = 120) -> set[str]:
+    """The runs that it shows, once there are so many: the server needs a moment to start, and to read."""
     found: set[str] = set()
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    while len(found) < runs and time.monotonic() < deadline:
+        time.sleep(0.3)
         with suppress(URLError, ConnectionError):
             found = finished_runs(board)
-        if names <= found:
-            return
-        time.sleep(0.3)
-    raise AssertionError(f"only {found} at {board}: the runs themselves must be there, not their sub-runs")
+    return found
 
 
 def test_tensorboard_shows_scalars_and_hyperparameters(finished, board: str) -> None:
     names = {algo: finished(algo)[0].name for algo in ("ppo", "reinforce")}
-    wait_for(set(names.values()), board)
+    assert shown(board, len(names)) == set(names.values()), "the runs themselves, no sub-runs"
     tags = ask(f"{board}/plugin/scalars/tags")
     for algo, name in names.items():
         assert set(tags[name]) == METHODS[algo][1]
