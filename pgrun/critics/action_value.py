@@ -67,9 +67,7 @@ class ActionCritic:
         self.policy, self.gamma, self.generator = context.policy, context.gamma, context.noise
         space = context.envs.action_space
         ends = action_limits(space) if isinstance(space, spaces.Box) else ()
-        self.limits = [
-            torch.from_numpy(end).to(phi) for end in ends
-        ]  # of actions, where the environment clips
+        self.limits = [torch.from_numpy(end).to(phi) for end in ends]  # beyond them the environment clips
         self.of_actions, self.next_now = of_actions, next_now
         self.fits_first = settings.fit == "before"
         self.follower = phi.clone()
