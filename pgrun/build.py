@@ -124,7 +124,8 @@ def build(settings: Mapping[str, Any]) -> Run:
     random = streams(top.seed, device)
     env = construct(EnvSettings, settings["env"])
     trainer = construct(Trainer, settings["trainer"])
-    scheme, algorithm = member(settings, "variance"), member(settings, "algo")
+    algorithm = member(settings, "algo")
+    scheme = algorithm.effective_scheme(member(settings, "variance"))
     sampler, network = member(settings, "sampler"), member(settings, "network")
     envs = make(env, env.num_envs)
     envs.reset(integers(random.envs, env.num_envs))
@@ -154,7 +155,13 @@ def build(settings: Mapping[str, Any]) -> Run:
         sampler=sampler,
         estimator=Estimator(scheme, top.gamma, top.advantage_norm),
         algorithm=algorithm,
-        learner=Learner(policy, critic, optimizer, random.shuffle),
+        learner=Learner(
+            policy,
+            critic,
+            optimizer,
+            random.shuffle,
+            top.advantage_norm if top.advantage_scope == "minibatch" else "none",
+        ),
         noise=random.noise,
         scale=scale,
         meter=Meter(),

@@ -97,6 +97,11 @@ def run(argv: list[str], app: App = PGRUN) -> int:
         settle(jobs, command, how)
     if app.instead:
         return app.call("instead")(jobs)
+    if app is PGRUN:
+        from pgrun.command.notices import find_notices
+
+        for line in find_notices(jobs):
+            print(f"{app.name}: {line}", file=sys.stderr)
     if command.multirun:
         return sweep(command, jobs)
     call_hydra(command, command.argv)

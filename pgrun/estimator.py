@@ -5,24 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from pgrun.advantage_norm import normalise_advantages
 from pgrun.critics.base import Critic
 from pgrun.policies import Policy
+from pgrun.settings import AdvantageNorm
 from pgrun.types import Batch, Rollout
 from pgrun.variance.base import Scheme
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-EPSILON = 1e-8  # ε of the standardisation
-
-
-def standardise(psi: Tensor, mask: Tensor) -> Tensor:
-    """(Ψ − μ)/√(σ² + ε) over rows with mask 1; biases the gradient (Andrychowicz et al. 2021, C67)."""
-    count = mask.sum().clamp(min=1)
-    mean = (psi * mask).sum() / count
-    variance = ((psi - mean).square() * mask).sum() / count
-    return (psi - mean) / (variance + EPSILON).sqrt()
 
 
 @dataclass(frozen=True)
@@ -31,33 +22,30 @@ class Estimator:
 
     scheme: Scheme
     gamma: float
-    advantage_norm: bool = False
+    advantage_norm: AdvantageNorm = "none"
 
     def psi(self, rollout: Rollout, value: Tensor, policy: Policy) -> tuple[Tensor, Tensor | None]:
         """(Ψ [T, N], correction [P] or None) as the update uses them."""
         psi, correction = self.scheme.estimate(rollout, value, self.gamma, policy)
-        return standardise(psi, rollout.mask) if self.advantage_norm else psi, correction
+        return normalise_advantages(psi, rollout.mask, self.advantage_norm), correction
 
     def batch(self, rollout: Rollout, value: Tensor, critic: Critic, policy: Policy) -> Batch:
         """Rows [T·N]; masked rows are zero wherever they could enter a sum."""
         psi, correction = self.psi(rollout, value, policy)
         batch = Batch(
-            obs=rollout.obs[:-1],
-            action=rollout.action,
-            log_prob=rollout.log_prob,
-            params=rollout.params,
+            **rollout.shared_rows(),
             psi=psi * rollout.mask,
-            mask=rollout.mask,
             value=value[:-1],
             target=critic.target(rollout, value, self.gamma),
-            count=rollout.count,
-            reward=rollout.raw_reward * rollout.mask,
-            state=None if rollout.state is None else rollout.state[:-1],
-            critics=None if rollout.drawn is None else critic.rows(rollout.drawn, self.gamma),
+            critic_rows=None
+            if rollout.replayed_from is None
+            else critic.rows(rollout.replayed_from, self.gamma),
         )
         return replace(
             batch.flatten(),
             correction=correction,
             shape=tuple(psi.shape),
-            reweigh=lambda w: self.psi(replace(rollout, reward=w * rollout.reward), value, policy)[0],
+            psi_for_weighted_rewards=lambda w: self.psi(
+                replace(rollout, reward=w * rollout.reward), value, policy
+            )[0],
         )

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pgrun.estimator import EPSILON, Estimator
+from pgrun.advantage_norm import normalise_delete_one
+from pgrun.estimator import Estimator
 from pgrun.nets import Scores
 from pgrun.policies import Policy
 from pgrun.types import Rollout
-from pgrun.units import Without, by_unit
+from pgrun.units import by_unit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -104,7 +105,7 @@ def measure(policy: Policy, rollout: Rollout, value: Tensor, estimator: Estimato
         return None
     scores = policy.scores(by_unit(rollout.obs[:-1], units), by_unit(rollout.action, units))
     gradient = estimate(policy, scores, rollout, value, estimator, units)
-    delete_one = delete_and_recompute if estimator.scheme.sees_scores else delete_in_closed_form
+    delete_one = delete_in_closed_form if estimator.scheme.has_closed_form else delete_and_recompute
     without = delete_one(policy, scores, rollout, value, estimator, units)
     return Measurement(gradient, *jackknife(without), without)
 
@@ -121,46 +122,44 @@ def estimate(
 def delete_in_closed_form(
     policy: Policy, scores: Scores, rollout: Rollout, value: Tensor, estimator: Estimator, units: int
 ) -> Tensor:
-    """ĝ₍₋ᵢ₎ [M, P] where Ψ without unit i is scaleᵢₜ·xₜⱼ − shiftᵢₜ, standardised anew or not: linear in sums of scores.
+    """ĝ₍₋ᵢ₎ [M, P] where Ψ without unit i is scaleᵢₜ·xₜⱼ − shiftᵢₜ, normalised anew or not: linear in sums of scores.
 
     With Aₜ = Σⱼ mask·x·∇log π and Bₜ = Σⱼ mask·∇log π over all units, Σₜ (scaleᵢₜAₜ − shiftᵢₜBₜ) minus the unit's own part.
     """
-    without = estimator.scheme.without(rollout, value, estimator.gamma, units).centered(rollout.mask)
-    if estimator.advantage_norm:
-        without = restandardised(without, rollout, units)
-    mask, x = by_unit(rollout.mask, units), by_unit(without.x, units)
-    scale, shift = (without.by_row(s, len(mask) // units) for s in (without.scale, without.shift))
+    psi = estimator.scheme.delete_one_psi(rollout, value, estimator.gamma, units).centered(rollout.mask)
+    psi = normalise_delete_one(psi, rollout, units, estimator.advantage_norm)
+    mask, x = by_unit(rollout.mask, units), by_unit(psi.x, units)
+    scale, shift = (psi.by_row(s, len(mask) // units) for s in (psi.scale, psi.shift))
     own = scores.sums(mask * (scale * x - shift), units)
-    if len(without.scale) > 1:
-        scores, mask, x = scores.transposed(units), rollout.mask.flatten(), without.x.flatten()
-    groups = len(without.scale)
-    total = without.scale.T @ scores.sums(mask * x, groups) - without.shift.T @ scores.sums(mask, groups)
+    if len(psi.scale) > 1:
+        scores, mask, x = scores.transposed(units), rollout.mask.flatten(), psi.x.flatten()
+    groups = len(psi.scale)
+    total = psi.scale.T @ scores.sums(mask * x, groups) - psi.shift.T @ scores.sums(mask, groups)
     return (total - own) / (rollout.count * (units - 1) / units)
-
-
-def restandardised(without: Without, rollout: Rollout, units: int) -> Without:
-    """The same for (Ψ − μ₍₋ᵢ₎)/√(σ²₍₋ᵢ₎ + ε), moments over the rows of the other units."""
-    mask, x = by_unit(rollout.mask, units), by_unit(without.x, units)
-    rows = ((mask * x**k).view(units, -1).T for k in range(3))  # [R, M]
-    if len(without.scale) == 1:
-        rows = (power.sum(0, keepdim=True) for power in rows)
-    count, first, second = (power.sum(1, keepdim=True) - power for power in rows)  # [T or 1, M]
-    a, b = without.scale, without.shift
-    n = count.sum(0).clamp(min=1)
-    mean = (a * first - b * count).sum(0) / n
-    square = (a * a * second - 2 * a * b * first + b * b * count).sum(0) / n
-    std = (square - mean.square() + EPSILON).sqrt()
-    return replace(without, scale=a / std, shift=(b + mean) / std)
 
 
 def delete_and_recompute(
     policy: Policy, scores: Scores, rollout: Rollout, value: Tensor, estimator: Estimator, units: int
 ) -> Tensor:
-    """ĝ₍₋ᵢ₎ [M, P] for any scheme: everything anew from the rollout without unit i."""
+    """ĝ₍₋ᵢ₎ [M, P] for any scheme: everything anew from the rollout without unit i.
+
+    A column is taken out; a block of one column is masked, since what stands before it is still followed by it.
+    """
     result = []
     for i in range(units):
+        if rollout.mask.shape[1] == 1:
+            rest = mask_block(rollout, i, units)
+            result.append(estimate(policy, scores, rest, value, estimator, units))
+            continue
         keep = torch.tensor([j for j in range(units) if j != i], device=value.device)
         rest = rollout.columns(keep)
         kept = scores.units(units, keep)
         result.append(estimate(policy, kept, rest, value[:, keep], estimator, units - 1))
     return torch.stack(result)
+
+
+def mask_block(rollout: Rollout, i: int, units: int) -> Rollout:
+    """One column without the rows of its i-th block of time, the divisor in proportion."""
+    blocks = list(rollout.mask.tensor_split(units))
+    blocks[i] = torch.zeros_like(blocks[i])
+    return replace(rollout, mask=torch.cat(blocks), count=rollout.count * (units - 1) / units)

@@ -8,6 +8,13 @@ from typing import Annotated, Literal
 from pgrun.schema import NonNegativeInt, PositiveInt, Probability, Range
 
 Threads = Annotated[int, Range(1, 1024)]
+AdvantageNorm = Literal["none", "center", "scale", "full"]  # see ``normalise_advantages``
+CENTERING, SCALING = ("center", "full"), ("scale", "full")
+
+
+def spell_advantage_norm(value: object) -> object:
+    """The name that ``true`` and ``false`` stand for; anything else as it is."""
+    return {True: "full", False: "none"}[value] if isinstance(value, bool) else value
 
 
 @dataclass(frozen=True)
@@ -19,7 +26,8 @@ class Top:
     gamma: Probability = 0.99
     device: Literal["cpu", "cuda", "auto"] = "cpu"
     threads: Threads = 1
-    advantage_norm: bool = False
+    advantage_norm: AdvantageNorm = "none"
+    advantage_scope: Literal["batch", "minibatch"] = "batch"
     state_norm: bool = False
     reward_scaling: bool = False
     modules: tuple[str, ...] = ()

@@ -170,7 +170,7 @@ def learn(run: Run, rollout: Rollout, counters: Counters) -> dict[str, Tensor]:
     learner, recalled, before = run.learner, rollout, looked_back_at(run)
     fitted = fit_first(run, rollout)
     rollout, value, batch = weigh(run, rollout)
-    batch = batch if fitted is None else replace(batch, critics=fitted)
+    batch = batch if fitted is None else replace(batch, critic_rows=fitted)
     reading = run.meter.read(run.policy, rollout, value, run.estimator, reading_due(run, counters))
     counters.updates += 1
     with watching(run, rollout, batch, counters):

@@ -61,7 +61,7 @@ class Truth:
 
     def critics(self, before: Policy, rollout: Rollout, batch: Batch) -> dict[str, Tensor]:
         known = ExactCritic(self.problem, before, self.gamma)
-        seen = rollout if rollout.drawn is None else rollout.drawn
+        seen = rollout if rollout.replayed_from is None else rollout.replayed_from
         rows = batch.for_critic
         x = known.action_values(seen) if self.of_actions else known.values(seen)[:-1]
         assert seen.state is not None

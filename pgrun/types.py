@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -30,19 +30,26 @@ class Rollout:
     mask: Tensor  # [T, N]  0 where the row only resets
     time: Tensor  # [T, N]  steps since the episode's start
     raw_obs: Tensor  # [T+1, N, D]  what the environment gave, flattened
-    raw_reward: Tensor  # [T, N]
+    raw_reward: Tensor  # [T, N]  what the environment gave
     count: float  # the constant divisor of sums: episodes, or T·N
     whole_episodes: bool  # each column is one episode from its start to its end
     state: Tensor | None = None  # [T+1, N]  the row of the transition table, where something asks for it
     q: Tensor | None = None  # [T, N]  Q(s, a), for schemes that weigh with it
-    behaviour: Tensor | None = None  # [T, N, K]  replayed: parameters of the policy that took the action
+    behaviour_params: Tensor | None = None  # [T, N, K]  replayed: of the policy that took the action
     next_action: Tensor | None = None  # [T, N]  replayed: what the policy of that time would have done next
-    drawn: Rollout | None = None  # the replayed transitions whose states these are, for the critic
+    replayed_from: Rollout | None = None  # the replayed transitions whose states these are, for the critic
+    extra: Mapping[str, Tensor] = field(default_factory=dict)  # [T, N, …]  an algorithm's own, by name
 
     def columns(self, keep: Tensor) -> Rollout:
         """The rollout of some of its columns (``keep``: indices [N']), its divisor in proportion."""
         share = len(keep) / self.mask.shape[1]
         return replace(self, **each_tensor(self, lambda x: x[:, keep]), count=self.count * share)
+
+    def shared_rows(self) -> dict[str, Any]:
+        """What a batch of these rows takes over as it is, by name: [T, N, …], without the row that follows the last step."""
+        names = {f.name for f in fields(Batch)}.intersection(f.name for f in fields(Rollout))
+        rows = {name: getattr(self, name) for name in names}
+        return rows | {name: rows[name][:-1] for name in ("obs", "state") if rows[name] is not None}
 
 
 @dataclass(frozen=True)
@@ -60,14 +67,15 @@ class Batch:
     count: float  # the divisor of the policy term
     correction: Tensor | None = None  # [P]  added to ∇L as it is; only for one step on the whole batch
     shape: tuple[int, ...] = ()  # (T, N) of the rows of a whole batch
-    reweigh: Callable[[Tensor], Tensor] | None = None  # Ψ [T, N] with each reward times a weight [T, N]
-    reward: Tensor | None = None  # [B]  what the environment gave, 0 where the mask is
+    psi_for_weighted_rewards: Callable[[Tensor], Tensor] | None = None  # Ψ [T, N], rewards × weights [T, N]
+    raw_reward: Tensor | None = None  # [B]  what the environment gave
     state: Tensor | None = None  # [B]  the row of the transition table, where something asks for it
-    critics: Batch | None = None  # the rows the critic learns from, where they are others
+    critic_rows: Batch | None = None  # the rows the critic learns from, where they are others
+    extra: Mapping[str, Tensor] = field(default_factory=dict)  # [B, …]  an algorithm's own, by name
 
     @property
     def for_critic(self) -> Batch:
-        return self if self.critics is None else self.critics
+        return self if self.critic_rows is None else self.critic_rows
 
     def rows(self, index: Tensor | slice) -> Batch:
         """Some rows of a flattened batch; the divisor shrinks in proportion, so that means agree."""
@@ -80,5 +88,10 @@ class Batch:
 
 
 def each_tensor(record: Rollout | Batch, change: Callable[[Tensor], Tensor]) -> dict[str, Any]:
-    """The changed tensors of a record, by name; its other fields are left out."""
-    return {name: change(x) for name, x in vars(record).items() if isinstance(x, torch.Tensor)}
+    """The changed tensors of a record, by name, those of ``extra`` among them; its other fields are left out."""
+    changed: dict[str, Any] = {
+        name: change(x) for name, x in vars(record).items() if isinstance(x, torch.Tensor)
+    }
+    if record.extra:
+        changed["extra"] = {name: change(x) for name, x in record.extra.items()}
+    return changed

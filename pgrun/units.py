@@ -24,19 +24,19 @@ def others(per_unit: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Without:
+class DeleteOnePsi:
     """Ψ of the other units once unit i is left out: scaleᵢₜ·xₜⱼ − shiftᵢₜ."""
 
     x: Tensor  # [T, N]
     scale: Tensor  # [T, M], or [1, M] where it is the same at all times
     shift: Tensor  # [T, M] or [1, M]
 
-    def centered(self, mask: Tensor) -> Without:
+    def centered(self, mask: Tensor) -> DeleteOnePsi:
         """The same with x of mean 0, so that large sums do not cancel."""
         center = (mask * self.x).sum() / mask.sum().clamp(min=1)
         return replace(self, x=self.x - center, shift=self.shift - self.scale * center)
 
-    def discounted(self, factor: Tensor) -> Without:
+    def discounted(self, factor: Tensor) -> DeleteOnePsi:
         """Ψ times a factor of time [T, 1]."""
         return replace(self, scale=self.scale * factor, shift=self.shift * factor)
 
@@ -46,6 +46,8 @@ class Without:
         return coefficient.expand(rows, -1).T.flatten()
 
 
-def unmixed(psi: Tensor, units: int) -> Without:
-    """Ψ of a unit does not depend on the others."""
-    return Without(psi, torch.ones(1, units, dtype=psi.dtype, device=psi.device), psi.new_zeros(1, units))
+def keep_psi(psi: Tensor, units: int) -> DeleteOnePsi:
+    """Ψ of a unit does not depend on the others: leaving one out changes nothing."""
+    return DeleteOnePsi(
+        psi, torch.ones(1, units, dtype=psi.dtype, device=psi.device), psi.new_zeros(1, units)
+    )

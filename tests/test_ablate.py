@@ -12,7 +12,7 @@ from pgrun.store.log import flatten
 
 OFF = {  # what each option changes in the run; the settings that hold them are checked to be all
     "nothing": {},
-    "advantage_norm": {"advantage_norm": False},
+    "advantage_norm": {"advantage_norm": "none"},
     "state_norm": {"state_norm": False},
     "reward_scaling": {"reward_scaling": False},
     "entropy": {"algo.entropy": 0.0},

@@ -13,7 +13,7 @@ SHORT = 1200  # characters; a full list of options fits
 # command → what the answer must contain
 MISTAKES = {
     "algo=ppo sampler=episodes variance=optimal_baseline variance.kind=per_parameter": [
-        *("several steps", "algo.epochs", "advantage_norm=false"),
+        *("several steps", "algo.epochs", "advantage_norm=none"),
     ],
     # unknown options, with the nearest or all of them
     "algo=pppo": ["algo=pppo: no such option", "ppo", "reinforce"],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,14 +15,18 @@ from pgrun.algos.ppo import Ppo
 from pgrun.algos.reinforce import Reinforce
 from pgrun.distributions import Gaussian
 from pgrun.estimator import Estimator
-from pgrun.meter import BLOCKS, delete_and_recompute, delete_in_closed_form, measure
+from pgrun.meter import BLOCKS, delete_and_recompute, delete_in_closed_form, jackknife, measure
 from pgrun.nets import Mlp
 from pgrun.normalise import Identity, UnitScale
+from pgrun.places import conf_dir
 from pgrun.policies import Policy
+from pgrun.returns import episode_return
+from pgrun.schema import lookup
+from pgrun.settings import AdvantageNorm
 from pgrun.tracks import Arrays
 from pgrun.types import Rollout
 from pgrun.units import by_unit
-from pgrun.variance.base import Scheme
+from pgrun.variance.base import PerColumn, Scheme
 from pgrun.variance.gae import Gae
 from pgrun.variance.leave_one_out import LeaveOneOut
 from pgrun.variance.mean_baseline import MeanBaseline
@@ -93,12 +98,12 @@ SCHEMES: list[Scheme] = [
     ValueBaseline(),
     Gae(),
 ]
-normalised = pytest.mark.parametrize("advantage_norm", [False, True])
+normalised = pytest.mark.parametrize("advantage_norm", get_args(AdvantageNorm))
 
 
 @normalised
 @pytest.mark.parametrize("scheme", SCHEMES, ids=str)
-def test_the_gradient_is_the_one_reinforce_uses(scheme: Scheme, advantage_norm: bool) -> None:
+def test_the_gradient_is_the_one_reinforce_uses(scheme: Scheme, advantage_norm: AdvantageNorm) -> None:
     policy, rollout, value = episodes(9)
     estimator = Estimator(scheme, GAMMA, advantage_norm)
     reading = measure(policy, rollout, value, estimator)
@@ -142,29 +147,62 @@ def test_independent_units_average_to_the_gradient(scheme: Scheme) -> None:
     assert close(reading.variance, one_by_one.var(0).sum() / 9)
 
 
-@normalised
-@pytest.mark.parametrize("scheme", [None_(), RewardToGo(), ValueBaseline(), Gae()], ids=str)
-def test_delete_one_by_algebra_is_the_update_without_that_column(
-    scheme: Scheme, advantage_norm: bool
-) -> None:
-    policy, rollout, value = episodes(9)
-    estimator = Estimator(scheme, GAMMA, advantage_norm)
-    scores = policy.scores(by_unit(rollout.obs[:-1], 9), by_unit(rollout.action, 9))
-    fast = delete_in_closed_form(policy, scores, rollout, value, estimator, 9)
-    assert close(fast, delete_and_recompute(policy, scores, rollout, value, estimator, 9))
-    assert close(fast, without_columns(policy, rollout, value, estimator))
+def shipped_schemes() -> list[Scheme]:
+    """Every option of conf/variance with its defaults."""
+    names = sorted(path.stem for path in (conf_dir() / "variance").glob("*.yaml"))
+    return [lookup("variance", name)() for name in names]
 
 
 @normalised
-@pytest.mark.parametrize("scheme", [s for s in SCHEMES if s.mixes_columns], ids=str)
-def test_delete_one_of_batch_baselines_is_the_update_without_that_column(scheme, advantage_norm) -> None:
+@pytest.mark.parametrize("scheme", [*SCHEMES, *shipped_schemes()], ids=str)
+def test_delete_one_is_the_update_without_that_column(scheme: Scheme, advantage_norm: AdvantageNorm) -> None:
+    """By recomputation, and by algebra for the schemes that have a closed form."""
     policy, rollout, value = episodes(9)
+    rollout = replace(rollout, q=torch.randn(rollout.reward.shape, dtype=torch.float64))
     estimator = Estimator(scheme, GAMMA, advantage_norm)
     scores = policy.scores(by_unit(rollout.obs[:-1], 9), by_unit(rollout.action, 9))
     wanted = without_columns(policy, rollout, value, estimator)
     assert close(delete_and_recompute(policy, scores, rollout, value, estimator, 9), wanted)
-    if not scheme.sees_scores:
+    assert scheme.has_closed_form == (not scheme.sees_scores)
+    if scheme.has_closed_form:
         assert close(delete_in_closed_form(policy, scores, rollout, value, estimator, 9), wanted)
+
+
+@dataclass(frozen=True)
+class BestBaseline(Scheme):
+    """A scheme of a user's: it looks at all episodes, and says nothing of leaving one out."""
+
+    def psi(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
+        total = episode_return(rollout.reward, rollout.mask, rollout.time, gamma)
+        return (total - total.max()).expand_as(rollout.reward)
+
+
+@dataclass(frozen=True)
+class WronglyPerColumn(PerColumn, BestBaseline):
+    """The negative control: it claims that episodes do not concern each other."""
+
+
+def test_a_scheme_without_a_closed_form_is_recomputed() -> None:
+    policy, rollout, value = episodes(9)
+
+    def read(scheme: Scheme) -> Tensor:
+        reading = measure(policy, rollout, value, Estimator(scheme, GAMMA))
+        assert reading is not None
+        return reading.variance
+
+    wanted, _ = jackknife(without_columns(policy, rollout, value, Estimator(BestBaseline(), GAMMA)))
+    assert close(read(BestBaseline()), wanted)
+    assert not close(read(WronglyPerColumn()), wanted)
+
+
+@pytest.mark.parametrize("steps", [16, 50])
+def test_recomputing_without_a_block_of_one_column_is_the_closed_form(steps: int) -> None:
+    policy = continuous_policy(torch.float64, value_head=False)
+    rollout, value = step_rollout(policy, steps, 1)
+    estimator = Estimator(Gae(), GAMMA, "full")
+    scores = policy.scores(by_unit(rollout.obs[:-1], BLOCKS), by_unit(rollout.action, BLOCKS))
+    found = delete_and_recompute(policy, scores, rollout, value, estimator, BLOCKS)
+    assert close(found, delete_in_closed_form(policy, scores, rollout, value, estimator, BLOCKS))
 
 
 def without_columns(policy: Policy, rollout: Rollout, value: Tensor, estimator: Estimator) -> Tensor:
@@ -177,7 +215,7 @@ def without_columns(policy: Policy, rollout: Rollout, value: Tensor, estimator: 
 @normalised
 @pytest.mark.parametrize("steps", [16, 50, 64])
 def test_delete_one_of_one_column_is_the_update_with_that_block_masked(
-    steps: int, advantage_norm: bool
+    steps: int, advantage_norm: AdvantageNorm
 ) -> None:
     policy = continuous_policy(torch.float64, value_head=False)
     rollout, value = step_rollout(policy, steps, 1)

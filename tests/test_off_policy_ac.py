@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from pgrun import exact
-from tests.support_off_policy import GAMMA, NOW, OLD, Lab, lab
+from pgrun.train import weigh
+from tests.support_off_policy import ACTIONS, GAMMA, NOW, OLD, WORDS, Lab, lab
+from tests.support_pipeline import built
 
 CORRECTIONS = ("none", "q", "q_next", "all")
 
@@ -110,4 +112,22 @@ def test_what_the_update_learns_from_has_the_buffers_states(baseline: str) -> No
     seen = found.run.algorithm.recast(rollout, found.run.learner)
     assert torch.equal(seen.obs[0], rollout.obs[0])
     assert seen.count == 16
-    assert torch.equal(seen.drawn.action, rollout.action)
+    assert torch.equal(seen.replayed_from.action, rollout.action)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "scheme", "values"),
+    [("none", "q", 0), ("v", "q", 1), ("none", "advantage", 1), ("v", "advantage", 1)],
+)
+def test_v_is_subtracted_once_whichever_words_ask_for_it(baseline: str, scheme: str, values: int) -> None:
+    """Ψ = Q(s, a) − V(s), V = Σ_a π(a|s)Q(s, a) written out here; never Q − 2V."""
+    run = built(*WORDS, "sampler.batch=64", f"algo.baseline={baseline}", f"variance={scheme}")
+    first, _ = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
+    drawn = run.sampler.recall(first, run.policy, run.scale, run.noise)
+    rollout, _, batch = weigh(run, drawn)
+    obs, critic = rollout.obs[0], run.learner.critic
+    every = torch.stack([critic.q(obs, torch.full((64,), a)) for a in range(ACTIONS)], 1)
+    value = (run.policy.params(obs).softmax(-1) * every).sum(1)
+    expected = every.gather(1, rollout.action[0, :, None])[:, 0] - values * value
+    torch.testing.assert_close(batch.psi, expected, rtol=1e-5, atol=1e-6)
+    assert value.abs().max() > 1e-3

@@ -25,7 +25,7 @@ from pgrun.nets import Mlp
 from pgrun.normalise import Identity, UnitScale
 from pgrun.policies import Policy
 from pgrun.tracks import Arrays
-from pgrun.types import Batch, Rollout
+from pgrun.types import Batch, Rollout, each_tensor
 from pgrun.variance.base import Scheme
 from pgrun.variance.none import None_
 from pgrun.variance.reward_to_go import RewardToGo
@@ -130,7 +130,8 @@ def test_through_the_sampler(words: tuple[str, ...]) -> None:
     expected = exact.visits(p, exact.table(run.policy, p))[rollout.time.long(), seen]
     assert torch.equal(chance[rows], expected[rows])
     assert (chance[rows] > 0).all()
-    assert (chance[~rows] == 1).all()
+    ended = 1 - exact.visits(p, exact.table(run.policy, p)).sum(1)  # before each time, a state like any other
+    assert torch.equal(chance[~rows], ended[: len(rows), None].expand_as(chance)[~rows])
 
 
 @pytest.mark.parametrize("env", ["FrozenLake-v1", "pgrun/Mismatch-v0"])
@@ -159,9 +160,9 @@ def test_it_trains_on_tables_also_where_states_look_alike(env: str, tmp_path: Pa
             ["CartPole-v1", "no transition table", "algo.weights=per_step", "FrozenLake-v1"],
         ),
         ("algo.weights=state_ratio env=Taxi-v4 env.kwargs.fickle_passenger=true", ["fickle"]),
-        ("algo.weights=per_decision", ["advantage_norm=false"]),
+        ("algo.weights=per_decision", ["advantage_norm=none or scale"]),
         (
-            "algo.weights=per_decision advantage_norm=false variance=none",
+            "algo.weights=per_decision advantage_norm=none variance=none",
             ["variance=none", "variance=reward_to_go", "algo.weights=trajectory"],
         ),
     ],
@@ -308,3 +309,33 @@ def test_one_state(behaviour: float) -> None:
     weight = OffPolicyPg(weights="trajectory").products(rho)[0]
     second = (1 - theta) ** 2 / (1 - behaviour) / (1 - theta**2 / behaviour)
     assert float((chance * weight**2).sum()) == pytest.approx(second, rel=1e-8)
+
+
+def population(behaviour: float, exponent: int) -> Rollout:
+    """2^exponent episodes of OneState under a fair coin, each length as often as it is likely: no sampling error but at the end."""
+    assert behaviour == 0.5
+    rollout, _ = one_state.episodes(behaviour, 45)
+    whole = {"obs": rollout.obs[: exponent + 1], "raw_obs": rollout.raw_obs[: exponent + 1]}
+    short = replace(rollout, **(each_tensor(rollout, lambda x: x[:exponent]) | whole))
+    lengths = [n for n in range(1, exponent + 1) for _ in range(2 ** (exponent - n))]
+    return short.columns(torch.tensor([*lengths, exponent]) - 1)
+
+
+@pytest.mark.parametrize(
+    ("weights", "slope"),
+    [("per_decision", 6.25), ("trajectory", 6.25), ("past_only", 5.0), ("state_ratio", 5.0)],
+)
+def test_self_normalised_weights_are_consistent(weights: str, slope: float) -> None:
+    """β = 0.5, θ = 0.6: with many episodes as without normalisation (dJ/dθ = 6.25), since the mean weight over *all*
+    episodes is 1. Over those still alive per_decision gives 3.97. What is left: episodes beyond 17 steps, 0.6¹⁷·17² ≈ 5 %
+    of the longest weights' share, under 1 % of the whole.
+    """  # fmt: skip
+    theta, rollout = 0.6, population(0.5, 17)
+    steps, columns = rollout.mask.shape
+    rollout = replace(rollout, state=torch.zeros(steps + 1, columns, dtype=torch.long))
+    given = (
+        {"problem": exact.problem(gym.make("pgrun/OneState-v0"), steps)} if weights == "state_ratio" else {}
+    )
+    old, new = one_state.policy(0.5), one_state.policy(theta).theta
+    found = reused(weights, rollout, old, new, gamma=1.0, self_normalise=True, **given)[1][0]
+    assert float(found) == pytest.approx(slope * theta * (1 - theta), rel=0.02)

@@ -70,9 +70,9 @@ def test_error_of_q_is_of_the_replayed_pairs_under_the_present_policy(correction
     found, rollout, batch = told(run)
     p = exact.problem(run.envs.one)
     _, q = exact.values(p, exact.table(run.policy, p), 0.9)
-    seen = rollout.drawn
+    seen = rollout.replayed_from
     x = q[seen.time.long(), seen.state[:-1], seen.action].flatten()
-    rows = batch.critics
+    rows = batch.critic_rows
     torch.testing.assert_close(found["value/error"], (rows.value - x).square().mean(), **EXACT)
     torch.testing.assert_close(found["value/target_bias"], (rows.target - x).mean(), **EXACT)
 

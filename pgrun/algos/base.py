@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import gymnasium as gym
 import torch
 
+from pgrun.advantage_norm import normalise_advantages
 from pgrun.critics.base import Critic
 from pgrun.distributions import Distribution
 from pgrun.envs import Envs
@@ -16,8 +17,10 @@ from pgrun.minibatches import shuffled
 from pgrun.optimizers import Descent
 from pgrun.policies import Policy
 from pgrun.schema import NonNegative, PositiveInt, Repeats
+from pgrun.settings import AdvantageNorm
 from pgrun.state import Stateless
 from pgrun.types import Batch, Rollout
+from pgrun.variance.base import Scheme
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +34,17 @@ class Learner:
     critic: Critic
     optimizer: Descent
     generator: torch.Generator  # shuffles minibatches
+    minibatch_norm: AdvantageNorm = (
+        "none"  # what is done to Ψ of each minibatch, beside what was done to the batch's
+    )
+
+    def renormalise(self, rows: Batch) -> Batch:
+        """A minibatch with Ψ normalised over its own rows. On Ψ that the batch's norm has moved and scaled the same norm
+        gives what it would of the raw Ψ, but for its ε.
+        """
+        if self.minibatch_norm == "none":
+            return rows
+        return replace(rows, psi=rows.mask * normalise_advantages(rows.psi, rows.mask, self.minibatch_norm))
 
 
 @dataclass
@@ -66,6 +80,10 @@ class Algorithm(Stateless):
         with torch.enable_grad():
             log_prob = log_prob.detach().requires_grad_()
             return torch.autograd.grad(self.surrogate(log_prob, batch), log_prob)[0]
+
+    def effective_scheme(self, scheme: Scheme) -> Scheme:
+        """The scheme that weighs, where a setting of the algorithm's own has a part in Ψ."""
+        return scheme
 
     def recast(self, rollout: Rollout, learner: Learner) -> Rollout:
         """The rollout as this algorithm weighs it: off-policy ones take other actions at the same states."""
@@ -126,7 +144,7 @@ class Repeated(Algorithm):
     def improve(self, batch: Batch, learner: Learner) -> None:
         for _ in range(self.epochs):
             for rows in shuffled(batch, self.minibatches, learner.generator):
-                self.ascend(rows, learner)
+                self.ascend(learner.renormalise(rows), learner)
             if self.stops(batch, learner):
                 break
 

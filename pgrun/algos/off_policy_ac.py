@@ -8,7 +8,11 @@ import gymnasium as gym
 
 from pgrun.algos.base import Algorithm, Learner
 from pgrun.critics.action_value import ActionCritic
+from pgrun.settings import CENTERING
 from pgrun.types import Batch, Rollout
+from pgrun.variance.advantage import Advantage
+from pgrun.variance.base import Scheme
+from pgrun.variance.q import Q
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +31,7 @@ class OffPolicyAc(Algorithm):
         q_next  a' from the present policy
         all     a too
 
-    ``baseline``: none; v subtracts V(s) = Σ_a πQ; expectation puts Σ_a π(a|s)Q(s, a)∇log π(a|s), no draw at all, in the actor's
+    ``baseline``: none; v subtracts V(s) = Σ_a πQ, as ``variance=advantage`` does; expectation puts Σ_a π(a|s)Q(s, a)∇log π(a|s), no draw at all, in the actor's
     place. What remains wrong is the distribution of s. (The critic's error falls with each correction; the actor's, with the last.)
     """
 
@@ -46,24 +50,32 @@ class OffPolicyAc(Algorithm):
             yield "algo.baseline=expectation sums over the present policy's actions: add algo.corrections=all"
         if settings["variance"]["name"] != "q":
             yield "algo.baseline=expectation leaves nothing for V(s) to lower: add variance=q"
-        if settings["advantage_norm"]:
-            yield "algo.baseline=expectation weighs with π(a|s)Q(s, a), which has no use for a mean of 0: add advantage_norm=false"
+        if settings["advantage_norm"] in CENTERING:
+            yield (
+                "algo.baseline=expectation weighs with π(a|s)Q(s, a), which has no use for a mean of 0: "
+                "add advantage_norm=none or scale"
+            )
+
+    def effective_scheme(self, scheme: Scheme) -> Scheme:
+        """``baseline=v`` and ``variance=advantage`` are two words for one weight, Q(s, a) − V(s)."""
+        if self.baseline == "v" and isinstance(scheme, Q):
+            return Advantage(discounting=scheme.discounting)
+        return scheme
 
     def surrogate(self, log_prob: Tensor, batch: Batch) -> Tensor:
         return (batch.mask * batch.psi * log_prob).sum() / batch.count
 
     def recast(self, rollout: Rollout, learner: Learner) -> Rollout:
-        """Actions and Q of the actor's rows; ``drawn`` keeps the transitions for the critic."""
+        """Actions and Q of the actor's rows; ``replayed_from`` keeps the transitions for the critic."""
         critic, policy = learner.critic, learner.policy
         assert isinstance(critic, ActionCritic)
-        seen = replace(rollout, drawn=rollout)
+        seen = replace(rollout, replayed_from=rollout)
         if self.baseline == "expectation":
             return self.every_action(seen, critic)
         if self.corrections == "all":
             action = critic.sample(rollout.params)
             seen = replace(seen, action=action, log_prob=policy.dist.log_prob(rollout.params, action))
-        q = critic.action_values(seen)
-        return replace(seen, q=q - critic.value(rollout.obs[:-1]) if self.baseline == "v" else q)
+        return replace(seen, q=critic.action_values(seen))
 
     def every_action(self, rollout: Rollout, critic: ActionCritic) -> Rollout:
         """K rows for each state, an action each, with Ψ = π(a|s)Q(s, a): the column of a state stays one unit."""

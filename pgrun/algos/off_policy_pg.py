@@ -14,10 +14,13 @@ from pgrun.envs import Envs
 from pgrun.exact import Problem, table, visits
 from pgrun.policies import Policy
 from pgrun.schema import Positive, Repeats
+from pgrun.settings import CENTERING
 from pgrun.types import Batch
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+ROUNDING = 1e-12  # of a sum of probabilities: below it "ended" was not reached
 
 
 @dataclass
@@ -31,7 +34,8 @@ class OffPolicyPg(Algorithm):
         per_step      1/N Σᵢ Σₜ gₜ ρₜ Ψₜ                             first order: the ratio of state visits taken for 1
 
     Precup, Sutton & Singh 2000; Jie & Abbeel 2010. ``truncate`` caps each product: less variance, some bias (Ionides 2008).
-    ``self_normalise`` divides the products of a time step by their mean over episodes: less variance, some bias.
+    ``self_normalise`` divides the products of a time step by their mean over all episodes, an ended one keeping its last:
+    less variance, and a bias that vanishes with their number (Precup et al. 2000, "weighted" importance sampling).
     """
 
     weights: Literal["trajectory", "per_decision", "past_only", "state_ratio", "per_step"] = "per_decision"
@@ -73,8 +77,8 @@ class OffPolicyPg(Algorithm):
         """Weight times Ψ of each row [B], from log ρ [T, N], 0 where the mask is."""
         weight = self.tamed(self.products(log_ratio), batch)
         if self.weights == "per_decision":
-            assert batch.reweigh is not None
-            return batch.reweigh(weight).flatten()
+            assert batch.psi_for_weighted_rewards is not None
+            return batch.psi_for_weighted_rewards(weight).flatten()
         return weight.flatten() * batch.psi
 
     def products(self, log_ratio: Tensor) -> Tensor:
@@ -94,9 +98,7 @@ class OffPolicyPg(Algorithm):
         if self.truncate is not None:
             weight = weight.clamp(max=self.truncate)
         if self.self_normalise:
-            mask = batch.mask.view(batch.shape)
-            mean = (mask * weight).sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)
-            weight = weight / mean.clamp(min=1e-30)
+            weight = weight / weight.mean(1, keepdim=True).clamp(min=1e-30)
         return weight
 
     def improve(self, batch: Batch, learner: Learner) -> None:
@@ -110,7 +112,10 @@ class OffPolicyPg(Algorithm):
         self.told = weight_scalars(log_ratio(log_prob, batch), batch)
 
     def chances(self, policy: Policy, batch: Batch) -> Tensor:
-        """P(sₜ = s) of each row's t and s under the policy as it is [T, N], 1 where the mask is 0; all 1 if nothing asks for it."""
+        """P(sₜ = s) of each row's t and s under the policy as it is [T, N]; all 1 if nothing asks for it.
+
+        Where the mask is 0 the episode is over, a state like any other: P(ended before t).
+        """
         chance = torch.ones_like(batch.mask, dtype=torch.float64).view(batch.shape)
         if self.problem is None:
             return chance
@@ -118,7 +123,7 @@ class OffPolicyPg(Algorithm):
         mask, state = batch.mask.view(batch.shape) > 0, batch.state.view(batch.shape)
         time = torch.arange(len(mask), device=state.device)[:, None].expand_as(state)
         reached = visits(self.problem, table(policy, self.problem)).to(state.device)
-        return torch.where(mask, reached[time, state], chance)
+        return torch.where(mask, reached[time, state], (1 - reached.sum(1)).clamp(min=ROUNDING)[time])
 
     def scalars(self) -> dict[str, Tensor]:
         return self.told
@@ -141,8 +146,9 @@ def weight_scalars(log_ratio: Tensor, batch: Batch) -> dict[str, Tensor]:
         "weight/mean": (total - math.log(episodes)).exp(),
         "weight/max": log_weight.max().exp(),
     }
-    if batch.reward is not None:
-        found["weight/return"] = (log_weight.exp() * batch.reward.view(batch.shape).sum(0)).mean()
+    if batch.raw_reward is not None:
+        returns = (batch.mask * batch.raw_reward).view(batch.shape).sum(0)
+        found["weight/return"] = (log_weight.exp() * returns).mean()
     return found
 
 
@@ -154,5 +160,5 @@ def not_rewards_alone(settings: Mapping[str, Any]) -> Iterator[str]:
             f"algo.weights=per_decision weighs rewards to go, and is biased by what variance={name} adds to them: "
             "add variance=reward_to_go, or take algo.weights=trajectory"
         )
-    if settings["advantage_norm"]:
-        yield "algo.weights=per_decision is biased by subtracting a mean: add advantage_norm=false"
+    if settings["advantage_norm"] in CENTERING:
+        yield "algo.weights=per_decision is biased by subtracting a mean: add advantage_norm=none or scale"

@@ -21,7 +21,7 @@ from pgrun.envs import EnvSettings, probe
 from pgrun.errors import Refused
 from pgrun.jobs import seeds
 from pgrun.schema import GROUPS, construct, fields, lookup, violations
-from pgrun.settings import Diagnostics, Logger, Top, Trainer
+from pgrun.settings import CENTERING, Diagnostics, Logger, Top, Trainer
 
 SECTIONS = {"env": EnvSettings, "trainer": Trainer, "diagnostics": Diagnostics, "logger": Logger}
 BASES = {  # by name: importing them imports torch, over a second that most mistakes need not cost
@@ -188,7 +188,7 @@ def misfits(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[
         yield (
             f"variance={name} needs whole episodes: add sampler=episodes, or take variance=value_baseline or gae"
         )
-    if kind == "episodes" and scheme.mixes_columns and sampler["episodes"] < 2:
+    if kind == "episodes" and scheme.compares_episodes and sampler["episodes"] < 2:
         yield f"variance={name} compares episodes: sampler.episodes must be at least 2"
     if settings["variance"].get("kind") == "per_parameter":
         yield from not_one_plain_step(settings)
@@ -200,6 +200,7 @@ def misfits(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[
             "variance.normalised=true averages over the steps left in the rollout, and with sampler=episodes the length of "
             f"the episodes themselves decides how many those are, which biases: {instead}"
         )
+    yield from wrong_advantage_norm(settings, chosen)
     if kind == "steps":
         yield from too_many_minibatches(settings, chosen)
     if kind == "replay":
@@ -238,8 +239,37 @@ def not_one_plain_step(settings: Mapping[str, Any]) -> Iterator[str]:
             f"variance.kind=per_parameter corrects one gradient, and algo.{several[0]} asks for several steps: "
             "take algo=reinforce, or variance.kind=scalar"
         )
-    if settings["advantage_norm"]:
-        yield "variance.kind=per_parameter corrects the gradient as it is: add advantage_norm=false"
+    if settings["advantage_norm"] != "none":
+        yield "variance.kind=per_parameter corrects the gradient as it is: add advantage_norm=none"
+
+
+def wrong_advantage_norm(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[str]:
+    """Minibatches that there are none of, and normalisation that makes every Ψ zero."""
+    norm, sampler, algo = settings["advantage_norm"], settings["sampler"], settings["algo"]
+    scope = settings["advantage_scope"]
+    if scope == "minibatch" and "minibatches" not in algo:
+        yield f"advantage_scope=minibatch: algo={algo['name']} has no minibatches: add advantage_scope=batch"
+    if norm not in CENTERING:
+        return
+    zero = f"advantage_norm={norm} subtracts the mean of Ψ"
+    if sampler["name"] == "episodes":
+        if sampler["episodes"] == 1 and constant_baseline(settings, chosen):
+            yield (
+                f"{zero}, and with sampler.episodes=1 variance={settings['variance']['name']} gives every action the "
+                "same: nothing would be learned; add advantage_norm=scale or none, or sampler.episodes=2"
+            )
+        return
+    rows = sampler["batch"] if sampler["name"] == "replay" else sampler["steps"] * settings["env"]["num_envs"]
+    parts = algo.get("minibatches", 1) if scope == "minibatch" else 1
+    if rows // parts == 1:
+        what = "a batch" if parts == 1 else "a minibatch"
+        yield f"{zero}, and {what} here is one row: nothing would be learned; add advantage_norm=none"
+
+
+def constant_baseline(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> bool:
+    """Whether the scheme, with its settings, gives every action of the batch its return minus one number."""
+    given = {key: value for key, value in settings["variance"].items() if key != "name"}
+    return construct(chosen["variance"], given).has_constant_baseline
 
 
 def too_many_minibatches(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[str]:

@@ -26,6 +26,7 @@ from pgrun.errors import Refused
 from pgrun.places import conf_dir
 from pgrun.search.settings import searched
 from pgrun.search.space import read
+from pgrun.settings import spell_advantage_norm
 
 __all__ = ["Job", "Jobs", "conf_dir", "jobs", "plain"]
 
@@ -183,6 +184,9 @@ def rest(words: Sequence[Word]) -> tuple[str, ...]:
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
-    """The run's own settings as resolved plain data."""
+    """The run's own settings as resolved plain data, each value under one spelling."""
     own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-    return OmegaConf.to_container(own, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+    settings: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
+    if "advantage_norm" in settings:
+        settings["advantage_norm"] = spell_advantage_norm(settings["advantage_norm"])
+    return settings

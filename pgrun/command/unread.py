@@ -65,6 +65,8 @@ def other(key: str, settings: Mapping[str, Any], space: Space | None) -> str | N
         return f"actions of {space} have no σ; it is read where they are a Box"
     if key == "trainer.stop_at_return" and settings["trainer"]["eval_every"] is None:
         return "it is compared at evaluations during training: set trainer.eval_every"
+    if key == "advantage_scope" and settings["advantage_norm"] == "none":
+        return "nothing is normalised: set advantage_norm"
     if key == "algo.target_kl" and settings["algo"].get("epochs") == 1:
         return "it leaves out further epochs, and there is one: set algo.epochs"
     return None

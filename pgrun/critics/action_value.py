@@ -124,15 +124,10 @@ class ActionCritic:
         assert action is not None
         after = self.net.activations(*self.slow, self.inputs(successor, action))[-1][..., 0]
         batch = Batch(
-            obs=rollout.obs[:-1],
-            action=rollout.action,
-            log_prob=rollout.log_prob,
-            params=rollout.params,
+            **rollout.shared_rows(),
             psi=torch.zeros_like(rollout.mask),
-            mask=rollout.mask,
             value=self.q(rollout.obs[:-1], rollout.action),
             target=td_target(rollout.reward, rollout.terminated, after, self.gamma),
-            count=rollout.count,
         )
         return batch.flatten()
 

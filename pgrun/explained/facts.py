@@ -8,12 +8,14 @@ from typing import Any
 
 import gymnasium as gym
 
+from pgrun.advantage_norm import normalise_advantages
+from pgrun.command.check import constant_baseline
 from pgrun.command.unread import declared
 from pgrun.critics.exact import Exact
 from pgrun.envs.spaces import action_decoder
-from pgrun.estimator import standardise
 from pgrun.meter import BLOCKS
 from pgrun.normalise import RewardScale, RunningNorm
+from pgrun.settings import CENTERING, SCALING
 
 Settings = Mapping[str, Any]
 Classes = Mapping[str, Any]
@@ -35,8 +37,7 @@ def bias(settings: Settings, chosen: Classes) -> Iterator[str]:
     yield from discounting(settings, chosen)
     if settings["critic"].get("fit") == "before" and scheme.uses_critic:
         yield "critic.fit=before: the baseline has seen the returns that it is subtracted from, which biases."
-    if settings["advantage_norm"]:
-        yield "advantage_norm=true: Ψ is divided by a standard deviation of the same batch, which biases."
+    yield from normalisation_bias(settings, chosen)
     if algo.get("entropy"):
         yield f"algo.entropy={algo['entropy']:g}: the objective is not J alone."
     steps = algo.get("epochs", 1) * algo.get("minibatches", 1) * algo.get("reuses", 1)
@@ -44,6 +45,20 @@ def bias(settings: Settings, chosen: Classes) -> Iterator[str]:
         yield f"{steps:,} steps on each batch, with the same Ψ: only a first step on all of it would be along ĝ."
     if settings["sampler"]["name"] == "replay":
         yield "The states come from a buffer that older policies filled."
+
+
+def normalisation_bias(settings: Settings, chosen: Classes) -> Iterator[str]:
+    norm, rows = settings["advantage_norm"], settings["advantage_scope"]
+    if norm in SCALING:
+        yield f"advantage_norm={norm}: Ψ is divided by a number from the same {rows}, which biases."
+    if norm in CENTERING:
+        yield f"advantage_norm={norm}: the mean of the same {rows} is subtracted from Ψ, which shrinks ĝ a little."
+        if constant_baseline(settings, chosen):
+            name = settings["variance"]["name"]
+            yield (
+                f"That cancels the constant baseline of variance={name}: none, mean_baseline and leave_one_out become "
+                "the same estimator, up to a factor (advantage_norm=scale keeps them apart)."
+            )
 
 
 def discounting(settings: Settings, chosen: Classes) -> Iterator[str]:
@@ -76,7 +91,7 @@ def variance(settings: Settings, chosen: Classes) -> Iterator[str]:
         steps = sampler["steps"]
         yield f"ĝ is a mean over {steps * columns:,} steps: {steps:,} in a row, which are correlated, × {columns} environments."
         units = "the environments" if columns > 1 else "blocks of time" if steps >= BLOCKS else "64 updates"
-    if chosen["variance"].mixes_columns:
+    if chosen["variance"].compares_episodes:
         yield "The baseline is made from the batch itself, and has its noise."
     every = settings["diagnostics"]["gradient_every"]
     if not units:
@@ -106,8 +121,8 @@ def truncation(settings: Settings, chosen: Classes, env: gym.Env | None) -> Iter
 
 
 def normalised(settings: Settings, chosen: Classes, env: gym.Env | None) -> Iterator[str]:
-    if settings["advantage_norm"]:
-        yield f"Ψ: {says(standardise)}"
+    if settings["advantage_norm"] != "none":
+        yield f"Ψ: {says(normalise_advantages)}"
     if settings["state_norm"]:
         yield f"states: {says(RunningNorm)}"
     if settings["reward_scaling"]:

@@ -118,8 +118,11 @@ def not_read(name: str, job: Job, chosen: Mapping[str, Any], env: Any) -> bool:
 def papers(parts: list[tuple[str, str, list[str]]], sections_of: Mapping[str, Any]) -> Iterator[str]:
     """What the classes cite, each once, where it was first."""
     cited = {label: citations(paragraphs) for _, label, paragraphs in parts}
-    for key, of in (("advantage_norm", facts.standardise), ("reward_scaling", facts.RewardScale)):
-        if sections_of[key]:
+    for key, of in (
+        ("advantage_norm", facts.normalise_advantages),
+        ("reward_scaling", facts.RewardScale),
+    ):
+        if sections_of[key] not in (False, "none"):
             cited[key] = citations([facts.says(of)])
     width = max(map(len, cited))
     yield "\n".join(f" {label:<{width}}  {'; '.join(found)}" for label, found in cited.items() if found)

@@ -18,6 +18,7 @@ from pgrun.command.app import PGRUN
 from pgrun.command.preflight import refuse
 from pgrun.command.words import Command, Word
 from pgrun.errors import Refused
+from pgrun.settings import spell_advantage_norm
 from pgrun.store import whole
 from pgrun.store.checkpoint import Checkpoints
 from pgrun.store.saving import understanding
@@ -98,7 +99,9 @@ def continued(settings: Mapping[str, Any], words: Sequence[Word], folder: Path) 
         if key in MAY_CHANGE:
             section, _, name = key.partition(".")
             result[section][name] = value
-        elif not same(present(settings, key), value):
+        elif not same(
+            present(settings, key), spell_advantage_norm(value) if key == "advantage_norm" else value
+        ):
             differing.append(f"{key}={present(settings, key)}, not {value}")
     if differing:
         raise Refused(

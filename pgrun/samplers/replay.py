@@ -59,14 +59,14 @@ class Replay(Steps):
             count=float(self.batch),
             whole_episodes=False,
             state=torch.cat([row["state"], row["next_state"]]) if "state" in row else None,
-            behaviour=row["params"],
+            behaviour_params=row["params"],
             next_action=row["next_action"],
         )
 
     def scalars(self, rollout: Rollout, policy: Policy) -> dict[str, Tensor]:
         """kl_age: mean KL(the policy that took the replayed action‖the present one) in the draw's states."""
-        assert rollout.behaviour is not None
-        return {"replay/kl_age": policy.dist.kl(rollout.behaviour, rollout.params).mean()}
+        assert rollout.behaviour_params is not None
+        return {"replay/kl_age": policy.dist.kl(rollout.behaviour_params, rollout.params).mean()}
 
     @property
     def size(self) -> int:

@@ -19,6 +19,7 @@ from pgrun.returns import episode_return
 from pgrun.samplers.episodes import Episodes
 from pgrun.types import Rollout, each_tensor
 from pgrun.units import by_unit
+from pgrun.variance.base import PerColumn
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -119,8 +120,8 @@ class Seen:
 def weights(
     policy: Policy, rollout: Rollout, value: Tensor, estimator: Estimator, batch: int
 ) -> tuple[Tensor, Tensor | None]:
-    """(Ψ [T, N], corrections [G, P] or None): a scheme that compares episodes sees those of one group at a time."""
-    if not (estimator.scheme.mixes_columns or estimator.scheme.sees_scores or estimator.advantage_norm):
+    """(Ψ [T, N], corrections [G, P] or None): a scheme that may compare episodes sees those of one group at a time."""
+    if isinstance(estimator.scheme, PerColumn) and estimator.advantage_norm == "none":
         return estimator.psi(rollout, value, policy)
     parts = together(policy, rollout, value, estimator, batch)
     return parts[0].transpose(0, 1).flatten(1), parts[1] if len(parts) > 1 else None

@@ -26,7 +26,7 @@ SETTINGS = """\
   episodes=2000 batch=20   how many are collected; how many make one estimate
   reference=auto           ∇J exactly where the environment publishes its table, else sampled (reference_episodes=…)
   discounting=from_start   with the factor γ^t, so that all schemes estimate the same ∇J_γ
-  advantage_norm=true      Ψ standardised within each estimate, as many algorithms do
+  advantage_norm=full      Ψ normalised within each estimate (center, scale, full), as many algorithms do
   critic_episodes=500      for critic=fitted, apart from those that are scored; critic.fit=before: then on each estimate's own
   weights=[per_decision]   importance weights, for episodes of behaviour.theta=… or of behaviour.distance=0.1
   by_step=20               the weights Ψ that good and bad actions get, by time step

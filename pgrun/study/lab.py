@@ -68,10 +68,10 @@ class Lab:
 
     def claims(self, truncated: bool) -> dict[str, str]:
         critic, gamma = self.settings["critic"], self.settings["gamma"]
-        standardised = self.study.advantage_norm
+        normalised = self.study.advantage_norm != "none"
         found = {
             label: NORMALISED
-            if standardised
+            if normalised
             else claim(scheme, critic["name"], gamma, truncated, fits_first(critic))
             for label, scheme in self.schemes.items()
         }

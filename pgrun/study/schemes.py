@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pgrun.variance.base import Scheme
 
 UNBIASED = "unbiased"
-NORMALISED = "biased: standardised"
+NORMALISED = "biased: normalised"
 ZERO = "its mean is 0"
 
 
@@ -130,7 +130,7 @@ def obstacle(scheme: Scheme, study: Study, critic: type[CriticSettings], even: b
         return "needs Q(s, a): critic=exact, on an environment with a transition table"
     if scheme.uses_critic and critic.__name__ == "None_":
         return "needs a critic: critic=fitted, or exact on an environment with a transition table"
-    if scheme.mixes_columns and study.batch < 2:
+    if scheme.compares_episodes and study.batch < 2:
         return "compares episodes: batch must be at least 2"
     if getattr(scheme, "normalised", False) and not even:
         return "averages over the steps left in the rollout, and here the episodes' lengths decide those"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pgrun.schema import NonNegativeInt, Positive, PositiveInt, Probability
+from pgrun.settings import AdvantageNorm
 
 OWN = "pgrun.study.critics"  # where critics that only a study has are looked up
 TERMS = "pgrun.study.terms"  # and schemes
@@ -23,7 +24,7 @@ class Study:
     run: str | None = None
     schemes: Any = None  # names, or {name: {setting: value}}
     discounting: Literal["from_start", "reward_to_go"] = "from_start"
-    advantage_norm: bool = False  # (Ψ − mean)/std over each estimate's own episodes, as many algorithms do
+    advantage_norm: AdvantageNorm = "none"  # over each estimate's own episodes
     episodes: PositiveInt = 2000
     batch: PositiveInt = 20
     reference: Literal["auto", "exact", "sampled"] = "auto"

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from pgrun.types import Rollout
-from pgrun.variance.base import Discounted, Scheme, returns_to_go
+from pgrun.variance.base import Discounted, PerColumn, returns_to_go
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Score(Scheme):
+class Score(PerColumn):
     """Ψₜ = 1: the score alone, E[∇log π(a|s)] = 0 (the expected score; why a constant may be subtracted)."""
 
     whole_episodes: ClassVar[bool] = True
@@ -26,7 +26,7 @@ class Score(Scheme):
 
 
 @dataclass(frozen=True)
-class Past(Scheme):
+class Past(PerColumn):
     """Ψₜ = Σ_{t'<t} γ^{t'} r_{t'}: what reward-to-go leaves out of the whole return. Its mean is 0, its variance is not."""
 
     whole_episodes: ClassVar[bool] = True
@@ -38,7 +38,7 @@ class Past(Scheme):
 
 
 @dataclass(frozen=True)
-class ActionBaseline(Discounted):
+class ActionBaseline(PerColumn, Discounted):
     """Ψₜ = Gₜ − Q(sₜ, aₜ): a baseline that depends on the action takes the gradient away with the noise, and leaves 0."""
 
     uses_critic: ClassVar[bool] = True

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from pgrun.types import Rollout
-from pgrun.variance.base import Discounted
+from pgrun.variance.base import Discounted, PerColumn
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Advantage(Discounted):
+class Advantage(PerColumn, Discounted):
     """Ψₜ = A(sₜ, aₜ) = Q(sₜ, aₜ) − V(sₜ), V(s) = Σ_a π(a|s)Q(s, a) (Baird 1993): the ``q`` weight with the state's mean taken off."""
 
     uses_critic: ClassVar[bool] = True

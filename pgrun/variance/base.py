@@ -10,7 +10,7 @@ import torch
 from pgrun.policies import Policy
 from pgrun.returns import lambda_return
 from pgrun.types import Rollout
-from pgrun.units import Without, unmixed
+from pgrun.units import DeleteOnePsi, keep_psi
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,21 +25,42 @@ class Scheme:
     uses_q: ClassVar[bool] = False  # reads Q(s, a): from an exact critic, or a critic of actions
     whole_episodes: ClassVar[bool] = False  # needs sampler=episodes
     sees_scores: ClassVar[bool] = False  # overrides ``estimate``
-    mixes_columns: ClassVar[bool] = False  # Ψ of a column depends on the other columns
+    compares_episodes: ClassVar[bool] = False  # its baseline comes from the other episodes: two are needed
 
     def psi(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
         """Ψ [T, N], of rows with mask 1; value [T+1, N] is V(s), zero without a critic."""
         raise NotImplementedError
 
-    def without(self, rollout: Rollout, value: Tensor, gamma: float, units: int) -> Without:
-        """Ψ of the other units once each of ``units`` is left out, for schemes whose Ψ looks at other columns to override."""
-        return unmixed(self.psi(rollout, value, gamma), units)
+    def delete_one_psi(self, rollout: Rollout, value: Tensor, gamma: float, units: int) -> DeleteOnePsi:
+        """Ψ of the other units once each of ``units`` is left out, in closed form, for schemes that have one.
+
+        A scheme that does not write it is computed anew without each unit: right for every scheme, and slower.
+        """
+        raise NotImplementedError
+
+    @property
+    def has_closed_form(self) -> bool:
+        """Whether ``delete_one_psi`` is there: the reading of the gradient's variance chooses by it."""
+        return type(self).delete_one_psi is not Scheme.delete_one_psi
+
+    @property
+    def has_constant_baseline(self) -> bool:
+        """Whether every action of the batch gets r(τ) minus one number: centring Ψ puts the batch's mean in its place."""
+        return False
 
     def estimate(
         self, rollout: Rollout, value: Tensor, gamma: float, policy: Policy
     ) -> tuple[Tensor, Tensor | None]:
         """(Ψ, what is added to the gradient [P] beside it): schemes that look at the scores themselves override this."""
         return self.psi(rollout, value, gamma), None
+
+
+@dataclass(frozen=True)
+class PerColumn(Scheme):
+    """A scheme whose Ψ in a column of the rollout depends on that column alone."""
+
+    def delete_one_psi(self, rollout: Rollout, value: Tensor, gamma: float, units: int) -> DeleteOnePsi:
+        return keep_psi(self.psi(rollout, value, gamma), units)
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ import torch
 from pgrun.returns import lambda_return
 from pgrun.schema import Probability
 from pgrun.types import Rollout
-from pgrun.variance.base import Discounted
+from pgrun.variance.base import Discounted, PerColumn
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Gae(Discounted):
+class Gae(PerColumn, Discounted):
     """Ψₜ = Σₖ (γλ)ᵏ δₜ₊ₖ with δₜ = rₜ + γV(sₜ₊₁) − V(sₜ): Generalised Advantage Estimation, Schulman et al. 2016, eq. 16.
 
     Computed as Gλ − V(sₜ). λ = 0 is the one-step TD error, λ = 1 Gₜ − V(sₜ): less variance and, where V is wrong, more bias

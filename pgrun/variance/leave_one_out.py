@@ -7,7 +7,7 @@ import torch
 
 from pgrun.returns import episode_return
 from pgrun.types import Rollout
-from pgrun.units import Without
+from pgrun.units import DeleteOnePsi
 from pgrun.variance.base import Discounted, returns_to_go
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class LeaveOneOut(Discounted):
 
     returns: Literal["whole", "reward_to_go"] = "whole"
     whole_episodes: ClassVar[bool] = True
-    mixes_columns: ClassVar[bool] = True
+    compares_episodes: ClassVar[bool] = True
     read_when: ClassVar = {"discounting": ("returns", "reward_to_go")}  # whole: always from the start
 
     def psi(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
@@ -35,14 +35,18 @@ class LeaveOneOut(Discounted):
         mean = (to_go.sum(1, keepdim=True) - to_go) / others
         return self.from_time(to_go - mean, rollout, gamma)
 
-    def without(self, rollout: Rollout, value: Tensor, gamma: float, units: int) -> Without:
+    def delete_one_psi(self, rollout: Rollout, value: Tensor, gamma: float, units: int) -> DeleteOnePsi:
         if self.returns == "whole":
             total = episode_return(rollout.reward, rollout.mask, rollout.time, gamma)
             pairs = max(units - 2, 1)  # the others of a unit that stays
             shift = (total.sum() - total) / pairs
             scale = torch.full_like(shift, 1 + 1 / pairs)
-            return Without(total.expand_as(rollout.reward), scale[None], shift[None])
+            return DeleteOnePsi(total.expand_as(rollout.reward), scale[None], shift[None])
         to_go, alive = rollout.mask * returns_to_go(rollout, value, gamma), rollout.mask
         others = (alive.sum(1, keepdim=True) - alive - 1).clamp(min=1)
         mean = (to_go.sum(1, keepdim=True) - to_go) / others
-        return Without(to_go, 1 + 1 / others, mean).discounted(self.time_factor(rollout, gamma))
+        return DeleteOnePsi(to_go, 1 + 1 / others, mean).discounted(self.time_factor(rollout, gamma))
+
+    @property
+    def has_constant_baseline(self) -> bool:
+        return self.returns == "whole"

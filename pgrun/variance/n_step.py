@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, ClassVar
 from pgrun.returns import n_step_return
 from pgrun.schema import PositiveInt
 from pgrun.types import Rollout
-from pgrun.variance.base import Discounted
+from pgrun.variance.base import Discounted, PerColumn
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True)
-class NStep(Discounted):
+class NStep(PerColumn, Discounted):
     """Ψₜ = Σ_{k<n} γᵏ rₜ₊ₖ + γⁿV(sₜ₊ₙ) − V(sₜ), no bootstrap after a termination (Sutton & Barto 2018, §7.1).
 
     n = 1 is ``td0``, n = ∞ ``value_baseline``: less variance and, where V is wrong, more bias the smaller n is.

@@ -30,7 +30,7 @@ class OptimalBaseline(Discounted):
     returns: Literal["whole", "reward_to_go"] = "whole"
 
     whole_episodes: ClassVar[bool] = True
-    mixes_columns: ClassVar[bool] = True
+    compares_episodes: ClassVar[bool] = True
     sees_scores: ClassVar[bool] = True
     read_when: ClassVar = {"discounting": ("returns", "reward_to_go")}
 
@@ -55,6 +55,10 @@ class OptimalBaseline(Discounted):
             total = episode_return(rollout.reward, rollout.mask, rollout.time, gamma)
             return total.expand_as(rollout.reward)
         return self.from_time(returns_to_go(rollout, value, gamma), rollout, gamma)
+
+    @property
+    def has_constant_baseline(self) -> bool:
+        return self.kind == "scalar" and self.returns == "whole"  # but for the cross-fitting
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from pgrun.types import Rollout
-from pgrun.variance.base import Discounted
+from pgrun.variance.base import Discounted, PerColumn
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Q(Discounted):
+class Q(PerColumn, Discounted):
     """Ψₜ = Q(sₜ, aₜ): what is still to come, averaged over everything after the action (Sutton et al. 2000, theorem 1).
 
     Q comes from the exact critic of a tabular problem, or is fitted to replayed transitions.

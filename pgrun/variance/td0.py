@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pgrun.returns import td_target
 from pgrun.types import Rollout
-from pgrun.variance.base import Discounted
+from pgrun.variance.base import Discounted, PerColumn
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Td0(Discounted):
+class Td0(PerColumn, Discounted):
     """Ψₜ = δₜ = rₜ + γV(sₜ₊₁) − V(sₜ), nothing after a terminal state: the one-step advantage (Sutton & Barto 2018, §13.5).
 
     The least variance of the family; biased by γE[V̂ − V] at the next state wherever the critic is wrong.

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from pgrun.types import Rollout
-from pgrun.variance.base import Discounted, returns_to_go
+from pgrun.variance.base import Discounted, PerColumn, returns_to_go
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True)
-class ValueBaseline(Discounted):
+class ValueBaseline(PerColumn, Discounted):
     """Ψₜ = Gₜ − V(sₜ), Monte Carlo, bootstrapped from V at a truncation or a cut (Sutton & Barto 2018, §13.4).
 
     A baseline of the state alone leaves the mean as it is; the bootstrap is unbiased only where V is exact.

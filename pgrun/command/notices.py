@@ -1,0 +1,25 @@
+"""What is allowed and yet may not be what was meant: one line each, before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pgrun.command.check import classes, constant_baseline
+from pgrun.command.compose import Job
+from pgrun.settings import CENTERING
+
+
+def find_notices(jobs: Sequence[Job]) -> list[str]:
+    """Lines about the jobs of a command, each once."""
+    return list(dict.fromkeys(line for job in jobs for line in cancelled_baseline(job)))
+
+
+def cancelled_baseline(job: Job) -> Iterator[str]:
+    """Centring Ψ puts the batch's mean in the place of every constant baseline."""
+    settings = job.settings
+    norm, name = settings["advantage_norm"], settings["variance"]["name"]
+    if norm in CENTERING and constant_baseline(settings, classes(settings)):
+        yield (
+            f"advantage_norm={norm} subtracts the batch's mean from Ψ, whatever constant variance={name} subtracts: "
+            "none, mean_baseline and leave_one_out become the same estimator; advantage_norm=scale keeps them apart"
+        )
