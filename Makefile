@@ -1,0 +1,36 @@
+# One word per task; `make help` lists them. `make setup` makes the environment that the others use.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help setup test test-slow lint fix types docs bench
+.DEFAULT_GOAL := help
+
+help: ## list the tasks
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: ## a fresh environment with the tested versions
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -c constraints.txt -e ".[test]"
+
+test: ## the test suite
+	$(BIN)/pytest
+
+test-slow: ## longer evidence: crashes, learning, the laboratory
+	$(BIN)/pytest -m slow -n 0
+
+lint: ## style and format, as CI checks them
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+fix: ## mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: ## mypy
+	$(BIN)/mypy
+
+docs: ## the figures of docs/methods, from the commands on its pages
+	$(BIN)/python docs/methods/figures.py
+
+bench: ## speed, as a ratio to the peers (extra bench)
+	$(BIN)/python benchmarks/throughput.py
