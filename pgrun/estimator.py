@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import torch
+
 from pgrun.critics.base import Critic
 from pgrun.policies import Policy
 from pgrun.types import Batch, Rollout
@@ -15,6 +17,11 @@ if TYPE_CHECKING:
 
 
 EPSILON = 1e-8  # ε of the standardisation
+
+
+def weigh_rewards(weight: Tensor, rollout: Rollout) -> Tensor:
+    """w·r [T, N], and 0 where r is, however large the weight."""
+    return torch.where(rollout.reward != 0, weight * rollout.reward, 0.0)
 
 
 def standardise(psi: Tensor, mask: Tensor) -> Tensor:
@@ -59,5 +66,5 @@ class Estimator:
             batch.flatten(),
             correction=correction,
             shape=tuple(psi.shape),
-            reweigh=lambda w: self.psi(replace(rollout, reward=w * rollout.reward), value, policy)[0],
+            reweigh=lambda w: self.psi(replace(rollout, reward=weigh_rewards(w, rollout)), value, policy)[0],
         )
