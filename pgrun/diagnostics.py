@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pgrun.algos.base import Algorithm
+from pgrun.importance import effective_share, weighted_log_ratio
 from pgrun.policies import Policy
 from pgrun.types import Batch
 
@@ -14,27 +15,30 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def policy_change(policy: Policy, batch: Batch, algorithm: Algorithm) -> dict[str, Tensor]:
-    """KL both ways, entropy and importance ratios of the new θ over the update's rows (closed forms, no sampling).
+def policy_change(before: Policy, policy: Policy, batch: Batch, algorithm: Algorithm) -> dict[str, Tensor]:
+    """‖Δθ‖, and KL both ways, entropy and importance ratios of the new θ over the update's rows (closed forms, no sampling).
 
-    Effective sample size ÷ samples = (Σρ)²/(n Σρ²) (Kong 1992).
+    With a baseline for each parameter the gradient has a part that no row has, and the loss its integral, correctionᵀΔθ.
     """
+    step = policy.theta - before.theta
     mask, rows = batch.mask, batch.mask.sum().clamp(min=1)
     new, dist = policy.params(batch.obs), policy.dist
     forward = mask * dist.kl(batch.params, new)
     log_prob = dist.log_prob(new, batch.action)
-    ratio = (log_prob - batch.log_prob).exp()
-    kept = mask * ratio
+    log_ratio = torch.where(mask > 0, log_prob - batch.log_prob, -torch.inf).double()
+    linear = 0.0 if batch.correction is None else batch.correction.dot(step)
     scalars = {
         "kl/old_new": forward.sum() / rows,
         "kl/new_old": (mask * dist.kl(new, batch.params)).sum() / rows,
         "kl/max": forward.max(),
-        "policy/loss": -algorithm.surrogate(log_prob, batch),
+        "policy/loss": -algorithm.surrogate(log_prob, batch) - linear,
         "policy/entropy": (mask * dist.entropy(new)).sum() / rows,
-        "ratio/max": kept.max(),
-        "ratio/ess": kept.sum().square() / (rows * kept.square().sum()),
+        "step/size": step.norm(),
+        "ratio/max": log_ratio.max().exp(),
+        "ratio/ess": effective_share(log_ratio, rows),
     }
     if algorithm.clips:
+        ratio = weighted_log_ratio(log_prob, batch).exp()
         scalars["ratio/clip_fraction"] = (mask * algorithm.clipped(ratio, batch)).sum() / rows
     return scalars
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import torch
+
 from pgrun.advantage_norm import normalise_advantages
 from pgrun.critics.base import Critic
 from pgrun.policies import Policy
@@ -14,6 +16,11 @@ from pgrun.variance.base import Scheme
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+def weigh_rewards(weight: Tensor, rollout: Rollout) -> Tensor:
+    """w·r [T, N], and 0 where r is, however large the weight."""
+    return torch.where(rollout.reward != 0, weight * rollout.reward, 0.0)
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,6 @@ class Estimator:
             correction=correction,
             shape=tuple(psi.shape),
             psi_for_weighted_rewards=lambda w: self.psi(
-                replace(rollout, reward=w * rollout.reward), value, policy
+                replace(rollout, reward=weigh_rewards(w, rollout)), value, policy
             )[0],
         )

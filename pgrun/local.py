@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pgrun.importance import weighted_log_ratio
 from pgrun.natural import fisher
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def models(before: Policy, after: Policy, batch: Batch, gradient: Tensor) -> dic
     """
     step = after.theta - before.theta
     log_prob = after.dist.log_prob(after.params(batch.obs), batch.action)
-    gain = (batch.mask * batch.psi * (log_prob - batch.log_prob).expm1()).sum() / batch.count
+    gain = (batch.mask * batch.psi * weighted_log_ratio(log_prob, batch).expm1()).sum() / batch.count
     linear = gain.new_zeros(()) if batch.correction is None else batch.correction.dot(step)
     return {
         "step/gain_predicted": gradient.dot(step),

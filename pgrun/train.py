@@ -167,17 +167,19 @@ def update(run: Run, rollout: Rollout, counters: Counters) -> dict[str, float]:
 
 def learn(run: Run, rollout: Rollout, counters: Counters) -> dict[str, Tensor]:
     """Weigh, measure, move θ, and look at what that did."""
-    learner, recalled, before = run.learner, rollout, looked_back_at(run)
+    learner, recalled = run.learner, rollout
     fitted = fit_first(run, rollout)
     rollout, value, batch = weigh(run, rollout)
     batch = batch if fitted is None else replace(batch, critic_rows=fitted)
     reading = run.meter.read(run.policy, rollout, value, run.estimator, reading_due(run, counters))
     counters.updates += 1
+    logged = reading is not None or counters.updates % run.logger.every == 0
+    before = looked_back_at(run.policy) if logged else run.policy
     with watching(run, rollout, batch, counters):
         run.algorithm.update(batch, learner)
     scalars: dict[str, Tensor] = {}
-    if reading is not None or counters.updates % run.logger.every == 0:
-        scalars = policy_change(run.policy, batch, run.algorithm) | run.algorithm.scalars()
+    if logged:
+        scalars = policy_change(before, run.policy, batch, run.algorithm) | run.algorithm.scalars()
         scalars |= run.sampler.scalars(recalled, run.policy) | run.truth.scalars(
             before, run.policy, rollout, batch
         )
@@ -192,10 +194,9 @@ def learn(run: Run, rollout: Rollout, counters: Counters) -> dict[str, Tensor]:
     return scalars
 
 
-def looked_back_at(run: Run) -> Policy:
-    """π_old, kept where something asks for it after the update."""
-    kept = run.diagnostics.detail or run.diagnostics.exact
-    return run.policy.at(run.policy.theta.clone()) if kept else run.policy
+def looked_back_at(policy: Policy) -> Policy:
+    """π_old, kept for what a logged update tells of its step: θ itself is moved in place."""
+    return policy.at(policy.theta.clone())
 
 
 def weigh(run: Run, rollout: Rollout) -> tuple[Rollout, Tensor, Batch]:

@@ -103,6 +103,8 @@ MISTAKES = {
     "variance=none": ["variance=none needs whole episodes: add sampler=episodes"],
     "sampler=episodes variance=leave_one_out sampler.episodes=1": ["sampler.episodes must be at least 2"],
     "algo.minibatches=5000": ["algo.minibatches=5000: a batch has only 256 rows"],
+    "algo=ppo_penalty algo.beta=1e12": ["algo.beta=1e+12", "algo.beta_max=1e+10", "move the bounds"],
+    "algo=ppo_penalty algo.beta_min=2": ["algo.beta=1 is not between algo.beta_min=2"],
     "critic.minibatches=5000": ["critic.minibatches=5000: a batch has only 256 rows"],
     "device=cuda": ["no CUDA device is available", "device=cpu"],
     # what nothing reads

@@ -107,4 +107,5 @@ def test_every_algorithm_tells_them(algo: str, tmp_path: Path) -> None:
         ):  # a step whose damped KL is 1e-4 to second order, of which this small net leaves a few per cent to the third order
             assert float(row["kl/old_new"]) == pytest.approx(quadratic, rel=0.3)
             assert realised == pytest.approx(predicted, rel=0.3)
-            assert 1e-5 < quadratic < float(row["step/kl_predicted"])
+            assert 1e-5 < quadratic < 1e-4  # the damping holds some of δ back
+            assert float(row["step/kl_predicted"]) == pytest.approx(quadratic, rel=1e-3)  # float32

@@ -43,6 +43,7 @@ EVERY = {
     "gradient/snr",
     "policy/entropy",
     "policy/loss",
+    "step/size",
     "ratio/max",
     "ratio/ess",
     "time/env_steps_per_second",

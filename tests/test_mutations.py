@@ -19,6 +19,8 @@ DEMANDED = {
     "beta updated per minibatch",
     "swapped axes",
     "normaliser frozen in training",
+    "told of another step than the one taken",
+    "another objective judged than differentiated",
 }
 
 

@@ -233,6 +233,25 @@ def test_the_penalty_halves_and_doubles() -> None:
     assert fresh.penalty == 0.5
 
 
+def test_the_penalty_stays_between_its_bounds_and_comes_back() -> None:
+    """Halved without end β is 0 after 1075 iterations, and doubled infinite after 1024: neither moves again."""
+    for kl, bound, side in ((0.0, 1e-10, -1), (1.0, 1e10, 1)):
+        ppo = PpoPenalty(target_kl=0.01)
+        assert float(ppo.scalars()["step/beta_bound"]) == 0
+        for _ in range(1100):
+            ppo.adapt(kl)
+        assert ppo.penalty == bound
+        assert float(ppo.scalars()["step/beta"]) == pytest.approx(bound)
+        assert float(ppo.scalars()["step/beta_bound"]) == side
+        ppo.adapt(1.0 - kl)
+        assert ppo.penalty == bound * 2.0**-side
+        assert float(ppo.scalars()["step/beta_bound"]) == 0
+    narrow = PpoPenalty(beta=1.0, beta_min=0.75, beta_max=1.5)
+    for kl, wanted in ((0.0, 0.75), (0.0, 0.75), (1.0, 1.5), (1.0, 1.5)):
+        narrow.adapt(kl)
+        assert narrow.penalty == wanted
+
+
 def test_the_penalised_gradient_is_autograds() -> None:
     policy = policy_of(DISTRIBUTIONS["categorical"])
     batch = batch_of(policy)

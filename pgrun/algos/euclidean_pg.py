@@ -26,7 +26,7 @@ class EuclideanPg(Algorithm):
     told: dict[str, Tensor] = field(init=False, default_factory=dict, repr=False)
 
     own_step: ClassVar[bool] = True
-    tags: ClassVar[tuple[str, ...]] = ("step/kl_realised", "step/size")
+    tags: ClassVar[tuple[str, ...]] = ("step/kl_realised",)
 
     def surrogate(self, log_prob: Tensor, batch: Batch) -> Tensor:
         return (batch.mask * batch.psi * log_prob).sum() / batch.count
@@ -36,10 +36,7 @@ class EuclideanPg(Algorithm):
         norm = gradient.norm()
         length = self.radius if self.ball == "norm" else self.radius**0.5
         learner.policy.theta.add_(torch.where(norm > 0, length / norm.clamp(min=1e-30), 0.0) * gradient)
-        self.told = {
-            "step/kl_realised": mean_kl(learner.policy, batch),
-            "step/size": torch.where(norm > 0, length, 0.0),
-        }
+        self.told = {"step/kl_realised": mean_kl(learner.policy, batch)}
 
     def scalars(self) -> dict[str, Tensor]:
         return self.told

@@ -12,6 +12,7 @@ from pgrun.algos.base import Algorithm, Learner
 from pgrun.critics.exact import followed, tabulated
 from pgrun.envs import Envs
 from pgrun.exact import Problem, table, visits
+from pgrun.importance import effective_share
 from pgrun.policies import Policy
 from pgrun.schema import Positive, Repeats
 from pgrun.settings import CENTERING
@@ -79,7 +80,7 @@ class OffPolicyPg(Algorithm):
         if self.weights == "per_decision":
             assert batch.psi_for_weighted_rewards is not None
             return batch.psi_for_weighted_rewards(weight).flatten()
-        return weight.flatten() * batch.psi
+        return torch.where(batch.psi != 0, weight.flatten() * batch.psi, 0.0)
 
     def products(self, log_ratio: Tensor) -> Tensor:
         """The weight of each row [T, N]."""
@@ -131,7 +132,7 @@ class OffPolicyPg(Algorithm):
 
 def log_ratio(log_prob: Tensor, batch: Batch) -> Tensor:
     """log ρ [T, N], 0 where the mask is."""
-    return (batch.mask * (log_prob - batch.log_prob)).detach().view(batch.shape)
+    return torch.where(batch.mask > 0, log_prob - batch.log_prob, 0.0).detach().view(batch.shape)
 
 
 def weight_scalars(log_ratio: Tensor, batch: Batch) -> dict[str, Tensor]:
@@ -139,16 +140,15 @@ def weight_scalars(log_ratio: Tensor, batch: Batch) -> dict[str, Tensor]:
     should be 1, the largest, and the importance-sampled return Ĵ(θ) = 1/N Σ W r(τ), undiscounted as ``return/train`` is.
     """
     log_weight = log_ratio.double().sum(0)
-    total, squares = log_weight.logsumexp(0), (2 * log_weight).logsumexp(0)
     episodes = len(log_weight)
     found = {
-        "weight/ess": (2 * total - squares - math.log(episodes)).exp(),
-        "weight/mean": (total - math.log(episodes)).exp(),
+        "weight/ess": effective_share(log_weight, episodes),
+        "weight/mean": (log_weight.logsumexp(0) - math.log(episodes)).exp(),
         "weight/max": log_weight.max().exp(),
     }
     if batch.raw_reward is not None:
         returns = (batch.mask * batch.raw_reward).view(batch.shape).sum(0)
-        found["weight/return"] = (log_weight.exp() * returns).mean()
+        found["weight/return"] = torch.where(returns != 0, log_weight.exp() * returns, 0.0).mean()
     return found
 
 

@@ -3,7 +3,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+import torch
+
 from pgrun.algos.base import Learner, Repeated
+from pgrun.importance import weighted_log_ratio
+from pgrun.natural import mean_kl
 from pgrun.schema import Positive
 from pgrun.types import Batch
 
@@ -29,26 +33,22 @@ class Ppo(Repeated):
         self.epsilon = self.clip
 
     def surrogate(self, log_prob: Tensor, batch: Batch) -> Tensor:
-        ratio = (log_prob - batch.log_prob).exp()
+        ratio = weighted_log_ratio(log_prob, batch).exp()
         near = ratio.clamp(1 - self.epsilon, 1 + self.epsilon)
         return (batch.mask * (ratio * batch.psi).minimum(near * batch.psi)).sum() / batch.count
 
     def gradient_weight(self, log_prob: Tensor, batch: Batch) -> Tensor:
-        """mask·ρA/count, and 0 where the clip is active: there the minimum is constant."""
-        ratio = (log_prob - batch.log_prob).exp()
-        live = batch.mask * ~self.clipped(ratio, batch)
-        return live * ratio * batch.psi / batch.count
+        """mask·ρA/count, and 0 where the clip is active, though ρ be infinite: there the minimum is constant."""
+        ratio = weighted_log_ratio(log_prob, batch).exp()
+        live = (batch.mask > 0) & ~self.clipped(ratio, batch)
+        return torch.where(live, ratio * batch.psi, 0.0) / batch.count
 
     def clipped(self, ratio: Tensor, batch: Batch) -> Tensor:
         above = (batch.psi > 0) & (ratio > 1 + self.epsilon)
         return above | ((batch.psi < 0) & (ratio < 1 - self.epsilon))
 
     def stops(self, batch: Batch, learner: Learner) -> bool:
-        if self.target_kl is None:
-            return False
-        policy = learner.policy
-        kl = policy.dist.kl(batch.params, policy.params(batch.obs))
-        return bool((kl * batch.mask).sum() / batch.mask.sum().clamp(min=1) > self.target_kl)
+        return self.target_kl is not None and bool(mean_kl(learner.policy, batch) > self.target_kl)
 
     def set_progress(self, progress: float) -> None:
         decay = 1 - progress if self.clip_schedule == "linear" else 1.0

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 class Trpo(Npg):
     """max L = 1/count Σ mask·ρΨ subject to mean KL(old‖new) ≤ δ (Schulman et al. 2015, eq. 14 and appendix C).
 
-    The natural step of radius δ, then θ_old + βʲΔθ for the smallest j < ``backtracks`` with KL ≤ δ.
-    ``improve_surrogate`` asks for a larger surrogate as well. If none is found θ stays, bit for bit.
+    The natural step of radius δ, then θ_old + βʲΔθ for the smallest j < ``backtracks`` with KL ≤ δ. ``improve_surrogate``
+    asks for a larger objective as well: what was differentiated, so L with its entropy bonus and with the correction of a
+    baseline for each parameter. If none is found θ stays, bit for bit.
     Both conditions are checked in float64, so that they hold for whoever recomputes them.
     """
 
@@ -34,7 +35,7 @@ class Trpo(Npg):
     read_when: ClassVar = {"iterations": ("solver", "cg")}  # it has the radius alone
     tags: ClassVar[tuple[str, ...]] = (*Npg.tags, "step/line_search_steps", "step/accepted")
 
-    def move(self, step: Tensor, batch: Batch, learner: Learner) -> Tensor:
+    def move(self, step: Tensor, batch: Batch, learner: Learner) -> tuple[float, Tensor]:
         policy, old = learner.policy, learner.policy.theta.clone()
         twin, exact = in_float64(policy, batch)
         before = self.objective(twin, exact)
@@ -49,8 +50,9 @@ class Trpo(Npg):
             policy.theta.copy_(old)
         self.told["step/line_search_steps"] = torch.tensor(float(tried))
         self.told["step/accepted"] = torch.tensor(float(accepted))
-        self.told["step/size"] = (policy.theta - old).norm()
-        return mean_kl(twin, exact) if accepted else before.new_zeros(())
+        if not accepted:
+            return 0.0, before.new_zeros(())
+        return self.backtrack ** (tried - 1), mean_kl(twin, exact)
 
     def acceptable(self, policy: Policy, batch: Batch, before: Tensor) -> bool:
         if not bool(mean_kl(policy, batch) <= self.delta):
@@ -58,4 +60,9 @@ class Trpo(Npg):
         return not self.improve_surrogate or bool(self.objective(policy, batch) > before)
 
     def objective(self, policy: Policy, batch: Batch) -> Tensor:
-        return self.surrogate(policy.dist.log_prob(policy.params(batch.obs), batch.action), batch)
+        """What ``loss_gradient`` differentiates, at the policy's θ: L + c_H·(1/count) Σ mask·H + correctionᵀθ."""
+        params = policy.params(batch.obs)
+        surrogate = self.surrogate(policy.dist.log_prob(params, batch.action), batch)
+        bonus = self.entropy / batch.count * (batch.mask * policy.dist.entropy(params)).sum()
+        linear = 0.0 if batch.correction is None else batch.correction.dot(policy.theta)
+        return surrogate + bonus + linear

@@ -34,6 +34,7 @@ ALWAYS = (
     "gradient/snr",
     "policy/entropy",
     "policy/loss",
+    "step/size",
     "ratio/max",
     "ratio/ess",
     "time/env_steps_per_second",

@@ -12,6 +12,7 @@ from pgrun.algos.off_policy_pg import OffPolicyPg, log_ratio
 from pgrun.critics.base import NoCritic
 from pgrun.estimator import Estimator
 from pgrun.exact import Problem, table, values, visits, weighted_scores
+from pgrun.importance import effective_share
 from pgrun.policies import Policy
 from pgrun.schema import fields, show, violations
 from pgrun.study.collect import Seen
@@ -144,7 +145,7 @@ class Products:
             "max": float(w.max()),
             "square": float(squares.mean()),
             "square_se": float(squares.std()) / len(w) ** 0.5,
-            "ess": float(w.sum() ** 2 / squares.sum()) / len(w),
+            "ess": float(effective_share(torch.cat(self.log_products), len(w))),
             "largest_ratio": self.largest_ratio,
         }
         p = self.one.problem

@@ -1,0 +1,27 @@
+"""Importance ratios ρ = π_θ(a|s)/π_old(a|s) by their logarithms: ρ overflows from log ρ = 89 on in float32, and 0·∞ is no number."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from pgrun.types import Batch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def weighted_log_ratio(log_prob: Tensor, batch: Batch) -> Tensor:
+    """log ρ [B], 0 in rows with mask 0 or Ψ = 0: these enter nothing, however large their ρ is."""
+    return torch.where(batch.mask * batch.psi != 0, log_prob - batch.log_prob, 0.0)
+
+
+def effective_share(log_weight: Tensor, count: Tensor | float) -> Tensor:
+    """Effective sample size ÷ samples, (ΣW)²/(n ΣW²) (Kong 1992), from log W [K] and n = ``count``.
+
+    Rows that are no samples have log W = −∞. No entry where W is 0 throughout, or infinite: then it is 0/0 or ∞/∞.
+    """
+    log_weight = log_weight.double()
+    total, squares = log_weight.logsumexp(0), (2 * log_weight).logsumexp(0)
+    return ((2 * total - squares).exp() / count)[total.isfinite()]
