@@ -57,5 +57,17 @@ class Overwriting(Odd):
         return self.obs(), float(-np.square(self.x - 0.5).sum()), False, self.t >= self.length, {}
 
 
-for _cls in (Overwriting,):
+class OldGenerator(Odd):
+    """Seeds a generator of NumPy's old kind, which takes 32 bits."""
+
+    def obs(self) -> Any:
+        return self.random.uniform(-1, 1, 2).astype(np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        if seed is not None:
+            self.random = np.random.RandomState(seed)
+        return super().reset(seed=seed)
+
+
+for _cls in (Overwriting, OldGenerator):
     gym.register(f"{_cls.__name__}-v0", entry_point=_cls)

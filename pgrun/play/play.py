@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from pgrun.build import integers, member, streams
+from pgrun.build import member
 from pgrun.command import own
 from pgrun.envs import Envs, EnvSettings, make
 from pgrun.errors import Refused
@@ -22,6 +22,7 @@ from pgrun.schema import construct
 from pgrun.settings import Top, Trainer
 from pgrun.store.saved import Saved, load, restore
 from pgrun.store.saving import understanding
+from pgrun.streams import integers, streams
 from pgrun.tracks import Finished
 
 COLUMNS = 100  # environments at once, where more episodes are asked for than the run's evaluation has
