@@ -16,7 +16,7 @@ from pgrun.meter import Meter
 from pgrun.normalise import Identity, RewardScale, RunningNorm, UnitScale
 from pgrun.optimizers import Descent
 from pgrun.policies import Policy, distribution_for
-from pgrun.samplers.episodes import Episodes
+from pgrun.samplers.episodes import Episodes, Evaluation
 from pgrun.samplers.steps import Steps
 from pgrun.schema import construct, lookup
 from pgrun.settings import Diagnostics, Logger, Top, Trainer
@@ -36,6 +36,7 @@ class Run:
     envs: Envs
     eval_envs: Envs
     eval_seeds: list[int]
+    evaluation: Evaluation
     sampler: Steps | Episodes  # or Replay, which is a kind of Steps
     estimator: Estimator
     algorithm: Algorithm
@@ -124,6 +125,7 @@ def build(settings: Mapping[str, Any]) -> Run:
         envs=envs,
         eval_envs=make(env, trainer.eval_episodes, " in evaluation"),
         eval_seeds=integers(random.evaluation, trainer.eval_episodes),
+        evaluation=Evaluation.of(trainer.eval_episodes, trainer.eval_max_steps),
         sampler=sampler,
         estimator=Estimator(scheme, top.gamma, top.advantage_norm),
         algorithm=algorithm,

@@ -69,5 +69,20 @@ class OldGenerator(Odd):
         return super().reset(seed=seed)
 
 
-for _cls in (Overwriting, OldGenerator):
+class Lingering(Odd):
+    """Ends when the action changes: a policy that always does the same stays for ever."""
+
+    def obs(self) -> Any:
+        return np.zeros(2, np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        self.last = None
+        return super().reset(seed=seed)
+
+    def step(self, action):
+        changed, self.last = self.last not in (None, action), action
+        return self.obs(), 1.0, changed, False, {}
+
+
+for _cls in (Overwriting, OldGenerator, Lingering):
     gym.register(f"{_cls.__name__}-v0", entry_point=_cls)
