@@ -1,4 +1,4 @@
-"""From checked settings to the objects of a run: every random stream, network and environment is made here."""
+"""From checked settings to the objects of a run: every network and environment is made here, every random stream begun."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from pgrun.algos.base import Algorithm, Learner
@@ -17,10 +16,11 @@ from pgrun.meter import Meter
 from pgrun.normalise import Identity, RewardScale, RunningNorm, UnitScale
 from pgrun.optimizers import Descent
 from pgrun.policies import Policy, distribution_for
-from pgrun.samplers.episodes import Episodes
+from pgrun.samplers.episodes import Episodes, Evaluation
 from pgrun.samplers.steps import Steps
 from pgrun.schema import construct, lookup
 from pgrun.settings import Diagnostics, Logger, Top, Trainer
+from pgrun.streams import integers, streams
 from pgrun.truth import Truth, Unknown, truth
 
 
@@ -36,6 +36,7 @@ class Run:
     envs: Envs
     eval_envs: Envs
     eval_seeds: list[int]
+    evaluation: Evaluation
     sampler: Steps | Episodes  # or Replay, which is a kind of Steps
     estimator: Estimator
     algorithm: Algorithm
@@ -82,33 +83,6 @@ class Run:
         self.learner.critic.set_progress(progress)
 
 
-@dataclass(frozen=True)
-class Streams:
-    """Independent random streams of one seed, spawned: no two seeds share one, as seed + i would."""
-
-    init: torch.Generator
-    noise: torch.Generator
-    shuffle: torch.Generator
-    envs: np.random.SeedSequence
-    evaluation: np.random.SeedSequence
-
-
-def streams(seed: int, device: str) -> Streams:
-    init, noise, shuffle, envs, evaluation = np.random.SeedSequence(seed).spawn(5)
-
-    def generator(sequence: np.random.SeedSequence, place: str) -> torch.Generator:
-        return torch.Generator(place).manual_seed(integers(sequence, 1)[0])
-
-    return Streams(
-        generator(init, "cpu"), generator(noise, device), generator(shuffle, "cpu"), envs, evaluation
-    )
-
-
-def integers(sequence: np.random.SeedSequence, count: int) -> list[int]:
-    """``count`` seeds of 63 bits."""
-    return [int(x) >> 1 for x in sequence.generate_state(count, np.uint64)]
-
-
 def member(settings: Mapping[str, Any], group: str) -> Any:
     """The object that a config group describes: its class by name, its fields from the rest."""
     given = dict(settings[group])
@@ -152,6 +126,7 @@ def build(settings: Mapping[str, Any]) -> Run:
         envs=envs,
         eval_envs=make(env, trainer.eval_episodes, " in evaluation"),
         eval_seeds=integers(random.evaluation, trainer.eval_episodes),
+        evaluation=Evaluation.of(trainer.eval_episodes, trainer.eval_max_steps),
         sampler=sampler,
         estimator=Estimator(scheme, top.gamma, top.advantage_norm),
         algorithm=algorithm,

@@ -40,6 +40,7 @@ class Trainer:
     total_steps: PositiveInt = 100_000  # environment steps
     eval_every: PositiveInt | None = 10_000  # environment steps; null: only at the end
     eval_episodes: PositiveInt = 20
+    eval_max_steps: PositiveInt | None = None  # cut the episodes of evaluations there
     stop_at_return: float | None = None  # of an evaluation
     checkpoint_every: PositiveInt | None = None  # environment steps; null: as often as 2 % of the time allows
 

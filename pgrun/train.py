@@ -20,10 +20,10 @@ from pgrun.build import Run
 from pgrun.command.progress import Progress
 from pgrun.critics.base import Critic, NoCritic
 from pgrun.diagnostics import floats, policy_change, value_fit
+from pgrun.evaluation import evaluating
 from pgrun.finite import watch_losses, watching
 from pgrun.jobs.signals import Stop, Stopped, heeded
 from pgrun.normalise import UnitScale
-from pgrun.samplers.episodes import Episodes
 from pgrun.store.export import save_policy
 from pgrun.store.log import ALWAYS, WITH_CLIPPING, WITH_CRITIC, Log
 from pgrun.store.saving import Saver, alone, restore
@@ -109,30 +109,42 @@ def train(run: Run, folder: Path, saved: dict[str, Any] | None = None) -> dict[s
         ok = False
         try:
             log.hyperparameters(run.settings)
-            evaluation = loop(run, log, counters, clock, progress, saver, stop) if final is None else final
+            if final is None:
+                row = saved["row"] if saved else None
+                final = loop(run, log, counters, clock, progress, saver, stop, row)
             ok = True
         finally:
             progress.close()
             log.close(ok)
         save_policy(folder, run)
-        summary = summarise(run, counters, clock, evaluation)
+        summary = summarise(run, counters, clock, final)
         write_json(folder / "summary.json", summary)
     return summary
 
 
 def loop(
-    run: Run, log: Log, counters: Counters, clock: Clock, progress: Progress, saver: Saver, stop: Stop
+    run: Run,
+    log: Log,
+    counters: Counters,
+    clock: Clock,
+    progress: Progress,
+    saver: Saver,
+    stop: Stop,
+    row: dict[str, float] | None = None,
 ) -> np.ndarray:
-    """Update until the steps are used up or the wanted return is reached; the final evaluation's returns."""
+    """Update until the steps are used up or the wanted return is reached; the final evaluation's returns.
+
+    ``row``: scalars of an update that was made before, and whose evaluation failed.
+    """
     while True:
         begun = time.perf_counter()
-        run.set_progress(counters.env_steps / run.trainer.total_steps)
-        with clock.time("collecting"):
-            rollout, finished = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
-            counters.add(rollout, finished)
-        with clock.time("learning"):
-            scalars = update(run, rollout, counters) if rollout.mask.any() else {}
-        returns, last = evaluate_if_due(run, counters)
+        scalars, row = advance(run, counters, clock) if row is None else row, None
+        trained = counters.env_steps >= run.trainer.total_steps
+        if trained:  # before the evaluation, which may fail or never end
+            saver.save(run, counters, clock, log.position(), row=scalars)
+            save_policy(log.folder, run)
+        with evaluating(run.settings, log.folder, None if trained else saver.saved_at):
+            returns, last = evaluate_if_due(run, counters)
         if returns is not None:
             keep_best(run, counters, returns, log.folder)
         with clock.time("logging"):
@@ -152,6 +164,16 @@ def loop(
             return returns
         if stop.number is not None:
             raise Stopped(stop.number)
+
+
+def advance(run: Run, counters: Counters, clock: Clock) -> dict[str, float]:
+    """One rollout and what is learned from it; the scalars of its row."""
+    run.set_progress(counters.env_steps / run.trainer.total_steps)
+    with clock.time("collecting"):
+        rollout, finished = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
+        counters.add(rollout, finished)
+    with clock.time("learning"):
+        return update(run, rollout, counters) if rollout.mask.any() else {}
 
 
 def update(run: Run, rollout: Rollout, counters: Counters) -> dict[str, float]:
@@ -252,8 +274,7 @@ def evaluate_if_due(run: Run, counters: Counters) -> tuple[np.ndarray | None, bo
 
 def evaluate(run: Run) -> np.ndarray:
     """Undiscounted returns of the deterministic policy, from the same starts every time: training never sees it."""
-    sampler = Episodes(run.trainer.eval_episodes)
-    _, finished = sampler.collect(run.policy, run.eval_envs, None, UnitScale(), run.eval_seeds)
+    _, finished = run.evaluation.collect(run.policy, run.eval_envs, None, UnitScale(), run.eval_seeds)
     return np.array([episode_return for episode_return, _ in finished])
 
 

@@ -15,8 +15,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pgrun.build import integers, streams
 from pgrun.envs import EnvSettings, make
+from pgrun.streams import integers, scattered, streams
 from tests.support_pipeline import trained
 
 ROOT = Path(__file__).parent.parent
@@ -116,6 +116,44 @@ def test_seeds_share_no_stream() -> None:
     assert len({seed + i for seed, i in itertools.product(SEEDS, range(ENVS))}) == 163, (
         "negative control: seed + i"
     )
+
+
+def test_no_two_environments_have_the_same_seed() -> None:
+    """Of 31 bits, which NumPy's old generators take. Drawn, some would be equal: 39 of 400 000 are to be expected."""
+    found, drawn = [], []
+    for seed in (*range(198), 2**17 - 1, 2**17):
+        random = streams(seed, "cpu")
+        for sequence in (random.envs, random.evaluation):
+            found += integers(sequence, 1024) if seed < 2**17 else integers(sequence, 8)
+            drawn += (sequence.generate_state(1024) >> 1).tolist()
+    assert len(found) == len(set(found))
+    assert 0 <= min(found) <= max(found) < 2**31
+    assert len(drawn) > len(set(drawn)), "negative control"
+
+
+def test_generators_of_numpys_old_kind_take_the_seeds(tmp_path: Path) -> None:
+    _, summary = trained(
+        tmp_path, "algo=a2c", "env=support_odd_envs:OldGenerator-v0", "trainer.total_steps=80"
+    )
+    assert summary["status"] == "finished"
+
+
+def test_more_environments_and_larger_seeds_have_other_seeds_too() -> None:
+    """Without a guarantee, by chance alone."""
+    few, many = integers(streams(3, "cpu").envs, 1024), integers(streams(3, "cpu").envs, 5000)
+    assert many[:1024] == few
+    large = [x for seed in (2**17, 2**40, 2**80) for x in integers(streams(seed, "cpu").envs, 100)]
+    assert len(set(many + large)) == 5300
+    assert max(many + large) < 2**31
+
+
+def test_a_permutation_leaves_nothing_out() -> None:
+    """Numbers of 31 bits stay such, and no two become one; neighbours are no longer near each other."""
+    x = np.concatenate([np.arange(2**16), 2**31 - 1 - np.arange(2**16)])
+    y = scattered(x)
+    assert len(np.unique(y)) == len(x)
+    assert (y.min() >= 0) & (y.max() < 2**31)
+    assert 0.4 < (np.abs(np.diff(y)) > 2**29).mean() < 0.7  # (3/4)² = 0.56 for independent ones
 
 
 @pytest.mark.parametrize("name", ["Pendulum-v1", "CartPole-v1"])

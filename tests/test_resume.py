@@ -212,7 +212,7 @@ def test_a_copy_by_hard_links_keeps_what_it_has(finished: Path) -> None:
 
 REFUSED = {
     "resume=nowhere": "no such directory",
-    "resume=r": "is finished, with 188 environment steps: to extend it add trainer.total_steps=376",
+    "resume=r": "is finished, with 189 environment steps: to extend it add trainer.total_steps=378",
     "resume=r optimizer.lr=1": "optimizer.lr=0.0003, not 1",
     "resume=r algo=a2c": "algo=ppo, not a2c",
     "resume=r env=Acrobot-v1": "env=CartPole-v1, not Acrobot-v1",

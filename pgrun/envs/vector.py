@@ -145,7 +145,7 @@ class Loop(Envs):
                     self.replays[i] = Replay.begin(env, None)
                     obs, _ = env.reset()
                 else:
-                    self.replays[i].actions.append(action[i])
+                    self.replays[i].actions.append(action[i].copy())  # it may be written into
                     obs, reward[i], terminated[i], truncated[i], _ = env.step(action[i])
                 self.see(i, obs)
         except (Exception, SystemExit) as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from pgrun.store import whole
 from pgrun.store.checkpoint import Checkpoints
 from pgrun.store.saving import understanding
 
-MAY_CHANGE = ("trainer.total_steps", "trainer.checkpoint_every", "logger.progress")
+MAY_CHANGE = ("trainer.total_steps", "trainer.checkpoint_every", "trainer.eval_max_steps", "logger.progress")
+LIMIT = "env.max_episode_steps"
 
 
 def resume(command: Command) -> float:
@@ -31,7 +33,8 @@ def resume(command: Command) -> float:
     refuse(command.problems)
     folder, state = saved(command)
     with understanding(f"{folder}: its checkpoint makes no sense"):
-        settings = continued(state["settings"], command.words, folder)
+        words = for_evaluations(command.words) if state["row"] is not None else command.words
+        settings = continued(state["settings"], words, folder)
         refuse_misfits(settings, folder)
         state = left(state, settings, folder)
         columns = len(state["run"]["envs"]["ended"])  # before so many are made
@@ -90,6 +93,11 @@ def reported(folder: Path, env_steps: int) -> bool:
         return False
 
 
+def for_evaluations(words: Sequence[Word]) -> list[Word]:
+    """Where training is over: a limit of episodes is that of the evaluations, and the environments stand as they stood."""
+    return [replace(word, key="trainer.eval_max_steps") if word.key == LIMIT else word for word in words]
+
+
 def continued(settings: Mapping[str, Any], words: Sequence[Word], folder: Path) -> dict[str, Any]:
     """The run's settings, with what may change; other words must say what they are already."""
     result = copy.deepcopy(dict(settings))
@@ -104,9 +112,10 @@ def continued(settings: Mapping[str, Any], words: Sequence[Word], folder: Path) 
         ):
             differing.append(f"{key}={present(settings, key)}, not {value}")
     if differing:
+        hint = "; trainer.eval_max_steps cuts the episodes of evaluations" if LIMIT in named else ""
         raise Refused(
             f"{folder} was started with {'; '.join(differing)}: a run goes on with its own configuration, "
-            f"only {' and '.join(MAY_CHANGE)} may change; for another one start anew"
+            f"only {' and '.join(MAY_CHANGE)} may change; for another one start anew{hint}"
         )
     for missing in unnamed(settings, named):
         raise Refused(f"{folder} runs code of yours, which has to be named again: add {missing}")

@@ -29,6 +29,7 @@ class Wish:
     policy: str = "final"
     episodes: int | None = None
     seed: int | None = None
+    max_steps: int | None = None
     stochastic: bool = False
     render: bool = False
     video: Path | None = None
@@ -83,6 +84,12 @@ def parser() -> Options:
         type=at_least(1),
         metavar="N",
         help="default: as many as the run's evaluation; 1 to look at",
+    )
+    add(
+        "--max-steps",
+        type=at_least(1),
+        metavar="N",
+        help="cut an episode there (default: the run's trainer.eval_max_steps)",
     )
     add("--seed", type=at_least(0), metavar="S", help="default: the run's own evaluation seeds")
     add("--stochastic", action="store_true", help="sample the actions; default: the policy's mode")

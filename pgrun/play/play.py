@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from pgrun.build import integers, member, streams
+from pgrun.build import member
 from pgrun.command import own
 from pgrun.envs import Envs, EnvSettings, make
 from pgrun.errors import Refused
@@ -17,11 +17,12 @@ from pgrun.play.cli import Wish
 from pgrun.play.film import Camera, look, screening
 from pgrun.play.report import report
 from pgrun.policies import Network, Policy, distribution_for
-from pgrun.samplers.episodes import Episodes
+from pgrun.samplers.episodes import Evaluation
 from pgrun.schema import construct
 from pgrun.settings import Top, Trainer
 from pgrun.store.saved import Saved, load, restore
 from pgrun.store.saving import understanding
+from pgrun.streams import integers, streams
 from pgrun.tracks import Finished
 
 COLUMNS = 100  # environments at once, where more episodes are asked for than the run's evaluation has
@@ -35,6 +36,7 @@ class Role:
     network: Network
     top: Top
     episodes: int  # of an evaluation
+    max_steps: int | None  # of one of its episodes
 
 
 def play(wish: Wish) -> str:
@@ -72,13 +74,19 @@ def understood(saved: Saved, wish: Wish) -> Role:
     try:
         env = construct(EnvSettings, config["env"])
         top = construct(Top, {key: config[key] for key in ("seed", "threads", "state_norm")})
-        episodes = construct(Trainer, config["trainer"]).eval_episodes
+        trainer = construct(Trainer, config["trainer"])
         name = str(config["network"]["name"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Refused(
             f"{where}: its configuration cannot be read: {type(error).__name__}: {error}"
         ) from error
-    return Role(replace(env, id=env_id(env.id, wish)), network_of(saved, name, wish), top, episodes)
+    return Role(
+        env=replace(env, id=env_id(env.id, wish)),
+        network=network_of(saved, name, wish),
+        top=top,
+        episodes=trainer.eval_episodes,
+        max_steps=wish.max_steps or trainer.eval_max_steps,
+    )
 
 
 def network_of(saved: Saved, name: str, wish: Wish) -> Network:
@@ -117,12 +125,16 @@ def acting(saved: Saved, role: Role, envs: Envs) -> Policy:
     return policy
 
 
+def sampler(episodes: int, role: Role) -> Evaluation:
+    return Evaluation.of(episodes, role.max_steps, "--max-steps")
+
+
 def evaluated(saved: Saved, role: Role, seeds: list[int], noise: torch.Generator | None) -> Finished:
     """As training evaluates: with as many columns, so that the run's own seeds give the run's own figure."""
     envs = make(role.env, min(len(seeds), max(role.episodes, COLUMNS)))
     try:
         policy = acting(saved, role, envs)
-        return Episodes(len(seeds)).collect(policy, envs, noise, UnitScale(), seeds)[1]
+        return sampler(len(seeds), role).collect(policy, envs, noise, UnitScale(), seeds)[1]
     finally:
         envs.close()
 
@@ -134,16 +146,22 @@ def watched(
     envs = look(role.env, camera)
     try:
         policy = acting(saved, role, envs)
-        return list(scenes(policy, envs, camera, seeds, noise))
+        return list(scenes(policy, envs, camera, seeds, noise, role))
     finally:
         camera.shown.close()
         envs.close()
 
 
 def scenes(
-    policy: Policy, envs: Envs, camera: Camera, seeds: list[int], noise: torch.Generator | None
+    policy: Policy,
+    envs: Envs,
+    camera: Camera,
+    seeds: list[int],
+    noise: torch.Generator | None,
+    role: Role,
 ) -> Iterator[tuple[float, int]]:
+    one = sampler(1, role)
     for i, seed in enumerate(seeds):
         with camera.episode(i):
-            _, finished = Episodes(1).collect(policy, envs, noise, UnitScale(), [seed])
+            _, finished = one.collect(policy, envs, noise, UnitScale(), [seed])
         yield from finished

@@ -89,15 +89,37 @@ class Episodes(OnPolicy):
         if self.at_cap == "error":
             column = int(endless.argmax())
             where = place(envs.name, column, track.episode(envs, column), cap)
-            raise EnvironmentFault(
-                f"{where}: the episode is still going: set env.max_episode_steps, "
-                "or with sampler=episodes sampler.max_steps and sampler.at_cap=truncate"
-            )
+            raise EnvironmentFault(f"{where}: the episode is still going{self._advice()}")
         track.cut(envs, endless)
         if not self.told:
             self.told = True
-            log.warning(
-                "episodes are cut after %d steps (sampler.at_cap=truncate): a scheme with a critic bootstraps from there; "
-                "one without takes the return up to the cut, which biases it",
-                cap,
-            )
+            log.warning("episodes are cut after %d steps %s", cap, self._consequence())
+
+    def _advice(self) -> str:
+        return (
+            ": set env.max_episode_steps, "
+            "or with sampler=episodes sampler.max_steps and sampler.at_cap=truncate"
+        )
+
+    def _consequence(self) -> str:
+        return (
+            "(sampler.at_cap=truncate): a scheme with a critic bootstraps from there; "
+            "one without takes the return up to the cut, which biases it"
+        )
+
+
+@dataclass
+class Evaluation(Episodes):
+    """Episodes that are looked at and not learned from; ``max_steps`` cuts them. ``setting``: what the user typed it as."""
+
+    setting: str = "trainer.eval_max_steps"
+
+    @classmethod
+    def of(cls, episodes: int, max_steps: int | None, setting: str = setting) -> Evaluation:
+        return cls(episodes, max_steps, "error" if max_steps is None else "truncate", setting=setting)
+
+    def _advice(self) -> str:
+        return f" ({self.setting} cuts it)"
+
+    def _consequence(self) -> str:
+        return f"({self.setting}): the returns of evaluations are of so many steps"

@@ -45,8 +45,12 @@ class Saver:
         clock: Clock,
         position: Mapping[str, int],
         final: np.ndarray | None = None,
+        row: Mapping[str, float] | None = None,
     ) -> None:
-        """``position``: of the log. ``final``: returns of the final evaluation, of a run that is over."""
+        """``position``: of the log. ``final``: returns of the final evaluation, of a run that is over.
+
+        ``row``: of an update that is trained and not logged, scalars that wait for the evaluation that comes next.
+        """
         start = time.monotonic()
         state = {
             "settings": dict(run.settings),
@@ -55,6 +59,7 @@ class Saver:
             "clock": asdict(clock),
             "log": dict(position),
             "final": final,
+            "row": None if row is None else dict(row),
         }
         watch_state(state["run"], counters)
         self.checkpoints.save(counters.env_steps, state)
@@ -84,6 +89,8 @@ def restore(state: Mapping[str, Any], run: Run, counters: Counters, clock: Clock
             raise ValueError(f"log={state['log']}")
         if not (state["final"] is None or (state["final"].ndim == 1 and len(state["final"]))):
             raise ValueError("its final evaluation is no list of returns")
+        if not all(type(x) is float for x in (state["row"] or {}).values()):
+            raise ValueError(f"row={state['row']}")
         run.load_state_dict(state["run"])
         for record, name in ((counters, "counters"), (clock, "clock")):
             refill(record, state[name])

@@ -11,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from pgrun.build import descent, integers, member
+from pgrun.build import descent, member
 from pgrun.critics.base import Context, Critic, NoCritic
 from pgrun.critics.fitted import Fitted, SeparateCritic
 from pgrun.envs import EnvSettings, make
@@ -20,6 +20,7 @@ from pgrun.errors import Refused
 from pgrun.estimator import Estimator
 from pgrun.policies import Policy
 from pgrun.schema import construct, lookup
+from pgrun.streams import generator, integers
 from pgrun.study.behaviour import behaving
 from pgrun.study.collect import Seen, Source
 from pgrun.study.critics import of_run
@@ -142,10 +143,6 @@ def saved_critic(context: Context, saved: Any) -> Critic:
         return of_run(context, saved.tensors, saved.reward_scale)
     except LookupError as error:
         raise Refused(f"critic=run: {error}; take critic=fitted") from error
-
-
-def generator(sequence: np.random.SeedSequence) -> torch.Generator:
-    return torch.Generator().manual_seed(integers(sequence, 1)[0])
 
 
 def fit(

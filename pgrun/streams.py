@@ -1,0 +1,60 @@
+"""The random streams of a run and the seeds of its environments, all from one seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+SEED, STREAM, NUMBER = (
+    17,
+    4,
+    10,
+)  # bits of a seed for an environment: the run's seed, which of its streams, which column
+WHOLE = 2 ** (SEED + STREAM + NUMBER) - 1
+ODD = (0x7FEB352D, 0x046CA68B)  # factors of ``scattered``
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Independent random streams of one seed, spawned: no two seeds share one, as seed + i would."""
+
+    init: torch.Generator
+    noise: torch.Generator
+    shuffle: torch.Generator
+    envs: np.random.SeedSequence
+    evaluation: np.random.SeedSequence
+
+
+def streams(seed: int, device: str) -> Streams:
+    init, noise, shuffle, envs, evaluation = np.random.SeedSequence(seed).spawn(5)
+    return Streams(
+        generator(init, "cpu"), generator(noise, device), generator(shuffle, "cpu"), envs, evaluation
+    )
+
+
+def generator(sequence: np.random.SeedSequence, place: str = "cpu") -> torch.Generator:
+    """One of torch's, begun from 63 bits of the sequence."""
+    return torch.Generator(place).manual_seed(int(sequence.generate_state(1, np.uint64)[0]) >> 1)
+
+
+def integers(sequence: np.random.SeedSequence, count: int) -> list[int]:
+    """``count`` seeds for environments, of 31 bits: NumPy's old generators, which many environments have, take 32.
+
+    For the first 1024 of a stream of a seed below 2¹⁷ they are (seed, stream, number) in another order: no two are equal.
+    The others are drawn from the sequence, and equal to another one by chance, 1 in 2³¹.
+    """
+    found = sequence.generate_state(count).astype(np.int64) >> 1
+    seed, key = sequence.entropy, sequence.spawn_key
+    if isinstance(seed, int) and seed < 2**SEED and len(key) == 1 and key[0] < 2**STREAM:
+        number = np.arange(min(count, 2**NUMBER))
+        found[: len(number)] = scattered((seed << STREAM | key[0]) << NUMBER | number)
+    return found.tolist()
+
+
+def scattered(x: np.ndarray) -> np.ndarray:
+    """A permutation of the numbers of 31 bits after which neighbours have nothing in common: each step can be undone."""
+    for factor in ODD:
+        x = (x ^ (x >> 16)) * factor & WHOLE
+    return x ^ (x >> 15)

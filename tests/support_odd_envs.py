@@ -1,0 +1,88 @@
+"""Environments of users that are hard to save, to seed or to evaluate; registered as ``<Name>-v0``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+ACTIONS = {
+    "box": spaces.Box(-2, 2, (2,), np.float32),
+    "multi_discrete": spaces.MultiDiscrete([5, 5]),
+    "multi_binary": spaces.MultiBinary(2),
+}
+
+
+class Odd(gym.Env):
+    """Episodes of ``length`` steps, reward 1, terminated at the end."""
+
+    length = 10
+    observation_space: spaces.Space = spaces.Box(-1, 1, (2,), np.float32)
+    action_space: spaces.Space = spaces.Discrete(2)
+
+    def obs(self) -> Any:
+        return np.array([self.t / self.length, 1.0], np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        super().reset(seed=seed)
+        self.t = 0
+        return self.obs(), {}
+
+    def step(self, action):
+        self.t += 1
+        return self.obs(), 1.0, self.t >= self.length, False, {}
+
+
+class Overwriting(Odd):
+    """Writes into the action that it is given; what it does follows from the action alone."""
+
+    length = 2000
+
+    def __init__(self, actions: str = "box"):
+        self.action_space = ACTIONS[actions]
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        self.x = np.zeros(2, np.float32)
+        return super().reset(seed=seed)
+
+    def obs(self) -> Any:
+        return self.x.copy()
+
+    def step(self, action):
+        self.x = np.clip(self.x * 0.9 + 0.05 * action, -1, 1).astype(np.float32)
+        action[:] = 1
+        self.t += 1
+        return self.obs(), float(-np.square(self.x - 0.5).sum()), False, self.t >= self.length, {}
+
+
+class OldGenerator(Odd):
+    """Seeds a generator of NumPy's old kind, which takes 32 bits."""
+
+    def obs(self) -> Any:
+        return self.random.uniform(-1, 1, 2).astype(np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        if seed is not None:
+            self.random = np.random.RandomState(seed)
+        return super().reset(seed=seed)
+
+
+class Lingering(Odd):
+    """Ends when the action changes: a policy that always does the same stays for ever."""
+
+    def obs(self) -> Any:
+        return np.zeros(2, np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        self.last = None
+        return super().reset(seed=seed)
+
+    def step(self, action):
+        changed, self.last = self.last not in (None, action), action
+        return self.obs(), 1.0, changed, False, {}
+
+
+for _cls in (Overwriting, OldGenerator, Lingering):
+    gym.register(f"{_cls.__name__}-v0", entry_point=_cls)
