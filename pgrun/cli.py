@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from pgrun import __version__
 from pgrun.command import lazily
 from pgrun.command.app import PGRUN, App
+from pgrun.command.report import say
 from pgrun.errors import EnvironmentFault, Refused
 
 if TYPE_CHECKING:
@@ -42,10 +43,10 @@ def guarded(work: Callable[[], int], name: str, spoken: Callable[[str], str] = s
     except (Refused, EnvironmentFault) as error:
         if os.environ.get("PGRUN_DEBUG"):
             traceback.print_exc()
-        print(f"{name}: {spoken(str(error))}", file=sys.stderr)
+        say(f"{name}: {spoken(str(error))}", error=True)
         return MISTAKEN if isinstance(error, Refused) else FAILED
     except KeyboardInterrupt as stop:
-        print(f"{name}: interrupted", file=sys.stderr)
+        say(f"{name}: interrupted", error=True)
         return getattr(stop, "code", INTERRUPTED)
     except BrokenPipeError:  # pgrun --cfg job | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -57,7 +58,7 @@ def guarded(work: Callable[[], int], name: str, spoken: Callable[[str], str] = s
         if os.environ.get("PGRUN_DEBUG"):
             traceback.print_exc()
         told = [str(x) for x in (fault.filename, fault.strerror) if x]
-        print(f"{name}: {': '.join(told) or fault}", file=sys.stderr)
+        say(f"{name}: {': '.join(told) or fault}", error=True)
         return FAILED
 
 
@@ -164,9 +165,7 @@ def sweep(command: Command, jobs: list[Job]) -> int:
         except Exception as error:
             if os.environ.get("PGRUN_DEBUG"):
                 traceback.print_exc()
-            print(
-                f"{command.app.name}: the launcher stopped: {type(error).__name__}: {error}", file=sys.stderr
-            )
+            say(f"{command.app.name}: the launcher stopped: {type(error).__name__}: {error}", error=True)
         lost = told(command, jobs) if searched(command) else report(folder, jobs, command.app)
         if stop.number is not None:
             raise Stopped(stop.number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 LONGEST = 700  # characters of one line of it
 MOST = 20  # lines
+NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 
 
 class Told(Exception):
@@ -26,9 +27,25 @@ class Diverged(EnvironmentFault):
 
 
 def bounded(text: str) -> str:
-    lines = ["".join(c if c.isprintable() else " " for c in line) for line in text.split("\n")]
+    lines = [escape_line(line) for line in text.split("\n")]
     short = [
         line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} … {line[-LONGEST // 2 :]}"
         for line in lines
     ]
     return "\n".join(short if len(short) <= MOST else [*short[:MOST], f"  … and {len(short) - MOST} more"])
+
+
+def escape_line(text: str) -> str:
+    """One line, whatever stands in ``text``: what a terminal would obey is shown as Python writes it, ``\\x1b`` or ``\\u202e``.
+
+    Names and texts in a run directory may be anybody's: they could clear the screen, name the window, turn the line around,
+    or begin a line that reads like one of ours.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == NO_BREAK_SPACE else ascii(c)[1:-1] for c in text)
+
+
+def escape_lines(text: str) -> str:
+    """The same of a text that has lines of its own."""
+    return "\n".join(map(escape_line, text.split("\n")))

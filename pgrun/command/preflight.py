@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.types import RunMode
 
@@ -16,7 +17,18 @@ from pgrun.command.words import Command
 from pgrun.errors import Refused
 from pgrun.jobs.launchers import lacking
 from pgrun.search.check import misfits
-from pgrun.store.whole import refuse_links
+from pgrun.store.whole import LEADS_OUT, find_link
+
+# in a sweep's folder: by Hydra, by its launchers, by its end, by a search
+SWEEP_FILES = (
+    "multirun.yaml",
+    ".submitit",
+    "sweep.json",
+    "compare.html",
+    ".stop",
+    "search.json",
+    ".bars.json",
+)
 
 
 def preflight(command: Command, again: bool = False) -> list[Job]:
@@ -86,22 +98,32 @@ def folders(composed: list[Job], files: Sequence[str], setting: str) -> Iterator
         if any((job.folder / name).exists() for name in (*files, *runs(job, files))):
             yield f"{job.folder} holds a run already: choose another {setting}, go on with resume=auto, or remove it"
             return
-        if job.folder.is_dir():  # before Hydra writes there
-            for place in (
-                job.folder / ".hydra",
-                *(job.folder / ".hydra").glob("*"),
-                *job.folder.glob("*.log"),
-            ):
-                refuse_links(place)
+        top = Path(job.hydra.sweep.dir) if setting == "hydra.sweep.dir" else job.folder
+        if link := next(filter(None, (find_link(top, place) for place in places_written(job, top))), None):
+            yield f"{link} is {LEADS_OUT}: remove it, or choose another {setting}"
+            return
     for folder in list(seen)[:1]:
         if reason := unwritable(folder):
             yield f"{folder} cannot be written: {reason}; choose another {setting}"
 
 
+def places_written(job: Job, top: Path) -> Iterator[Path]:
+    """Where Hydra and the end of a sweep write whatever stands there, and the folders of the runs: each run looks after its own files."""
+    for folder in (job.folder, *(job.folder / str(seed) for seed in seeds_of(job))):
+        yield from () if folder == top else (folder,)
+        yield from (folder / ".hydra", *(folder / ".hydra").glob("*"), *folder.glob("*.log"))
+    if top != job.folder and top.is_dir():
+        yield from (top / name for name in os.listdir(top) if name in SWEEP_FILES or name.isdigit())
+
+
+def seeds_of(job: Job) -> list[Any]:
+    seeds = job.settings.get("seeds")
+    return seeds if isinstance(seeds, list) else []
+
+
 def runs(job: Job, files: Sequence[str]) -> list[str]:
     """The result files of its several seeds."""
-    seeds = job.settings.get("seeds")
-    return [f"{seed}/{name}" for seed in (seeds if isinstance(seeds, list) else ()) for name in files]
+    return [f"{seed}/{name}" for seed in seeds_of(job) for name in files]
 
 
 def unwritable(folder: Path) -> str | None:

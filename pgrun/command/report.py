@@ -8,13 +8,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pgrun.errors import escape_line, escape_lines
 
-def say(text: str) -> None:
-    """Printed, unless nobody reads any more (``pgrun … | head``): what is done stays done."""
+
+def say(text: str, error: bool = False) -> None:
+    """Printed, unless nobody reads any more (``pgrun … | head``): what is done stays done.
+
+    Every text that may come from a file goes this way: a terminal obeys what is in it otherwise. ``error``: to stderr.
+    """
+    stream = sys.stderr if error else sys.stdout
     try:
-        print(text, flush=True)
+        print(escape_lines(text), file=stream, flush=True)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def describe(summary: Mapping[str, Any], folder: Path) -> str:
@@ -33,6 +39,6 @@ def describe(summary: Mapping[str, Any], folder: Path) -> str:
 
 
 def shortest(folder: Path) -> str:
-    """Relative to where the user stands, if it is below."""
+    """Relative to where the user stands, if it is below; to be shown, not opened."""
     here = Path.cwd()
-    return str(folder.relative_to(here)) if folder.is_relative_to(here) else str(folder)
+    return escape_line(str(folder.relative_to(here) if folder.is_relative_to(here) else folder))

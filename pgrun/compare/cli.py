@@ -13,6 +13,7 @@ from pathlib import Path
 from pgrun.cli import guarded
 from pgrun.command.options import Options, at_least
 from pgrun.errors import Refused
+from pgrun.store.whole import LEADS_OUT, leads_out
 
 SCALARS = ("return/train", "kl/old_new", "gradient/variance")
 PICTURES, EXPORTS = (".png", ".svg", ".pdf"), (".csv", ".npz")
@@ -117,6 +118,8 @@ def check(options: argparse.Namespace) -> None:
             continue
         if path.suffix not in endings:
             raise Refused(f"--{option} {path}: the name must end in {' or '.join(endings)}")
+        if leads_out(path):
+            raise Refused(f"--{option} {path} is {LEADS_OUT}: remove it, or name another file")
         if not path.parent.is_dir() or not os.access(path.parent, os.W_OK) or path.is_dir():
             raise Refused(
                 f"--{option} {path} cannot be written: name a file in a folder that exists and is yours"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,9 @@ import numpy as np
 from pgrun.compare.curves import Panel
 from pgrun.compare.groups import Group
 from pgrun.errors import Refused
+from pgrun.store.whole import LEADS_OUT, find_link, replace_file, write
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def score_matrix(groups: Sequence[Group]) -> tuple[list[tuple[str, str]], list[int], np.ndarray]:
@@ -29,11 +33,17 @@ def score_matrix(groups: Sequence[Group]) -> tuple[list[tuple[str, str]], list[i
 
 def write_csv(groups: Sequence[Group], path: Path) -> None:
     names, seeds, scores = score_matrix(groups)
-    with path.open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["configuration", "env", *(f"seed {seed}" for seed in seeds)])
-        for name, row in zip(names, scores, strict=True):
-            table.writerow([*name, *("" if np.isnan(x) else repr(float(x)) for x in row)])
+    text = io.StringIO(newline="")
+    table = csv.writer(text)
+    table.writerow(["configuration", "env", *(f"seed {seed}" for seed in seeds)])
+    for name, row in zip(names, scores, strict=True):
+        table.writerow([*map(quote_formula, name), *("" if np.isnan(x) else repr(float(x)) for x in row)])
+    write(path, text.getvalue().encode())
+
+
+def quote_formula(text: str) -> str:
+    """A spreadsheet computes a cell that begins like a formula, and a label may be anybody's."""
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def write_npz(groups: Sequence[Group], panels: Sequence[Sequence[Panel]], path: Path) -> None:
@@ -45,8 +55,7 @@ def write_npz(groups: Sequence[Group], panels: Sequence[Sequence[Panel]], path: 
         for curve in panel.curves:
             name = f"curve {panel.env} {panel.tag} {curve.label}"
             arrays[name] = np.stack([curve.steps, curve.middle, curve.low, curve.high])
-    with path.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    replace_file(path, lambda file: np.savez_compressed(file, **arrays))  # type: ignore[arg-type]
 
 
 def check_tensorboard(folder: Path) -> None:
@@ -65,6 +74,8 @@ def write_tensorboard(panels: Sequence[Sequence[Panel]], folder: Path, middle: s
     now = time.time()
     for place, tag, steps, values in tracks(panels, folder, middle):
         if place not in writers:
+            if link := find_link(folder, place):
+                raise Refused(f"--tensorboard {folder}: {link} is {LEADS_OUT}: name a new folder")
             writers[place] = EventFileWriter(str(place))
         for step, value in zip(steps, values, strict=True):
             summary = Summary(value=[Summary.Value(tag=tag, simple_value=float(value))])

@@ -12,7 +12,7 @@ import numpy as np
 
 from pgrun.compare.config import literal
 from pgrun.compare.read import Run
-from pgrun.errors import Refused
+from pgrun.errors import Refused, escape_line
 
 CHOICES = (
     "algo.name",
@@ -138,7 +138,7 @@ def was_typed(path: str, keys: set[str]) -> bool:
 
 
 def words(config: dict[str, Any], paths: Iterable[str]) -> str:
-    return " ".join(f"{short(path)}={text(config[path])}" for path in paths if path in config)
+    return escape_line(" ".join(f"{short(path)}={text(config[path])}" for path in paths if path in config))
 
 
 def short(path: str) -> str:

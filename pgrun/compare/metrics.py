@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,46 +52,52 @@ class Metrics:
 
 
 def read_metrics(path: Path, wanted: Iterable[str]) -> Metrics:
-    """The columns in ``wanted``. Lines that are cut are left out and counted in the note."""
+    """The columns in ``wanted``. Lines that are cut are left out and counted in the note. Raises ``TooLarge``."""
     try:
-        lines = read(path, links=True).decode(errors="replace").splitlines(keepends=True)
+        content = read(path, links=True)
     except OSError:
         return Metrics(note="no metrics.csv")
-    cut = bool(lines) and not lines[-1].endswith("\n")  # its last number may have lost digits
-    header, *rows = parsed(lines[:-1] if cut else lines)
-    if not header or header[0] != "env_steps":
-        return Metrics(note="metrics.csv has no header" if lines else "metrics.csv is empty")
-    whole = [row for row in rows if len(row) == len(header) and number(row[0]) >= 0]
-    wanted = [tag for tag in wanted if tag in header]
-    columns = list(zip(*whole, strict=True)) or [()] * len(header)
-    steps = numbers(columns[0])
-    kept = not_repeated(steps)
-    values = {tag: numbers(columns[header.index(tag)])[kept] for tag in wanted}
-    bad = len(rows) - len(whole) + cut
-    note = f"{bad} line{'s' * (bad > 1)} of metrics.csv cut" if bad else ""
-    return Metrics(steps[kept], values, tuple(header[1:]), note)
-
-
-def parsed(lines: Sequence[str]) -> list[list[str]]:
-    """A header, empty if there is none, and rows."""
+    end = content.rfind(b"\n") + 1  # a last line without it may have lost digits
+    cut = end < len(content)
+    lines = csv.reader(io.TextIOWrapper(io.BytesIO(content[:end]), "utf-8", "replace", newline=""))
     try:
-        return list(csv.reader(lines)) or [[]]
+        header = next(lines, [])
+        if not header or header[0] != "env_steps":
+            return Metrics(note="metrics.csv has no header" if content else "metrics.csv is empty")
+        columns, bad = read_columns(lines, header, [tag for tag in wanted if tag in header])
     except csv.Error:
-        return [[]]
+        return Metrics(note="metrics.csv has no header")
+    bad += cut
+    steps = columns.pop("env_steps")
+    kept = not_repeated(steps)
+    note = f"{bad} line{'s' * (bad > 1)} of metrics.csv cut" if bad else ""
+    return Metrics(
+        steps[kept], {tag: values[kept] for tag, values in columns.items()}, tuple(header[1:]), note
+    )
+
+
+def read_columns(
+    lines: Iterator[list[str]], header: Sequence[str], wanted: Sequence[str]
+) -> tuple[dict[str, np.ndarray], int]:
+    """(``env_steps`` and the columns in ``wanted``, how many rows are none). Cells that nobody asked for are not kept."""
+    places = {tag: header.index(tag) for tag in ("env_steps", *wanted)}
+    columns: dict[str, array[float]] = {tag: array("d") for tag in places}
+    bad = 0
+    for row in lines:
+        if len(row) != len(header) or not number(row[0]) >= 0:
+            bad += 1
+            continue
+        for tag, place in places.items():
+            columns[tag].append(number(row[place]))
+    return {tag: np.array(values) for tag, values in columns.items()}, bad
 
 
 def number(cell: str) -> float:
+    """NaN of a blank."""
     try:
-        return float(cell)
+        return float(cell) if cell else math.nan
     except ValueError:
         return math.nan
-
-
-def numbers(cells: Sequence[str]) -> np.ndarray:
-    try:
-        return np.array([float(cell) if cell else math.nan for cell in cells])
-    except ValueError:
-        return np.array([number(cell) for cell in cells])
 
 
 def not_repeated(steps: np.ndarray) -> np.ndarray:

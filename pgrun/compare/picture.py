@@ -12,6 +12,7 @@ from pgrun.compare.axes import limits, named
 from pgrun.compare.curves import Panel
 from pgrun.compare.groups import Group
 from pgrun.compare.svg import style
+from pgrun.store.whole import replace_file
 
 LEGEND = 46  # characters of a label that are shown
 
@@ -37,7 +38,7 @@ def draw(rows: Sequence[Sequence[Panel]], groups: Sequence[Group], path: Path) -
     figure.legend(
         handles=handles, loc="outside lower center", ncols=per_line(groups, wide), frameon=False, fontsize=9
     )
-    figure.savefig(path, dpi=130)
+    replace_file(path, lambda file: figure.savefig(file, dpi=130, format=path.suffix[1:]))
     plt.close(figure)
 
 

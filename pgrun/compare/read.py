@@ -14,10 +14,11 @@ from typing import Any
 import yaml
 
 from pgrun.command.report import shortest
-from pgrun.compare.config import Flat, compared, load, read_config
+from pgrun.compare.config import Flat, compared, read_config
 from pgrun.compare.metrics import EVAL, Metrics, read_metrics
-from pgrun.errors import Refused
+from pgrun.errors import Refused, escape_line
 from pgrun.store import whole
+from pgrun.store.plain_yaml import load_yaml
 
 MARKS = ("summary.json", "metrics.csv", "policy.json", ".hydra")  # a folder with one of these is a run's
 UNINTERESTING = (".log",)
@@ -37,7 +38,7 @@ class Run:
 
     @property
     def env(self) -> str:
-        return str(self.config.get("env.id", "?"))
+        return escape_line(str(self.config.get("env.id", "?")))
 
 
 @dataclass
@@ -46,7 +47,7 @@ class Found:
     notes: list[str] = field(default_factory=list)
 
     def note(self, folder: Path, *texts: str) -> None:
-        self.notes.append(f"{shortest(folder)}: {', '.join(text for text in texts if text)}")
+        self.notes.append(escape_line(f"{shortest(folder)}: {', '.join(text for text in texts if text)}"))
 
 
 def read_runs(names: Sequence[str], wanted: Sequence[str] = (), at: int | None = None) -> Found:
@@ -99,13 +100,17 @@ def below(top: Path, found: Found) -> Iterator[Path]:
 def read_run(folder: Path, wanted: Sequence[str], at: int | None, found: Found) -> Run | None:
     """A run, or None after a note that says why not."""
     try:
-        config, seed, typed = configuration(folder)
+        return read_parts(folder, wanted, at, found)
     except ValueError as error:
         found.note(folder, f"{error}, left out")
         return None
+
+
+def read_parts(folder: Path, wanted: Sequence[str], at: int | None, found: Found) -> Run:
+    """Raises ``ValueError`` where it is none, or one of its files is larger than any run's."""
+    config, seed, typed = configuration(folder)
     if "algo.name" not in config:
-        found.note(folder, "not a run of pgrun, left out")
-        return None
+        raise ValueError("not a run of pgrun")
     summary, broken = read_summary(folder)
     finished = summary.get("status") == "finished"
     metrics = read_metrics(folder / "metrics.csv", wanted) if wanted or not finished else Metrics()
@@ -126,6 +131,8 @@ def configuration(folder: Path) -> tuple[Flat, int, tuple[str, ...]]:
             config, seed = read_config(text(folder / ".hydra" / "config.yaml"))
     except OSError:
         raise ValueError("no .hydra/config.yaml") from None
+    except whole.TooLarge:
+        raise
     except ValueError as error:
         raise ValueError(f".hydra/config.yaml is broken ({error})") from error
     if not isinstance(seed, int):
@@ -138,6 +145,8 @@ def recorded(folder: Path, name: str, key: str) -> dict[str, Any] | None:
     """The configuration in policy.json, of a run that has ended, or in job.json, of one that was started."""
     try:
         settings = read_json(folder / name).get(key)
+    except whole.TooLarge:
+        raise
     except (ValueError, RecursionError):
         return None
     return settings if isinstance(settings, dict) else None
@@ -149,7 +158,9 @@ def text(path: Path) -> str:
 
 def typed_keys(path: Path) -> tuple[str, ...]:
     try:
-        words = load(text(path))
+        words = load_yaml(text(path))
+    except whole.TooLarge:
+        raise
     except (OSError, ValueError, yaml.YAMLError):
         return ()
     words = words if isinstance(words, list) else []
@@ -169,9 +180,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_summary(folder: Path) -> tuple[dict[str, Any], bool]:
-    """(summary.json, whether it is broken)."""
+    """(summary.json, whether it is broken). Raises ``TooLarge``."""
     try:
         return read_json(folder / "summary.json"), False
+    except whole.TooLarge:
+        raise
     except (ValueError, RecursionError):
         return {}, True
 

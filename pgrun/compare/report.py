@@ -17,6 +17,7 @@ from pgrun.compare.table import (
     overlaps,
     thresholds,
 )
+from pgrun.errors import escape_line
 
 FINAL = "final evaluation of each run, over seeds"
 Baseline = Mapping[tuple[str, ...], Group]
@@ -97,7 +98,7 @@ def incomplete(group: Group) -> list[str]:
         )
     pooled = [path for path in differing([run.config for run in group.runs]) if path != "env.id"]
     if pooled:
-        found.append(f"{group.label}: pooled over different {', '.join(map(short, pooled[:8]))}")
+        found.append(escape_line(f"{group.label}: pooled over different {', '.join(map(short, pooled[:8]))}"))
     return found
 
 
@@ -105,6 +106,6 @@ def settings(groups: Sequence[Group]) -> list[list[str]]:
     """Every setting that is not the same in all groups."""
     configs = [group.config for group in groups]
     return [
-        [short(path), *(text(config[path]) if path in config else "" for config in configs)]
+        [escape_line(short(path)), *(escape_line(text(c[path])) if path in c else "" for c in configs)]
         for path in ordered(differing(configs))
     ]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from pgrun.cli import DONE
+from pgrun.command.report import say
 from pgrun.compare.cli import SCALARS
 from pgrun.compare.curves import POINTS, Panel, panels
 from pgrun.compare.export import write_csv, write_npz, write_tensorboard
@@ -19,6 +19,7 @@ from pgrun.compare.read import Run, read_runs
 from pgrun.compare.report import FINAL, Comparison, compare
 from pgrun.compare.statistics import iqm, mean
 from pgrun.errors import Refused
+from pgrun.store.whole import write
 
 
 def work(options: argparse.Namespace) -> int:
@@ -26,14 +27,14 @@ def work(options: argparse.Namespace) -> int:
     timed = (EVAL, SPEED) if options.threshold is not None else ()
     found = read_runs(options.dirs, [*tags, *timed], options.at)
     for note in found.notes:
-        print(f"pgrun-compare: {note}", file=sys.stderr)
+        say(f"pgrun-compare: {note}", error=True)
     if not found.runs:
         raise Refused(
             f"no run of pgrun in {' '.join(options.dirs)}: a run directory holds .hydra/, metrics.csv and summary.json"
         )
     check_scalars(options.scalars and tags, found.runs)
     comparison = compared(options, found.runs)
-    print(comparison.text(), flush=True)
+    say(comparison.text())
     drawn = comparison.best(options.top)
     rows = panels(drawn, tags, iqm if options.curve == "iqm" else mean) if tags else []
     if options.html:
@@ -109,7 +110,7 @@ def write_page(
         f"Curves: {curve} over seeds with its 95 % interval{best}. At each of {POINTS} points a seed counts with its last value at "
         "or before; drawn where at least half of the seeds have one."
     )
-    path.write_text(page(comparison, rows, drawn, note, notes, title))
+    write(path, page(comparison, rows, drawn, note, notes, title).encode())
 
 
 def write_others(
@@ -135,4 +136,4 @@ def write_others(
         count = write_tensorboard(rows, options.tensorboard, options.curve)
         told.append(f"{count} runs in {options.tensorboard}: tensorboard --logdir {options.tensorboard}")
     if told:
-        print("\nwritten: " + ", ".join(told), flush=True)
+        say("\nwritten: " + ", ".join(told))

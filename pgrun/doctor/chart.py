@@ -6,11 +6,11 @@ import csv
 import math
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,7 +19,10 @@ from pgrun.compare.metrics import Metrics, read_metrics
 from pgrun.compare.read import configuration, read_json, read_summary
 from pgrun.doctor.course import Course, course
 from pgrun.errors import Refused
-from pgrun.store.whole import read
+from pgrun.store.one_number import read_number
+from pgrun.store.whole import TooLarge, read
+
+T = TypeVar("T")
 
 TAGS = (
     *("return/train", "return/eval", "episode/length", "episode/count", "policy/entropy"),
@@ -116,8 +119,9 @@ def read_chart(folder: Path) -> Chart:
         raise Refused(f"{folder}: its configuration is not that of a run of pgrun")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # infinite numbers are for the doctor to find
-        metrics = read_metrics(folder / "metrics.csv", TAGS)
-    summary, broken = read_summary(folder)
+        metrics = read_if_small(lambda: read_metrics(folder / "metrics.csv", TAGS), Metrics(), notes)
+    nothing: tuple[dict[str, Any], bool] = ({}, False)
+    summary, broken = read_if_small(lambda: read_summary(folder), nothing, notes)
     notes += ["summary.json is broken"] * broken + [metrics.note] * bool(metrics.note)
     return Chart(
         folder,
@@ -125,10 +129,19 @@ def read_chart(folder: Path) -> Chart:
         summary,
         metrics,
         gaussian(folder),
-        normaliser(folder),
+        normaliser(folder) if settings.get("state_norm") is True else None,
         not_finite(folder / "metrics.csv"),
         tuple(notes),
     )
+
+
+def read_if_small(look: Callable[[], T], otherwise: T, notes: list[str]) -> T:
+    """What ``look`` reads; ``otherwise``, with a note, where the file is larger than any run's."""
+    try:
+        return look()
+    except TooLarge as error:
+        notes.append(f"{error}: left out")
+        return otherwise
 
 
 def gaussian(folder: Path) -> int | None:
@@ -145,12 +158,9 @@ def gaussian(folder: Path) -> int | None:
 
 def normaliser(folder: Path) -> float | None:
     """How many states are in its statistics."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
     try:
-        return float(load(read(folder / "policy.safetensors", links=True))["obs_count"])
-    except (*UNREADABLE, SafetensorError):
+        return read_number(folder / "policy.safetensors", "obs_count")
+    except UNREADABLE:
         return None
 
 
@@ -158,7 +168,7 @@ def not_finite(path: Path) -> str:
     """``kl/old_new = nan at 1,024 steps``: blanks are no such thing, so the text itself is read."""
     try:
         lines = read(path, links=True).decode(errors="replace").splitlines()
-    except OSError:
+    except (OSError, TooLarge):
         return ""
     suspects = (line for line in lines[1:] if "nan" in line or "inf" in line)
     return next(found(lines[:1], suspects), "")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pgrun.cli import guarded, pin_threads
 from pgrun.command.options import Options
+from pgrun.command.report import say
 from pgrun.errors import Refused
 
 NAME = "pgrun-doctor"
@@ -50,5 +51,5 @@ def run(argv: Sequence[str]) -> int:
                 f"{name} holds no run: name a directory with a metrics.csv, such as outputs/<date>/<time>"
             )
         charts += [read_chart(folder) for folder in folders]
-    print("\n\n".join(map(diagnosis, charts)))
+    say("\n\n".join(map(diagnosis, charts)))
     return 0

@@ -10,6 +10,7 @@ from pgrun.command.report import shortest
 from pgrun.doctor.chart import Chart, read_chart
 from pgrun.doctor.course import Course
 from pgrun.doctor.illness import Finding, figure, findings
+from pgrun.errors import escape_line
 
 WIDTH = 110
 
@@ -61,7 +62,7 @@ def indented(text: str) -> str:
 
 def status(chart: Chart) -> str:
     names = [str(chart.settings.get(key, "?")) for key in ("algo.name", "variance.name", "env.id")]
-    return f"{' · '.join(names)} · {chart.status}, {chart.metrics.last:,} steps"
+    return escape_line(f"{' · '.join(names)} · {chart.status}, {chart.metrics.last:,} steps")
 
 
 def looked_at(chart: Chart) -> str:

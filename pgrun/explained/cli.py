@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pgrun import cli
 from pgrun.command.app import PGRUN
+from pgrun.command.report import say
 
 if TYPE_CHECKING:
     from pgrun.command.compose import Job
@@ -44,8 +45,8 @@ def explain(jobs: list[Job]) -> int:
     from pgrun.explained.page import page
 
     if len(jobs) > 1:
-        print("\n".join(sweep(jobs)), end="\n\n")
-    print(page(jobs[0]))
+        say("\n".join(sweep(jobs)) + "\n")
+    say(page(jobs[0]))
     return cli.DONE
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from pgrun.command.app import App
 from pgrun.command.compose import Job
+from pgrun.command.report import say
 from pgrun.command.words import Command
 from pgrun.errors import Refused
 from pgrun.jobs.signals import STOP
@@ -27,6 +28,8 @@ SETTINGS = "job.json"
 HOW = ("auto", "retry")
 NEUTRAL = ("logger.progress", "trainer.checkpoint_every")  # change nothing in a run
 SHOWN = 6  # differing settings in a message
+WITH_VALUE = ("finished", "pruned")  # how a job may have ended
+WITHOUT_VALUE = ("failed", "killed", "interrupted", "not run")
 
 Flat = dict[str, Hashable]
 
@@ -79,7 +82,7 @@ def settle(jobs: Sequence[Job], command: Command, how: str) -> None:
     (top / STOP).unlink(missing_ok=True)
     if how == "retry":
         forget_failures(wanted, app)
-    print(f"resume={how}: {told(wanted, app)}", flush=True)
+    say(f"resume={how}: {told(wanted, app)}")
 
 
 def moved(held: Mapping[Path, Flat], wanted: Mapping[Path, Flat]) -> dict[Path, Path]:
@@ -128,11 +131,29 @@ def result(folder: Path, app: App) -> dict[str, Any]:
     """What a job's folder says of how it ended; one that died without a word was killed."""
     if (folder / app.result).exists():
         found = read(folder / app.result)
-        if isinstance(found.get("status"), str):
+        if is_result(found, app):
             return found
     if (folder / SETTINGS).exists():
         return {"status": "killed", "error": "died without a word"}
     return {"status": "not run", "error": "the sweep ended before"}
+
+
+def is_result(found: Mapping[str, Any], app: App) -> bool:
+    """Whether a result file says what is read out of it: it is data from anywhere."""
+    runs = found.get("runs", [])
+    if found.get("status") not in (*WITH_VALUE, *WITHOUT_VALUE) or not isinstance(runs, list):
+        return False
+    if found["status"] in WITHOUT_VALUE:
+        return isinstance(found.get("error"), str)
+    try:
+        values = [
+            app.call("value")(found),
+            *(run["return_mean"] for run in runs if run["status"] == "finished"),
+        ]
+        seeds = [run["seed"] for run in runs] or [found["seed"]]
+    except (LookupError, TypeError, AttributeError, ValueError):
+        return False
+    return all(isinstance(x, int | float) for x in values) and all(type(seed) is int for seed in seeds)
 
 
 def read(place: Path) -> dict[str, Any]:

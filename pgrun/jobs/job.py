@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import signal
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
@@ -17,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from pgrun.command.app import PGRUN, App
-from pgrun.errors import EnvironmentFault, Refused
+from pgrun.errors import EnvironmentFault, Refused, escape_line
 
 log = logging.getLogger(__name__)
 
@@ -150,6 +149,7 @@ def train_in(settings: Mapping[str, Any], folder: Path, saved: dict[str, Any] | 
 
 def left_off(settings: Mapping[str, Any], folder: Path) -> dict[str, Any] | None:
     """The newest whole checkpoint. Raises ``Refused`` where it is one of another configuration."""
+    from pgrun.command.report import say
     from pgrun.jobs.again import differing
     from pgrun.store.checkpoint import Checkpoints
     from pgrun.store.saving import understanding
@@ -158,10 +158,10 @@ def left_off(settings: Mapping[str, Any], folder: Path) -> dict[str, Any] | None
         state, problems = Checkpoints(folder / "checkpoints").load()
     except LookupError as error:
         if (folder / "checkpoints").exists():
-            print(f"pgrun: starting anew: {error}", file=sys.stderr)
+            say(f"pgrun: starting anew: {error}", error=True)
         return None
     for problem in problems:
-        print(f"pgrun: {problem}; going on from the one before", file=sys.stderr)
+        say(f"pgrun: {problem}; going on from the one before", error=True)
     with understanding(f"{folder}: its checkpoint makes no sense"):
         changes = differing(state["settings"], settings)
     if changes:
@@ -206,4 +206,4 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"something in the run called sys.exit({error.code!r})"
     text = str(error) if isinstance(error, Refused | EnvironmentFault) else f"{type(error).__name__}: {error}"
-    return text.strip().rstrip(":").splitlines()[0]
+    return escape_line(text.strip().rstrip(":").splitlines()[0])

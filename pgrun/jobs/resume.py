@@ -7,7 +7,6 @@ only where the command names it again: nothing in a run directory decides what i
 from __future__ import annotations
 
 import copy
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from omegaconf import OmegaConf
 
 from pgrun.command.app import PGRUN
 from pgrun.command.preflight import refuse
+from pgrun.command.report import say
 from pgrun.command.words import Command, Word
 from pgrun.errors import Refused
 from pgrun.settings import spell_advantage_norm
@@ -64,7 +64,7 @@ def saved(command: Command) -> tuple[Path, dict[str, Any]]:
         )
         raise Refused(f"{word.text}: nothing to go on from: {error}{hint}") from error
     for problem in problems:
-        print(f"pgrun: {problem}; going on from the one before", file=sys.stderr)
+        say(f"pgrun: {problem}; going on from the one before", error=True)
     return folder.resolve(), state
 
 

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from pgrun.store import whole
+
 CODES = {  # exit codes
     signal.SIGINT: 130,
     signal.SIGTERM: 143,
@@ -52,7 +54,7 @@ class SweepStop(Stop):
         again = self.number is not None
         self.number = self.number or number
         self.sweep.mkdir(parents=True, exist_ok=True)
-        (self.sweep / STOP).write_text(str(int(signal.SIGKILL if again else number)))
+        whole.write(self.sweep / STOP, str(int(signal.SIGKILL if again else number)).encode())
         if again:
             for child in multiprocessing.active_children():
                 child.kill()
@@ -62,7 +64,7 @@ class SweepStop(Stop):
 def told_to_stop(sweep: Path) -> int | None:
     """The signal that the jobs of a sweep are to get."""
     try:
-        number = int((sweep / STOP).read_text())
+        number = int(whole.read(sweep / STOP))
     except (OSError, ValueError):  # none, or not all of it written yet
         return None
     return number if number in (*CODES, signal.SIGKILL) else None

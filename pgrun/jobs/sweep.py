@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pgrun.command.app import PGRUN, App
-from pgrun.command.report import shortest
+from pgrun.command.report import say, shortest
+from pgrun.errors import escape_line
 from pgrun.jobs.again import result
 from pgrun.store.whole import write_json
 
@@ -25,18 +25,14 @@ def report(folder: Path, expected: Sequence[Job], app: App = PGRUN) -> int:
     ]
     done = [job for job in jobs if job["status"] == "finished"]
     lost = [job for job in jobs if job["status"] != "finished"]
-    sys.stdout.flush()
-    print("\n" + (app.call("table")(done) if done else "no job finished"))
-    print("\n" + app.hint.format(shortest(folder)), flush=True)
+    say("\n" + (app.call("table")(done) if done else "no job finished"))
+    say("\n" + app.hint.format(shortest(folder)))
     if app.page and done:
         picture(folder, [job.folder for job in expected], app)
     for line in outcomes(lost):
-        print(f"{app.name}: {line}", file=sys.stderr)
+        say(f"{app.name}: {line}", error=True)
     if lost:
-        print(
-            f"{app.name}: {len(lost)} of {len(jobs)} jobs did not finish: {advice(lost, folder)}",
-            file=sys.stderr,
-        )
+        say(f"{app.name}: {len(lost)} of {len(jobs)} jobs did not finish: {advice(lost, folder)}", error=True)
     keep(folder, jobs, app)
     return len(lost)
 
@@ -45,7 +41,7 @@ def outcomes(lost: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """A line for each job that was run, and one for all that were not."""
     for job in lost:
         if job["status"] != "not run":
-            yield f"job {job['number']} ({typed(job)}) {job['status']}: {job['error']}"
+            yield escape_line(f"job {job['number']} ({typed(job)}) {job['status']}: {job['error']}")
     numbers = [str(job["number"]) for job in lost if job["status"] == "not run"]
     if numbers:
         yield f"not run: job{'s' * (len(numbers) > 1)} {', '.join(numbers)}"
@@ -74,7 +70,7 @@ def keep(folder: Path, jobs: Sequence[Mapping[str, Any]], app: App) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "sweep.json", {"command": app.name, "jobs": told})
     except OSError as error:
-        print(f"{app.name}: no sweep.json: {error}", file=sys.stderr)
+        say(f"{app.name}: no sweep.json: {error}", error=True)
 
 
 def picture(folder: Path, jobs: Sequence[Path], app: App) -> None:
@@ -82,12 +78,11 @@ def picture(folder: Path, jobs: Sequence[Path], app: App) -> None:
     try:
         page = app.call("page")(folder, jobs)
     except OSError as error:
-        print(f"{app.name}: no page of curves: {error}", file=sys.stderr)
+        say(f"{app.name}: no page of curves: {error}", error=True)
         return
     if page:
-        print(
-            f"curves over seeds: {shortest(page)}, made again by: pgrun-compare {shortest(folder)} --html FILE",
-            flush=True,
+        say(
+            f"curves over seeds: {shortest(page)}, made again by: pgrun-compare {shortest(folder)} --html FILE"
         )
 
 

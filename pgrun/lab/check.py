@@ -12,6 +12,7 @@ from typing import Any
 from pgrun.lab.book import chosen
 from pgrun.lab.experiment import Experiment
 from pgrun.lab.run import conduct
+from pgrun.store.whole import write
 
 
 def results(
@@ -33,7 +34,7 @@ def one(work: tuple[str, Path]) -> tuple[str, dict[str, Any]]:
         return name, conduct(chosen([name])[0], folder)
     except Exception as error:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "error.txt").write_text(traceback.format_exc())
+        write(folder / "error.txt", traceback.format_exc().encode())
         return name, {"error": f"{type(error).__name__}: {error}".splitlines()[0], "seconds": 0.0}
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pgrun.cli import guarded, pin_threads
 from pgrun.command.options import Options, at_least
+from pgrun.command.report import say
 from pgrun.errors import Refused
 
 NAME = "pgrun-play"
@@ -52,7 +53,7 @@ def run(argv: Sequence[str]) -> int:
     pin_threads([f"threads={threads_of(wish)}"])
     from pgrun.play.play import play
 
-    print(play(wish))
+    say(play(wish))
     return 0
 
 

@@ -48,6 +48,7 @@ class Camera:
         self.folder.mkdir(parents=True, exist_ok=True)
         target = film(self.folder, i, self.kind)
         part = target.with_name(f".part-{target.name}")
+        part.unlink(missing_ok=True)  # a link would be written through
         self.writer = WRITERS[self.kind](part, self.fps)
         try:
             yield
@@ -100,7 +101,7 @@ def screening(wish: Wish, env: EnvSettings, episodes: int) -> Camera:
         return Camera("human")
     if wish.format == "mp4" and find_spec("imageio_ffmpeg") is None:
         raise Refused(f'an MP4 needs the extra "video": {INSTALL}; or add --format gif')
-    if taken := [path for i in range(episodes) if (path := film(wish.video, i, wish.format)).exists()]:
+    if taken := [path for i in range(episodes) if os.path.lexists(path := film(wish.video, i, wish.format))]:
         raise Refused(f"{taken[0]} is there already: choose another --video, or remove it")
     if wish.video.exists() and not wish.video.is_dir():
         raise Refused(f"--video {wish.video}: it is a file; name a folder")

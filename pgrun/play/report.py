@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pgrun.command.report import shortest
+from pgrun.errors import escape_line
 from pgrun.play.cli import Wish
 from pgrun.store.saved import Saved
 from pgrun.tracks import Finished
@@ -19,7 +20,7 @@ def report(wish: Wish, saved: Saved, finished: Finished, files: list[Path]) -> s
     returns, lengths = (np.array(column) for column in zip(*finished, strict=True))
     count = len(finished)
     lines = [
-        " · ".join([*map(str, names), f"seed {config['seed']}", policy(saved)]),
+        escape_line(" · ".join([*map(str, names), f"seed {config['seed']}", policy(saved)])),
         f"  return   {returns.mean():.1f} ± {returns.std():.1f} over {episodes(count)}"
         + (f", {returns.min():.1f} to {returns.max():.1f}" if count > 1 else ""),
         f"  length   {lengths.mean():.1f} ± {lengths.std():.1f} steps",

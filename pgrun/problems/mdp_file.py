@@ -16,16 +16,22 @@ NumPy (.npz): ``P`` [S, A, S] the chances of s' (what is missing to 1 ends the e
 from __future__ import annotations
 
 import io
+import math
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from pgrun.problems.teaching import Outcomes, Table, Tabular
-from pgrun.store.whole import read
+from pgrun.store.plain_yaml import load_yaml
+from pgrun.store.whole import read, show_size
 
+TEXT = 8 * 2**20  # bytes of YAML
+ENTRIES = 2_000_000  # numbers and lists in it, or outcomes of arrays: some seconds
+UNPACKED = 256 * 2**20  # bytes of arrays
 ROUNDING = 1e-9  # of probabilities that are to add up to 1
 
 
@@ -35,10 +41,9 @@ def from_file(file: str = "") -> Tabular:
         raise ValueError("name the file that holds it: add env.kwargs.file=my_mdp.yaml")
     path = Path(file)
     if path.suffix == ".npz":
-        with np.load(io.BytesIO(read(path, links=True)), allow_pickle=False) as arrays:
-            content: Mapping[str, Any] = of_arrays({name: arrays[name] for name in arrays.files})
+        content: Mapping[str, Any] = of_arrays(read_arrays(read(path, links=True, most=UNPACKED)))
     else:
-        content = yaml.safe_load(read(path, links=True))
+        content = load_yaml(read(path, links=True, most=TEXT), ENTRIES)
     if not isinstance(content, Mapping) or not {"P", "start"} <= set(content):
         raise ValueError(f"{file} must hold P and start, and may hold seen")
     table = {s: dict(enumerate(by_action)) for s, by_action in enumerate(content["P"])}
@@ -52,6 +57,33 @@ def from_file(file: str = "") -> Tabular:
     if seen is not None and len(seen) != len(table):
         raise ValueError(f"seen must have {len(table)} entries, one for each state")
     return Tabular(table, start.tolist(), seen)
+
+
+def read_arrays(packed: bytes) -> dict[str, np.ndarray]:
+    """The arrays of a .npz. Raises ``ValueError`` where they are more than is read, which their headers say before they are unpacked."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(packed)) as members:
+            sizes = {member.filename: unpacked_size(members, member) for member in members.infolist()}
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, zlib.error) as error:
+        raise ValueError(f"no .npz: {error}") from error
+    if sum(sizes.values()) > UNPACKED:
+        largest = max(sizes, key=lambda name: sizes[name])
+        raise ValueError(
+            f"unpacked it is larger than {show_size(UNPACKED)}: {largest} has {sizes[largest]:,} bytes"
+        )
+    with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def unpacked_size(members: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
+    """Bytes, by the archive's list or by the array's own shape: NumPy sets aside what the latter says."""
+    with members.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        header = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = header(file)
+    return max(member.file_size, math.prod(shape) * dtype.itemsize)
 
 
 def of_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -72,6 +104,8 @@ def of_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
         return goes_on + ([(left, s, float(reward[s, a, s]), True)] if left > ROUNDING else [])
 
     states, actions, _ = chances.shape
+    if (entries := np.count_nonzero(chances) + states * actions) > ENTRIES:
+        raise ValueError(f"{entries:,} outcomes: at most {ENTRIES:,} are read")
     extra = {"seen": arrays["seen"].tolist()} if "seen" in arrays else {}
     table = [[outcomes(s, a) for a in range(actions)] for s in range(states)]
     return {"P": table, "start": arrays["start"], **extra}

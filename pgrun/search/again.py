@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pgrun.command.compose import Job, composing, parsed
+from pgrun.command.report import say
 from pgrun.command.words import Command
 from pgrun.errors import Refused
 from pgrun.jobs import again
@@ -29,4 +30,4 @@ def settle(jobs: Sequence[Job], command: Command, how: str) -> None:
     if how == "retry":
         again.forget_failures(proposed, app)
     told = again.told(proposed, app) or "nothing yet"
-    print(f"resume={how}: {told}, of {search.n_trials} trials", flush=True)
+    say(f"resume={how}: {told}, of {search.n_trials} trials")

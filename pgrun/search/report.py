@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pgrun.command.report import shortest
+from pgrun.command.report import say, shortest
 from pgrun.command.words import Command, Word
+from pgrun.errors import escape_line
 from pgrun.jobs import sweep
 from pgrun.jobs.again import read, result
 from pgrun.search.record import FILE
@@ -28,18 +28,17 @@ def report(command: Command, jobs: Sequence[Job]) -> int:
     ranked = sorted((row for row in rows if "eval" in row), key=rank)
     others = [row for row in rows if row["status"] not in ("finished", "pruned")]
     lost = [row for row in others if row["status"] != "failed"]
-    sys.stdout.flush()
-    print("\n" + (table(ranked, len(rows)) if ranked else "no trial finished"))
+    say("\n" + (table(ranked, len(rows)) if ranked else "no trial finished"))
     if ranked and ranked[0]["status"] == "finished":
-        print("\n" + best(ranked[0], command))
-    print("\n" + app.hint.format(shortest(folder)), flush=True)
+        say("\n" + best(ranked[0], command))
+    say("\n" + app.hint.format(shortest(folder)))
     if ranked:
         sweep.picture(folder, [folder / str(row["number"]) for row in ranked], app)
     for line in sweep.outcomes(others):
-        print(f"{app.name}: {line.replace('job', 'trial', 1)}", file=sys.stderr)
+        say(f"{app.name}: {line.replace('job', 'trial', 1)}", error=True)
     if lost:
         told = f"{len(lost)} of {len(rows)} trials did not finish: {sweep.advice(lost, folder)}"
-        print(f"{app.name}: {told}", file=sys.stderr)
+        say(f"{app.name}: {told}", error=True)
     sweep.keep(folder, rows, app)
     return len(lost) or int(not ranked)
 
@@ -107,6 +106,6 @@ def one_line(summary: Mapping[str, Any]) -> str:
     from pgrun.compare.table import decimals, spread
 
     if summary["status"] != "finished":
-        return f"{summary['status']}: {summary['error']}"
+        return escape_line(f"{summary['status']}: {summary['error']}")
     mean, count = summary["eval"]["return_mean"], len(runs(dict(summary)))
     return f"{spread(mean, deviation(dict(summary)), decimals([mean]))} over {count} seed{'s' * (count > 1)}"

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from pgrun.command.app import PGRUN
+from pgrun.command.report import say
 from pgrun.jobs.signals import told_to_stop
 from pgrun.schema import construct
 from pgrun.search.settings import Search
@@ -107,7 +108,7 @@ class Optuna(Sweeper):
     def progress(self, number: int) -> None:
         from pgrun.search.report import one_line
 
-        print(f"\ntrial {number} of {self.search.n_trials}: {one_line(self.result(number))}", flush=True)
+        say(f"\ntrial {number} of {self.search.n_trials}: {one_line(self.result(number))}")
 
 
 def batches(trials: int, at_once: int) -> Iterator[range]:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2, summary_v2
@@ -18,7 +18,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2, summ
 from pgrun.errors import Refused
 from pgrun.store import events
 from pgrun.store.events import EventFile
-from pgrun.store.whole import naming, read, write
+from pgrun.store.whole import naming, open_plain, replace_file, show_size
 
 ALWAYS = (
     "return/train",
@@ -43,6 +43,8 @@ ALWAYS = (
 WITH_CRITIC = ("value/loss", "value/mean", "value/explained_variance")
 WITH_CLIPPING = ("ratio/clip_fraction",)
 METRICS = "metrics.csv"
+MOST = 16 * 2**30  # bytes of one of its files
+PIECE = 2**20  # that are copied at once
 FLUSH_EVERY = 5.0  # seconds: what TensorBoard shows of a run under way, and what a crash may cost
 
 
@@ -114,20 +116,30 @@ def cut(folder: Path, position: Mapping[str, int]) -> None:
         if path.name not in position:
             path.unlink(missing_ok=True)
             continue
-        content, size = contents(path), position[path.name]
-        if not 0 <= size <= len(content):
-            raise Refused(
-                f"{path} has {len(content)} bytes and had {size} when the run was saved: put it back"
-            )
-        if size < len(content) or path.name == METRICS:
-            write(path, content[:size])
+        with opened(path) as file:
+            size, there = position[path.name], os.fstat(file.fileno()).st_size
+            if not 0 <= size <= there:
+                raise Refused(f"{path} has {there} bytes and had {size} when the run was saved: put it back")
+            if size > MOST:
+                raise Refused(
+                    f"{path} is larger than {show_size(MOST)}: a run with such a log is not resumed"
+                )
+            if size < there or path.name == METRICS:
+                replace_file(path, lambda copy: copy_start(file, copy, size))  # noqa: B023  called at once
 
 
-def contents(path: Path) -> bytes:
+def opened(path: Path) -> BinaryIO:
     try:
-        return read(path)
+        return open_plain(path)
     except OSError as error:
         raise Refused(f"{path} is part of the run and cannot be read: {error.strerror}") from error
+
+
+def copy_start(file: BinaryIO, copy: BinaryIO, size: int) -> None:
+    """The first ``size`` bytes: what follows them may be any number."""
+    while size and (piece := file.read(min(size, PIECE))):
+        copy.write(piece)
+        size -= len(piece)
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,16 +41,16 @@ def job(cfg: DictConfig) -> float:
 
 
 def study_in(settings: Mapping[str, Any], folder: Path) -> float:
-    from pgrun.command.report import shortest
+    from pgrun.command.report import say, shortest
     from pgrun.store.whole import write_json
     from pgrun.study.check import drawable
     from pgrun.study.study import conduct
     from pgrun.study.table import describe
 
     settings = {key: setting for key, setting in settings.items() if key != "usual"}
-    result = conduct(settings, lambda text: print(text, file=sys.stderr, flush=True))
+    result = conduct(settings, lambda text: say(text, error=True))
     write_json(folder / "study.json", result)
-    print(describe(result))
+    say(describe(result))
     shown = "study.json"
     if settings["picture"] is not False and drawable():
         from pgrun.study.picture import draw
@@ -59,8 +58,8 @@ def study_in(settings: Mapping[str, Any], folder: Path) -> float:
         draw(result, folder / "study.png")
         shown = "study.json, study.png"
     elif settings["picture"] is None:
-        print('\nno picture: pip install -c constraints.txt -e ".[plot]" brings matplotlib')
-    print(f"\n  {shown} in {shortest(folder)}", flush=True)
+        say('\nno picture: pip install -c constraints.txt -e ".[plot]" brings matplotlib')
+    say(f"\n  {shown} in {shortest(folder)}")
     return value(result)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pgrun.store.whole import replace_file
+
 
 def draw(result: Mapping[str, Any], path: Path) -> None:
     """Needs matplotlib; imported here, since it takes half a second."""
@@ -42,5 +44,5 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
     axis.set_title(title, fontsize=11, loc="left")
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 0.98))
-    figure.savefig(path, dpi=130)
+    replace_file(path, lambda file: figure.savefig(file, dpi=130, format="png"))
     plt.close(figure)
