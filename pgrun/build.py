@@ -102,9 +102,10 @@ def build(settings: Mapping[str, Any]) -> Run:
     scheme = algorithm.effective_scheme(member(settings, "variance"))
     sampler, network = member(settings, "sampler"), member(settings, "network")
     envs = make(env, env.num_envs)
+    normaliser = RunningNorm(envs.obs_size, device=device) if top.state_norm else Identity()
+    normaliser.widen_observations(envs)
     envs.reset(integers(random.envs, env.num_envs))
     algorithm.prepare(envs)
-    normaliser = RunningNorm(envs.obs_size, device=device) if top.state_norm else Identity()
     scale = RewardScale(top.gamma, env.num_envs, device) if top.reward_scaling else UnitScale()
     dist = distribution_for(envs.action_space)
     head = scheme.uses_critic and network.shared
@@ -115,6 +116,8 @@ def build(settings: Mapping[str, Any]) -> Run:
             policy, network, algorithm, envs, top.gamma, random.init, random.noise, descent(settings)
         )
         critic = member(settings, "critic").build(context)
+    eval_envs = make(env, trainer.eval_episodes, " in evaluation")
+    normaliser.widen_observations(eval_envs)
     optimizer = Descent(policy.theta, member(settings, "optimizer"))
     diagnostics = construct(Diagnostics, settings["diagnostics"])
     return Run(
@@ -124,7 +127,7 @@ def build(settings: Mapping[str, Any]) -> Run:
         diagnostics=diagnostics,
         logger=construct(Logger, settings["logger"]),
         envs=envs,
-        eval_envs=make(env, trainer.eval_episodes, " in evaluation"),
+        eval_envs=eval_envs,
         eval_seeds=integers(random.evaluation, trainer.eval_episodes),
         evaluation=Evaluation.of(trainer.eval_episodes, trainer.eval_max_steps),
         sampler=sampler,

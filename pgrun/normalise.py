@@ -15,6 +15,8 @@ from pgrun.types import Rollout
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from pgrun.envs import Envs
+
 
 class Moments:
     """Running mean and variance over rows, merged batch by batch (Chan et al. 1979); float64."""
@@ -47,6 +49,9 @@ class Identity(Stateless):
     def __call__(self, obs: Tensor) -> Tensor:
         return obs
 
+    def widen_observations(self, envs: Envs) -> None:
+        """Not needed: float32 is what the networks take."""
+
     def in_numpy(self) -> Callable[[np.ndarray], np.ndarray]:
         """The same for arrays, as the statistics stand now."""
         return lambda obs: obs
@@ -56,20 +61,27 @@ class Identity(Stateless):
 
 
 class RunningNorm:
-    """(s − mean)/std of the states seen so far, clipped to ±10."""
+    """(s − mean)/std of the states seen so far, clipped to ±10.
 
-    def __init__(self, size: int, dtype: torch.dtype | None = None, device: str = "cpu"):
-        self.moments = Moments(size, device)
-        self.mean = torch.zeros(size, dtype=dtype, device=device)
-        self.scale = torch.ones(size, dtype=dtype, device=device)
+    Float64 until that is done: around 1e8 float32 knows only multiples of 8, and s − mean would be noise.
+    """
+
+    def __init__(self, size: int, dtype: torch.dtype = torch.float32, device: str = "cpu"):
+        self.moments, self.dtype = Moments(size, device), dtype
+        self.mean = torch.zeros(size, dtype=torch.float64, device=device)
+        self.scale = torch.ones(size, dtype=torch.float64, device=device)
 
     def __call__(self, obs: Tensor) -> Tensor:
-        return ((obs - self.mean) * self.scale).clamp_(-10, 10)
+        return ((obs - self.mean) * self.scale).clamp_(-10, 10).to(self.dtype)
 
     def in_numpy(self) -> Callable[[np.ndarray], np.ndarray]:
-        """The same for arrays, as the statistics stand now."""
+        """The same for arrays, as the statistics stand now; the result is still float64."""
         mean, scale = self.mean.numpy(), self.scale.numpy()
         return lambda obs: np.minimum(np.maximum((obs - mean) * scale, -10), 10)
+
+    def widen_observations(self, envs: Envs) -> None:
+        """Before a reset: have them keep the digits that the environment gives."""
+        envs.keep_float64()
 
     def update(self, rollout: Rollout) -> None:
         """Rows with mask 1, and the final observation of each episode that ended."""

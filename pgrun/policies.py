@@ -103,7 +103,7 @@ class TorchActor:
     def __call__(self, raw_obs: np.ndarray, noise: Tensor | None) -> np.ndarray:
         policy = self.policy
         like = policy.theta
-        obs = policy.normaliser(torch.from_numpy(raw_obs).to(like.device, like.dtype))
+        obs = policy.normaliser(torch.from_numpy(raw_obs).to(like.device)).to(like.dtype)
         return policy.dist.act(policy.params(obs), noise).cpu().numpy()
 
 
@@ -130,7 +130,7 @@ class NumpyActor:
         self.dtype = policy.theta.numpy().dtype
 
     def __call__(self, raw_obs: np.ndarray, noise: Tensor | None) -> np.ndarray:
-        h = self.normalise(raw_obs.astype(self.dtype, copy=False))
+        h = self.normalise(raw_obs).astype(self.dtype, copy=False)
         for weight, bias in self.layers[:-1]:
             h = self.hidden(h @ weight + bias)
         weight, bias = self.layers[-1]

@@ -94,12 +94,12 @@ class Arrays:
 
     def finite(self) -> bool:
         """Whether every number is, as float32."""
-        return bool(np.abs(self.reward).max() <= LARGEST and np.isfinite(self.obs).all())
+        return bool(np.abs(self.reward).max() <= LARGEST and fits_float32(self.obs).all())
 
     def first_fault(self, envs: Envs) -> str:
         """Where the first number stands that is NaN, infinite or beyond float32; ``envs.episodes`` had ended before row 0."""
-        bad_obs, bad_reward = ~np.isfinite(self.obs), ~(np.abs(self.reward) <= LARGEST)
-        bad = bad_obs.any(-1)[1:] | bad_reward
+        bad_obs, bad_reward = ~fits_float32(self.obs), ~(np.abs(self.reward) <= LARGEST)
+        bad = bad_obs[1:].any(-1) | bad_reward
         bad[0] |= bad_obs[0].any(-1)
         t, n = np.argwhere(bad)[0]
         row = t if bad_obs[t, n].any() else t + 1
@@ -115,12 +115,13 @@ class Arrays:
     def seal(self, policy: Policy, scale: RewardScale | UnitScale, count: float, whole: bool) -> Rollout:
         """Normalise, scale, and evaluate π_old once for all rows."""
         like = policy.theta
-        raw_obs, raw_reward, terminated, ended, mask, time = (
+        raw_reward, terminated, ended, mask, time = (
             torch.from_numpy(np.ascontiguousarray(x)).to(like.device, like.dtype)
-            for x in (self.obs, self.reward, self.terminated, self.ended, self.mask, self.time)
+            for x in (self.reward, self.terminated, self.ended, self.mask, self.time)
         )
         action = torch.from_numpy(self.action).to(like.device)
-        obs = policy.normaliser(raw_obs)
+        raw_obs = torch.from_numpy(np.ascontiguousarray(self.obs)).to(like.device)
+        obs = policy.normaliser(raw_obs).to(like.dtype)
         params = policy.params(obs[:-1])
         return Rollout(
             obs=obs,
@@ -138,6 +139,11 @@ class Arrays:
             whole_episodes=whole,
             state=None if self.state is None else torch.from_numpy(self.state).to(like.device),
         )
+
+
+def fits_float32(obs: np.ndarray) -> np.ndarray:
+    """Where an observation is finite as float32; in float64 it may be larger than that."""
+    return np.isfinite(obs) if obs.dtype == np.float32 else np.abs(obs) <= LARGEST
 
 
 def clock(mask: np.ndarray, start: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ class Rollout:
     ended: Tensor  # [T, N]  1 where the episode ended, terminated or truncated
     mask: Tensor  # [T, N]  0 where the row only resets
     time: Tensor  # [T, N]  steps since the episode's start
-    raw_obs: Tensor  # [T+1, N, D]  what the environment gave, flattened
+    raw_obs: Tensor  # [T+1, N, D]  what the environment gave, flattened; float64 where states are normalised
     raw_reward: Tensor  # [T, N]  what the environment gave
     count: float  # the constant divisor of sums: episodes, or T·N
     whole_episodes: bool  # each column is one episode from its start to its end

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
+from safetensors.torch import load_file
 
+from pgrun.envs.vector import Loop
+from pgrun.errors import EnvironmentFault
 from pgrun.normalise import Identity, RewardScale, RunningNorm, UnitScale
+from pgrun.play.cli import Wish
+from pgrun.play.play import evaluated, understood
+from pgrun.policies import NumpyActor, TorchActor
 from pgrun.samplers.episodes import Episodes
+from pgrun.samplers.replay import Replay
 from pgrun.samplers.steps import Steps
+from pgrun.store.saved import Saved
 from pgrun.train import evaluate
 from tests.support_pipeline import built, draw, loop, small_policy, trained
 from tests.support_record import Recorded, episodes, rows
@@ -137,3 +147,118 @@ def test_state_dicts_restore_both() -> None:
         other.update(rollouts[0])
     assert torch.equal(norm(rollouts[0].raw_obs), again(rollouts[0].raw_obs))
     assert scale.scale == again_scale.scale
+
+
+FAR = np.array([1e8, -1e8])
+
+
+class Far(gym.Env):
+    """Observations of 1e8 ± 1 in float64: in float32 they are multiples of 8. Each is new, as a clock's would be."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float64)
+    action_space = spaces.Discrete(3)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return self.look(), {}
+
+    def look(self) -> np.ndarray:
+        return self.np_random.standard_normal(2) + FAR
+
+    def step(self, action):
+        self.t += 1
+        return self.look(), float(action), False, self.t == 10, {}
+
+
+def far(norm: RunningNorm) -> Loop:
+    columns = loop(Far(), Far())
+    norm.widen_observations(columns)
+    columns.reset([0, 1])
+    return columns
+
+
+@pytest.mark.parametrize("sampler", [Steps(50), Episodes(6), Replay(steps=50, warmup=1, batch=64)], ids=str)
+def test_an_offset_takes_no_digits_from_what_the_networks_see(sampler) -> None:
+    """(s − mean)/std of the second rollout against NumPy on the observations as they were, to float32's rounding."""
+    norm, noise = RunningNorm(2), draw()
+    columns, policy = far(norm), small_policy(2, 3, norm)
+    first, _ = sampler.collect(policy, columns, noise, UnitScale())
+    norm.update(first)
+    second, _ = sampler.collect(policy, columns, noise, UnitScale())
+    raw = second.raw_obs.numpy()
+    rows = first.raw_obs[:-1][first.mask.bool()]
+    assert 0.7 < float(norm.moments.std.min()) <= float(norm.moments.std.max()) < 1.4
+    assert norm.moments.std.tolist() != rows.float().double().std(0).tolist(), (
+        "negative control: the digits count"
+    )
+    expected = (raw - norm.moments.mean.numpy()) / np.sqrt(norm.moments.std.numpy() ** 2 + 1e-8)
+    live = second.mask.bool()
+    np.testing.assert_allclose(second.obs[:-1][live], expected[:-1][live], rtol=1e-6, atol=1e-6)
+    assert second.obs.dtype == second.params.dtype == torch.float32
+    learned = sampler.recall(second, policy, UnitScale(), noise)
+    assert 0.8 < float(learned.obs.std()) < 1.2
+    assert len(learned.obs.unique()) > 40, "not a handful of steps of 8"
+
+
+def test_an_actor_sees_past_an_offset_as_the_update_does() -> None:
+    """Both actors, NumPy's and torch's, choose in float64 what ``seal`` evaluates: log π of the actions agrees."""
+    norm, noise = RunningNorm(2), draw()
+    columns, policy = far(norm), small_policy(2, 3, norm)
+    norm.update(Steps(50).collect(policy, columns, noise, UnitScale())[0])
+    raw = columns.obs.copy()
+    assert raw.dtype == np.float64
+    expected = policy.params(norm(torch.from_numpy(raw))).argmax(-1).tolist()
+    many = np.random.default_rng(0).standard_normal((400, 2)) + FAR
+    ours, theirs = NumpyActor(policy)(many, None), TorchActor(policy)(many, None)
+    assert NumpyActor(policy)(raw, None).tolist() == expected
+    assert (ours == theirs).mean() > 0.99, "but for ties"
+    assert (NumpyActor(policy)(many.astype(np.float32), None) != ours).mean() > 0.05, "negative control"
+
+
+def test_a_run_trains_evaluates_and_plays_with_the_digits(tmp_path) -> None:
+    """A reward that hangs on the sign of s − 1e8 is learned: in float32 no policy could see it."""
+    gym.register("Sign-v0", Sign, max_episode_steps=20)
+    try:
+        words = (
+            "algo=ppo env=Sign-v0 env.num_envs=4 sampler.steps=64 trainer.total_steps=3000 state_norm=true"
+        )
+        run, summary = trained(tmp_path, *words.split(), "network.hidden=[8]", "optimizer.lr=0.02")
+        assert summary["eval"]["return_mean"] > 15, "20 is all, 10 is chance"
+        assert run.envs.state_dict()["obs"].dtype == np.float64
+        saved = Saved(tmp_path, dict(run.settings), tensors=load_file(tmp_path / "policy.safetensors"))
+        role = understood(saved, Wish(run=str(tmp_path)))
+        finished = evaluated(saved, role, run.eval_seeds, None)
+        assert np.mean([total for total, _ in finished]) == summary["eval"]["return_mean"]
+    finally:
+        gym.registry.pop("Sign-v0")
+
+
+class Sign(Far):
+    """Earns 1 where the action is the sign of the first entry's distance from 1e8."""
+
+    action_space = spaces.Discrete(2)
+
+    def look(self) -> np.ndarray:
+        self.seen = super().look()
+        return self.seen
+
+    def step(self, action):
+        right = float(action == (self.seen[0] > 1e8))
+        return self.look(), right, False, False, {}
+
+
+def test_without_normalisation_observations_stay_float32() -> None:
+    run = built("algo=a2c", "env=Pendulum-v1")
+    assert run.envs.obs.dtype == run.eval_envs.obs.dtype == np.float32
+
+
+def test_what_only_float64_holds_is_still_a_fault() -> None:
+    """1e39 is no observation for float32 networks, kept in float64 or not."""
+    norm = RunningNorm(2)
+    columns = far(norm)
+    columns.envs[1].look = lambda: np.array([0, 1e39])
+    with pytest.raises(
+        EnvironmentFault, match=r"column 1, episode 0, step 1: observation is 1e\+39 in its entry 1 of 2"
+    ):
+        Steps(5).collect(small_policy(2, 3, norm), columns, draw(), UnitScale())

@@ -28,7 +28,7 @@ Step = tuple[np.ndarray, np.ndarray, np.ndarray]  # reward, terminated, truncate
 class Envs:
     """What samplers see."""
 
-    obs: np.ndarray  # [N, D] current observations, flattened, float32
+    obs: np.ndarray  # [N, D] current observations, flattened, float32; float64 after ``keep_float64``
     ended: np.ndarray  # [N] the episode has ended: the next step resets
     active: np.ndarray  # [N] columns that a sampler still needs; a loop skips the others
     time: np.ndarray  # [N] steps since the episode's start
@@ -63,6 +63,10 @@ class Envs:
         reward, terminated, truncated = self._step(self.decode(action))
         self.ended = terminated | truncated
         return reward, terminated, truncated
+
+    def keep_float64(self) -> None:
+        """Before a reset: leave observations the digits that the environment gives them."""
+        self.obs = self.obs.astype(np.float64)
 
     def cut(self, columns: np.ndarray) -> None:
         """End the episodes of these columns [N] here: their next step resets."""

@@ -118,6 +118,7 @@ def env_id(theirs: str, wish: Wish) -> str:
 def acting(saved: Saved, role: Role, envs: Envs) -> Policy:
     """The saved policy for these environments."""
     norm = RunningNorm(envs.obs_size) if role.top.state_norm else Identity()
+    norm.widen_observations(envs)
     dist = distribution_for(envs.action_space)
     with understanding(f"{saved.folder}: its network cannot be built"):
         policy = role.network.policy(envs.obs_size, dist, norm, saved.value_head, torch.Generator())

@@ -102,6 +102,7 @@ def build(study: Study, settings: Mapping[str, Any]) -> Lab:
         noise: np.random.SeedSequence, seeds: np.random.SeedSequence, policy: Policy = policy
     ) -> Source:
         columns = make(env, env.num_envs)
+        policy.normaliser.widen_observations(columns)
         columns.reset(integers(seeds, env.num_envs))
         return Source(policy, columns, generator(noise), integers(seeds, env.num_envs))
 
