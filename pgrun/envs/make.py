@@ -30,6 +30,9 @@ class EnvSettings:
     num_envs: PositiveInt
     max_episode_steps: PositiveInt | None = None
     kwargs: dict[str, Any] = field(default_factory=dict)
+    restart: bool = (
+        False  # a resumed run may go on with fresh episodes, where those under way cannot be had again
+    )
 
 
 def make(env: EnvSettings, num_envs: int, role: str = "") -> Envs:
@@ -46,8 +49,8 @@ def columns(env: EnvSettings, num_envs: int) -> Envs:
     one = make_one(env)
     if keeps_to_table(one):
         return TableEnvs(one, num_envs)
-    one.close()
-    return Loop(lambda: make_one(env), num_envs)
+    made = [one]
+    return Loop(lambda: made.pop() if made else make_one(env), num_envs)
 
 
 def make_one(env: EnvSettings, **kwargs: Any) -> gym.Env:

@@ -25,7 +25,7 @@ from pgrun.store import whole
 
 SETTINGS = "job.json"
 HOW = ("auto", "retry")
-NEUTRAL = ("logger.progress", "trainer.checkpoint_every")  # change nothing in a run
+NEUTRAL = ("logger.progress", "trainer.checkpoint_every", "env.restart")  # change nothing in a run
 SHOWN = 6  # differing settings in a message
 
 Flat = dict[str, Hashable]
