@@ -20,7 +20,7 @@ from pgrun.samplers.episodes import Episodes, Evaluation
 from pgrun.samplers.steps import Steps
 from pgrun.schema import construct, lookup
 from pgrun.settings import Diagnostics, Logger, Top, Trainer
-from pgrun.streams import integers, streams
+from pgrun.streams import RESTART, SHARED, integers, seed_global_generators, spawned, streams
 from pgrun.truth import Truth, Unknown, truth
 
 
@@ -71,10 +71,18 @@ class Run:
         return {name: part.state_dict() for name, part in self.stateful.items()} | generators
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises ``Unrepeatable`` where the environments alone could not be brought back: all else then is."""
         for name, part in self.stateful.items():
-            part.load_state_dict(state[name])
+            if name != "envs":
+                part.load_state_dict(state[name])
         self.noise.set_state(state["noise"])
         self.learner.generator.set_state(state["shuffle"])
+        self.envs.load_state_dict(state["envs"])
+
+    def begin_episodes_anew(self, number: int) -> None:
+        """With seeds that no column has had; ``number``: how many times this has been done, with this one."""
+        seed_global_generators(spawned(self.top.seed, SHARED, number))
+        self.envs.reset(integers(spawned(self.top.seed, RESTART, number), self.envs.num_envs))
 
     def set_progress(self, progress: float) -> None:
         """Move every schedule to this share of the run, in [0, 1]."""
@@ -96,6 +104,7 @@ def build(settings: Mapping[str, Any]) -> Run:
     torch.set_num_threads(top.threads)
     torch.set_grad_enabled(False)
     random = streams(top.seed, device)
+    seed_global_generators(spawned(top.seed, SHARED))
     env = construct(EnvSettings, settings["env"])
     trainer = construct(Trainer, settings["trainer"])
     algorithm = member(settings, "algo")

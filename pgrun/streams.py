@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +15,7 @@ SEED, STREAM, NUMBER = (
     4,
     10,
 )  # bits of a seed for an environment: the run's seed, which of its streams, which column
+RESTART, SHARED, SHARED_IN_EVALUATION = 5, 6, 7  # numbers of children, after the five of ``streams``
 WHOLE = 2 ** (SEED + STREAM + NUMBER) - 1
 ODD = (0x7FEB352D, 0x046CA68B)  # factors of ``scattered``
 
@@ -34,6 +38,11 @@ def streams(seed: int, device: str) -> Streams:
     )
 
 
+def spawned(seed: int, *key: int) -> np.random.SeedSequence:
+    """The child that ``spawn`` would give under this number."""
+    return np.random.SeedSequence(seed, spawn_key=key)
+
+
 def generator(sequence: np.random.SeedSequence, place: str = "cpu") -> torch.Generator:
     """One of torch's, begun from 63 bits of the sequence."""
     return torch.Generator(place).manual_seed(int(sequence.generate_state(1, np.uint64)[0]) >> 1)
@@ -51,6 +60,45 @@ def integers(sequence: np.random.SeedSequence, count: int) -> list[int]:
         number = np.arange(min(count, 2**NUMBER))
         found[: len(number)] = scattered((seed << STREAM | key[0]) << NUMBER | number)
     return found.tolist()
+
+
+def seed_global_generators(sequence: np.random.SeedSequence) -> None:
+    """Those that everything in the process shares: nothing of pgrun's draws from them, environments of users may."""
+    python, legacy, tensors = (int(x) for x in sequence.generate_state(3))
+    random.seed(python)
+    np.random.seed(legacy)
+    torch.default_generator.manual_seed(tensors)
+
+
+@contextmanager
+def apart(sequence: np.random.SeedSequence) -> Iterator[None]:
+    """With the global generators begun from ``sequence`` in between, and as they were afterwards."""
+    kept = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    seed_global_generators(sequence)
+    try:
+        yield
+    finally:
+        random.setstate(kept[0])
+        np.random.set_state(kept[1])
+        torch.set_rng_state(kept[2])
+
+
+@contextmanager
+def drawn_from() -> Iterator[list[str]]:
+    """The names of the global generators that were drawn from in between, there at the end."""
+    used: list[str] = []
+    before = fingerprints()
+    yield used
+    used += [name for name, state in fingerprints().items() if state != before[name]]
+
+
+def fingerprints() -> dict[str, object]:
+    _, keys, *rest = np.random.get_state(legacy=True)
+    return {
+        "Python's global generator (random)": random.getstate(),
+        "NumPy's global generator (np.random)": (np.asarray(keys).tobytes(), *rest),
+        "torch's global generator": torch.get_rng_state().numpy().tobytes(),
+    }
 
 
 def scattered(x: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from pgrun.build import Run
 from pgrun.command.progress import Progress
 from pgrun.critics.base import Critic, NoCritic
 from pgrun.diagnostics import floats, policy_change, value_fit
+from pgrun.envs.rehearsal import warn_if_unrepeatable
 from pgrun.evaluation import evaluating
 from pgrun.finite import watch_losses, watching
 from pgrun.jobs.signals import Stop, Stopped, heeded
@@ -28,6 +29,7 @@ from pgrun.store.export import save_policy
 from pgrun.store.log import ALWAYS, WITH_CLIPPING, WITH_CRITIC, Log
 from pgrun.store.saving import Saver, alone, restore
 from pgrun.store.whole import write_json
+from pgrun.streams import SHARED_IN_EVALUATION, apart, spawned
 from pgrun.tracks import Finished
 from pgrun.types import Batch, Rollout
 from pgrun.variance.base import Scheme
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from pgrun.policies import Policy
 
 
+RESTARTS = "episode/restarts"  # in TensorBoard alone, where a resumed run began its episodes anew
 READINGS = 60  # of the gradient's variance in a run, by default
 
 
@@ -50,6 +53,9 @@ class Counters:
     next_eval: int = 0
     best: float = -math.inf  # mean return of the best evaluation so far
     finished: Finished = field(default_factory=list)  # since the last row
+    restarts: list[tuple[int, int]] = field(
+        default_factory=list
+    )  # (environment steps, columns that began anew there)
 
     def add(self, rollout: Rollout, finished: Finished) -> None:
         self.env_steps += int(rollout.mask.sum())
@@ -97,11 +103,13 @@ def train(run: Run, folder: Path, saved: dict[str, Any] | None = None) -> dict[s
     """Train to the end of ``trainer.total_steps``, from the start or from a ``saved`` state; the run's summary."""
     counters, clock = Counters(next_eval=run.trainer.eval_every or 0), Clock()
     with alone(folder), heeded() as stop, closing(run.envs), closing(run.eval_envs):
-        saver = Saver(folder, run.trainer.checkpoint_every)
+        saver, whole = Saver(folder, run.trainer.checkpoint_every), True
         if saved is None:
             saver.save(run, counters, clock, {})
+            if not run.settings["env"].get("restart"):
+                warn_if_unrepeatable(run.envs)
         else:
-            restore(saved, run, counters, clock)
+            whole = restore(saved, run, counters, clock)
             saver.saved_at = counters.env_steps
         final = saved["final"] if saved else None
         log = Log(folder, tags(run), saved["log"] if saved else None)
@@ -109,6 +117,8 @@ def train(run: Run, folder: Path, saved: dict[str, Any] | None = None) -> dict[s
         ok = False
         try:
             log.hyperparameters(run.settings)
+            if not whole:
+                log.mark(counters.env_steps, RESTARTS, len(counters.restarts))
             if final is None:
                 row = saved["row"] if saved else None
                 final = loop(run, log, counters, clock, progress, saver, stop, row)
@@ -274,7 +284,8 @@ def evaluate_if_due(run: Run, counters: Counters) -> tuple[np.ndarray | None, bo
 
 def evaluate(run: Run) -> np.ndarray:
     """Undiscounted returns of the deterministic policy, from the same starts every time: training never sees it."""
-    _, finished = run.evaluation.collect(run.policy, run.eval_envs, None, UnitScale(), run.eval_seeds)
+    with apart(spawned(run.top.seed, SHARED_IN_EVALUATION)):
+        _, finished = run.evaluation.collect(run.policy, run.eval_envs, None, UnitScale(), run.eval_seeds)
     return np.array([episode_return for episode_return, _ in finished])
 
 
@@ -315,6 +326,7 @@ def summarise(run: Run, counters: Counters, clock: Clock, returns: np.ndarray) -
             "episodes": len(returns),
         },
         "params_sha256": hashlib.sha256(run.policy.theta.cpu().numpy().tobytes()).hexdigest(),
+        "restarts": [{"env_steps": at, "columns": columns} for at, columns in counters.restarts],
         "versions": {"python": platform.python_version(), "pgrun": __version__}
         | {name: version(name) for name in ("torch", "gymnasium", "numpy", "hydra-core")},
     }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from gymnasium.wrappers import NormalizeReward
 
 ACTIONS = {
     "box": spaces.Box(-2, 2, (2,), np.float32),
@@ -84,5 +86,40 @@ class Lingering(Odd):
         return self.obs(), 1.0, changed, False, {}
 
 
-for _cls in (Overwriting, OldGenerator, Lingering):
+class SharedRandom(Odd):
+    """Draws from generators that everything in the process shares."""
+
+    def obs(self) -> Any:
+        return np.array([np.random.uniform(-1, 1), random.uniform(-1, 1)], np.float32)
+
+
+class Counting(Odd):
+    """Its episodes become longer."""
+
+    number = 0
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        self.number += 1
+        self.length = 4 + self.number
+        return super().reset(seed=seed)
+
+
+class Paying(Odd):
+    """Every step pays more than the one before, in whatever episode that was; its observations do not show it."""
+
+    paid = 0.0
+
+    def step(self, action):
+        self.paid += 1
+        obs, _, terminated, truncated, info = super().step(action)
+        return obs, self.paid, terminated, truncated, info
+
+
+def pendulum_with_normalised_rewards(**kwargs: Any) -> gym.Env:
+    """A wrapper with statistics that last over episodes."""
+    return NormalizeReward(gym.make("Pendulum-v1", **kwargs), gamma=0.99)
+
+
+gym.register("NormalisedPendulum-v0", entry_point=pendulum_with_normalised_rewards)
+for _cls in (Overwriting, OldGenerator, Lingering, SharedRandom, Counting, Paying):
     gym.register(f"{_cls.__name__}-v0", entry_point=_cls)

@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 from pgrun.build import build
 from pgrun.envs import EnvSettings, make, probe
-from pgrun.envs.spaces import action_decoder, check_action_space, observation_encoder
+from pgrun.envs.spaces import action_decoder, action_limits, check_action_space, observation_encoder
 from pgrun.errors import Refused
 from pgrun.normalise import Identity, UnitScale
 from pgrun.policies import Separate, distribution_for
@@ -142,6 +142,66 @@ def test_actions_are_scaled_to_finite_bounds_and_clipped_on_the_way_in() -> None
     assert half(np.array([[-1.0, -5.0], [2.5, 9.0]])).tolist() == [[0, -5], [2.5, 3]], (
         "as it is, only clipped"
     )
+
+
+VAST = float(np.finfo(np.float32).max)
+
+
+@pytest.mark.parametrize("bound", [VAST, 3.4e38, 1.7e308, INF])
+def test_the_largest_number_is_no_bound(bound: float) -> None:
+    """Actions are not scaled by it: a policy's 0.5 would be 1.7e38."""
+    box = spaces.Box(-bound, bound, (2,), np.float32 if bound <= VAST or bound == INF else np.float64)
+    assert action_decoder(box)(np.array([[0.5, -7.0]])).tolist() == [[0.5, -7.0]]
+    assert np.stack(action_limits(box)).tolist() == [[-INF, -INF], [INF, INF]]
+    half = spaces.Box(np.array([0.0, -bound]), np.array([bound, 3.0]), dtype=np.float64)
+    assert action_decoder(half)(np.array([[-1.0, -5.0], [2.5, 9.0]])).tolist() == [[0, -5], [2.5, 3]]
+    assert np.stack(action_limits(half)).tolist() == [[0, -INF], [INF, 3]]
+
+
+def test_a_large_bound_is_one() -> None:
+    assert action_decoder(spaces.Box(-1e30, 1e30, (1,), np.float64))(np.array([[0.5]])).item() == 5e29
+
+
+IMAGES = {
+    "colours": spaces.Box(0, 255, (8, 8, 3), np.uint8),
+    "a stack of frames": spaces.Box(0, 255, (4, 16, 16, 1), np.uint8),
+    "grey": spaces.Box(0, 255, (40, 40), np.uint8),
+    "in a dict": spaces.Dict({"a": spaces.Discrete(2), "b": spaces.Box(0, 255, (2, 2, 3), np.uint8)}),
+    "in a tuple": spaces.Tuple((spaces.Discrete(2), spaces.Box(0, 255, (2, 2, 3), np.uint8))),
+}
+NO_IMAGES = {
+    "a board": spaces.Box(0, 2, (6, 7), np.uint8),
+    "bytes": spaces.Box(0, 255, (128,), np.uint8),
+    "a grid of floats": spaces.Box(0, 1, (40, 40), np.float32),
+    "boards": spaces.Dict({"a": spaces.Box(0, 2, (6, 7), np.uint8)}),
+}
+
+
+def seeing(space: spaces.Space, **given: bool) -> EnvSettings:
+    return EnvSettings("AnySpaces-v0", 1, None, {"observation": space, "action": spaces.Discrete(2)}, **given)
+
+
+@pytest.mark.parametrize("space", IMAGES.values(), ids=IMAGES)
+def test_images_are_flattened_where_that_is_wanted_alone(space: spaces.Space) -> None:
+    with pytest.raises(
+        Refused, match=r"images of .* × .* bytes.* type env\.flatten_images=true for one of [\d,]+ numbers"
+    ):
+        probe(seeing(space))
+    probe(seeing(space, flatten_images=True)).close()
+
+
+@pytest.mark.parametrize("space", NO_IMAGES.values(), ids=NO_IMAGES)
+def test_what_is_no_image_is_taken_as_it_is(space: spaces.Space) -> None:
+    probe(seeing(space)).close()
+    with pytest.raises(Refused, match="gives no images; leave it out"):
+        probe(seeing(space, flatten_images=True))
+
+
+def test_car_racing_is_refused() -> None:
+    with pytest.raises(
+        Refused, match=r"CarRacing-v3: its observations are images of 96 × 96 × 3 bytes.* 27,648 numbers"
+    ):
+        probe(EnvSettings("CarRacing-v3", 1))
 
 
 BOXES = {

@@ -45,6 +45,8 @@ class GymnasiumSource(ConfigSource):
             "num_envs": "${oc.select:usual.env.num_envs,8}",
             "max_episode_steps": None,
             "kwargs": {},
+            "flatten_images": False,
+            "restart": False,
         }
         return ConfigResult(
             provider=self.provider,

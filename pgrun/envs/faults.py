@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from pgrun.errors import Refused
+
 RETURNS = {
     "reset": "reset must return (observation, info)",
     "step": "step must return (observation, reward, terminated, truncated, info)",
@@ -24,6 +26,10 @@ class ColumnFault(Exception):
     def __init__(self, column: int, step: int, reason: str):
         super().__init__(reason)
         self.column, self.step, self.reason = column, step, reason
+
+
+class Unrepeatable(Refused):
+    """Where environments stood cannot be had again. A word of the user's lets such a run go on with fresh episodes."""
 
 
 class Misfit(ValueError):

@@ -12,7 +12,7 @@ import numpy as np
 
 from pgrun.command import own
 from pgrun.envs.faults import ColumnFault, exception
-from pgrun.envs.spaces import check_action_space, observation_encoder
+from pgrun.envs.spaces import check_action_space, image_shape, observation_encoder
 from pgrun.envs.table import TableEnvs, keeps_to_table
 from pgrun.envs.vector import Envs, Loop, Native
 from pgrun.errors import Refused
@@ -30,6 +30,8 @@ class EnvSettings:
     num_envs: PositiveInt
     max_episode_steps: PositiveInt | None = None
     kwargs: dict[str, Any] = field(default_factory=dict)
+    flatten_images: bool = False  # into vectors, where observations are images
+    restart: bool = False  # a resumed run may begin episodes anew, where those under way cannot be had again
 
 
 def make(env: EnvSettings, num_envs: int, role: str = "") -> Envs:
@@ -46,8 +48,8 @@ def columns(env: EnvSettings, num_envs: int) -> Envs:
     one = make_one(env)
     if keeps_to_table(one):
         return TableEnvs(one, num_envs)
-    one.close()
-    return Loop(lambda: make_one(env), num_envs)
+    made = [one]
+    return Loop(lambda: made.pop() if made else make_one(env), num_envs)
 
 
 def make_one(env: EnvSettings, **kwargs: Any) -> gym.Env:
@@ -115,6 +117,7 @@ def probe(env: EnvSettings) -> gym.Env:
         raise Refused(
             f"env={env.id}: its observations have {size:,} entries, and {MOST:,} is the most for a network"
         )
+    refuse_images(env, one.observation_space, size)
     column = Loop(lambda: one, 1)
     try:
         column._reset([0])
@@ -125,3 +128,15 @@ def probe(env: EnvSettings) -> gym.Env:
             f"env={env.id} cannot be reset: observation is {column.obs[~np.isfinite(column.obs)][0]}"
         )
     return one
+
+
+def refuse_images(env: EnvSettings, space: gym.Space, size: int) -> None:
+    """The networks here know nothing of pixels that are neighbours: that has to be wanted."""
+    shape = image_shape(space)
+    if shape and not env.flatten_images:
+        raise Refused(
+            f"env={env.id}: its observations are images of {' × '.join(map(str, shape))} bytes, and the networks here take a "
+            f"flat vector: type env.flatten_images=true for one of {size:,} numbers, or wrap the environment to give features"
+        )
+    if env.flatten_images and not shape:
+        raise Refused(f"env.flatten_images=true: env={env.id} gives no images; leave it out")

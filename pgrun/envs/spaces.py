@@ -13,6 +13,8 @@ from pgrun.errors import Refused
 
 Encoder = Callable[[Any], np.ndarray]
 TABLE = 4096  # states whose one-hot vectors are kept
+VAST = 3e38  # of a bound: none
+SIDE = 32  # pixels: a board of bytes is smaller
 
 
 def observation_encoder(space: spaces.Space) -> tuple[int, Encoder]:
@@ -113,22 +115,36 @@ def action_decoder(space: spaces.Space) -> Callable[[np.ndarray], np.ndarray]:
     if isinstance(space, spaces.MultiBinary):
         return lambda a: a.astype(space.dtype)
     assert isinstance(space, spaces.Box)
-    low, high = space.low.astype(np.float64), space.high.astype(np.float64)
-    finite = bounded(space)
+    low, high = bounds(space)
+    finite = np.isfinite(low) & np.isfinite(high)
     bottom, top = np.where(finite, low, -1.0), np.where(finite, high, 1.0)  # −1 and 1: left as they are
     scale, middle = (top - bottom) / 2, (top + bottom) / 2
     shape, dtype = space.shape, space.dtype
     return lambda a: np.clip(a.reshape(-1, *shape) * scale + middle, low, high).astype(dtype)
 
 
-def bounded(space: spaces.Box) -> np.ndarray:
-    return np.isfinite(space.low) & np.isfinite(space.high)
+def bounds(space: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
+    """(low, high). The largest number of float32 is what many environments write where they mean that there is no bound."""
+    low, high = space.low.astype(np.float64), space.high.astype(np.float64)
+    return np.where(low <= -VAST, -np.inf, low), np.where(high >= VAST, np.inf, high)
 
 
 def action_limits(space: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
     """(lowest, highest) of a policy's actions [A] that ``action_decoder`` does not clip."""
-    finite = bounded(space)
-    return np.where(finite, -1.0, space.low).ravel(), np.where(finite, 1.0, space.high).ravel()
+    low, high = bounds(space)
+    finite = np.isfinite(low) & np.isfinite(high)
+    return np.where(finite, -1.0, low).ravel(), np.where(finite, 1.0, high).ravel()
+
+
+def image_shape(space: spaces.Space) -> tuple[int, ...] | None:
+    """Of the first image that observations consist of: bytes in three axes or more, or in two that are long. None without one."""
+    if isinstance(space, spaces.Tuple | spaces.Dict):
+        members = space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces
+        return next((shape for shape in map(image_shape, members) if shape), None)
+    if not isinstance(space, spaces.Box) or space.dtype != np.uint8:
+        return None
+    axes = len(space.shape)
+    return space.shape if axes > 2 or (axes == 2 and min(space.shape) >= SIDE) else None
 
 
 def check_action_space(space: spaces.Space) -> None:

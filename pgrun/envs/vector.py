@@ -14,8 +14,9 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from pgrun.envs.faults import ColumnFault, flags, hush, misfit, numbers, place, reason
-from pgrun.envs.replay import Replay
+from pgrun.envs.faults import ColumnFault, Unrepeatable, flags, hush, misfit, numbers, place, reason
+from pgrun.envs.replay import BUDGET, ByReplay
+from pgrun.envs.snapshot import ByState, can_be_read
 from pgrun.envs.spaces import action_decoder, observation_encoder
 from pgrun.errors import EnvironmentFault
 
@@ -105,22 +106,28 @@ def table_row(env: gym.Env) -> int:
 
 
 class Loop(Envs):
-    """One gymnasium environment a column."""
+    """One gymnasium environment a column. Each is saved by its state where that can be read, and is played again where not."""
 
     def __init__(self, factory: Callable[[], gym.Env], num_envs: int):
-        self.envs = [factory() for _ in range(num_envs)]
+        self.factory, self.envs = factory, [factory() for _ in range(num_envs)]
         self.one = self.envs[0]
         super().__init__(num_envs, self.one.observation_space, self.one.action_space)
         self.limit = getattr(self.one.spec, "max_episode_steps", None) or np.inf
+        self.noted: list[ByState | ByReplay] = [self.note(i) for i in range(num_envs)]
+
+    def note(self, i: int) -> ByState | ByReplay:
+        """What brings a column back to where it stood."""
+        if can_be_read(self.one):
+            return ByState()
+        return ByReplay(BUDGET // self.num_envs, lambda: f"{self.name}: column {i}")
 
     def _reset(self, seeds: Sequence[int] | None) -> None:
-        self.replays = [
-            Replay.begin(env, None if seeds is None else seeds[i]) for i, env in enumerate(self.envs)
-        ]
         i = 0
         try:
             for i, env in enumerate(self.envs):
-                obs, _ = env.reset(seed=self.replays[i].seed)
+                seed = None if seeds is None else seeds[i]
+                self.noted[i].begin(env, seed)
+                obs, _ = env.reset(seed=seed)
                 self.see(i, obs)
         except (Exception, SystemExit) as error:
             raise ColumnFault(i, 0, reason(error, "reset")) from error
@@ -146,10 +153,10 @@ class Loop(Envs):
                 if not self.active[i]:
                     continue
                 if self.ended[i]:
-                    self.replays[i] = Replay.begin(env, None)
+                    self.noted[i].begin(env, None)
                     obs, _ = env.reset()
                 else:
-                    self.replays[i].actions.append(action[i].copy())  # it may be written into
+                    self.noted[i].act(action[i])
                     obs, reward[i], terminated[i], truncated[i], _ = env.step(action[i])
                 self.see(i, obs)
         except (Exception, SystemExit) as error:
@@ -157,34 +164,48 @@ class Loop(Envs):
                 i, self.steps(i), reason(error, "reset" if self.ended[i] else "step")
             ) from error
         try:
-            return numbers(reward), flags(terminated, "terminated"), flags(truncated, "truncated")
+            found = numbers(reward), flags(terminated, "terminated"), flags(truncated, "truncated")
         except ColumnFault as fault:
             fault.step = self.steps(fault.column)
             raise
+        for i, noted in enumerate(self.noted):
+            if self.active[i] and not self.ended[i]:
+                noted.came(reward[i], terminated[i], truncated[i])
+        return found
 
     def steps(self, i: int) -> int:
         """Of the episode under way, with the one that failed; 0 in its reset."""
-        return len(self.replays[i].actions)
+        return self.noted[i].steps
 
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "replays": [replay.state_dict() for replay in self.replays]}
+        columns = [noted.state_dict(env) for noted, env in zip(self.noted, self.envs, strict=True)]
+        return {**super().state_dict(), "columns": columns}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Each column replays its episode under way. Raises ``EnvironmentFault`` where that does not lead to the same observation."""
+        """Raises ``Unrepeatable`` where an episode that is played again is another one."""
         super().load_state_dict(state)
-        self.replays = [Replay(**replay) for replay in state["replays"]]
-        for i, (env, replay) in enumerate(zip(self.envs, self.replays, strict=True)):
+        for i, column in enumerate(state["columns"]):
             try:
-                obs = self.encode(replay.again(env, self.action_space.dtype)).astype(self.obs.dtype)
-            except (Exception, SystemExit) as error:
-                raise self.unrepeatable(i, reason(error, "step")) from error
-            if not np.array_equal(obs, self.obs[i]):
-                raise self.unrepeatable(i, f"{env.unwrapped} is not deterministic")
+                self.bring_back(i, column)
+            except Unrepeatable as error:
+                raise Unrepeatable(f"{self.name}: column {i} cannot be resumed: {error}") from error
         if self.state is not None:
             self.follow_states()
 
-    def unrepeatable(self, column: int, why: str) -> EnvironmentFault:
-        return EnvironmentFault(f"{self.name}: column {column} cannot be replayed: {why}")
+    def bring_back(self, i: int, column: dict[str, Any]) -> None:
+        noted, env = self.noted[i], self.envs[i]
+        if isinstance(noted, ByState):
+            noted.bring_back(env, column)
+            return
+        noted.take(column)
+        try:
+            obs = self.encode(noted.play(env)).astype(self.obs.dtype)
+        except Unrepeatable:
+            raise
+        except (Exception, SystemExit) as error:
+            raise Unrepeatable(reason(error, "step")) from error
+        if not np.array_equal(obs, self.obs[i]):
+            raise Unrepeatable(f"played again, {env.unwrapped} gives another observation")
 
     def close(self) -> None:
         for i, env in enumerate(self.envs):

@@ -26,7 +26,7 @@ from pgrun.store import whole
 
 SETTINGS = "job.json"
 HOW = ("auto", "retry")
-NEUTRAL = ("logger.progress", "trainer.checkpoint_every")  # change nothing in a run
+NEUTRAL = ("logger.progress", "trainer.checkpoint_every", "env.restart")  # change nothing in a run
 SHOWN = 6  # differing settings in a message
 WITH_VALUE = ("finished", "pruned")  # how a job may have ended
 WITHOUT_VALUE = ("failed", "killed", "interrupted", "not run")

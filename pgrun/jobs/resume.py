@@ -24,7 +24,13 @@ from pgrun.store import whole
 from pgrun.store.checkpoint import Checkpoints
 from pgrun.store.saving import understanding
 
-MAY_CHANGE = ("trainer.total_steps", "trainer.checkpoint_every", "trainer.eval_max_steps", "logger.progress")
+MAY_CHANGE = (
+    "trainer.total_steps",
+    "trainer.checkpoint_every",
+    "trainer.eval_max_steps",
+    "env.restart",
+    "logger.progress",
+)
 LIMIT = "env.max_episode_steps"
 
 

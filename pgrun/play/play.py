@@ -22,7 +22,7 @@ from pgrun.schema import construct
 from pgrun.settings import Top, Trainer
 from pgrun.store.saved import Saved, load, restore
 from pgrun.store.saving import understanding
-from pgrun.streams import integers, streams
+from pgrun.streams import SHARED_IN_EVALUATION, apart, integers, spawned, streams
 from pgrun.tracks import Finished
 
 COLUMNS = 100  # environments at once, where more episodes are asked for than the run's evaluation has
@@ -51,12 +51,12 @@ def play(wish: Wish) -> str:
     episodes = wish.episodes or (1 if wish.pictures else role.episodes)
     seeds = integers(random.evaluation, episodes)
     noise = random.noise if wish.stochastic else None
-    if wish.pictures:
-        camera = screening(wish, role.env, episodes)
-        finished = watched(saved, role, camera, seeds, noise)
-    else:
-        camera = None
-        finished = evaluated(saved, role, seeds, noise)
+    camera = screening(wish, role.env, episodes) if wish.pictures else None
+    with apart(spawned(seed, SHARED_IN_EVALUATION)):
+        if camera is None:
+            finished = evaluated(saved, role, seeds, noise)
+        else:
+            finished = watched(saved, role, camera, seeds, noise)
     return report(wish, saved, finished, camera.files if camera else [])
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-FORMAT = 1  # of what is written here
+FORMAT = 2  # of what is written here
 NAME = re.compile(r"\d{9,}\.json")
 UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, MemoryError, SafetensorError)  # fmt: skip
 

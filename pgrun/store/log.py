@@ -80,6 +80,10 @@ class Log:
         if time.monotonic() - self.flushed > FLUSH_EVERY:
             self.flush()
 
+    def mark(self, env_steps: int, tag: str, value: float) -> None:
+        """A point in TensorBoard that is no column of the table."""
+        self.events.add(Summary(value=[Summary.Value(tag=tag, simple_value=value)]), env_steps)
+
     def hyperparameters(self, settings: Mapping[str, Any]) -> None:
         """The HPARAMS tab's record, in this same run; seeds of one configuration share a row."""
         flat = {k: v for k, v in flatten(settings).items() if k != "seed"}

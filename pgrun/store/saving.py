@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pgrun.envs.faults import Unrepeatable
 from pgrun.errors import EnvironmentFault, Refused
 from pgrun.finite import watch_state
 from pgrun.store.checkpoint import Checkpoints
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 SHARE = 0.02  # of the wall time that saving takes at most, where no cadence is set
 LEAST = 5.0  # seconds between two saves: so much a crash may cost
+log = logging.getLogger(__name__)
 
 
 class Saver:
@@ -80,8 +83,11 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def restore(state: Mapping[str, Any], run: Run, counters: Counters, clock: Clock) -> None:
-    """Everything as it was when ``state`` was saved. Raises ``Refused`` where that is no state of such a run."""
+def restore(state: Mapping[str, Any], run: Run, counters: Counters, clock: Clock) -> bool:
+    """Everything as it was when ``state`` was saved; False where episodes had to begin anew. Raises ``Refused`` where that
+
+    is no state of such a run, or the episodes would have to and nobody has allowed it.
+    """
     with understanding("its checkpoint does not belong to its configuration"):
         for problem in misfits(run.state_dict(), state["run"], ""):
             raise ValueError(problem)
@@ -91,9 +97,25 @@ def restore(state: Mapping[str, Any], run: Run, counters: Counters, clock: Clock
             raise ValueError("its final evaluation is no list of returns")
         if not all(type(x) is float for x in (state["row"] or {}).values()):
             raise ValueError(f"row={state['row']}")
-        run.load_state_dict(state["run"])
         for record, name in ((counters, "counters"), (clock, "clock")):
             refill(record, state[name])
+        try:
+            run.load_state_dict(state["run"])
+        except Unrepeatable as error:
+            begin_anew(run, counters, error)
+            return False
+    return True
+
+
+def begin_anew(run: Run, counters: Counters, error: Unrepeatable) -> None:
+    """With fresh episodes, where ``env.restart`` allows it; else raises the error with what to type."""
+    if not run.settings["env"].get("restart"):
+        raise Unrepeatable(f"{error}; to go on with fresh episodes add env.restart=true") from error
+    log.warning(
+        "%s; it goes on with fresh episodes (env.restart=true): not the run that never stopped", error
+    )
+    counters.restarts.append((counters.env_steps, run.envs.num_envs))
+    run.begin_episodes_anew(len(counters.restarts))
 
 
 def refill(record: Counters | Clock, given: Mapping[str, Any]) -> None:

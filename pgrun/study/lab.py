@@ -20,7 +20,7 @@ from pgrun.errors import Refused
 from pgrun.estimator import Estimator
 from pgrun.policies import Policy
 from pgrun.schema import construct, lookup
-from pgrun.streams import generator, integers
+from pgrun.streams import SHARED, generator, integers, seed_global_generators, spawned
 from pgrun.study.behaviour import behaving
 from pgrun.study.collect import Seen, Source
 from pgrun.study.critics import of_run
@@ -90,6 +90,7 @@ def build(study: Study, settings: Mapping[str, Any]) -> Lab:
     init, noise, envs, spare_noise, spare_envs, fit_noise, fit_envs, shuffle, away = np.random.SeedSequence(
         study.seed
     ).spawn(9)
+    seed_global_generators(spawned(study.seed, SHARED))
     env = settings_of(study, settings)
     one = make_one(env)
     policy, network = freeze(settings, saved, one, generator(init))

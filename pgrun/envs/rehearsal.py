@@ -1,0 +1,79 @@
+"""Whether environments that are saved as their actions could be brought back: a few steps, played again by a twin, before a run begins."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+from contextlib import suppress
+
+import numpy as np
+
+from pgrun.envs.faults import Unrepeatable
+from pgrun.envs.replay import ByReplay
+from pgrun.envs.vector import Envs, Loop
+from pgrun.streams import apart, drawn_from, spawned
+
+STEPS = 8  # of each of two episodes
+LONGEST = 0.05  # seconds of each: what a start may take
+log = logging.getLogger(__name__)
+
+
+def warn_if_unrepeatable(envs: Envs) -> None:
+    """Said at the start, and not after a crash."""
+    why = why_unrepeatable(envs)
+    if why:
+        log.warning(
+            "%s: %s. If this run is interrupted it will not go on, unless with fresh episodes: env.restart=true allows that",
+            envs.name,
+            why,
+        )
+
+
+def why_unrepeatable(envs: Envs) -> str | None:
+    """None where nothing speaks against it: the run's own environments and random streams are left alone."""
+    if not isinstance(envs, Loop) or not isinstance(envs.noted[0], ByReplay):
+        return None
+    with apart(spawned(0)):
+        pair: list[Loop] = []
+        try:
+            pair += [Loop(envs.factory, 1), Loop(envs.factory, 1)]
+            return compared(*pair)
+        except (Exception, SystemExit):
+            return None  # what is wrong with it will be told where it happens
+        finally:
+            for one in pair:
+                with suppress(Exception):
+                    one.envs[0].close()
+
+
+def compared(played: Loop, twin: Loop) -> str | None:
+    """The second episode of one, played again by the other: what lasts from episode to episode shows too."""
+    played.reset([1])
+    twin.reset([2])
+    with drawn_from() as used:
+        walk(played)
+        played.ended[:] = True
+        walk(played)
+    if used:
+        return (
+            f"it draws from {' and '.join(used)}, which everything in the process shares: the same command repeats the run, "
+            "but where it stands cannot be had again (self.np_random is an environment's own)"
+        )
+    try:
+        twin.load_state_dict(copy.deepcopy(played.state_dict()))
+    except Unrepeatable as error:
+        return str(error).removeprefix(f"{twin.name}: column 0 ")
+    return None
+
+
+def walk(columns: Loop) -> None:
+    """Random actions, from a space that is nobody's."""
+    space = copy.deepcopy(columns.action_space)
+    space.seed(0)
+    begun = time.perf_counter()
+    for _ in range(STEPS + 1):  # the first may reset
+        _, terminated, truncated = columns._step(np.asarray(space.sample())[None])
+        columns.ended = terminated | truncated
+        if time.perf_counter() - begun > LONGEST:
+            break
