@@ -258,7 +258,7 @@ TABLE: dict[str, list[str]] = {
     "pgrun env.kwargs.max_episode_steps=10": ["set env.max_episode_steps"],
     "pgrun env.kwargs.id=3": ["chosen with env="],
     # modules
-    "pgrun modules=[leaving_mod]": ["cannot import leaving_mod: SystemExit"],
+    "pgrun modules=[leaving_mod]": ["cannot import leaving_mod: sys.exit(0)"],
     "pgrun modules=[1]": ["must be a string"],
     "pgrun modules=null": ["must be a list such as [name]"],
     "pgrun 'modules=[\"\"]'": ["cannot import"],

@@ -18,6 +18,7 @@ from pgrun.command.memory import too_large
 from pgrun.command.unread import unread
 from pgrun.command.words import Word
 from pgrun.envs import EnvSettings, probe
+from pgrun.envs.faults import import_error
 from pgrun.errors import Refused
 from pgrun.jobs import seeds
 from pgrun.schema import GROUPS, construct, fields, lookup, violations
@@ -83,7 +84,7 @@ def modules(settings: Mapping[str, Any]) -> Iterator[str]:
         except (Exception, SystemExit) as error:
             if os.environ.get("PGRUN_DEBUG"):
                 raise
-            yield f"modules=[{name}]: cannot import {name}: {type(error).__name__}: {error}"
+            yield f"modules=[{name}]: {import_error(name, error)}"
 
 
 def user_modules(settings: Mapping[str, Any]) -> tuple[str, ...]:
@@ -299,7 +300,7 @@ def environment(settings: Mapping[str, Any]) -> tuple[gym.Env | None, list[str]]
         return None, [f"env.kwargs.{key}: {TAKEN[key]}" for key in taken]
     try:
         env = probe(wanted)
-        with suppress(Exception):  # told where it matters, at the end of a run
+        with suppress(Exception, SystemExit):  # told where it matters, at the end of a run
             env.close()
         return env, []
     except Refused as error:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from traceback import extract_tb
+from traceback import FrameSummary, extract_tb
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
 from pgrun.errors import Refused
+
+log = logging.getLogger(__name__)
 
 RETURNS = {
     "reset": "reset must return (observation, info)",
     "step": "step must return (observation, reward, terminated, truncated, info)",
 }
+NOT_USERS = (str(Path(gym.__file__).parent), str(Path(__file__).parent.parent))  # folders of code
 LONGEST = 200  # characters of what an environment says itself
 LARGEST = float(np.finfo(np.float32).max)  # what is learned from is float32
 
@@ -53,15 +58,67 @@ def reason(error: BaseException, phase: str) -> str:
         len(frames) == 1 or "to unpack" in text
     ):  # raised where the result is taken apart, by us or by a wrapper
         return f"{RETURNS[phase]}: {text}"
-    at = frames[-1]
-    return f"{phase} raised {exception(error)} ({Path(at.filename).name}, line {at.lineno})"
+    return f"{phase} raised {exception(error)}{place_in_code(frames[-1])}"
 
 
 def exception(error: BaseException) -> str:
     """In one line."""
     if isinstance(error, SystemExit):
         return f"sys.exit({error.code!r})"
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:LONGEST]}"
+    text = " ".join(str(error).split())[:LONGEST]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def exception_of_user_code(error: BaseException) -> str:
+    """With the line of code that raised it: an assertion has no other text. gymnasium and Python's own import machinery are not the user's."""
+    cause = (
+        error.__cause__ if isinstance(error, TypeError) and error.__cause__ else error
+    )  # of gymnasium.make
+    frames = extract_tb(cause.__traceback__)
+    theirs = not frames or frames[-1].filename.startswith(("<frozen", *NOT_USERS))
+    return exception(cause) + ("" if theirs else place_in_code(frames[-1]))
+
+
+def import_error(module: str, error: BaseException) -> str:
+    """Why a module of the user's cannot be imported. Python's own words for a missing one, or for bad syntax, say where already."""
+    said = str(error) if isinstance(error, ImportError) and str(error) else exception_of_user_code(error)
+    return f"cannot import {module}: {' '.join(said.split())}"
+
+
+def place_in_code(frame: FrameSummary) -> str:
+    return f" ({Path(frame.filename).name}, line {frame.lineno})"
+
+
+def from_reset(result: Any) -> Any:
+    """The observation in what ``reset`` returned. An array of two entries would come apart as well as (observation, info) does."""
+    if isinstance(result, tuple | list) and len(result) == 2:
+        return result[0]
+    hint = "" if result is None else ": gym before 0.26 had the observation alone"
+    raise Misfit(f"{RETURNS['reset']}, not {shown(result)}{hint}")
+
+
+def from_step(result: Any) -> Any:
+    """What ``step`` returned, if it can be its five values."""
+    if isinstance(result, tuple | list):
+        return result
+    raise Misfit(f"{RETURNS['step']}, not {shown(result)}")
+
+
+def shown(value: Any) -> str:
+    return f"{type(value).__name__} {' '.join(repr(value).split())}"[:LONGEST]
+
+
+def close_all(envs: Sequence[gym.Env], name: str) -> None:
+    """What was learned is not lost for an environment that cannot be closed: one warning for all columns."""
+    errors = []
+    for env in envs:
+        try:
+            env.close()
+        except (Exception, SystemExit) as error:
+            errors.append(error)
+    if errors:
+        told = exception_of_user_code(errors[0])
+        log.warning("%s: close raised %s, in %d of %d columns", name, told, len(errors), len(envs))
 
 
 def misfit(error: Exception) -> Misfit:
@@ -96,8 +153,7 @@ def odd(values: Sequence[Any], kinds: str, name: str, wanted: str) -> ColumnFaul
     for column, value in enumerate(values):
         found = as_array([value])
         if found.shape != (1,) or found.dtype.kind not in kinds:
-            shown = f"{type(value).__name__} {value!r}"[:LONGEST]
-            return ColumnFault(column, -1, f"{name} must be {wanted}, not {shown}")
+            return ColumnFault(column, -1, f"{name} must be {wanted}, not {shown(value)}")
     return ColumnFault(0, -1, f"{name} must be {wanted} in every column")
 
 

@@ -11,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 
 from pgrun.command import own
-from pgrun.envs.faults import ColumnFault, exception
+from pgrun.envs.faults import ColumnFault, exception_of_user_code, import_error
 from pgrun.envs.spaces import check_action_space, image_shape, observation_encoder
 from pgrun.envs.table import TableEnvs, keeps_to_table
 from pgrun.envs.vector import Envs, Loop, Native
@@ -59,15 +59,14 @@ def make_one(env: EnvSettings, **kwargs: Any) -> gym.Env:
     try:
         return gym.make(env.id, disable_env_checker=True, **limit, **env.kwargs, **kwargs)
     except (ImportError, gym.error.DependencyNotInstalled) as error:
-        raise Refused(missing(env.id, str(error))) from error
+        raise Refused(missing(env.id, first_line(error))) from error
     except gym.error.Error as error:
-        raise Refused(f"env={env.id}: {str(error).splitlines()[0]}") from error
+        raise Refused(f"env={env.id}: {first_line(error)}") from error
     except Refused:
         raise
     except (Exception, SystemExit) as error:
         given = f" with env.kwargs={env.kwargs}" if env.kwargs else ""
-        said = exception(error).split(" was raised from")[0]
-        raise Refused(f"env={env.id}{given} cannot be made: {said}") from error
+        raise Refused(f"env={env.id}{given} cannot be made: {exception_of_user_code(error)}") from error
 
 
 def find(name: str) -> None:
@@ -77,8 +76,7 @@ def find(name: str) -> None:
         try:
             found = own.load(module)
         except (Exception, SystemExit) as error:
-            why = str(error) if isinstance(error, ImportError) else exception(error)
-            raise Refused(f"env={module}:{name}: cannot import {module}: {why}") from error
+            raise Refused(f"env={module}:{name}: {import_error(module, error)}") from error
     if name in registry:
         return
     if module and isinstance(getattr(found, name, None), type):
@@ -89,7 +87,12 @@ def find(name: str) -> None:
         )
     near = difflib.get_close_matches(name, list(registry), n=3, cutoff=0.5)
     hint = f"nearest: {', '.join(near)}" if near else "gymnasium.pprint_registry() lists all ids"
-    raise Refused(f"env={name} is not registered with gymnasium; {hint}")
+    looked = f": {module} was imported and registered nothing of that name" if module else ""
+    raise Refused(f"env={name} is not registered with gymnasium{looked}; {hint}")
+
+
+def first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or exception_of_user_code(error)
 
 
 def missing(name: str, text: str) -> str:
@@ -97,7 +100,7 @@ def missing(name: str, text: str) -> str:
     for package, extra in EXTRAS.items():
         if package.lower() in text.lower() and find_spec(package) is None:
             return f'env={name} needs the extra "{extra}": pip install -c constraints.txt -e ".[{extra}]"'
-    return f"env={name} cannot be made here: {text.splitlines()[0]}"
+    return f"env={name} cannot be made here: {text}"
 
 
 def probe(env: EnvSettings) -> gym.Env:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from pgrun.envs.faults import Misfit
 from pgrun.errors import Refused
 
 Encoder = Callable[[Any], np.ndarray]
+ENCODED = "Box, Discrete, MultiDiscrete, MultiBinary, or Tuple/Dict of those"
 TABLE = 4096  # states whose one-hot vectors are kept
 VAST = 3e38  # of a bound: none
 SIDE = 32  # pixels: a board of bytes is smaller
@@ -26,12 +27,10 @@ def observation_encoder(space: spaces.Space) -> tuple[int, Encoder]:
             return int(space.n), one_hot(space)
         case spaces.MultiDiscrete():
             return int(space.nvec.sum()), one_hots(space)
-        case spaces.Tuple() | spaces.Dict() if space.is_np_flattenable:
+        case spaces.Tuple() | spaces.Dict():
+            refuse_odd_entries(space)
             return parts(space)
-    raise Refused(
-        f"observation space {shortened(space)} is not supported: "
-        "Box, Discrete, MultiDiscrete, MultiBinary, or Tuple/Dict of those"
-    )
+    raise Refused(f"observation space {shortened(space)} is not supported: {ENCODED}")
 
 
 def numbers_of(shape: tuple[int, ...]) -> Encoder:
@@ -81,10 +80,10 @@ def one_hots(space: spaces.MultiDiscrete) -> Encoder:
 
 def parts(space: spaces.Tuple | spaces.Dict) -> tuple[int, Encoder]:
     """Of a Tuple or Dict, in the space's order."""
-    members: Any = space.spaces
-    keys = list(members) if isinstance(members, dict) else list(range(len(members)))
-    kinds = Mapping if isinstance(members, dict) else (tuple, list, np.ndarray)
-    found = [(key, *observation_encoder(members[key])) for key in keys]
+    members = entries(space)
+    keys = list(members)
+    kinds = Mapping if isinstance(space, spaces.Dict) else (tuple, list, np.ndarray)
+    found = [(key, *observation_encoder(member)) for key, member in members.items()]
 
     def encode(obs: Any) -> np.ndarray:
         there = list(obs) if isinstance(obs, Mapping) else range(len(obs)) if isinstance(obs, kinds) else ()
@@ -94,6 +93,33 @@ def parts(space: spaces.Tuple | spaces.Dict) -> tuple[int, Encoder]:
         return np.concatenate([encode(obs[key]) for key, _, encode in found])
 
     return sum(size for _, size, _ in found), encode
+
+
+def entries(space: spaces.Tuple | spaces.Dict) -> dict[Any, spaces.Space]:
+    """By key, or by number."""
+    return dict(space.spaces if isinstance(space, spaces.Dict) else enumerate(space.spaces))
+
+
+def refuse_odd_entries(space: spaces.Tuple | spaces.Dict) -> None:
+    """Name the entries that are no numbers, as a mission in words is none, and say how to do without them."""
+    odd = dict(odd_entries(space))
+    if not odd:
+        return
+    named = "; ".join(f"{'.'.join(map(str, path))} is {shortened(kind)}" for path, kind in odd.items())
+    kept = [key for key in entries(space) if key not in {path[0] for path in odd}]
+    hint = f"leave out with a wrapper: gymnasium.wrappers.FilterObservation(env, {kept})"
+    if not kept:
+        hint = "make numbers of them with a wrapper: gymnasium.wrappers.TransformObservation"
+    raise Refused(f"observation space: its entry {named}, which is not supported ({ENCODED}): {hint}")
+
+
+def odd_entries(space: spaces.Space, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """(keys down to it, its class) of each entry that is no vector. Not asked whether it can be flattened: a space of one's own raises."""
+    if isinstance(space, spaces.Tuple | spaces.Dict):
+        for key, member in entries(space).items():
+            yield from odd_entries(member, (*path, key))
+    elif not isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
+        yield path, type(space).__name__
 
 
 def shortened(space: Any) -> str:

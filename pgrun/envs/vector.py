@@ -6,7 +6,6 @@ have just ended.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,13 +13,23 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from pgrun.envs.faults import ColumnFault, Unrepeatable, flags, hush, misfit, numbers, place, reason
+from pgrun.envs.faults import (
+    ColumnFault,
+    Unrepeatable,
+    close_all,
+    flags,
+    from_reset,
+    from_step,
+    hush,
+    misfit,
+    numbers,
+    place,
+    reason,
+)
 from pgrun.envs.replay import BUDGET, ByReplay
 from pgrun.envs.snapshot import ByState, can_be_read
 from pgrun.envs.spaces import action_decoder, observation_encoder
 from pgrun.errors import EnvironmentFault
-
-log = logging.getLogger(__name__)
 
 CONTINUES = ("obs", "ended", "active", "time", "episode_return", "episodes")
 Step = tuple[np.ndarray, np.ndarray, np.ndarray]  # reward, terminated, truncated: [N]
@@ -127,8 +136,7 @@ class Loop(Envs):
             for i, env in enumerate(self.envs):
                 seed = None if seeds is None else seeds[i]
                 self.noted[i].begin(env, seed)
-                obs, _ = env.reset(seed=seed)
-                self.see(i, obs)
+                self.see(i, from_reset(env.reset(seed=seed)))
         except (Exception, SystemExit) as error:
             raise ColumnFault(i, 0, reason(error, "reset")) from error
 
@@ -154,10 +162,10 @@ class Loop(Envs):
                     continue
                 if self.ended[i]:
                     self.noted[i].begin(env, None)
-                    obs, _ = env.reset()
+                    obs = from_reset(env.reset())
                 else:
                     self.noted[i].act(action[i])
-                    obs, reward[i], terminated[i], truncated[i], _ = env.step(action[i])
+                    obs, reward[i], terminated[i], truncated[i], _ = from_step(env.step(action[i]))
                 self.see(i, obs)
         except (Exception, SystemExit) as error:
             raise ColumnFault(
@@ -208,11 +216,7 @@ class Loop(Envs):
             raise Unrepeatable(f"played again, {env.unwrapped} gives another observation")
 
     def close(self) -> None:
-        for i, env in enumerate(self.envs):
-            try:
-                env.close()
-            except Exception as error:  # what was learned is not lost for it
-                log.warning("%s: column %d: close raised %s: %s", self.name, i, type(error).__name__, error)
+        close_all(self.envs, self.name)
 
 
 class Native(Envs):

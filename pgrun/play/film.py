@@ -17,6 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pgrun.envs import EnvSettings
+from pgrun.envs.faults import close_all
 from pgrun.envs.make import make_one
 from pgrun.envs.vector import Loop
 from pgrun.errors import Refused
@@ -131,7 +132,7 @@ def rehearsed(env: EnvSettings, mode: str) -> gym.Env:
     plain = make_one(env)
     modes = plain.metadata.get("render_modes") or []
     following = {} if any(key.startswith("camera") for key in env.kwargs) else follows(plain)
-    plain.close()
+    close_all([plain], f"env={env.id}")
     if not {mode, "rgb_array"} & set(modes):
         draws = f"only {', '.join(map(str, modes))}" if modes else "nothing"
         raise Refused(f"env={env.id} draws {draws}: a picture needs render_mode={mode}")

@@ -11,6 +11,7 @@ import torch
 from pgrun.build import member
 from pgrun.command import own
 from pgrun.envs import Envs, EnvSettings, make
+from pgrun.envs.faults import import_error
 from pgrun.errors import Refused
 from pgrun.normalise import Identity, RunningNorm, UnitScale
 from pgrun.play.cli import Wish
@@ -65,8 +66,8 @@ def import_modules(names: tuple[str, ...]) -> None:
     for name in names:
         try:
             own.load(name)
-        except Exception as error:
-            raise Refused(f"--modules {name}: cannot be imported: {type(error).__name__}: {error}") from error
+        except (Exception, SystemExit) as error:
+            raise Refused(f"--modules {name}: {import_error(name, error)}") from error
 
 
 def understood(saved: Saved, wish: Wish) -> Role:

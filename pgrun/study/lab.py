@@ -15,6 +15,7 @@ from pgrun.build import descent, member
 from pgrun.critics.base import Context, Critic, NoCritic
 from pgrun.critics.fitted import Fitted, SeparateCritic
 from pgrun.envs import EnvSettings, make
+from pgrun.envs.faults import close_all
 from pgrun.envs.make import make_one
 from pgrun.errors import Refused
 from pgrun.estimator import Estimator
@@ -81,7 +82,7 @@ class Lab:
     def close(self) -> None:
         for envs in (self.source.envs, self.spare.envs):
             envs.close()
-        self.one.close()
+        close_all([self.one], f"env={self.env.id}")
 
 
 def build(study: Study, settings: Mapping[str, Any]) -> Lab:
