@@ -10,9 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pgrun.errors import EnvironmentFault, Refused
+from pgrun.errors import EnvironmentFault, Refused, join_lines
 from pgrun.finite import watch_state
 from pgrun.store.checkpoint import Checkpoints
+from pgrun.store.identity import describe_run, refuse_other_spaces
 from pgrun.store.whole import refuse_links
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Saver:
         start = time.monotonic()
         state = {
             "settings": dict(run.settings),
+            "identity": describe_run(run),
             "run": run.state_dict(),
             "counters": asdict(counters),
             "clock": asdict(clock),
@@ -78,6 +80,7 @@ def alone(folder: Path) -> Iterator[None]:
 def restore(state: Mapping[str, Any], run: Run, counters: Counters, clock: Clock) -> None:
     """Everything as it was when ``state`` was saved. Raises ``Refused`` where that is no state of such a run."""
     with understanding("its checkpoint does not belong to its configuration"):
+        refuse_other_spaces(state, run)
         for problem in misfits(run.state_dict(), state["run"], ""):
             raise ValueError(problem)
         if not all(type(size) is int for size in state["log"].values()):
@@ -124,4 +127,4 @@ def understanding(what: str) -> Iterator[None]:
     except (Refused, EnvironmentFault, OSError):
         raise
     except Exception as error:
-        raise Refused(f"{what}: {type(error).__name__}: {error}") from error
+        raise Refused(f"{what}: {type(error).__name__}: {join_lines(error)}") from error
