@@ -46,6 +46,11 @@ def escape_line(text: str) -> str:
     return "".join(c if c.isprintable() or c == NO_BREAK_SPACE else ascii(c)[1:-1] for c in text)
 
 
+def join_lines(text: object) -> str:
+    """A message that may have lines of its own, such as an exception's, as part of one of ours."""
+    return " ".join(str(text).split())
+
+
 def escape_lines(text: str) -> str:
     """The same of a text that has lines of its own."""
     return "\n".join(map(escape_line, text.split("\n")))

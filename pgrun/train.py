@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import math
-import platform
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pgrun import __version__, detail, local
+from pgrun import detail, local
 from pgrun.build import Run
 from pgrun.command.progress import Progress
 from pgrun.critics.base import Critic, NoCritic
@@ -28,6 +26,7 @@ from pgrun.normalise import UnitScale
 from pgrun.store.export import save_policy
 from pgrun.store.log import ALWAYS, WITH_CLIPPING, WITH_CRITIC, Log
 from pgrun.store.saving import Saver, alone, restore
+from pgrun.store.versions import installed_versions
 from pgrun.store.whole import write_json
 from pgrun.streams import SHARED_IN_EVALUATION, apart, spawned
 from pgrun.tracks import Finished
@@ -327,6 +326,5 @@ def summarise(run: Run, counters: Counters, clock: Clock, returns: np.ndarray) -
         },
         "params_sha256": hashlib.sha256(run.policy.theta.cpu().numpy().tobytes()).hexdigest(),
         "restarts": [{"env_steps": at, "columns": columns} for at, columns in counters.restarts],
-        "versions": {"python": platform.python_version(), "pgrun": __version__}
-        | {name: version(name) for name in ("torch", "gymnasium", "numpy", "hydra-core")},
+        "versions": dict(installed_versions()),
     }

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import pickle
+import shutil
 import stat
 import struct
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,7 @@ import torch
 from safetensors.torch import save
 
 from pgrun.store.checkpoint import Checkpoints
+from pgrun.store.identity import hash_settings
 
 Plant = Callable[[Path, Path], None]  # (run directory, a folder outside of it)
 STRANGE = (
@@ -32,6 +37,7 @@ STRANGE = (
 class Attack:
     plant: Plant
     refused_by: tuple[str, ...] = ()  # commands that must not exit with 0
+    on_sweeps: bool = False  # on the folder of a sweep: only the command for those is tried
 
 
 ATTACKS: dict[str, Attack] = {}
@@ -43,6 +49,9 @@ def attack(name: str, *refused_by: str) -> Callable[[Plant], Plant]:
         return plant
 
     return add
+
+
+LOUD = "\x1b]0;owned\x07\x1b[2J\u202egnp.exe\npgrun: all is well"  # what no terminal may be sent
 
 
 class Payload:
@@ -175,6 +184,7 @@ def settings_with(name: str, change: Callable[[dict[str, Any], Path], Any], *ref
         checkpoints = Checkpoints(run / "checkpoints")
         state, _ = checkpoints.load()
         change(state["settings"], outside)
+        state["identity"]["settings"] = hash_settings(state["settings"])  # as whoever means harm would
         checkpoints.save(int(newest(run).stem), state)
         for file, key in (("policy.json", "config"), ("job.json", "settings")):
             content = json.loads((run / file).read_text())
@@ -265,6 +275,28 @@ state_with(
 state_with("no environments", lambda s, _: s["run"].pop("envs"))
 state_with("a state that is no mapping", lambda s, _: s.update(run=[1, 2]))
 state_with("nothing in it", lambda s, _: s.clear())
+state_with("no identity", lambda s, _: s.pop("identity"), "resume", "auto")
+state_with("versions that are text", lambda s, _: s["identity"].update(versions=LOUD), "resume", "auto")
+state_with(
+    "versions that a terminal obeys", lambda s, _: s["identity"]["versions"].update(torch=LOUD), "none: said"
+)
+state_with("another observation space", lambda s, _: s["identity"].update(observation=LOUD), "resume", "auto")
+state_with("settings that were changed since", lambda s, _: s["settings"].update(gamma=0.5), "resume", "auto")
+
+
+def of_another_run(name: str, change: Callable[[dict[str, Any]], object]) -> None:
+    """A checkpoint that is whole, with the metrics of this run beside it."""
+
+    def swap(state: dict[str, Any], _outside: Path) -> None:
+        change(state["settings"])
+        state["identity"]["settings"] = hash_settings(state["settings"])
+
+    state_with(f"the checkpoint of another {name}", swap, "resume", "auto")
+
+
+of_another_run("seed", lambda settings: settings.update(seed=1))
+of_another_run("network", lambda settings: settings["network"].update(hidden=[9]))
+of_another_run("algorithm", lambda settings: settings["algo"].update(name="a2c"))
 state_with("a final evaluation that is text", lambda s, _: s.update(final="x"), "none: it is extended")
 
 
@@ -393,3 +425,141 @@ for _name, _text in CONFIGS.items():
 @attack("rows without end")
 def rows(run: Path, _outside: Path) -> None:
     (run / "metrics.csv").write_bytes(b"env_steps,return/eval\n" + b"\0" * 10**6 + b'"' * 10**6)
+
+
+# files of any size, which cost nothing to make
+
+LARGE = (
+    *("summary.json", "policy.json", "job.json", "metrics.csv", "policy.safetensors", "EVENTS", "MANIFEST"),
+    *(".hydra/config.yaml", ".hydra/overrides.yaml"),
+)
+for _file in LARGE:
+    for _size, _shown in ((2**40, "a terabyte"), (3 * 2**30, "3 GB")):
+
+        @attack(f"{_file} has {_shown}", *(("resume",) if _file == "MANIFEST" else ()))
+        def large(run: Path, _outside: Path, file: str = _file, size: int = _size) -> None:
+            place = find(run, file)
+            if file == "MANIFEST":
+                for stray in (run / "checkpoints").glob("*"):
+                    if stray.stem != newest(run).stem:
+                        stray.unlink()
+            if file.startswith(".hydra"):
+                for name in ("policy.json", "job.json"):
+                    (run / name).unlink()
+            os.truncate(place, size)
+
+
+@attack("metrics.csv of empty lines")
+def empty_lines(run: Path, _outside: Path) -> None:
+    (run / "metrics.csv").write_bytes(b"env_steps,return/eval\n" + b"\n" * 10**7)
+
+
+# a table for an environment
+
+
+def merge_keys(_: Path) -> bytes:
+    """Each level is twice the one below it."""
+    lines = [f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}" for i in range(1, 25)]
+    return "\n".join(["start: [1]", "a0: &a0 {k: 1}", *lines, "P: *a24"]).encode()
+
+
+def aliases(_: Path) -> bytes:
+    rows = f"[&x [{','.join(['*o'] * 1000)}]{',*x' * 1000}]"
+    return f"start: [1]\no: &o [1.0, 0, 0.0, false]\nP: [&r {rows}{',*r' * 20}]".encode()
+
+
+def npz(member: bytes) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("P.npy", member)
+    return made.getvalue()
+
+
+@cache
+def unpacks_to_1_gib() -> bytes:
+    return npz(npy((128, 1, 2**20), bytes(2**30)))
+
+
+def npy(shape: tuple[int, ...], data: bytes) -> bytes:
+    made = io.BytesIO()
+    header = {"descr": "<f8", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(made, header)
+    return made.getvalue() + data
+
+
+TABLES: dict[str, tuple[str, Callable[[Path], bytes]]] = {
+    "merge keys": ("yaml", merge_keys),
+    "aliases": ("yaml", aliases),
+    "an alias of itself": ("yaml", lambda _: b"start: [1]\nP: &a [*a, *a]"),
+    "deep lists": ("yaml", lambda _: b"P: " + b"[" * 200_000),
+    "a tag of Python's": (
+        "yaml",
+        lambda o: f"P: !!python/object/apply:os.system ['touch {o}/owned']".encode(),
+    ),
+    "arrays that unpack to 1 GiB": ("npz", lambda _: unpacks_to_1_gib()),
+    "a shape of 2^60": ("npz", lambda _: npz(npy((2**20, 2**20, 2**20), bytes(64)))),
+    "no archive": ("npz", lambda _: bytes(1000)),
+    "objects": ("npz", lambda o: npz(pickle.dumps(Payload(o)))),
+}
+for _name, (_ending, _bytes) in TABLES.items():
+
+    def with_table(
+        settings: dict[str, Any], outside: Path, ending: str = _ending, made: Callable[[Path], bytes] = _bytes
+    ) -> None:
+        place = outside.parent / f"table.{ending}"
+        place.write_bytes(made(outside))
+        settings["env"].update(id="pgrun/Table-v0", kwargs={"file": str(place)})
+
+    settings_with(f"a table of {_name}", with_table)
+
+
+# texts that a terminal would obey
+
+
+@attack("names that a terminal obeys")
+def loud_names(run: Path, _outside: Path) -> None:
+    for file, key in (("policy.json", "config"), ("job.json", "settings")):
+        content = json.loads((run / file).read_text())
+        content[key][LOUD] = LOUD
+        for group in ("algo", "variance"):
+            content[key][group]["name"] = LOUD
+        content[key]["env"]["id"] = LOUD
+        (run / file).write_text(json.dumps(content))
+
+
+@attack("a summary that a terminal obeys")
+def loud_summary(run: Path, _outside: Path) -> None:
+    told = {"status": LOUD, "error": LOUD, "algo": LOUD, "env": LOUD}
+    (run / "summary.json").write_text(json.dumps(told))
+
+
+@attack("names in YAML that a terminal obeys")
+def loud_yaml(run: Path, _outside: Path) -> None:
+    for name in ("policy.json", "job.json"):
+        (run / name).unlink()
+    loud = json.dumps(LOUD)
+    (run / ".hydra" / "config.yaml").write_text(
+        f"seed: 0\n{loud}: {loud}\nalgo: {{name: {loud}}}\nenv: {{id: {loud}}}\n"
+    )
+
+
+@attack("columns that a terminal obeys")
+def loud_columns(run: Path, _outside: Path) -> None:
+    (run / "metrics.csv").write_text(f"env_steps,{LOUD.replace(chr(10), '')},return/eval\n{LOUD},1,2\n")
+
+
+# links in the folder of a sweep, by the names that its own files and its jobs have
+
+for _file in (
+    *("multirun.yaml", "compare.html", "sweep.json", ".stop", ".submitit", "search.json", ".bars.json"),
+    *("0", "1", "0/.hydra", "0/.hydra/config.yaml", "0/pgrun.log", "7"),
+):
+    for _target in ("victim", "folder", "nothing"):
+
+        def linked(run: Path, outside: Path, file: str = _file, target: str = _target) -> None:
+            shutil.rmtree(run)
+            (outside / "folder").mkdir()
+            (run / file).parent.mkdir(parents=True)
+            (run / file).symlink_to(outside / target)
+
+        ATTACKS[f"{_file} of a sweep is a link to {_target}"] = Attack(linked, ("sweep",), on_sweeps=True)

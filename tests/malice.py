@@ -60,6 +60,8 @@ SMALL = [
     *("picture=false", "env.num_envs=2"),
 ]
 LONGEST = 1500  # characters of an answer that is a paragraph
+MOST_MEMORY = 2e9  # bytes: the attacks offer 3 GB
+OBEYED = ("\x1b]", "\x1b[2J", "\u202e", "\npgrun: all is well")
 SLOWEST = 20.0  # seconds: a pipe that is waited for takes for ever
 
 
@@ -84,6 +86,7 @@ COMMANDS: dict[str, Callable[[Path, Path], int]] = {  # (run directory, where el
     "compare": lambda run, own: left(
         partial(compare.main), "pgrun-compare", run, "--html", own / "page.html"
     ),
+    "sweep": lambda run, _: hydra_command(cli.PGRUN, ["-m", *RUN, "seed=0,1", f"hydra.sweep.dir={run}"]),
     "doctor": lambda run, _: cli.guarded(lambda: doctor.run([str(run)]), "pgrun-doctor"),
     "explain": lambda run, own: hydra_command(
         explained.EXPLAIN, [f"resume={run}", f"hydra.run.dir={own}/none"]
@@ -185,6 +188,10 @@ def answer(end: End, refused: bool) -> list[str]:
         found.append(f"exit code {end.code}: {end.out[-600:]}")
     if "Traceback" in end.out or (end.code and len(end.out) > LONGEST):
         found.append(f"said {end.out[-900:]}")
+    if any(text in end.out for text in OBEYED):
+        found.append(f"sent to the terminal what it obeys: {end.out[-300:]!a}")
+    if end.peak > MOST_MEMORY:
+        found.append(f"took {end.peak / 1e9:.1f} GB of memory")
     if end.seconds > SLOWEST:
         found.append(f"took {end.seconds:.0f} s")
     return found
@@ -204,7 +211,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 1
         good = good_run(Path(top))
         for name in names:
-            for command in given.commands:
+            for command in (one for one in given.commands if (one == "sweep") == ATTACKS[name].on_sweeps):
                 for problem in tried(name, good, command):
                     failures += 1
                     print(f"{command}: {name}: {problem}", flush=True)

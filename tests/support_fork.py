@@ -22,6 +22,7 @@ class End:
     code: int
     out: str
     seconds: float
+    peak: float  # bytes of memory, those of its parent included
 
     @property
     def killed(self) -> bool:
@@ -39,8 +40,8 @@ def forked(work: Callable[[], int | None], kill_after: float | None = None) -> E
     os.close(writer)
     due = (begun + LIMIT, signal.SIGABRT) if kill_after is None else (begun + kill_after, signal.SIGKILL)
     said = heard(reader, child, *due)
-    _, status = os.waitpid(child, 0)
-    return End(os.waitstatus_to_exitcode(status), said, time.monotonic() - begun)
+    _, status, used = os.wait4(child, 0)
+    return End(os.waitstatus_to_exitcode(status), said, time.monotonic() - begun, used.ru_maxrss * 1024)
 
 
 def run_and_leave(work: Callable[[], int | None], writer: int) -> None:

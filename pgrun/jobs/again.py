@@ -19,10 +19,11 @@ from pgrun.command.app import App
 from pgrun.command.compose import Job
 from pgrun.command.report import say
 from pgrun.command.words import Command
-from pgrun.errors import Refused
+from pgrun.errors import Refused, escape_line
 from pgrun.jobs.signals import STOP
 from pgrun.search.settings import searched
 from pgrun.store import whole
+from pgrun.store.versions import installed_versions
 
 SETTINGS = "job.json"
 HOW = ("auto", "retry")
@@ -166,7 +167,7 @@ def read(place: Path) -> dict[str, Any]:
 
 
 def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
-    whole.write_json(folder / SETTINGS, {"settings": settings})
+    whole.write_json(folder / SETTINGS, {"settings": settings, "versions": dict(installed_versions())})
 
 
 def flat(settings: Any) -> Flat:
@@ -191,4 +192,6 @@ def changes(old: Flat, new: Flat) -> str:
     """``optimizer.lr=0.1, not 0.2; seed=1, not 0``."""
     keys = [key for key in {**old, **new} if old.get(key, "unset") != new.get(key, "unset")]
     texts = [f"{key}={old.get(key, 'unset')}, not {new.get(key, 'unset')}" for key in keys[:SHOWN]]
-    return "; ".join(texts) + (f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else "")
+    return "; ".join(map(escape_line, texts)) + (
+        f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
+    )

@@ -152,6 +152,7 @@ def left_off(settings: Mapping[str, Any], folder: Path) -> dict[str, Any] | None
     from pgrun.command.report import say
     from pgrun.jobs.again import differing
     from pgrun.store.checkpoint import Checkpoints
+    from pgrun.store.identity import check_settings
     from pgrun.store.saving import understanding
 
     try:
@@ -164,9 +165,21 @@ def left_off(settings: Mapping[str, Any], folder: Path) -> dict[str, Any] | None
         say(f"pgrun: {problem}; going on from the one before", error=True)
     with understanding(f"{folder}: its checkpoint makes no sense"):
         changes = differing(state["settings"], settings)
+        if not changes:
+            check_settings(state)
+            say_changed_versions(state, folder)
     if changes:
         raise Refused(f"{folder} was started with {changes}: its checkpoint is of another configuration")
     return state
+
+
+def say_changed_versions(state: Mapping[str, Any], folder: Path) -> None:
+    """One line where the run goes on under other versions than those it was saved with."""
+    from pgrun.command.report import say
+    from pgrun.store.versions import changed_versions
+
+    if changed := changed_versions(state["identity"]["versions"]):
+        say(f"pgrun: {folder} was saved with {changed}: what follows may be rounded otherwise", error=True)
 
 
 def value(summary: Mapping[str, Any]) -> float:

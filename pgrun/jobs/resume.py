@@ -18,36 +18,33 @@ from pgrun.command.app import PGRUN
 from pgrun.command.preflight import refuse
 from pgrun.command.report import say
 from pgrun.command.words import Command, Word
-from pgrun.errors import Refused
+from pgrun.errors import Refused, escape_line, join_lines
+from pgrun.jobs.again import SETTINGS, Flat, changes, flat, read
 from pgrun.settings import spell_advantage_norm
 from pgrun.store import whole
 from pgrun.store.checkpoint import Checkpoints
+from pgrun.store.identity import MAY_CHANGE, check_settings
 from pgrun.store.saving import understanding
 
-MAY_CHANGE = (
-    "trainer.total_steps",
-    "trainer.checkpoint_every",
-    "trainer.eval_max_steps",
-    "env.restart",
-    "logger.progress",
-)
 LIMIT = "env.max_episode_steps"
 
 
 def resume(command: Command) -> float:
     """Train the rest; the final evaluation's mean return. Raises ``Refused``."""
+    from pgrun.jobs.job import recorded, say_changed_versions, train_in
+
     refuse(command.problems)
     folder, state = saved(command)
     with understanding(f"{folder}: its checkpoint makes no sense"):
         words = for_evaluations(command.words) if state["row"] is not None else command.words
+        refuse_other_run(state, folder)
         settings = continued(state["settings"], words, folder)
         refuse_misfits(settings, folder)
         state = left(state, settings, folder)
         columns = len(state["run"]["envs"]["ended"])  # before so many are made
         if settings["env"]["num_envs"] != columns:
             raise ValueError(f"env.num_envs={settings['env']['num_envs']}, and it holds {columns}")
-    from pgrun.jobs.job import recorded, train_in
-
+        say_changed_versions(state, folder)
     return recorded(settings, folder, PGRUN, lambda settings, folder: train_in(settings, folder, state))
 
 
@@ -72,6 +69,25 @@ def saved(command: Command) -> tuple[Path, dict[str, Any]]:
     for problem in problems:
         say(f"pgrun: {problem}; going on from the one before", error=True)
     return folder.resolve(), state
+
+
+def refuse_other_run(state: Mapping[str, Any], folder: Path) -> None:
+    """A checkpoint has to be of the run that lies in the folder: that of another would go on upon its metrics. Raises ``Refused``."""
+    check_settings(state)
+    held = read(folder / SETTINGS)["settings"]
+    if not isinstance(held, dict) or not held:
+        unknown = f"{folder} has no {SETTINGS} that says which run it is: its checkpoint is taken at its word"
+        return say(f"pgrun: {unknown}", error=True)
+    own, there = (fixed_settings(settings) for settings in (held, state["settings"]))
+    if own != there:
+        raise Refused(
+            f"{folder} was started with {changes(own, there)}: its checkpoint is of another run; put back the run's own "
+            "checkpoints, or resume the folder that these are from"
+        )
+
+
+def fixed_settings(settings: Mapping[str, Any]) -> Flat:
+    return {key: value for key, value in flat(settings).items() if key not in MAY_CHANGE}
 
 
 def left(state: dict[str, Any], settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -116,7 +132,7 @@ def continued(settings: Mapping[str, Any], words: Sequence[Word], folder: Path) 
         elif not same(
             present(settings, key), spell_advantage_norm(value) if key == "advantage_norm" else value
         ):
-            differing.append(f"{key}={present(settings, key)}, not {value}")
+            differing.append(escape_line(f"{key}={present(settings, key)}, not {value}"))
     if differing:
         hint = "; trainer.eval_max_steps cuts the episodes of evaluations" if LIMIT in named else ""
         raise Refused(
@@ -124,7 +140,7 @@ def continued(settings: Mapping[str, Any], words: Sequence[Word], folder: Path) 
             f"only {' and '.join(MAY_CHANGE)} may change; for another one start anew{hint}"
         )
     for missing in unnamed(settings, named):
-        raise Refused(f"{folder} runs code of yours, which has to be named again: add {missing}")
+        raise Refused(f"{folder} runs code of yours, which has to be named again: add {escape_line(missing)}")
     return result
 
 
@@ -155,4 +171,4 @@ def refuse_misfits(settings: dict[str, Any], folder: Path) -> None:
     from pgrun.command.compose import Job
 
     job = Job(settings=settings, choices={}, words=[], hydra=OmegaConf.create(), folder=folder)
-    refuse([f"{folder}: {problem}" for problem in problems(job)])
+    refuse([f"{folder}: {join_lines(problem)}" for problem in problems(job)])

@@ -12,7 +12,7 @@ from pgrun.build import member
 from pgrun.command import own
 from pgrun.envs import Envs, EnvSettings, make
 from pgrun.envs.faults import import_error
-from pgrun.errors import Refused
+from pgrun.errors import Refused, escape_line, join_lines
 from pgrun.normalise import Identity, RunningNorm, UnitScale
 from pgrun.play.cli import Wish
 from pgrun.play.film import Camera, look, screening
@@ -76,10 +76,10 @@ def understood(saved: Saved, wish: Wish) -> Role:
         env = construct(EnvSettings, config["env"])
         top = construct(Top, {key: config[key] for key in ("seed", "threads", "state_norm")})
         trainer = construct(Trainer, config["trainer"])
-        name = str(config["network"]["name"])
+        name = escape_line(str(config["network"]["name"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Refused(
-            f"{where}: its configuration cannot be read: {type(error).__name__}: {error}"
+            f"{where}: its configuration cannot be read: {type(error).__name__}: {join_lines(error)}"
         ) from error
     return Role(
         env=replace(env, id=env_id(env.id, wish)),
@@ -97,7 +97,9 @@ def network_of(saved: Saved, name: str, wish: Wish) -> Network:
         network = member({**saved.config, "modules": wish.modules}, "network")
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         hint = f"; it was trained with code of yours: add{again}" if again and not wish.modules else ""
-        raise Refused(f"{saved.folder}: its network={name} cannot be built: {error}{hint}") from error
+        raise Refused(
+            f"{saved.folder}: its network={name} cannot be built: {join_lines(error)}{hint}"
+        ) from error
     if not isinstance(network, Network):
         raise Refused(f"{saved.folder}: its network={name} is no network of pgrun's")
     return network
@@ -105,6 +107,7 @@ def network_of(saved: Saved, name: str, wish: Wish) -> Network:
 
 def env_id(theirs: str, wish: Wish) -> str:
     """The run's own, or the same named again with its module: only the command line may import one."""
+    theirs = escape_line(theirs)
     if wish.env is None:
         if ":" in theirs:
             raise Refused(

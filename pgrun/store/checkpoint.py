@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 
+from pgrun.errors import join_lines
 from pgrun.store import whole
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 
 FORMAT = 2  # of what is written here
+UNLIKE = "not what its manifest says: truncated or changed"
 NAME = re.compile(r"\d{9,}\.json")
 UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, MemoryError, SafetensorError)  # fmt: skip
 
@@ -90,9 +92,12 @@ def read(manifest: Path) -> dict[str, Any]:
     told = whole.read_json(manifest)
     if told["format"] != FORMAT:
         raise ValueError(f"format {told['format']}, this pgrun reads {FORMAT}")
-    content = whole.read(manifest.with_suffix(".safetensors"))
+    data = manifest.with_suffix(".safetensors")
+    if data.lstat().st_size != told["size"]:  # before a terabyte is read
+        raise ValueError(UNLIKE)
+    content = whole.read(data)
     if len(content) != told["size"] or digest(content) != told["sha256"]:
-        raise ValueError("not what its manifest says: truncated or changed")
+        raise ValueError(UNLIKE)
     from safetensors.torch import load  # loads torch, which nothing damaged is worth
 
     tensors = load(content)
@@ -108,7 +113,7 @@ def said(error: BaseException) -> str:
     return (
         f"{error.strerror}: {error.filename}"
         if isinstance(error, OSError)
-        else f"{error}" or type(error).__name__
+        else join_lines(error) or type(error).__name__
     )
 
 

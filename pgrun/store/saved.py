@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
-from pgrun.errors import Refused
+from pgrun.errors import Refused, join_lines
 from pgrun.places import POLICY_FILES
 from pgrun.policies import Policy
 from pgrun.store.whole import read, read_json
@@ -51,7 +51,8 @@ def load(folder: str, which: str = "final", typed: str = "") -> Saved:
 
         return replace(described, tensors=load_tensors(read(files[1], links=True)))
     except (ValueError, KeyError, TypeError, AttributeError, OSError, MemoryError, SafetensorError) as error:
-        raise Refused(f"{shown}: its policy cannot be read: {type(error).__name__}: {error}") from error
+        why = f"{type(error).__name__}: {join_lines(error)}"
+        raise Refused(f"{shown}: its policy cannot be read: {why}") from error
 
 
 def absent(at: Path, which: str) -> str:

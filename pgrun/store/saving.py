@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pgrun.envs.faults import Unrepeatable
-from pgrun.errors import EnvironmentFault, Refused
+from pgrun.errors import EnvironmentFault, Refused, join_lines
 from pgrun.finite import watch_state
 from pgrun.store.checkpoint import Checkpoints
+from pgrun.store.identity import describe_run, refuse_other_spaces
 from pgrun.store.whole import refuse_links
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Saver:
         start = time.monotonic()
         state = {
             "settings": dict(run.settings),
+            "identity": describe_run(run),
             "run": run.state_dict(),
             "counters": asdict(counters),
             "clock": asdict(clock),
@@ -89,6 +91,7 @@ def restore(state: Mapping[str, Any], run: Run, counters: Counters, clock: Clock
     is no state of such a run, or the episodes would have to and nobody has allowed it.
     """
     with understanding("its checkpoint does not belong to its configuration"):
+        refuse_other_spaces(state, run)
         for problem in misfits(run.state_dict(), state["run"], ""):
             raise ValueError(problem)
         if not all(type(size) is int for size in state["log"].values()):
@@ -153,4 +156,4 @@ def understanding(what: str) -> Iterator[None]:
     except (Refused, EnvironmentFault, OSError):
         raise
     except Exception as error:
-        raise Refused(f"{what}: {type(error).__name__}: {error}") from error
+        raise Refused(f"{what}: {type(error).__name__}: {join_lines(error)}") from error

@@ -13,7 +13,7 @@ from pgrun.command.compose import Job
 from pgrun.command.unread import declared, other
 from pgrun.command.words import Word
 from pgrun.envs import EnvSettings
-from pgrun.errors import Refused
+from pgrun.errors import Refused, escape_line
 from pgrun.schema import construct, fields, lookup, violations
 from pgrun.study import schemes
 from pgrun.study.settings import OWN, Behaviour, Step, Study, Table
@@ -112,9 +112,7 @@ def foreign(job: Job, config: Mapping[str, Any]) -> str | None:
     typed = {word.key: word for word in job.words}
     theirs = str(config["env"]["id"])
     if ":" in theirs and str(getattr(typed.get("env"), "value", "")) != theirs:
-        return (
-            f"run={job.settings['run']} was trained on env={theirs}: type that too, since it imports a module"
-        )
+        return f"run={job.settings['run']} was trained on env={escape_line(theirs)}: type that too, since it imports a module"
     for key in typed:
         same = key == "env" and typed[key].value == theirs
         if key.split(".")[0] in ("env", "network", "policy") and key != "env.num_envs" and not same:

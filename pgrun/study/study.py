@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pgrun import __version__
 from pgrun.schema import construct, fields
+from pgrun.store.versions import installed_versions
 from pgrun.study import reference as truth
 from pgrun.study.collect import Seen, Tally
 from pgrun.study.lab import Lab, Maker, build
@@ -74,8 +72,7 @@ def conduct(settings: Mapping[str, Any], say: Say = lambda _: None) -> dict[str,
         **{one.key: one.result() for one in observers},
         "settings": {**lab.settings, "modules": list(study.modules)},
         "wall_seconds": round(time.time() - begun, 3),
-        "versions": {"python": platform.python_version(), "pgrun": __version__}
-        | {name: version(name) for name in ("torch", "gymnasium", "numpy", "hydra-core")},
+        "versions": dict(installed_versions()),
     }
 
 
