@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from pgrun.policies import Policy
+from pgrun.problems.transitions import check_transitions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,11 +36,16 @@ class Problem:
 def problem(env: Any, horizon: int | None = None) -> Problem:
     """Of any environment that publishes a transition table: ours, FrozenLake, CliffWalking, Taxi.
 
-    Raises ``LookupError`` where there is no table, or neither a time limit nor ``horizon``.
+    Raises ``LookupError`` where there is no table, or none that is right, or neither a time limit nor ``horizon``.
     """
     inner = env.unwrapped
     if not hasattr(inner, "P"):
         raise LookupError("it publishes no transition table")
+    start = getattr(inner, "start", getattr(inner, "initial_state_distrib", None))
+    try:
+        check_transitions(inner.P, start, getattr(inner, "seen", None))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise LookupError(f"its transition table is none: {error}") from error
     if getattr(inner, "fickle_passenger", False):
         raise LookupError("it does not keep to its table: its passenger is fickle")
     limit = horizon or getattr(env.spec, "max_episode_steps", None) or natural_horizon(inner.P)
@@ -50,7 +56,6 @@ def problem(env: Any, horizon: int | None = None) -> Problem:
             for chance, successor, gain, terminated in outcomes:
                 reward[s, a] += chance * gain
                 transition[s, a, successor] += chance * (not terminated)
-    start = getattr(inner, "start", getattr(inner, "initial_state_distrib", None))
     seen = getattr(inner, "seen", np.arange(states))
     return Problem(
         transition=torch.from_numpy(transition),

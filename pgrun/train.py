@@ -192,7 +192,7 @@ def update(run: Run, rollout: Rollout, counters: Counters) -> dict[str, float]:
     run.policy.normaliser.update(rollout)
     run.scale.update(rollout)
     told = floats(scalars)
-    watch_losses(run, told, counters)
+    watch_losses(run, rollout, told, counters)
     return told
 
 

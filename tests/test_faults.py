@@ -23,6 +23,7 @@ from support_cli import answer, pgrun, shell
 
 import pgrun.samplers.episodes as episodes
 from pgrun import finite
+from pgrun.build import Run
 from pgrun.envs import EnvSettings, make
 from pgrun.envs.faults import Misfit
 from pgrun.envs.spaces import observation_encoder
@@ -254,16 +255,77 @@ def test_steps_too_large_stop_the_run_in_that_update(words: str, said: str, tmp_
     assert torch.isfinite(state["run"]["policy"]["theta"]).all()
 
 
-def test_rewards_that_overflow_are_named(tmp_path: Path) -> None:
-    run = built("algo=a2c", *TINY, "env.kwargs={}")
-    real = run.envs.step
+def said_at_rewards_of(size: float, run: Run, folder: Path, since: int = 0) -> str:
+    """``since``: environment steps that pay what they should before."""
+    real, taken = run.envs.step, [0]
 
     def step(action):
         reward, *ends = real(action)
-        return reward + 3e38, *ends
+        taken[0] += 1
+        return reward + size * (taken[0] > since), *ends
 
     run.envs.step = step
-    with pytest.raises(Diverged, match=r"take reward_scaling=true|critic.optimizer.lr"):
+    with pytest.raises(Diverged) as raised:
+        train(run, folder)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize("scaling", ["true", "false"])
+@pytest.mark.parametrize(
+    ("algo", "size"),
+    [
+        ("a2c", 3e38),
+        ("a2c", 1e30),
+        ("ppo", 1e18),
+        ("trpo", 1e30),
+        ("a2c network=shared", 1e30),
+        ("npg", 1e30),
+    ],
+)
+def test_rewards_that_overflow_are_named(algo: str, size: float, scaling: str, tmp_path: Path) -> None:
+    """In the first update, which no statistics scale yet, and whichever number overflows first; the critic is not to blame."""
+    tiny = [
+        "env=CartPole-v1",
+        "tuned=none",
+        "sampler.steps=128",
+        "network.hidden=[4]",
+        f"reward_scaling={scaling}",
+    ]
+    said = said_at_rewards_of(size, built(*f"algo={algo}".split(), *tiny, "trainer.total_steps=64"), tmp_path)
+    assert f"the rewards reach {size:.0e}" in said
+    assert "divide them in the environment" in said
+    assert "reward_scaling" not in said
+    assert ".lr" not in said
+
+
+@pytest.mark.parametrize("scaling", ["true", "false"])
+def test_rewards_that_overflow_later_may_be_scaled(scaling: str, tmp_path: Path) -> None:
+    """Advised only where it is not on already."""
+    run = built("algo=a2c", f"reward_scaling={scaling}", *TINY)
+    said = said_at_rewards_of(1e32, run, tmp_path, since=8)
+    assert "the rewards reach 1e+3" in said
+    assert ("reward_scaling=true" in said) == (scaling == "false")
+
+
+@pytest.mark.parametrize("log_std", [-200.0, -60.0, 200.0])
+def test_a_sigma_out_of_range_is_named(log_std: float, tmp_path: Path) -> None:
+    """log π is NaN, and neither the rewards nor the critic have to do with it."""
+    run = built("algo=ppo", "env=Pendulum-v1", "tuned=none", *TINY[1:])
+    run.policy.free.fill_(log_std)
+    with pytest.raises(Diverged) as raised:
+        train(run, tmp_path)
+    said = str(raised.value)
+    assert f"the policy's log σ is {log_std:.0f}" in said
+    assert "network.log_std nearer to 0, or a smaller optimizer.lr" in said
+    assert "reward" not in said
+    assert "critic" not in said
+
+
+def test_observations_that_overflow_are_named(tmp_path: Path) -> None:
+    run = built("algo=a2c", "network.activation=relu", "env=Pendulum-v1", "tuned=none", *TINY[1:])
+    encode = run.envs.encode
+    run.envs.encode = lambda obs: encode(obs) * 1e37
+    with pytest.raises(Diverged, match=r"the observations reach \de\+3[78]: take state_norm=true"):
         train(run, tmp_path)
 
 

@@ -11,6 +11,10 @@ import torch
 import yaml
 
 import pgrun.problems.registration  # noqa: F401
+from pgrun.envs import EnvSettings
+from pgrun.envs.make import make_one
+from pgrun.envs.table import check_table, has_table
+from pgrun.errors import Refused
 from pgrun.exact import objective, problem
 from pgrun.problems.mdp_file import from_file
 
@@ -58,10 +62,36 @@ def changed(place: str, value: object) -> dict:
 WRONG = [
     ("nothing in common", "must hold P and start"),
     ({"P": OWN["P"]}, "must hold P and start"),
-    (changed("['P'][0][1][0][0]", 0.5), r"P\[0\]\[1\]: the probabilities"),
-    (changed("['P'][0][1][0][0]", -0.25), r"P\[0\]\[1\]: the probabilities"),
-    (changed("['P'][0][1][0][1]", 7), r"P\[0\]\[1\]: a next state is one of 0 … 1"),
-    (changed("['P'][0][1][0][2]", float("nan")), r"P\[0\]\[1\]: .* a reward finite"),
+    (changed("['P'][0][1][0][0]", 0.5), r"P\[0\]\[1\]: the probabilities add up to 0.75"),
+    (changed("['P'][0][1][0][0]", -0.25), r"P\[0\]\[1\]: a probability of -0.25 is none in \[0, 1\]"),
+    (changed("['P'][0][1][0][0]", "one"), r"P\[0\]\[1\]: a probability of one is none"),
+    (changed("['P'][0][1][0][0]", float("nan")), r"P\[0\]\[1\]: a probability of nan is none"),
+    (changed("['P'][0][1][0][0]", [0.75]), r"P\[0\]\[1\]: a probability of \[0.75\] is none"),
+    (changed("['P'][0][1][0][1]", 7), r"P\[0\]\[1\]: next state 7: one of 0 … 1"),
+    (changed("['P'][0][1][0][1]", -1), r"P\[0\]\[1\]: next state -1"),
+    (changed("['P'][0][1][0][1]", 1.0), r"P\[0\]\[1\]: next state 1.0"),
+    (changed("['P'][0][1][0][1]", True), r"P\[0\]\[1\]: next state True"),
+    (changed("['P'][0][1][0][2]", float("nan")), r"P\[0\]\[1\]: reward nan: a number is needed, finite"),
+    (changed("['P'][0][1][0][2]", 1e39), r"P\[0\]\[1\]: reward 1e\+39"),
+    (changed("['P'][0][1][0][2]", True), r"P\[0\]\[1\]: reward True"),
+    (changed("['P'][0][1][0][2]", None), r"P\[0\]\[1\]: reward None"),
+    (changed("['P'][0][1][0][3]", "maybe"), r"P\[0\]\[1\]: end 'maybe': true or false is needed"),
+    (changed("['P'][0][1][0][3]", 1), r"P\[0\]\[1\]: end 1: true or false"),
+    (changed("['P'][0][1]", []), r"P\[0\]\[1\]: the probabilities add up to 0,"),
+    (changed("['P'][0][1]", 3), "P must be a list by state of lists by action"),
+    (changed("['P']", None), "P must be a list by state of lists by action"),
+    (changed("['P']", {0: {0: []}}), "P must be a list by state of lists by action"),
+    (changed("['P']", []), "the same number of actions"),
+    ({**OWN, "sene": [0, 0]}, "sene: no such entry"),
+    ({**OWN, "start": None}, "start must be 2 probabilities"),
+    ({**OWN, "start": {"a": 1}}, "start must be 2 probabilities"),
+    ({**OWN, "start": [1, 0, 0]}, "start must be 2 probabilities"),
+    ({**OWN, "start": [float("nan"), 1]}, "start must be 2 probabilities"),
+    ({**OWN, "start": [True, False]}, "start must be 2 probabilities"),
+    ({**OWN, "seen": "zero"}, "seen must be a list of integers"),
+    ({**OWN, "seen": [0.0, 1.0]}, "seen must be a list of integers"),
+    ({**OWN, "seen": [False, True]}, "seen must be a list of integers"),
+    ({**OWN, "seen": [-1, 0]}, "without gaps"),
     (changed("['P'][0][1][0]", [1.0, 1]), r"P\[0\]\[1\] must be a list"),
     (changed("['P'][1]", OWN["P"][1][:1]), "the same number of actions"),
     (changed("['start']", [0.5, 0.4]), "start must be 2 probabilities"),
@@ -80,3 +110,70 @@ def test_pickles_are_not_read(tmp_path: Path) -> None:
     np.savez(tmp_path / "own.npz", P=np.array([{"an": "object"}], dtype=object), R=1, start=1)
     with pytest.raises(ValueError, match="allow_pickle=False"):
         from_file(str(tmp_path / "own.npz"))
+
+
+RIGHT = {"P": np.full((2, 2, 2), 0.5), "R": np.zeros((2, 2)), "start": np.array([1.0, 0.0])}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("P", RIGHT["P"] + 0j, "P must be of real numbers, not complex128"),
+        ("R", RIGHT["R"] + 0j, "R must be of real numbers, not complex128"),
+        ("start", RIGHT["start"] + 0j, "start must be of real numbers, not complex128"),
+        ("P", np.full((2, 2, 2), "x"), "P must be of real numbers, not <U1"),
+        ("P", np.full((2, 2, 2), True), "P must be of real numbers, not bool"),
+        ("P", np.full((2, 2, 3), 1 / 3), r"P must be \[S, A, S\], and is \[2, 2, 3\]"),
+        ("P", np.full((2, 2), 0.5), r"must hold P \[S, A, S\]"),
+        ("P", np.ones((2, 2, 2)), "add up to 2"),
+        ("R", np.zeros(2), r"R must be \[2, 2\] or \[2, 2, 2\]"),
+        ("start", np.array(1.0), "start must be 2 probabilities"),
+        ("start", np.array([1.0, 0, 0]), "start must be 2 probabilities"),
+        ("seen", np.zeros((2, 2)), "seen must be a list of integers"),
+        ("seen", np.array([0.0, 1.5]), "seen must be a list of integers"),
+    ],
+)
+def test_arrays_that_are_no_mdp_are_refused(
+    name: str, value: np.ndarray, sentence: str, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "own.npz", **RIGHT)
+    from_file(str(tmp_path / "own.npz"))
+    np.savez(tmp_path / "own.npz", **{**RIGHT, name: value})
+    with pytest.raises(ValueError, match=sentence):
+        from_file(str(tmp_path / "own.npz"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name in gymnasium.registry if name.startswith(("pgrun/", "FrozenLake", "Cliff", "Taxi"))],
+)
+def test_the_tables_that_come_with_pgrun_and_gymnasium_are_right(name: str) -> None:
+    """Also with every setting of theirs that changes the table."""
+    for kwargs in ({}, {"is_slippery": False}, {"is_slippery": True}, {"is_rainy": True}):
+        try:
+            env = gymnasium.make(name, **kwargs)
+        except (TypeError, ValueError):  # without such a setting, or a file that is to be named
+            continue
+        if has_table(env):
+            check_table(env)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "sentence"),
+    [
+        ({"success_rate": 7}, "a probability of -3.0 is none"),
+        ({"success_rate": -1}, "a probability of -1 is none"),
+        ({"success_rate": float("nan")}, "a probability of nan is none"),
+        ({"desc": ["FF", "FG"]}, "start must be 4 probabilities"),
+        ({"reward_schedule": (float("nan"), 0, 0)}, "reward nan"),
+    ],
+)
+def test_a_table_made_from_settings_is_looked_at_too(
+    kwargs: dict, sentence: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    """In one sentence, without NumPy's warnings before it; and where exact values are asked for."""
+    with pytest.raises(Refused, match=f"^env=FrozenLake-v1 with env.kwargs=.*{sentence}"):
+        make_one(EnvSettings("FrozenLake-v1", 1, None, kwargs))
+    assert not recwarn.list
+    with pytest.raises(LookupError, match="its transition table is none"):
+        problem(gymnasium.make("FrozenLake-v1", disable_env_checker=True, **kwargs))

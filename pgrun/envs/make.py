@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from pgrun.command import own
 from pgrun.envs.faults import ColumnFault, exception_of_user_code, import_error
 from pgrun.envs.spaces import check_action_space, image_shape, observation_encoder
-from pgrun.envs.table import TableEnvs, keeps_to_table
+from pgrun.envs.table import TableEnvs, check_table, has_table, keeps_to_table
 from pgrun.envs.vector import Envs, Loop, Native
 from pgrun.errors import Refused
 from pgrun.problems.registration import registry
@@ -57,7 +58,13 @@ def make_one(env: EnvSettings, **kwargs: Any) -> gym.Env:
     find(env.id)
     limit = {"max_episode_steps": env.max_episode_steps} if env.max_episode_steps else {}
     try:
-        return gym.make(env.id, disable_env_checker=True, **limit, **env.kwargs, **kwargs)
+        with warnings.catch_warnings(record=True) as caught:
+            one = gym.make(env.id, disable_env_checker=True, **limit, **env.kwargs, **kwargs)
+            if has_table(one):
+                check_table(one)
+        for warning in caught:  # of a refused one they would stand before the reason
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+        return one
     except (ImportError, gym.error.DependencyNotInstalled) as error:
         raise Refused(missing(env.id, first_line(error))) from error
     except gym.error.Error as error:

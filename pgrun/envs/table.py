@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium.wrappers import OrderEnforcing, TimeLimit
 
 from pgrun.envs.vector import Envs, Step
+from pgrun.problems.transitions import check_transitions
 
 KEPT = {  # modules whose classes play exactly what their P says; a class of the user's may do more
     "gymnasium.envs.toy_text.frozen_lake",
@@ -25,8 +26,19 @@ def keeps_to_table(env: gym.Env) -> bool:
         if type(env) not in (TimeLimit, OrderEnforcing):
             return False
         env = env.env
-    plain = type(env).__module__ in KEPT and hasattr(env, "P") and env.render_mode is None
-    return plain and not getattr(env, "fickle_passenger", False)
+    return has_table(env) and env.render_mode is None and not getattr(env, "fickle_passenger", False)
+
+
+def has_table(env: gym.Env) -> bool:
+    """Whether ``P`` is a transition table for certain; a class of the user's may mean something else by it."""
+    return type(env.unwrapped).__module__ in KEPT and hasattr(env.unwrapped, "P")
+
+
+def check_table(env: gym.Env) -> None:
+    """Raises ``ValueError`` where its table is none, as FrozenLake's is with success_rate=7."""
+    inner: Any = env.unwrapped
+    start = getattr(inner, "start", getattr(inner, "initial_state_distrib", None))
+    check_transitions(inner.P, start, getattr(inner, "seen", None))
 
 
 class TableEnvs(Envs):

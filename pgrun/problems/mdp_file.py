@@ -26,13 +26,13 @@ from typing import Any
 import numpy as np
 
 from pgrun.problems.teaching import Outcomes, Table, Tabular
+from pgrun.problems.transitions import OUTCOME, ROUNDING, check_transitions
 from pgrun.store.plain_yaml import load_yaml
 from pgrun.store.whole import read, show_size
 
 TEXT = 8 * 2**20  # bytes of YAML
 ENTRIES = 2_000_000  # numbers and lists in it, or outcomes of arrays: some seconds
 UNPACKED = 256 * 2**20  # bytes of arrays
-ROUNDING = 1e-9  # of probabilities that are to add up to 1
 
 
 def from_file(file: str = "") -> Tabular:
@@ -46,17 +46,19 @@ def from_file(file: str = "") -> Tabular:
         content = load_yaml(read(path, links=True, most=TEXT), ENTRIES)
     if not isinstance(content, Mapping) or not {"P", "start"} <= set(content):
         raise ValueError(f"{file} must hold P and start, and may hold seen")
-    table = {s: dict(enumerate(by_action)) for s, by_action in enumerate(content["P"])}
-    check(table)
-    start = np.asarray(content["start"], float)
-    if start.shape != (len(table),) or not is_distribution(start):
-        raise ValueError(f"start must be {len(table)} probabilities that add up to 1")
-    seen = content.get("seen")
-    if seen is not None and sorted(set(seen)) != list(range(max(seen) + 1)):
-        raise ValueError("seen must number the observations 0, 1, … without gaps")
-    if seen is not None and len(seen) != len(table):
-        raise ValueError(f"seen must have {len(table)} entries, one for each state")
-    return Tabular(table, start.tolist(), seen)
+    if unknown := [str(name) for name in content if name not in ("P", "start", "seen")]:
+        raise ValueError(f"{unknown[0]}: no such entry; there are P, start and seen")
+    table, seen = tabulate_lists(content["P"]), content.get("seen")
+    check_transitions(table, content["start"], seen)
+    return Tabular(table, list(content["start"]), seen)
+
+
+def tabulate_lists(by_state: Any) -> Table:
+    """P[s][a] as lists becomes that of gymnasium. Raises ``ValueError`` where it is not nested so."""
+    parts = by_state if isinstance(by_state, list) else [None]
+    if not all(isinstance(part, list) and all(isinstance(x, list) for x in part) for part in parts):
+        raise ValueError(f"P must be a list by state of lists by action of lists of {OUTCOME}")
+    return {s: dict(enumerate(by_action)) for s, by_action in enumerate(by_state)}
 
 
 def read_arrays(packed: bytes) -> dict[str, np.ndarray]:
@@ -91,6 +93,11 @@ def of_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     if not {"P", "R", "start"} <= set(arrays) or arrays["P"].ndim != 3:
         raise ValueError("a .npz must hold P [S, A, S], R [S, A] or [S, A, S], and start [S]")
     chances, reward = arrays["P"], arrays["R"]
+    for name, x in arrays.items():
+        if x.dtype.kind not in "fiu":
+            raise ValueError(f"{name} must be of real numbers, not {x.dtype}")
+    if chances.shape[0] != chances.shape[2]:
+        raise ValueError(f"P must be [S, A, S], and is {list(chances.shape)}")
     if reward.shape not in (chances.shape, chances.shape[:2]):
         raise ValueError(f"R must be {list(chances.shape[:2])} or {list(chances.shape)}, like P")
     reward = np.broadcast_to(reward if reward.ndim == 3 else reward[:, :, None], chances.shape)
@@ -106,27 +113,6 @@ def of_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     states, actions, _ = chances.shape
     if (entries := np.count_nonzero(chances) + states * actions) > ENTRIES:
         raise ValueError(f"{entries:,} outcomes: at most {ENTRIES:,} are read")
-    extra = {"seen": arrays["seen"].tolist()} if "seen" in arrays else {}
+    rest = {name: x.tolist() for name, x in arrays.items() if name not in ("P", "R")}
     table = [[outcomes(s, a) for a in range(actions)] for s in range(states)]
-    return {"P": table, "start": arrays["start"], **extra}
-
-
-def check(table: Table) -> None:
-    """Every state has the same actions; every action's outcomes are a distribution over states that are there."""
-    actions = {len(by_action) for by_action in table.values()}
-    if len(actions) != 1 or actions == {0}:
-        raise ValueError("P must give every state the same number of actions, at least one")
-    for s, by_action in table.items():
-        for a, outcomes in by_action.items():
-            where = f"P[{s}][{a}]"
-            if not all(len(outcome) == 4 for outcome in outcomes):
-                raise ValueError(f"{where} must be a list of [probability, next state, reward, ends]")
-            if not is_distribution(np.array([p for p, *_ in outcomes], float)):
-                raise ValueError(f"{where}: the probabilities must be ≥ 0 and add up to 1")
-            for _, successor, gain, _ in outcomes:
-                if successor not in table or not np.isfinite(gain):
-                    raise ValueError(f"{where}: a next state is one of 0 … {len(table) - 1}, a reward finite")
-
-
-def is_distribution(p: np.ndarray) -> bool:
-    return p.ndim == 1 and len(p) > 0 and bool((p >= 0).all()) and abs(float(p.sum()) - 1) < ROUNDING
+    return {"P": table, **rest}

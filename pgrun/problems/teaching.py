@@ -15,6 +15,7 @@ from gymnasium import spaces
 
 Outcomes = list[tuple[float, int, float, bool]]
 Table = dict[int, dict[int, Outcomes]]
+MOST = 1000  # states or actions of a problem that is made up: a table of their square
 
 
 class Tabular(gym.Env):
@@ -23,6 +24,8 @@ class Tabular(gym.Env):
     def __init__(
         self, table: Table, start: list[float], seen: list[int] | None = None, theta: float | None = None
     ):
+        if theta is not None and not 0 < theta < 1:
+            raise ValueError(f"theta={theta}: must be in (0, 1), the probability of action 0")
         self.P, self.start, self.theta = table, np.asarray(start, float), theta
         self.seen = np.arange(len(table)) if seen is None else np.asarray(seen)
         self.observation_space = spaces.Discrete(int(self.seen.max()) + 1)
@@ -62,12 +65,14 @@ def mismatch() -> Tabular:
 
 def fixed_horizon(T: int = 10) -> Tabular:
     """T steps that look alike, two actions; action 1 earns 1."""
+    require_counts(T=T)
     table = {t: {a: [(1.0, min(t + 1, T - 1), float(a), t == T - 1)] for a in (0, 1)} for t in range(T)}
     return Tabular(table, [1.0] + [0.0] * (T - 1), seen=[0] * T)
 
 
 def random_walk(states: int = 5) -> Tabular:
     """Left or right from the middle of a row of states; past the right end earns 1 (Sutton & Barto 2018, example 6.2)."""
+    require_counts(states=states)
     table: Table = {}
     for s in range(states):
         left = (1.0, max(s - 1, 0), 0.0, s == 0)
@@ -85,6 +90,7 @@ def a_split() -> Tabular:
 
 def small_mdp(seed: int = 0, states: int = 4, actions: int = 2, ends: float = 0.2) -> Tabular:
     """A random MDP: transitions from a Dirichlet, rewards standard normal, every step ends with probability ``ends``."""
+    require_counts(states=states, actions=actions)
     draw = np.random.default_rng(seed)
     table: Table = {}
     for s in range(states):
@@ -95,6 +101,13 @@ def small_mdp(seed: int = 0, states: int = 4, actions: int = 2, ends: float = 0.
             goes_on = [((1 - ends) * p, n, r, False) for p, n, r in pairs]
             table[s][a] = goes_on + [(ends * p, n, r, True) for p, n, r in pairs]
     return Tabular(table, [1 / states] * states)
+
+
+def require_counts(**counts: Any) -> None:
+    """Raises ``ValueError`` with the name of what is no number of things."""
+    for name, count in counts.items():
+        if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MOST:
+            raise ValueError(f"{name}={count}: must be an integer in [1, {MOST}]")
 
 
 def both(outcome: tuple[float, int, float, bool]) -> dict[int, Outcomes]:

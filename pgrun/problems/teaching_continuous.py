@@ -12,6 +12,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from pgrun.schema import NonNegative, violations
+
 REAL = (-np.inf, np.inf, (1,), np.float64)
 Number = Any  # a float, or arrays or tensors that broadcast
 
@@ -47,8 +49,8 @@ class LinearQuadratic:
     B: float = 1.0
     Q: float = 1.0
     R: float = 1.0
-    noise: float = 0.0
-    start: float = 1.0
+    noise: NonNegative = 0.0
+    start: NonNegative = 1.0
 
     def moments(self, k: Number, sigma: Number, horizon: int) -> list[tuple[Number, Number, Number]]:
         """(mₜ, ∂mₜ/∂k, ∂mₜ/∂σ) for t < H."""
@@ -94,6 +96,9 @@ class Lq1(gym.Env):
     action_space = spaces.Box(*REAL)
 
     def __init__(self, **constants: float):
+        """Raises ``ValueError`` where they are no constants of ``LinearQuadratic``."""
+        if wrong := list(violations("", constants, LinearQuadratic)):
+            raise ValueError("; ".join(wrong))
         self.problem = LinearQuadratic(**constants)
         self.state = 0.0
 
