@@ -9,7 +9,8 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,8 +95,6 @@ def run(argv: list[str], app: App = PGRUN) -> int:
     from pgrun.command.preflight import preflight
 
     jobs = preflight(command, again=how is not None)
-    if how:
-        settle(jobs, command, how)
     if app.instead:
         return app.call("instead")(jobs)
     if app is PGRUN:
@@ -104,9 +103,31 @@ def run(argv: list[str], app: App = PGRUN) -> int:
         for line in find_notices(jobs):
             print(f"{app.name}: {line}", file=sys.stderr)
     if command.multirun:
-        return sweep(command, jobs)
+        with owning_sweep(jobs):
+            if how:
+                settle(jobs, command, how)
+            return sweep(command, jobs)
+    if how:
+        settle(jobs, command, how)
     call_hydra(command, command.argv)
     return DONE
+
+
+@contextmanager
+def owning_sweep(jobs: Sequence[Job]) -> Iterator[None]:
+    """Alone in the sweep's folder, where no signal of an earlier sweep is left; workers import nothing from the current
+    folder, and end with this process.
+    """
+    from pgrun.jobs.signals import STOP
+    from pgrun.jobs.workers import owning_workers, safe_import_path
+    from pgrun.store.saving import alone
+
+    folder = Path(jobs[0].hydra.sweep.dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    busy = "another sweep is running there: wait for its end, or choose another hydra.sweep.dir"
+    with alone(folder, busy), safe_import_path(), owning_workers(jobs[0].choices.get("hydra/launcher", "")):
+        (folder / STOP).unlink(missing_ok=True)
+        yield
 
 
 def show_help(argv: list[str], app: App) -> int:

@@ -22,6 +22,7 @@ from typing import Any
 
 from pgrun.command.app import App
 from pgrun.jobs.signals import CODES, Stop, Stopped, told_to_stop
+from pgrun.jobs.workers import restore_import_path, safe_import_path, this_worker
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["pgrun.jobs.warm"])
@@ -47,7 +48,8 @@ def warm() -> None:
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, CODES)
     try:
-        ensure_running()
+        with safe_import_path():
+            ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -59,23 +61,26 @@ def lived(work: Work, sweep: Path) -> float:
     if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
         # joblib's workers have one that a child does not know
         multiprocessing.set_start_method(None, force=True)
-    warm()
-    receiver, sender = FORKS.Pipe(duplex=False)
-    process = FORKS.Process(target=live, args=(work, sender))
-    with deferred() as asked:
-        process.start()
-        sender.close()
-        while not wait([process.sentinel], POLL):
-            stopped = told_to_stop(sweep) or (signal.SIGUSR1 if asked else None)
-            if stopped is not None:  # again and again: the first may have come before the child listened
-                with suppress(ProcessLookupError):
-                    os.kill(process.pid or 0, stopped)
-        process.join()
-    with suppress(EOFError):
-        if receiver.poll():  # something that the job started may hold the pipe open
-            return receiver.recv()
-    told = told_to_stop(sweep) is not None
-    note(work.app, work.settings, work.folder, *death(process.exitcode or 0, told))
+    with this_worker().job() as owner:
+        warm()
+        receiver, sender = FORKS.Pipe(duplex=False)
+        process = FORKS.Process(target=live, args=(work, sender))
+        with deferred() as asked:
+            process.start()
+            sender.close()
+            while not wait([process.sentinel], POLL):
+                stopped = told_to_stop(sweep) or (signal.SIGUSR1 if asked else None)
+                if stopped is None and owner.is_gone():
+                    stopped = signal.SIGTERM
+                if stopped is not None:  # again and again: the first may have come before the child listened
+                    with suppress(ProcessLookupError):
+                        os.kill(process.pid or 0, stopped)
+            process.join()
+        with suppress(EOFError):
+            if receiver.poll():  # something that the job started may hold the pipe open
+                return receiver.recv()
+        told = told_to_stop(sweep) is not None or owner.is_gone()
+        note(work.app, work.settings, work.folder, *death(process.exitcode or 0, told))
     return math.nan
 
 
@@ -120,6 +125,7 @@ def live(work: Work, results: Connection) -> None:
     """In the child."""
     for each in CODES:
         signal.signal(each, stop_once)
+    restore_import_path()
     threading.Thread(target=end_with_parent, daemon=True).start()
     from hydra.core.utils import configure_log
     from omegaconf import OmegaConf

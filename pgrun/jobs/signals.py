@@ -19,6 +19,7 @@ from pgrun.store import whole
 CODES = {  # exit codes
     signal.SIGINT: 130,
     signal.SIGTERM: 143,
+    signal.SIGHUP: 129,  # the terminal was closed
     signal.SIGUSR1: 75,  # EX_TEMPFAIL: to be queued again, as batch systems ask before they pre-empt
 }
 STOP = ".stop"  # in a sweep's directory: the number of the signal that its jobs are to get

@@ -73,15 +73,15 @@ class Saver:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """No other process writes into this run directory meanwhile. Raises ``Refused``."""
+def alone(folder: Path, what: str = "another process is training there") -> Iterator[None]:
+    """No other process writes into this run's or sweep's directory meanwhile. Raises ``Refused``, saying ``what`` does."""
     place = folder / ".lock"
     refuse_links(place)
     with place.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise Refused(f"{folder}: another process is training there") from error
+            raise Refused(f"{folder}: {what}") from error
         yield
 
 

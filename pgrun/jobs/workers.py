@@ -1,0 +1,107 @@
+"""The processes of a sweep: what they must not inherit from the folder it was started in, and whose end is theirs.
+
+A launcher's workers and the servers that jobs are forked from are new Python processes. Python puts the current folder in
+front of their path (``-c`` and ``-m`` do), so that an innocent ``random.py`` of the user's would be imported there.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+SAFE_PATH = "PYTHONSAFEPATH"  # Python 3.11: nothing is put in front of the path
+OURS = "pgrun"  # its value where we set it: any text that is not empty will do
+SWEEP = "PGRUN_SWEEP"  # the process that local workers belong to
+POLL = 0.5  # seconds between looks at it
+TAKES_WORKERS_ALONG = ("joblib", "parallel", "submitit_local", "local")  # launchers; Slurm's jobs go on
+
+
+@contextmanager
+def safe_import_path() -> Iterator[None]:
+    """Python processes that are started meanwhile import nothing from the current folder, unless the path names it."""
+    if os.environ.get(SAFE_PATH):
+        yield
+        return
+    os.environ[SAFE_PATH] = OURS
+    try:
+        yield
+    finally:
+        os.environ.pop(SAFE_PATH, None)
+
+
+def restore_import_path() -> None:
+    """In a job: Python scripts that the user's environment starts find their own folder again."""
+    if os.environ.get(SAFE_PATH) == OURS:
+        del os.environ[SAFE_PATH]
+
+
+@contextmanager
+def owning_workers(launcher: str) -> Iterator[None]:
+    """The workers of this launcher end with this process."""
+    if launcher not in TAKES_WORKERS_ALONG:
+        yield
+        return
+    os.environ[SWEEP] = str(os.getpid())
+    try:
+        yield
+    finally:
+        os.environ.pop(SWEEP, None)
+
+
+class Owner:
+    """The sweep's process, as a worker sees it; without one it is never gone."""
+
+    def __init__(self) -> None:
+        text = os.environ.get(SWEEP, "")
+        self.pid = int(text) if text.isdigit() and int(text) != os.getpid() else None
+        self.is_parent = self.pid is not None and os.getppid() == self.pid
+
+    def is_gone(self) -> bool:
+        if self.pid is None:
+            return False
+        if self.is_parent:  # the number may be somebody else's by now
+            return os.getppid() != self.pid
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return False
+
+
+class Worker:
+    """This process, if a launcher started it: one job at a time, and none once the sweep's process is gone."""
+
+    def __init__(self) -> None:
+        self.owner = Owner()
+        self.busy = threading.Lock()
+        if self.owner.pid is not None:
+            threading.Thread(target=self.leave_with_owner, daemon=True).start()
+
+    def leave_with_owner(self) -> None:
+        """Wait for the job under way, which is told to save itself; what is queued behind it must not start."""
+        while not self.owner.is_gone():
+            time.sleep(POLL)
+        self.busy.acquire()
+        os._exit(1)
+
+    @contextmanager
+    def job(self) -> Iterator[Owner]:
+        with self.busy:
+            if self.owner.is_gone():
+                os._exit(1)
+            yield self.owner
+
+
+_worker: list[Worker] = []
+
+
+def this_worker() -> Worker:
+    """Made at the first job: a process may be forked from one that had another owner."""
+    if not _worker or _worker[0].owner.pid != Owner().pid:
+        _worker[:] = [Worker()]
+    return _worker[0]
