@@ -181,3 +181,30 @@ def test_an_array_is_not_taken_apart() -> None:
         columns.step(np.zeros(1, np.int64))
     values = [np.zeros(2), 1.0, False, False, {}]
     assert from_step(values) is values, "a list of them is fine"
+
+
+# --- options of the user's ---------------------------------------------------------------------------------------------
+
+OPTIONS = {
+    "tab": ("name: ppo\n\tclip: 0.2\n", "/algo/tab.yaml, line 2: a tab, and YAML is indented with spaces"),
+    "twice": ("name: ppo\nname: a2c\n", "/algo/twice.yaml, line 2: found duplicate key name"),
+    "colon": ("name: a: b\n", "/algo/colon.yaml, line 1: mapping values are not allowed here"),
+    "latin": ("name: ppo # \xe9\n", "/algo/latin.yaml: 'utf-8' codec can't decode byte 0xe9"),
+    "open": ("name: ${foo\n", "/algo/open.yaml: no viable alternative at input '${foo'"),
+    "empty": ("", "algo=empty: its file must say which class it sets, such as name: ppo"),
+    "items": ("- 1\n", "algo=items: its file must say which class it sets, such as name: ppo"),
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_file_of_options_that_is_none(name: str, here: Path) -> None:  # noqa: F811
+    """Its name and line; and it stands in nobody's way who does not choose it."""
+    text, said = OPTIONS[name]
+    place = here.parent / "own" / "algo" / f"{name}.yaml"
+    place.parent.mkdir(parents=True)
+    place.write_text(text, encoding="latin-1")
+    answer = pgrun(f"--config-dir ../own algo={name}")
+    assert (answer.code, answer.out) == (2, "")
+    assert said in answer.err
+    assert answer.err.count("\n") == 1
+    assert "algo.nonsense: no such setting" in pgrun("--config-dir ../own algo.nonsense=1").err

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -78,9 +77,9 @@ def test_a_worker_knows_whether_its_owner_lives(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture
-def faulty(here: Path) -> Iterator[Path]:  # noqa: F811
+def faulty(here: Path) -> Path:  # noqa: F811
     (here.parent / "faulty.py").write_text(MODULE)
-    yield here
+    return here
 
 
 def processes_of(folder: Path) -> list[int]:

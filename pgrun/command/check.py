@@ -38,6 +38,14 @@ TAKEN = {  # arguments of ``gymnasium.make`` that are no environment's own
     "render_mode": "training draws nothing; pgrun-play RUN_DIR --render or --video DIR does",
     "disable_env_checker": "nothing reads it here; leave it out",
 }
+EXAMPLES = {
+    "variance": "gae",
+    "algo": "ppo",
+    "optimizer": "adam",
+    "network": "separate",
+    "critic": "fitted",
+    "sampler": "steps",
+}
 NAMED = ("name", "critic.optimizer.name", *(f"{group}.name" for group in GROUPS))
 
 
@@ -49,7 +57,9 @@ def problems(job: Job, whole: bool = True) -> list[str]:
     found = [*choices(job), *modules(job.settings), *keys(job)]
     found += seeds.misfits(job.settings, [word.key for word in job.words])
     found += wrong_values(job, sections(job.settings))
-    complete = all(isinstance(job.settings.get(group), Mapping) for group in GROUPS)
+    complete = all(
+        isinstance(job.settings.get(group), Mapping) and "name" in job.settings[group] for group in GROUPS
+    )
     if complete and (concern_methods(job.words) or (whole and not found)):
         found += wrong_values(job, methods(job.settings))
     if not found and whole:
@@ -64,6 +74,10 @@ def concern_methods(words: Sequence[Word]) -> bool:
 
 def choices(job: Job) -> Iterator[str]:
     """One option for each group."""
+    for group in GROUPS:
+        given = job.settings.get(group)
+        if given is not None and not (isinstance(given, Mapping) and given.get("name")):
+            yield f"{group}={job.choices.get(group)}: its file must say which class it sets, such as name: {EXAMPLES[group]}"
     for group, choice in job.choices.items():
         if choice is None and group in (*GROUPS, *SECTIONS, "critic/optimizer"):
             yield f"{group}=null: a run needs one; pgrun --help lists them"

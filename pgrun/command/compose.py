@@ -16,6 +16,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from pgrun.command import sweep_values
 from pgrun.command.app import PGRUN, App
@@ -98,7 +99,7 @@ def attempt(
         kept = [word for word in words if word.text not in bad]
         try:
             return compose_one(kept, multirun, number, explainer.app.config), True
-        except (HydraException, OmegaConfBaseException, ValueError) as error:
+        except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
             word, problem = explainer.explain(error, kept)
             found.problems += [problem] if problem else []
             if word is None:

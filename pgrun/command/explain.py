@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,16 @@ from hydra.core.object_type import ObjectType
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from yaml import YAMLError
 
 from pgrun.command.app import PGRUN, App
 from pgrun.command.words import Word
 from pgrun.places import conf_dir
 
 EXTRAS = {"hydra/launcher=joblib": "parallel"}
+MOST_NAMES = 12  # in a hint
+BROKEN_FILE = (YAMLError, UnicodeDecodeError)
+UNREADABLE = (YAMLError, OmegaConfBaseException, ValueError, OSError)
 QUOTED = re.compile(r"Could not (?:override|append|delete)[^']*'([^']*)'|Multiple values for ([\w./]+)")
 
 
@@ -27,7 +33,7 @@ class Explainer:
     """Turns Hydra's exceptions into (the word at fault, a sentence); used inside ``compose.composing``."""
 
     def __init__(self, config_dir: str | None, app: App = PGRUN):
-        self.app = app
+        self.app, self.config_dir = app, config_dir
         self.places = [conf_dir(), *(Path(place) for place in (app.options, config_dir) if place)]
         self.known: dict[tuple[str, ...], list[str]] = {}  # what ``keys`` found
         self.lost: set[str] = set()  # groups with an unknown option: what belongs to it is not known either
@@ -37,9 +43,9 @@ class Explainer:
         if isinstance(error, MissingConfigException):
             return self.unknown_option(error.missing_cfg_file or "", words)
         text = f"{error}\n{error.__cause__ or ''}".strip()
-        word = at_fault(error, text, words)
+        word = None if isinstance(error, BROKEN_FILE) else at_fault(error, text, words)
         if word is None:
-            return None, f"{text.splitlines()[0]}"
+            return None, "; ".join(broken_files(self.config_dir)) or text.splitlines()[0]
         absent = isinstance(error.__cause__ or error, ConfigAttributeError | ConfigKeyError)
         if absent or "No match in the defaults list" in text:
             return word, self.unknown_key(word, words)
@@ -89,7 +95,9 @@ class Explainer:
         """The options of the group that have this setting."""
         for place in self.places:
             for path in sorted((place / group).glob("*.yaml")):
-                content: Any = OmegaConf.to_container(OmegaConf.load(path))
+                content: Any = None
+                with suppress(*UNREADABLE):  # one of the user's that this command may not need
+                    content = OmegaConf.to_container(OmegaConf.load(path))
                 if isinstance(content, Mapping):
                     content = content.get(group, content)
                     if rest.split(".")[0] in content:
@@ -119,6 +127,24 @@ class Explainer:
         return []
 
 
+def broken_files(config_dir: str | None) -> Iterator[str]:
+    """The user's files of options that are no YAML, each with its line."""
+    for path in sorted(Path(config_dir or os.devnull).rglob("*.yaml")):
+        try:
+            OmegaConf.load(path)
+        except UNREADABLE as error:
+            yield f"{os.path.relpath(path)}{describe_yaml_error(error)}"
+
+
+def describe_yaml_error(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f": {error.strerror or error}"
+    text = str(getattr(error, "problem", None) or error).splitlines()[0]
+    mark = getattr(error, "problem_mark", None)
+    at = f", line {mark.line + 1}" if mark else ""
+    return f"{at}: a tab, and YAML is indented with spaces" if r"\t" in text else f"{at}: {text}"
+
+
 def at_fault(error: Exception, text: str, words: Sequence[Word]) -> Word | None:
     """The word that an error speaks of."""
     full_key = getattr(error, "full_key", None) or getattr(error.__cause__, "full_key", None)
@@ -146,8 +172,10 @@ def every_key(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 def nearest_key(key: str, keys: Sequence[str]) -> str:
     """Misspelt, or right but without its group."""
     leaf = key.split(".")[-1]
-    own = [name for name in keys if not name.startswith("hydra") or key.startswith("hydra")]
+    typed = [name for name in keys if not name.endswith(".name")]  # an option is chosen as a whole
+    own = [name for name in typed if not name.startswith("hydra") or key.startswith("hydra")]
     elsewhere = [name for name in own if name.split(".")[-1] == leaf]
+    elsewhere.sort(key=lambda name: name.count("."))  # optimizer.lr before critic.optimizer.lr
     group = [name for name in own if "." in key and name.rpartition(".")[0] == key.rpartition(".")[0]]
     leaves = {name.split(".")[-1]: name for name in group}
     near = [
@@ -160,9 +188,11 @@ def nearest_key(key: str, keys: Sequence[str]) -> str:
     ]
     near = near or group
     names = list(dict.fromkeys(near))
-    if names:
-        return f"{'nearest' if names != group else 'there are'}: {', '.join(names[:6])}"
-    return "pgrun --cfg job shows them all"
+    where = f"pgrun --cfg {'hydra' if key.startswith('hydra') else 'job'} shows"
+    if not names:
+        return f"{where} them all"
+    more = f" and {len(names) - MOST_NAMES} more, which {where}" if len(names) > MOST_NAMES else ""
+    return f"{'nearest' if names != group else 'there are'}: {', '.join(names[:MOST_NAMES])}{more}"
 
 
 def nearest(name: str, options: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ import gymnasium as gym
 import numpy as np
 
 from pgrun.command import own
-from pgrun.envs.faults import ColumnFault, exception_of_user_code, import_error
+from pgrun.envs.faults import ColumnFault, exception, exception_of_user_code, import_error
 from pgrun.envs.spaces import check_action_space, image_shape, observation_encoder
 from pgrun.envs.table import TableEnvs, check_table, has_table, keeps_to_table
 from pgrun.envs.vector import Envs, Loop, Native
@@ -73,7 +73,8 @@ def make_one(env: EnvSettings, **kwargs: Any) -> gym.Env:
         raise
     except (Exception, SystemExit) as error:
         given = f" with env.kwargs={env.kwargs}" if env.kwargs else ""
-        raise Refused(f"env={env.id}{given} cannot be made: {exception_of_user_code(error)}") from error
+        said = exception(error) if env.id.startswith("pgrun/") else exception_of_user_code(error)
+        raise Refused(f"env={env.id}{given} cannot be made: {said}") from error
 
 
 def find(name: str) -> None:
