@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pgrun.cli import guarded
 from pgrun.command.options import Options, at_least
+from pgrun.command.writable import refuse_unwritable_file, refuse_unwritable_folder
 from pgrun.errors import Refused
 
 SCALARS = ("return/train", "kl/old_new", "gradient/variance")
@@ -117,15 +118,13 @@ def check(options: argparse.Namespace) -> None:
             continue
         if path.suffix not in endings:
             raise Refused(f"--{option} {path}: the name must end in {' or '.join(endings)}")
-        if not path.parent.is_dir() or not os.access(path.parent, os.W_OK) or path.is_dir():
-            raise Refused(
-                f"--{option} {path} cannot be written: name a file in a folder that exists and is yours"
-            )
+        refuse_unwritable_file(f"--{option}", path)
     if options.picture and find_spec("matplotlib") is None:
         raise Refused(
             '--picture needs matplotlib: pip install -c constraints.txt -e ".[plot]"; --html needs nothing'
         )
     if options.tensorboard:
+        refuse_unwritable_folder("--tensorboard", options.tensorboard)
         from pgrun.compare.export import check_tensorboard
 
         check_tensorboard(options.tensorboard)

@@ -13,6 +13,7 @@ from pgrun.command.options import Options, at_least
 from pgrun.errors import Refused
 
 NAME = "pgrun-play"
+MOST = 100_000  # episodes: all that is seen in them is kept to their end
 ABOUT = "Play a saved run: evaluate its policy, watch it, or film it."
 EXAMPLES = """\
 examples:
@@ -80,7 +81,7 @@ def parser() -> Options:
     )
     add(
         "--episodes",
-        type=at_least(1),
+        type=at_least(1, MOST),
         metavar="N",
         help="default: as many as the run's evaluation; 1 to look at",
     )

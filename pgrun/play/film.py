@@ -16,6 +16,7 @@ import gymnasium as gym
 import numpy as np
 from tqdm import tqdm
 
+from pgrun.command.writable import refuse_unwritable_folder
 from pgrun.envs import EnvSettings
 from pgrun.envs.make import make_one
 from pgrun.envs.vector import Loop
@@ -104,6 +105,7 @@ def screening(wish: Wish, env: EnvSettings, episodes: int) -> Camera:
         raise Refused(f"{taken[0]} is there already: choose another --video, or remove it")
     if wish.video.exists() and not wish.video.is_dir():
         raise Refused(f"--video {wish.video}: it is a file; name a folder")
+    refuse_unwritable_folder("--video", wish.video)
     return Camera("rgb_array", wish.video, wish.format)
 
 
