@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import logging
 import math
@@ -19,7 +20,7 @@ from pgrun import __version__
 from pgrun.command import lazily
 from pgrun.command.app import PGRUN, App
 from pgrun.command.report import say
-from pgrun.errors import EnvironmentFault, Refused
+from pgrun.errors import EnvironmentFault, Refused, bounded
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -59,8 +60,8 @@ def guarded(work: Callable[[], int], name: str, spoken: Callable[[str], str] = s
         if os.environ.get("PGRUN_DEBUG"):
             traceback.print_exc()
         told = [str(x) for x in (fault.filename, fault.strerror) if x]
-        say(f"{name}: {': '.join(told) or fault}", error=True)
-        return FAILED
+        say(f"{name}: {bounded(': '.join(told) or str(fault))}", error=True)
+        return MISTAKEN if fault.errno == errno.ENAMETOOLONG else FAILED  # no disk's fault: it was typed so
 
 
 def run(argv: list[str], app: App = PGRUN) -> int:

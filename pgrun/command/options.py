@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import NoReturn
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 from pgrun import __version__
 from pgrun.errors import Refused
+from pgrun.schema import LARGEST, fit_scalar
 
 
 class Options(argparse.ArgumentParser):
@@ -24,22 +26,34 @@ class Options(argparse.ArgumentParser):
         self.missing = missing
         self.add_argument("--version", action="version", version=f"{name} {__version__}")
 
+    def parse_args(self, args: Sequence[str]) -> argparse.Namespace:  # type: ignore[override]
+        """Raises ``Refused``, also where a word is blank: an empty path would be the current folder."""
+        for word in args:
+            if not word.strip() or re.fullmatch(r"--[\w-]+=\s*", word):
+                raise Refused(
+                    f"{word if word.strip() else repr(word)}: a name or a value is missing; {self.prog} --help says more"
+                )
+        return super().parse_args(args)
+
     def error(self, message: str) -> NoReturn:
         if "arguments are required" in message:
             message = self.missing
         raise Refused(f"{message}; {self.prog} --help says more")
 
 
-def at_least(least: int) -> Callable[[str], int]:
-    """An integer of that size; ``1e5`` is one too."""
+def at_least(least: int, most: int = LARGEST) -> Callable[[str], int]:
+    """An integer of that size; ``1e5`` is one too, and none is rounded."""
+    allowed = f"≥ {least}" if most == LARGEST else f"in [{least}, {most}]"
 
-    def whole(text: str) -> int:
+    def read_integer(text: str) -> int:
         try:
-            value = float(text)
-        except ValueError:
-            value = least - 0.5
-        if not value.is_integer() or value < least:
-            raise argparse.ArgumentTypeError(f"{text}: must be an integer ≥ {least}")
-        return int(value)
+            value: Any = int(text) if re.fullmatch(r"[+-]?[0-9]{1,30}", text) else float(text)
+            value = fit_scalar(value, int)
+        except ValueError as error:
+            hint = " and below 2^63" if "2^63" in str(error) else ""
+            raise argparse.ArgumentTypeError(f"{text}: must be an integer {allowed}{hint}") from error
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text}: must be an integer {allowed}")
+        return value
 
-    return whole
+    return read_integer

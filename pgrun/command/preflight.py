@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from hydra.types import RunMode
 from pgrun.command.app import App
 from pgrun.command.compose import Job, jobs
 from pgrun.command.words import Command
+from pgrun.command.writable import is_too_long, unwritable
 from pgrun.errors import Refused
 from pgrun.jobs.launchers import lacking
 from pgrun.search.check import misfits
@@ -92,7 +92,7 @@ def folders(composed: list[Job], files: Sequence[str], setting: str) -> Iterator
             yield f"{job.folder}: the folder of two jobs; hydra.sweep.subdir must tell them apart"
             return
         seen[job.folder] = job
-        if any(len(os.fsencode(part)) > 255 for part in job.folder.parts):
+        if is_too_long(job.folder):
             yield f"{job.folder}: {os.strerror(errno.ENAMETOOLONG)}; choose a shorter {setting}"
             return
         if any((job.folder / name).exists() for name in (*files, *runs(job, files))):
@@ -124,15 +124,3 @@ def seeds_of(job: Job) -> list[Any]:
 def runs(job: Job, files: Sequence[str]) -> list[str]:
     """The result files of its several seeds."""
     return [f"{seed}/{name}" for seed in seeds_of(job) for name in files]
-
-
-def unwritable(folder: Path) -> str | None:
-    """Tried rather than asked: permissions say nothing to root, or about a read-only disk."""
-    existing = folder
-    while not os.path.lexists(existing):
-        existing = existing.parent
-    try:
-        os.rmdir(tempfile.mkdtemp(prefix=".pgrun-", dir=existing))
-    except OSError as error:
-        return error.strerror or str(error)
-    return None

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pgrun.cli import guarded
 from pgrun.command.options import Options, at_least
+from pgrun.command.writable import refuse_unwritable_file, refuse_unwritable_folder
 from pgrun.errors import Refused
 from pgrun.store.whole import LEADS_OUT, leads_out
 
@@ -120,15 +121,13 @@ def check(options: argparse.Namespace) -> None:
             raise Refused(f"--{option} {path}: the name must end in {' or '.join(endings)}")
         if leads_out(path):
             raise Refused(f"--{option} {path} is {LEADS_OUT}: remove it, or name another file")
-        if not path.parent.is_dir() or not os.access(path.parent, os.W_OK) or path.is_dir():
-            raise Refused(
-                f"--{option} {path} cannot be written: name a file in a folder that exists and is yours"
-            )
+        refuse_unwritable_file(f"--{option}", path)
     if options.picture and find_spec("matplotlib") is None:
         raise Refused(
             '--picture needs matplotlib: pip install -c constraints.txt -e ".[plot]"; --html needs nothing'
         )
     if options.tensorboard:
+        refuse_unwritable_folder("--tensorboard", options.tensorboard)
         from pgrun.compare.export import check_tensorboard
 
         check_tensorboard(options.tensorboard)

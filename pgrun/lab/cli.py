@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgrun.cli import DONE, FAILED, guarded, pin_threads
 from pgrun.command.options import Options, at_least
+from pgrun.command.writable import refuse_unwritable_folder
 from pgrun.errors import Refused
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def parser() -> Options:
     p.add_argument("--check", action="store_true", help="run and compare with what must come out")
     p.add_argument("--fast", action="store_true", help="those alone that take seconds")
     p.add_argument(
-        "--jobs", type=at_least(1), default=1, metavar="N", help="processes, for --check (usual: 1)"
+        "--jobs", type=at_least(1, 1024), default=1, metavar="N", help="processes, for --check (usual: 1)"
     )
     p.add_argument(
         "--out", type=Path, metavar="DIR", help="where results go (usual: outputs/lab/<date>/<time>)"
@@ -59,6 +59,7 @@ def run(argv: Sequence[str]) -> int:
     if not wanted:
         raise Refused(f"{' '.join(given.names)} --fast: none of these takes seconds only; leave --fast out")
     if given.docs:
+        refuse_unwritable_folder("--docs", given.docs)
         from pgrun.lab.pages import write_book
 
         write_book(given.docs, wanted if given.names else [], output(given.out))
@@ -79,9 +80,7 @@ def run(argv: Sequence[str]) -> int:
 def output(folder: Path | None) -> Path:
     """Where results go, not made yet."""
     folder = folder or Path("outputs/lab") / datetime.now().strftime("%Y-%m-%d/%H-%M-%S-%f")
-    existing = next(part for part in (folder, *folder.absolute().parents) if part.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise Refused(f"--out {folder} cannot be written: name a folder that is yours")
+    refuse_unwritable_folder("--out", folder)
     return folder.absolute()
 
 

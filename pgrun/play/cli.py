@@ -14,6 +14,7 @@ from pgrun.command.report import say
 from pgrun.errors import Refused
 
 NAME = "pgrun-play"
+MOST = 100_000  # episodes: all that is seen in them is kept to their end
 ABOUT = "Play a saved run: evaluate its policy, watch it, or film it."
 EXAMPLES = """\
 examples:
@@ -82,7 +83,7 @@ def parser() -> Options:
     )
     add(
         "--episodes",
-        type=at_least(1),
+        type=at_least(1, MOST),
         metavar="N",
         help="default: as many as the run's evaluation; 1 to look at",
     )

@@ -16,6 +16,7 @@ import gymnasium as gym
 import numpy as np
 from tqdm import tqdm
 
+from pgrun.command.writable import refuse_unwritable_folder
 from pgrun.envs import EnvSettings
 from pgrun.envs.faults import close_all
 from pgrun.envs.make import make_one
@@ -106,6 +107,7 @@ def screening(wish: Wish, env: EnvSettings, episodes: int) -> Camera:
         raise Refused(f"{taken[0]} is there already: choose another --video, or remove it")
     if wish.video.exists() and not wish.video.is_dir():
         raise Refused(f"--video {wish.video}: it is a file; name a folder")
+    refuse_unwritable_folder("--video", wish.video)
     return Camera("rgb_array", wish.video, wish.format)
 
 

@@ -74,8 +74,8 @@ def is_distribution(p: Any, states: int) -> bool:
 
 def is_number(x: Any) -> bool:
     """A real one, and no bool."""
-    return isinstance(x, Real) and not isinstance(x, bool)
+    return type(x) in (float, int) or (isinstance(x, Real) and not isinstance(x, bool))
 
 
 def is_integer(x: Any) -> bool:
-    return isinstance(x, Integral) and not isinstance(x, bool)
+    return type(x) is int or (isinstance(x, Integral) and not isinstance(x, bool))

@@ -1,0 +1,56 @@
+"""Whether a place that a command names can be written, found out before anything is."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+from pgrun.errors import Refused
+
+BELOW = 300  # bytes of the names that come below a folder: .hydra, checkpoints, event files
+PART, PATH = 255, 4095  # bytes of one name and of all of them
+
+
+def unwritable(folder: Path) -> str | None:
+    """Why nothing can be made in ``folder``, which need not be there yet.
+
+    Tried rather than asked: permissions say nothing to root, or about a read-only disk.
+    """
+    if is_too_long(folder):
+        return os.strerror(errno.ENAMETOOLONG)
+    existing = folder
+    while not os.path.lexists(existing):
+        existing = existing.parent
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".pgrun-", dir=existing))
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
+def is_too_long(folder: Path) -> bool:
+    """For a folder with files in it: the system takes shorter names alone."""
+    whole = len(os.fsencode(Path.cwd() / folder)) + BELOW
+    return whole > PATH or any(len(os.fsencode(part)) > PART for part in folder.parts)
+
+
+def refuse_unwritable_folder(option: str, folder: Path) -> None:
+    """Raises ``Refused`` where ``folder``, named by ``option``, is or would be no folder that can be written in."""
+    if reason := unwritable(folder):
+        raise Refused(f"{option} {folder} cannot be written: {reason}; name another folder")
+
+
+def refuse_unwritable_file(option: str, file: Path) -> None:
+    """Raises ``Refused`` where ``file``, named by ``option``, cannot be made or replaced; its folder must be there."""
+    if is_too_long(file):
+        reason: str | None = os.strerror(errno.ENAMETOOLONG)
+    elif not file.parent.is_dir():
+        reason = "its folder is not there"
+    else:
+        reason = os.strerror(errno.EISDIR) if file.is_dir() else unwritable(file.parent)
+    if reason:
+        raise Refused(
+            f"{option} {file} cannot be written: {reason}; name a file in a folder that exists and is yours"
+        )
