@@ -20,6 +20,7 @@ from pgrun import __version__
 from pgrun.command import lazily
 from pgrun.command.app import PGRUN, App
 from pgrun.command.report import say
+from pgrun.command.streams import outlasting_readers
 from pgrun.errors import EnvironmentFault, Refused, bounded
 
 if TYPE_CHECKING:
@@ -40,8 +41,15 @@ def guarded(work: Callable[[], int], name: str, spoken: Callable[[str], str] = s
     """The exit code of a command; what goes wrong in it is said in one paragraph."""
     lazily.torch()
     logging.raiseExceptions = False  # of a disk that takes no log: the terminal has the same line
+    with outlasting_readers():
+        return exit_code(work, name, spoken)
+
+
+def exit_code(work: Callable[[], int], name: str, spoken: Callable[[str], str]) -> int:
     try:
-        return work()
+        code = work()
+        sys.stdout.flush()
+        return code
     except (Refused, EnvironmentFault) as error:
         if os.environ.get("PGRUN_DEBUG"):
             traceback.print_exc()
@@ -50,9 +58,6 @@ def guarded(work: Callable[[], int], name: str, spoken: Callable[[str], str] = s
     except KeyboardInterrupt as stop:
         say(f"{name}: interrupted", error=True)
         return getattr(stop, "code", INTERRUPTED)
-    except BrokenPipeError:  # pgrun --cfg job | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
     except (OSError, ValueError) as error:  # a disk that is full, read-only or failing
         fault = error.__cause__ if isinstance(error, ValueError) else error  # logging wraps it
         if not isinstance(fault, OSError):

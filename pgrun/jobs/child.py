@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any
 
 from pgrun.command.app import App
+from pgrun.command.streams import outlast_readers
 from pgrun.jobs.signals import CODES, Stop, Stopped, told_to_stop
 from pgrun.jobs.workers import restore_import_path, safe_import_path, this_worker
 
@@ -123,6 +124,7 @@ def deferred() -> Iterator[list[int]]:
 
 def live(work: Work, results: Connection) -> None:
     """In the child."""
+    outlast_readers()
     for each in CODES:
         signal.signal(each, stop_once)
     restore_import_path()

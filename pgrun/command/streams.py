@@ -1,0 +1,69 @@
+"""Standard output and error that cannot end a run: what they cannot show is replaced, and dropped what nobody reads any more."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+GONE = (errno.EPIPE, errno.EIO)  # the reader (pgrun … | head), the terminal
+REPLACING = ("replace", "backslashreplace", "namereplace", "xmlcharrefreplace", "ignore")
+
+
+class Outlet(io.FileIO):
+    """Writes to a descriptor until nobody is there to read, and from then on nowhere: the environment's own prints, too."""
+
+    def __init__(self, descriptor: int):
+        super().__init__(descriptor, "wb", closefd=False)
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+            return len(memoryview(data).cast("B"))
+
+
+def outlasting(stream: Any) -> Any:
+    """The same stream through an ``Outlet``; what is no plain stream of a process is left alone."""
+    if type(stream) is not io.TextIOWrapper or isinstance(getattr(stream.buffer, "raw", None), Outlet):
+        return stream
+    try:
+        stream.flush()
+        buffer = io.BufferedWriter(Outlet(stream.fileno()))
+    except (OSError, ValueError):  # closed
+        return stream
+    errors = stream.errors if stream.errors in REPLACING else "replace"
+    return io.TextIOWrapper(
+        buffer,
+        stream.encoding,
+        errors,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
+
+
+def outlast_readers() -> None:
+    """From now on, in this process."""
+    sys.stdout, sys.stderr = outlasting(sys.stdout), outlasting(sys.stderr)
+
+
+@contextmanager
+def outlasting_readers() -> Iterator[None]:
+    before = sys.stdout, sys.stderr
+    outlast_readers()
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):  # told before, where it could be
+                stream.flush()
+        sys.stdout, sys.stderr = before
