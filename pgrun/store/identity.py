@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gymnasium import spaces
 
-from pgrun.errors import Refused
+from pgrun.errors import Refused, escape_line
 from pgrun.store.log import flatten
 from pgrun.store.versions import installed_versions
 
@@ -58,7 +58,7 @@ def refuse_other_spaces(state: Mapping[str, Any], run: Run) -> None:
     """Raises ``Refused`` where the environment has other observations or actions than when the run was saved."""
     now = describe_run(run)
     for name, plural in (("observation", "observations"), ("action", "actions")):
-        before = str(state["identity"][name])
+        before = escape_line(str(state["identity"][name]))
         if before != now[name]:
             raise Refused(
                 f"{run.envs.name}: its {plural} are {now[name]}, and were {before} when the run was saved: the environment "
