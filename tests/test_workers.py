@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -103,7 +102,6 @@ def test_jobs_end_with_a_sweep_that_is_killed(launcher: str, faulty: Path, tmp_p
     """SIGKILL of the sweep's process: the running jobs save themselves, queued ones do not start, no process stays."""
     work = tmp_path / "alone"
     work.mkdir()
-    shutil.copy(faulty.parent / "faulty.py", tmp_path / "faulty.py")
     (work / "fault").write_text("\n".join(f"{n} slow" for n in range(6)))
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     words = f"-m {launcher} seed=0,1,2,3,4,5 {LINE}".replace("total_steps=128", "total_steps=100000").split()
