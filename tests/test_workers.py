@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -104,8 +105,8 @@ def test_jobs_end_with_a_sweep_that_is_killed(launcher: str, faulty: Path, tmp_p
     work.mkdir()
     (work / "fault").write_text("\n".join(f"{n} slow" for n in range(6)))
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    words = f"-m {launcher} seed=0,1,2,3,4,5 {LINE}".replace("total_steps=128", "total_steps=100000").split()
-    sweep = subprocess.Popen([CONSOLE, *(w.strip("'") for w in words)], cwd=work, env=environment)
+    line = f"-m {launcher} seed=0,1,2,3,4,5 {LINE}".replace("total_steps=128", "total_steps=100000")
+    sweep = subprocess.Popen([CONSOLE, *shlex.split(line)], cwd=work, env=environment)
     wait_for(lambda: any((work / "s").glob("[0-9]/checkpoints/*.json")))
     begun = {path.parent for path in (work / "s").glob("[0-9]/job.json")}
     sweep.send_signal(signal.SIGKILL)
@@ -115,7 +116,7 @@ def test_jobs_end_with_a_sweep_that_is_killed(launcher: str, faulty: Path, tmp_p
     assert all(any((job / "checkpoints").glob("*.json")) for job in begun)
 
 
-def wait_for(reached, seconds: float = 60) -> None:
+def wait_for(reached, seconds: float = 90) -> None:
     end = time.monotonic() + seconds
     while not reached():
         assert time.monotonic() < end
