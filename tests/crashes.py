@@ -299,6 +299,7 @@ def halfway(case: Case) -> tuple[Path, dict[str, Any]]:
 
 IDLE = {  # written anew before anything reads them
     "run.envs.active",  # by every sampler, for each rollout
+    "counters.restarts",  # none in these runs
 }
 
 
