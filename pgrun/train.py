@@ -151,7 +151,7 @@ def loop(
             assert returns is not None
             return returns
         if stop.number is not None:
-            raise Stopped(stop.number)
+            raise Stopped(stop.number, counters.env_steps)
 
 
 def update(run: Run, rollout: Rollout, counters: Counters) -> dict[str, float]:
