@@ -56,7 +56,8 @@ def exit_code(work: Callable[[], int], name: str, spoken: Callable[[str], str]) 
         say(f"{name}: {spoken(str(error))}", error=True)
         return MISTAKEN if isinstance(error, Refused) else FAILED
     except KeyboardInterrupt as stop:
-        say(f"{name}: interrupted", error=True)
+        hint = getattr(stop, "hint", "")
+        say(f"{name}: interrupted{hint and ': '}{hint}", error=True)
         return getattr(stop, "code", INTERRUPTED)
     except (OSError, ValueError) as error:  # a disk that is full, read-only or failing
         fault = error.__cause__ if isinstance(error, ValueError) else error  # logging wraps it
@@ -174,6 +175,7 @@ def show(command: Command) -> int:
 
 def sweep(command: Command, jobs: list[Job]) -> int:
     """Every job, then the table, whatever happened meanwhile."""
+    from pgrun.command.words import hydra_word
     from pgrun.jobs.child import warm
     from pgrun.jobs.signals import Stopped, SweepStop, heeded
     from pgrun.jobs.sweep import report
@@ -181,8 +183,7 @@ def sweep(command: Command, jobs: list[Job]) -> int:
     from pgrun.search.settings import searched
 
     folder = Path(jobs[0].hydra.sweep.dir)  # ${now:} is resolved once, so that the report finds it
-    quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
-    argv = [*command.argv, f"hydra.sweep.dir='{quoted}'"]
+    argv = [*command.argv, hydra_word("hydra.sweep.dir", folder)]
     with heeded(SweepStop(folder)) as stop:
         warm()
         try:

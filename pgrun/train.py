@@ -172,7 +172,7 @@ def loop(
             assert returns is not None
             return returns
         if stop.number is not None:
-            raise Stopped(stop.number)
+            raise Stopped(stop.number, counters.env_steps)
 
 
 def advance(run: Run, counters: Counters, clock: Clock) -> dict[str, float]:

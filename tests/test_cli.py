@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -208,4 +209,6 @@ def test_ctrl_c(here: Path) -> None:  # noqa: F811
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
+    last = err.splitlines()[-1]
+    assert re.fullmatch(r"pgrun: interrupted: saved at step \d+ in r; to go on: pgrun resume=r", last)
     assert json.loads((here / "r" / "summary.json").read_text())["status"] == "interrupted"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -224,6 +225,23 @@ def twice(texts: list[str]) -> Iterator[str]:
     for same in given.values():
         if len(same) > 1:
             yield f"{' '.join(same)}: given {len(same)} times: leave one"
+
+
+def hydra_word(key: str, value: object, quote: str = "'") -> str:
+    """``key='value'``, which Hydra's grammar takes whatever the value is: it halves backslashes before a quote, and no others."""
+    inner = re.sub(rf"(\\*){quote}", rf"\1\1\\{quote}", str(value))
+    inner = re.sub(r"(\\+)$", r"\1\1", inner)
+    return f"{key}={quote}{inner}{quote}"
+
+
+def shell_word(key: str, value: object) -> str:
+    """The same as a user types it in a shell, with quotes where it needs any."""
+    plain = f"{key}={value}"
+    try:
+        kept = Word.read(plain).value == str(value)
+    except HydraException:
+        kept = False
+    return shlex.quote(plain if kept else hydra_word(key, value, '"'))
 
 
 def is_group(name: str) -> bool:

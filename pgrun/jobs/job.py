@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import shlex
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
@@ -134,7 +135,8 @@ def recorded(
 def train_in(settings: Mapping[str, Any], folder: Path, saved: dict[str, Any] | None = None) -> float:
     """``saved``: the state to go on from; without it the newest in the folder, if there is one."""
     from pgrun.build import build
-    from pgrun.command.report import describe, say
+    from pgrun.command.report import describe, say, shortest
+    from pgrun.jobs.signals import Stopped
     from pgrun.store.saving import understanding
     from pgrun.train import train
 
@@ -142,9 +144,27 @@ def train_in(settings: Mapping[str, Any], folder: Path, saved: dict[str, Any] | 
         say(f"tuned settings from conf/{settings['tuned']}; tuned=none turns them off")
     with understanding(f"{folder}: its configuration cannot be built") if saved else nullcontext():
         run = build(settings)
-    summary = train(run, folder, saved or left_off(settings, folder))
+    try:
+        summary = train(run, folder, saved or left_off(settings, folder))
+    except Stopped as stop:
+        stop.hint = f"saved at step {stop.env_steps} in {shortest(folder)}; to go on: {resume_command(settings, folder)}"
+        raise
     say(describe(summary, folder))
     return value(summary)
+
+
+def resume_command(settings: Mapping[str, Any], folder: Path) -> str:
+    """As it is typed, with the code of the user's that has to be named again."""
+    from pgrun.command.report import shortest
+    from pgrun.command.words import shell_word
+    from pgrun.jobs.resume import unnamed
+
+    code = (word.partition("=") for word in unnamed(settings, {}))
+    words = [
+        shell_word("resume", shortest(folder)),
+        *(f"{key}={shlex.quote(value)}" for key, _, value in code),
+    ]
+    return f"pgrun {' '.join(words)}"
 
 
 def left_off(settings: Mapping[str, Any], folder: Path) -> dict[str, Any] | None:

@@ -41,8 +41,10 @@ def each(
     verdict: Verdict,
 ) -> float:
     """``one`` run for each seed, and the job's summary. The mean; NaN where a seed has no result."""
-    from pgrun.command.report import say
+    from pgrun.command.report import say, shortest
+    from pgrun.command.words import shell_word
     from pgrun.jobs.again import result
+    from pgrun.jobs.signals import Stopped
     from pgrun.store.whole import write_json
 
     runs: list[Run] = []
@@ -50,7 +52,12 @@ def each(
     for seed in settings["seeds"]:
         below = folder / str(seed)
         below.mkdir(exist_ok=True)
-        one(with_seed(cfg, seed), below)
+        try:
+            one(with_seed(cfg, seed), below)
+        except Stopped as stop:  # of all seeds, by the same command
+            word = shell_word("hydra.run.dir", shortest(folder))
+            stop.hint = f"saved in {shortest(folder)}; to go on: the same command with resume=auto {word}"
+            raise
         runs.append(told(seed, result(below, app)))
         reason = verdict(runs) if len(runs) < len(settings["seeds"]) else None
         if reason or runs[-1]["status"] not in ENDED:

@@ -22,14 +22,21 @@ CODES = {  # exit codes
     signal.SIGHUP: 129,  # the terminal was closed
     signal.SIGUSR1: 75,  # EX_TEMPFAIL: to be queued again, as batch systems ask before they pre-empt
 }
+if (
+    signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+):  # nohup ignores it, so that a run outlives its terminal
+    CODES[signal.SIGHUP] = 129
 STOP = ".stop"  # in a sweep's directory: the number of the signal that its jobs are to get
 
 
 class Stopped(KeyboardInterrupt):
-    """A run ended by a signal, after it was saved."""
+    """A run ended by a signal, after it was saved at ``env_steps``. ``hint``: where, and how to go on."""
 
-    def __init__(self, number: int):
+    hint = ""
+
+    def __init__(self, number: int, env_steps: int | None = None):
         super().__init__()
+        self.env_steps = env_steps
         self.code, self.name = CODES[signal.Signals(number)], signal.Signals(number).name
 
 
