@@ -19,12 +19,9 @@ from pgrun.store import whole
 CODES = {  # exit codes
     signal.SIGINT: 130,
     signal.SIGTERM: 143,
-    signal.SIGHUP: 129,  # the terminal was closed
     signal.SIGUSR1: 75,  # EX_TEMPFAIL: to be queued again, as batch systems ask before they pre-empt
 }
-if (
-    signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
-):  # nohup ignores it, so that a run outlives its terminal
+if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it: a run outlives its terminal
     CODES[signal.SIGHUP] = 129
 STOP = ".stop"  # in a sweep's directory: the number of the signal that its jobs are to get
 
