@@ -50,8 +50,10 @@ def quadratic(policy: Policy, batch: Batch, old: Tensor) -> float:
     """½ΔᵀFΔ of the step from ``old``, F the Hessian of the mean KL at ``old``, by autograd."""
     step = policy.theta - old
     with torch.enable_grad():
-        hessian = torch.func.hessian(lambda theta: kl_of_theta(policy, batch, theta))(old)
-    return float(step @ hessian @ step) / 2
+        theta = old.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(kl_of_theta(policy, batch, theta), theta, create_graph=True)
+        (along,) = torch.autograd.grad(slope @ step, theta)
+    return float(step @ along) / 2
 
 
 NATURAL = {
@@ -117,6 +119,25 @@ def test_the_radius_is_held_in_float32() -> None:
         worst = max(worst, abs(float(step.dot(metric(step))) / (2 * npg.delta) - 1))
     assert control > 5e-3
     assert worst < 1e-4  # θ + Δ is rounded to 6e-8, a hundred thousandth of Δ
+
+
+def test_a_kl_averaged_over_action_dimensions_is_a_radius_and_a_damping_of_its_own() -> None:
+    """(F/A + c)x = g and ½Δᵀ(F/A + c)Δ = δ, as sb3-contrib has it for a Gaussian of A dimensions, is our step of Aδ and Ac."""
+    policy = policy_of(DISTRIBUTIONS["gaussian"])
+    batch, old, dims = batch_of(policy), policy.theta.clone(), policy.dist.linear
+    damping, delta = 0.1, 0.01
+    with torch.enable_grad():
+        averaged = torch.autograd.functional.hessian(
+            lambda theta: kl_of_theta(policy, batch, theta) / dims, old
+        )
+    matrix = averaged + damping * torch.eye(len(old), dtype=torch.float64)
+    gradient = -Npg().loss_gradient(batch, learner_of(policy))
+    x = torch.linalg.solve(matrix, gradient)
+    expected = (2 * delta / (x @ matrix @ x)).sqrt() * x
+    for factor, same in ((dims, True), (1, False)):
+        moved = policy.at(old.clone())
+        Npg(delta=factor * delta, damping=factor * damping, solver="dense").improve(batch, learner_of(moved))
+        assert torch.allclose(moved.theta - old, expected, rtol=1e-6, atol=1e-9) == same
 
 
 # --- ‖Δθ‖ -------------------------------------------------------------------------------------------------------------
@@ -231,8 +252,12 @@ def test_the_objective_is_the_one_that_was_differentiated(name: str, what: str) 
     batch = corrected(batch, len(policy.theta), scale) if scale else batch
     trpo = Trpo(entropy=entropy)
     with torch.enable_grad():
-        slope = torch.func.grad(lambda theta: trpo.objective(policy.at(theta), batch))(policy.theta)
-        oracle = torch.func.grad(lambda theta: judged(policy, batch, theta, entropy, name)[1])(policy.theta)
+        slope = torch.autograd.functional.jacobian(
+            lambda theta: trpo.objective(policy.at(theta), batch), policy.theta
+        )
+        oracle = torch.autograd.functional.jacobian(
+            lambda theta: judged(policy, batch, theta, entropy, name)[1], policy.theta
+        )
     wanted = -trpo.loss_gradient(batch, learner_of(policy))
     torch.testing.assert_close(slope, wanted, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(oracle, wanted, rtol=1e-10, atol=1e-12)
