@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pgrun.places import where_typed
+
 
 def say(text: str) -> None:
     """Printed, unless nobody reads any more (``pgrun … | head``): what is done stays done."""
@@ -34,5 +36,5 @@ def describe(summary: Mapping[str, Any], folder: Path) -> str:
 
 def shortest(folder: Path) -> str:
     """Relative to where the user stands, if it is below."""
-    here = Path.cwd()
+    here = where_typed()
     return str(folder.relative_to(here)) if folder.is_relative_to(here) else str(folder)

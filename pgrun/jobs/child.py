@@ -23,6 +23,7 @@ from typing import Any
 from pgrun.command.app import App
 from pgrun.command.streams import outlast_readers
 from pgrun.jobs.signals import CODES, Stop, Stopped, told_to_stop
+from pgrun.places import typed_in
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["pgrun.jobs.warm"])
@@ -39,6 +40,7 @@ class Work:
     folder: Path
     log: dict[str, Any]  # Hydra's job_logging
     verbose: Any
+    typed_in: Path  # where the user stands, which with hydra.job.chdir is not where the job does
 
 
 def warm() -> None:
@@ -130,7 +132,8 @@ def live(work: Work, results: Connection) -> None:
 
     configure_log(OmegaConf.create(work.log), work.verbose)
     try:
-        value = recorded(work.settings, work.folder, work.app, in_sweep=True)
+        with typed_in(work.typed_in):
+            value = recorded(work.settings, work.folder, work.app, in_sweep=True)
     except KeyboardInterrupt:
         value = math.nan
     with suppress(OSError):  # nobody is left to read it

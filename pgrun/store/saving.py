@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SHARE = 0.02  # of the wall time that saving takes at most, where no cadence is set
 LEAST = 5.0  # seconds between two saves: so much a crash may cost
+HELD: set[Path] = set()  # run directories that this process has to itself
 
 
 class Saver:
@@ -62,17 +63,29 @@ class Saver:
         self.next_time = time.monotonic() + max(LEAST, (time.monotonic() - start) / SHARE)
 
 
+class Occupied(Refused):
+    """What is in the folder is another process's: nothing is written there, not even that this one was refused."""
+
+
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """No other process writes into this run directory meanwhile. Raises ``Refused``."""
+    """No other process writes into this run directory meanwhile; once more within itself it changes nothing. Raises ``Occupied``."""
+    real = folder.resolve()
+    if real in HELD:
+        yield
+        return
     place = folder / ".lock"
     refuse_links(place)
     with place.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise Refused(f"{folder}: another process is training there") from error
-        yield
+            raise Occupied(f"{folder}: another process is training there") from error
+        HELD.add(real)
+        try:
+            yield
+        finally:
+            HELD.discard(real)
 
 
 def restore(state: Mapping[str, Any], run: Run, counters: Counters, clock: Clock) -> None:
