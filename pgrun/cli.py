@@ -211,3 +211,7 @@ def call_hydra(command: Command, argv: list[str]) -> None:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=app.config)(called)()
     if raised:
         raise raised[0]
+
+
+if __name__ == "__main__":  # python -m
+    main()
