@@ -116,7 +116,7 @@ def run(argv: list[str], app: App = PGRUN) -> int:
             return sweep(command, jobs)
     if how:
         settle(jobs, command, how)
-    call_hydra(command, command.argv)
+    run_alone(command, jobs[0], again=how is not None)
     return DONE
 
 
@@ -173,6 +173,19 @@ def show(command: Command) -> int:
     return DONE
 
 
+def run_alone(command: Command, job: Job, again: bool) -> None:
+    """The folder is this process's before Hydra writes there, so that of two runs that begin at the same moment one is refused."""
+    from pgrun.command.preflight import folders, refuse
+    from pgrun.command.words import hydra_word
+    from pgrun.store.saving import alone
+
+    job.folder.mkdir(parents=True, exist_ok=True)
+    with alone(job.folder):
+        if not again:  # the other one may be over by now
+            refuse(list(folders([job], command.app.files, "hydra.run.dir")))
+        call_hydra(command, [*command.argv, hydra_word("hydra.run.dir", job.folder)])
+
+
 def sweep(command: Command, jobs: list[Job]) -> int:
     """Every job, then the table, whatever happened meanwhile."""
     from pgrun.command.words import hydra_word
@@ -204,7 +217,7 @@ def call_hydra(command: Command, argv: list[str]) -> None:
     import hydra
 
     from pgrun.command.hydra_env import register
-    from pgrun.places import conf_dir
+    from pgrun.places import conf_dir, typed_in
 
     app, raised = command.app, list[Exception]()
     job = app.call("job")
@@ -219,8 +232,12 @@ def call_hydra(command: Command, argv: list[str]) -> None:
 
     register(command.config_dir, app.options)
     sys.argv[1:] = argv
-    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=app.config)(
-        job if command.multirun else work
-    )()
+    called = job if command.multirun else work
+    with typed_in(Path.cwd()):
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=app.config)(called)()
     if raised:
         raise raised[0]
+
+
+if __name__ == "__main__":  # python -m
+    main()

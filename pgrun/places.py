@@ -1,7 +1,9 @@
-"""Where the configuration lies. Imports nothing heavy: ``--help`` and ``--version`` need it at once."""
+"""Where the configuration lies, and where the user stands. Imports nothing heavy: ``--help`` and ``--version`` need it at once."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -9,6 +11,23 @@ def conf_dir() -> Path:
     """conf/ beside this file in a wheel, one level up in a checkout."""
     here = Path(__file__).resolve().parent
     return next(place for place in (here / "conf", here.parent / "conf") if place.is_dir())
+
+
+STOOD: list[Path] = []  # where commands under way were typed, the innermost last
+
+
+@contextmanager
+def typed_in(folder: Path) -> Iterator[None]:
+    """``hydra.job.chdir=true`` sends the process elsewhere meanwhile; paths are shown as they are from ``folder``."""
+    STOOD.append(folder)
+    try:
+        yield
+    finally:
+        STOOD.pop()
+
+
+def where_typed() -> Path:
+    return STOOD[-1] if STOOD else Path.cwd()
 
 
 # names in a run directory, of a .json and a .safetensors

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,18 @@ def test_the_examples_of_help_are_right(command: str, here: Path) -> None:  # no
 
 def test_version(here: Path) -> None:  # noqa: F811
     assert pgrun("--version").out == f"pgrun {__version__}\n"
+
+
+SCRIPTS = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]["scripts"]
+MODULES = {"pgrun": "pgrun"} | {script.partition(":")[0]: name for name, script in SCRIPTS.items()}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_command_as_a_module(module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == (f"{MODULES[module]} {__version__}\n", "")
 
 
 def test_list(here: Path) -> None:  # noqa: F811

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pgrun.errors import escape_line, escape_lines
+from pgrun.places import where_typed
 
 
 def say(text: str, error: bool = False) -> None:
@@ -45,5 +46,5 @@ def describe(summary: Mapping[str, Any], folder: Path) -> str:
 
 def shortest(folder: Path) -> str:
     """Relative to where the user stands, if it is below; to be shown, not opened."""
-    here = Path.cwd()
+    here = where_typed()
     return escape_line(str(folder.relative_to(here) if folder.is_relative_to(here) else folder))

@@ -131,3 +131,7 @@ def check(options: argparse.Namespace) -> None:
         from pgrun.compare.export import check_tensorboard
 
         check_tensorboard(options.tensorboard)
+
+
+if __name__ == "__main__":  # python -m
+    main()

@@ -53,3 +53,7 @@ def run(argv: Sequence[str]) -> int:
         charts += [read_chart(folder) for folder in folders]
     say("\n\n".join(map(diagnosis, charts)))
     return 0
+
+
+if __name__ == "__main__":  # python -m
+    main()

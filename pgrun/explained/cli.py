@@ -57,3 +57,7 @@ def sweep(jobs: list[Job]) -> Iterator[str]:
     yield from (f"  {text}" for text in varied[:SHOWN])
     if len(jobs) > SHOWN:
         yield f"  … and {len(jobs) - SHOWN} more"
+
+
+if __name__ == "__main__":  # python -m
+    main()

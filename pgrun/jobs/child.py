@@ -24,6 +24,7 @@ from pgrun.command.app import App
 from pgrun.command.streams import outlast_readers
 from pgrun.jobs.signals import CODES, Stop, Stopped, told_to_stop
 from pgrun.jobs.workers import restore_import_path, safe_import_path, this_worker
+from pgrun.places import typed_in
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["pgrun.jobs.warm"])
@@ -40,6 +41,7 @@ class Work:
     folder: Path
     log: dict[str, Any]  # Hydra's job_logging
     verbose: Any
+    typed_in: Path  # where the user stands, which with hydra.job.chdir is not where the job does
 
 
 def warm() -> None:
@@ -136,7 +138,8 @@ def live(work: Work, results: Connection) -> None:
 
     configure_log(OmegaConf.create(work.log), work.verbose)
     try:
-        value = recorded(work.settings, work.folder, work.app, in_sweep=True)
+        with typed_in(work.typed_in):
+            value = recorded(work.settings, work.folder, work.app, in_sweep=True)
     except KeyboardInterrupt:
         value = math.nan
     with suppress(OSError):  # nobody is left to read it

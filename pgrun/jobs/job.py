@@ -89,7 +89,7 @@ def swept(hydra: DictConfig, settings: Mapping[str, Any], folder: Path, app: App
         value = math.nan
     else:
         logs: Any = OmegaConf.to_container(hydra.job_logging, resolve=True)
-        value = lived(Work(app, settings, folder, logs, hydra.verbose), sweep)
+        value = lived(Work(app, settings, folder, logs, hydra.verbose, Path(hydra.runtime.cwd)), sweep)
     stop = signal.getsignal(signal.SIGINT)
     if (
         isinstance(stop, SweepStop) and stop.number is not None
@@ -107,11 +107,32 @@ def recorded(
     theirs: tuple[type[BaseException], ...] = (),
 ) -> float:
     """What ``work`` returns, without it the app's own. How it ended is said in the run directory; ``theirs`` pass."""
+    from pgrun.store.saving import Occupied, alone
+
+    try:
+        with alone(folder):
+            return record_how_it_ends(settings, folder, app, work or app.call("work"), in_sweep, theirs)
+    except Occupied as error:
+        if not in_sweep:
+            raise
+        log.error("the job was not run: %s", error)
+        return math.nan
+
+
+def record_how_it_ends(
+    settings: Mapping[str, Any],
+    folder: Path,
+    app: App,
+    work: Callable[[Mapping[str, Any], Path], float],
+    in_sweep: bool,
+    theirs: tuple[type[BaseException], ...],
+) -> float:
+    """In a folder that is this process's alone."""
     from pgrun.jobs.again import write_settings
 
     try:
         write_settings(folder, settings)
-        return (work or app.call("work"))(settings, folder)
+        return work(settings, folder)
     except theirs:
         raise
     except KeyboardInterrupt as stop:

@@ -138,3 +138,7 @@ def told(experiment: Experiment, result: dict[str, Any], folder: Path) -> list[s
 
 def indented(text: str) -> str:
     return "\n".join("    " + line for line in text.splitlines())
+
+
+if __name__ == "__main__":  # python -m
+    main()

@@ -119,3 +119,7 @@ def threads_of(wish: Wish) -> int:
         return min(max(int(content["config"]["threads"]), 1), os.cpu_count() or 1)
     except (OSError, ValueError, KeyError, TypeError):
         return 1  # ``saved.load`` says what is wrong
+
+
+if __name__ == "__main__":  # python -m
+    main()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 SHARE = 0.02  # of the wall time that saving takes at most, where no cadence is set
 LEAST = 5.0  # seconds between two saves: so much a crash may cost
+HELD: set[Path] = set()  # run directories that this process has to itself
 log = logging.getLogger(__name__)
 
 
@@ -72,17 +73,32 @@ class Saver:
         self.next_time = time.monotonic() + max(LEAST, (time.monotonic() - start) / SHARE)
 
 
+class Occupied(Refused):
+    """What is in the folder is another process's: nothing is written there, not even that this one was refused."""
+
+
 @contextmanager
 def alone(folder: Path, what: str = "another process is training there") -> Iterator[None]:
-    """No other process writes into this run's or sweep's directory meanwhile. Raises ``Refused``, saying ``what`` does."""
+    """No other process writes into this run's or sweep's directory meanwhile; once more within itself it changes nothing.
+
+    Raises ``Occupied``, saying ``what`` does.
+    """
+    real = folder.resolve()
+    if real in HELD:
+        yield
+        return
     place = folder / ".lock"
     refuse_links(place)
     with place.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise Refused(f"{folder}: {what}") from error
-        yield
+            raise Occupied(f"{folder}: {what}") from error
+        HELD.add(real)
+        try:
+            yield
+        finally:
+            HELD.discard(real)
 
 
 def restore(state: Mapping[str, Any], run: Run, counters: Counters, clock: Clock) -> bool:

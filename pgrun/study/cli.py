@@ -72,3 +72,7 @@ def record(settings: Mapping[str, Any], folder: Path, status: str, error: str) -
     from pgrun.jobs.job import write_record
 
     write_record(folder / STUDY.result, settings, {"env": "env.id", "seed": "seed"}, status, error)
+
+
+if __name__ == "__main__":  # python -m
+    main()

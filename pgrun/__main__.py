@@ -1,0 +1,6 @@
+"""``python -m pgrun`` is ``pgrun``."""
+
+from pgrun.cli import main
+
+if __name__ == "__main__":
+    main()
