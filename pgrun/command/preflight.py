@@ -17,7 +17,7 @@ from pgrun.command.writable import is_too_long, unwritable
 from pgrun.errors import Refused
 from pgrun.jobs.launchers import lacking
 from pgrun.search.check import misfits
-from pgrun.store.whole import LEADS_OUT, find_link
+from pgrun.store.whole import LEADS_OUT, find_link, leads_out
 
 # in a sweep's folder: by Hydra, by its launchers, by its end, by a search
 SWEEP_FILES = (
@@ -98,22 +98,28 @@ def folders(composed: list[Job], files: Sequence[str], setting: str) -> Iterator
         if any((job.folder / name).exists() for name in (*files, *runs(job, files))):
             yield f"{job.folder} holds a run already: choose another {setting}, go on with resume=auto, or remove it"
             return
-        top = Path(job.hydra.sweep.dir) if setting == "hydra.sweep.dir" else job.folder
-        if link := next(filter(None, (find_link(top, place) for place in places_written(job, top))), None):
-            yield f"{link} is {LEADS_OUT}: remove it, or choose another {setting}"
-            return
+    for link in links_written(composed, setting):
+        yield f"{link} is {LEADS_OUT}: remove it, or choose another {setting}"
+        return
     for folder in list(seen)[:1]:
         if reason := unwritable(folder):
             yield f"{folder} cannot be written: {reason}; choose another {setting}"
 
 
-def places_written(job: Job, top: Path) -> Iterator[Path]:
-    """Where Hydra and the end of a sweep write whatever stands there, and the folders of the runs: each run looks after its own files."""
-    for folder in (job.folder, *(job.folder / str(seed) for seed in seeds_of(job))):
-        yield from () if folder == top else (folder,)
-        yield from (folder / ".hydra", *(folder / ".hydra").glob("*"), *folder.glob("*.log"))
-    if top != job.folder and top.is_dir():
-        yield from (top / name for name in os.listdir(top) if name in SWEEP_FILES or name.isdigit())
+def links_written(composed: list[Job], setting: str) -> Iterator[Path]:
+    """What leads out where Hydra, the end of a sweep or its jobs would write: a run looks after its other files itself."""
+    for job in composed:
+        top = Path(job.hydra.sweep.dir) if setting == "hydra.sweep.dir" else job.folder
+        for folder in (job.folder, *(job.folder / str(seed) for seed in seeds_of(job))):
+            places = (folder / ".hydra", *(folder / ".hydra").glob("*"), *folder.glob("*.log"))
+            yield from filter(None, (find_link(top, place) for place in places))
+    if composed and setting == "hydra.sweep.dir" and top.is_dir():
+        yield from (top / name for name in os.listdir(top) if is_written(name) and leads_out(top / name))
+
+
+def is_written(name: str) -> bool:
+    """By a sweep, in its folder; the trials of a search have numbers too, and are not among its jobs."""
+    return name in SWEEP_FILES or name.isdigit()
 
 
 def seeds_of(job: Job) -> list[Any]:
