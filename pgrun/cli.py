@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pgrun import __version__
 from pgrun.command import lazily
@@ -27,6 +27,14 @@ if TYPE_CHECKING:
     from pgrun.command.words import Command
 
 DONE, FAILED, MISTAKEN, INTERRUPTED = 0, 1, 2, 130  # exit codes
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class Outcome(NamedTuple):
+    """How a command ended that was carried out, and where the run lies that it made or went on with."""
+
+    code: int
+    folder: Path | None = None
 
 
 def main(app: App = PGRUN) -> None:
@@ -74,6 +82,11 @@ def run(argv: list[str], app: App = PGRUN) -> int:
 
         print(listing())
         return DONE
+    return carry_out(argv, app).code
+
+
+def carry_out(argv: list[str], app: App = PGRUN) -> Outcome:
+    """Read, check and run a command: the one way to a run, from the terminal and from Python. Raises ``Refused``."""
     pin_threads(argv)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us as they are
     from pgrun.command.words import read
@@ -88,25 +101,24 @@ def run(argv: list[str], app: App = PGRUN) -> int:
             from pgrun.jobs.resume import resume
 
             resume(command)
-            return DONE
+            return Outcome(DONE, next(Path(str(w.value)) for w in command.words if w.key == "resume"))
     if command.shows:
-        return show(command)
+        return Outcome(show(command))
     from pgrun.command.preflight import preflight
 
     jobs = preflight(command, again=how is not None)
     if how:
         settle(jobs, command, how)
     if app.instead:
-        return app.call("instead")(jobs)
+        return Outcome(app.call("instead")(jobs))
     if app is PGRUN:
         from pgrun.command.notices import find_notices
 
         for line in find_notices(jobs):
             print(f"{app.name}: {line}", file=sys.stderr)
     if command.multirun:
-        return sweep(command, jobs)
-    call_hydra(command, command.argv)
-    return DONE
+        return Outcome(sweep(command, jobs))
+    return Outcome(DONE, call_hydra(command, command.argv))
 
 
 def show_help(argv: list[str], app: App) -> int:
@@ -121,7 +133,7 @@ def pin_threads(argv: list[str]) -> None:
     """NumPy's BLAS reads these when it is loaded; torch's own threads are set in ``build``."""
     typed = (re.match(r"threads=(\d+)", word) for word in argv)
     threads = next((match[1] for match in typed if match), "1")
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    for name in THREAD_VARIABLES:
         os.environ[name] = threads
 
 
@@ -172,17 +184,20 @@ def sweep(command: Command, jobs: list[Job]) -> int:
     return FAILED if lost else DONE
 
 
-def call_hydra(command: Command, argv: list[str]) -> None:
+def call_hydra(command: Command, argv: list[str]) -> Path | None:
+    """Let Hydra run the command; the directory of its run, if it made one."""
     import hydra
+    from hydra.core.hydra_config import HydraConfig
 
     from pgrun.command.hydra_env import register
     from pgrun.places import conf_dir
 
-    app, raised = command.app, list[Exception]()
+    app, raised, folders = command.app, list[Exception](), list[Path]()
     job = app.call("job")
 
     @functools.wraps(job)
     def work(cfg: DictConfig) -> float:
+        folders.append(Path(HydraConfig.get().runtime.output_dir))
         try:
             return job(cfg)
         except Exception as error:  # Hydra would say something of its own before it lets it pass
@@ -196,3 +211,4 @@ def call_hydra(command: Command, argv: list[str]) -> None:
     )()
     if raised:
         raise raised[0]
+    return folders[0] if folders else None
