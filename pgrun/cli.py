@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pgrun import __version__
 from pgrun.command import lazily
@@ -30,6 +30,14 @@ if TYPE_CHECKING:
     from pgrun.command.words import Command
 
 DONE, FAILED, MISTAKEN, INTERRUPTED = 0, 1, 2, 130  # exit codes
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class Outcome(NamedTuple):
+    """How a command ended that was carried out, and where the run lies that it made or went on with."""
+
+    code: int
+    folder: Path | None = None
 
 
 def main(app: App = PGRUN) -> None:
@@ -82,6 +90,11 @@ def run(argv: list[str], app: App = PGRUN) -> int:
 
         print(listing())
         return DONE
+    return carry_out(argv, app).code
+
+
+def carry_out(argv: list[str], app: App = PGRUN) -> Outcome:
+    """Read, check and run a command: the one way to a run, from the terminal and from Python. Raises ``Refused``."""
     pin_threads(argv)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us as they are
     from pgrun.command.words import read
@@ -96,14 +109,14 @@ def run(argv: list[str], app: App = PGRUN) -> int:
             from pgrun.jobs.resume import resume
 
             resume(command)
-            return DONE
+            return Outcome(DONE, next(Path(str(w.value)) for w in command.words if w.key == "resume"))
     if command.shows:
-        return show(command)
+        return Outcome(show(command))
     from pgrun.command.preflight import preflight
 
     jobs = preflight(command, again=how is not None)
     if app.instead:
-        return app.call("instead")(jobs)
+        return Outcome(app.call("instead")(jobs))
     if app is PGRUN:
         from pgrun.command.notices import find_notices
 
@@ -113,11 +126,10 @@ def run(argv: list[str], app: App = PGRUN) -> int:
         with owning_sweep(jobs):
             if how:
                 settle(jobs, command, how)
-            return sweep(command, jobs)
+            return Outcome(sweep(command, jobs))
     if how:
         settle(jobs, command, how)
-    run_alone(command, jobs[0], again=how is not None)
-    return DONE
+    return Outcome(DONE, run_alone(command, jobs[0], again=how is not None))
 
 
 @contextmanager
@@ -149,7 +161,7 @@ def pin_threads(argv: list[str]) -> None:
     """NumPy's BLAS reads these when it is loaded; torch's own threads are set in ``build``."""
     typed = (re.match(r"threads=(\d+)", word) for word in argv)
     threads = next((match[1] for match in typed if match), "1")
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    for name in THREAD_VARIABLES:
         os.environ[name] = threads
 
 
@@ -173,7 +185,7 @@ def show(command: Command) -> int:
     return DONE
 
 
-def run_alone(command: Command, job: Job, again: bool) -> None:
+def run_alone(command: Command, job: Job, again: bool) -> Path | None:
     """The folder is this process's before Hydra writes there, so that of two runs that begin at the same moment one is refused."""
     from pgrun.command.preflight import folders, refuse
     from pgrun.command.words import hydra_word
@@ -183,7 +195,7 @@ def run_alone(command: Command, job: Job, again: bool) -> None:
     with alone(job.folder):
         if not again:  # the other one may be over by now
             refuse(list(folders([job], command.app.files, "hydra.run.dir")))
-        call_hydra(command, [*command.argv, hydra_word("hydra.run.dir", job.folder)])
+        return call_hydra(command, [*command.argv, hydra_word("hydra.run.dir", job.folder)])
 
 
 def sweep(command: Command, jobs: list[Job]) -> int:
@@ -213,17 +225,20 @@ def sweep(command: Command, jobs: list[Job]) -> int:
     return FAILED if lost else DONE
 
 
-def call_hydra(command: Command, argv: list[str]) -> None:
+def call_hydra(command: Command, argv: list[str]) -> Path | None:
+    """Let Hydra run the command; the directory of its run, if it made one."""
     import hydra
+    from hydra.core.hydra_config import HydraConfig
 
     from pgrun.command.hydra_env import register
     from pgrun.places import conf_dir, typed_in
 
-    app, raised = command.app, list[Exception]()
+    app, raised, folders = command.app, list[Exception](), list[Path]()
     job = app.call("job")
 
     @functools.wraps(job)
     def work(cfg: DictConfig) -> float:
+        folders.append(Path(HydraConfig.get().runtime.output_dir))
         try:
             return job(cfg)
         except Exception as error:  # Hydra would say something of its own before it lets it pass
@@ -237,6 +252,7 @@ def call_hydra(command: Command, argv: list[str]) -> None:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=app.config)(called)()
     if raised:
         raise raised[0]
+    return folders[0] if folders else None
 
 
 if __name__ == "__main__":  # python -m

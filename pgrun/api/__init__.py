@@ -1,0 +1,1 @@
+"""pgrun from Python: the commands as functions, and what they leave as records."""

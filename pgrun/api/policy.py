@@ -1,0 +1,136 @@
+"""The policy of a run, for whoever steps an environment of their own: observations in, actions out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from pgrun.distributions import Bernoulli, Categorical, Distribution, Gaussian, MultiCategorical
+from pgrun.envs import Envs, make
+from pgrun.envs.spaces import action_limits
+from pgrun.play.cli import Wish
+from pgrun.play.play import acting, import_modules, understood
+from pgrun.policies import Policy
+from pgrun.store.saved import Saved
+
+
+@dataclass(frozen=True)
+class ActionDistribution:
+    """π(·|s) at one observation, over actions as the environment takes them.
+
+    Of a Box it is the Gaussian before actions are clipped to the bounds; mean, std and densities are in the environment's units.
+    """
+
+    space: spaces.Space
+    dist: Distribution
+    params: Tensor  # [K]
+
+    @property
+    def probabilities(self) -> Any:
+        """Discrete: [n], in the order of its actions. MultiDiscrete: one such array an entry. MultiBinary: P(aᵢ = 1) [A].
+
+        None for a Box, which has ``mean`` and ``std``.
+        """
+        match self.dist:
+            case Categorical():
+                return self.params.softmax(-1).numpy()
+            case MultiCategorical():
+                return [part.softmax(-1).numpy() for part in self.params.split(self.dist.counts)]
+            case Bernoulli():
+                return self.params.sigmoid().numpy()
+        return None
+
+    @property
+    def mean(self) -> np.ndarray | None:
+        """μ, in the shape of the actions; None where actions are choices."""
+        if not isinstance(self.dist, Gaussian):
+            return None
+        return self.params[: self.dist.linear].numpy().reshape(self.space.shape)
+
+    @property
+    def std(self) -> np.ndarray | None:
+        """σ, in the shape of the actions; None where actions are choices."""
+        if not isinstance(self.dist, Gaussian):
+            return None
+        return self.params[self.dist.linear :].exp().numpy().reshape(self.space.shape)
+
+    @property
+    def entropy(self) -> float:
+        """In nats; of a Box the differential entropy."""
+        return float(self.dist.entropy(self.params))
+
+    def log_prob(self, action: Any) -> float:
+        """log π(a|s) of an action that the environment takes; of a Box the log density."""
+        numbers = np.asarray(action)
+        if isinstance(self.space, spaces.Discrete | spaces.MultiDiscrete):
+            numbers = (numbers - self.space.start).astype(np.int64)
+        shape = () if isinstance(self.space, spaces.Discrete) else (-1,)
+        return float(self.dist.log_prob(self.params, torch.as_tensor(numbers.reshape(shape))))
+
+
+class ActingPolicy:
+    """π(a|s) of a finished run. It is not the run's: nothing that is done with it changes anything there."""
+
+    def __init__(self, policy: Policy, envs: Envs):
+        self.observation_space, self.action_space = envs.observation_space, envs.action_space
+        self.policy, self.actor = policy, policy.actor()
+        self.encode, self.decode = envs.encode, envs.decode
+        self.row = np.zeros((1, envs.obs_size), envs.obs.dtype)
+        self.generator = torch.Generator()
+        self.generator.seed()
+
+    def act(self, obs: Any, sample: bool = False, seed: int | None = None) -> Any:
+        """The action at one observation, both as the environment has them.
+
+        The most likely one, of a Box the mean, as evaluations take it; with ``sample`` one drawn from π(·|s). ``seed`` begins the
+        random stream anew; without it the stream goes on.
+        """
+        if seed is not None:
+            self.generator.manual_seed(seed)
+        theta = self.policy.theta
+        noise = self.policy.dist.noise((1,), self.generator, theta.dtype) if sample else None
+        action = self.decode(self.actor(self.flatten(obs), noise))[0]
+        return int(action) if isinstance(self.action_space, spaces.Discrete) else action
+
+    def distribution(self, obs: Any) -> ActionDistribution:
+        """π(·|s) at one observation as the environment gives it."""
+        policy = self.policy
+        normalised = policy.normaliser(torch.from_numpy(self.flatten(obs))).to(policy.theta.dtype)
+        params = policy.params(normalised)[0]
+        if isinstance(self.action_space, spaces.Box):
+            params = in_environment_units(params, self.action_space)
+        return ActionDistribution(self.action_space, policy.dist, params)
+
+    def flatten(self, obs: Any) -> np.ndarray:
+        """[1, D]. Raises ``ValueError`` where it is no observation of the space."""
+        row = self.row.copy()
+        row[0] = self.encode(obs)
+        return row
+
+
+def in_environment_units(params: Tensor, space: spaces.Box) -> Tensor:
+    """[μ, log σ] of a Gaussian whose [−1, 1] stands for the bounds, where they are finite."""
+    lowest, highest = map(torch.from_numpy, action_limits(space))
+    scaled = lowest.isfinite() & highest.isfinite()
+    low, high = (torch.from_numpy(x.astype(np.float64).ravel()) for x in (space.low, space.high))
+    mean, log_std = params.double().chunk(2, -1)
+    mean = torch.where(scaled, low + (mean + 1) * (high - low) / 2, mean)
+    return torch.cat([mean, torch.where(scaled, log_std + ((high - low) / 2).log(), log_std)])
+
+
+def load_policy(saved: Saved, env: str | None, modules: Sequence[str]) -> ActingPolicy:
+    """``env`` and ``modules``: the user's own code, which the run may name and only its user may load. Raises ``Refused``."""
+    wish = Wish(str(saved.folder), env=env if env and ":" in env else None, modules=tuple(modules))
+    import_modules(wish.modules)
+    role = understood(saved, wish)
+    envs = make(role.env, 1)
+    try:
+        return ActingPolicy(acting(saved, role, envs), envs)
+    finally:
+        envs.close()

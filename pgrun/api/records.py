@@ -1,0 +1,149 @@
+"""What a run or a study has left in its folder, as a record."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pgrun.command.app import PGRUN
+from pgrun.errors import Refused
+
+if TYPE_CHECKING:
+    from pgrun.api.policy import ActingPolicy
+
+Row = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class OwnCode:
+    """What a run's folder may name, and only its user may load: their environment's module, and their modules."""
+
+    env: str | None = None
+    modules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run. ``metrics`` are the rows of metrics.csv, what was not measured is None: ``pandas.DataFrame(run.metrics)``."""
+
+    folder: Path
+    summary: dict[str, Any]  # of summary.json
+    settings: dict[str, Any] = field(repr=False)  # of job.json: every setting, nested
+    metrics: list[Row] = field(repr=False)
+    which_policy: str = field(default="final", repr=False)
+    own_code: OwnCode = field(default_factory=OwnCode, repr=False)
+
+    @cached_property
+    def policy(self) -> ActingPolicy:
+        """Loaded from the folder when it is first asked for. Raises ``Refused``."""
+        from pgrun.api.policy import load_policy
+        from pgrun.jobs.resume import unnamed
+        from pgrun.store import saved
+
+        found = saved.load(str(self.folder), self.which_policy)
+        own = self.own_code
+        named = {key: value for key, value in vars(own).items() if value}
+        missing = " and ".join(unnamed(found.config, named))
+        if missing:
+            raise Refused(f"{self.folder} runs code of yours, which has to be named again: add {missing}")
+        return load_policy(found, own.env, own.modules)
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """A finished study. ``rows``: one a scheme, with its variance, bias and cost: ``pandas.DataFrame(study.rows)``."""
+
+    folder: Path
+    result: dict[str, Any] = field(repr=False)  # of study.json
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        return [{"scheme": label, **entry} for label, entry in self.result["schemes"].items()]
+
+
+def load(
+    folder: str | os.PathLike[str],
+    *,
+    policy: Literal["final", "best"] = "final",
+    env: str | None = None,
+    modules: Sequence[str] = (),
+) -> RunResult:
+    """The finished run in a folder. ``policy``: the last one, or the one that did best in an evaluation during training.
+
+    A run of your own code names it, and only you may load it, which its policy needs: say ``env`` and ``modules`` again.
+    Raises ``Refused``.
+    """
+    from pgrun.jobs.again import SETTINGS, read, result
+
+    place = Path(folder).expanduser().resolve()
+    if not place.is_dir():
+        raise Refused(f"{folder}: no such folder")
+    summary = result(place, PGRUN)
+    if summary["status"] != "finished" or "runs" in summary:
+        raise Refused(f"{folder} {why_not_one_run(place, summary)}")
+    summary.pop("settings", None)  # what reading adds to every file, for those that have them
+    settings = read(place / SETTINGS)["settings"]
+    metrics = read_rows(place / "metrics.csv")
+    return RunResult(place, summary, settings, metrics, policy, OwnCode(env, tuple(modules)))
+
+
+def load_runs(
+    folder: str | os.PathLike[str], *, env: str | None = None, modules: Sequence[str] = ()
+) -> list[RunResult]:
+    """Every finished run in a sweep's folder, or below any other, in the order of their folders.
+
+    One that did not finish is left out with a warning that says why. Raises ``Refused`` where there is none at all.
+    """
+    from pgrun.compare.read import Found, below, expand
+
+    runs = list[RunResult]()
+    for top in expand(os.fspath(folder)):
+        for place in below(top, Found()):
+            try:
+                runs.append(load(place, env=env, modules=modules))
+            except Refused as error:
+                warnings.warn(f"left out: {error}", stacklevel=2)
+    if not runs:
+        raise Refused(
+            f"{folder}: no finished run in it or below; sweeps lie in outputs/multirun/<date>/<time>"
+        )
+    return runs
+
+
+def why_not_one_run(place: Path, summary: Mapping[str, Any]) -> str:
+    if "runs" in summary:
+        seeds = ", ".join(str(run["seed"]) for run in summary["runs"])
+        return f"holds a run for each of the seeds {seeds}: pgrun.load_runs(folder) reads them all"
+    if summary["status"] != "not run":
+        return f"holds no finished run: {summary['status']}: {summary['error']}"
+    if any(place.glob("*/summary.json")):
+        return "holds no run of its own; pgrun.load_runs(folder) reads those below it"
+    return f"holds no run: there is no {PGRUN.result} in it"
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a metrics.csv, whose cells are floats or None."""
+    from pgrun.compare.metrics import read_metrics
+
+    metrics = read_metrics(path, read_metrics(path, ()).tags)
+    columns = {"env_steps": metrics.steps, **metrics.columns}
+    cells = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return [dict(zip(columns, map(none_if_blank, row), strict=True)) for row in cells]
+
+
+def none_if_blank(cell: float) -> float | None:
+    return None if math.isnan(cell) else cell
+
+
+def read_study(folder: Path) -> StudyResult:
+    """Of a study that has just finished."""
+    from pgrun.store.whole import read_json
+    from pgrun.study.cli import STUDY
+
+    return StudyResult(folder, read_json(folder / STUDY.result))

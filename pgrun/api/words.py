@@ -1,0 +1,68 @@
+"""From the arguments of a function to the words of the command that it stands for."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pgrun.errors import Refused
+
+
+def build_command(
+    words: str | Iterable[str],
+    settings: Mapping[str, Any],
+    folder: str | os.PathLike[str] | None,
+    config_dir: str | os.PathLike[str] | None,
+) -> list[str]:
+    """``words`` as they would be typed, one text or one by one, then each setting as ``key=value``. Raises ``Refused``."""
+    argv = split_text(words) if isinstance(words, str) else [str(word) for word in words]
+    argv += [f"{key}={format_value(value, key)}" for key, value in settings.items()]
+    if folder is not None:
+        argv.append(f"hydra.run.dir={format_value(folder, 'folder')}")
+    if config_dir is not None:
+        argv.append(f"--config-dir={os.fspath(config_dir)}")
+    return argv
+
+
+def split_text(text: str) -> list[str]:
+    """As a shell would."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise Refused(f"{text}: cannot be read: {error}: quotes come in pairs, as in a shell") from error
+
+
+def format_value(value: Any, key: str) -> str:
+    """A Python value as the command line writes it: None is null, True is true, a list is [1,2]. Raises ``Refused``."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str | os.PathLike):
+        return quote_if_needed(os.fspath(value))
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, Mapping):
+        pairs = (f"{quote_if_needed(str(name))}:{format_value(x, key)}" for name, x in value.items())
+        return f"{{{','.join(pairs)}}}"
+    if isinstance(value, list | tuple | range):
+        return f"[{','.join(format_value(x, key) for x in value)}]"
+    if hasattr(value, "tolist"):  # NumPy's numbers and arrays, torch's tensors
+        return format_value(value.tolist(), key)
+    kind = type(value).__name__
+    raise Refused(f"{key} is a {kind}: a setting is a number, a text, True, False, None, a list or a dict")
+
+
+def quote_if_needed(text: str) -> str:
+    """A text that is read as itself; in quotes where it would be read as a number, a list or several values."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import Quote, QuotedString
+    from hydra.errors import HydraException
+
+    try:
+        read = OverridesParser.create().parse_override(f"x=[{text}]").value()
+    except HydraException:
+        read = None
+    return text if read == [text] else QuotedString(text, Quote.single).with_quotes()
