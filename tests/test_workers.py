@@ -116,7 +116,7 @@ def test_jobs_end_with_a_sweep_that_is_killed(launcher: str, faulty: Path, tmp_p
     assert all(any((job / "checkpoints").glob("*.json")) for job in begun)
 
 
-def wait_for(reached, seconds: float = 90) -> None:
+def wait_for(reached, seconds: float = 300) -> None:
     end = time.monotonic() + seconds
     while not reached():
         assert time.monotonic() < end
