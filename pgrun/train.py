@@ -309,6 +309,7 @@ def tags(run: Run) -> list[str]:
 
 def summarise(run: Run, counters: Counters, clock: Clock, returns: np.ndarray) -> dict[str, Any]:
     settings = run.settings
+    restarts = [{"env_steps": at, "columns": columns} for at, columns in counters.restarts]
     return {
         "status": "finished",
         "algo": settings["algo"]["name"],
@@ -325,7 +326,7 @@ def summarise(run: Run, counters: Counters, clock: Clock, returns: np.ndarray) -
             "episodes": len(returns),
         },
         "params_sha256": hashlib.sha256(run.policy.theta.cpu().numpy().tobytes()).hexdigest(),
-        "restarts": [{"env_steps": at, "columns": columns} for at, columns in counters.restarts],
         "versions": {"python": platform.python_version(), "pgrun": __version__}
         | {name: version(name) for name in ("torch", "gymnasium", "numpy", "hydra-core")},
+        **({"restarts": restarts} if restarts else {}),
     }

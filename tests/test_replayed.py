@@ -236,7 +236,7 @@ def test_consent_changes_nothing_where_it_is_not_needed(
     killed_and_resumed(tmp_path / "resumed", own, 2, monkeypatch)
     assert told(whole) == told(tmp_path / "resumed")
     assert rows(whole) == rows(tmp_path / "resumed")
-    assert told(whole)["restarts"] == []
+    assert "restarts" not in told(whole)
 
 
 # --- generators that everything shares --------------------------------------------------------------------------------
