@@ -309,6 +309,7 @@ def tags(run: Run) -> list[str]:
 
 def summarise(run: Run, counters: Counters, clock: Clock, returns: np.ndarray) -> dict[str, Any]:
     settings = run.settings
+    restarts = [{"env_steps": at, "columns": columns} for at, columns in counters.restarts]
     return {
         "status": "finished",
         "algo": settings["algo"]["name"],
@@ -325,6 +326,6 @@ def summarise(run: Run, counters: Counters, clock: Clock, returns: np.ndarray) -
             "episodes": len(returns),
         },
         "params_sha256": hashlib.sha256(run.policy.theta.cpu().numpy().tobytes()).hexdigest(),
-        "restarts": [{"env_steps": at, "columns": columns} for at, columns in counters.restarts],
         "versions": dict(installed_versions()),
+        **({"restarts": restarts} if restarts else {}),
     }

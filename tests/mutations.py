@@ -125,6 +125,12 @@ FAULTS = [
     fault("kl_reversed", "KL(new‖old) for KL(old‖new)", "natural",
           "policy.dist.kl(batch.params, policy.params(batch.obs))",
           "policy.dist.kl(policy.params(batch.obs), batch.params)", "natural"),
+    fault("stale_positions_lost", "an item missing from a state", "envs/snapshot",
+          'x[...] = given["computed"][at : at + x.nbytes].view(x.dtype).reshape(x.shape)', "pass", "snapshot"),
+    fault("elapsed_steps_lost", "an item missing from a state", "envs/snapshot",
+          "setattr(wrapper, LAYERS[type(wrapper)], value)", "pass", "snapshot"),
+    fault("rewards_not_compared", "a replay that is not compared", "envs/replay",
+          "if float(reward) != self.rewards[t]:", "if False:", "replayed"),
 ]  # fmt: skip
 
 GUARD = """

@@ -18,6 +18,7 @@ from support_cli import pgrun
 from support_odd_envs import ACTIONS, Counting, Odd, Overwriting, Paying, SharedRandom
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import pgrun.envs.rehearsal as rehearsal
 import pgrun.envs.vector as vector
 from pgrun.envs import EnvSettings, make
 from pgrun.envs.faults import Unrepeatable
@@ -148,7 +149,7 @@ def test_an_end_that_does_not_come_again_is_told() -> None:
 TOLD = {
     "NormalisedPendulum": "its reward is",
     "Paying": "its reward is",
-    "Counting": None,  # not within so few steps
+    "Counting": "its episode ends, or does not",
     "SharedRandom": "it draws from Python's global generator (random) and NumPy's global generator (np.random)",
     "OldGenerator": "gives another observation",  # it is seeded once, and goes on over episodes
     "Overwriting": None,
@@ -157,7 +158,8 @@ TOLD = {
 
 
 @pytest.mark.parametrize("name", TOLD)
-def test_it_is_told_before_the_run(name: str) -> None:
+def test_it_is_told_before_the_run(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rehearsal, "LONGEST", 60.0)  # however slow the machine is
     columns = make(EnvSettings(f"support_odd_envs:{name}-v0", 2), 2)
     columns.reset([0, 1])
     before, shared = saved(columns), (random.getstate(), np.random.get_state()[1].tobytes())  # type: ignore[index]
@@ -234,7 +236,7 @@ def test_consent_changes_nothing_where_it_is_not_needed(
     killed_and_resumed(tmp_path / "resumed", own, 2, monkeypatch)
     assert told(whole) == told(tmp_path / "resumed")
     assert rows(whole) == rows(tmp_path / "resumed")
-    assert told(whole)["restarts"] == []
+    assert "restarts" not in told(whole)
 
 
 # --- generators that everything shares --------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ def describe(summary: Mapping[str, Any], folder: Path) -> str:
     from pgrun.doctor.report import after
 
     result, shown = summary["eval"], shortest(folder)
-    anew = [f"{restart['env_steps']:,}" for restart in summary["restarts"]]
+    anew = [f"{restart['env_steps']:,}" for restart in summary.get("restarts", [])]
     restarts = (
         f"  episodes    begun anew at step {', '.join(anew)}, where the run was resumed\n" if anew else ""
     )

@@ -20,6 +20,7 @@ IGNORED = (
     "diagnostics",
     "resume",
     "trainer.checkpoint_every",
+    "env.restart",
 )  # change nothing that is learned
 SEED = re.compile(r"^seed:.*$", re.M)
 REFERENCE = re.compile(r"\$\{([\w.]+)\}")

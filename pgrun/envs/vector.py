@@ -192,7 +192,7 @@ class Loop(Envs):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Raises ``Unrepeatable`` where an episode that is played again is another one."""
         super().load_state_dict(state)
-        for i, column in enumerate(state["columns"]):
+        for i, column in zip(range(self.num_envs), state["columns"], strict=True):
             try:
                 self.bring_back(i, column)
             except Unrepeatable as error:
