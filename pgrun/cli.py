@@ -135,8 +135,8 @@ def show(command: Command) -> int:
 
     found = jobs(command) if command.flags.cfg else None
     refuse([*command.problems, *(found.problems if found else ())])
-    if found and command.flags.cfg == "job" and command.flags.resolve:
-        print(found.composed[0].yaml(command.flags.package))  # Hydra's own stumbles over lists as defaults
+    if found and command.flags.cfg == "job":  # Hydra's own shows where values come from: ${oc.select:usual.…}
+        print(found.composed[0].yaml(command.flags.package))
         return DONE
     try:
         call_hydra(command, command.argv)

@@ -81,6 +81,9 @@ def test_cfg_job(here: Path) -> None:  # noqa: F811
     assert answer.code == 0
     assert "seed: 5" in answer.out
     assert "name: a2c" in answer.out
+    assert "num_envs: 8" in answer.out
+    assert "${" not in answer.out, "values, and not where they come from"
+    assert answer.out == pgrun("--cfg job algo=a2c seed=5 --resolve").out
     assert not list(here.iterdir())
 
 
