@@ -161,6 +161,7 @@ def run_alone(command: Command, job: Job, again: bool) -> None:
 def sweep(command: Command, jobs: list[Job]) -> int:
     """Every job, then the table, whatever happened meanwhile."""
     from pgrun.command.words import hydra_word
+    from pgrun.jobs.announce import describe_size
     from pgrun.jobs.child import warm
     from pgrun.jobs.signals import Stopped, SweepStop, heeded
     from pgrun.jobs.sweep import report
@@ -169,6 +170,7 @@ def sweep(command: Command, jobs: list[Job]) -> int:
 
     folder = Path(jobs[0].hydra.sweep.dir)  # ${now:} is resolved once, so that the report finds it
     argv = [*command.argv, hydra_word("hydra.sweep.dir", folder)]
+    print(describe_size(jobs, int(jobs[0].hydra.sweeper.n_trials) if searched(command) else None), flush=True)
     with heeded(SweepStop(folder)) as stop:
         warm()
         try:

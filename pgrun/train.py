@@ -105,7 +105,7 @@ def train(run: Run, folder: Path, saved: dict[str, Any] | None = None) -> dict[s
             saver.saved_at = counters.env_steps
         final = saved["final"] if saved else None
         log = Log(folder, tags(run), saved["log"] if saved else None)
-        progress = Progress(run.trainer.total_steps, run.logger.progress)
+        progress = Progress(run.trainer.total_steps, run.logger.progress, counters.env_steps)
         ok = False
         try:
             log.hyperparameters(run.settings)
