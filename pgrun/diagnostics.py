@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pgrun.algos.base import Algorithm
+from pgrun.distributions import Gaussian
 from pgrun.policies import Policy
 from pgrun.types import Batch
 
@@ -36,6 +37,14 @@ def policy_change(policy: Policy, batch: Batch, algorithm: Algorithm) -> dict[st
     }
     if algorithm.clips:
         scalars["ratio/clip_fraction"] = (mask * algorithm.clipped(ratio, batch)).sum() / rows
+    return scalars
+
+
+def step_settings(policy: Policy, algorithm: Algorithm, lr: float) -> dict[str, Tensor]:
+    """The learning rate of the update, where an optimizer took it; the mean of σ over the actions' entries, in the policy's own units."""
+    scalars = {} if algorithm.own_step else {"optimizer/lr": policy.theta.new_tensor(lr, dtype=torch.float64)}
+    if isinstance(policy.dist, Gaussian):
+        scalars["policy/std"] = policy.free.exp().mean()
     return scalars
 
 

@@ -19,13 +19,14 @@ from pgrun import __version__, detail, local
 from pgrun.build import Run
 from pgrun.command.progress import Progress
 from pgrun.critics.base import Critic, NoCritic
-from pgrun.diagnostics import floats, policy_change, value_fit
+from pgrun.diagnostics import floats, policy_change, step_settings, value_fit
+from pgrun.distributions import Gaussian
 from pgrun.finite import watch_losses, watching
 from pgrun.jobs.signals import Stop, Stopped, heeded
 from pgrun.normalise import UnitScale
 from pgrun.samplers.episodes import Episodes
 from pgrun.store.export import save_policy
-from pgrun.store.log import ALWAYS, WITH_CLIPPING, WITH_CRITIC, Log
+from pgrun.store.log import ALWAYS, WITH_CLIPPING, WITH_CRITIC, WITH_OPTIMIZER, WITH_STD, Log
 from pgrun.store.saving import Saver, alone, restore
 from pgrun.store.whole import write_json
 from pgrun.tracks import Finished
@@ -189,6 +190,7 @@ def learn(run: Run, rollout: Rollout, counters: Counters) -> dict[str, Tensor]:
         if not isinstance(learner.critic, NoCritic):
             rows = batch.for_critic
             scalars |= value_fit(rows, learner.critic.loss(rows), run.scale.scale)
+        scalars |= step_settings(run.policy, run.algorithm, learner.optimizer.lr)
     return scalars
 
 
@@ -270,9 +272,11 @@ def tags(run: Run) -> list[str]:
     """The scalars that this run can have."""
     critic = () if isinstance(run.learner.critic, NoCritic) else WITH_CRITIC
     clipping = WITH_CLIPPING if run.algorithm.clips else ()
+    optimizer = () if run.algorithm.own_step else WITH_OPTIMIZER
+    std = WITH_STD if isinstance(run.policy.dist, Gaussian) else ()
     details = (*detail.tags(run.policy.net), *local.TAGS) if run.diagnostics.detail else ()
     own = (*run.algorithm.tags, *run.sampler.tags, *run.truth.tags)
-    return [*ALWAYS, *critic, *clipping, *details, *own]
+    return [*ALWAYS, *critic, *clipping, *optimizer, *std, *details, *own]
 
 
 def summarise(run: Run, counters: Counters, clock: Clock, returns: np.ndarray) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from tensorboard.plugins.hparams import metadata
 
 from pgrun.build import Run, build
 from pgrun.store.log import Log
-from pgrun.train import train
+from pgrun.train import tags, train
 from tests.support_pipeline import built, settings, trained
 
 EVERY = {
@@ -47,6 +47,7 @@ EVERY = {
     "ratio/ess",
     "time/env_steps_per_second",
     "time/learning_share",
+    "optimizer/lr",
 }
 CRITIC = {"value/loss", "value/mean", "value/explained_variance"}
 CLIPPING = {"ratio/clip_fraction"}
@@ -116,6 +117,45 @@ def test_scalars_have_their_meaning(finished, algo: str) -> None:
         assert 0 < float(row["time/learning_share"]) < 1
     counts = [float(row["episode/count"]) for row in table]
     assert counts == sorted(counts)
+
+
+def test_the_learning_rate_and_sigma_of_each_update(tmp_path: Path) -> None:
+    """A linear schedule is at its share when the update is made; σ is that of the policy after it, and no other policy has one."""
+    words = "algo=a2c env=Pendulum-v1 env.num_envs=4 sampler.steps=8 optimizer.schedule=linear optimizer.lr=0.1 network.hidden=[4]"
+    run, _ = trained(tmp_path, *words.split(), "trainer.total_steps=128", "trainer.eval_episodes=1", seed=1)
+    table = rows(tmp_path)
+    before = [0, *(int(row["env_steps"]) for row in table[:-1])]
+    assert [float(row["optimizer/lr"]) for row in table] == pytest.approx(
+        [0.1 * (1 - n / 128) for n in before]
+    )
+    sigmas = [float(row["policy/std"]) for row in table]
+    assert sigmas[-1] == pytest.approx(float(run.policy.free.exp().mean()))
+    assert len({math.exp(-0.5), *sigmas}) == len(table) + 1, "it moves with every update"
+
+
+def test_a_natural_step_has_no_learning_rate() -> None:
+    found = tags(built("algo=trpo", "env=Pendulum-v1"))
+    assert ("optimizer/lr" in found, "policy/std" in found) == (False, True)
+
+
+def test_a_log_of_an_earlier_pgrun_keeps_its_columns(tmp_path: Path) -> None:
+    """A value never stands under another tag; the events have what the table has not."""
+    log = Log(tmp_path, ["kl/max"])
+    log.row(5, {"kl/max": 0.25})
+    position = log.position()
+    log.close(True)
+    log = Log(tmp_path, ["policy/std", "kl/max"], position)
+    log.row(10, {"policy/std": 0.5, "kl/max": 0.125})
+    log.close(True)
+    assert rows(tmp_path)[1] == {"env_steps": "10", "kl/max": "0.125"}
+    assert events(tmp_path).Scalars("policy/std")[0].value == 0.5
+    with pytest.raises(ValueError, match="not in fieldnames"):
+        Log(made(tmp_path / "new"), ["kl/max"]).row(1, {"policy/std": 0.5})
+
+
+def made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
 
 
 @each_method

@@ -41,6 +41,8 @@ ALWAYS = (
 )
 WITH_CRITIC = ("value/loss", "value/mean", "value/explained_variance")
 WITH_CLIPPING = ("ratio/clip_fraction",)
+WITH_OPTIMIZER = ("optimizer/lr",)
+WITH_STD = ("policy/std",)
 METRICS = "metrics.csv"
 FLUSH_EVERY = 5.0  # seconds: what TensorBoard shows of a run under way, and what a crash may cost
 
@@ -56,7 +58,10 @@ class Log:
         cut(folder, position)
         self.events = EventFile(folder)
         self.file = (folder / METRICS).open("a" if METRICS in position else "x", newline="")
-        self.table = csv.DictWriter(self.file, ["env_steps", *self.tags])
+        columns = ["env_steps", *self.tags]
+        begun = read_header(folder / METRICS) if METRICS in position else columns
+        # a run that an earlier pgrun began keeps its columns; its events have the new tags as well
+        self.table = csv.DictWriter(self.file, begun, extrasaction="raise" if begun == columns else "ignore")
         if METRICS not in position:
             self.table.writeheader()
         self.flushed = time.monotonic()
@@ -98,6 +103,11 @@ class Log:
         with metrics, closing(self.file), written, closing(self.events.file):
             self.events.add(Summary(value=[Summary.Value(tag=tag, metadata=content)]))
             self.flush()
+
+
+def read_header(place: Path) -> list[str]:
+    with place.open(newline="") as file:
+        return next(csv.reader(file), [])
 
 
 def files(folder: Path) -> list[Path]:
