@@ -14,6 +14,8 @@ import urllib.request
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from types import UnionType
+from typing import Annotated, Literal, Union, get_args, get_origin
 from urllib.error import URLError
 
 import numpy as np
@@ -25,6 +27,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata
 
 from pgrun.build import Run, build
+from pgrun.envs import EnvSettings
+from pgrun.schema import GROUPS, fields, lookup
+from pgrun.settings import Diagnostics, Logger, Top, Trainer
 from pgrun.store.log import Log
 from pgrun.train import tags, train
 from tests.support_pipeline import built, settings, trained
@@ -185,6 +190,7 @@ def test_hyperparameters_are_in_the_same_run(finished, algo: str) -> None:
     assert found["trainer.total_steps"] == 1500.0
     assert found["state_norm"] is (algo == "ppo")
     assert found["network.hidden"] == "[16]"
+    assert "null" not in found.values()
     assert isinstance(found["optimizer.lr"], float)
     assert "seed" not in found
     end = metadata.parse_session_end_info_plugin_data(content[metadata.SESSION_END_INFO_TAG])
@@ -344,3 +350,50 @@ def test_tensorboard_shows_scalars_and_hyperparameters(finished, board: str) -> 
     experiment = ask(f"{board}/plugin/hparams/experiment", {"experimentName": ""})
     known = {info["name"] for info in experiment["hparamInfos"]}
     assert {"algo.name", "variance.name", "gamma"} <= known
+    check_sorting_and_filters(board, experiment)
+
+
+def check_sorting_and_filters(board: str, experiment: dict) -> None:
+    """By a setting that is 0.5 in one run and null in the other: text and numbers in one column cannot be sorted."""
+    column = "optimizer.max_grad_norm"
+    (kind,) = {info["type"] for info in experiment["hparamInfos"] if info["name"] == column}
+    assert kind == "DATA_TYPE_FLOAT64"
+    for order in ("ORDER_ASC", "ORDER_DESC"):
+        assert len(session_groups(board, {"hparam": column, "order": order})) == 2
+    in_range = {"hparam": column, "filterInterval": {"minValue": 0.1, "maxValue": 1}}
+    assert len(session_groups(board, in_range)) == 2, "missing values pass, unless they are left out"
+    (found,) = session_groups(board, {**in_range, "excludeMissingValues": True})
+    assert found["hparams"][column] == 0.5
+
+
+def session_groups(board: str, column: dict) -> list[dict]:
+    request = {"experimentName": "", "startIndex": 0, "sliceSize": 100, "allowedStatuses": ["STATUS_SUCCESS"]}
+    return ask(f"{board}/plugin/hparams/session_groups", {**request, "colParams": [column]})["sessionGroups"]
+
+
+def test_every_setting_has_one_type_in_hparams() -> None:
+    """Whatever the run: a number, a switch or text, and nothing where it is null."""
+    for cls in (Top, Trainer, Diagnostics, Logger, EnvSettings, *map(option, options())):
+        for name, annotation in fields(cls).items():
+            assert len(column_types(annotation)) == 1, (cls, name)
+
+
+def options() -> list[tuple[str, str]]:
+    conf = Path(__file__).parent.parent / "conf"
+    return [(group, path.stem) for group in GROUPS for path in sorted((conf / group).glob("*.yaml"))]
+
+
+def option(named: tuple[str, str]) -> type:
+    return lookup(*named)
+
+
+def column_types(annotation) -> set[str]:
+    """Of what a setting may be, null aside; lists are text."""
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return column_types(args[0])
+    if origin in (Union, UnionType):
+        return set.union(*(column_types(arg) for arg in args if arg is not type(None)))
+    if origin is Literal:
+        return set.union(*(column_types(type(choice)) for choice in args))
+    return {{bool: "switch", int: "number", float: "number"}.get(annotation, "text")}

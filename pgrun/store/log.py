@@ -83,8 +83,11 @@ class Log:
             self.flush()
 
     def hyperparameters(self, settings: Mapping[str, Any]) -> None:
-        """The HPARAMS tab's record, in this same run; seeds of one configuration share a row."""
-        flat = {k: v for k, v in flatten(settings).items() if k != "seed"}
+        """The HPARAMS tab's record, in this same run; seeds of one configuration share a row.
+
+        What is null is left out: as text it would make text of a column of numbers, which TensorBoard cannot sort.
+        """
+        flat = {k: v for k, v in flatten(without_nulls(settings)).items() if k != "seed"}
         self.events.add(summary_v2.hparams_pb(flat, trial_id=configuration_id(settings)))
 
     def flush(self) -> None:
@@ -150,6 +153,14 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, bool | i
         else:
             flat[f"{prefix}{key}"] = json.dumps(value)
     return flat
+
+
+def without_nulls(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: without_nulls(value) if isinstance(value, Mapping) else value
+        for key, value in settings.items()
+        if value is not None
+    }
 
 
 def configuration_id(settings: Mapping[str, Any]) -> str:
