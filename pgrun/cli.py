@@ -175,8 +175,8 @@ def show(command: Command) -> int:
 
     found = jobs(command) if command.flags.cfg else None
     refuse([*command.problems, *(found.problems if found else ())])
-    if found and command.flags.cfg == "job" and command.flags.resolve:
-        print(found.composed[0].yaml(command.flags.package))  # Hydra's own stumbles over lists as defaults
+    if found and command.flags.cfg == "job":  # Hydra's own shows where values come from: ${oc.select:usual.…}
+        print(found.composed[0].yaml(command.flags.package))
         return DONE
     try:
         call_hydra(command, command.argv)
@@ -201,6 +201,7 @@ def run_alone(command: Command, job: Job, again: bool) -> Path | None:
 def sweep(command: Command, jobs: list[Job]) -> int:
     """Every job, then the table, whatever happened meanwhile."""
     from pgrun.command.words import hydra_word
+    from pgrun.jobs.announce import describe_size
     from pgrun.jobs.child import warm
     from pgrun.jobs.signals import Stopped, SweepStop, heeded
     from pgrun.jobs.sweep import report
@@ -209,6 +210,7 @@ def sweep(command: Command, jobs: list[Job]) -> int:
 
     folder = Path(jobs[0].hydra.sweep.dir)  # ${now:} is resolved once, so that the report finds it
     argv = [*command.argv, hydra_word("hydra.sweep.dir", folder)]
+    print(describe_size(jobs, int(jobs[0].hydra.sweeper.n_trials) if searched(command) else None), flush=True)
     with heeded(SweepStop(folder)) as stop:
         warm()
         try:

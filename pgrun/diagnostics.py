@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pgrun.algos.base import Algorithm
+from pgrun.distributions import Gaussian
 from pgrun.importance import effective_share, weighted_log_ratio
 from pgrun.policies import Policy
 from pgrun.types import Batch
@@ -40,6 +41,14 @@ def policy_change(before: Policy, policy: Policy, batch: Batch, algorithm: Algor
     if algorithm.clips:
         ratio = weighted_log_ratio(log_prob, batch).exp()
         scalars["ratio/clip_fraction"] = (mask * algorithm.clipped(ratio, batch)).sum() / rows
+    return scalars
+
+
+def step_settings(policy: Policy, algorithm: Algorithm, lr: float) -> dict[str, Tensor]:
+    """The learning rate of the update, where an optimizer took it; the mean of σ over the actions' entries, in the policy's own units."""
+    scalars = {} if algorithm.own_step else {"optimizer/lr": policy.theta.new_tensor(lr, dtype=torch.float64)}
+    if isinstance(policy.dist, Gaussian):
+        scalars["policy/std"] = policy.free.exp().mean()
     return scalars
 
 

@@ -17,14 +17,15 @@ from pgrun import detail, local
 from pgrun.build import Run
 from pgrun.command.progress import Progress
 from pgrun.critics.base import Critic, NoCritic
-from pgrun.diagnostics import floats, policy_change, value_fit
+from pgrun.diagnostics import floats, policy_change, step_settings, value_fit
+from pgrun.distributions import Gaussian
 from pgrun.envs.rehearsal import warn_if_unrepeatable
 from pgrun.evaluation import evaluating
 from pgrun.finite import watch_losses, watching
 from pgrun.jobs.signals import Stop, Stopped, heeded
 from pgrun.normalise import UnitScale
 from pgrun.store.export import save_policy
-from pgrun.store.log import ALWAYS, WITH_CLIPPING, WITH_CRITIC, Log
+from pgrun.store.log import ALWAYS, WITH_CLIPPING, WITH_CRITIC, WITH_OPTIMIZER, WITH_STD, Log
 from pgrun.store.saving import Saver, alone, restore
 from pgrun.store.versions import installed_versions
 from pgrun.store.whole import write_json
@@ -112,7 +113,7 @@ def train(run: Run, folder: Path, saved: dict[str, Any] | None = None) -> dict[s
             saver.saved_at = counters.env_steps
         final = saved["final"] if saved else None
         log = Log(folder, tags(run), saved["log"] if saved else None)
-        progress = Progress(run.trainer.total_steps, run.logger.progress)
+        progress = Progress(run.trainer.total_steps, run.logger.progress, counters.env_steps)
         ok = False
         try:
             log.hyperparameters(run.settings)
@@ -222,6 +223,7 @@ def learn(run: Run, rollout: Rollout, counters: Counters) -> dict[str, Tensor]:
         if not isinstance(learner.critic, NoCritic):
             rows = batch.for_critic
             scalars |= value_fit(rows, learner.critic.loss(rows), run.scale.scale)
+        scalars |= step_settings(run.policy, run.algorithm, learner.optimizer.lr)
     return scalars
 
 
@@ -302,9 +304,11 @@ def tags(run: Run) -> list[str]:
     """The scalars that this run can have."""
     critic = () if isinstance(run.learner.critic, NoCritic) else WITH_CRITIC
     clipping = WITH_CLIPPING if run.algorithm.clips else ()
+    optimizer = () if run.algorithm.own_step else WITH_OPTIMIZER
+    std = WITH_STD if isinstance(run.policy.dist, Gaussian) else ()
     details = (*detail.tags(run.policy.net), *local.TAGS) if run.diagnostics.detail else ()
     own = (*run.algorithm.tags, *run.sampler.tags, *run.truth.tags)
-    return [*ALWAYS, *critic, *clipping, *details, *own]
+    return [*ALWAYS, *critic, *clipping, *optimizer, *std, *details, *own]
 
 
 def summarise(run: Run, counters: Counters, clock: Clock, returns: np.ndarray) -> dict[str, Any]:

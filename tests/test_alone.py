@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,9 @@ from fixtures_cli import here  # noqa: F401
 from support_cli import QUICK, pgrun
 
 from pgrun.command.app import PGRUN
+from pgrun.command.compose import jobs
+from pgrun.command.words import read
+from pgrun.jobs.again import write_settings
 from pgrun.jobs.job import recorded
 from pgrun.store import saving
 from pgrun.store.saving import Occupied, alone
@@ -27,6 +31,11 @@ def somebody_else(folder: Path) -> Iterator[None]:
     with (folder / ".lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def made(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder
 
 
 def test_the_second_of_two_runs_leaves_everything_as_it_is(here: Path) -> None:  # noqa: F811
@@ -86,3 +95,25 @@ def test_the_same_of_a_sweep_s_jobs(here: Path, capfd: pytest.CaptureFixture[str
     """They say it in processes of their own."""
     assert pgrun(f"-m {BRIEF} hydra.job.chdir=true hydra.sweep.dir=s seed=0").code == 0
     assert "  run         s/0\n" in capfd.readouterr().out
+
+
+def test_resume_auto_of_one_run_speaks_of_that_run(here: Path) -> None:  # noqa: F811
+    write_settings(made(here / "r"), {"seed": 1})
+    answer = pgrun(f"{BRIEF} hydra.run.dir=r resume=auto")
+    assert answer.code == 2
+    assert answer.err.startswith("pgrun: r holds a run with ")
+    assert answer.err.endswith(": type the settings that it has, or choose another folder\n")
+
+
+def test_one_run_takes_no_job_out_of_a_sweep(here: Path) -> None:  # noqa: F811
+    """Not even one with the same settings."""
+    (job,) = jobs(read(shlex.split(f"{BRIEF} hydra.run.dir=s"))).composed
+    for n in "01":
+        write_settings(made(here / "s" / n), {**job.settings, "seed": int(n)})
+    answer = pgrun(f"{BRIEF} hydra.run.dir=s resume=auto")
+    assert answer.code == 2
+    assert (
+        "s holds 2 jobs, of a sweep: go on with them by pgrun -m … resume=auto hydra.sweep.dir=s"
+        in answer.err
+    )
+    assert sorted(path.name for path in (here / "s").iterdir()) == ["0", "1"]

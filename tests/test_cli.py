@@ -68,6 +68,12 @@ def test_list(here: Path) -> None:  # noqa: F811
     assert row[header.index("ppo  ") :].startswith("E S *")
     assert "  pgrun algo=ppo env=CartPole-v1" in lines
     assert max(map(len, lines)) < 200
+    described = [line for line in lines if re.match(r"  \w+ {2,}\S.* ", line)]
+    assert [x for x in described if x.endswith((":", ";", ",")) or x.count("(") != x.count(")")] == [], (
+        "whole sentences"
+    )
+    assert any(line.endswith("θ ← θ + αδ∇log π(a|s)") for line in described)
+    assert any(line.endswith("  The constant of least variance.") for line in described)
 
 
 def test_cfg_job(here: Path) -> None:  # noqa: F811
@@ -75,6 +81,9 @@ def test_cfg_job(here: Path) -> None:  # noqa: F811
     assert answer.code == 0
     assert "seed: 5" in answer.out
     assert "name: a2c" in answer.out
+    assert "num_envs: 8" in answer.out
+    assert "${" not in answer.out, "values, and not where they come from"
+    assert answer.out == pgrun("--cfg job algo=a2c seed=5 --resolve").out
     assert not list(here.iterdir())
 
 

@@ -14,6 +14,8 @@ import urllib.request
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from types import UnionType
+from typing import Annotated, Literal, Union, get_args, get_origin
 from urllib.error import URLError
 
 import numpy as np
@@ -25,8 +27,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata
 
 from pgrun.build import Run, build
+from pgrun.envs import EnvSettings
+from pgrun.schema import GROUPS, fields, lookup
+from pgrun.settings import Diagnostics, Logger, Top, Trainer
 from pgrun.store.log import Log
-from pgrun.train import train
+from pgrun.train import tags, train
 from tests.support_pipeline import built, settings, trained
 
 EVERY = {
@@ -48,6 +53,7 @@ EVERY = {
     "ratio/ess",
     "time/env_steps_per_second",
     "time/learning_share",
+    "optimizer/lr",
 }
 CRITIC = {"value/loss", "value/mean", "value/explained_variance"}
 CLIPPING = {"ratio/clip_fraction"}
@@ -119,6 +125,45 @@ def test_scalars_have_their_meaning(finished, algo: str) -> None:
     assert counts == sorted(counts)
 
 
+def test_the_learning_rate_and_sigma_of_each_update(tmp_path: Path) -> None:
+    """A linear schedule is at its share when the update is made; σ is that of the policy after it, and no other policy has one."""
+    words = "algo=a2c env=Pendulum-v1 env.num_envs=4 sampler.steps=8 optimizer.schedule=linear optimizer.lr=0.1 network.hidden=[4]"
+    run, _ = trained(tmp_path, *words.split(), "trainer.total_steps=128", "trainer.eval_episodes=1", seed=1)
+    table = rows(tmp_path)
+    before = [0, *(int(row["env_steps"]) for row in table[:-1])]
+    assert [float(row["optimizer/lr"]) for row in table] == pytest.approx(
+        [0.1 * (1 - n / 128) for n in before]
+    )
+    sigmas = [float(row["policy/std"]) for row in table]
+    assert sigmas[-1] == pytest.approx(float(run.policy.free.exp().mean()))
+    assert len({math.exp(-0.5), *sigmas}) == len(table) + 1, "it moves with every update"
+
+
+def test_a_natural_step_has_no_learning_rate() -> None:
+    found = tags(built("algo=trpo", "env=Pendulum-v1"))
+    assert ("optimizer/lr" in found, "policy/std" in found) == (False, True)
+
+
+def test_a_log_of_an_earlier_pgrun_keeps_its_columns(tmp_path: Path) -> None:
+    """A value never stands under another tag; the events have what the table has not."""
+    log = Log(tmp_path, ["kl/max"])
+    log.row(5, {"kl/max": 0.25})
+    position = log.position()
+    log.close(True)
+    log = Log(tmp_path, ["policy/std", "kl/max"], position)
+    log.row(10, {"policy/std": 0.5, "kl/max": 0.125})
+    log.close(True)
+    assert rows(tmp_path)[1] == {"env_steps": "10", "kl/max": "0.125"}
+    assert events(tmp_path).Scalars("policy/std")[0].value == 0.5
+    with pytest.raises(ValueError, match="not in fieldnames"):
+        Log(made(tmp_path / "new"), ["kl/max"]).row(1, {"policy/std": 0.5})
+
+
+def made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
 @each_method
 def test_episodes_are_all_accounted_for(finished, algo: str) -> None:
     """Σ count·length of the finished episodes is env_steps, less what is under way."""
@@ -146,6 +191,7 @@ def test_hyperparameters_are_in_the_same_run(finished, algo: str) -> None:
     assert found["trainer.total_steps"] == 1500.0
     assert found["state_norm"] is (algo == "ppo")
     assert found["network.hidden"] == "[16]"
+    assert "null" not in found.values()
     assert isinstance(found["optimizer.lr"], float)
     assert "seed" not in found
     end = metadata.parse_session_end_info_plugin_data(content[metadata.SESSION_END_INFO_TAG])
@@ -305,3 +351,50 @@ def test_tensorboard_shows_scalars_and_hyperparameters(finished, board: str) -> 
     experiment = ask(f"{board}/plugin/hparams/experiment", {"experimentName": ""})
     known = {info["name"] for info in experiment["hparamInfos"]}
     assert {"algo.name", "variance.name", "gamma"} <= known
+    check_sorting_and_filters(board, experiment)
+
+
+def check_sorting_and_filters(board: str, experiment: dict) -> None:
+    """By a setting that is 0.5 in one run and null in the other: text and numbers in one column cannot be sorted."""
+    column = "optimizer.max_grad_norm"
+    (kind,) = {info["type"] for info in experiment["hparamInfos"] if info["name"] == column}
+    assert kind == "DATA_TYPE_FLOAT64"
+    for order in ("ORDER_ASC", "ORDER_DESC"):
+        assert len(session_groups(board, {"hparam": column, "order": order})) == 2
+    in_range = {"hparam": column, "filterInterval": {"minValue": 0.1, "maxValue": 1}}
+    assert len(session_groups(board, in_range)) == 2, "missing values pass, unless they are left out"
+    (found,) = session_groups(board, {**in_range, "excludeMissingValues": True})
+    assert found["hparams"][column] == 0.5
+
+
+def session_groups(board: str, column: dict) -> list[dict]:
+    request = {"experimentName": "", "startIndex": 0, "sliceSize": 100, "allowedStatuses": ["STATUS_SUCCESS"]}
+    return ask(f"{board}/plugin/hparams/session_groups", {**request, "colParams": [column]})["sessionGroups"]
+
+
+def test_every_setting_has_one_type_in_hparams() -> None:
+    """Whatever the run: a number, a switch or text, and nothing where it is null."""
+    for cls in (Top, Trainer, Diagnostics, Logger, EnvSettings, *map(option, options())):
+        for name, annotation in fields(cls).items():
+            assert len(column_types(annotation)) == 1, (cls, name)
+
+
+def options() -> list[tuple[str, str]]:
+    conf = Path(__file__).parent.parent / "conf"
+    return [(group, path.stem) for group in GROUPS for path in sorted((conf / group).glob("*.yaml"))]
+
+
+def option(named: tuple[str, str]) -> type:
+    return lookup(*named)
+
+
+def column_types(annotation) -> set[str]:
+    """Of what a setting may be, null aside; lists are text."""
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return column_types(args[0])
+    if origin in (Union, UnionType):
+        return set.union(*(column_types(arg) for arg in args if arg is not type(None)))
+    if origin is Literal:
+        return set.union(*(column_types(type(choice)) for choice in args))
+    return {{bool: "switch", int: "number", float: "number"}.get(annotation, "text")}

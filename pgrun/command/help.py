@@ -32,7 +32,7 @@ FLAGS = """\
                       hydra/launcher=parallel|local|slurm on several processes or a cluster,
                       hydra/sweeper=optuna a search: 'optimizer.lr=tag(log,interval(1e-4,1e-2))' 'seeds=[0,1,2]'
   resume=RUN_DIR      go on with a run that was stopped or killed; in a sweep hydra.sweep.dir=DIR resume=auto
-  --cfg job           show the composed configuration, every setting of it
+  --cfg job           show the composed configuration, every setting with its value
   --list              which algorithm goes with which scheme, and the tuned pairs
   --config-dir PATH   your own options, in folders like conf/'s; your own code: modules=[my_module]
   --version, --hydra-help, -sc install=bash (tab completion: eval "$(pgrun -sc install=bash)")"""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from omegaconf import OmegaConf
 from pgrun.places import conf_dir
 from pgrun.schema import lookup
 
+SENTENCE_END = re.compile(r"(?<=\.)(?<!al\.)(?<!eq\.)\s+(?=[^\W\da-z]|``|[∇Σ])")
 LETTERS = {"episodes": "E", "steps": "S", "replay": "R"}
 
 
@@ -35,8 +38,15 @@ def names(folder: Path) -> list[str]:
 
 
 def about(cls: type) -> str:
-    """The first sentence of a class's docstring."""
-    return (cls.__doc__ or "").strip().splitlines()[0].replace("``", "")
+    """The first sentence of a class's docstring, with the formula that it announces if that is one line."""
+    paragraphs = [*re.split(r"\n\s*\n", inspect.getdoc(cls) or ""), ""]
+    sentence = SENTENCE_END.split(" ".join(paragraphs[0].split()))[0].replace("``", "")
+    if not sentence.endswith(":"):
+        return sentence
+    formula = paragraphs[1]
+    if formula.startswith(" ") and "\n" not in formula:
+        return f"{sentence} {re.sub(r'  +', '  ', formula.strip())}"
+    return f"{sentence[:-1]}."
 
 
 def matrix(conf: Path, algos: list[str], schemes: list[str]) -> str:

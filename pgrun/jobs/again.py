@@ -68,6 +68,8 @@ def settle(jobs: Sequence[Job], command: Command, how: str) -> None:
     held = {
         folder: settings for folder, settings in held.items() if folder.parent not in held
     }  # no runs of `seeds`
+    if not command.multirun:
+        refuse_folder_of_jobs(top, list(held))
     moves = moved(held, wanted)
     for folder in wanted:
         if folder in moves.values():
@@ -75,15 +77,25 @@ def settle(jobs: Sequence[Job], command: Command, how: str) -> None:
         if folder not in held and folder not in moves and any((folder / name).exists() for name in app.files):
             raise Refused(f"{folder} holds a run, but no {SETTINGS} that says which: choose another folder")
         if folder in held and held[folder] != wanted[folder]:
+            which = "of the sweep, more values after those it has" if command.multirun else "that it has"
             raise Refused(
-                f"{folder} holds a job with {changes(held[folder], wanted[folder])}: type the settings of the "
-                "sweep, more values after those it has, or choose another folder"
+                f"{folder} holds a {'job' if command.multirun else 'run'} with {changes(held[folder], wanted[folder])}: "
+                f"type the settings {which}, or choose another folder"
             )
     move(moves, top)
     (top / STOP).unlink(missing_ok=True)
     if how == "retry":
         forget_failures(wanted, app)
     say(f"resume={how}: {told(wanted, app)}")
+
+
+def refuse_folder_of_jobs(folder: Path, held: Sequence[Path]) -> None:
+    """One run has the folder to itself: jobs below it are a sweep's."""
+    if held and folder not in held:
+        raise Refused(
+            f"{folder} holds {len(held)} jobs, of a sweep: go on with them by pgrun -m … resume=auto hydra.sweep.dir={folder}, "
+            "with one by its own folder, or choose another folder"
+        )
 
 
 def moved(held: Mapping[Path, Flat], wanted: Mapping[Path, Flat]) -> dict[Path, Path]:

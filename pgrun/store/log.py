@@ -42,6 +42,8 @@ ALWAYS = (
 )
 WITH_CRITIC = ("value/loss", "value/mean", "value/explained_variance")
 WITH_CLIPPING = ("ratio/clip_fraction",)
+WITH_OPTIMIZER = ("optimizer/lr",)
+WITH_STD = ("policy/std",)
 METRICS = "metrics.csv"
 MOST = 16 * 2**30  # bytes of one of its files
 PIECE = 2**20  # that are copied at once
@@ -59,7 +61,10 @@ class Log:
         cut(folder, position)
         self.events = EventFile(folder)
         self.file = (folder / METRICS).open("a" if METRICS in position else "x", newline="")
-        self.table = csv.DictWriter(self.file, ["env_steps", *self.tags])
+        columns = ["env_steps", *self.tags]
+        begun = read_header(folder / METRICS) if METRICS in position else columns
+        # a run that an earlier pgrun began keeps its columns; its events have the new tags as well
+        self.table = csv.DictWriter(self.file, begun, extrasaction="raise" if begun == columns else "ignore")
         if METRICS not in position:
             self.table.writeheader()
         self.flushed = time.monotonic()
@@ -85,8 +90,11 @@ class Log:
         self.events.add(Summary(value=[Summary.Value(tag=tag, simple_value=value)]), env_steps)
 
     def hyperparameters(self, settings: Mapping[str, Any]) -> None:
-        """The HPARAMS tab's record, in this same run; seeds of one configuration share a row."""
-        flat = {k: v for k, v in flatten(settings).items() if k != "seed"}
+        """The HPARAMS tab's record, in this same run; seeds of one configuration share a row.
+
+        What is null is left out: as text it would make text of a column of numbers, which TensorBoard cannot sort.
+        """
+        flat = {k: v for k, v in flatten(without_nulls(settings)).items() if k != "seed"}
         self.events.add(summary_v2.hparams_pb(flat, trial_id=configuration_id(settings)))
 
     def flush(self) -> None:
@@ -105,6 +113,11 @@ class Log:
         with metrics, closing(self.file), written, closing(self.events.file):
             self.events.add(Summary(value=[Summary.Value(tag=tag, metadata=content)]))
             self.flush()
+
+
+def read_header(place: Path) -> list[str]:
+    with place.open(newline="") as file:
+        return next(csv.reader(file), [])
 
 
 def files(folder: Path) -> list[Path]:
@@ -157,6 +170,14 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, bool | i
         else:
             flat[f"{prefix}{key}"] = json.dumps(value)
     return flat
+
+
+def without_nulls(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: without_nulls(value) if isinstance(value, Mapping) else value
+        for key, value in settings.items()
+        if value is not None
+    }
 
 
 def configuration_id(settings: Mapping[str, Any]) -> str:
