@@ -52,6 +52,20 @@ class Range:
         return f"in {'(' if self.open else '['}{self.low:g}, {self.high:g}{')' if self.below else ']'}"
 
 
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """Text that a regular expression fits; ``says``: what that is."""
+
+    pattern: str
+    says: str
+
+    def __contains__(self, text: str) -> bool:
+        return re.fullmatch(self.pattern, text, re.ASCII) is not None
+
+    def __str__(self) -> str:
+        return self.says
+
+
 Probability = Annotated[float, Range(0, 1)]
 Decay = Annotated[float, Range(0, 1, below=True)]  # of a running mean: at 1 it never moves
 Positive = Annotated[float, Range(0, open=True)]
@@ -109,7 +123,7 @@ def fit(value: Any, kind: Any) -> Any:
         return fit(value, next(a for a in args if a is not type(None)))
     if origin is Literal:
         if value not in args:
-            raise ValueError(f"must be one of {', '.join(map(str, args))}")
+            raise ValueError(f"must be one of {', '.join(map(show, args))}")
         return value
     if origin in (list, tuple):
         count = len(args) if origin is tuple and args[-1] is not Ellipsis else None

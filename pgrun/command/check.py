@@ -141,7 +141,9 @@ def methods(settings: Mapping[str, Any]) -> Iterator[str]:
     """Types and ranges, from the signatures of the classes that the names select."""
     for group in GROUPS:
         yield from group_values(group, group, settings[group], settings)
-    nested = settings["critic"].get("optimizer")
+    nested = settings["critic"].get("optimizer", {})
+    if nested is None:
+        yield "critic.optimizer=null: a critic is fitted with one: critic/optimizer=adam"
     if isinstance(nested, Mapping):
         yield from group_values("critic.optimizer", "optimizer", nested, settings)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -99,6 +100,9 @@ def attempt(
         kept = [word for word in words if word.text not in bad]
         try:
             return compose_one(kept, multirun, number, explainer.app.config), True
+        except RecursionError:  # of Hydra, where an option's file names itself in its defaults
+            found.problems.append(explainer.explain_circle(kept))
+            return None, False
         except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
             word, problem = explainer.explain(error, kept)
             found.problems += [problem] if problem else []
@@ -111,7 +115,8 @@ def attempt(
 def composing(config_dir: str | None = None, app: App = PGRUN) -> Iterator[None]:
     """Hydra's compose API on our configuration and the user's own."""
     register(config_dir, app.options)
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "provider=.* is not available")  # ``hydra_settings`` refuses it
         yield
 
 

@@ -51,6 +51,14 @@ class Explainer:
             return word, self.unknown_key(word, words)
         return word, f"{word.text}: {reason(error, text)}"
 
+    def explain_circle(self, words: Sequence[Word]) -> str:
+        """The options of the user's own, one of which is in its own defaults."""
+        own = [place for place in self.places if place != conf_dir()]
+        files = [(word, f"{self.group_of(word)}/{word.value}.yaml") for word in words if self.is_option(word)]
+        named = [word.shown for word, file in files if any((place / file).is_file() for place in own)]
+        shown = " ".join(named) or "the configuration"
+        return f"{shown}: a file that names itself in its defaults, or two that name each other: take that line out"
+
     def unknown_option(self, path: str, words: Sequence[Word]) -> tuple[Word | None, str | None]:
         for word in words:
             group = self.group_of(word)

@@ -12,6 +12,7 @@ from hydra.types import RunMode
 
 from pgrun.command.app import App
 from pgrun.command.compose import Job, jobs
+from pgrun.command.hydra_settings import find_wrong_hydra_settings
 from pgrun.command.words import Command
 from pgrun.command.writable import is_too_long, unwritable
 from pgrun.errors import Refused
@@ -38,6 +39,8 @@ def preflight(command: Command, again: bool = False) -> list[Job]:
     problems = [*command.problems, *found.problems]
     problems += in_jobs(found.composed, command.app, whole=not problems)
     problems += mode(command, found.composed[:1])
+    for job in found.composed[:1]:
+        problems += find_wrong_hydra_settings(command, job)
     problems += misfits(command, found.composed, again)
     setting = "hydra.sweep.dir" if command.multirun else "hydra.run.dir"
     problems += folders(found.composed, () if again else command.app.files, setting)

@@ -1,0 +1,113 @@
+"""Hydra's own settings: those that a command or a file may change, and what they must be for pgrun."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.sources_registry import SourcesRegistry
+from omegaconf import DictConfig, OmegaConf
+
+from pgrun.command.compose import Job
+from pgrun.command.words import Command
+from pgrun.jobs.launcher_settings import find_wrong_launcher
+
+CHANGEABLE = (  # and what lies below them; any other would be read by nothing, or break a run
+    "hydra.run.dir",
+    "hydra.sweep.dir",
+    "hydra.sweep.subdir",
+    "hydra.launcher",
+    "hydra.sweeper",
+    "hydra.searchpath",
+    "hydra.verbose",
+    "hydra.mode",
+    "hydra.output_subdir",
+    "hydra.job.name",
+    "hydra.job.chdir",
+    "hydra.job.config",
+    "hydra.job.env_set",
+    "hydra.job.env_copy",
+    "hydra.job_logging.root.level",
+)
+PLUGINS = ("hydra_plugins.", "hydra._internal.core_plugins.")  # where Hydra takes launchers and sweepers from
+OWN_FOLDERS = (".hydra", "checkpoints")  # of a run
+
+
+def find_wrong_hydra_settings(command: Command, job: Job) -> Iterator[str]:
+    """``job``: the first of the command."""
+    typed = list(find_wrong_words(command))
+    yield from typed or find_wrong_code(job.hydra)
+    yield from find_wrong_names(command, job)
+    yield from find_missing_sources(job.hydra)
+    if command.multirun:
+        yield from find_wrong_launcher(job)
+
+
+def find_wrong_words(command: Command) -> Iterator[str]:
+    for word in command.words:
+        if not word.key.startswith("hydra.") or "/" in word.text.partition("=")[0]:  # hydra/launcher=parallel
+            continue
+        if not is_changeable(word.key):
+            yield f"{word.text}: not for pgrun; of Hydra's own settings there are {', '.join(CHANGEABLE)}"
+        elif "_target_" in word.text:
+            yield f"{word.text}: code is chosen by name, never by a path: hydra/launcher=… or hydra/sweeper=…"
+
+
+def is_changeable(key: str) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in CHANGEABLE)
+
+
+def find_wrong_code(hydra: DictConfig) -> Iterator[str]:
+    """What a file may have set: Hydra would find it once folders are there."""
+    if hydra.callbacks:
+        names = ", ".join(map(str, hydra.callbacks))
+        yield f"hydra.callbacks: {names}: pgrun calls nobody's code at the ends of a run: leave them out"
+    for part in ("launcher", "sweeper"):
+        target = str(OmegaConf.to_container(hydra[part], resolve=False).get("_target_"))  # type: ignore[union-attr, call-overload]
+        if not target.startswith(PLUGINS):
+            yield f"hydra.{part}._target_={target}: no {part} of Hydra's: choose one with hydra/{part}=…"
+
+
+def find_wrong_names(command: Command, job: Job) -> Iterator[str]:
+    """Of folders and of the log."""
+    hydra = job.hydra
+    key = "hydra.sweep.dir" if command.multirun else "hydra.run.dir"
+    top = str(hydra.sweep.dir if command.multirun else hydra.run.dir)
+    if not top.strip():
+        yield f"{key}={top!r}: the name of a folder is needed; . is this one"
+    elif own := find_own_folder(Path(top)):
+        yield f"{key}={top}: {own} belongs to the run in {own.parent}: choose another folder"
+    if command.multirun:
+        subdir = str(hydra.sweep.subdir)
+        inside = os.path.normpath(subdir)
+        if not subdir.strip() or inside == "." or os.path.isabs(inside) or inside.split(os.sep)[0] == "..":
+            yield f"hydra.sweep.subdir={subdir!r}: each job needs a folder inside hydra.sweep.dir, such as ${{hydra.job.num}}"
+    name = str(hydra.job.name)
+    if not name.strip() or "/" in name or len(os.fsencode(name)) > 200:
+        yield f"hydra.job.name={name!r}: a name for the log is needed: at most 200 characters, without /"
+
+
+def find_own_folder(folder: Path) -> Path | None:
+    """The folder in which a run keeps its own files, where ``folder`` is one or lies in it."""
+    for place in (folder, *folder.absolute().parents):
+        if place.name in OWN_FOLDERS and any(
+            (place.parent / name).exists() for name in ("metrics.csv", "summary.json", *OWN_FOLDERS)
+        ):
+            return place
+    return None
+
+
+def find_missing_sources(hydra: DictConfig) -> Iterator[str]:
+    """Hydra only warns of a search path that leads nowhere, and composes without it."""
+    for path in hydra.searchpath or ():
+        scheme, _, rest = str(path).rpartition("://")
+        try:
+            source: Any = SourcesRegistry.instance().resolve(scheme or "file")("hydra.searchpath", str(path))
+            there = source.available()
+        except Exception as error:
+            yield f"hydra.searchpath: {path}: {str(error).splitlines()[0]}"
+            continue
+        if not there:
+            yield f"hydra.searchpath: {path} leads to nothing: name a folder, as file://{rest}; --config-dir does the same"
