@@ -121,7 +121,7 @@ def carry_out(argv: list[str], app: App = PGRUN) -> Outcome:
         from pgrun.command.notices import find_notices
 
         for line in find_notices(jobs):
-            print(f"{app.name}: {line}", file=sys.stderr)
+            say(f"{app.name}: {line}", error=True)
     if command.multirun:
         with owning_sweep(jobs):
             if how:
@@ -210,7 +210,7 @@ def sweep(command: Command, jobs: list[Job]) -> int:
 
     folder = Path(jobs[0].hydra.sweep.dir)  # ${now:} is resolved once, so that the report finds it
     argv = [*command.argv, hydra_word("hydra.sweep.dir", folder)]
-    print(describe_size(jobs, int(jobs[0].hydra.sweeper.n_trials) if searched(command) else None), flush=True)
+    say(describe_size(jobs, int(jobs[0].hydra.sweeper.n_trials) if searched(command) else None))
     with heeded(SweepStop(folder)) as stop:
         warm()
         try:

@@ -66,8 +66,8 @@ class RunningNorm:
     Float64 until that is done: around 1e8 float32 knows only multiples of 8, and s − mean would be noise.
     """
 
-    def __init__(self, size: int, dtype: torch.dtype = torch.float32, device: str = "cpu"):
-        self.moments, self.dtype = Moments(size, device), dtype
+    def __init__(self, size: int, dtype: torch.dtype | None = None, device: str = "cpu"):
+        self.moments, self.dtype = Moments(size, device), dtype or torch.float32
         self.mean = torch.zeros(size, dtype=torch.float64, device=device)
         self.scale = torch.ones(size, dtype=torch.float64, device=device)
 

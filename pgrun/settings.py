@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pgrun.schema import NonNegativeInt, PositiveInt, Probability, Range
 
@@ -15,6 +17,19 @@ CENTERING, SCALING = ("center", "full"), ("scale", "full")
 def spell_advantage_norm(value: object) -> object:
     """The name that ``true`` and ``false`` stand for; anything else as it is."""
     return {True: "full", False: "none"}[value] if isinstance(value, bool) else value
+
+
+def flatten_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
+    """Nested settings as ``group.key``; what is no number or bool becomes its text."""
+    flat: dict[str, bool | int | float | str] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= flatten_settings(value, f"{prefix}{key}.")
+        elif isinstance(value, bool | int | float | str):
+            flat[f"{prefix}{key}"] = value
+        else:
+            flat[f"{prefix}{key}"] = json.dumps(value)
+    return flat
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from support_cli import pgrun
 from pgrun.command.check import problems
 from pgrun.command.compose import Job, jobs
 from pgrun.command.words import read
-from pgrun.store.log import flatten
+from pgrun.settings import flatten_settings
 
 OFF = {  # what each option changes in the run; the settings that hold them are checked to be all
     "nothing": {},
@@ -33,7 +33,7 @@ def composed(line: str) -> list[Job]:
     "words", ["algo=ppo env=HalfCheetah-v5", "algo=trpo env=Pendulum-v1", "algo=reinforce"]
 )
 def test_each_job_leaves_one_practice_out(words: str) -> None:
-    found = [flatten(job.settings) for job in composed(f"-m experiment=ablate seed=0 {words}")]
+    found = [flatten_settings(job.settings) for job in composed(f"-m experiment=ablate seed=0 {words}")]
     assert [job["ablate"] for job in found] == list(OFF)
     base = found[0]
     for job in found[1:]:

@@ -156,6 +156,7 @@ def test_flags_and_settings_in_any_order(here: Path) -> None:  # noqa: F811
         "multirun.yaml",
         "compare.html",
         "sweep.json",
+        ".lock",
     }
 
 

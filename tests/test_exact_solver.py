@@ -209,7 +209,7 @@ def test_the_conserved_return_is_zero() -> None:
 
 def test_horizons() -> None:
     """The longest path of a table without cycles, however long; of others a limit must be given."""
-    assert exact.problem(gym.make("pgrun/FixedHorizon-v0", T=2000)).horizon == 2000
+    assert exact.problem(gym.make("pgrun/FixedHorizon-v0", T=1000)).horizon == 1000
     assert exact.problem(gym.make("pgrun/Mismatch-v0")).horizon == 2
     assert exact.problem(gym.make("CliffWalking-v1"), 30).horizon == 30
     with pytest.raises(LookupError, match="give a horizon"):

@@ -439,5 +439,7 @@ def test_nothing_waits_for_an_episode_that_never_ends(command: str, here: Path, 
             f"{own} {algo} trainer.total_steps=64 trainer.eval_every=null logger.progress=false hydra.run.dir=r"
         )
     assert told.code == 1
-    assert "step 50: the episode is still going: set env.max_episode_steps" in told.err
+    remedy = "trainer.eval_max_steps=1000" if command == "evaluate" else "set env.max_episode_steps"
+    assert "step 50: the episode is still going" in told.err
+    assert remedy in told.err
     assert ("in evaluation" in told.err) == (command == "evaluate")

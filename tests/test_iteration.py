@@ -62,28 +62,28 @@ def test_acting_sees_the_present_parameters_and_statistics(tmp_path) -> None:
     torch.testing.assert_close(acted, mean, rtol=1e-4, atol=1e-5)  # float32 in NumPy and in torch
 
 
-class Kept(gym.Wrapper):
-    """Writes the rewards down."""
+def keep_rewards(env: gym.Env) -> list[float]:
+    """A list that grows with each step of the environment."""
+    rewards, step = [], env.step
 
-    def __init__(self, env: gym.Env):
-        super().__init__(env)
-        self.rewards: list[float] = []
-
-    def step(self, action):
-        result = super().step(action)
-        self.rewards.append(float(result[1]))
+    def kept(action):
+        result = step(action)
+        rewards.append(float(result[1]))
         return result
+
+    env.step = kept
+    return rewards
 
 
 def test_training_scales_rewards_by_what_it_has_seen_so_far(tmp_path) -> None:
     """From the environments' own record: R ← 0.9R + r from 0 in each episode of 200 steps."""
     run = built(*NORMALISED.split())
-    run.envs.envs = [Kept(env) for env in run.envs.envs]
+    columns = [keep_rewards(env) for env in run.envs.envs]
     train(run, tmp_path)
     returns = []
-    for env in run.envs.envs:
+    for rewards in columns:
         running = 0.0
-        for t, reward in enumerate(env.rewards):
+        for t, reward in enumerate(rewards):
             running = reward + (0.9 * running if t % 200 else 0.0)
             returns.append(running)
     assert len(returns) > 500

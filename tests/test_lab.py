@@ -185,7 +185,7 @@ def test_the_list_and_one_experiment(tmp_path: Path, monkeypatch) -> None:
     ("line", "said"),
     [
         ("basline", "basline: there is no such experiment; nearest: baseline"),
-        ("--jobs 0", "argument --jobs: 0: must be an integer ≥ 1"),
+        ("--jobs 0", "argument --jobs: 0: must be an integer in [1, 1024]"),
         ("--slow", "unrecognized arguments: --slow; pgrun-lab --help says more"),
         ("large_numbers --fast", "none of these takes seconds only; leave --fast out"),
     ],

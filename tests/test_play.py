@@ -292,7 +292,7 @@ def test_damaged_files(cartpole: Path, tmp_path: Path) -> None:
     [
         ("nowhere", "no such folder"),
         ("", "name a run directory"),
-        ("x --episodes 0", "must be an integer ≥ 1"),
+        ("x --episodes 0", r"must be an integer in \[1, 100000\]"),
         ("x --seed -1", "must be an integer ≥ 0"),
         ("x --format gif", "add --video DIR"),
         ("x --render --video y", "one of them"),

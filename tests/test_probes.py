@@ -39,11 +39,11 @@ EXTRA = {
     probes.TwoActions: {"trainer.total_steps": 1500},
     probes.Quadratic: {
         "algo.entropy": 0.5,
-        "advantage_norm": False,
+        "advantage_norm": "none",
         "trainer.total_steps": 5000,
         "optimizer.schedule": "linear",
     },
-    probes.Offset: {"state_norm": True, "reward_scaling": True, "advantage_norm": True},
+    probes.Offset: {"state_norm": True, "reward_scaling": True, "advantage_norm": "full"},
     probes.Counter: {"state_norm": True, "trainer.total_steps": 6000},
 }
 

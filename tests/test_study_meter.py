@@ -22,7 +22,7 @@ def run(folder: Path, steps: int, env: str) -> list[dict[str, str]]:
     """The rows of metrics.csv."""
     line = (
         f"algo=reinforce variance=reward_to_go sampler.episodes={EPISODES} env={env} env.num_envs=64 trainer.total_steps={steps} "
-        "trainer.eval_every=null trainer.eval_episodes=1 logger.progress=false network.hidden=[8] diagnostics.gradient_every=1 optimizer.lr=0.01 gamma=0.9 advantage_norm=false"
+        "trainer.eval_every=null trainer.eval_episodes=1 logger.progress=false network.hidden=[8] diagnostics.gradient_every=1 optimizer.lr=0.01 optimizer.schedule=constant gamma=0.9 advantage_norm=false"
     )
     grad = torch.is_grad_enabled()
     folder.mkdir()

@@ -185,7 +185,7 @@ REFUSED = {
     "-m seed=0 {line} resume=no/such/run": "type pgrun without -m, or resume=auto for a whole sweep",
     "-m seed=0 {elsewhere} resume=auto": "type the same command with its folder: pgrun -m … resume=auto hydra.sweep.dir=",
     "seed=0 {elsewhere} resume=auto": "type the same command with its folder: pgrun … resume=auto hydra.run.dir=",
-    "seed=1 {elsewhere} resume=auto hydra.run.dir=s/0": "s/0 holds a job with seed=0, not 1; env.kwargs.who=0, not 1",
+    "seed=1 {elsewhere} resume=auto hydra.run.dir=s/0": "s/0 holds a run with seed=0, not 1; env.kwargs.who=0, not 1",
     "-m seed=0 {line}": "s/0 holds a run already: choose another hydra.sweep.dir, go on with resume=auto",
 }
 

@@ -12,6 +12,7 @@ from pgrun.command.compose import Job
 from pgrun.command.unread import unread
 from pgrun.command.words import Word
 from pgrun.places import conf_dir
+from pgrun.settings import flatten_settings
 
 
 def without_effect(job: Job, chosen: Mapping[str, Any], space: Space | None) -> Iterator[str]:
@@ -19,9 +20,7 @@ def without_effect(job: Job, chosen: Mapping[str, Any], space: Space | None) -> 
     path = conf_dir() / "ablate" / f"{job.choices.get('ablate')}.yaml"
     if not path.exists():  # none, or one of the user's own
         return
-    from pgrun.store.log import flatten  # loads TensorBoard
-
-    settings = flatten(OmegaConf.to_container(OmegaConf.load(path)))  # type: ignore[arg-type]
+    settings = flatten_settings(OmegaConf.to_container(OmegaConf.load(path)))  # type: ignore[arg-type]
     changed = [Word(key, key, "changed") for key in settings if key != "ablate"]
     reasons = list(unread(changed, job.settings, chosen, space))
     if changed and len(reasons) == len(changed):

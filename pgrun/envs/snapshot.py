@@ -119,6 +119,43 @@ def fitting(name: str, given: Any, now: Any) -> Any:
     return given
 
 
+COMPUTED = (  # of MjData: what observations, rewards and ends of an environment may be made of
+    *(
+        "xpos",
+        "xquat",
+        "xmat",
+        "xipos",
+        "ximat",
+        "xanchor",
+        "xaxis",
+        "geom_xpos",
+        "geom_xmat",
+        "site_xpos",
+        "site_xmat",
+    ),
+    *(
+        "subtree_com",
+        "subtree_linvel",
+        "cinert",
+        "cvel",
+        "cacc",
+        "cfrc_ext",
+        "cfrc_int",
+        "qacc",
+        "qfrc_actuator",
+    ),
+    *(
+        "qfrc_constraint",
+        "qfrc_passive",
+        "qfrc_bias",
+        "actuator_force",
+        "actuator_length",
+        "actuator_velocity",
+    ),
+    *("ten_length", "ten_velocity", "sensordata", "energy"),
+)
+
+
 def is_simulated(env: gym.Env) -> bool:
     return type(env).__module__.startswith("gymnasium.envs.mujoco.")
 
@@ -126,8 +163,8 @@ def is_simulated(env: gym.Env) -> bool:
 def read_mujoco(env: Any) -> dict[str, np.ndarray]:
     """What a step starts from, and what the last one has computed: Ant and Humanoid read positions of before their step there.
 
-    mjSTATE_INTEGRATION is documented to give the same trajectory to the bit. Arrays that a fresh ``MjData`` has no entries in
-    belong to contacts and constraints, and are made anew in every step.
+    mjSTATE_INTEGRATION is documented to give the same trajectory to the bit. Of what is computed, the arrays that environments
+    read: contacts, constraints and islands are made anew in every step, in memory that is not theirs in between.
     """
     import mujoco
 
@@ -153,9 +190,5 @@ def put_back_mujoco(env: Any, given: dict[str, np.ndarray]) -> None:
 
 def computed_arrays(env: Any) -> dict[str, np.ndarray]:
     """By name, views into the simulator's memory."""
-    import mujoco
-
-    fresh = mujoco.MjData(env.model)
-    public = [name for name in dir(fresh) if not name.startswith("_")]
-    names = [name for name in public if isinstance(x := getattr(fresh, name), np.ndarray) and x.size]
-    return {name: getattr(env.data, name) for name in names}
+    found = {name: getattr(env.data, name) for name in COMPUTED}
+    return {name: x for name, x in found.items() if x.size}

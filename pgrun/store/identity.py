@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gymnasium import spaces
 
 from pgrun.errors import Refused, escape_line
-from pgrun.store.log import flatten
+from pgrun.settings import flatten_settings
 from pgrun.store.versions import installed_versions
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def describe_run(run: Run) -> dict[str, Any]:
 
 def hash_settings(settings: Mapping[str, Any]) -> str:
     """Of all but ``MAY_CHANGE``; numbers that are equal are, however they were typed."""
-    flat = {key: value for key, value in flatten(settings).items() if key not in MAY_CHANGE}
+    flat = {key: value for key, value in flatten_settings(settings).items() if key not in MAY_CHANGE}
     numbers = {key: float(x) for key, x in flat.items() if isinstance(x, int) and abs(x) < 2**53}
     return hashlib.sha256(json.dumps({**flat, **numbers}, sort_keys=True).encode()).hexdigest()
 

@@ -16,6 +16,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2, summary_v2
 
 from pgrun.errors import Refused
+from pgrun.settings import flatten_settings
 from pgrun.store import events
 from pgrun.store.events import EventFile
 from pgrun.store.whole import naming, open_plain, replace_file, show_size
@@ -94,7 +95,7 @@ class Log:
 
         What is null is left out: as text it would make text of a column of numbers, which TensorBoard cannot sort.
         """
-        flat = {k: v for k, v in flatten(without_nulls(settings)).items() if k != "seed"}
+        flat = {k: v for k, v in flatten_settings(without_nulls(settings)).items() if k != "seed"}
         self.events.add(summary_v2.hparams_pb(flat, trial_id=configuration_id(settings)))
 
     def flush(self) -> None:
@@ -159,19 +160,6 @@ def copy_start(file: BinaryIO, copy: BinaryIO, size: int) -> None:
         size -= len(piece)
 
 
-def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
-    """Nested settings as ``group.key``; what is no number or bool becomes its text."""
-    flat: dict[str, bool | int | float | str] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        elif isinstance(value, bool | int | float | str):
-            flat[f"{prefix}{key}"] = value
-        else:
-            flat[f"{prefix}{key}"] = json.dumps(value)
-    return flat
-
-
 def without_nulls(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key: without_nulls(value) if isinstance(value, Mapping) else value
@@ -182,5 +170,5 @@ def without_nulls(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def configuration_id(settings: Mapping[str, Any]) -> str:
     """A hash of the configuration without its seed."""
-    without = {k: v for k, v in flatten(settings).items() if k != "seed"}
+    without = {k: v for k, v in flatten_settings(settings).items() if k != "seed"}
     return hashlib.sha256(json.dumps(without, sort_keys=True).encode()).hexdigest()[:16]
