@@ -36,6 +36,8 @@ def resume(command: Command) -> float:
         columns = len(state["run"]["envs"]["ended"])  # before so many are made
         if settings["env"]["num_envs"] != columns:
             raise ValueError(f"env.num_envs={settings['env']['num_envs']}, and it holds {columns}")
+    for line in stretched_schedules(state["settings"], settings, state["counters"]["env_steps"]):
+        print(f"pgrun: {line}", file=sys.stderr)
     from pgrun.jobs.job import recorded, train_in
 
     return recorded(settings, folder, PGRUN, lambda settings, folder: train_in(settings, folder, state))
@@ -78,6 +80,32 @@ def left(state: dict[str, Any], settings: Mapping[str, Any], folder: Path) -> di
             f"{folder} is finished, with {done} environment steps: to extend it add trainer.total_steps={more}"
         )
     return state
+
+
+def stretched_schedules(
+    before: Mapping[str, Any], settings: Mapping[str, Any], env_steps: int
+) -> Iterator[str]:
+    """What goes to 0 over the run goes there later, or sooner, where the run's length has changed: at once it stands elsewhere."""
+    from pgrun.command.check import classes
+    from pgrun.command.unread import unread
+    from pgrun.store.log import flatten
+
+    old, new = before["trainer"]["total_steps"], settings["trainer"]["total_steps"]
+    chosen = classes(settings)
+    linear = [
+        f"{key}=linear"
+        for key, value in flatten(settings).items()
+        if key.endswith("schedule") and value == "linear" and not key.startswith("usual.")
+        if not list(unread([Word(key, key, value)], settings, chosen, None))
+    ]
+    if linear and old != new:
+        then, now = (max(1 - env_steps / total, 0.0) for total in (old, new))
+        one = len(linear) == 1
+        named = " and ".join(filter(None, (", ".join(linear[:-1]), linear[-1])))
+        yield (
+            f"{named} now reach{'es' * one} 0 at step {new}, not {old}: at step {env_steps} {'it stands' if one else 'they stand'} "
+            f"at {now:.0%} of the start, where {'it' if one else 'they'} stood at {then:.0%}"
+        )
 
 
 def reported(folder: Path, env_steps: int) -> bool:
