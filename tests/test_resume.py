@@ -16,6 +16,7 @@ from support_cli import pgrun
 
 import pgrun.train as training
 from pgrun.build import build
+from pgrun.jobs.resume import stretched_schedules
 from pgrun.places import conf_dir
 from pgrun.store.checkpoint import Checkpoints
 from pgrun.train import train
@@ -164,6 +165,33 @@ def test_the_command_extends_a_finished_run(here: Path) -> None:  # noqa: F811
     assert pgrun(f"{LINE} trainer.total_steps=256 hydra.run.dir=long").code == 0
     assert pgrun("resume=short trainer.total_steps=256").code == 0
     assert told(here / "short") == told(here / "long")
+
+
+def test_a_longer_run_says_where_its_schedules_stand(finished: Path) -> None:
+    """Those that are read, and once: the run's settings are ppo's on CartPole-v1, with no schedule but these."""
+    before = settings("algo=ppo", "optimizer.schedule=linear", "algo.clip_schedule=linear")
+    longer = {**before, "trainer": {**before["trainer"], "total_steps": 400_000}}
+    (line,) = stretched_schedules(before, longer, 100_000)
+    assert line == (
+        "optimizer.schedule=linear and algo.clip_schedule=linear now reach 0 at step 400000, not 100000: at step 100000 they stand "
+        "at 75% of the start, where they stood at 0%"
+    )
+    assert list(stretched_schedules(before, before, 50_000)) == []
+    alone = {**before, "algo": {**before["algo"], "clip_schedule": "constant"}}
+    (line,) = stretched_schedules(alone, {**alone, "trainer": longer["trainer"]}, 50_000)
+    assert "linear now reaches 0 at" in line
+    assert "it stands at 88% of the start, where it stood at 50%" in line
+    unread = settings("algo=trpo", "variance=none", "sampler=episodes")
+    unread["optimizer"]["schedule"] = unread["critic"]["optimizer"]["schedule"] = "linear"
+    assert list(stretched_schedules(unread, {**unread, "trainer": longer["trainer"]}, 50_000)) == []
+    assert pgrun(f"{LINE} trainer.total_steps=64 optimizer.schedule=linear hydra.run.dir=l").code == 0
+    stretched = pgrun("resume=l trainer.total_steps=128").err
+    assert stretched == (
+        "pgrun: optimizer.schedule=linear now reaches 0 at step 128, not 64: at step 64 it stands at 50% of the start, "
+        "where it stood at 0%\n"
+    )
+    constant = pgrun("resume=r trainer.total_steps=256")
+    assert (constant.code, constant.err) == (0, ""), "nothing where nothing changes over the run"
 
 
 def test_a_run_killed_before_its_summary_is_finished(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811

@@ -20,7 +20,7 @@ from pgrun.command.report import say
 from pgrun.command.words import Command, Word
 from pgrun.errors import Refused, escape_line, join_lines
 from pgrun.jobs.again import SETTINGS, Flat, changes, flat, read
-from pgrun.settings import spell_advantage_norm
+from pgrun.settings import flatten_settings, spell_advantage_norm
 from pgrun.store import whole
 from pgrun.store.checkpoint import Checkpoints
 from pgrun.store.identity import MAY_CHANGE, check_settings
@@ -45,6 +45,8 @@ def resume(command: Command) -> float:
         if settings["env"]["num_envs"] != columns:
             raise ValueError(f"env.num_envs={settings['env']['num_envs']}, and it holds {columns}")
         say_changed_versions(state, folder)
+    for line in stretched_schedules(state["settings"], settings, state["counters"]["env_steps"]):
+        say(f"pgrun: {line}", error=True)
     return recorded(settings, folder, PGRUN, lambda settings, folder: train_in(settings, folder, state))
 
 
@@ -104,6 +106,31 @@ def left(state: dict[str, Any], settings: Mapping[str, Any], folder: Path) -> di
             f"{folder} is finished, with {done} environment steps: to extend it add trainer.total_steps={more}"
         )
     return state
+
+
+def stretched_schedules(
+    before: Mapping[str, Any], settings: Mapping[str, Any], env_steps: int
+) -> Iterator[str]:
+    """What goes to 0 over the run goes there later, or sooner, where the run's length has changed: at once it stands elsewhere."""
+    from pgrun.command.check import classes
+    from pgrun.command.unread import unread
+
+    old, new = before["trainer"]["total_steps"], settings["trainer"]["total_steps"]
+    chosen = classes(settings)
+    linear = [
+        f"{key}=linear"
+        for key, value in flatten_settings(settings).items()
+        if key.endswith("schedule") and value == "linear" and not key.startswith("usual.")
+        if not list(unread([Word(key, key, value)], settings, chosen, None))
+    ]
+    if linear and old != new:
+        then, now = (max(1 - env_steps / total, 0.0) for total in (old, new))
+        one = len(linear) == 1
+        named = " and ".join(filter(None, (", ".join(linear[:-1]), linear[-1])))
+        yield (
+            f"{named} now reach{'es' * one} 0 at step {new}, not {old}: at step {env_steps} {'it stands' if one else 'they stand'} "
+            f"at {now:.0%} of the start, where {'it' if one else 'they'} stood at {then:.0%}"
+        )
 
 
 def reported(folder: Path, env_steps: int) -> bool:
