@@ -11,13 +11,14 @@ import pytest
 SCRIPT = Path(__file__).with_name("malice.py")
 BIN = Path(sys.executable).parent
 EVERY = {
-    "resume": 6,
-    "play": 9,
-    "compare": 12,
-    "study": 40,
-    "explain": 40,
-    "auto": 15,
-    "doctor": 15,
+    "resume": 9,
+    "play": 14,
+    "compare": 18,
+    "study": 60,
+    "explain": 60,
+    "auto": 23,
+    "doctor": 23,
+    "sweep": 30,
 }  # each N-th attack
 
 
