@@ -28,7 +28,10 @@ def failed(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: F811
     monkeypatch.setattr(episodes, "CAP", 40)
     answer = pgrun(f"{LINE} hydra.run.dir=r")
     assert answer.code == 1
-    assert "in evaluation: column 0, episode 0, step 40: the episode is still going" in answer.err
+    assert (
+        "in evaluation: column 0, episode 0, step 40: the episode is still going: set env.max_episode_steps or trainer.eval_max_steps"
+        in answer.err
+    )
     assert "training is over and saved with its policy" in answer.err
     assert f"pgrun resume=r {AGAIN} goes on, and trainer.eval_max_steps=1000 cuts" in answer.err
     return here
@@ -38,7 +41,7 @@ def test_its_policy_is_there(failed: Path) -> None:
     played = answer(play, "pgrun-play", "r", "--env", AGAIN[4:], "--max-steps", "30")
     assert (played.code, "length   30.0 ± 0.0" in played.out) == (0, True), played
     endless = answer(play, "pgrun-play", "r", "--env", AGAIN[4:])
-    assert (endless.code, "still going (--max-steps cuts it)" in endless.err) == (1, True), endless
+    assert (endless.code, "still going: add --max-steps 1000" in endless.err) == (1, True), endless
 
 
 def test_going_on_is_the_evaluation_alone(failed: Path, monkeypatch: pytest.MonkeyPatch) -> None:

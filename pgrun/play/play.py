@@ -130,8 +130,17 @@ def acting(saved: Saved, role: Role, envs: Envs) -> Policy:
     return policy
 
 
-def sampler(episodes: int, role: Role) -> Evaluation:
-    return Evaluation.of(episodes, role.max_steps, "--max-steps")
+class Shown(Evaluation):
+    """An evaluation of which another command speaks."""
+
+    setting = "--max-steps"
+
+    def _advice(self) -> str:
+        return "add --max-steps 1000"
+
+
+def sampler(episodes: int, role: Role) -> Shown:
+    return Shown.of(episodes, role.max_steps)
 
 
 def evaluated(saved: Saved, role: Role, seeds: list[int], noise: torch.Generator | None) -> Finished:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from itertools import count
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -89,7 +89,7 @@ class Episodes(OnPolicy):
         if self.at_cap == "error":
             column = int(endless.argmax())
             where = place(envs.name, column, track.episode(envs, column), cap)
-            raise EnvironmentFault(f"{where}: the episode is still going{self._advice()}")
+            raise EnvironmentFault(f"{where}: the episode is still going: {self._advice()}")
         track.cut(envs, endless)
         if not self.told:
             self.told = True
@@ -97,7 +97,7 @@ class Episodes(OnPolicy):
 
     def _advice(self) -> str:
         return (
-            ": set env.max_episode_steps, "
+            "set env.max_episode_steps, "
             "or with sampler=episodes sampler.max_steps and sampler.at_cap=truncate"
         )
 
@@ -110,16 +110,16 @@ class Episodes(OnPolicy):
 
 @dataclass
 class Evaluation(Episodes):
-    """Episodes that are looked at and not learned from; ``max_steps`` cuts them. ``setting``: what the user typed it as."""
+    """Episodes that are looked at and not learned from; ``max_steps`` cuts them. ``setting``: what users type it as."""
 
-    setting: str = "trainer.eval_max_steps"
+    setting: ClassVar[str] = "trainer.eval_max_steps"
 
     @classmethod
-    def of(cls, episodes: int, max_steps: int | None, setting: str = setting) -> Evaluation:
-        return cls(episodes, max_steps, "error" if max_steps is None else "truncate", setting=setting)
+    def of(cls, episodes: int, max_steps: int | None) -> Self:
+        return cls(episodes, max_steps, "error" if max_steps is None else "truncate")
 
     def _advice(self) -> str:
-        return f" ({self.setting} cuts it)"
+        return f"set env.max_episode_steps or {self.setting}"
 
     def _consequence(self) -> str:
-        return f"({self.setting}): the returns of evaluations are of so many steps"
+        return f"({self.setting}): their returns are of so many steps"
