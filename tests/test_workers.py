@@ -97,18 +97,23 @@ def processes_of(folder: Path) -> list[int]:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks processes up in /proc")
 @pytest.mark.parametrize(
-    "launcher", ["hydra/launcher=parallel hydra.launcher.n_jobs=2", "hydra/launcher=local"]
+    ("launcher", "at_once"),
+    [("hydra/launcher=parallel hydra.launcher.n_jobs=2", 2), ("hydra/launcher=local", 3)],
 )
-def test_jobs_end_with_a_sweep_that_is_killed(launcher: str, faulty: Path, tmp_path: Path) -> None:
+def test_jobs_end_with_a_sweep_that_is_killed(
+    launcher: str, at_once: int, faulty: Path, tmp_path: Path
+) -> None:
     """SIGKILL of the sweep's process: the running jobs save themselves, queued ones do not start, no process stays."""
     work = tmp_path / "alone"
     work.mkdir()
     (work / "fault").write_text("\n".join(f"{n} slow" for n in range(6)))
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    line = f"-m {launcher} seed=0,1,2,3,4,5 {LINE}".replace("total_steps=128", "total_steps=100000")
+    seeds = "0,1,2,3,4,5" if at_once == 2 else "0,1,2"  # submitit starts all at once
+    line = f"-m {launcher} seed={seeds} {LINE}".replace("total_steps=128", "total_steps=100000")
     sweep = subprocess.Popen([CONSOLE, *shlex.split(line)], cwd=work, env=environment)
-    wait_for(lambda: any((work / "s").glob("[0-9]/checkpoints/*.json")))
+    wait_for(lambda: len({path.parent for path in (work / "s").glob("[0-9]/checkpoints/*.json")}) == at_once)
     begun = {path.parent for path in (work / "s").glob("[0-9]/job.json")}
+    assert len(begun) == at_once
     sweep.send_signal(signal.SIGKILL)
     sweep.wait()
     wait_for(lambda: not processes_of(work))
