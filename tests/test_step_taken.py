@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import Categorical as Softmax
 from torch.distributions import Independent, Normal
 
-from pgrun import train as training
+import pgrun.train as training
 from pgrun.algos.a2c import A2c
 from pgrun.algos.npg import Npg
 from pgrun.algos.trpo import Trpo
