@@ -29,7 +29,7 @@ from support_cli import shell
 
 import pgrun
 from pgrun.api.policy import ActingPolicy
-from pgrun.api.process import kept_numpy, set_openblas_threads
+from pgrun.api.process import kept_numpy, kept_torch, set_openblas_threads
 from pgrun.api.words import build_command
 from pgrun.command.words import Word
 from pgrun.normalise import Identity
@@ -301,6 +301,17 @@ def test_openblas_has_the_threads_of_the_command_meanwhile() -> None:
     assert set_openblas_threads(theirs) == 2
 
 
+def test_torch_modules_begin_in_float32_meanwhile() -> None:
+    """The numbers that a network of one's own draws hang on the type that they are drawn in."""
+    torch.set_default_dtype(torch.float64)
+    try:
+        with kept_torch():
+            assert torch.nn.Linear(1, 1).weight.dtype == torch.float32
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 SPACES = {
     "Discrete": spaces.Discrete(3, start=1),
     "MultiDiscrete": spaces.MultiDiscrete([2, 3], start=[0, 5]),
@@ -392,3 +403,12 @@ def test_a_study_is_a_record(tmp_path: Path) -> None:
     assert study.rows[0]["variance"] == study.result["schemes"]["none"]["variance"] > 0
     with pytest.raises(pgrun.Refused, match="seed=1,2: several values are a sweep: type pgrun-study -m"):
         pgrun.study("seed=1,2")
+
+
+def test_a_fault_of_the_environment_is_an_exception(here: Path) -> None:  # noqa: F811
+    before = state_of_process()
+    with pytest.raises(pgrun.EnvironmentFault, match=r"column 0, episode 0, step 1: .*the line is cut"):
+        pgrun.train(env="my_mod:Line-v0", folder="r", quiet=True, **{"env.kwargs": {"trouble": "crash"}})
+    assert state_of_process() == before
+    with pytest.raises(pgrun.Refused, match=r"holds no finished run: failed: .*the line is cut"):
+        pgrun.load("r")
