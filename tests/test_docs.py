@@ -138,6 +138,12 @@ def write_files(text: str, folder: Path) -> list[str]:
     return found
 
 
+def test_the_python_page_runs_from_top_to_bottom(here: Path, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+    exec("".join(blocks((ROOT / "docs" / "python.md").read_text(), "python")), {})
+    assert "variance=gae needs" not in (out := capsys.readouterr().out)
+    assert "sampler" in out.splitlines()[-1]
+
+
 def test_a_wrong_command_is_noticed(here: Path) -> None:  # noqa: F811
     assert wrong(shlex.split("pgrun algo=ppo optimizer.rate=1"), set())
     assert wrong(shlex.split("pgrun-study 'schemes=[none,goe]'"), set())

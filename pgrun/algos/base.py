@@ -86,7 +86,9 @@ class Algorithm(Stateless):
         return scheme
 
     def recast(self, rollout: Rollout, learner: Learner) -> Rollout:
-        """The rollout as this algorithm weighs it: off-policy ones take other actions at the same states."""
+        """The rollout as this algorithm weighs it: off-policy ones take other actions at the same states. What it needs
+        of each row beside that, it puts into ``extra`` [T, N, …], and finds in the batch's ``extra``.
+        """
         return rollout
 
     def update(self, batch: Batch, learner: Learner) -> None:
