@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, Independent, Normal, kl_divergence
 
-from pgrun import distributions
-from pgrun.natural import fisher
-from pgrun.nets import Mlp
-from pgrun.normalise import Identity
-from pgrun.policies import Policy
+from pgrun.optimization.natural_gradient import fisher
+from pgrun.policies import distributions
+from pgrun.policies.mlp import Mlp
+from pgrun.policies.normalization import Identity
+from pgrun.policies.policy import Policy
 from pgrun.types import Batch
 
 Product = Callable[[Tensor], Tensor]

@@ -19,14 +19,14 @@ from typing import Any
 import torch
 from support import settings_of
 
-from pgrun.build import build as build_run
 from pgrun.command.compose import jobs
-from pgrun.command.words import read
-from pgrun.study.cli import STUDY
-from pgrun.study.score import agreement
-from pgrun.study.settings import Study
-from pgrun.study.study import build, measure
-from pgrun.train import train
+from pgrun.command.overrides import read
+from pgrun.tools.study.cli import STUDY
+from pgrun.tools.study.score import agreement
+from pgrun.tools.study.settings import Study
+from pgrun.tools.study.study import build, measure
+from pgrun.training.build import build as build_run
+from pgrun.training.loop import train
 
 ENV = "HalfCheetah-v5"
 

@@ -14,7 +14,7 @@ from statistics import median
 
 from support import steps_per_second
 
-from pgrun.meter import Meter
+from pgrun.diagnostics.gradient_variance import Meter
 
 
 def batches_of(rows: int) -> list[str]:

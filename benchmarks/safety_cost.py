@@ -22,12 +22,12 @@ from unittest.mock import patch
 
 from support import settings_of
 
-import pgrun.train as training
-from pgrun import finite
-from pgrun.build import build
-from pgrun.store.log import Log
-from pgrun.store.saving import Saver
-from pgrun.tracks import Arrays
+import pgrun.training.loop as training
+from pgrun.rollouts.trajectory import Arrays
+from pgrun.storage.log import Log
+from pgrun.training import nonfinite
+from pgrun.training.build import build
+from pgrun.training.saver import Saver
 
 RUNS = {
     "ppo, default run": ["algo=ppo"],
@@ -37,7 +37,7 @@ RUNS = {
 }
 CALLS = {
     "checkpoints": ((Saver, "save"), (Saver, "due"), (Log, "position")),
-    "checks": ((Arrays, "finite"), (training, "watch_losses"), (finite, "finite")),
+    "checks": ((Arrays, "finite"), (training, "watch_losses"), (nonfinite, "finite")),
 }
 
 

@@ -16,14 +16,14 @@ import support  # noqa: F401  threads are pinned there
 import torch
 
 from pgrun.critics.base import NoCritic
-from pgrun.distributions import Categorical
 from pgrun.estimator import Estimator
-from pgrun.nets import Mlp
-from pgrun.normalise import Identity, UnitScale
-from pgrun.policies import Policy
-from pgrun.study.collect import Seen
-from pgrun.study.score import interval
-from pgrun.tracks import Arrays
+from pgrun.policies.distributions import Categorical
+from pgrun.policies.mlp import Mlp
+from pgrun.policies.normalization import Identity, UnitScale
+from pgrun.policies.policy import Policy
+from pgrun.rollouts.trajectory import Arrays
+from pgrun.tools.study.collect import Seen
+from pgrun.tools.study.score import interval
 from pgrun.variance.base import Scheme
 from pgrun.variance.none import None_
 from pgrun.variance.reward_to_go import RewardToGo

@@ -13,10 +13,10 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import torch
 from hydra import compose, initialize_config_dir
 
-from pgrun.build import build
 from pgrun.command.compose import conf_dir, plain
 from pgrun.command.hydra_env import register
-from pgrun.train import train
+from pgrun.training.build import build
+from pgrun.training.loop import train
 
 
 def settings_of(*overrides: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from statistics import median
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from pgrun.jobs.child import FORKS, warm
+from pgrun.runs.child_process import FORKS, warm
 
 TINY = (
     "algo=a2c env=CartPole-v1 tuned=none sampler.steps=8 trainer.total_steps=64 trainer.eval_every=null "
@@ -40,7 +40,7 @@ def child() -> float:
 def interpreter() -> float:
     """The same with a new Python that imports what training needs."""
     begun = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import pgrun.jobs.warm"], check=True)
+    subprocess.run([sys.executable, "-c", "import pgrun.runs.preload"], check=True)
     return time.perf_counter() - begun
 
 
@@ -49,7 +49,7 @@ def sweep(jobs: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         words = [*TINY.split(), f"seed=range(0,{jobs})", f"hydra.sweep.dir={folder}/s"]
         begun = time.perf_counter()
-        code = f"import sys; sys.argv[1:] = ['-m', *{words!r}]; from pgrun.cli import main; main()"
+        code = f"import sys; sys.argv[1:] = ['-m', *{words!r}]; from pgrun.cli.main import main; main()"
         subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
         used = time.perf_counter() - begun
         summaries = [json.loads(path.read_text()) for path in Path(folder).glob("s/*/summary.json")]

@@ -58,7 +58,7 @@ class CallableModule(ModuleType):
 
 
 class Package(ModuleType):
-    """While ``pgrun.train`` and ``pgrun.study`` are modules too: importing them puts them where the functions are."""
+    """While ``pgrun.training.loop`` and ``pgrun.tools.study`` are modules too: importing them puts them where the functions are."""
 
     def __setattr__(self, name: str, value: object) -> None:
         if name in MODULES and isinstance(value, ModuleType):

@@ -1,6 +1,6 @@
 """``python -m pgrun`` is ``pgrun``."""
 
-from pgrun.cli import main
+from pgrun.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pgrun.advantage_norm import normalise_advantages
+from pgrun.config.settings import AdvantageNorm
 from pgrun.critics.base import Critic
-from pgrun.policies import Policy
-from pgrun.settings import AdvantageNorm
+from pgrun.policies.policy import Policy
 from pgrun.types import Batch, Rollout
+from pgrun.variance.advantage_norm import normalise_advantages
 from pgrun.variance.base import Scheme
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from pgrun.policies import Policy
-from pgrun.problems.transitions import check_transitions
+from pgrun.envs.problems.transitions import check_transitions
+from pgrun.policies.policy import Policy
 
 if TYPE_CHECKING:
     from torch import Tensor

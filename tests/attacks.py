@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
-from pgrun.store.checkpoint import Checkpoints
-from pgrun.store.identity import hash_settings
+from pgrun.storage.checkpoint import Checkpoints
+from pgrun.training.identity import hash_settings
 
 Plant = Callable[[Path, Path], None]  # (run directory, a folder outside of it)
 STRANGE = (

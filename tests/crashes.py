@@ -26,10 +26,10 @@ from typing import Any
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import pgrun.train as training
-from pgrun import cli
-from pgrun.build import build
-from pgrun.store.checkpoint import Checkpoints
+import pgrun.training.loop as training
+from pgrun.cli import main as cli
+from pgrun.storage.checkpoint import Checkpoints
+from pgrun.training.build import build
 from tests.support_disk import Disk, Strike, kill_at, never
 from tests.support_fork import End, folder_in_memory, forked
 from tests.support_pipeline import settings

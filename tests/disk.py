@@ -28,8 +28,8 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pgrun import cli
-from pgrun.store.checkpoint import Checkpoints
+from pgrun.cli import main as cli
+from pgrun.storage.checkpoint import Checkpoints
 from tests.support_disk import Disk, Strike, fail_at, never
 from tests.support_fork import End, folder_in_memory, forked
 from tests.support_resume import differences, trace

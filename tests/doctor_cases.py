@@ -24,9 +24,9 @@ sys.path[:0] = [str(HERE.parent), str(HERE)]
 
 from support_cli import pgrun  # noqa: E402
 
-from pgrun.doctor.chart import read_chart  # noqa: E402
-from pgrun.doctor.illness import findings  # noqa: E402
-from pgrun.normalise import RunningNorm  # noqa: E402
+from pgrun.analysis.doctor.run_data import read_chart  # noqa: E402
+from pgrun.analysis.doctor.symptom import findings  # noqa: E402
+from pgrun.policies.normalization import RunningNorm  # noqa: E402
 
 OWN = "modules=[doctor_module]"
 PPO = "algo=ppo tuned=none trainer.total_steps=50000"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import gymnasium as gym
 import numpy as np
 
-from pgrun.algos.ppo import Ppo
+from pgrun.algorithms.ppo import Ppo
 from pgrun.types import Batch
 
 if TYPE_CHECKING:

@@ -28,13 +28,13 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import pgrun.study.cli
-from pgrun import cli
-from pgrun.compare import cli as compare
-from pgrun.doctor import cli as doctor
-from pgrun.explained import cli as explained
-from pgrun.play import cli as play
-from pgrun.study.study import conduct  # noqa: F401  imported once, before the children
+import pgrun.tools.study.cli
+from pgrun.analysis.compare import cli as compare
+from pgrun.analysis.doctor import cli as doctor
+from pgrun.cli import main as cli
+from pgrun.tools.explain import cli as explained
+from pgrun.tools.play import cli as play
+from pgrun.tools.study.study import conduct  # noqa: F401  imported once, before the children
 from tests.attacks import ATTACKS, STRANGE
 from tests.support_fork import End, folder_in_memory, forked
 from tests.support_malice import Watch, watched
@@ -81,7 +81,7 @@ COMMANDS: dict[str, Callable[[Path, Path], int]] = {  # (run directory, where el
     "auto": again,
     "play": lambda run, _: cli.guarded(lambda: play.run([str(run)]), "pgrun-play"),
     "study": lambda run, own: hydra_command(
-        pgrun.study.cli.STUDY, [f"run={run}", *SMALL, f"hydra.run.dir={own}/study"]
+        pgrun.tools.study.cli.STUDY, [f"run={run}", *SMALL, f"hydra.run.dir={own}/study"]
     ),
     "compare": lambda run, own: left(
         partial(compare.main), "pgrun-compare", run, "--html", own / "page.html"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pgrun import cli
+from pgrun.cli import main as cli
 
 QUICK = "trainer.total_steps=200 trainer.eval_every=null trainer.eval_episodes=2 logger.progress=false"
 
@@ -96,7 +96,7 @@ def answer(main: Callable[[], None], *words: str) -> Answer:
 
 def shell(line: str, *, python: str | None = None, **variables: str) -> Answer:
     """The command in a process of its own; ``python``: code that runs before it."""
-    code = f"import sys\n{python or ''}\nfrom pgrun.cli import main\nmain()"
+    code = f"import sys\n{python or ''}\nfrom pgrun.cli.main import main\nmain()"
     done = subprocess.run(
         [sys.executable, "-c", code, *shlex.split(line)],
         capture_output=True,

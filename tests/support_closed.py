@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from pgrun.distributions import Bernoulli, Categorical, Distribution, Gaussian, MultiCategorical
+from pgrun.policies.distributions import Bernoulli, Categorical, Distribution, Gaussian, MultiCategorical
 
 
 class Product(td.Distribution):

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from pgrun.compare import cli
+from pgrun.analysis.compare import cli
 from tests.support_cli import Answer, answer
 
 TAGS = ("return/train", "return/eval", "kl/old_new", "gradient/variance", "time/env_steps_per_second")

@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from pgrun import exact
-from pgrun.algos.base import Algorithm, Learner
-from pgrun.algos.reinforce import Reinforce
+from pgrun.algorithms.base import Algorithm, Learner
+from pgrun.algorithms.reinforce import Reinforce
 from pgrun.critics.base import Critic
 from pgrun.critics.exact import ExactCritic
 from pgrun.estimator import Estimator
-from pgrun.policies import Policy
-from pgrun.train import appraise
+from pgrun.policies.policy import Policy
+from pgrun.training.loop import appraise
 from pgrun.types import Rollout
-from pgrun.units import by_unit
 from pgrun.variance.base import Scheme
+from pgrun.variance.leave_out import by_unit
 
 
 def update_of(

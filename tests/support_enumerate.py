@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pgrun.algos.base import Algorithm, Learner
-from pgrun.algos.reinforce import Reinforce
+from pgrun.algorithms.base import Algorithm, Learner
+from pgrun.algorithms.reinforce import Reinforce
 from pgrun.critics.base import NoCritic
-from pgrun.distributions import Categorical
 from pgrun.estimator import Estimator
-from pgrun.nets import Mlp
-from pgrun.normalise import Identity, UnitScale
-from pgrun.policies import Policy
-from pgrun.tracks import Arrays
+from pgrun.policies.distributions import Categorical
+from pgrun.policies.mlp import Mlp
+from pgrun.policies.normalization import Identity, UnitScale
+from pgrun.policies.policy import Policy
+from pgrun.rollouts.trajectory import Arrays
 from pgrun.types import Batch, Rollout
 from pgrun.variance.base import Scheme
 from tests.support_exact import GAMMA, MDPS, Mdp, probabilities, theta_for

@@ -123,7 +123,7 @@ class Sweep:
     """A command under way, in a session of its own; what it was when it ended."""
 
     def __init__(self, line: str):
-        code = "from pgrun.cli import main\nmain()"
+        code = "from pgrun.cli.main import main\nmain()"
         self.process = subprocess.Popen(
             [sys.executable, "-c", code, *shlex.split(line)],
             stdout=subprocess.PIPE,

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from pgrun import exact
-from pgrun.build import Run
 from pgrun.critics.action_value import ActionCritic, ActionValue
-from pgrun.train import weigh
+from pgrun.training.build import Run
+from pgrun.training.loop import weigh
 from pgrun.types import Rollout
 from tests.support_pipeline import built
 

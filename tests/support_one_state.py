@@ -7,11 +7,11 @@ import math
 import torch
 from torch import Tensor
 
-from pgrun.distributions import Categorical
-from pgrun.nets import Mlp
-from pgrun.normalise import Identity, UnitScale
-from pgrun.policies import Policy
-from pgrun.tracks import Arrays
+from pgrun.policies.distributions import Categorical
+from pgrun.policies.mlp import Mlp
+from pgrun.policies.normalization import Identity, UnitScale
+from pgrun.policies.policy import Policy
+from pgrun.rollouts.trajectory import Arrays
 from pgrun.types import Rollout
 from tests.support_exact import EXACT
 

@@ -15,14 +15,14 @@ from gymnasium import spaces
 from hydra import compose, initialize_config_dir
 
 import tests.probes  # noqa: F401  registers them
-from pgrun.build import Run, build
 from pgrun.command.compose import conf_dir, plain
 from pgrun.command.hydra_env import register
-from pgrun.distributions import Categorical
 from pgrun.envs.vector import Loop
-from pgrun.normalise import Identity, RunningNorm
-from pgrun.policies import Policy, Separate
-from pgrun.train import train
+from pgrun.policies.distributions import Categorical
+from pgrun.policies.normalization import Identity, RunningNorm
+from pgrun.policies.policy import Policy, Separate
+from pgrun.training.build import Run, build
+from pgrun.training.loop import train
 
 QUIET = ("logger.progress=false", "trainer.eval_every=null", "trainer.eval_episodes=1", "tuned=none")
 

@@ -12,7 +12,7 @@ import numpy as np
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from pgrun.envs.vector import Envs
-from pgrun.store.checkpoint import Checkpoints, pack
+from pgrun.storage.checkpoint import Checkpoints, pack
 
 TIMES = ("wall_seconds", "env_steps_per_second")
 

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from pgrun.command.compose import jobs
-from pgrun.command.words import read
-from pgrun.study import cli
-from pgrun.study.check import problems
-from pgrun.study.cli import STUDY
-from pgrun.study.study import conduct
+from pgrun.command.overrides import read
+from pgrun.tools.study import cli
+from pgrun.tools.study.check import problems
+from pgrun.tools.study.cli import STUDY
+from pgrun.tools.study.study import conduct
 from tests.support_cli import Answer, answer
 
 

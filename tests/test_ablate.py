@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from support_cli import pgrun
 
-from pgrun.command.check import problems
 from pgrun.command.compose import Job, jobs
-from pgrun.command.words import read
-from pgrun.settings import flatten_settings
+from pgrun.command.overrides import read
+from pgrun.command.validate import problems
+from pgrun.config.settings import flatten_settings
 
 OFF = {  # what each option changes in the run; the settings that hold them are checked to be all
     "nothing": {},

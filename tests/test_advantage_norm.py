@@ -14,8 +14,8 @@ from fixtures_cli import here  # noqa: F401
 from support_cli import pgrun
 from torch import Tensor
 
-from pgrun.advantage_norm import normalise_advantages
-from pgrun.settings import AdvantageNorm
+from pgrun.config.settings import AdvantageNorm
+from pgrun.variance.advantage_norm import normalise_advantages
 from tests.support_pipeline import built, trained
 
 NORMS = get_args(AdvantageNorm)

@@ -15,11 +15,10 @@ from support_cli import QUICK, pgrun, shell
 
 from pgrun.command.app import PGRUN
 from pgrun.command.compose import jobs
-from pgrun.command.words import read
-from pgrun.jobs.again import write_settings
-from pgrun.jobs.job import recorded
-from pgrun.store import saving
-from pgrun.store.saving import Occupied, alone
+from pgrun.command.overrides import read
+from pgrun.runs.job import recorded
+from pgrun.runs.resume_sweep import write_settings
+from pgrun.training.saver import Occupied, alone
 
 BRIEF = f"{QUICK} network.hidden=[4] env.num_envs=2"
 
@@ -56,7 +55,7 @@ def test_a_run_that_is_over_when_the_second_may_begin(here: Path, monkeypatch: p
         (folder / "summary.json").write_text(first)
         yield
 
-    monkeypatch.setattr(saving, "alone", at_last)
+    monkeypatch.setattr(saver, "alone", at_last)
     answer = pgrun(f"{BRIEF} hydra.run.dir=r")
     assert (answer.code, "r holds a run already" in answer.err) == (2, True)
     assert (here / "r" / "summary.json").read_text() == first

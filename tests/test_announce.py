@@ -9,10 +9,10 @@ import pytest
 from fixtures_cli import here  # noqa: F401
 from support_cli import pgrun
 
-from pgrun import cli
+from pgrun.cli import main as cli
 from pgrun.command.compose import jobs
-from pgrun.command.words import read
-from pgrun.jobs.announce import describe_size
+from pgrun.command.overrides import read
+from pgrun.runs.announce import describe_size
 
 SIZES = {
     "-m experiment=ablate trainer.total_steps=1e6": "45 jobs, 1,000,000 steps a run: 45,000,000 in all",

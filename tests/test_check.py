@@ -8,7 +8,16 @@ from typing import Any, ClassVar, Literal
 
 import pytest
 
-from pgrun.schema import Decay, NonNegative, Positive, PositiveInt, Probability, construct, fit, violations
+from pgrun.config.schema import (
+    Decay,
+    NonNegative,
+    Positive,
+    PositiveInt,
+    Probability,
+    construct,
+    fit,
+    violations,
+)
 
 
 @pytest.mark.parametrize(

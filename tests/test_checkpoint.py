@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from pgrun.build import Run
-from pgrun.store.checkpoint import Checkpoints
-from pgrun.store.whole import write
+from pgrun.atomic_files import write
+from pgrun.storage.checkpoint import Checkpoints
+from pgrun.training.build import Run
 from tests.support_pipeline import built
 from tests.test_state import RUNS, go_on
 

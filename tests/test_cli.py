@@ -105,7 +105,7 @@ def test_what_is_not_imported(command: str, free_of: tuple[str, ...], here: Path
     watch = "import atexit; atexit.register(lambda: print('IMPORTED', *sys.modules))"
     answer = shell(command, python=watch)
     imported = answer.out.split("IMPORTED ")[1].split()
-    assert "pgrun.cli" in imported
+    assert "pgrun.cli.main" in imported
     assert [name for name in free_of if name in imported] == []
 
 
@@ -217,7 +217,7 @@ def test_a_run_that_dies_says_so(trouble: str, status: str, error: str, here: Pa
 
 def test_ctrl_c(here: Path) -> None:  # noqa: F811
     """A real signal to a real process."""
-    command = [sys.executable, "-c", "from pgrun.cli import main; main()", "hydra.run.dir=r"]
+    command = [sys.executable, "-c", "from pgrun.cli.main import main; main()", "hydra.run.dir=r"]
     process = subprocess.Popen(
         command,
         stderr=subprocess.PIPE,

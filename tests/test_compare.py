@@ -14,13 +14,13 @@ from fixtures_cli import here  # noqa: F401
 from support_cli import shell
 from support_compare import cells, compare, make_run, nested
 
+from pgrun.analysis.compare.config import compared, read_config
+from pgrun.analysis.compare.groups import group
+from pgrun.analysis.compare.metrics import read_metrics
+from pgrun.analysis.compare.read_runs import read_runs
 from pgrun.command.app import PGRUN
 from pgrun.command.compose import jobs
-from pgrun.command.words import read
-from pgrun.compare.config import compared, read_config
-from pgrun.compare.groups import group
-from pgrun.compare.metrics import read_metrics
-from pgrun.compare.read import read_runs
+from pgrun.command.overrides import read
 
 
 def sweep(top: Path, *configurations: tuple[dict, list[str], list[float | None]]) -> Path:
@@ -342,7 +342,7 @@ def test_mistakes(words: str, here: Path) -> None:  # noqa: F811
 def test_help_imports_nothing_heavy(here: Path) -> None:  # noqa: F811
     watch = (
         "import atexit; atexit.register(lambda: print('IMPORTED', *sys.modules))\n"
-        "import pgrun.compare.cli, pgrun.cli; pgrun.cli.main = pgrun.compare.cli.main"
+        "import pgrun.analysis.compare.cli, pgrun.cli.main; pgrun.cli.main.main = pgrun.analysis.compare.cli.main"
     )
     answer = shell("--help", python=watch)
     assert answer.code == 0
@@ -355,7 +355,7 @@ def test_a_comparison_needs_no_torch(here: Path) -> None:  # noqa: F811
     make_run(here / "r", 0, 1.0)
     watch = (
         "import atexit; atexit.register(lambda: print('IMPORTED', *sys.modules))\n"
-        "import pgrun.compare.cli, pgrun.cli; pgrun.cli.main = pgrun.compare.cli.main"
+        "import pgrun.analysis.compare.cli, pgrun.cli.main; pgrun.cli.main.main = pgrun.analysis.compare.cli.main"
     )
     imported = shell("r --html c.html", python=watch).out.split("IMPORTED ")[1].split()
     assert "numpy" in imported
@@ -382,7 +382,7 @@ def test_every_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_thresholds_that_are_not_numbers() -> None:
-    from pgrun.compare.table import middle
+    from pgrun.analysis.compare.table import middle
 
     reached = np.array([[1.0, 1.0], [3.0, 2.0], [math.inf, math.inf], [math.inf, math.inf]])
     assert middle(reached[:3]).tolist() == [3.0, 2.0]

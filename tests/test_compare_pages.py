@@ -14,11 +14,11 @@ from support_cli import QUICK, pgrun
 from support_compare import compare, make_run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pgrun.compare.axes import log_ticks, named, ticks
-from pgrun.compare.curves import on_grid, panels
-from pgrun.compare.groups import group
-from pgrun.compare.read import read_runs
-from pgrun.compare.statistics import mean
+from pgrun.analysis.compare.axes import log_ticks, named, ticks
+from pgrun.analysis.compare.curves import on_grid, panels
+from pgrun.analysis.compare.groups import group
+from pgrun.analysis.compare.read_runs import read_runs
+from pgrun.analysis.compare.statistics import mean
 
 TAG = "return/train"
 
@@ -168,7 +168,7 @@ def test_pictures(ending: str, tmp_path: Path) -> None:
 
 
 def test_pictures_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pgrun.compare.cli.find_spec", lambda name: None)
+    monkeypatch.setattr("pgrun.analysis.compare.cli.find_spec", lambda name: None)
     answer = compare(tmp_path, "--picture", tmp_path / "c.png")
     assert answer.code == 2
     assert '-e ".[plot]"; --html needs nothing' in answer.err

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pgrun.compare import statistics
-from pgrun.compare.statistics import bands, bootstrap, improvement, improvement_interval, iqm, mean
+from pgrun.analysis.compare import statistics
+from pgrun.analysis.compare.statistics import bands, bootstrap, improvement, improvement_interval, iqm, mean
 
 DATA = np.array([489.7, 500.0, 279.45, 412.3, 500.0, 164.25, 301.1])
 

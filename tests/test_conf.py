@@ -15,14 +15,14 @@ import torch
 from fixtures_cli import here  # noqa: F401
 from omegaconf import OmegaConf
 
-from pgrun.build import build
-from pgrun.command.check import problems
 from pgrun.command.compose import Job, jobs
-from pgrun.command.words import read
-from pgrun.places import conf_dir
-from pgrun.schema import GROUPS, fields, lookup
-from pgrun.settings import Diagnostics, Logger, Top, Trainer
-from pgrun.train import train
+from pgrun.command.overrides import read
+from pgrun.command.validate import problems
+from pgrun.config.paths import conf_dir
+from pgrun.config.schema import GROUPS, fields, lookup
+from pgrun.config.settings import Diagnostics, Logger, Top, Trainer
+from pgrun.training.build import build
+from pgrun.training.loop import train
 
 CONF = conf_dir()
 FILES = sorted(CONF.rglob("*.yaml"))

@@ -12,8 +12,8 @@ from fixtures_cli import here  # noqa: F401
 from torch import Tensor
 
 from pgrun import exact
-from pgrun.build import Run
 from pgrun.critics.exact import by_steps_left
+from pgrun.training.build import Run
 from pgrun.types import Rollout
 from tests.support_cli import pgrun
 from tests.support_pipeline import built, trained

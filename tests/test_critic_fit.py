@@ -10,8 +10,8 @@ import torch
 from fixtures_cli import here  # noqa: F401
 from torch import Tensor
 
-from pgrun.build import Run
-from pgrun.train import Counters, learn
+from pgrun.training.build import Run
+from pgrun.training.loop import Counters, learn
 from tests.support_cli import pgrun
 from tests.support_pipeline import built
 

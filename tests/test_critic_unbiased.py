@@ -12,14 +12,14 @@ from torch import Tensor
 
 from pgrun import exact
 from pgrun.critics.exact import ExactCritic
-from pgrun.distributions import Categorical
 from pgrun.envs.vector import Loop
 from pgrun.exact import Problem
-from pgrun.nets import Mlp
-from pgrun.normalise import Identity, UnitScale
-from pgrun.policies import Policy
-from pgrun.samplers.episodes import Episodes
-from pgrun.samplers.steps import Steps
+from pgrun.policies.distributions import Categorical
+from pgrun.policies.mlp import Mlp
+from pgrun.policies.normalization import Identity, UnitScale
+from pgrun.policies.policy import Policy
+from pgrun.rollouts.samplers.episodes import Episodes
+from pgrun.rollouts.samplers.steps import Steps
 from pgrun.types import Rollout
 from pgrun.variance.advantage import Advantage
 from pgrun.variance.base import Scheme

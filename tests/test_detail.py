@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
-from pgrun.detail import detail, halves_cosine
-from pgrun.meter import Measurement, jackknife
-from pgrun.nets import Mlp
+from pgrun.diagnostics.gradient_detail import detail, halves_cosine
+from pgrun.diagnostics.gradient_variance import Measurement, jackknife
+from pgrun.policies.mlp import Mlp
 from tests.support_pipeline import draw, trained
 
 NET = Mlp([2, 3, 2], free=1)  # 9 + 8 + 1 parameters

@@ -15,8 +15,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pgrun.config.random_streams import integers, scattered, streams
 from pgrun.envs import EnvSettings, make
-from pgrun.streams import integers, scattered, streams
 from tests.support_pipeline import trained
 
 ROOT = Path(__file__).parent.parent

@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.autograd import grad
 from torch.autograd.functional import hvp
 
-from pgrun.distributions import Bernoulli, Categorical, Gaussian, MultiCategorical
-from pgrun.nets import Mlp
-from pgrun.normalise import Identity, RunningNorm
-from pgrun.policies import NumpyActor, Policy, TorchActor, distribution_for
+from pgrun.policies.distributions import Bernoulli, Categorical, Gaussian, MultiCategorical
+from pgrun.policies.mlp import Mlp
+from pgrun.policies.normalization import Identity, RunningNorm
+from pgrun.policies.policy import NumpyActor, Policy, TorchActor, distribution_for
 from tests.support_closed import PAIRS, Pair, divergence, random_params
 
 ROWS = 50

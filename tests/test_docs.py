@@ -14,13 +14,13 @@ from types import ModuleType
 import pytest
 from fixtures_cli import here  # noqa: F401
 
-import pgrun.command.check
-import pgrun.study.check
+import pgrun.command.validate
+import pgrun.tools.study.check
 from pgrun.command.app import PGRUN
 from pgrun.command.compose import jobs
-from pgrun.command.words import read
-from pgrun.jobs.again import HOW
-from pgrun.study.cli import STUDY
+from pgrun.command.overrides import read
+from pgrun.runs.resume_sweep import HOW
+from pgrun.tools.study.cli import STUDY
 
 ROOT = Path(__file__).parents[1]
 METHODS = ROOT / "docs" / "methods"
@@ -28,7 +28,10 @@ PAGES = sorted(METHODS.glob("*.md"))
 METHOD_PAGES = [page for page in PAGES if page.stem != "README"]
 TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MDP = "start: [1.0]\nP: [[[[0.5, 0, 1.0, false], [0.5, 0, 0.0, true]], [[1.0, 0, 0.0, true]]]]\n"  # the reader's my.yaml
-CHECKS = {"pgrun": (PGRUN, pgrun.command.check.problems), "pgrun-study": (STUDY, pgrun.study.check.problems)}
+CHECKS = {
+    "pgrun": (PGRUN, pgrun.command.validate.problems),
+    "pgrun-study": (STUDY, pgrun.tools.study.check.problems),
+}
 
 
 def label(path: Path) -> str:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from support_doctor import FLAT, RISING, ROWS, chart, named
 
-from pgrun.doctor.chart import Chart
-from pgrun.doctor.course import Course, course
-from pgrun.doctor.illness import PAGE, findings, illnesses
-from pgrun.doctor.report import diagnosis, paragraph
+from pgrun.analysis.doctor.report import diagnosis, paragraph
+from pgrun.analysis.doctor.return_trend import Course, course
+from pgrun.analysis.doctor.run_data import Chart
+from pgrun.analysis.doctor.symptom import PAGE, findings, illnesses
 
 ROOT = Path(__file__).parents[1]
 FALLING = {"return/train": np.linspace(200, 20, ROWS)}

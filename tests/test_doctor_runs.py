@@ -11,10 +11,10 @@ from fixtures_cli import here  # noqa: F401
 from support_cli import Answer, answer, pgrun
 from support_compare import make_run
 
-from pgrun.doctor import cli
-from pgrun.doctor.chart import read_chart
-from pgrun.doctor.illness import findings
-from pgrun.doctor.report import after
+from pgrun.analysis.doctor import cli
+from pgrun.analysis.doctor.report import after
+from pgrun.analysis.doctor.run_data import read_chart
+from pgrun.analysis.doctor.symptom import findings
 
 SHORT = "trainer.eval_every=null trainer.eval_episodes=2 logger.progress=false tuned=none"
 RAN = f"algo=ppo trainer.total_steps=9000 env.num_envs=4 sampler.steps=64 algo.epochs=2 {SHORT}"
@@ -52,7 +52,7 @@ def test_nothing_is_said_of_a_healthy_run(here: Path) -> None:  # noqa: F811
 def test_a_sweep_has_no_paragraphs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ill = make_run(tmp_path / "run", 0, 1.0, rows=exploding())
     assert "KL explodes" in after(ill)
-    monkeypatch.setattr("pgrun.doctor.report.parent_process", object)  # as in the process of a job
+    monkeypatch.setattr("pgrun.analysis.doctor.report.parent_process", object)  # as in the process of a job
     assert after(ill) == ""
 
 

@@ -10,8 +10,8 @@ import pytest
 from fixtures_cli import here  # noqa: F401
 from support_cli import answer, pgrun
 
-import pgrun.samplers.episodes as episodes
-from pgrun.play.cli import main as play
+import pgrun.rollouts.samplers.episodes as episodes
+from pgrun.tools.play.cli import main as play
 from tests.support_resume import differences, rows, trace
 from tests.test_resume import stop_after
 

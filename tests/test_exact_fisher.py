@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from pgrun import exact, natural
-from pgrun.distributions import Categorical
-from pgrun.nets import Mlp
-from pgrun.normalise import Identity
-from pgrun.policies import Policy
+from pgrun import exact
+from pgrun.optimization import natural_gradient
+from pgrun.policies.distributions import Categorical
+from pgrun.policies.mlp import Mlp
+from pgrun.policies.normalization import Identity
+from pgrun.policies.policy import Policy
 from tests.support_enumerate import world
 from tests.support_exact import EXACT, FAR, MDPS, Mdp, error, probabilities, visits
 from tests.test_exact_solver import solved, teaching
@@ -113,6 +114,6 @@ def test_it_is_the_hessian_of_the_mean_kl_and_what_natural_steps_multiply_by(nam
     found = exact.fisher(policy, p)
     assert error(found, hessian) < EXACT
     rows = SimpleNamespace(obs=p.encoded(), mask=often)  # each state once, as often as it is visited
-    product = natural.fisher(policy, rows, 0.0)
+    product = natural_gradient.fisher(policy, rows, 0.0)
     columns = torch.eye(len(policy.theta), dtype=torch.float64)
     assert error(found, torch.stack([product(e) for e in columns])) < EXACT

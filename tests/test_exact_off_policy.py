@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from pgrun.algos.base import Learner
-from pgrun.algos.off_policy_pg import OffPolicyPg
+from pgrun.algorithms.base import Learner
+from pgrun.algorithms.off_policy_pg import OffPolicyPg
 from pgrun.critics.base import NoCritic
 from pgrun.estimator import Estimator
 from pgrun.variance.base import Scheme

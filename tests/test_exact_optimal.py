@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pgrun.estimator import Estimator
 from pgrun.types import Rollout
-from pgrun.units import by_unit
+from pgrun.variance.leave_out import by_unit
 from pgrun.variance.optimal_baseline import OptimalBaseline
 from tests.support_enumerate import World, mean, world
 from tests.support_exact import EXACT, FAR, GAMMA, error, true_gradient

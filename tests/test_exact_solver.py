@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch import Tensor
 
-import pgrun.problems.registration  # noqa: F401
+import pgrun.envs.problems.registration  # noqa: F401
 from pgrun import exact
-from pgrun.distributions import Categorical
 from pgrun.envs import EnvSettings, make
-from pgrun.nets import Mlp
-from pgrun.normalise import Identity, UnitScale
-from pgrun.policies import Policy
-from pgrun.samplers.episodes import Episodes
+from pgrun.policies.distributions import Categorical
+from pgrun.policies.mlp import Mlp
+from pgrun.policies.normalization import Identity, UnitScale
+from pgrun.policies.policy import Policy
+from pgrun.rollouts.samplers.episodes import Episodes
 from tests.support_exact import EXACT, FAR, MDPS, error, theta_for, time_limited, true_gradient
 from tests.support_pipeline import draw, outputs, trained
 

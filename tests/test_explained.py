@@ -12,16 +12,16 @@ import pytest
 from fixtures_cli import here  # noqa: F401
 from support_cli import Answer, answer, pgrun, shell
 
+from pgrun.cli.compatibility_table import names
 from pgrun.command.app import PGRUN
 from pgrun.command.compose import Job, jobs
-from pgrun.command.listing import names
-from pgrun.command.words import read
-from pgrun.explained import cli
-from pgrun.explained.docstring import CITED, WIDTH, citations, told
-from pgrun.explained.origins import flat, origins
-from pgrun.explained.page import page
-from pgrun.places import conf_dir
-from pgrun.schema import lookup
+from pgrun.command.overrides import read
+from pgrun.config.paths import conf_dir
+from pgrun.config.schema import lookup
+from pgrun.tools.explain import cli
+from pgrun.tools.explain.docstring import CITED, WIDTH, citations, told
+from pgrun.tools.explain.origins import flat, origins
+from pgrun.tools.explain.page import page
 
 ALGOS, SCHEMES = names(conf_dir() / "algo"), names(conf_dir() / "variance")
 
@@ -279,6 +279,6 @@ def test_a_scheme_of_the_user_s(here: Path) -> None:  # noqa: F811
 
 def test_help_is_fast() -> None:
     watch = "import atexit; atexit.register(lambda: print('IMPORTED', *sys.modules))"
-    answer = shell("--help", python=f"{watch}; from pgrun.explained.cli import main; main()")
+    answer = shell("--help", python=f"{watch}; from pgrun.tools.explain.cli import main; main()")
     assert not {"torch._C", "numpy", "hydra"} & set(answer.out.split("IMPORTED ")[1].split())
     assert max(map(len, cli.HELP.splitlines())) <= WIDTH + 20

@@ -21,21 +21,21 @@ from gymnasium import spaces
 from support_bad_env import AT, RESETS, STEPS, BadEnv, Endless
 from support_cli import answer, pgrun, shell
 
-import pgrun.samplers.episodes as episodes
-from pgrun import finite
-from pgrun.build import Run
+import pgrun.rollouts.samplers.episodes as episodes
 from pgrun.envs import EnvSettings, make
 from pgrun.envs.faults import Misfit
 from pgrun.envs.spaces import observation_encoder
 from pgrun.errors import Diverged, EnvironmentFault
-from pgrun.normalise import UnitScale
-from pgrun.optimizers import Descent
-from pgrun.samplers.episodes import Episodes
-from pgrun.samplers.steps import Steps
-from pgrun.store.checkpoint import Checkpoints
-from pgrun.store.saving import Saver
-from pgrun.study.cli import main as study
-from pgrun.train import Clock, Counters, train
+from pgrun.optimization.optimizers import Descent
+from pgrun.policies.normalization import UnitScale
+from pgrun.rollouts.samplers.episodes import Episodes
+from pgrun.rollouts.samplers.steps import Steps
+from pgrun.storage.checkpoint import Checkpoints
+from pgrun.tools.study.cli import main as study
+from pgrun.training import nonfinite
+from pgrun.training.build import Run
+from pgrun.training.loop import Clock, Counters, train
+from pgrun.training.saver import Saver
 from tests.support_pipeline import built, draw, loop, small_policy, trained
 
 SAMPLERS = [Steps(5), Steps(1), Steps(50), Episodes(8)]
@@ -191,9 +191,7 @@ def test_a_second_interrupt_ends_a_step_that_hangs(tmp_path: Path) -> None:
         "logger.progress=false",
         "hydra.run.dir=r",
     ]
-    code = (
-        f"import sys\nsys.path.insert(0, {os.path.dirname(__file__)!r})\nfrom pgrun.cli import main\nmain()"
-    )
+    code = f"import sys\nsys.path.insert(0, {os.path.dirname(__file__)!r})\nfrom pgrun.cli.main import main\nmain()"
     process = subprocess.Popen([sys.executable, "-c", code, *words], cwd=tmp_path, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while not (tmp_path / "reached").exists():
@@ -223,11 +221,11 @@ def test_one_number_among_many_is_found(size: int, bad: float) -> None:
     random = np.random.default_rng(size)
     for dtype in (torch.float32, torch.float64):
         x = torch.from_numpy(random.normal(size=size)).to(dtype) * 1e30
-        assert finite.finite(x)
+        assert nonfinite.finite(x)
         for at in {0, size - 1, int(random.integers(size))}:
             y = x.clone()
             y[at] = bad
-            assert not finite.finite(y)
+            assert not nonfinite.finite(y)
 
 
 @pytest.mark.parametrize(
@@ -363,7 +361,7 @@ def test_large_numbers_alone_are_fine(tmp_path: Path) -> None:
     run = built("algo=a2c", "optimizer=sgd", *TINY)
     Descent(run.policy.theta, run.learner.optimizer.settings)
     run.policy.theta.mul_(1e30)
-    assert all(finite.finite(x) for x in finite.parameters(run).values())
+    assert all(nonfinite.finite(x) for x in nonfinite.parameters(run).values())
 
 
 # --- episodes that never end ------------------------------------------------------------------------------------------

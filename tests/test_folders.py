@@ -13,23 +13,23 @@ from fixtures_cli import here  # noqa: F401
 from support_cli import QUICK, answer, pgrun
 from support_compare import compare, make_run
 
+from pgrun import atomic_files
+from pgrun.analysis.compare.export import quote_formula
+from pgrun.analysis.compare.sweep_page import page
+from pgrun.analysis.doctor import cli as doctor
+from pgrun.analysis.doctor.run_data import read_chart
 from pgrun.command.app import PGRUN
-from pgrun.compare.end import page
-from pgrun.compare.export import quote_formula
-from pgrun.doctor import cli as doctor
-from pgrun.doctor.chart import read_chart
+from pgrun.config.plain_yaml import load_yaml
 from pgrun.envs import EnvSettings
+from pgrun.envs.problems import mdp_file
+from pgrun.envs.problems.mdp_file import from_file
 from pgrun.errors import Refused, bounded, escape_line
-from pgrun.jobs.again import result, write_settings
-from pgrun.jobs.signals import SweepStop, told_to_stop
-from pgrun.play.cli import Wish
-from pgrun.play.film import Camera, screening
-from pgrun.problems import mdp_file
-from pgrun.problems.mdp_file import from_file
-from pgrun.store import whole
-from pgrun.store.log import Log, cut
-from pgrun.store.one_number import read_number
-from pgrun.store.plain_yaml import load_yaml
+from pgrun.runs.resume_sweep import result, write_settings
+from pgrun.storage.log import Log, cut
+from pgrun.storage.one_number import read_number
+from pgrun.terminal.signals import SweepStop, told_to_stop
+from pgrun.tools.play.cli import Wish
+from pgrun.tools.play.film import Camera, screening
 from tests.attacks import LOUD, TABLES
 
 PACKAGE = Path(__file__).parents[1] / "pgrun"
@@ -218,11 +218,11 @@ def test_a_run_with_a_huge_file_is_left_out_with_a_line(name: str, size: int, tm
 
 def test_the_bound_is_asked_before_a_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x.yaml").write_bytes(b"a" * 100)
-    monkeypatch.setitem(whole.LARGEST, ".yaml", 100)
-    assert whole.read(tmp_path / "x.yaml") == b"a" * 100
-    monkeypatch.setitem(whole.LARGEST, ".yaml", 99)
-    with pytest.raises(whole.TooLarge, match=r"x\.yaml is larger than 99 bytes"):
-        whole.read(tmp_path / "x.yaml")
+    monkeypatch.setitem(atomic_files.LARGEST, ".yaml", 100)
+    assert atomic_files.read(tmp_path / "x.yaml") == b"a" * 100
+    monkeypatch.setitem(atomic_files.LARGEST, ".yaml", 99)
+    with pytest.raises(atomic_files.TooLarge, match=r"x\.yaml is larger than 99 bytes"):
+        atomic_files.read(tmp_path / "x.yaml")
 
 
 def test_the_doctor_reads_one_number_of_a_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,5 +304,5 @@ def test_arrays_are_measured_before_they_are_unpacked(
 def test_tables_have_a_size(ending: str, tmp_path: Path) -> None:
     (tmp_path / f"t.{ending}").touch()
     os.truncate(tmp_path / f"t.{ending}", TERABYTE)
-    with pytest.raises(whole.TooLarge):
+    with pytest.raises(atomic_files.TooLarge):
         from_file(str(tmp_path / f"t.{ending}"))

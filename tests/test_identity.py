@@ -14,10 +14,10 @@ import pytest
 from fixtures_cli import here  # noqa: F401
 from support_cli import pgrun
 
-from pgrun.store import versions
-from pgrun.store.checkpoint import Checkpoints
-from pgrun.store.identity import describe_space, hash_settings
-from pgrun.store.versions import changed_versions, installed_versions
+from pgrun.storage import versions
+from pgrun.storage.checkpoint import Checkpoints
+from pgrun.storage.versions import changed_versions, installed_versions
+from pgrun.training.identity import describe_space, hash_settings
 
 LINE = (
     "algo=ppo tuned=none env=CartPole-v1 network.hidden=[8] sampler.steps=8 env.num_envs=2 "

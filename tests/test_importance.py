@@ -8,17 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from pgrun.algos.base import Algorithm
-from pgrun.algos.npg import Npg
-from pgrun.algos.off_policy_pg import OffPolicyPg
-from pgrun.algos.ppo import Ppo
-from pgrun.algos.ppo_penalty import PpoPenalty
-from pgrun.algos.trpo import Trpo
-from pgrun.diagnostics import floats, policy_change
+from pgrun.algorithms.base import Algorithm
+from pgrun.algorithms.npg import Npg
+from pgrun.algorithms.off_policy_pg import OffPolicyPg
+from pgrun.algorithms.ppo import Ppo
+from pgrun.algorithms.ppo_penalty import PpoPenalty
+from pgrun.algorithms.trpo import Trpo
+from pgrun.diagnostics.local_models import models
+from pgrun.diagnostics.update import floats, policy_change
 from pgrun.estimator import Estimator
-from pgrun.importance import effective_share
-from pgrun.local import models
-from pgrun.policies import Policy
+from pgrun.policies.importance import effective_share
+from pgrun.policies.policy import Policy
 from pgrun.types import Batch
 from pgrun.variance.reward_to_go import RewardToGo
 from tests.support_enumerate import batch_of as batch_of_rollout

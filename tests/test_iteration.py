@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch.distributions import Categorical, kl_divergence
 
-from pgrun.build import Run
-from pgrun.train import train
+from pgrun.training.build import Run
+from pgrun.training.loop import train
 from pgrun.types import Rollout
 from tests.support_pipeline import built, trained
 

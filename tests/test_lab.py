@@ -12,27 +12,30 @@ from pathlib import Path
 import pytest
 import torch
 
-import pgrun.command.check
-import pgrun.study.check
+import pgrun.command.validate
+import pgrun.tools.study.check
 from pgrun.command.app import PGRUN
 from pgrun.command.compose import compose_one, composing, split
-from pgrun.command.words import read
-from pgrun.lab import check as checking
-from pgrun.lab import cli
-from pgrun.lab.book import GROUPS, chosen, experiments
-from pgrun.lab.chart import Bar, Bars, Lines, Series, picture
-from pgrun.lab.commands import HERE
-from pgrun.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.lab.pages import pages, stale
-from pgrun.lab.run import conduct
-from pgrun.study.cli import STUDY
+from pgrun.command.overrides import read
+from pgrun.tools.lab import check as checking
+from pgrun.tools.lab import cli
+from pgrun.tools.lab.catalogue import GROUPS, chosen, experiments
+from pgrun.tools.lab.chart import Bar, Bars, Lines, Series, picture
+from pgrun.tools.lab.commands import HERE
+from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
+from pgrun.tools.lab.pages import pages, stale
+from pgrun.tools.lab.run import conduct
+from pgrun.tools.study.cli import STUDY
 from tests.support_cli import Answer, answer
 
 ROOT = Path(__file__).parents[1]
 BOOK = ROOT / "docs" / "lab"
 EVERY = experiments()
 each = pytest.mark.parametrize("experiment", EVERY, ids=lambda e: e.name)
-CHECKS = {"pgrun": (PGRUN, pgrun.command.check.problems), "pgrun-study": (STUDY, pgrun.study.check.problems)}
+CHECKS = {
+    "pgrun": (PGRUN, pgrun.command.validate.problems),
+    "pgrun-study": (STUDY, pgrun.tools.study.check.problems),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +54,7 @@ def test_names_tell_experiments_and_groups_apart() -> None:
     names = [e.name for e in EVERY]
     assert len({*names, *(g.name for g in GROUPS)}) == len(names) + len(GROUPS)
     assert {e.group for e in EVERY} <= {g.name for g in GROUPS}
-    files = {path.stem for path in (ROOT / "pgrun/lab/experiments").glob("*.py")} - {"__init__"}
+    files = {path.stem for path in (ROOT / "pgrun/tools/lab/experiments").glob("*.py")} - {"__init__"}
     assert files == set(names)
 
 
@@ -161,7 +164,7 @@ def test_the_exit_code_of_a_check(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert lab("residual_gradient dynamics_cancel --check --jobs 2").code == 0
     wrong = replace(chosen(["residual_gradient"])[0], verdict=Verdict.HOLDS)
-    monkeypatch.setattr("pgrun.lab.check.chosen", lambda names: [wrong])
+    monkeypatch.setattr("pgrun.tools.lab.check.chosen", lambda names: [wrong])
     found = lab("residual_gradient --check")
     assert found.code == 1
     assert "what must come out is: holds" in found.out

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pgrun.lab import seeds
-from pgrun.lab.book import chosen
-from pgrun.lab.commands import Done
-from pgrun.lab.experiment import Finding, Verdict
+from pgrun.tools.lab import seeds
+from pgrun.tools.lab.catalogue import chosen
+from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.experiment import Finding, Verdict
 
 
 def run(words: dict[str, str], metrics: dict[str, list[float]], **result) -> Done:

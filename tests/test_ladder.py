@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from pgrun.exact import problem
-from pgrun.normalise import Identity
-from pgrun.policies import Network, Policy, distribution_for
-from pgrun.study.climb import climb
-from pgrun.study.policy import logits
+from pgrun.policies.normalization import Identity
+from pgrun.policies.policy import Network, Policy, distribution_for
+from pgrun.tools.study.exact_ascent import climb
+from pgrun.tools.study.policy import logits
 from tests.support_study import study
 
 RUNGS = "schemes=[none,reward_to_go,mean_baseline,leave_one_out,value_baseline,td0,gae]"

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from pgrun.local import TAGS, models
-from pgrun.policies import Policy
+from pgrun.diagnostics.local_models import TAGS, models
+from pgrun.policies.policy import Policy
 from pgrun.types import Batch
 from tests.support_pipeline import trained
 from tests.test_natural import DISTRIBUTIONS, batch_of, kl_of_theta, policy_of, rng

@@ -26,12 +26,12 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 
-from pgrun.build import Run, build
+from pgrun.config.schema import GROUPS, fields, lookup
+from pgrun.config.settings import Diagnostics, Logger, Top, Trainer
 from pgrun.envs import EnvSettings
-from pgrun.schema import GROUPS, fields, lookup
-from pgrun.settings import Diagnostics, Logger, Top, Trainer
-from pgrun.store.log import Log
-from pgrun.train import tags, train
+from pgrun.storage.log import Log
+from pgrun.training.build import Run, build
+from pgrun.training.loop import tags, train
 from tests.support_pipeline import built, settings, trained
 
 EVERY = {
@@ -215,7 +215,7 @@ def test_seeds_of_one_configuration_share_a_group(tmp_path) -> None:
 
 
 def test_rows_reach_the_disk_while_the_run_goes_on(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("pgrun.store.log.FLUSH_EVERY", 0.0)
+    monkeypatch.setattr("pgrun.storage.log.FLUSH_EVERY", 0.0)
     log = Log(tmp_path, ["kl/max"])
     time.sleep(0.01)
     log.row(5, {"kl/max": 0.25})

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from pgrun.build import build
-from pgrun.store.checkpoint import Checkpoints
-from pgrun.store.saving import Saver
-from pgrun.train import train
+from pgrun.storage.checkpoint import Checkpoints
+from pgrun.training.build import build
+from pgrun.training.loop import train
+from pgrun.training.saver import Saver
 from tests.support_pipeline import settings
 from tests.support_resume import differences, trace
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 import yaml
 
-import pgrun.problems.registration  # noqa: F401
+import pgrun.envs.problems.registration  # noqa: F401
 from pgrun.envs import EnvSettings
 from pgrun.envs.make import make_one
+from pgrun.envs.problems.mdp_file import from_file
 from pgrun.envs.table import check_table, has_table
 from pgrun.errors import Refused
 from pgrun.exact import objective, problem
-from pgrun.problems.mdp_file import from_file
 
 # two states: action 0 stays and earns 1, action 1 goes to state 1 (or ends, 0.25); state 1 ends with 2 or 3 at even odds
 OWN = {

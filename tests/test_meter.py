@@ -10,25 +10,31 @@ import pytest
 import torch
 from torch import Tensor
 
-from pgrun.algos.a2c import A2c
-from pgrun.algos.ppo import Ppo
-from pgrun.algos.reinforce import Reinforce
-from pgrun.distributions import Gaussian
+from pgrun.algorithms.a2c import A2c
+from pgrun.algorithms.ppo import Ppo
+from pgrun.algorithms.reinforce import Reinforce
+from pgrun.config.paths import conf_dir
+from pgrun.config.schema import lookup
+from pgrun.config.settings import AdvantageNorm
+from pgrun.diagnostics.gradient_variance import (
+    BLOCKS,
+    delete_and_recompute,
+    delete_in_closed_form,
+    jackknife,
+    measure,
+)
 from pgrun.estimator import Estimator
-from pgrun.meter import BLOCKS, delete_and_recompute, delete_in_closed_form, jackknife, measure
-from pgrun.nets import Mlp
-from pgrun.normalise import Identity, UnitScale
-from pgrun.places import conf_dir
-from pgrun.policies import Policy
+from pgrun.policies.distributions import Gaussian
+from pgrun.policies.mlp import Mlp
+from pgrun.policies.normalization import Identity, UnitScale
+from pgrun.policies.policy import Policy
 from pgrun.returns import episode_return
-from pgrun.schema import lookup
-from pgrun.settings import AdvantageNorm
-from pgrun.tracks import Arrays
+from pgrun.rollouts.trajectory import Arrays
 from pgrun.types import Rollout
-from pgrun.units import by_unit
 from pgrun.variance.base import PerColumn, Scheme
 from pgrun.variance.gae import Gae
 from pgrun.variance.leave_one_out import LeaveOneOut
+from pgrun.variance.leave_out import by_unit
 from pgrun.variance.mean_baseline import MeanBaseline
 from pgrun.variance.none import None_
 from pgrun.variance.optimal_baseline import OptimalBaseline

@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from pgrun.diagnostics.gradient_variance import jackknife, measure
 from pgrun.estimator import Estimator
-from pgrun.meter import jackknife, measure
-from pgrun.normalise import UnitScale
-from pgrun.policies import Policy
-from pgrun.tracks import Arrays
+from pgrun.policies.normalization import UnitScale
+from pgrun.policies.policy import Policy
+from pgrun.rollouts.trajectory import Arrays
 from pgrun.types import Rollout
-from pgrun.units import by_unit
 from pgrun.variance.base import Scheme
 from pgrun.variance.gae import Gae
+from pgrun.variance.leave_out import by_unit
 from pgrun.variance.mean_baseline import MeanBaseline
 from pgrun.variance.none import None_
 from pgrun.variance.reward_to_go import RewardToGo

@@ -10,12 +10,12 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad, vmap
 
-import pgrun.policies
-from pgrun.distributions import Categorical, Gaussian
-from pgrun.modules import AnyModule
-from pgrun.nets import Mlp
-from pgrun.normalise import Identity
-from pgrun.policies import Network, Policy
+import pgrun.policies.policy
+from pgrun.policies.distributions import Categorical, Gaussian
+from pgrun.policies.mlp import Mlp
+from pgrun.policies.normalization import Identity
+from pgrun.policies.policy import Network, Policy
+from pgrun.policies.torch_module import AnyModule
 from tests.support_pipeline import draw, settings, trained
 
 ROUNDING = 1e-10  # float64, sums of a few hundred terms of order 1
@@ -110,7 +110,7 @@ class Residual(Network):
 
 @pytest.mark.parametrize("algo", ["ppo", "trpo", "off_policy_ac"])
 def test_a_run_of_a_users_network(algo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pgrun.policies, "Residual", Residual, raising=False)
+    monkeypatch.setattr(pgrun.policies.policy, "Residual", Residual, raising=False)
     words = [f"algo={algo}", "env=CartPole-v1", "trainer.total_steps=512", "env.num_envs=2"]
     network = {**settings(*words)["network"], "name": "residual"}
     runs = []

@@ -8,17 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from pgrun.algos.base import Learner
-from pgrun.algos.euclidean_pg import EuclideanPg
-from pgrun.algos.npg import Npg
-from pgrun.algos.ppo_penalty import PpoPenalty
-from pgrun.algos.trpo import Trpo
+from pgrun.algorithms.base import Learner
+from pgrun.algorithms.euclidean_pg import EuclideanPg
+from pgrun.algorithms.npg import Npg
+from pgrun.algorithms.ppo_penalty import PpoPenalty
+from pgrun.algorithms.trpo import Trpo
 from pgrun.critics.base import NoCritic
-from pgrun.distributions import Bernoulli, Categorical, Gaussian, MultiCategorical
-from pgrun.natural import conjugate_gradient, dense, fisher, mean_kl
-from pgrun.nets import Mlp
-from pgrun.normalise import Identity
-from pgrun.policies import Policy
+from pgrun.optimization.natural_gradient import conjugate_gradient, dense, fisher, mean_kl
+from pgrun.policies.distributions import Bernoulli, Categorical, Gaussian, MultiCategorical
+from pgrun.policies.mlp import Mlp
+from pgrun.policies.normalization import Identity
+from pgrun.policies.policy import Policy
 from pgrun.types import Batch
 
 DISTRIBUTIONS = {

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.func import grad, vmap
 
-from pgrun.nets import Mlp
-from pgrun.normalise import Identity
-from pgrun.policies import Policy
+from pgrun.policies.mlp import Mlp
+from pgrun.policies.normalization import Identity
+from pgrun.policies.policy import Policy
 from tests.support_closed import PAIRS, Pair
 
 CLOSE = {"rtol": 1e-12, "atol": 1e-12}  # float64, a hundred terms: rounding is 1e-15 of their size

@@ -11,15 +11,15 @@ from safetensors.torch import load_file
 
 from pgrun.envs.vector import Loop
 from pgrun.errors import EnvironmentFault
-from pgrun.normalise import Identity, RewardScale, RunningNorm, UnitScale
-from pgrun.play.cli import Wish
-from pgrun.play.play import evaluated, understood
-from pgrun.policies import NumpyActor, TorchActor
-from pgrun.samplers.episodes import Episodes
-from pgrun.samplers.replay import Replay
-from pgrun.samplers.steps import Steps
-from pgrun.store.saved import Saved
-from pgrun.train import evaluate
+from pgrun.policies.normalization import Identity, RewardScale, RunningNorm, UnitScale
+from pgrun.policies.policy import NumpyActor, TorchActor
+from pgrun.rollouts.samplers.episodes import Episodes
+from pgrun.rollouts.samplers.replay import Replay
+from pgrun.rollouts.samplers.steps import Steps
+from pgrun.storage.saved_policy import Saved
+from pgrun.tools.play.cli import Wish
+from pgrun.tools.play.play import evaluated, understood
+from pgrun.training.loop import evaluate
 from tests.support_pipeline import built, draw, loop, small_policy, trained
 from tests.support_record import Recorded, episodes, rows
 

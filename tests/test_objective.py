@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from torch.func import grad, vmap
 
-from pgrun.algos.a2c import A2c
-from pgrun.algos.base import Learner
-from pgrun.algos.ppo import Ppo
+from pgrun.algorithms.a2c import A2c
+from pgrun.algorithms.base import Learner
+from pgrun.algorithms.ppo import Ppo
 from pgrun.critics.base import Critic, NoCritic
 from pgrun.critics.fitted import Fitted, SeparateCritic, SharedCritic
-from pgrun.nets import Mlp
-from pgrun.normalise import Identity
-from pgrun.policies import Policy
+from pgrun.policies.mlp import Mlp
+from pgrun.policies.normalization import Identity
+from pgrun.policies.policy import Policy
 from pgrun.types import Batch
 from tests.support_closed import PAIRS, Pair
 from tests.test_nets import forward, random

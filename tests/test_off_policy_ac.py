@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pgrun import exact
-from pgrun.train import weigh
+from pgrun.training.loop import weigh
 from tests.support_off_policy import ACTIONS, GAMMA, NOW, OLD, WORDS, Lab, lab
 from tests.support_pipeline import built
 

@@ -16,15 +16,15 @@ from support_cli import pgrun
 from torch import Tensor
 
 from pgrun import exact
-from pgrun.algos.base import Learner
-from pgrun.algos.off_policy_pg import OffPolicyPg, log_ratio, weight_scalars
+from pgrun.algorithms.base import Learner
+from pgrun.algorithms.off_policy_pg import OffPolicyPg, log_ratio, weight_scalars
 from pgrun.critics.base import NoCritic
-from pgrun.distributions import Categorical
 from pgrun.estimator import Estimator
-from pgrun.nets import Mlp
-from pgrun.normalise import Identity, UnitScale
-from pgrun.policies import Policy
-from pgrun.tracks import Arrays
+from pgrun.policies.distributions import Categorical
+from pgrun.policies.mlp import Mlp
+from pgrun.policies.normalization import Identity, UnitScale
+from pgrun.policies.policy import Policy
+from pgrun.rollouts.trajectory import Arrays
 from pgrun.types import Batch, Rollout, each_tensor
 from pgrun.variance.base import Scheme
 from pgrun.variance.none import None_

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from pgrun.build import Run
-from pgrun.train import Counters, update
+from pgrun.training.build import Run
+from pgrun.training.loop import Counters, update
 from tests.support_pipeline import Script, built, trained
 
 TABULAR = [

@@ -18,13 +18,13 @@ from safetensors.torch import load_file, save_file
 from support_cli import shell
 from support_pipeline import trained
 
-import pgrun.train
-from pgrun.build import build
+import pgrun.training.loop
 from pgrun.errors import Refused
-from pgrun.play import film
-from pgrun.play.cli import read
-from pgrun.play.play import evaluated, play, understood
-from pgrun.store.saved import load
+from pgrun.storage.saved_policy import load
+from pgrun.tools.play import film
+from pgrun.tools.play.cli import read
+from pgrun.tools.play.play import evaluated, play, understood
+from pgrun.training.build import build
 
 SHORT = ("algo=ppo", "trainer.total_steps=256", "env.num_envs=2", "sampler.steps=64", "algo.epochs=1")
 
@@ -79,7 +79,7 @@ def test_the_best_policy_is_the_one_of_the_best_evaluation(
         thetas.append(run.policy.theta.clone())
         return np.array([next(planted)])
 
-    monkeypatch.setattr(pgrun.train, "evaluate", evaluate)
+    monkeypatch.setattr(pgrun.training.loop, "evaluate", evaluate)
     words = (*SHORT, "trainer.total_steps=640")
     trained(tmp_path, *words, **{"trainer.eval_every": 128})
     assert len(thetas) == 5
@@ -238,7 +238,7 @@ def test_the_user_s_code_is_loaded_only_where_the_command_names_it(
         "print('IMPORTED')\ngym.register('Own-v0', CartPoleEnv, max_episode_steps=7)\n"
     )
     foreign = copy(cartpole, here / "run", lambda x: x["config"]["env"].update(id="own_env:Own-v0"))
-    code = "from pgrun.play.cli import main; main()"
+    code = "from pgrun.tools.play.cli import main; main()"
     refused = shell("run", python=code)
     assert refused.code == 2
     assert refused.err.strip().endswith("name it again: --env own_env:Own-v0")
@@ -307,10 +307,10 @@ def test_words_that_are_refused(words: str, said: str) -> None:
 
 def test_help_is_fast_and_a_mistake_one_paragraph() -> None:
     watch = "import atexit; atexit.register(lambda: print('IMPORTED', *sys.modules))"
-    code = f"{watch}; from pgrun.play.cli import main; main()"
+    code = f"{watch}; from pgrun.tools.play.cli import main; main()"
     answer = shell("--help", python=code)
     imported = answer.out.split("IMPORTED ")[1].split()
     assert not {"torch._C", "numpy", "gymnasium", "hydra", "PIL"} & set(imported)
     assert "--stochastic" in answer.out
-    wrong = shell("nowhere", python="from pgrun.play.cli import main; main()")
+    wrong = shell("nowhere", python="from pgrun.tools.play.cli import main; main()")
     assert (wrong.code, wrong.err) == (2, "pgrun-play: nowhere: no such folder\n")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from pgrun.build import Run
-from pgrun.train import evaluate
+from pgrun.training.build import Run
+from pgrun.training.loop import evaluate
 from tests import probes
 from tests.probes import PROBES, Probe
 from tests.support_pipeline import chances, outputs, trained, values

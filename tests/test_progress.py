@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from pgrun.command.progress import LINES, Progress
+from pgrun.training.progress import LINES, Progress
 
 DONE, TOTAL = 900_000, 1_000_000
 

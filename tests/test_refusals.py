@@ -88,7 +88,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run directory of a short run."""
     folder = tmp_path_factory.mktemp("finished") / "run"
     words = f"algo=a2c network.hidden=[4] {QUICK} hydra.run.dir={folder}"
-    code = "from pgrun.cli import main; main()"
+    code = "from pgrun.cli.main import main; main()"
     subprocess.run([sys.executable, "-c", code, *shlex.split(words)], check=True, capture_output=True)
     return folder
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch.distributions import Categorical, kl_divergence
 
-from pgrun.build import Run
-from pgrun.normalise import UnitScale
-from pgrun.samplers.replay import Replay
-from pgrun.train import Counters, update
+from pgrun.policies.normalization import UnitScale
+from pgrun.rollouts.samplers.replay import Replay
+from pgrun.training.build import Run
+from pgrun.training.loop import Counters, update
 from pgrun.types import Rollout
 from tests.support_pipeline import built, draw, small_policy
 

@@ -24,7 +24,7 @@ from pgrun.envs import EnvSettings, make
 from pgrun.envs.faults import Unrepeatable
 from pgrun.envs.rehearsal import STEPS, why_unrepeatable
 from pgrun.envs.vector import Loop
-from pgrun.store.checkpoint import Checkpoints
+from pgrun.storage.checkpoint import Checkpoints
 from tests.support_pipeline import settings, trained
 from tests.support_resume import rows, told
 from tests.test_resume import every, killed_and_resumed, straight
@@ -218,7 +218,7 @@ def test_a_run_goes_on_with_fresh_episodes_where_that_is_allowed(here: Path) -> 
 
 
 def test_restarted_twice_it_begins_from_other_seeds(tmp_path: Path) -> None:
-    from pgrun.build import build
+    from pgrun.training.build import build
 
     run = build(settings(*SMALL, "env=Pendulum-v1"))
     starts = [run.envs.obs.copy()]

@@ -8,18 +8,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from pgrun.algos.base import Learner
-from pgrun.algos.euclidean_pg import EuclideanPg
-from pgrun.algos.npg import Npg
-from pgrun.algos.reinforce import Reinforce
+from pgrun.algorithms.base import Learner
+from pgrun.algorithms.euclidean_pg import EuclideanPg
+from pgrun.algorithms.npg import Npg
+from pgrun.algorithms.reinforce import Reinforce
 from pgrun.critics.base import NoCritic
-from pgrun.distributions import Categorical, Gaussian
-from pgrun.natural import mean_kl
-from pgrun.nets import Mlp
-from pgrun.normalise import Identity
-from pgrun.optimizers import Descent, Sgd
-from pgrun.policies import Policy, Separate, Shared
-from pgrun.rescaled import Rescaled
+from pgrun.optimization.natural_gradient import mean_kl
+from pgrun.optimization.optimizers import Descent, Sgd
+from pgrun.policies.distributions import Categorical, Gaussian
+from pgrun.policies.mlp import Mlp
+from pgrun.policies.normalization import Identity
+from pgrun.policies.policy import Policy, Separate, Shared
+from pgrun.policies.rescaled import Rescaled
 from tests.support_pipeline import draw
 from tests.test_natural import batch_of
 

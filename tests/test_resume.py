@@ -14,12 +14,12 @@ import pytest
 from fixtures_cli import here  # noqa: F401
 from support_cli import pgrun
 
-import pgrun.train as training
-from pgrun.build import build
-from pgrun.jobs.resume import stretched_schedules
-from pgrun.places import conf_dir
-from pgrun.store.checkpoint import Checkpoints
-from pgrun.train import train
+import pgrun.training.loop as training
+from pgrun.config.paths import conf_dir
+from pgrun.runs.resume_run import stretched_schedules
+from pgrun.storage.checkpoint import Checkpoints
+from pgrun.training.build import build
+from pgrun.training.loop import train
 from tests.support_pipeline import settings
 from tests.support_resume import rows, scalars, told, trace
 
@@ -295,7 +295,7 @@ def test_a_reader_that_has_left_unmakes_no_result(tmp_path: Path) -> None:
     """``pgrun … | head -1``: the pipe is closed when the run ends."""
     line = "trainer.total_steps=3000 trainer.eval_episodes=1 logger.progress=false hydra.run.dir=r"
     run = subprocess.Popen(
-        [sys.executable, "-c", "from pgrun.cli import main; main()", *line.split()],
+        [sys.executable, "-c", "from pgrun.cli.main import main; main()", *line.split()],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

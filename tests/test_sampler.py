@@ -9,11 +9,11 @@ import torch
 
 from pgrun.envs import EnvSettings, make
 from pgrun.errors import EnvironmentFault
-from pgrun.normalise import UnitScale
-from pgrun.policies import NumpyActor, TorchActor
-from pgrun.samplers.episodes import Episodes
-from pgrun.samplers.steps import Steps
-from pgrun.train import train
+from pgrun.policies.normalization import UnitScale
+from pgrun.policies.policy import NumpyActor, TorchActor
+from pgrun.rollouts.samplers.episodes import Episodes
+from pgrun.rollouts.samplers.steps import Steps
+from pgrun.training.loop import train
 from pgrun.types import Rollout
 from tests import probes
 from tests.support_pipeline import Script, built, draw, loop, small_policy, started, trained

@@ -19,8 +19,8 @@ from support_cli import pgrun
 from support_faults import Sweep
 from support_search import LINE, MODULE, X, record, steps, summaries, tried, value
 
-from pgrun.compare.read import read_runs
-from pgrun.jobs import launchers
+from pgrun.analysis.compare.read_runs import read_runs
+from pgrun.command import launchers
 
 
 @pytest.fixture

@@ -10,15 +10,16 @@ from typing import Any, Literal
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from pgrun.search import pruning, record, space
-from pgrun.search.settings import Search
-from pgrun.search.study import Study, means
+from pgrun.command import search_space
+from pgrun.command.search_settings import Search
+from pgrun.runs.search import pruning, record
+from pgrun.runs.search.study import Study, means
 
 WORDS = ["gamma=interval(0,1)", "algo=a2c,ppo", "sampler.steps=tag(log,int(interval(1,64)))", "seeds=[0,1]"]
 
 
-def searched(words: list[str]) -> space.Space:
-    return space.read(OverridesParser.create().parse_overrides(words))
+def searched(words: list[str]) -> search_space.Space:
+    return search_space.read(OverridesParser.create().parse_overrides(words))
 
 
 def study(folder: Path, words: list[str] = WORDS, **settings: Any) -> Study:

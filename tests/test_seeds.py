@@ -15,7 +15,7 @@ from support_cli import QUICK, pgrun
 from support_faults import EPISODE, Sweep, steps, told
 from support_slurm import pretend
 
-from pgrun.compare.read import read_runs
+from pgrun.analysis.compare.read_runs import read_runs
 
 LINE = f"env=my_mod:Line-v0 algo=reinforce network.hidden=[4] {QUICK}"
 

@@ -16,9 +16,9 @@ from fixtures_cli import here  # noqa: F401
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from support_cli import pgrun
 
-import pgrun.train as training
-from pgrun.command.words import hydra_word, shell_word
-from pgrun.jobs.signals import CODES, heeded
+import pgrun.training.loop as training
+from pgrun.command.overrides import hydra_word, shell_word
+from pgrun.terminal.signals import CODES, heeded
 
 FOLDER = "it's, r"
 BRIEF = (
@@ -91,7 +91,7 @@ def test_a_hangup_is_heeded_unless_nohup_ignores_it() -> None:
         os.kill(os.getpid(), signal.SIGHUP)
     assert stop.number == signal.SIGHUP
     code = (
-        "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); from pgrun.jobs.signals import CODES, heeded\n"
+        "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); from pgrun.terminal.signals import CODES, heeded\n"
         "with heeded(): assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN and signal.SIGHUP not in CODES"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

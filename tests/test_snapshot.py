@@ -14,11 +14,11 @@ from gymnasium.wrappers import NormalizeReward, TimeLimit
 from support_odd_envs import Odd
 
 from pgrun.envs import EnvSettings, make
+from pgrun.envs.problems.registration import registry
 from pgrun.envs.replay import ByReplay
 from pgrun.envs.snapshot import ByState, can_be_read
 from pgrun.envs.vector import Loop
-from pgrun.problems.registration import registry
-from pgrun.store.checkpoint import Checkpoints
+from pgrun.storage.checkpoint import Checkpoints
 from tests.support_pipeline import settings
 from tests.support_resume import rows, told
 from tests.test_replayed import acted, saved

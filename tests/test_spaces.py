@@ -10,14 +10,14 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from pgrun.build import build
 from pgrun.envs import EnvSettings, make, probe
 from pgrun.envs.spaces import action_decoder, action_limits, check_action_space, observation_encoder
 from pgrun.errors import Refused
-from pgrun.normalise import Identity, UnitScale
-from pgrun.policies import Separate, distribution_for
-from pgrun.samplers.steps import Steps
-from pgrun.train import train
+from pgrun.policies.normalization import Identity, UnitScale
+from pgrun.policies.policy import Separate, distribution_for
+from pgrun.rollouts.samplers.steps import Steps
+from pgrun.training.build import build
+from pgrun.training.loop import train
 from tests.support_pipeline import draw, settings
 
 INF = np.inf

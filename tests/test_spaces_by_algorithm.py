@@ -16,13 +16,13 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from pgrun.build import build
-from pgrun.command.check import problems
 from pgrun.command.compose import Job, jobs
-from pgrun.command.words import read
-from pgrun.places import conf_dir
-from pgrun.schema import fields, lookup
-from pgrun.train import train
+from pgrun.command.overrides import read
+from pgrun.command.validate import problems
+from pgrun.config.paths import conf_dir
+from pgrun.config.schema import fields, lookup
+from pgrun.training.build import build
+from pgrun.training.loop import train
 
 ALGOS = sorted(path.stem for path in (conf_dir() / "algo").glob("*.yaml"))
 TARGETS: dict[

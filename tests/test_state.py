@@ -7,8 +7,8 @@ import copy
 import pytest
 import torch
 
-from pgrun.build import Run
-from pgrun.train import Counters, update
+from pgrun.training.build import Run
+from pgrun.training.loop import Counters, update
 from tests.support_pipeline import built
 
 RUNS = {

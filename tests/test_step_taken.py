@@ -12,16 +12,16 @@ from torch import Tensor
 from torch.distributions import Categorical as Softmax
 from torch.distributions import Independent, Normal
 
-import pgrun.train as training
-from pgrun.algos.a2c import A2c
-from pgrun.algos.npg import Npg
-from pgrun.algos.trpo import Trpo
-from pgrun.build import Run
+import pgrun.training.loop as training
+from pgrun.algorithms.a2c import A2c
+from pgrun.algorithms.npg import Npg
+from pgrun.algorithms.trpo import Trpo
 from pgrun.command.compose import conf_dir
-from pgrun.diagnostics import policy_change
-from pgrun.natural import conjugate_gradient, fisher, in_float64
-from pgrun.policies import Policy
-from pgrun.train import train
+from pgrun.diagnostics.update import policy_change
+from pgrun.optimization.natural_gradient import conjugate_gradient, fisher, in_float64
+from pgrun.policies.policy import Policy
+from pgrun.training.build import Run
+from pgrun.training.loop import train
 from pgrun.types import Batch
 from tests.support_pipeline import built
 from tests.test_natural import DISTRIBUTIONS, batch_of, kl_of_theta, learner_of, policy_of, rng

@@ -12,8 +12,8 @@ import pytest
 from fixtures_cli import here  # noqa: F401
 from support_cli import QUICK
 
-from pgrun import cli
-from pgrun.command.streams import outlasting, outlasting_readers
+from pgrun.cli import main as cli
+from pgrun.terminal.streams import outlasting, outlasting_readers
 
 RUN = f"hydra.run.dir=r {QUICK.replace('progress=false', 'progress=true')} network.hidden=[4] env.num_envs=2 sampler.steps=8"
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from pgrun.build import build
 from pgrun.command.compose import jobs
-from pgrun.command.words import read
-from pgrun.train import train
+from pgrun.command.overrides import read
+from pgrun.training.build import build
+from pgrun.training.loop import train
 from tests.support_study import study
 
 EPISODES = 800  # of an update, and of one estimate in the study

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from pgrun.critics.base import NoCritic
-from pgrun.distributions import Categorical
 from pgrun.estimator import Estimator
-from pgrun.nets import Mlp
-from pgrun.normalise import Identity, UnitScale
-from pgrun.policies import Policy
-from pgrun.study.collect import Seen
-from pgrun.study.score import Reference, interval, score, spread
-from pgrun.tracks import Arrays
+from pgrun.policies.distributions import Categorical
+from pgrun.policies.mlp import Mlp
+from pgrun.policies.normalization import Identity, UnitScale
+from pgrun.policies.policy import Policy
+from pgrun.rollouts.trajectory import Arrays
+from pgrun.tools.study.collect import Seen
+from pgrun.tools.study.score import Reference, interval, score, spread
 from pgrun.variance.base import Scheme
 from pgrun.variance.leave_one_out import LeaveOneOut
 from pgrun.variance.none import None_

@@ -10,15 +10,15 @@ import gymnasium as gym
 import pytest
 import torch
 
+from pgrun.config.schema import construct, fields
 from pgrun.estimator import Estimator
 from pgrun.exact import fisher, problem, table
-from pgrun.schema import construct, fields
-from pgrun.study.behaviour import distance
-from pgrun.study.collect import Seen
-from pgrun.study.lab import Lab, build
-from pgrun.study.settings import Study
-from pgrun.study.terms import Past, Score
-from pgrun.study.weights import shift
+from pgrun.tools.study.behaviour import distance
+from pgrun.tools.study.collect import Seen
+from pgrun.tools.study.lab import Lab, build
+from pgrun.tools.study.settings import Study
+from pgrun.tools.study.weights import shift
+from pgrun.tools.study.zero_mean_schemes import Past, Score
 from pgrun.variance.none import None_
 from pgrun.variance.reward_to_go import RewardToGo
 from tests.support_study import pgrun_study, settings_of, study
@@ -175,7 +175,7 @@ def test_the_sampled_fisher_matrix_beside_the_exact_one() -> None:
 
 @pytest.mark.parametrize("made", [FLAT], indirect=True)
 def test_what_the_sampled_one_tends_to(made: Lab) -> None:
-    from pgrun.study import curvature
+    from pgrun.tools.study import curvature
 
     (rollout,) = made.source.rollouts(1, 50)
     policy, batch = curvature.rows(Seen(made.policy, rollout, made.critic), 1.0)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pgrun.study.study import unbiased
+from pgrun.tools.study.study import unbiased
 from tests.support_study import study
 
 LINE = "gamma=1 policy.ascent=0.5 episodes=20000 env.num_envs=256"

@@ -10,8 +10,8 @@ import pytest
 from fixtures_cli import here  # noqa: F401
 from support_cli import QUICK, Answer, pgrun, shell
 
-from pgrun.command.words import Word
-from pgrun.jobs.sweep import table
+from pgrun.command.overrides import Word
+from pgrun.runs.sweep import table
 
 LINE = f"env=my_mod:Line-v0 algo=reinforce {QUICK}"
 

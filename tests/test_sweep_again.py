@@ -13,7 +13,7 @@ from fixtures_cli import here  # noqa: F401
 from support_cli import answer, pgrun
 from support_faults import EPISODE, LINE, MODULE, Sweep, gone, results, said, steps, told, until
 
-from pgrun.study.cli import main as study
+from pgrun.tools.study.cli import main as study
 
 SEEDS = range(3)
 COMMAND = f"-m seed=0,1,2 {LINE}"

@@ -14,8 +14,8 @@ from support_cli import pgrun
 from support_faults import EPISODE, LINE, MODULE, Sweep, results, steps, told
 from support_slurm import pretend
 
-from pgrun.jobs import launchers
-from pgrun.places import conf_dir
+from pgrun.command import launchers
+from pgrun.config.paths import conf_dir
 
 SLURM = "hydra/launcher=slurm"
 

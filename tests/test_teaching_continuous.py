@@ -14,18 +14,18 @@ import torch
 from gymnasium.utils.env_checker import check_env
 from torch import Tensor
 
-from pgrun.algos.base import Algorithm, Learner
-from pgrun.algos.euclidean_pg import EuclideanPg
-from pgrun.algos.npg import Npg
-from pgrun.distributions import Gaussian
+from pgrun.algorithms.base import Algorithm, Learner
+from pgrun.algorithms.euclidean_pg import EuclideanPg
+from pgrun.algorithms.npg import Npg
 from pgrun.envs import EnvSettings, make
-from pgrun.natural import fisher
-from pgrun.nets import Mlp
-from pgrun.normalise import Identity, UnitScale
-from pgrun.policies import Policy
-from pgrun.problems.registration import registry
-from pgrun.problems.teaching_continuous import LinearQuadratic
-from pgrun.samplers.episodes import Episodes
+from pgrun.envs.problems.registration import registry
+from pgrun.envs.problems.teaching_continuous import LinearQuadratic
+from pgrun.optimization.natural_gradient import fisher
+from pgrun.policies.distributions import Gaussian
+from pgrun.policies.mlp import Mlp
+from pgrun.policies.normalization import Identity, UnitScale
+from pgrun.policies.policy import Policy
+from pgrun.rollouts.samplers.episodes import Episodes
 from pgrun.types import Batch, Rollout
 from tests.support_pipeline import draw, trained
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from pgrun.critics.fitted import Fitted
-from pgrun.normalise import UnitScale
-from pgrun.samplers.base import OnPolicy
-from pgrun.samplers.episodes import Episodes
-from pgrun.samplers.steps import Steps
-from pgrun.train import train
+from pgrun.policies.normalization import UnitScale
+from pgrun.rollouts.samplers.base import OnPolicy
+from pgrun.rollouts.samplers.episodes import Episodes
+from pgrun.rollouts.samplers.steps import Steps
+from pgrun.training.loop import train
 from pgrun.types import Rollout
 from pgrun.variance.gae import Gae
 from pgrun.variance.value_baseline import ValueBaseline

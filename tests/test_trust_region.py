@@ -10,12 +10,12 @@ import pytest
 import torch
 from test_natural import batch_of, learner_of, policy_of
 
-from pgrun.algos.euclidean_pg import EuclideanPg
-from pgrun.algos.npg import Npg
-from pgrun.algos.trpo import Trpo
-from pgrun.distributions import Categorical, Gaussian
-from pgrun.natural import conjugate_gradient, in_float64, mean_kl
-from pgrun.policies import Policy
+from pgrun.algorithms.euclidean_pg import EuclideanPg
+from pgrun.algorithms.npg import Npg
+from pgrun.algorithms.trpo import Trpo
+from pgrun.optimization.natural_gradient import conjugate_gradient, in_float64, mean_kl
+from pgrun.policies.distributions import Categorical, Gaussian
+from pgrun.policies.policy import Policy
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 from trust_region import report, updates

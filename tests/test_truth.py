@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from pgrun import exact
-from pgrun.build import Run
-from pgrun.train import weigh
-from pgrun.truth import within
+from pgrun.diagnostics.exact_errors import within
+from pgrun.training.build import Run
+from pgrun.training.loop import weigh
 from tests.support_pipeline import built, trained
 
 EXACT = {"rtol": 1e-5, "atol": 1e-6}  # V̂ and rewards are float32

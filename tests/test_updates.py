@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 from torch.func import grad, vmap
 
-from pgrun.algos.a2c import A2c
-from pgrun.algos.base import Algorithm
-from pgrun.algos.ppo import Ppo
+from pgrun.algorithms.a2c import A2c
+from pgrun.algorithms.base import Algorithm
+from pgrun.algorithms.ppo import Ppo
 from pgrun.command.compose import conf_dir
+from pgrun.config.schema import lookup
 from pgrun.critics.base import value_delta, value_loss
 from pgrun.estimator import Estimator
-from pgrun.optimizers import Adam, Adamw, Descent, Rmsprop, Sgd
-from pgrun.policies import Policy
-from pgrun.schema import lookup
+from pgrun.optimization.optimizers import Adam, Adamw, Descent, Rmsprop, Sgd
+from pgrun.policies.policy import Policy
 from pgrun.types import Batch, Rollout
 from pgrun.variance.reward_to_go import RewardToGo
 from tests.support_enumerate import batch_of, used_gradient, world

@@ -16,7 +16,7 @@ from fixtures_cli import here  # noqa: F401
 from support_cli import pgrun
 from support_faults import LINE, MODULE, results
 
-from pgrun.jobs.workers import Owner, safe_import_path
+from pgrun.runs.workers import Owner, safe_import_path
 
 CONSOLE = (
     Path(sys.executable).parent / "pgrun"

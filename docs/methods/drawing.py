@@ -16,11 +16,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 from moments import variances
 
+from pgrun.config.schema import construct
 from pgrun.envs import EnvSettings
 from pgrun.envs.make import make_one
 from pgrun.exact import problem
-from pgrun.schema import construct
-from pgrun.study.policy import freeze
+from pgrun.tools.study.policy import freeze
 
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
 BINS = 25

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from drawing import COLOURS, canvas, curves, grouped, legend
 
-from pgrun.problems.teaching_continuous import LinearQuadratic
+from pgrun.envs.problems.teaching_continuous import LinearQuadratic
 
 BLUE, RED, GREEN, YELLOW = COLOURS[:4]
 LQ, HORIZON = LinearQuadratic(), 20

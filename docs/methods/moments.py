@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pgrun.exact import Problem, gradient, objective, table, values
-from pgrun.policies import Policy
+from pgrun.policies.policy import Policy
 
 
 def outcomes(env, policy: Policy, p: Problem) -> tuple[Tensor, ...]:

@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pgrun import cli
 from pgrun.api.process import borrowed_process
 from pgrun.api.records import OwnCode, RunResult, StudyResult, load, read_study
 from pgrun.api.words import build_command
+from pgrun.cli import main as cli
 from pgrun.command.app import PGRUN, App
 from pgrun.errors import Refused
 
@@ -55,7 +55,7 @@ def study(
 
     The arguments are those of ``train``.
     """
-    from pgrun.study.cli import STUDY
+    from pgrun.tools.study.cli import STUDY
 
     argv = build_command(words, settings, folder, config_dir)
     return read_study(run_command(argv, STUDY, quiet))
@@ -79,7 +79,7 @@ def run_command(argv: list[str], app: App, quiet: bool) -> Path:
 
 def refuse_what_is_no_run(argv: Sequence[str], app: App) -> None:
     """Commands that print, and those that are several runs: a record is of one."""
-    from pgrun.command.words import read
+    from pgrun.command.overrides import read
 
     typed = f"{app.name} {shlex.join(argv)}"
     printing = [word for word in argv if word in PRINTING]
@@ -90,5 +90,5 @@ def refuse_what_is_no_run(argv: Sequence[str], app: App) -> None:
     if command.multirun or several:
         raise Refused(
             f"{typed} is several runs: type it in a terminal and read its folder with pgrun.load_runs(folder), or train one "
-            "after the other: [pgrun.train(…, seed=s) for s in (0, 1, 2)]"
+            "after the other: [pgrun.training.loop(…, seed=s) for s in (0, 1, 2)]"
         )

@@ -11,13 +11,13 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from pgrun.distributions import Bernoulli, Categorical, Distribution, Gaussian, MultiCategorical
 from pgrun.envs import Envs, make
 from pgrun.envs.spaces import action_limits
-from pgrun.play.cli import Wish
-from pgrun.play.play import acting, import_modules, understood
-from pgrun.policies import Policy
-from pgrun.store.saved import Saved
+from pgrun.policies.distributions import Bernoulli, Categorical, Distribution, Gaussian, MultiCategorical
+from pgrun.policies.policy import Policy
+from pgrun.storage.saved_policy import Saved
+from pgrun.tools.play.cli import Wish
+from pgrun.tools.play.play import acting, import_modules, understood
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pgrun.cli import THREAD_VARIABLES, pin_threads
+from pgrun.cli.main import THREAD_VARIABLES, pin_threads
 
 ONE_COMMAND = threading.RLock()  # Hydra, sys.argv and the logging are one to a process
 VARIABLES = (*THREAD_VARIABLES, "HYDRA_FULL_ERROR")
@@ -76,7 +76,7 @@ def kept_logging() -> Iterator[None]:
 @contextmanager
 def kept_signals() -> Iterator[None]:
     """After Ctrl-C too: a run that was stopped leaves its handlers, for which a second one ends the process."""
-    from pgrun.jobs.signals import CODES
+    from pgrun.terminal.signals import CODES
 
     if threading.current_thread() is not threading.main_thread():
         yield

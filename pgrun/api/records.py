@@ -43,10 +43,10 @@ class RunResult:
     def policy(self) -> ActingPolicy:
         """Loaded from the folder when it is first asked for. Raises ``Refused``."""
         from pgrun.api.policy import load_policy
-        from pgrun.jobs.resume import unnamed
-        from pgrun.store import saved
+        from pgrun.runs.resume_run import unnamed
+        from pgrun.storage import saved_policy
 
-        found = saved.load(str(self.folder), self.which_policy)
+        found = saved_policy.load(str(self.folder), self.which_policy)
         own = self.own_code
         named = {key: value for key, value in vars(own).items() if value}
         missing = " and ".join(unnamed(found.config, named))
@@ -79,7 +79,7 @@ def load(
     A run of your own code names it, and only you may load it, which its policy needs: say ``env`` and ``modules`` again.
     Raises ``Refused``.
     """
-    from pgrun.jobs.again import SETTINGS, read, result
+    from pgrun.runs.resume_sweep import SETTINGS, read, result
 
     place = Path(folder).expanduser().resolve()
     if not place.is_dir():
@@ -100,7 +100,7 @@ def load_runs(
 
     One that did not finish is left out with a warning that says why. Raises ``Refused`` where there is none at all.
     """
-    from pgrun.compare.read import Found, below, expand
+    from pgrun.analysis.compare.read_runs import Found, below, expand
 
     runs = list[RunResult]()
     for top in expand(os.fspath(folder)):
@@ -129,7 +129,7 @@ def why_not_one_run(place: Path, summary: Mapping[str, Any]) -> str:
 
 def read_rows(path: Path) -> list[Row]:
     """The rows of a metrics.csv, whose cells are floats or None."""
-    from pgrun.compare.metrics import read_metrics
+    from pgrun.analysis.compare.metrics import read_metrics
 
     metrics = read_metrics(path, read_metrics(path, ()).tags)
     columns = {"env_steps": metrics.steps, **metrics.columns}
@@ -143,7 +143,7 @@ def none_if_blank(cell: float) -> float | None:
 
 def read_study(folder: Path) -> StudyResult:
     """Of a study that has just finished."""
-    from pgrun.store.whole import read_json
-    from pgrun.study.cli import STUDY
+    from pgrun.atomic_files import read_json
+    from pgrun.tools.study.cli import STUDY
 
     return StudyResult(folder, read_json(folder / STUDY.result))

@@ -9,10 +9,10 @@ from gymnasium import Space
 from omegaconf import OmegaConf
 
 from pgrun.command.compose import Job
-from pgrun.command.unread import unread
-from pgrun.command.words import Word
-from pgrun.places import conf_dir
-from pgrun.settings import flatten_settings
+from pgrun.command.overrides import Word
+from pgrun.command.unused_settings import unread
+from pgrun.config.paths import conf_dir
+from pgrun.config.settings import flatten_settings
 
 
 def without_effect(job: Job, chosen: Mapping[str, Any], space: Space | None) -> Iterator[str]:

@@ -21,14 +21,14 @@ from yaml import YAMLError
 
 from pgrun.command import sweep_values
 from pgrun.command.app import PGRUN, App
-from pgrun.command.explain import Explainer
+from pgrun.command.composition_errors import Explainer
 from pgrun.command.hydra_env import register
-from pgrun.command.words import Command, Word
+from pgrun.command.overrides import Command, Word
+from pgrun.command.search_settings import searched
+from pgrun.command.search_space import read
+from pgrun.config.paths import conf_dir
+from pgrun.config.settings import spell_advantage_norm
 from pgrun.errors import Refused
-from pgrun.places import conf_dir
-from pgrun.search.settings import searched
-from pgrun.search.space import read
-from pgrun.settings import spell_advantage_norm
 
 __all__ = ["Job", "Jobs", "conf_dir", "jobs", "plain"]
 

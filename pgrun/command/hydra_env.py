@@ -32,7 +32,7 @@ class GymnasiumSource(ConfigSource):
         name = env_id(config_path)
         if name is None or ":" in name:  # a module is imported by the check, not by composing
             return name is not None
-        from pgrun.problems.registration import registry
+        from pgrun.envs.problems.registration import registry
 
         return name in registry
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pgrun.command.check import classes, constant_baseline
 from pgrun.command.compose import Job
-from pgrun.settings import CENTERING
+from pgrun.command.validate import classes, constant_baseline
+from pgrun.config.settings import CENTERING
 
 
 def find_notices(jobs: Sequence[Job]) -> list[str]:

@@ -10,15 +10,15 @@ from typing import Any
 
 from hydra.types import RunMode
 
+from pgrun.atomic_files import LEADS_OUT, find_link, leads_out
 from pgrun.command.app import App
 from pgrun.command.compose import Job, jobs
 from pgrun.command.hydra_settings import find_wrong_hydra_settings
-from pgrun.command.words import Command
-from pgrun.command.writable import is_too_long, unwritable
+from pgrun.command.launchers import lacking
+from pgrun.command.overrides import Command
 from pgrun.errors import Refused
-from pgrun.jobs.launchers import lacking
-from pgrun.search.check import misfits
-from pgrun.store.whole import LEADS_OUT, find_link, leads_out
+from pgrun.runs.search.check import misfits
+from pgrun.terminal.writable import is_too_long, unwritable
 
 # in a sweep's folder: by Hydra, by its launchers, by its end, by a search
 SWEEP_FILES = (

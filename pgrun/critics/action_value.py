@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import torch
 from gymnasium import spaces
 
+from pgrun.config.schema import PositiveInt, Range
 from pgrun.critics.base import Context, CriticSettings, value_delta, value_loss
-from pgrun.distributions import Categorical
 from pgrun.envs.spaces import action_limits
-from pgrun.nets import Net
+from pgrun.policies.distributions import Categorical
+from pgrun.policies.mlp import Net
 from pgrun.returns import td_target
-from pgrun.schema import PositiveInt, Range
 from pgrun.types import Batch, Rollout
 
 if TYPE_CHECKING:

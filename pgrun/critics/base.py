@@ -10,9 +10,9 @@ import gymnasium as gym
 import torch
 
 from pgrun.envs import Envs
-from pgrun.optimizers import Descent
-from pgrun.policies import Network, Policy
-from pgrun.state import Stateless
+from pgrun.optimization.optimizers import Descent
+from pgrun.policies.policy import Network, Policy
+from pgrun.stateless import Stateless
 from pgrun.types import Batch, Rollout
 
 if TYPE_CHECKING:

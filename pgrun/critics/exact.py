@@ -14,8 +14,8 @@ from pgrun.envs import Envs
 from pgrun.envs.table import TableEnvs
 from pgrun.envs.vector import Loop
 from pgrun.exact import Problem, problem, table
-from pgrun.policies import Policy
-from pgrun.state import Stateless
+from pgrun.policies.policy import Policy
+from pgrun.stateless import Stateless
 from pgrun.types import Batch, Rollout
 from pgrun.variance.base import returns_to_go
 

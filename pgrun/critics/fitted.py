@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import gymnasium as gym
 import torch
 
+from pgrun.config.schema import NonNegative, Positive, PositiveInt, Probability, Repeats
 from pgrun.critics.base import Context, CriticSettings, StateValue, value_delta, value_loss
-from pgrun.minibatches import shuffled
-from pgrun.nets import Net
-from pgrun.optimizers import Descent
-from pgrun.policies import Policy
+from pgrun.optimization.minibatches import shuffled
+from pgrun.optimization.optimizers import Descent
+from pgrun.policies.mlp import Net
+from pgrun.policies.policy import Policy
 from pgrun.returns import lambda_return, n_step_return, td_target
-from pgrun.schema import NonNegative, Positive, PositiveInt, Probability, Repeats
-from pgrun.state import Stateless
+from pgrun.stateless import Stateless
 from pgrun.types import Batch, Rollout
 
 if TYPE_CHECKING:

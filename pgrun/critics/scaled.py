@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pgrun.config.schema import NonNegative
 from pgrun.critics.base import Context
 from pgrun.critics.exact import Exact, ExactCritic
-from pgrun.schema import NonNegative
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from pgrun.command import own
+from pgrun.config import user_modules
+from pgrun.config.schema import PositiveInt
 from pgrun.envs.faults import ColumnFault, exception, exception_of_user_code, import_error
+from pgrun.envs.problems.registration import registry
 from pgrun.envs.spaces import check_action_space, image_shape, observation_encoder
 from pgrun.envs.table import TableEnvs, check_table, has_table, keeps_to_table
 from pgrun.envs.vector import Envs, Loop, Native
 from pgrun.errors import Refused
-from pgrun.problems.registration import registry
-from pgrun.schema import PositiveInt
 
 EXTRAS = {"Box2D": "box2d", "mujoco": "mujoco"}
 MOST = 10_000_000  # entries of an observation
@@ -82,7 +82,7 @@ def find(name: str) -> None:
     module, _, name = name.rpartition(":")
     if module:
         try:
-            found = own.load(module)
+            found = user_modules.load(module)
         except (Exception, SystemExit) as error:
             raise Refused(f"env={module}:{name}: {import_error(module, error)}") from error
     if name in registry:

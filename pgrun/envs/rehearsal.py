@@ -9,10 +9,10 @@ from contextlib import suppress
 
 import numpy as np
 
+from pgrun.config.random_streams import apart, drawn_from, spawned
 from pgrun.envs.faults import Unrepeatable
 from pgrun.envs.replay import ByReplay
 from pgrun.envs.vector import Envs, Loop
-from pgrun.streams import apart, drawn_from, spawned
 
 STEPS = 8  # of each of three episodes
 LONGEST = 0.05  # seconds of each: what a start may take

@@ -12,7 +12,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.wrappers import OrderEnforcing, TimeLimit
 
-KNOWN = ("gymnasium.envs.classic_control.", "gymnasium.envs.mujoco.", "pgrun.problems.teaching")
+KNOWN = ("gymnasium.envs.classic_control.", "gymnasium.envs.mujoco.", "pgrun.envs.problems.teaching")
 LAYERS = {TimeLimit: "_elapsed_steps", OrderEnforcing: "_has_reset"}  # wrappers, and what each keeps
 CONSTANT = ("_ezpickle_args", "_ezpickle_kwargs")  # what it was made with
 

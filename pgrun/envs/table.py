@@ -9,14 +9,14 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.wrappers import OrderEnforcing, TimeLimit
 
+from pgrun.envs.problems.transitions import check_transitions
 from pgrun.envs.vector import Envs, Step
-from pgrun.problems.transitions import check_transitions
 
 KEPT = {  # modules whose classes play exactly what their P says; a class of the user's may do more
     "gymnasium.envs.toy_text.frozen_lake",
     "gymnasium.envs.toy_text.cliffwalking",
     "gymnasium.envs.toy_text.taxi",
-    "pgrun.problems.teaching",
+    "pgrun.envs.problems.teaching",
 }
 
 

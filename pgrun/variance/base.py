@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 
-from pgrun.policies import Policy
+from pgrun.policies.policy import Policy
 from pgrun.returns import lambda_return
 from pgrun.types import Rollout
-from pgrun.units import DeleteOnePsi, keep_psi
+from pgrun.variance.leave_out import DeleteOnePsi, keep_psi
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
+from pgrun.config.schema import Probability
 from pgrun.returns import lambda_return
-from pgrun.schema import Probability
 from pgrun.types import Rollout
 from pgrun.variance.base import Discounted, PerColumn
 

@@ -7,8 +7,8 @@ import torch
 
 from pgrun.returns import episode_return
 from pgrun.types import Rollout
-from pgrun.units import DeleteOnePsi
 from pgrun.variance.base import Discounted, returns_to_go
+from pgrun.variance.leave_out import DeleteOnePsi
 
 if TYPE_CHECKING:
     from torch import Tensor

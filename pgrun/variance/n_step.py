@@ -3,8 +3,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from pgrun.config.schema import PositiveInt
 from pgrun.returns import n_step_return
-from pgrun.schema import PositiveInt
 from pgrun.types import Rollout
 from pgrun.variance.base import Discounted, PerColumn
 

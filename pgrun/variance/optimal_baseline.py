@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 
-from pgrun.policies import Policy
+from pgrun.policies.policy import Policy
 from pgrun.returns import episode_return
 from pgrun.types import Rollout
-from pgrun.units import by_unit, others
 from pgrun.variance.base import Discounted, returns_to_go
+from pgrun.variance.leave_out import by_unit, others
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,0 +1,155 @@
+"""What every first-order algorithm shares: steps up the gradient of its surrogate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import gymnasium as gym
+import torch
+
+from pgrun.config.schema import NonNegative, PositiveInt, Repeats
+from pgrun.config.settings import AdvantageNorm
+from pgrun.critics.base import Critic
+from pgrun.envs import Envs
+from pgrun.optimization.minibatches import shuffled
+from pgrun.optimization.optimizers import Descent
+from pgrun.policies.distributions import Distribution
+from pgrun.policies.policy import Policy
+from pgrun.stateless import Stateless
+from pgrun.types import Batch, Rollout
+from pgrun.variance.advantage_norm import normalise_advantages
+from pgrun.variance.base import Scheme
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass
+class Learner:
+    """What an update works on."""
+
+    policy: Policy
+    critic: Critic
+    optimizer: Descent
+    generator: torch.Generator  # shuffles minibatches
+    minibatch_norm: AdvantageNorm = (
+        "none"  # what is done to Ψ of each minibatch, beside what was done to the batch's
+    )
+
+    def renormalise(self, rows: Batch) -> Batch:
+        """A minibatch with Ψ normalised over its own rows. On Ψ that the batch's norm has moved and scaled the same norm
+        gives what it would of the raw Ψ, but for its ε.
+        """
+        if self.minibatch_norm == "none":
+            return rows
+        return replace(rows, psi=rows.mask * normalise_advantages(rows.psi, rows.mask, self.minibatch_norm))
+
+
+@dataclass
+class Algorithm(Stateless):
+    """A surrogate L(θ) whose gradient at θ_old is the policy gradient, and the steps taken on it.
+
+    ``entropy``: c_H in the objective L + c_H·(1/count) Σ mask·H(π(·|s)) (Williams & Peng 1991).
+    """
+
+    entropy: NonNegative = 0.0
+
+    samplers: ClassVar[tuple[str, ...]] = ("episodes", "steps")
+    schemes: ClassVar[tuple[str, ...]] = ()  # the only ones that fit; () for all that the sampler allows
+    of_actions: ClassVar[bool] = False  # its critic is one of actions, fitted to replayed transitions
+    clips: ClassVar[bool] = False
+    own_step: ClassVar[bool] = False  # takes its step itself: no optimizer, and no shared network
+    tags: ClassVar[tuple[str, ...]] = ()  # of ``scalars``
+
+    @classmethod
+    def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:
+        """Settings of its own that make no sense together with others or with the environment, each with the nearest that do."""
+        yield from ()
+
+    def prepare(self, envs: Envs) -> None:
+        """Look at the environments it will learn from, just reset."""
+
+    def surrogate(self, log_prob: Tensor, batch: Batch) -> Tensor:
+        """L, to be increased: a pure function of log π_θ(a|s) [B] and the batch."""
+        raise NotImplementedError
+
+    def gradient_weight(self, log_prob: Tensor, batch: Batch) -> Tensor:
+        """∂L/∂log π_θ(a|s) [B], so that ∇L = Σ weight·∇log π. Where it is worth it, algorithms give the closed form."""
+        with torch.enable_grad():
+            log_prob = log_prob.detach().requires_grad_()
+            return torch.autograd.grad(self.surrogate(log_prob, batch), log_prob)[0]
+
+    def effective_scheme(self, scheme: Scheme) -> Scheme:
+        """The scheme that weighs, where a setting of the algorithm's own has a part in Ψ."""
+        return scheme
+
+    def recast(self, rollout: Rollout, learner: Learner) -> Rollout:
+        """The rollout as this algorithm weighs it: off-policy ones take other actions at the same states. What it needs
+        of each row beside that, it puts into ``extra`` [T, N, …], and finds in the batch's ``extra``.
+        """
+        return rollout
+
+    def update(self, batch: Batch, learner: Learner) -> None:
+        """Move θ, then fit the critic: Ψ was computed before, so both use the same old values. Unless it ``fits_first``."""
+        self.improve(batch, learner)
+        if not learner.critic.fits_first:
+            learner.critic.fit(batch.for_critic, learner.generator)
+
+    def improve(self, batch: Batch, learner: Learner) -> None:
+        """One step on the whole batch."""
+        self.ascend(batch, learner)
+
+    def ascend(self, batch: Batch, learner: Learner) -> None:
+        """One step of the optimizer up the gradient of the objective."""
+        learner.optimizer.step(self.loss_gradient(batch, learner))
+
+    def loss_gradient(self, batch: Batch, learner: Learner) -> Tensor:
+        """−∇(L + c_H·entropy − the value term of a joint loss) [P]"""
+        policy = learner.policy
+        kept = policy.activations(batch.obs)
+        params = kept[-1][:, policy.first :]
+        value = learner.critic.joint_delta(kept[-1], batch)
+        delta = policy.output_delta(-self.params_gradient(params, batch, policy.dist), value)
+        gradient = policy.net.gradient(policy.layers, kept, delta)
+        return gradient if batch.correction is None else gradient - batch.correction
+
+    def params_gradient(self, params: Tensor, batch: Batch, dist: Distribution) -> Tensor:
+        """∂(L + c_H·entropy)/∂params [B, K], from the distribution's scores."""
+        weight = self.gradient_weight(dist.log_prob(params, batch.action), batch)
+        result = weight[:, None] * dist.score(params, batch.action)
+        if self.entropy:
+            share = self.entropy / batch.count * batch.mask
+            result += share[:, None] * dist.entropy_gradient(params)
+        return result
+
+    def clipped(self, ratio: Tensor, batch: Batch) -> Tensor:
+        """Rows whose gradient the objective zeroes [B], for algorithms that clip."""
+        raise NotImplementedError
+
+    def scalars(self) -> dict[str, Tensor]:
+        """What this algorithm alone can tell of its last update."""
+        return {}
+
+    def set_progress(self, progress: float) -> None:
+        """Schedules of the algorithm's own settings."""
+
+
+@dataclass
+class Repeated(Algorithm):
+    """Several steps on one batch: ``epochs`` passes over it, in ``minibatches`` of equal size drawn at random."""
+
+    epochs: Repeats = 1
+    minibatches: PositiveInt = 1
+
+    def improve(self, batch: Batch, learner: Learner) -> None:
+        for _ in range(self.epochs):
+            for rows in shuffled(batch, self.minibatches, learner.generator):
+                self.ascend(learner.renormalise(rows), learner)
+            if self.stops(batch, learner):
+                break
+
+    def stops(self, batch: Batch, learner: Learner) -> bool:
+        """Whether to leave the remaining epochs out."""
+        return False

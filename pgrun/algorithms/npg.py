@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+
+from pgrun.algorithms.base import Algorithm, Learner
+from pgrun.config.schema import NonNegative, Positive, Repeats
+from pgrun.optimization.natural_gradient import Solution, conjugate_gradient, dense, fisher, mean_kl
+from pgrun.policies.importance import weighted_log_ratio
+from pgrun.types import Batch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass
+class Npg(Algorithm):
+    """The natural gradient: Δθ = αF⁻¹g, g = ∇J (Kakade 2002; Amari 1998).
+
+    F is the Hessian of the mean KL at θ (``fisher=exact``), or the mean outer product of the sampled scores. x ≈ A⁻¹g is
+    solved with A = F + ``damping``·I: ``solver=cg`` never forms it; ``solver=dense`` does, for small networks.
+    ``step=radius`` takes α = √(2δ/xᵀAx), so that ½ΔᵀAΔ = δ; ``step=fixed`` takes α itself. In exact arithmetic xᵀAx = gᵀx,
+    however early CG stops; in float32 the two come apart, and only xᵀAx is about the x at hand. A zero gradient is a zero step.
+    """
+
+    step: Literal["radius", "fixed"] = "radius"
+    delta: Positive = 0.01
+    alpha: Positive = 0.1
+    fisher: Literal["exact", "sampled"] = "exact"
+    solver: Literal["cg", "dense"] = "cg"
+    iterations: Repeats = 10
+    damping: NonNegative = 1e-3
+    told: dict[str, Tensor] = field(init=False, default_factory=dict, repr=False)
+
+    own_step: ClassVar[bool] = True
+    read_when: ClassVar = {
+        "delta": ("step", "radius"),
+        "alpha": ("step", "fixed"),
+        "iterations": ("solver", "cg"),
+    }
+    tags: ClassVar[tuple[str, ...]] = (
+        "step/kl_predicted",
+        "step/kl_realised",
+        "step/cg_residual",
+    )
+
+    def surrogate(self, log_prob: Tensor, batch: Batch) -> Tensor:
+        return (batch.mask * batch.psi * weighted_log_ratio(log_prob, batch).exp()).sum() / batch.count
+
+    def improve(self, batch: Batch, learner: Learner) -> None:
+        policy = learner.policy
+        gradient = -self.loss_gradient(batch, learner)
+        product = fisher(policy, batch, 0.0, self.fisher == "sampled")
+        solution = self.solve(lambda v: product(v) + self.damping * v, gradient)
+        x = solution.x
+        curvature = x.dot(product(x))
+        size = self.step_size(curvature + self.damping * x.dot(x))
+        taken, kl = self.move(size * x, batch, learner)
+        self.told |= {
+            "step/kl_predicted": 0.5 * (taken * size).square() * curvature,
+            "step/kl_realised": kl,
+            "step/cg_residual": solution.residual,
+        }
+
+    def solve(self, product, gradient: Tensor) -> Solution:
+        if self.solver == "dense":
+            return dense(product, gradient)
+        return conjugate_gradient(product, gradient, self.iterations)
+
+    def step_size(self, curvature: Tensor) -> Tensor:
+        """α, from xᵀAx ≥ 0."""
+        if self.step == "fixed":
+            return torch.full_like(curvature, self.alpha)
+        return torch.where(curvature > 0, (2 * self.delta / curvature.clamp(min=1e-30)).sqrt(), 0.0)
+
+    def move(self, step: Tensor, batch: Batch, learner: Learner) -> tuple[float, Tensor]:
+        """Move θ; (the share of the step that was taken, the mean KL that it made)."""
+        learner.policy.theta.add_(step)
+        return 1.0, mean_kl(learner.policy, batch)
+
+    def scalars(self) -> dict[str, Tensor]:
+        return self.told

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import gymnasium as gym
+import torch
+
+from pgrun.algorithms.base import Algorithm, Learner
+from pgrun.config.schema import Positive, Repeats
+from pgrun.config.settings import CENTERING
+from pgrun.critics.exact import followed, tabulated
+from pgrun.envs import Envs
+from pgrun.exact import Problem, table, visits
+from pgrun.policies.importance import effective_share
+from pgrun.policies.policy import Policy
+from pgrun.types import Batch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ROUNDING = 1e-12  # of a sum of probabilities: below it "ended" was not reached
+
+
+@dataclass
+class OffPolicyPg(Algorithm):
+    """A batch of whole episodes of π_old reused for ``reuses`` steps of π_θ, with importance weights ρₖ = π_θ(aₖ|sₖ)/π_old(aₖ|sₖ):
+
+        trajectory    1/N Σᵢ ∏_{all} ρ Σₜ gₜΨₜ                       unbiased
+        per_decision  1/N Σᵢ Σₜ gₜ Σ_{t'≥t} r_{t'} ∏_{k≤t'} ρₖ       unbiased; the rewards to go so weighted, no baseline
+        past_only     1/N Σᵢ Σₜ gₜ ∏_{k≤t} ρₖ Ψₜ                     biased: mean E_θ[Σ gₜ Q^{π_old}(sₜ,aₜ)]
+        state_ratio   1/N Σᵢ Σₜ gₜ p_θ(sₜ)/p_old(sₜ) ρₜ Ψₜ           the same mean: E[∏_{k<t} ρₖ | sₜ] is that ratio; tabular
+        per_step      1/N Σᵢ Σₜ gₜ ρₜ Ψₜ                             first order: the ratio of state visits taken for 1
+
+    Precup, Sutton & Singh 2000; Jie & Abbeel 2010. ``truncate`` caps each product: less variance, some bias (Ionides 2008).
+    ``self_normalise`` divides the products of a time step by their mean over all episodes, an ended one keeping its last:
+    less variance, and a bias that vanishes with their number (Precup et al. 2000, "weighted" importance sampling).
+    """
+
+    weights: Literal["trajectory", "per_decision", "past_only", "state_ratio", "per_step"] = "per_decision"
+    reuses: Repeats = 4
+    truncate: Positive | None = None
+    self_normalise: bool = False
+    problem: Problem | None = field(init=False, default=None, repr=False)
+    state_ratio: Tensor | None = field(init=False, default=None, repr=False)  # [T, N] p_θ(sₜ)/p_old(sₜ)
+    told: dict[str, Tensor] = field(init=False, default_factory=dict, repr=False)
+
+    samplers: ClassVar[tuple[str, ...]] = ("episodes",)
+    tags: ClassVar[tuple[str, ...]] = ("weight/ess", "weight/mean", "weight/max", "weight/return")
+
+    @classmethod
+    def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:
+        weights = settings["algo"]["weights"]
+        if weights == "per_decision":
+            yield from not_rewards_alone(settings)
+        if weights == "state_ratio" and env is not None:
+            try:
+                tabulated(env)
+            except LookupError as error:
+                yield (
+                    f"algo.weights=state_ratio needs the transition table of env={settings['env']['id']}: {error}; "
+                    "take algo.weights=per_step, which sets the ratio to 1, or a tabular environment such as env=FrozenLake-v1"
+                )
+
+    def prepare(self, envs: Envs) -> None:
+        if self.weights == "state_ratio":
+            self.problem = followed(envs)
+
+    def surrogate(self, log_prob: Tensor, batch: Batch) -> Tensor:
+        """Its gradient is the estimate: the weights are constants in it."""
+        return (
+            batch.mask * self.weighted_psi(log_ratio(log_prob, batch), batch) * log_prob
+        ).sum() / batch.count
+
+    def weighted_psi(self, log_ratio: Tensor, batch: Batch) -> Tensor:
+        """Weight times Ψ of each row [B], from log ρ [T, N], 0 where the mask is."""
+        weight = self.tamed(self.products(log_ratio), batch)
+        if self.weights == "per_decision":
+            assert batch.psi_for_weighted_rewards is not None
+            return batch.psi_for_weighted_rewards(weight).flatten()
+        return torch.where(batch.psi != 0, weight.flatten() * batch.psi, 0.0)
+
+    def products(self, log_ratio: Tensor) -> Tensor:
+        """The weight of each row [T, N]."""
+        match self.weights:
+            case "trajectory":
+                return log_ratio.sum(0).exp().expand(log_ratio.shape)
+            case "per_decision" | "past_only":
+                return log_ratio.cumsum(0).exp()
+            case "per_step":
+                return log_ratio.exp()
+            case "state_ratio":
+                assert self.state_ratio is not None
+                return self.state_ratio * log_ratio.exp()
+
+    def tamed(self, weight: Tensor, batch: Batch) -> Tensor:
+        if self.truncate is not None:
+            weight = weight.clamp(max=self.truncate)
+        if self.self_normalise:
+            weight = weight / weight.mean(1, keepdim=True).clamp(min=1e-30)
+        return weight
+
+    def improve(self, batch: Batch, learner: Learner) -> None:
+        policy = learner.policy
+        old = self.chances(policy, batch)
+        self.state_ratio = old / old
+        for _ in range(self.reuses):
+            self.ascend(batch, learner)
+            self.state_ratio = self.chances(policy, batch) / old
+        log_prob = policy.dist.log_prob(policy.params(batch.obs), batch.action)
+        self.told = weight_scalars(log_ratio(log_prob, batch), batch)
+
+    def chances(self, policy: Policy, batch: Batch) -> Tensor:
+        """P(sₜ = s) of each row's t and s under the policy as it is [T, N]; all 1 if nothing asks for it.
+
+        Where the mask is 0 the episode is over, a state like any other: P(ended before t).
+        """
+        chance = torch.ones_like(batch.mask, dtype=torch.float64).view(batch.shape)
+        if self.problem is None:
+            return chance
+        assert batch.state is not None
+        mask, state = batch.mask.view(batch.shape) > 0, batch.state.view(batch.shape)
+        time = torch.arange(len(mask), device=state.device)[:, None].expand_as(state)
+        reached = visits(self.problem, table(policy, self.problem)).to(state.device)
+        return torch.where(mask, reached[time, state], (1 - reached.sum(1)).clamp(min=ROUNDING)[time])
+
+    def scalars(self) -> dict[str, Tensor]:
+        return self.told
+
+
+def log_ratio(log_prob: Tensor, batch: Batch) -> Tensor:
+    """log ρ [T, N], 0 where the mask is."""
+    return torch.where(batch.mask > 0, log_prob - batch.log_prob, 0.0).detach().view(batch.shape)
+
+
+def weight_scalars(log_ratio: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """Of the episodes' W = ∏ρ, whichever weights the update takes: the effective sample size (ΣW)²/ΣW² ÷ N, their mean, which
+    should be 1, the largest, and the importance-sampled return Ĵ(θ) = 1/N Σ W r(τ), undiscounted as ``return/train`` is.
+    """
+    log_weight = log_ratio.double().sum(0)
+    episodes = len(log_weight)
+    found = {
+        "weight/ess": effective_share(log_weight, episodes),
+        "weight/mean": (log_weight.logsumexp(0) - math.log(episodes)).exp(),
+        "weight/max": log_weight.max().exp(),
+    }
+    if batch.raw_reward is not None:
+        returns = (batch.mask * batch.raw_reward).view(batch.shape).sum(0)
+        found["weight/return"] = torch.where(returns != 0, log_weight.exp() * returns, 0.0).mean()
+    return found
+
+
+def not_rewards_alone(settings: Mapping[str, Any]) -> Iterator[str]:
+    """∏_{k≤t'} ρₖ stands beside a reward. What else Ψₜ holds would stand without ρₜ, and E_old[gₜ] is not 0."""
+    name = settings["variance"]["name"]
+    if name != "reward_to_go":
+        yield (
+            f"algo.weights=per_decision weighs rewards to go, and is biased by what variance={name} adds to them: "
+            "add variance=reward_to_go, or take algo.weights=trajectory"
+        )
+    if settings["advantage_norm"] in CENTERING:
+        yield "algo.weights=per_decision is biased by subtracting a mean: add advantage_norm=none or scale"

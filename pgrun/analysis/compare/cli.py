@@ -1,0 +1,137 @@
+"""The command ``pgrun-compare``. Imports nothing heavy until there is something to read."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from pgrun.atomic_files import LEADS_OUT, leads_out
+from pgrun.cli.main import guarded
+from pgrun.errors import Refused
+from pgrun.terminal.options import Options, at_least
+from pgrun.terminal.writable import refuse_unwritable_file, refuse_unwritable_folder
+
+SCALARS = ("return/train", "kl/old_new", "gradient/variance")
+PICTURES, EXPORTS = (".png", ".svg", ".pdf"), (".csv", ".npz")
+
+ABOUT = """\
+Compare runs over seeds: groups of one configuration, what differs between them, intervals, learning curves."""
+EXAMPLES = """\
+examples
+  pgrun-compare outputs/multirun/2026-01-31/12-00-00-000000
+  pgrun-compare outputs --baseline algo=a2c --threshold 475
+  pgrun-compare sweep 'more/seed-*' --html compare.html --scalars return/eval kl/old_new gradient/variance
+docs/compare.md says what each column means and how curves are put on one grid."""
+
+MISSING = "name the run directories, sweeps or globs, before the options: pgrun-compare outputs"
+
+
+def parser() -> Options:
+    p = Options("pgrun-compare", ABOUT, EXAMPLES, MISSING)
+    p.add_argument("dirs", metavar="DIR", nargs="+", help="runs, sweeps, folders of them, or globs in quotes")
+    p.add_argument(
+        "--by",
+        nargs="+",
+        action="extend",
+        metavar="KEY",
+        default=[],
+        help="group by these settings alone: --by algo",
+    )
+    p.add_argument(
+        "--baseline",
+        nargs="+",
+        action="extend",
+        metavar="KEY=VALUE",
+        default=[],
+        help="P(improvement) over this group",
+    )
+    p.add_argument(
+        "--threshold", type=finite, metavar="RETURN", help="steps and seconds to this evaluation return"
+    )
+    p.add_argument(
+        "--at",
+        type=at_least(1),
+        metavar="STEPS",
+        help="score: last evaluation up to STEPS, not the final one",
+    )
+    p.add_argument(
+        "--range",
+        nargs="+",
+        action="extend",
+        metavar="ENV=LOW:HIGH",
+        default=[],
+        help="normalise scores of groups over several environments",
+    )
+    p.add_argument(
+        "--html", type=Path, metavar="FILE", help="table and curves as one page that needs no network"
+    )
+    p.add_argument("--picture", type=Path, metavar="FILE", help="curves as .png, .svg or .pdf (extra plot)")
+    p.add_argument(
+        "--scalars",
+        nargs="+",
+        action="extend",
+        metavar="TAG",
+        help=f"side by side (usual: {' '.join(SCALARS)})",
+    )
+    p.add_argument("--curve", choices=("mean", "iqm"), default="mean", help="middle of a curve (usual: mean)")
+    p.add_argument(
+        "--top", type=at_least(1), metavar="N", default=12, help="curves of the N best groups (usual: 12)"
+    )
+    p.add_argument(
+        "--export", type=Path, metavar="FILE", help="the score matrix as .csv or .npz (with the curves)"
+    )
+    p.add_argument("--tensorboard", type=Path, metavar="DIR", help="the curves as TensorBoard runs in DIR")
+    return p
+
+
+def finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text}: must be a finite number")
+    return value
+
+
+def main() -> None:
+    """The console script."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    sys.exit(guarded(lambda: run(sys.argv[1:]), "pgrun-compare"))
+
+
+def run(argv: Sequence[str]) -> int:
+    options = parser().parse_args(list(argv))
+    check(options)
+    from pgrun.analysis.compare.run_comparison import work
+
+    return work(options)
+
+
+def check(options: argparse.Namespace) -> None:
+    """What can be refused before anything is read."""
+    for option, endings in (("picture", PICTURES), ("export", EXPORTS), ("html", (".html", ".htm"))):
+        path = getattr(options, option)
+        if path is None:
+            continue
+        if path.suffix not in endings:
+            raise Refused(f"--{option} {path}: the name must end in {' or '.join(endings)}")
+        if leads_out(path):
+            raise Refused(f"--{option} {path} is {LEADS_OUT}: remove it, or name another file")
+        refuse_unwritable_file(f"--{option}", path)
+    if options.picture and find_spec("matplotlib") is None:
+        raise Refused(
+            '--picture needs matplotlib: pip install -c constraints.txt -e ".[plot]"; --html needs nothing'
+        )
+    if options.tensorboard:
+        refuse_unwritable_folder("--tensorboard", options.tensorboard)
+        from pgrun.analysis.compare.export import check_tensorboard
+
+        check_tensorboard(options.tensorboard)
+
+
+if __name__ == "__main__":  # python -m
+    main()

@@ -1,0 +1,120 @@
+"""A run's composed configuration as flat data. Nothing is instantiated, and no resolver is called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+import yaml
+
+from pgrun.config.plain_yaml import load_yaml
+
+IGNORED = (
+    "seed",
+    "seeds",
+    "usual",
+    "tuned",
+    "logger",
+    "diagnostics",
+    "resume",
+    "trainer.checkpoint_every",
+    "env.restart",
+)  # change nothing that is learned
+SEED = re.compile(r"^seed:.*$", re.M)
+REFERENCE = re.compile(r"\$\{([\w.]+)\}")
+SELECT = re.compile(r"\$\{oc\.select:\s*([\w.]+)\s*,(.*)\}", re.S)
+DEPTH = 20  # of sections in sections, and of references that lead to references
+MOST = 10_000  # settings
+
+Flat = dict[str, Any]
+
+
+def read_config(text: str) -> tuple[Flat, Any]:
+    """(settings without the seed, the seed) of a ``.hydra/config.yaml``. Raises ValueError where it is none.
+
+    Runs of a sweep differ in the line of the seed alone, so that the rest is parsed once.
+    """
+    settings = without_seed(SEED.sub("seed: 0", text))
+    line = SEED.search(text)
+    try:
+        return dict(settings), load_yaml(line[0])["seed"] if line else None
+    except yaml.YAMLError as error:
+        raise ValueError("its seed is not YAML") from error
+
+
+@lru_cache(maxsize=4096)
+def without_seed(text: str) -> Flat:
+    try:
+        settings = load_yaml(text)
+        if not isinstance(settings, dict):
+            raise ValueError("no settings in it")
+        return compared(settings)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError("not YAML") from error
+
+
+def compared(settings: Mapping[str, Any]) -> Flat:
+    """Resolved leaves by their path, without those that are no part of a comparison. Raises ``ValueError`` where they have no end."""
+    kept = {str(key): value for key, value in settings.items() if key not in IGNORED}
+    found: Flat = {}
+    for path, value in leaves(kept, settings):
+        found[path] = resolved(value, settings)
+        if len(found) > MOST:
+            raise ValueError(f"more than {MOST} settings")
+    return {path: value for path, value in found.items() if path not in IGNORED}
+
+
+def leaves(
+    part: Mapping[str, Any], whole: Mapping[str, Any], prefix: str = "", depth: int = 0
+) -> Iterator[tuple[str, Any]]:
+    if depth > DEPTH:
+        raise ValueError("sections in sections without end")
+    for key, value in part.items():
+        value = resolved(value, whole)
+        if isinstance(value, Mapping):
+            yield from leaves(value, whole, f"{prefix}{key}.", depth + 1)
+        else:
+            yield f"{prefix}{key}", value
+
+
+def resolved(value: Any, whole: Mapping[str, Any], depth: int = 0) -> Any:
+    """``${a.b}`` and ``${oc.select:a.b,default}`` by what they stand for; any other text as it is."""
+    if not isinstance(value, str) or "${" not in value or depth > DEPTH:
+        return value
+    if match := REFERENCE.fullmatch(value):
+        found = at(whole, match[1])
+        return value if found is MISSING else resolved(found, whole, depth + 1)
+    if match := SELECT.fullmatch(value):
+        found = at(whole, match[1])
+        return resolved(literal(match[2]) if found is MISSING else found, whole, depth + 1)
+    return value
+
+
+MISSING = object()
+
+
+def at(whole: Mapping[str, Any], path: str) -> Any:
+    """The value at ``a.b.c``, through references on the way."""
+    here: Any = whole
+    for key in path.split("."):
+        here = resolved(here, whole) if isinstance(here, str) else here
+        if not isinstance(here, Mapping) or key not in here:
+            return MISSING
+        here = here[key]
+    return here
+
+
+def literal(text: str) -> Any:
+    """A value as typed: ``1e-3`` is a number too, which YAML 1.1 takes for text."""
+    try:
+        value = load_yaml(text)
+    except (yaml.YAMLError, ValueError):
+        return text.strip()
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value

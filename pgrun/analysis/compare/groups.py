@@ -1,0 +1,199 @@
+"""Runs of one configuration, whatever their seed, and the shortest label that says what differs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from pgrun.analysis.compare.config import literal
+from pgrun.analysis.compare.read_runs import Run
+from pgrun.errors import Refused, escape_line
+
+CHOICES = (
+    "algo.name",
+    "variance.name",
+    "env.id",
+    "sampler.name",
+    "critic.name",
+    "optimizer.name",
+    "network.name",
+)
+DEFAULTS = "(defaults)"
+
+
+@dataclass(frozen=True)
+class Group:
+    label: str
+    runs: tuple[Run, ...]
+
+    @cached_property
+    def scores(self) -> dict[str, np.ndarray]:
+        """The scores of each environment, by seed."""
+        found: dict[str, list[float]] = {}
+        for run in sorted(self.runs, key=lambda run: run.seed):
+            if run.score is not None:
+                found.setdefault(run.env, []).append(run.score)
+        return {env: np.array(found[env]) for env in sorted(found)}
+
+    @property
+    def strata(self) -> list[np.ndarray]:
+        """Scores by environment: the bootstrap draws in each."""
+        return list(self.scores.values())
+
+    @property
+    def envs(self) -> tuple[str, ...]:
+        return tuple(sorted({run.env for run in self.runs}))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return self.runs[0].config
+
+
+def group(runs: Sequence[Run], by: Sequence[str] = ()) -> list[Group]:
+    """By configuration without seed, or by the settings ``by`` alone."""
+    paths = [path_of(key, runs) for key in by]
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        kept = [(path, run.config[path]) for path in paths or sorted(run.config) if path in run.config]
+        found.setdefault(json.dumps([(path, text(value)) for path, value in kept]), []).append(run)
+    members = list(found.values())
+    if by:
+        names = [words(rs[0].config, paths) for rs in members]
+    else:
+        names = labels([(rs[0].config, {key for run in rs for key in run.typed}) for rs in members])
+    return [Group(name, tuple(rs)) for name, rs in zip(names, members, strict=True)]
+
+
+def path_of(key: str, runs: Iterable[Run]) -> str:
+    """``algo`` is ``algo.name``, ``env`` is ``env.id``."""
+    known = {path for run in runs for path in run.config}
+    found = next((path for path in (key, f"{key}.name", f"{key}.id") if path in known), None)
+    if found is None:
+        raise Refused(
+            f"{key}: no such setting in these runs; for example algo, variance, env or optimizer.lr"
+        )
+    return found
+
+
+def labels(groups: Sequence[tuple[dict[str, Any], set[str]]]) -> list[str]:
+    """A label for each (configuration, keys typed for it).
+
+    First what was typed and differs; groups that it leaves alike are told apart by their choices (algorithm, scheme, …),
+    and those that are still alike by every setting that differs. So defaults that follow from a choice are not in the label.
+    """
+    configs = [config for config, _ in groups]
+    if len(configs) == 1:
+        return [words(configs[0], CHOICES[:3])]
+    shown: list[list[str]] = [[] for _ in groups]
+    typed = {key for _, keys in groups for key in keys}
+    for path in [path for path in ordered(differing(configs)) if was_typed(path, typed)]:
+        add(shown, range(len(configs)), path)
+    for path in CHOICES:
+        for alike in same_label(configs, shown):
+            if path in differing([configs[i] for i in alike]):
+                add(shown, alike, path)
+    for alike in same_label(configs, shown):
+        for path in ordered(differing([configs[i] for i in alike])):
+            add(shown, alike, path)
+    return [words(config, ordered(paths)) or DEFAULTS for config, paths in zip(configs, shown, strict=True)]
+
+
+def add(shown: list[list[str]], which: Iterable[int], path: str) -> None:
+    for i in which:
+        if path not in shown[i]:
+            shown[i].append(path)
+
+
+def same_label(configs: Sequence[dict[str, Any]], shown: Sequence[list[str]]) -> list[list[int]]:
+    """Those of several that the paths shown so far do not tell apart."""
+    found: dict[str, list[int]] = {}
+    for i, (config, paths) in enumerate(zip(configs, shown, strict=True)):
+        found.setdefault(words(config, ordered(paths)), []).append(i)
+    return [alike for alike in found.values() if len(alike) > 1]
+
+
+def differing(configs: Sequence[dict[str, Any]]) -> list[str]:
+    """Paths whose value is not the same in all, or that some do not have."""
+    paths = dict.fromkeys(path for config in configs for path in config)
+    return [path for path in paths if len({text(config.get(path, ...)) for config in configs}) > 1]
+
+
+def ordered(paths: Iterable[str]) -> list[str]:
+    """Choices first, then as they come."""
+    rank = {path: n for n, path in enumerate(CHOICES)}
+    return sorted(paths, key=lambda path: rank.get(path, len(CHOICES)))
+
+
+def was_typed(path: str, keys: set[str]) -> bool:
+    """``algo=ppo`` means ``algo.name``; ``env.kwargs={…}`` all below it."""
+    return any(
+        path in (key, f"{key}.name", f"{key}.id") or ("." in key and path.startswith(f"{key}."))
+        for key in keys
+    )
+
+
+def words(config: dict[str, Any], paths: Iterable[str]) -> str:
+    return escape_line(" ".join(f"{short(path)}={text(config[path])}" for path in paths if path in config))
+
+
+def short(path: str) -> str:
+    return path.removesuffix(".name").removesuffix(".id") if path.count(".") >= 1 else path
+
+
+def text(value: Any) -> str:
+    """As one would type it."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(text, value))}]"
+    return str(value)
+
+
+def find_baseline(groups: Sequence[Group], typed: Sequence[str]) -> dict[tuple[str, ...], Group]:
+    """The one group that has the settings ``typed``, for each set of environments."""
+    if bad := [word for word in typed if "=" not in word]:
+        raise Refused(f"--baseline {bad[0]}: say it as setting=value, for example --baseline algo=a2c")
+    runs = [run for group in groups for run in group.runs]
+    wanted = [
+        (path_of(key, runs), literal(value)) for key, _, value in (word.partition("=") for word in typed)
+    ]
+    found: dict[tuple[str, ...], Group] = {}
+    for candidate in groups:
+        if not all(text(candidate.config.get(path, ...)) == text(value) for path, value in wanted):
+            continue
+        if candidate.envs in found:
+            both = f"{found[candidate.envs].label}; {candidate.label}"
+            raise Refused(
+                f"--baseline {' '.join(typed)} fits several groups ({both}): add what tells them apart"
+            )
+        found[candidate.envs] = candidate
+    if not found:
+        names = "; ".join(group.label for group in groups[:8])
+        raise Refused(f"--baseline {' '.join(typed)} fits no group; there are: {names}")
+    return found
+
+
+def normalised(groups: Sequence[Group], ranges: dict[str, tuple[float, float]]) -> list[Group]:
+    """Scores as (x − low)/(high − low) of their environment: ``ranges``, or the least and greatest score found in it."""
+    found: dict[str, list[float]] = {}
+    for run in (run for group in groups for run in group.runs):
+        if run.score is not None:
+            found.setdefault(run.env, []).append(run.score)
+    bounds = {env: (min(scores), max(scores)) for env, scores in found.items()} | ranges
+
+    def scaled(run: Run) -> Run:
+        if run.score is None:
+            return run
+        low, high = bounds[run.env]
+        return replace(run, score=(run.score - low) / (high - low) if high > low else 0.0)
+
+    return [Group(group.label, tuple(map(scaled, group.runs))) for group in groups]

@@ -1,0 +1,111 @@
+"""All that a comparison says, put together once: the terminal and the page show the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pgrun.analysis.compare.groups import Group, differing, ordered, short, text
+from pgrun.analysis.compare.table import (
+    Row,
+    best_first,
+    columns,
+    few_seeds,
+    improvements,
+    lines,
+    of_group,
+    overlaps,
+    thresholds,
+)
+from pgrun.errors import escape_line
+
+FINAL = "final evaluation of each run, over seeds"
+Baseline = Mapping[tuple[str, ...], Group]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    groups: list[Group]
+    rows: list[Row]
+    table: list[list[str]]
+    warnings: list[str]
+    settings: list[list[str]]  # every setting that differs: a row each, a column for each group
+    baseline: Baseline
+    score: str  # what it is, in words
+
+    def best(self, top: int) -> list[Group]:
+        """The first ``top`` in each environment, and the baselines."""
+        seen: dict[tuple[str, ...], int] = {}
+        kept = []
+        for group in self.groups:
+            seen[group.envs] = seen.get(group.envs, 0) + 1
+            if seen[group.envs] <= top or group is self.baseline.get(group.envs):
+                kept.append(group)
+        return kept
+
+    def text(self) -> str:
+        warned = [f"warning: {line}" for line in self.warnings]
+        return "\n".join([self.score, *lines(self.table), *([""] if warned else []), *warned])
+
+
+def compare(
+    groups: Sequence[Group],
+    baseline: Baseline,
+    threshold: float | None,
+    normalised: bool = False,
+    score: str = FINAL,
+) -> Comparison:
+    """Best first, the environments one after the other."""
+    groups = best_first(groups)
+    rows = [of_group(group) for group in groups]
+    extra = [improvements(groups, baseline)] if baseline else []
+    extra += thresholds(groups, threshold) if threshold is not None else []
+    table = [[*cells, *more] for cells, *more in zip(columns(rows), *extra, strict=True)]
+    warned = warnings(groups, rows, baseline, normalised)
+    return Comparison(groups, rows, table, warned, settings(groups), baseline, score)
+
+
+def warnings(groups: Sequence[Group], rows: Sequence[Row], baseline: Baseline, normalised: bool) -> list[str]:
+    found = few_seeds(rows)
+    for envs in dict.fromkeys(group.envs for group in groups):
+        members = [(g, r) for g, r in zip(groups, rows, strict=True) if g.envs == envs]
+        base = [r for g, r in members if g is baseline.get(envs)]
+        found += indistinct([r for _, r in members], base)
+    for group in groups:
+        found += incomplete(group)
+    if normalised:
+        found.append("scores are (x − low)/(high − low) of their environment, since a group has several")
+    return found
+
+
+def indistinct(rows: Sequence[Row], base: Sequence[Row]) -> list[str]:
+    """Whatever the intervals do not tell from the baseline, and from the best."""
+    found, left = [], list(rows)
+    for to in dict.fromkeys([*(id(row) for row in base), id(rows[0])]):
+        row = next(row for row in rows if id(row) == to)
+        found += overlaps(left, row)
+        left.remove(row)
+    return found
+
+
+def incomplete(group: Group) -> list[str]:
+    """Seeds without a score, and settings that ``--by`` has pooled over."""
+    found = []
+    missing = sum(run.score is None for run in group.runs)
+    if missing:
+        found.append(
+            f"{group.label}: {missing} of {len(group.runs)} runs without a score, which may flatter it"
+        )
+    pooled = [path for path in differing([run.config for run in group.runs]) if path != "env.id"]
+    if pooled:
+        found.append(escape_line(f"{group.label}: pooled over different {', '.join(map(short, pooled[:8]))}"))
+    return found
+
+
+def settings(groups: Sequence[Group]) -> list[list[str]]:
+    """Every setting that is not the same in all groups."""
+    configs = [group.config for group in groups]
+    return [
+        [escape_line(short(path)), *(escape_line(text(c[path])) if path in c else "" for c in configs)]
+        for path in ordered(differing(configs))
+    ]

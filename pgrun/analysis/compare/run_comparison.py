@@ -1,0 +1,139 @@
+"""What ``pgrun-compare`` does, one thing after the other."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+from pgrun.analysis.compare.cli import SCALARS
+from pgrun.analysis.compare.curves import POINTS, Panel, panels
+from pgrun.analysis.compare.export import write_csv, write_npz, write_tensorboard
+from pgrun.analysis.compare.groups import Group, find_baseline, group, normalised
+from pgrun.analysis.compare.html import page
+from pgrun.analysis.compare.metrics import EVAL, SPEED
+from pgrun.analysis.compare.read_runs import Run, read_runs
+from pgrun.analysis.compare.report import FINAL, Comparison, compare
+from pgrun.analysis.compare.statistics import iqm, mean
+from pgrun.atomic_files import write
+from pgrun.cli.main import DONE
+from pgrun.errors import Refused
+from pgrun.terminal.printing import say
+
+
+def work(options: argparse.Namespace) -> int:
+    tags = scalars(options)
+    timed = (EVAL, SPEED) if options.threshold is not None else ()
+    found = read_runs(options.dirs, [*tags, *timed], options.at)
+    for note in found.notes:
+        say(f"pgrun-compare: {note}", error=True)
+    if not found.runs:
+        raise Refused(
+            f"no run of pgrun in {' '.join(options.dirs)}: a run directory holds .hydra/, metrics.csv and summary.json"
+        )
+    check_scalars(options.scalars and tags, found.runs)
+    comparison = compared(options, found.runs)
+    say(comparison.text())
+    drawn = comparison.best(options.top)
+    rows = panels(drawn, tags, iqm if options.curve == "iqm" else mean) if tags else []
+    if options.html:
+        write_page(options.html, comparison, rows, drawn, found.notes, options.curve)
+    write_others(options, comparison.groups, drawn, rows)
+    return DONE
+
+
+def scalars(options: argparse.Namespace) -> list[str]:
+    """Those whose curves are wanted; none where nothing shows them."""
+    drawing = options.html or options.picture or options.tensorboard
+    if not drawing and not options.scalars:
+        return []
+    typed = [tag for word in options.scalars or SCALARS for tag in word.split(",") if tag]
+    return list(dict.fromkeys(typed))
+
+
+def check_scalars(tags: Sequence[str] | None, runs: Sequence[Run]) -> None:
+    known = sorted({tag for run in runs for tag in run.metrics.tags})
+    for tag in tags or ():
+        if tag not in known:
+            near = difflib.get_close_matches(tag, known, 3, 0.4) or known[:5]
+            raise Refused(f"--scalars {tag}: no run has it; near it: {', '.join(near) or 'nothing'}")
+
+
+def compared(options: argparse.Namespace, runs: Sequence[Run]) -> Comparison:
+    groups = group(runs, options.by)
+    several = any(len(one.envs) > 1 for one in groups)
+    if options.range and not several:
+        raise Refused("--range is for groups over several environments: add --by algo, or leave it out")
+    if several:
+        groups = normalised(groups, bounds(options.range, {run.env for run in runs}))
+    baseline = find_baseline(groups, options.baseline) if options.baseline else {}
+    score = f"last evaluation up to {options.at:,} steps of each run, over seeds" if options.at else FINAL
+    return compare(groups, baseline, options.threshold, several, score)
+
+
+def bounds(typed: Sequence[str], envs: set[str]) -> dict[str, tuple[float, float]]:
+    """``--range CartPole-v1=9:500``."""
+    found = {}
+    for word in typed:
+        env, _, ends = word.partition("=")
+        try:
+            low, high = map(float, ends.split(":"))
+        except ValueError:
+            raise Refused(f"--range {word}: say it as ENV=LOW:HIGH, for example CartPole-v1=9:500") from None
+        if env not in envs or not low < high:
+            raise Refused(
+                f"--range {word}: an environment of these runs ({', '.join(sorted(envs))}), and LOW < HIGH"
+            )
+        found[env] = (low, high)
+    return found
+
+
+def write_page(
+    path: Path,
+    comparison: Comparison,
+    rows: Sequence[Sequence[Panel]],
+    drawn: Sequence[Group],
+    notes: Sequence[str],
+    curve: str,
+    title: str = "",
+) -> None:
+    envs = sorted({env for group in comparison.groups for env in group.envs})
+    runs = sum(len(group.runs) for group in comparison.groups)
+    title = title or f"{len(comparison.groups)} configurations, {runs} runs · {', '.join(envs[:4])}"
+    best = (
+        f"; the best {len(drawn)} of {len(comparison.groups)} groups"
+        if len(drawn) < len(comparison.groups)
+        else ""
+    )
+    note = (
+        f"Curves: {curve} over seeds with its 95 % interval{best}. At each of {POINTS} points a seed counts with its last value at "
+        "or before; drawn where at least half of the seeds have one."
+    )
+    write(path, page(comparison, rows, drawn, note, notes, title).encode())
+
+
+def write_others(
+    options: argparse.Namespace,
+    groups: Sequence[Group],
+    drawn: Sequence[Group],
+    rows: Sequence[Sequence[Panel]],
+) -> None:
+    if options.picture:
+        if not any(panel.curves for row in rows for panel in row):
+            raise Refused(
+                f"--picture {options.picture}: none of these runs has a value of {', '.join(scalars(options))}"
+            )
+        from pgrun.analysis.compare.picture import draw
+
+        draw(rows, drawn, options.picture)
+    if options.export and options.export.suffix == ".csv":
+        write_csv(groups, options.export)
+    elif options.export:
+        write_npz(groups, rows, options.export)
+    told = [str(path) for path in (options.html, options.picture, options.export) if path]
+    if options.tensorboard:
+        count = write_tensorboard(rows, options.tensorboard, options.curve)
+        told.append(f"{count} runs in {options.tensorboard}: tensorboard --logdir {options.tensorboard}")
+    if told:
+        say("\nwritten: " + ", ".join(told))

@@ -1,0 +1,59 @@
+"""The command ``pgrun-doctor``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from pgrun.cli.main import guarded, pin_threads
+from pgrun.errors import Refused
+from pgrun.terminal.options import Options
+from pgrun.terminal.printing import say
+
+NAME = "pgrun-doctor"
+ABOUT = "Look for known illnesses in what a run has left behind: what is wrong, what to try, where it is explained."
+EXAMPLES = """\
+examples
+  pgrun-doctor outputs/2026-01-31/12-00-00-000000
+  pgrun-doctor outputs/multirun/2026-01-31/12-00-00-000000     every run of a sweep
+docs/my-run-does-not-learn.md tells each illness, and what a healthy run looks like."""
+
+
+def parser() -> Options:
+    found = Options(NAME, ABOUT, EXAMPLES, "name a run directory: pgrun-doctor outputs/<date>/<time>")
+    found.add_argument(
+        "runs",
+        metavar="RUN_DIR",
+        nargs="+",
+        help="runs, sweeps, folders of them or globs, finished or damaged",
+    )
+    return found
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(guarded(lambda: run(sys.argv[1:]), NAME))
+
+
+def run(argv: Sequence[str]) -> int:
+    """0 whether something was found or not."""
+    names = parser().parse_args(list(argv)).runs
+    pin_threads([])
+    from pgrun.analysis.compare.read_runs import Found, below, expand
+    from pgrun.analysis.doctor.report import diagnosis
+    from pgrun.analysis.doctor.run_data import read_chart
+
+    charts = []
+    for name in names:
+        folders = dict.fromkeys(run for top in expand(name) for run in below(top, Found()))
+        if not folders:
+            raise Refused(
+                f"{name} holds no run: name a directory with a metrics.csv, such as outputs/<date>/<time>"
+            )
+        charts += [read_chart(folder) for folder in folders]
+    say("\n\n".join(map(diagnosis, charts)))
+    return 0
+
+
+if __name__ == "__main__":  # python -m
+    main()

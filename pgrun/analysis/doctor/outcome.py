@@ -1,0 +1,62 @@
+"""How it ended: what there is to see where no cause is."""
+
+from __future__ import annotations
+
+from pgrun.analysis.doctor.run_data import Chart
+from pgrun.analysis.doctor.steps import CAUSES, try_shorter
+from pgrun.analysis.doctor.symptom import Illness, figure
+
+STEPS = ("kl-explodes", "everything-is-clipped", "few-effective-samples")
+USUAL_KL = 0.05  # nats: trust regions take 0.01, healthy PPO up to 0.03
+OTHERS = ("exploration-gone", "gradient-lost-in-noise", "values-out-of-reach", "critic-explains-nothing")
+
+
+def collapsed(chart: Chart) -> str | None:
+    course = chart.returns
+    if course is None or not course.collapsed or course.worse:
+        return None
+    return f"the return was {figure(course.best.mean)} and fell back to {figure(course.end.mean)}"
+
+
+def try_keeping(chart: Chart) -> str:
+    if "optimizer.lr" in chart.settings and chart.settings.get("optimizer.schedule") == "constant":
+        return "optimizer.schedule=linear; policy_best is the one before the fall"
+    return "smaller steps towards the end; policy_best is the one before the fall"
+
+
+def backwards(chart: Chart) -> str | None:
+    course = chart.returns
+    if course is None or not course.worse:
+        return None
+    return f"the return got worse: {figure(course.start.mean)} at the start, {figure(course.end.mean)} at the end"
+
+
+def try_turning(chart: Chart) -> str:
+    if chart.typical("kl/old_new") < USUAL_KL:
+        return (
+            "a look at the signs, of the reward and of an objective of your own: the steps have a usual size"
+        )
+    return f"{try_shorter(chart)}, then look at the signs of the reward and of an objective of your own"
+
+
+def flat(chart: Chart) -> str | None:
+    course = chart.returns
+    if course is None or not course.flat or course.worse or course.constant:
+        return None
+    return (
+        f"the return is what it was at the start, {figure(course.start.mean)} and {figure(course.end.mean)}"
+    )
+
+
+def try_longer(chart: Chart) -> str:
+    total = chart.setting("trainer.total_steps", 1e5)
+    return (
+        f"trainer.total_steps={10 * total:.0f}, state_norm=true, reward_scaling=true, algo=ppo: one at a time"
+    )
+
+
+ILLNESSES = (
+    Illness("return-collapsed", collapsed, try_keeping, STEPS),
+    Illness("return-got-worse", backwards, try_turning, CAUSES),
+    Illness("return-flat", flat, try_longer, (*CAUSES, *STEPS, *OTHERS)),
+)

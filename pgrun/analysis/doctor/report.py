@@ -1,0 +1,91 @@
+"""What the doctor says: one paragraph a run."""
+
+from __future__ import annotations
+
+import textwrap
+from multiprocessing import parent_process
+from pathlib import Path
+
+from pgrun.analysis.doctor.return_trend import Course
+from pgrun.analysis.doctor.run_data import Chart, read_chart
+from pgrun.analysis.doctor.symptom import Finding, figure, findings
+from pgrun.errors import escape_line
+from pgrun.terminal.printing import shortest
+
+WIDTH = 110
+
+
+def diagnosis(chart: Chart) -> str:
+    """All that was found, or what was looked at."""
+    found = findings(chart)
+    text = paragraph(found) if found else f"Nothing found. {looked_at(chart)}"
+    notes = [f"({note})" for note in chart.notes]
+    return "\n".join([f"{shortest(chart.folder)}: {status(chart)}", *map(indented, [text, *notes])])
+
+
+def after(folder: Path) -> str:
+    """What ``pgrun`` says below a run's result; nothing where nothing is wrong, and in a sweep, which ends in a table."""
+    if parent_process() is not None:  # every job of a sweep has a process of its own
+        return ""
+    try:
+        found = findings(read_chart(folder))
+    except Exception as error:  # the run is finished and saved: an opinion must not turn it into a failed one
+        return f"\npgrun-doctor {shortest(folder)} stumbled: {type(error).__name__}: {error}"
+    return "\n" + indented(f"doctor: {paragraph(found)}") if found else ""
+
+
+def paragraph(found: list[Finding]) -> str:
+    """Causes with their remedies, then what follows from them."""
+    names = {finding.name for finding in found}
+    follows = [finding for finding in found if names.intersection(finding.illness.follows)]
+    said = [sentence(str(finding)) + "." for finding in found if finding not in follows]
+    if follows:
+        said.append(f"What follows from it: {'; '.join(finding.evidence for finding in follows)}.")
+    return " ".join(said)
+
+
+def sentence(text: str) -> str:
+    """Settings keep their small letters."""
+    return text if "=" in text.partition(" ")[0] else text[:1].upper() + text[1:]
+
+
+def indented(text: str) -> str:
+    return textwrap.fill(
+        text,
+        WIDTH,
+        initial_indent="  ",
+        subsequent_indent="  ",
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+
+
+def status(chart: Chart) -> str:
+    names = [str(chart.settings.get(key, "?")) for key in ("algo.name", "variance.name", "env.id")]
+    return escape_line(f"{' · '.join(names)} · {chart.status}, {chart.metrics.last:,} steps")
+
+
+def looked_at(chart: Chart) -> str:
+    """The figures that would have shown an illness."""
+    kl, ess = chart.windows("kl/old_new"), chart.windows("ratio/ess")
+    parts = [
+        returned(chart.returns),
+        f"KL up to {figure(max(kl))} an update" if kl else "",
+        f"effective samples from {min(ess):.0%}" if ess else "",
+        shown(chart, "policy/entropy", "entropy"),
+        shown(chart, "value/explained_variance", "explained variance"),
+        shown(chart, "gradient/snr", "signal to noise of the gradient"),
+    ]
+    return f"Looked at: {'; '.join(part for part in parts if part) or 'no scalars are there'}."
+
+
+def returned(course: Course | None) -> str:
+    """Short runs say nothing about learning."""
+    if course is None:
+        return "too few returns to tell whether it learns"
+    return f"return {figure(course.start.mean)} at the start, {figure(course.best.mean)} at best, {figure(course.end.mean)} at the end"
+
+
+def shown(chart: Chart, tag: str, name: str) -> str:
+    value = chart.typical(tag, 0.5)
+    return f"{name} {figure(value)}" if value == value else ""

@@ -1,0 +1,64 @@
+"""What an illness is, and the table of those that are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pgrun.analysis.doctor.run_data import Chart
+
+PAGE = "docs/my-run-does-not-learn.md"
+
+
+@dataclass(frozen=True)
+class Illness:
+    """``sees`` says with the run's own numbers what is wrong, or nothing; ``tries`` says what to type then.
+
+    ``follows``: from which others it follows; beside one of them it is no cause, and needs no remedy of its own.
+    """
+
+    name: str  # the anchor on the page too
+    sees: Callable[[Chart], str | None]
+    tries: Callable[[Chart], str]
+    follows: tuple[str, ...] = ()
+
+    @property
+    def page(self) -> str:
+        return f"{PAGE}#{self.name}"
+
+
+@dataclass(frozen=True)
+class Finding:
+    illness: Illness
+    evidence: str
+    remedy: str
+
+    @property
+    def name(self) -> str:
+        return self.illness.name
+
+    def __str__(self) -> str:
+        return f"{self.evidence}. Try {self.remedy}. See {self.illness.page}"
+
+
+def findings(chart: Chart) -> list[Finding]:
+    """In the order of the table."""
+    seen = ((illness, illness.sees(chart)) for illness in illnesses())
+    return [Finding(illness, text, illness.tries(chart)) for illness, text in seen if text]
+
+
+def illnesses() -> tuple[Illness, ...]:
+    from pgrun.analysis.doctor import critic, failed_runs, outcome, steps
+
+    return (*failed_runs.ILLNESSES, *steps.ILLNESSES, *critic.ILLNESSES, *outcome.ILLNESSES)
+
+
+def figure(value: float) -> str:
+    """Three digits, without an exponent where none is needed."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
+
+
+def scaled(chart: Chart, key: str, factor: float, usual: float) -> str:
+    """``key=value`` with the run's own value times ``factor``, as it is typed."""
+    value = chart.setting(key, usual) * factor
+    return f"{key}={value:.0f}" if factor > 1 and value >= 10 else f"{key}={value:.3g}"

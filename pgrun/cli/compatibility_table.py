@@ -1,0 +1,81 @@
+"""``pgrun --list``: algorithms × schemes × what fits, and the tuned pairs."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from pgrun.config.paths import conf_dir
+from pgrun.config.schema import lookup
+
+SENTENCE_END = re.compile(r"(?<=\.)(?<!al\.)(?<!eq\.)\s+(?=[^\W\da-z]|``|[∇Σ])")
+LETTERS = {"episodes": "E", "steps": "S", "replay": "R"}
+
+
+def listing() -> str:
+    conf = conf_dir()
+    algos, schemes = names(conf / "algo"), names(conf / "variance")
+    return "\n\n".join(
+        (
+            "Algorithms",
+            "\n".join(f"  {name:<18}{about(lookup('algo', name))}" for name in algos),
+            "Variance schemes",
+            "\n".join(f"  {name:<18}{about(lookup('variance', name))}" for name in schemes),
+            "What fits, by sampler: E episodes, S steps, R replay, · nothing; * the algorithm's own choice",
+            matrix(conf, algos, schemes),
+            "Tuned settings, taken by themselves (tuned=none turns them off)",
+            "\n".join(f"  pgrun algo={algo} env={env}" for algo, env in tuned_pairs(conf / "tuned")),
+        )
+    )
+
+
+def names(folder: Path) -> list[str]:
+    return [path.stem for path in sorted(folder.glob("*.yaml"))]
+
+
+def about(cls: type) -> str:
+    """The first sentence of a class's docstring, with the formula that it announces if that is one line."""
+    paragraphs = [*re.split(r"\n\s*\n", inspect.getdoc(cls) or ""), ""]
+    sentence = SENTENCE_END.split(" ".join(paragraphs[0].split()))[0].replace("``", "")
+    if not sentence.endswith(":"):
+        return sentence
+    formula = paragraphs[1]
+    if formula.startswith(" ") and "\n" not in formula:
+        return f"{sentence} {re.sub(r'  +', '  ', formula.strip())}"
+    return f"{sentence[:-1]}."
+
+
+def matrix(conf: Path, algos: list[str], schemes: list[str]) -> str:
+    """A row a scheme, a column an algorithm."""
+    width = max(map(len, algos)) + 2
+    lines = [" " * 20 + "".join(f"{name:<{width}}" for name in algos)]
+    for scheme in schemes:
+        cells = (cell(conf, algo, scheme) for algo in algos)
+        lines.append(f"  {scheme:<18}" + "".join(f"{text:<{width}}" for text in cells))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def cell(conf: Path, algo: str, scheme: str) -> str:
+    whole = lookup("variance", scheme).whole_episodes  # type: ignore[attr-defined]
+    fits = [kind for kind in lookup("algo", algo).samplers if kind == "episodes" or not whole]  # type: ignore[attr-defined]
+    usual = usual_choice(conf / "algo" / f"{algo}.yaml", "variance") == scheme
+    return (" ".join(LETTERS[kind] for kind in fits) or "·") + " *" * usual
+
+
+def usual_choice(path: Path, group: str) -> str | None:
+    """What an algorithm's defaults list takes for a group."""
+    content: Any = OmegaConf.to_container(OmegaConf.load(path))
+    chosen = [
+        entry.get(f"override /{group}") for entry in content.get("defaults", ()) if isinstance(entry, dict)
+    ]
+    return next((choice for choice in chosen if choice), None)
+
+
+def tuned_pairs(folder: Path) -> list[tuple[str, str]]:
+    """(algorithm, environment) of each file: a namespaced id is a path."""
+    paths = [path.relative_to(folder).with_suffix("") for path in sorted(folder.rglob("*/*.yaml"))]
+    return [(path.parts[0], "/".join(path.parts[1:])) for path in paths]

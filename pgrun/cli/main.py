@@ -1,0 +1,261 @@
+"""The command ``pgrun``: check every job first, then let Hydra run it."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import logging
+import math
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from pgrun import __version__
+from pgrun.command.app import PGRUN, App
+from pgrun.errors import EnvironmentFault, Refused, bounded
+from pgrun.terminal import lazy_torch
+from pgrun.terminal.printing import say
+from pgrun.terminal.streams import outlasting_readers
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from pgrun.command.compose import Job
+    from pgrun.command.overrides import Command
+
+DONE, FAILED, MISTAKEN, INTERRUPTED = 0, 1, 2, 130  # exit codes
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class Outcome(NamedTuple):
+    """How a command ended that was carried out, and where the run lies that it made or went on with."""
+
+    code: int
+    folder: Path | None = None
+
+
+def main(app: App = PGRUN) -> None:
+    """The console script."""
+    sys.exit(guarded(lambda: run(sys.argv[1:], app), app.name, app.spoken))
+
+
+def guarded(work: Callable[[], int], name: str, spoken: Callable[[str], str] = str) -> int:
+    """The exit code of a command; what goes wrong in it is said in one paragraph."""
+    lazy_torch.torch()
+    logging.raiseExceptions = False  # of a disk that takes no log: the terminal has the same line
+    with outlasting_readers():
+        return exit_code(work, name, spoken)
+
+
+def exit_code(work: Callable[[], int], name: str, spoken: Callable[[str], str]) -> int:
+    try:
+        code = work()
+        sys.stdout.flush()
+        return code
+    except (Refused, EnvironmentFault) as error:
+        if os.environ.get("PGRUN_DEBUG"):
+            traceback.print_exc()
+        say(f"{name}: {spoken(str(error))}", error=True)
+        return MISTAKEN if isinstance(error, Refused) else FAILED
+    except KeyboardInterrupt as stop:
+        hint = getattr(stop, "hint", "")
+        say(f"{name}: interrupted{hint and ': '}{hint}", error=True)
+        return getattr(stop, "code", INTERRUPTED)
+    except (OSError, ValueError) as error:  # a disk that is full, read-only or failing
+        fault = error.__cause__ if isinstance(error, ValueError) else error  # logging wraps it
+        if not isinstance(fault, OSError):
+            raise
+        if os.environ.get("PGRUN_DEBUG"):
+            traceback.print_exc()
+        told = [str(x) for x in (fault.filename, fault.strerror) if x]
+        say(f"{name}: {bounded(': '.join(told) or str(fault))}", error=True)
+        return MISTAKEN if fault.errno == errno.ENAMETOOLONG else FAILED  # no disk's fault: it was typed so
+
+
+def run(argv: list[str], app: App = PGRUN) -> int:
+    """What the command line asks for; the exit code."""
+    if "--help" in argv or "-h" in argv:
+        return show_help(argv, app)
+    if "--version" in argv:
+        print(f"{app.name} {__version__}")
+        return DONE
+    if "--list" in argv:
+        from pgrun.cli.compatibility_table import listing
+
+        print(listing())
+        return DONE
+    return carry_out(argv, app).code
+
+
+def carry_out(argv: list[str], app: App = PGRUN) -> Outcome:
+    """Read, check and run a command: the one way to a run, from the terminal and from Python. Raises ``Refused``."""
+    pin_threads(argv)
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us as they are
+    from pgrun.command.overrides import read
+
+    command = read(argv, app)
+    how = None
+    if any(word.key == "resume" for word in command.words):
+        from pgrun.runs.resume_sweep import settle, taken
+
+        command, how = taken(command)
+        if how is None and app is PGRUN:
+            from pgrun.runs.resume_run import resume
+
+            resume(command)
+            return Outcome(DONE, next(Path(str(w.value)) for w in command.words if w.key == "resume"))
+    if command.shows:
+        return Outcome(show(command))
+    from pgrun.command.preflight import preflight
+
+    jobs = preflight(command, again=how is not None)
+    if app.instead:
+        return Outcome(app.call("instead")(jobs))
+    if app is PGRUN:
+        from pgrun.command.notices import find_notices
+
+        for line in find_notices(jobs):
+            say(f"{app.name}: {line}", error=True)
+    if command.multirun:
+        with owning_sweep(jobs):
+            if how:
+                settle(jobs, command, how)
+            return Outcome(sweep(command, jobs))
+    if how:
+        settle(jobs, command, how)
+    return Outcome(DONE, run_alone(command, jobs[0], again=how is not None))
+
+
+@contextmanager
+def owning_sweep(jobs: Sequence[Job]) -> Iterator[None]:
+    """Alone in the sweep's folder, where no signal of an earlier sweep is left; workers import nothing from the current
+    folder, and end with this process.
+    """
+    from pgrun.runs.workers import owning_workers, safe_import_path
+    from pgrun.terminal.signals import STOP
+    from pgrun.training.saver import alone
+
+    folder = Path(jobs[0].hydra.sweep.dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    busy = "another sweep is running there: wait for its end, or choose another hydra.sweep.dir"
+    with alone(folder, busy), safe_import_path(), owning_workers(jobs[0].choices.get("hydra/launcher", "")):
+        (folder / STOP).unlink(missing_ok=True)
+        yield
+
+
+def show_help(argv: list[str], app: App) -> int:
+    from pgrun.config.paths import conf_dir
+
+    own = [Path(value) for flag, value in pairwise(argv) if flag in ("--config-dir", "-cd")]
+    print(app.call("help")([conf_dir(), *own]))
+    return DONE
+
+
+def pin_threads(argv: list[str]) -> None:
+    """NumPy's BLAS reads these when it is loaded; torch's own threads are set in ``build``."""
+    typed = (re.match(r"threads=(\d+)", word) for word in argv)
+    threads = next((match[1] for match in typed if match), "1")
+    for name in THREAD_VARIABLES:
+        os.environ[name] = threads
+
+
+def show(command: Command) -> int:
+    """The composed configuration, completions: what Hydra prints itself."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from pgrun.command.compose import jobs
+    from pgrun.command.preflight import refuse
+
+    found = jobs(command) if command.flags.cfg else None
+    refuse([*command.problems, *(found.problems if found else ())])
+    if found and command.flags.cfg == "job":  # Hydra's own shows where values come from: ${oc.select:usual.…}
+        print(found.composed[0].yaml(command.flags.package))
+        return DONE
+    try:
+        call_hydra(command, command.argv)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise Refused(str(error).strip().splitlines()[0]) from error
+    return DONE
+
+
+def run_alone(command: Command, job: Job, again: bool) -> Path | None:
+    """The folder is this process's before Hydra writes there, so that of two runs that begin at the same moment one is refused."""
+    from pgrun.command.overrides import hydra_word
+    from pgrun.command.preflight import folders, refuse
+    from pgrun.training.saver import alone
+
+    job.folder.mkdir(parents=True, exist_ok=True)
+    with alone(job.folder):
+        if not again:  # the other one may be over by now
+            refuse(list(folders([job], command.app.files, "hydra.run.dir")))
+        return call_hydra(command, [*command.argv, hydra_word("hydra.run.dir", job.folder)])
+
+
+def sweep(command: Command, jobs: list[Job]) -> int:
+    """Every job, then the table, whatever happened meanwhile."""
+    from pgrun.command.overrides import hydra_word
+    from pgrun.command.search_settings import searched
+    from pgrun.runs.announce import describe_size
+    from pgrun.runs.child_process import warm
+    from pgrun.runs.search.report import report as told
+    from pgrun.runs.sweep import report
+    from pgrun.terminal.signals import Stopped, SweepStop, heeded
+
+    folder = Path(jobs[0].hydra.sweep.dir)  # ${now:} is resolved once, so that the report finds it
+    argv = [*command.argv, hydra_word("hydra.sweep.dir", folder)]
+    say(describe_size(jobs, int(jobs[0].hydra.sweeper.n_trials) if searched(command) else None))
+    with heeded(SweepStop(folder)) as stop:
+        warm()
+        try:
+            call_hydra(command, argv)
+        except KeyboardInterrupt:  # Stopped
+            pass
+        except Exception as error:
+            if os.environ.get("PGRUN_DEBUG"):
+                traceback.print_exc()
+            say(f"{command.app.name}: the launcher stopped: {type(error).__name__}: {error}", error=True)
+        lost = told(command, jobs) if searched(command) else report(folder, jobs, command.app)
+        if stop.number is not None:
+            raise Stopped(stop.number)
+    return FAILED if lost else DONE
+
+
+def call_hydra(command: Command, argv: list[str]) -> Path | None:
+    """Let Hydra run the command; the directory of its run, if it made one."""
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+
+    from pgrun.command.hydra_env import register
+    from pgrun.config.paths import conf_dir, typed_in
+
+    app, raised, folders = command.app, list[Exception](), list[Path]()
+    job = app.call("job")
+
+    @functools.wraps(job)
+    def work(cfg: DictConfig) -> float:
+        folders.append(Path(HydraConfig.get().runtime.output_dir))
+        try:
+            return job(cfg)
+        except Exception as error:  # Hydra would say something of its own before it lets it pass
+            raised.append(error)
+            return math.nan
+
+    register(command.config_dir, app.options)
+    sys.argv[1:] = argv
+    called = job if command.multirun else work
+    with typed_in(Path.cwd()):
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=app.config)(called)()
+    if raised:
+        raise raised[0]
+    return folders[0] if folders else None
+
+
+if __name__ == "__main__":  # python -m
+    main()

@@ -1,0 +1,213 @@
+"""One sentence with the nearest names, for what Hydra could not compose."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from yaml import YAMLError
+
+from pgrun.command.app import PGRUN, App
+from pgrun.command.overrides import Word
+from pgrun.config.paths import conf_dir
+
+EXTRAS = {"hydra/launcher=joblib": "parallel"}
+MOST_NAMES = 12  # in a hint
+BROKEN_FILE = (YAMLError, UnicodeDecodeError)
+UNREADABLE = (YAMLError, OmegaConfBaseException, ValueError, OSError)
+QUOTED = re.compile(r"Could not (?:override|append|delete)[^']*'([^']*)'|Multiple values for ([\w./]+)")
+
+
+class Explainer:
+    """Turns Hydra's exceptions into (the word at fault, a sentence); used inside ``compose.composing``."""
+
+    def __init__(self, config_dir: str | None, app: App = PGRUN):
+        self.app, self.config_dir = app, config_dir
+        self.places = [conf_dir(), *(Path(place) for place in (app.options, config_dir) if place)]
+        self.known: dict[tuple[str, ...], list[str]] = {}  # what ``keys`` found
+        self.lost: set[str] = set()  # groups with an unknown option: what belongs to it is not known either
+
+    def explain(self, error: Exception, words: Sequence[Word]) -> tuple[Word | None, str | None]:
+        """(None, sentence) where no word can be blamed; (word, None) where an earlier sentence covers it."""
+        if isinstance(error, MissingConfigException):
+            return self.unknown_option(error.missing_cfg_file or "", words)
+        text = f"{error}\n{error.__cause__ or ''}".strip()
+        word = None if isinstance(error, BROKEN_FILE) else at_fault(error, text, words)
+        if word is None:
+            return None, "; ".join(broken_files(self.config_dir)) or text.splitlines()[0]
+        absent = isinstance(error.__cause__ or error, ConfigAttributeError | ConfigKeyError)
+        if absent or "No match in the defaults list" in text:
+            return word, self.unknown_key(word, words)
+        return word, f"{word.text}: {reason(error, text)}"
+
+    def explain_circle(self, words: Sequence[Word]) -> str:
+        """The options of the user's own, one of which is in its own defaults."""
+        own = [place for place in self.places if place != conf_dir()]
+        files = [(word, f"{self.group_of(word)}/{word.value}.yaml") for word in words if self.is_option(word)]
+        named = [word.shown for word, file in files if any((place / file).is_file() for place in own)]
+        shown = " ".join(named) or "the configuration"
+        return f"{shown}: a file that names itself in its defaults, or two that name each other: take that line out"
+
+    def unknown_option(self, path: str, words: Sequence[Word]) -> tuple[Word | None, str | None]:
+        for word in words:
+            group = self.group_of(word)
+            if group is not None and path == f"{group}/{word.value}":
+                self.lost.add(group)
+                return word, f"{group}={word.value}: {self.hint(group, str(word.value))}"
+        return None, f"{path}: no such option in the configuration"
+
+    def group_of(self, word: Word) -> str | None:
+        head = word.text.lstrip("+").split("=")[0].split("@")[0]
+        return head if "." not in head else None
+
+    def hint(self, group: str, name: str) -> str:
+        extra = EXTRAS.get(f"{group}={name}")
+        if extra:
+            return f'needs the extra "{extra}": pip install -c constraints.txt -e ".[{extra}]"'
+        if group == "env" and "/" in name and ":" not in name:
+            return f"not registered with gymnasium; if another package brings it, name its module: env=module:{name}"
+        return f"no such option; {nearest(name, self.options(group))}"
+
+    def options(self, group: str) -> list[str]:
+        found = GlobalHydra.instance().config_loader().get_group_options(group, ObjectType.CONFIG)
+        if group == "env":
+            from pgrun.envs.problems.registration import registry
+
+            found = [*found, *registry]
+        return sorted(set(found))
+
+    def unknown_key(self, word: Word, words: Sequence[Word]) -> str | None:
+        group, _, rest = word.key.partition(".")
+        owners = list(self.owners(group, rest)) if rest else []
+        if owners:
+            if self.lost:  # an unknown option may have been the one that brings it
+                return None
+            here = next((other.text for other in words if other.key == group), "this run")
+            return f"{word.key}: a setting of {' and '.join(owners)}, not of {here}"
+        groups = [] if rest else [path.parent.name for path in conf_dir().glob(f"*/{word.value}.yaml")]
+        hint = f"here: {groups[0]}={word.value}" if groups else nearest_key(word.key, self.keys(words))
+        return f"{word.key}: no such setting; {hint}"
+
+    def owners(self, group: str, rest: str) -> Iterator[str]:
+        """The options of the group that have this setting."""
+        for place in self.places:
+            for path in sorted((place / group).glob("*.yaml")):
+                content: Any = None
+                with suppress(*UNREADABLE):  # one of the user's that this command may not need
+                    content = OmegaConf.to_container(OmegaConf.load(path))
+                if isinstance(content, Mapping):
+                    content = content.get(group, content)
+                    if rest.split(".")[0] in content:
+                        yield f"{group}={path.stem}"
+
+    def keys(self, words: Sequence[Word]) -> list[str]:
+        """Every setting of the configuration that the command's options make, and the groups."""
+        chosen = tuple(word.text for word in words if self.is_option(word))
+        if chosen not in self.known:
+            self.known[chosen] = self.compose_keys(chosen)
+        return self.known[chosen]
+
+    def is_option(self, word: Word) -> bool:
+        group = self.group_of(word) or "."
+        return not word.text.startswith("+") and any((place / group).is_dir() for place in self.places)
+
+    def compose_keys(self, chosen: Sequence[str]) -> list[str]:
+        for texts in (list(chosen), []):
+            try:
+                cfg = compose(self.app.config, overrides=texts, return_hydra_config=True)
+            except (HydraException, OmegaConfBaseException):
+                continue
+            settings: Any = OmegaConf.to_container(cfg, resolve=False)
+            settings.pop("usual", None)
+            groups = [path.name for place in self.places for path in place.iterdir() if path.is_dir()]
+            return list(dict.fromkeys([*every_key(settings), *groups]))
+        return []
+
+
+def broken_files(config_dir: str | None) -> Iterator[str]:
+    """The user's files of options that are no YAML, each with its line."""
+    for path in sorted(Path(config_dir or os.devnull).rglob("*.yaml")):
+        try:
+            OmegaConf.load(path)
+        except UNREADABLE as error:
+            yield f"{os.path.relpath(path)}{describe_yaml_error(error)}"
+
+
+def describe_yaml_error(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f": {error.strerror or error}"
+    text = str(getattr(error, "problem", None) or error).splitlines()[0]
+    mark = getattr(error, "problem_mark", None)
+    at = f", line {mark.line + 1}" if mark else ""
+    return f"{at}: a tab, and YAML is indented with spaces" if r"\t" in text else f"{at}: {text}"
+
+
+def at_fault(error: Exception, text: str, words: Sequence[Word]) -> Word | None:
+    """The word that an error speaks of."""
+    full_key = getattr(error, "full_key", None) or getattr(error.__cause__, "full_key", None)
+    match = QUOTED.search(text)
+    for name in (full_key, match and (match[1] or match[2])):
+        for word in reversed(words):
+            if name and name.replace("/", ".").split("=")[0].lstrip("+") in (word.key, word.text):
+                return word
+    return next((word for word in words if word.text in text), None)
+
+
+def reason(error: Exception, text: str) -> str:
+    """Hydra's own words, without what the user's word already says."""
+    lines = [line.strip() for line in str(error.__cause__ or text).splitlines()]
+    return next((line for line in lines if line and not line.startswith("Could not")), lines[0])
+
+
+def every_key(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in settings.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from every_key(value, f"{prefix}{key}.")
+
+
+def nearest_key(key: str, keys: Sequence[str]) -> str:
+    """Misspelt, or right but without its group."""
+    leaf = key.split(".")[-1]
+    typed = [name for name in keys if not name.endswith(".name")]  # an option is chosen as a whole
+    own = [name for name in typed if not name.startswith("hydra") or key.startswith("hydra")]
+    elsewhere = [name for name in own if name.split(".")[-1] == leaf]
+    elsewhere.sort(key=lambda name: name.count("."))  # optimizer.lr before critic.optimizer.lr
+    group = [name for name in own if "." in key and name.rpartition(".")[0] == key.rpartition(".")[0]]
+    leaves = {name.split(".")[-1]: name for name in group}
+    near = [
+        *elsewhere,
+        *(leaves[match] for match in difflib.get_close_matches(leaf, list(leaves), n=2, cutoff=0.6)),
+        *difflib.get_close_matches(key, own, n=3, cutoff=0.75),
+    ]
+    near = near or [
+        name for name in own if difflib.SequenceMatcher(None, name.split(".")[-1], leaf).ratio() > 0.75
+    ]
+    near = near or group
+    names = list(dict.fromkeys(near))
+    where = f"pgrun --cfg {'hydra' if key.startswith('hydra') else 'job'} shows"
+    if not names:
+        return f"{where} them all"
+    more = f" and {len(names) - MOST_NAMES} more, which {where}" if len(names) > MOST_NAMES else ""
+    return f"{'nearest' if names != group else 'there are'}: {', '.join(names[:MOST_NAMES])}{more}"
+
+
+def nearest(name: str, options: Iterable[str]) -> str:
+    """Close names, or all of them where there are few."""
+    options = list(dict.fromkeys(options))
+    lower = {option.lower(): option for option in options}
+    near = [lower[match] for match in difflib.get_close_matches(name.lower(), list(lower), n=3, cutoff=0.6)]
+    if len(options) < 15:
+        return f"there are {', '.join(options)}"
+    return f"nearest: {', '.join(near)}" if near else "pgrun --help says how to list them"

@@ -1,0 +1,41 @@
+"""Hydra launchers and the engine of searches, which are packages of their own; presets are in conf/hydra."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+
+from pgrun.command.overrides import Word
+
+EXTRAS = {
+    "parallel": "hydra_plugins.hydra_joblib_launcher",
+    "slurm": "hydra_plugins.hydra_submitit_launcher",
+    "search": "optuna",
+}
+NEEDS = {
+    "joblib": "parallel",
+    "parallel": "parallel",
+    "submitit_local": "slurm",
+    "local": "slurm",
+    "submitit_slurm": "slurm",
+    "slurm": "slurm",
+}
+ENGINES = {"optuna": "search"}
+
+
+def lacking(words: Sequence[Word]) -> Iterator[str]:
+    """What a sweep's launcher or sweeper needs and is not here."""
+    for word in words:
+        options = {"hydra.launcher": NEEDS, "hydra.sweeper": ENGINES}.get(word.key, {})
+        extra = options.get(str(word.value))
+        if extra and not installed(EXTRAS[extra]):
+            command = f'pip install -c constraints.txt -e ".[{extra}]"'
+            yield f"{word.shown}: a package is missing; the extra brings it: {command}"
+        elif extra and str(word.value).endswith("slurm") and shutil.which("srun") is None:
+            yield f"{word.shown}: no srun here: hand the sweep to Slurm from a machine that has it"
+
+
+def installed(package: str) -> bool:
+    above = package.rpartition(".")[0]
+    return (not above or find_spec(above) is not None) and find_spec(package) is not None

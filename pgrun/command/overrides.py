@@ -1,0 +1,272 @@
+"""The words of a command: Hydra's flags and the settings, read but not yet composed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+
+from pgrun.command.app import PGRUN, App
+from pgrun.command.sweep_values import values, wrong_values
+from pgrun.config.paths import conf_dir
+from pgrun.errors import Refused
+
+EXAMPLE = "settings are typed key=value, without spaces, for example: pgrun seed=3"
+OWN_CONFIG = "it would replace pgrun's own configuration; add yours with --config-dir"
+NOT_OURS = {
+    "config_path": OWN_CONFIG,
+    "config_name": OWN_CONFIG,
+    "experimental_rerun": "it reads a pickle; repeat a run with the words in its .hydra/overrides.yaml",
+}
+
+
+@dataclass(frozen=True)
+class Word:
+    """One override: ``key=value`` as typed. The key of ``critic/optimizer=sgd`` is ``critic.optimizer``."""
+
+    text: str
+    key: str
+    value: Any
+
+    @property
+    def shown(self) -> str:
+        """As the user would type it."""
+        return self.text.lstrip("+").replace("\\:", ":")
+
+    def once(self) -> str:
+        """As a sweep of its one value; as it is where it has several, or none."""
+        if self.value is None:
+            return self.text
+        key, _, value = self.text.partition("=")
+        return f"{key}=choice({value})"
+
+    @staticmethod
+    def read(text: str) -> Word:
+        return Word.of(OverridesParser.create().parse_override(text))
+
+    @staticmethod
+    def of(override: Override) -> Word:
+        value = None if override.is_sweep_override() else override.value()
+        return Word(str(override.input_line), override.key_or_group.replace("/", "."), value)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command line that can be read; ``problems`` are the words that cannot, left out of ``words``."""
+
+    flags: argparse.Namespace
+    options: list[str]  # the flags as typed
+    words: list[Word]
+    problems: list[str]
+    app: App = PGRUN
+
+    @property
+    def multirun(self) -> bool:
+        return self.flags.multirun
+
+    @property
+    def config_dir(self) -> str | None:
+        return os.path.abspath(self.flags.config_dir) if self.flags.config_dir else None
+
+    @property
+    def shows(self) -> bool:
+        """Whether Hydra only has something to print."""
+        flags = self.flags
+        return bool(flags.cfg or flags.info or flags.hydra_help or flags.shell_completion)
+
+    @property
+    def argv(self) -> list[str]:
+        """For Hydra, whose parser wants the flags first.
+
+        In a sweep over ``algo`` a word such as ``algo.delta=0.05`` becomes a sweep of one value: Hydra composes the sweep's base
+        without what is swept, where there is no such setting.
+        """
+        groups = (word.key for word in self.words if word.value is None and "." not in word.key)
+        swept = set(groups) if self.multirun else set()
+        return [
+            *self.options,
+            *(word.once() if word.key.split(".")[0] in swept else word.text for word in self.words),
+        ]
+
+
+def read(argv: list[str], app: App = PGRUN) -> Command:
+    """Hydra's own flags and the overrides, in any order."""
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise Refused(f"{message}; pgrun --help says more")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    flags, extra = parser.parse_known_intermixed_args(argv)
+    if extra:
+        raise Refused(unknown_flag(extra[0], flags.overrides))
+    for name, reason in NOT_OURS.items():
+        if getattr(flags, name):
+            raise Refused(f"--{name.replace('_', '-')}: {reason}")
+    if flags.config_dir is not None and not os.path.isdir(flags.config_dir):
+        raise Refused(f"--config-dir {flags.config_dir}: no such folder")
+    if flags.run and flags.multirun:
+        raise Refused("--run or --multirun: one of them")
+    for option in ("resolve", "package"):
+        if getattr(flags, option) and not flags.cfg:
+            raise Refused(f"--{option} goes with --cfg job")
+    options = typed_flags(argv, flags)
+    if flags.shell_completion:
+        return Command(flags, [*options, *flags.overrides], [], [], app)
+    words, problems = read_words([rewritten(text) for text in flags.overrides], flags.multirun)
+    return Command(flags, options, words, problems, app)
+
+
+def typed_flags(argv: list[str], flags: argparse.Namespace) -> list[str]:
+    """Without the settings, and without --config-dir, which reaches Hydra through the search path."""
+    options = list(argv)
+    for text in flags.overrides:
+        options.remove(text)
+    kept: list[str] = []
+    while options:
+        option = options.pop(0)
+        name, equals, _ = option.partition("=")
+        if name == "-cd" or (len(name) > len("--config-") and "--config-dir".startswith(name)):
+            if not equals:
+                options.pop(0)
+        else:
+            kept.append(option)
+    return kept
+
+
+def rewritten(text: str) -> str:
+    """``env.id=X`` chooses the environment, as ``env=X``; ``env.kwargs`` takes any key."""
+    text = re.sub(r"^env\.id=", "env=", text)
+    return re.sub(r"^env\.kwargs([.=])", r"++env.kwargs\1", text)
+
+
+def read_words(texts: list[str], multirun: bool) -> tuple[list[Word], list[str]]:
+    words, problems = [], [*bare(texts), *twice(texts)]
+    for text in texts:
+        if is_bare(text):
+            continue
+        try:
+            override = OverridesParser.create().parse_override(text)
+        except HydraException:
+            problems.append(unreadable(text))
+            continue
+        if problem := illegal(override, multirun):
+            problems.append(problem)
+        else:
+            words.append(Word.of(override))
+    return words, problems
+
+
+def illegal(override: Override, multirun: bool) -> str | None:
+    text, key, swept = str(override.input_line), override.key_or_group, override.is_sweep_override()
+    if swept and not multirun:
+        return f"{text}: several values are a sweep: type pgrun -m"
+    if swept and (problem := wrong_values(override)):
+        return f"{text}: {problem}"
+    if override.is_hydra_override():
+        return f"{text}: Hydra's own settings cannot be swept" if swept else idle(text, key, multirun)
+    if override.is_delete():
+        return f"{text}: every setting is needed; change it with key=value"
+    if is_group(key) and not all(map(is_option, values(override))):
+        return f"{text}: the name of one option is needed; pgrun --help lists them"
+    return None
+
+
+def idle(text: str, key: str, multirun: bool) -> str | None:
+    """Hydra's settings of sweeps in a run, and of runs in a sweep: nothing would read them."""
+    if key in ("hydra.run.dir", "hydra.sweep.dir") and text.endswith("="):
+        return f"{text}: the name of a folder is needed; . is this one"
+    if key.startswith("hydra.run.") and multirun:
+        return f"{text}: a sweep's directory is set by hydra.sweep.dir=…"
+    if key.startswith("hydra.sweep.") and not multirun:
+        return f"{text}: that is a sweep's: type pgrun -m, or for one run hydra.run.dir=…"
+    if key.replace(".", "/").startswith(("hydra/launcher", "hydra/sweeper")):
+        if "." in key and key.count(".") == 1:
+            return f"{text}: chosen as a whole: {text.replace('.', '/', 1)}"
+        return None if multirun else f"{text}: it is for sweeps: type pgrun -m"
+    return None
+
+
+def is_option(name: Any) -> bool:
+    """A name below the group's folder, and not a path to anywhere."""
+    return (
+        isinstance(name, str) and not name.startswith("/") and not name.endswith(".yaml") and ".." not in name
+    )
+
+
+def unreadable(text: str) -> str:
+    """In place of the parser's own words, which speak of tokens."""
+    key, _, value = text.partition("=")
+    if not re.fullmatch(r"[+~]{0,2}[A-Za-z_][\w./@:-]*", key, re.ASCII):
+        return f"{text}: cannot be read: {key!r} is no name of a setting; pgrun --cfg job shows them all"
+    if any(value.count(a) != value.count(b) for a, b in ("()", "[]", "{}")) or value.count('"') % 2:
+        return f"{text}: cannot be read: brackets and quotes come in pairs"
+    inner = value.strip("'\"")
+    return (
+        f"{text}: cannot be read: type a value with signs in it in two kinds of quotes: '{key}=\"{inner}\"'"
+    )
+
+
+def twice(texts: list[str]) -> Iterator[str]:
+    """The same key again: Hydra would silently take the last."""
+    given: dict[str, list[str]] = {}
+    for text in texts:
+        if not is_bare(text):
+            given.setdefault(text.partition("=")[0].lstrip("+"), []).append(text)
+    for same in given.values():
+        if len(same) > 1:
+            yield f"{' '.join(same)}: given {len(same)} times: leave one"
+
+
+def hydra_word(key: str, value: object, quote: str = "'") -> str:
+    """``key='value'``, which Hydra's grammar takes whatever the value is: it halves backslashes before a quote, and no others."""
+    inner = re.sub(rf"(\\*){quote}", rf"\1\1\\{quote}", str(value))
+    inner = re.sub(r"(\\+)$", r"\1\1", inner)
+    return f"{key}={quote}{inner}{quote}"
+
+
+def shell_word(key: str, value: object) -> str:
+    """The same as a user types it in a shell, with quotes where it needs any."""
+    plain = f"{key}={value}"
+    try:
+        kept = Word.read(plain).value == str(value)
+    except HydraException:
+        kept = False
+    return shlex.quote(plain if kept else hydra_word(key, value, '"'))
+
+
+def is_group(name: str) -> bool:
+    return "." not in name and (conf_dir() / name).is_dir()
+
+
+def is_bare(text: str) -> bool:
+    """No ``key=value``, and not Hydra's ``~key``."""
+    return text.find("=") < 1 and not text.startswith("~")
+
+
+def bare(texts: list[str]) -> Iterator[str]:
+    """Words without ``=``, once: ``seed 3``, ``ppo``."""
+    bare = [text for text in texts if is_bare(text)]
+    words = [text if text.strip() else repr(text) for text in bare if text != "="] or bare[:1]
+    if not words:
+        return
+    groups = [path.parent.name for word in words[:1] for path in conf_dir().glob(f"*/{word}.yaml")]
+    hint = f"{groups[0]}={words[0]}" if groups else "=".join(words[:2]) if len(words) > 1 else ""
+    yield f"{' '.join(words)}: {EXAMPLE}" if not hint else f"{' '.join(words)}: {EXAMPLE}; here: {hint}"
+
+
+def unknown_flag(flag: str, words: list[str]) -> str:
+    name, _, value = flag.lstrip("-").partition("=")
+    value = value or next((word for word in words if "=" not in word), "…")
+    return (
+        f"{flag}: no such option, pgrun --help lists them; settings are typed key=value, here: {name}={value}"
+    )

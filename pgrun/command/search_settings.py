@@ -1,0 +1,28 @@
+"""``hydra.sweeper`` of a search, and whether a command asks for one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pgrun.command.overrides import Command
+from pgrun.config.schema import NonNegativeInt, PositiveInt
+
+CHOICE = "optuna"  # hydra/sweeper=optuna
+
+
+@dataclass(frozen=True)
+class Search:
+    """``n_jobs``: trials at once, proposed together. ``prune_after``: trials that are to finish before one is pruned."""
+
+    n_trials: PositiveInt = 20
+    n_jobs: PositiveInt = 1
+    sampler: Literal["tpe", "random"] = "tpe"
+    seed: NonNegativeInt = 0
+    pruner: Literal["median", "none"] = "median"
+    prune_after: PositiveInt = 5
+    params: dict[str, Any] = field(default_factory=dict)  # parameters written in a file
+
+
+def searched(command: Command) -> bool:
+    return any(word.key == "hydra.sweeper" and word.value == CHOICE for word in command.words)

@@ -1,0 +1,72 @@
+"""Settings typed on the command line that nothing in the job reads: they are refused, not ignored.
+
+A class says what it reads in ``read_when``: {"alpha": ("step", "fixed")} where ``alpha`` is read with step=fixed alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from gymnasium import Space
+from gymnasium.spaces import Box
+
+from pgrun.command.overrides import Word
+
+
+def unread(
+    words: Sequence[Word], settings: Mapping[str, Any], chosen: Mapping[str, Any], space: Space | None
+) -> Iterator[str]:
+    """``chosen``: the class of each group; ``space``: the environment's actions, if it could be made."""
+    for word in words:
+        if word.value is None:  # null turns a setting off
+            continue
+        reason = (
+            critic(word.key, settings, chosen)
+            or optimizer(word.key, settings, chosen)
+            or declared(word.key, settings, chosen)
+            or other(word.key, settings, space)
+        )
+        if reason:
+            yield f"{word.key}: {reason}"
+
+
+def critic(key: str, settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> str | None:
+    if key != "critic" and not key.startswith("critic."):
+        return None
+    if not chosen["variance"].uses_critic:
+        return f"variance={settings['variance']['name']} has no critic; take variance=value_baseline or gae"
+    if key.startswith("critic.optimizer") and not chosen["critic"].learns:
+        return f"critic={settings['critic']['name']} has nothing to fit; take critic=fitted"
+    shared = chosen["network"].shared
+    if shared and key.startswith(("critic.optimizer", "critic.epochs", "critic.minibatches")):
+        return "network=shared trains the critic with the policy's own steps; take network=separate"
+    if key == "critic.coef" and not shared:
+        return "it weighs the joint loss of network=shared; with network=separate set critic.optimizer.lr"
+    return None
+
+
+def optimizer(key: str, settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> str | None:
+    if key.split(".")[0] == "optimizer" and chosen["algo"].own_step:
+        return f"algo={settings['algo']['name']} takes its own step; critic.optimizer is the critic's"
+    return None
+
+
+def declared(key: str, settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> str | None:
+    group, _, name = key.partition(".")
+    switch, value = getattr(chosen.get(group), "read_when", {}).get(name, (None, None))
+    if switch is None or settings[group].get(switch) == value:
+        return None
+    return f"it is read with {group}.{switch}={value}, not with {settings[group].get(switch)}"
+
+
+def other(key: str, settings: Mapping[str, Any], space: Space | None) -> str | None:
+    if key == "network.log_std" and space is not None and not isinstance(space, Box):
+        return f"actions of {space} have no σ; it is read where they are a Box"
+    if key == "trainer.stop_at_return" and settings["trainer"]["eval_every"] is None:
+        return "it is compared at evaluations during training: set trainer.eval_every"
+    if key == "advantage_scope" and settings["advantage_norm"] == "none":
+        return "nothing is normalised: set advantage_norm"
+    if key == "algo.target_kl" and settings["algo"].get("epochs") == 1:
+        return "it leaves out further epochs, and there is one: set algo.epochs"
+    return None

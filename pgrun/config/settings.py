@@ -1,0 +1,79 @@
+"""Settings that belong to no method: the run's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pgrun.config.schema import NonNegativeInt, PositiveInt, Probability, Range
+
+Threads = Annotated[int, Range(1, 1024)]
+AdvantageNorm = Literal["none", "center", "scale", "full"]  # see ``normalise_advantages``
+CENTERING, SCALING = ("center", "full"), ("scale", "full")
+
+
+def spell_advantage_norm(value: object) -> object:
+    """The name that ``true`` and ``false`` stand for; anything else as it is."""
+    return {True: "full", False: "none"}[value] if isinstance(value, bool) else value
+
+
+def flatten_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
+    """Nested settings as ``group.key``; what is no number or bool becomes its text."""
+    flat: dict[str, bool | int | float | str] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= flatten_settings(value, f"{prefix}{key}.")
+        elif isinstance(value, bool | int | float | str):
+            flat[f"{prefix}{key}"] = value
+        else:
+            flat[f"{prefix}{key}"] = json.dumps(value)
+    return flat
+
+
+@dataclass(frozen=True)
+class Top:
+    """Top-level keys of the configuration."""
+
+    seed: NonNegativeInt = 0
+    seeds: tuple[NonNegativeInt, ...] | None = None
+    gamma: Probability = 0.99
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    threads: Threads = 1
+    advantage_norm: AdvantageNorm = "none"
+    advantage_scope: Literal["batch", "minibatch"] = "batch"
+    state_norm: bool = False
+    reward_scaling: bool = False
+    modules: tuple[str, ...] = ()
+    tuned: str | None = None
+    ablate: str | None = None
+
+
+@dataclass(frozen=True)
+class Trainer:
+    total_steps: PositiveInt = 100_000  # environment steps
+    eval_every: PositiveInt | None = 10_000  # environment steps; null: only at the end
+    eval_episodes: PositiveInt = 20
+    eval_max_steps: PositiveInt | None = None  # cut the episodes of evaluations there
+    stop_at_return: float | None = None  # of an evaluation
+    checkpoint_every: PositiveInt | None = None  # environment steps; null: as often as 2 % of the time allows
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """``gradient_every``: updates between readings of the gradient's variance; 0 never; null: 60 readings a run.
+
+    ``detail``: with each reading the variance by group of parameters, the noise scale, the cosine of two half batches, and what the
+    local models of the step predicted. ``exact``: on tabular problems J of the new policy and the critic's error, with each row.
+    """
+
+    gradient_every: NonNegativeInt | None = None
+    detail: bool = False
+    exact: bool = False
+
+
+@dataclass(frozen=True)
+class Logger:
+    every: PositiveInt = 1  # updates between rows
+    progress: bool = True

@@ -1,0 +1,109 @@
+"""What a transition table lets one know of a run: J itself, and how wrong the critic and its targets are (``diagnostics.exact``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+
+from pgrun.critics.base import NoCritic
+from pgrun.critics.exact import ExactCritic, by_steps_left, followed, tabulated
+from pgrun.exact import table
+
+if TYPE_CHECKING:
+    import gymnasium as gym
+    from torch import Tensor
+
+    from pgrun.critics.base import Critic
+    from pgrun.envs import Envs
+    from pgrun.exact import Problem
+    from pgrun.policies.policy import Policy
+    from pgrun.types import Batch, Rollout
+
+
+class Unknown:
+    """Without a table, or where nobody asked."""
+
+    tags: ClassVar[tuple[str, ...]] = ()
+
+    def scalars(self, before: Policy, after: Policy, rollout: Rollout, batch: Batch) -> dict[str, Tensor]:
+        return {}
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Of one update, π_old before it and π_new after, x̂ the critic's word and y its target for each row with mask 1, x the exact value:
+
+    objective/exact        J_γ(π_new) of the time-limited problem, γ the run's
+    value/error            mean (x̂ − x)², x = V of π_old, or Q(s, a) for a critic of replayed actions
+    value/target_bias      mean (y − x)
+    value/target_variance  mean variance of y among rows of one state (and action): what the best fit would still leave
+
+    The state's steps left enter x as they enter the returns. A critic that sees no action (``algo.corrections=none``) is compared
+    with Q as well: it is what the actor takes for it.
+    """
+
+    problem: Problem
+    gamma: float
+    critic: bool  # whether there is one
+    of_actions: bool
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return ("objective/exact", *(CRITIC if self.critic else ()))
+
+    def scalars(self, before: Policy, after: Policy, rollout: Rollout, batch: Batch) -> dict[str, Tensor]:
+        value = by_steps_left(self.problem, table(after, self.problem), self.gamma)[-1]
+        found = {"objective/exact": self.problem.start @ value}
+        return found | self.critics(before, rollout, batch) if self.critic else found
+
+    def critics(self, before: Policy, rollout: Rollout, batch: Batch) -> dict[str, Tensor]:
+        known = ExactCritic(self.problem, before, self.gamma)
+        seen = rollout if rollout.replayed_from is None else rollout.replayed_from
+        rows = batch.for_critic
+        x = known.action_values(seen) if self.of_actions else known.values(seen)[:-1]
+        assert seen.state is not None
+        cell = seen.state[:-1] * self.problem.reward.shape[1] + seen.action * self.of_actions
+        kept = rows.mask > 0
+        x, cell, value, y = (z.flatten()[kept].double() for z in (x, cell, rows.value, rows.target))
+        return {
+            "value/error": (value - x).square().mean(),
+            "value/target_bias": (y - x).mean(),
+            "value/target_variance": within(y, cell.long()),
+        }
+
+
+CRITIC = ("value/error", "value/target_bias", "value/target_variance")
+
+
+def within(y: Tensor, cell: Tensor) -> Tensor:
+    """Σ (y − mean of its cell)²/(rows − cells), unbiased where a cell's rows are independent; no entry where each has one row [] or [0]."""
+    _, number, count = cell.unique(return_inverse=True, return_counts=True)
+    mean = torch.zeros(len(count), dtype=y.dtype, device=y.device).index_add_(0, number, y) / count
+    free = len(y) - len(count)
+    squares = (y - mean[number]).square().sum()
+    return squares / free if free else squares.new_empty(0)
+
+
+def truth(asked: bool, envs: Envs, critic: Critic, gamma: float, of_actions: bool) -> Truth | Unknown:
+    """The environments follow their states from now on."""
+    if not asked:
+        return Unknown()
+    return Truth(followed(envs), gamma, not isinstance(critic, NoCritic), of_actions)
+
+
+def misfits(settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:
+    """Why there is nothing exact to tell."""
+    if env is None:
+        return
+    if settings["reward_scaling"]:
+        yield "diagnostics.exact=true knows the values of rewards as they are: add reward_scaling=false"
+    try:
+        tabulated(env)
+    except LookupError as error:
+        yield (
+            f"diagnostics.exact=true cannot know J and V of env={settings['env']['id']}: {error}; "
+            "take diagnostics.exact=false, or a tabular environment such as env=FrozenLake-v1"
+        )

@@ -1,0 +1,77 @@
+"""What an update did, measured exactly on the states it learned from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from pgrun.algorithms.base import Algorithm
+from pgrun.policies.distributions import Gaussian
+from pgrun.policies.importance import effective_share, weighted_log_ratio
+from pgrun.policies.policy import Policy
+from pgrun.types import Batch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def policy_change(before: Policy, policy: Policy, batch: Batch, algorithm: Algorithm) -> dict[str, Tensor]:
+    """‖Δθ‖, and KL both ways, entropy and importance ratios of the new θ over the update's rows (closed forms, no sampling).
+
+    With a baseline for each parameter the gradient has a part that no row has, and the loss its integral, correctionᵀΔθ.
+    """
+    step = policy.theta - before.theta
+    mask, rows = batch.mask, batch.mask.sum().clamp(min=1)
+    new, dist = policy.params(batch.obs), policy.dist
+    forward = mask * dist.kl(batch.params, new)
+    log_prob = dist.log_prob(new, batch.action)
+    log_ratio = torch.where(mask > 0, log_prob - batch.log_prob, -torch.inf).double()
+    linear = 0.0 if batch.correction is None else batch.correction.dot(step)
+    scalars = {
+        "kl/old_new": forward.sum() / rows,
+        "kl/new_old": (mask * dist.kl(new, batch.params)).sum() / rows,
+        "kl/max": forward.max(),
+        "policy/loss": -algorithm.surrogate(log_prob, batch) - linear,
+        "policy/entropy": (mask * dist.entropy(new)).sum() / rows,
+        "step/size": step.norm(),
+        "ratio/max": log_ratio.max().exp(),
+        "ratio/ess": effective_share(log_ratio, rows),
+    }
+    if algorithm.clips:
+        ratio = weighted_log_ratio(log_prob, batch).exp()
+        scalars["ratio/clip_fraction"] = (mask * algorithm.clipped(ratio, batch)).sum() / rows
+    return scalars
+
+
+def step_settings(policy: Policy, algorithm: Algorithm, lr: float) -> dict[str, Tensor]:
+    """The learning rate of the update, where an optimizer took it; the mean of σ over the actions' entries, in the policy's own units."""
+    scalars = {} if algorithm.own_step else {"optimizer/lr": policy.theta.new_tensor(lr, dtype=torch.float64)}
+    if isinstance(policy.dist, Gaussian):
+        scalars["policy/std"] = policy.free.exp().mean()
+    return scalars
+
+
+def value_fit(batch: Batch, loss: Tensor, scale: float) -> dict[str, Tensor]:
+    """The critic before the update, in units of the raw reward (``scale`` = raw ÷ scaled): 1 − Var(target − V)/Var(target) among them."""
+    mask, rows = batch.mask, batch.mask.sum().clamp(min=1)
+
+    def variance(x: Tensor) -> Tensor:
+        mean = (mask * x).sum() / rows
+        return (mask * (x - mean).square()).sum() / rows
+
+    whole, unexplained = variance(batch.target), variance(batch.target - batch.value)
+    return {
+        "value/loss": loss * scale**2,
+        "value/mean": scale * (mask * batch.value).sum() / rows,
+        "value/explained_variance": (1 - unexplained / whole)[whole != 0],  # none of equal targets
+    }
+
+
+def floats(scalars: dict[str, Tensor]) -> dict[str, float]:
+    """Numbers, fetched from the device at once; tensors without entries have none."""
+    present = {k: v for k, v in scalars.items() if v.numel()}
+    if not present:
+        return {}
+    values = torch.stack([v.double().reshape(()) for v in present.values()]).tolist()
+    return dict(zip(present, values, strict=True))

@@ -1,0 +1,1 @@
+"""Steps: optimizers on one flat vector, minibatches, natural steps."""

@@ -1,0 +1,1 @@
+"""Policies: distributions, networks and normalisation over one flat parameter vector."""

@@ -1,0 +1,1 @@
+"""From environments to rollouts: what was seen and done, and the samplers that collect it."""

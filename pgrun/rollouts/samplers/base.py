@@ -1,0 +1,30 @@
+"""What every sampler does after collecting."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+
+from pgrun.policies.normalization import RewardScale, UnitScale
+from pgrun.policies.policy import Policy
+from pgrun.stateless import Stateless
+from pgrun.types import Rollout
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class OnPolicy(Stateless):
+    """What was just collected is what is learned from."""
+
+    tags: ClassVar[tuple[str, ...]] = ()  # of ``scalars``
+
+    def recall(
+        self, rollout: Rollout, policy: Policy, scale: RewardScale | UnitScale, generator: torch.Generator
+    ) -> Rollout | None:
+        return rollout
+
+    def scalars(self, rollout: Rollout, policy: Policy) -> dict[str, Tensor]:
+        """What the sampler alone can tell of what was learned from; ``policy`` may have moved since."""
+        return {}

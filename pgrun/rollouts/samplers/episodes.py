@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from itertools import count
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+import torch
+
+from pgrun.config.schema import PositiveInt
+from pgrun.envs import Envs
+from pgrun.envs.faults import place
+from pgrun.errors import EnvironmentFault
+from pgrun.policies.normalization import RewardScale, UnitScale
+from pgrun.policies.policy import Policy
+from pgrun.rollouts.samplers.base import OnPolicy
+from pgrun.rollouts.trajectory import Finished, Track, columns
+from pgrun.types import Rollout
+
+CHUNK = 128  # steps whose noise is drawn at once
+CAP = 10_000  # steps of an episode, where neither the environment nor the user sets a limit
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Episodes(OnPolicy):
+    """``episodes`` whole episodes, one a column: each environment plays a fixed share, however long they last.
+
+    Never "the first N to finish", which favours short ones. count = episodes. An episode that goes on after ``max_steps``
+    steps is an error, never a hang; without ``max_steps`` after 10000 where the environment has no limit of its own.
+    ``at_cap=truncate`` cuts it there instead: a critic bootstraps, and a scheme without one takes the return up to the cut.
+    """
+
+    episodes: PositiveInt = 16
+    max_steps: PositiveInt | None = None
+    at_cap: Literal["error", "truncate"] = "error"
+    name: ClassVar[str] = "episodes"
+    told: bool = field(init=False, default=False, repr=False)  # that an episode was cut
+
+    def collect(
+        self,
+        policy: Policy,
+        envs: Envs,
+        generator: torch.Generator | None,
+        scale: RewardScale | UnitScale,
+        seeds: list[int] | None = None,
+    ) -> tuple[Rollout, Finished]:
+        """A rollout and its episodes. Without a generator the policy acts by its mode."""
+        envs.reset(seeds)
+        share = np.full(envs.num_envs, self.episodes // envs.num_envs)
+        share[: self.episodes % envs.num_envs] += 1
+        track = self._play(policy, envs, generator, share)
+        arrays = columns(track.arrays(envs), share)
+        envs.episodes += share
+        rollout = arrays.seal(policy, scale, self.episodes, whole=True)
+        lengths = arrays.mask.sum(0).tolist()
+        return rollout, list(zip(arrays.reward.sum(0).tolist(), lengths, strict=True))
+
+    def cap(self, envs: Envs) -> float:
+        """Steps that an episode may have; ∞ where the environment ends it."""
+        if self.max_steps is not None:
+            return self.max_steps
+        return CAP if envs.limit == np.inf else np.inf
+
+    def _play(
+        self, policy: Policy, envs: Envs, generator: torch.Generator | None, share: np.ndarray
+    ) -> Track:
+        track, actor, noise = Track(envs.ended), policy.actor(), None
+        done = np.zeros(envs.num_envs, np.int64)
+        length = np.zeros(envs.num_envs, np.int64)
+        envs.active, cap = done < share, self.cap(envs)
+        for t in count():
+            if generator is not None and t % CHUNK == 0:
+                noise = policy.dist.noise((CHUNK, envs.num_envs), generator, policy.theta.dtype)
+            length = np.where(envs.ended, 0, length + 1)
+            track.step(actor, envs, None if noise is None else noise[t % CHUNK])
+            endless = (length >= cap) & envs.active & ~envs.ended
+            if endless.any():
+                self._at_cap(track, envs, endless)
+            done += envs.ended
+            envs.active = done < share
+            if not envs.active.any():
+                return track
+        raise AssertionError("count() does not end")
+
+    def _at_cap(self, track: Track, envs: Envs, endless: np.ndarray) -> None:
+        cap = int(self.cap(envs))
+        if self.at_cap == "error":
+            column = int(endless.argmax())
+            where = place(envs.name, column, track.episode(envs, column), cap)
+            raise EnvironmentFault(f"{where}: the episode is still going: {self._advice()}")
+        track.cut(envs, endless)
+        if not self.told:
+            self.told = True
+            log.warning("episodes are cut after %d steps %s", cap, self._consequence())
+
+    def _advice(self) -> str:
+        return (
+            "set env.max_episode_steps, "
+            "or with sampler=episodes sampler.max_steps and sampler.at_cap=truncate"
+        )
+
+    def _consequence(self) -> str:
+        return (
+            "(sampler.at_cap=truncate): a scheme with a critic bootstraps from there; "
+            "one without takes the return up to the cut, which biases it"
+        )
+
+
+@dataclass
+class Evaluation(Episodes):
+    """Episodes that are looked at and not learned from; ``max_steps`` cuts them. ``setting``: what users type it as."""
+
+    setting: ClassVar[str] = "trainer.eval_max_steps"
+
+    @classmethod
+    def of(cls, episodes: int, max_steps: int | None) -> Self:
+        return cls(episodes, max_steps, "error" if max_steps is None else "truncate")
+
+    def _advice(self) -> str:
+        return f"set env.max_episode_steps or {self.setting}"
+
+    def _consequence(self) -> str:
+        return f"({self.setting}): their returns are of so many steps"

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+
+from pgrun.config.schema import PositiveInt
+from pgrun.policies.normalization import RewardScale, UnitScale
+from pgrun.policies.policy import Policy
+from pgrun.rollouts.samplers.steps import Steps
+from pgrun.types import Rollout
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass
+class Replay(Steps):
+    """``steps`` steps of every environment go into a ring of ``capacity`` transitions; an update learns from ``batch`` of them,
+
+    drawn uniformly with replacement, once it holds ``warmup`` (Lin 1992). Rows of mask 0 never enter.
+    """
+
+    steps: PositiveInt = 1
+    capacity: PositiveInt = 100_000
+    batch: PositiveInt = 128
+    warmup: PositiveInt = 1_000
+    name: ClassVar[str] = "replay"
+    tags: ClassVar[tuple[str, ...]] = ("replay/kl_age",)
+    memory: dict[str, Tensor] = field(init=False, default_factory=dict, repr=False)
+    seen: int = field(init=False, default=0)  # transitions that ever came in
+
+    def recall(
+        self, rollout: Rollout, policy: Policy, scale: RewardScale | UnitScale, generator: torch.Generator
+    ) -> Rollout | None:
+        """Keep the rollout; a draw as T = 1 step of ``batch`` columns, every row an independent unit. None before ``warmup``."""
+        noise = policy.dist.noise(rollout.mask.shape, generator, rollout.obs.dtype)
+        self.keep(rollout, policy.dist.act(policy.params(rollout.obs[1:]), noise))
+        if self.seen < self.warmup:
+            return None
+        drawn = torch.randint(self.size, (self.batch,), generator=generator, device=generator.device)
+        row = {name: x[drawn.to(x.device)][None] for name, x in self.memory.items()}
+        obs = policy.normaliser(torch.cat([row["obs"], row["next_obs"]]))
+        params = policy.params(obs[:-1])
+        ones = torch.ones_like(row["reward"])
+        return Rollout(
+            obs=obs,
+            action=row["action"],
+            log_prob=policy.dist.log_prob(params, row["action"]),
+            params=params,
+            reward=scale(row["reward"]),
+            terminated=row["terminated"],
+            ended=ones,  # no trace leads to the next transition of the ring
+            mask=ones,
+            time=row["time"],
+            raw_obs=torch.cat([row["obs"], row["next_obs"]]),
+            raw_reward=row["reward"],
+            count=float(self.batch),
+            whole_episodes=False,
+            state=torch.cat([row["state"], row["next_state"]]) if "state" in row else None,
+            behaviour_params=row["params"],
+            next_action=row["next_action"],
+        )
+
+    def scalars(self, rollout: Rollout, policy: Policy) -> dict[str, Tensor]:
+        """kl_age: mean KL(the policy that took the replayed action‖the present one) in the draw's states."""
+        assert rollout.behaviour_params is not None
+        return {"replay/kl_age": policy.dist.kl(rollout.behaviour_params, rollout.params).mean()}
+
+    @property
+    def size(self) -> int:
+        return min(self.seen, self.capacity)
+
+    def keep(self, rollout: Rollout, next_action: Tensor) -> None:
+        """The transitions of a rollout, oldest overwritten first; ``next_action``: of the same policy, in the successor."""
+        mask = rollout.mask.bool()
+        fresh = {
+            "obs": rollout.raw_obs[:-1][mask],
+            "next_obs": rollout.raw_obs[1:][mask],
+            "action": rollout.action[mask],
+            "params": rollout.params[mask],
+            "next_action": next_action[mask],
+            "reward": rollout.raw_reward[mask],
+            "terminated": rollout.terminated[mask],
+            "time": rollout.time[mask],
+        }
+        if rollout.state is not None:
+            fresh |= {"state": rollout.state[:-1][mask], "next_state": rollout.state[1:][mask]}
+        count = len(fresh["reward"])
+        first = max(count - self.capacity, 0)  # what would be overwritten at once
+        at = (self.seen + torch.arange(first, count)) % self.capacity
+        for name, x in fresh.items():
+            if name not in self.memory:
+                self.memory[name] = x.new_zeros(self.capacity, *x.shape[1:])
+            self.memory[name][at.to(x.device)] = x[first:]
+        self.seen += count
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seen": self.seen, **{name: x[: self.size] for name, x in self.memory.items()}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.seen = state["seen"]
+        for name, x in state.items():
+            if name != "seen":
+                self.memory[name] = x.new_zeros(self.capacity, *x.shape[1:])
+                self.memory[name][: len(x)] = x

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from pgrun.config.schema import PositiveInt
+from pgrun.envs import Envs
+from pgrun.policies.normalization import RewardScale, UnitScale
+from pgrun.policies.policy import Policy
+from pgrun.rollouts.samplers.base import OnPolicy
+from pgrun.rollouts.trajectory import Finished, Track, tally
+from pgrun.types import Rollout
+
+
+@dataclass
+class Steps(OnPolicy):
+    """``steps`` steps of every environment, going on where the last rollout stopped; count = T·N."""
+
+    steps: PositiveInt = 128
+    name: ClassVar[str] = "steps"
+
+    def collect(
+        self,
+        policy: Policy,
+        envs: Envs,
+        generator: torch.Generator,
+        scale: RewardScale | UnitScale,
+    ) -> tuple[Rollout, Finished]:
+        """A rollout, and the episodes that ended in it."""
+        noise = policy.dist.noise((self.steps, envs.num_envs), generator, policy.theta.dtype)
+        track, actor = Track(envs.ended), policy.actor()
+        for row in noise:
+            track.step(actor, envs, row)
+        arrays = track.arrays(envs)
+        finished = tally(arrays, envs)
+        envs.time = np.where(arrays.mask[-1], arrays.time[-1] + 1, 0)
+        return arrays.seal(policy, scale, self.steps * envs.num_envs, whole=False), finished

@@ -1,0 +1,188 @@
+"""What the samplers saw and did, and how it becomes a rollout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from pgrun.envs import Envs
+from pgrun.envs.faults import LARGEST, ColumnFault, place
+from pgrun.errors import EnvironmentFault
+from pgrun.policies.normalization import RewardScale, UnitScale
+from pgrun.policies.policy import Actor, Policy
+from pgrun.types import Rollout
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+Finished = list[tuple[float, int]]  # undiscounted return and length of each episode that ended
+
+
+@dataclass
+class Track:
+    """What was seen and done, step by step, every entry over the N environments."""
+
+    was_ended: np.ndarray  # [N] columns whose first row resets
+    obs: list[np.ndarray] = field(default_factory=list)
+    action: list[np.ndarray] = field(default_factory=list)
+    reward: list[np.ndarray] = field(default_factory=list)
+    terminated: list[np.ndarray] = field(default_factory=list)
+    truncated: list[np.ndarray] = field(default_factory=list)
+    state: list[np.ndarray] = field(default_factory=list)  # where the environments follow it
+
+    def step(self, actor: Actor, envs: Envs, noise: Tensor | None) -> None:
+        obs = envs.obs.copy()
+        if envs.state is not None:
+            self.state.append(envs.state.copy())
+        action = actor(obs, noise)
+        try:
+            reward, terminated, truncated = envs.step(action)
+        except ColumnFault as fault:
+            raise envs.fault(fault, self.episode(envs, fault.column)) from fault.__cause__
+        self.obs.append(obs)
+        self.action.append(action)
+        self.reward.append(reward)
+        self.terminated.append(terminated)
+        self.truncated.append(truncated)
+
+    def episode(self, envs: Envs, column: int) -> int:
+        """The number of the one under way."""
+        ends = zip(self.terminated, self.truncated, strict=True)
+        return int(envs.episodes[column]) + sum(bool(a[column] or b[column]) for a, b in ends)
+
+    def cut(self, envs: Envs, columns: np.ndarray) -> None:
+        """Truncate the episodes of these columns [N] after the last step."""
+        envs.cut(columns)
+        self.truncated[-1] = self.truncated[-1] | columns
+
+    def arrays(self, envs: Envs) -> Arrays:
+        """All of it, with the mask and the clock. Raises ``EnvironmentFault`` at what is not finite."""
+        terminated = np.stack(self.terminated)
+        ended = terminated | np.stack(self.truncated)
+        mask = ~np.concatenate([self.was_ended[None], ended[:-1]])
+        arrays = Arrays(
+            obs=np.stack([*self.obs, envs.obs]),
+            action=np.stack(self.action),
+            reward=np.stack(self.reward),
+            terminated=terminated,
+            ended=ended,
+            mask=mask,
+            time=clock(mask, envs.time),
+            state=None if envs.state is None else np.stack([*self.state, envs.state]),
+        )
+        if not arrays.finite():
+            raise EnvironmentFault(arrays.first_fault(envs))
+        return arrays
+
+
+@dataclass
+class Arrays:
+    """A rollout before it becomes tensors: obs [T+1, N, D], state [T+1, N], the rest [T, N, …]."""
+
+    obs: np.ndarray
+    action: np.ndarray
+    reward: np.ndarray
+    terminated: np.ndarray
+    ended: np.ndarray
+    mask: np.ndarray
+    time: np.ndarray
+    state: np.ndarray | None = None
+
+    def finite(self) -> bool:
+        """Whether every number is, as float32."""
+        return bool(np.abs(self.reward).max() <= LARGEST and fits_float32(self.obs).all())
+
+    def first_fault(self, envs: Envs) -> str:
+        """Where the first number stands that is NaN, infinite or beyond float32; ``envs.episodes`` had ended before row 0."""
+        bad_obs, bad_reward = ~fits_float32(self.obs), ~(np.abs(self.reward) <= LARGEST)
+        bad = bad_obs[1:].any(-1) | bad_reward
+        bad[0] |= bad_obs[0].any(-1)
+        t, n = np.argwhere(bad)[0]
+        row = t if bad_obs[t, n].any() else t + 1
+        step = int(self.time[t, n] + self.mask[t, n]) if row > t else 0
+        if bad_reward[t, n]:
+            what = f"reward is {self.reward[t, n]}"
+        else:
+            entry = int(bad_obs[row, n].argmax())
+            what = f"observation is {self.obs[row, n, entry]}"
+            what += f" in its entry {entry} of {self.obs.shape[-1]}" if self.obs.shape[-1] > 1 else ""
+        return f"{place(envs.name, n, int(envs.episodes[n] + self.ended[:t, n].sum()), step)}: {what}"
+
+    def seal(self, policy: Policy, scale: RewardScale | UnitScale, count: float, whole: bool) -> Rollout:
+        """Normalise, scale, and evaluate π_old once for all rows."""
+        like = policy.theta
+        raw_reward, terminated, ended, mask, time = (
+            torch.from_numpy(np.ascontiguousarray(x)).to(like.device, like.dtype)
+            for x in (self.reward, self.terminated, self.ended, self.mask, self.time)
+        )
+        action = torch.from_numpy(self.action).to(like.device)
+        raw_obs = torch.from_numpy(np.ascontiguousarray(self.obs)).to(like.device)
+        obs = policy.normaliser(raw_obs).to(like.dtype)
+        params = policy.params(obs[:-1])
+        return Rollout(
+            obs=obs,
+            action=action,
+            log_prob=policy.dist.log_prob(params, action),
+            params=params,
+            reward=scale(raw_reward),
+            terminated=terminated,
+            ended=ended,
+            mask=mask,
+            time=time,
+            raw_obs=raw_obs,
+            raw_reward=raw_reward,
+            count=float(count),
+            whole_episodes=whole,
+            state=None if self.state is None else torch.from_numpy(self.state).to(like.device),
+        )
+
+
+def fits_float32(obs: np.ndarray) -> np.ndarray:
+    """Where an observation is finite as float32; in float64 it may be larger than that."""
+    return np.isfinite(obs) if obs.dtype == np.float32 else np.abs(obs) <= LARGEST
+
+
+def clock(mask: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Steps since the episode's start [T, N], given those of row 0; a row with mask 0 resets it."""
+    steps = np.arange(len(mask))[:, None]
+    last_reset = np.maximum.accumulate(np.where(mask, -1 - start, steps))
+    return np.maximum(steps - last_reset - 1, 0)
+
+
+def tally(arrays: Arrays, envs: Envs) -> Finished:
+    """The episodes that ended; what is under way is kept in ``envs.episode_return``."""
+    total = arrays.reward.cumsum(0)
+    base = -envs.episode_return
+    finished: Finished = []
+    for t, n in zip(*np.nonzero(arrays.ended), strict=True):
+        finished.append((float(total[t, n] - base[n]), int(arrays.time[t, n]) + 1))
+        base[n] = total[t, n]
+    envs.episode_return = total[-1] - base
+    envs.episodes += arrays.ended.sum(0)
+    return finished
+
+
+def columns(track: Arrays, share: np.ndarray) -> Arrays:
+    """Cut each environment's track into its episodes, one a column, padded with rows of mask 0."""
+    spans = []  # (environment, first row, length)
+    for n, wanted in enumerate(share):
+        start = 0
+        for end in np.nonzero(track.ended[:, n])[0][:wanted]:
+            spans.append((n, start, end + 1 - start))
+            start = end + 2  # the row after the end only resets
+    column, first, length = np.array(spans).T
+    row = np.arange(length.max() + 1)[:, None]
+
+    def cut(x: np.ndarray, extra: int) -> np.ndarray:
+        rows = row[: len(row) - 1 + extra]
+        kept = rows < length + extra
+        out = x[np.where(kept, first + rows, 0), column]
+        out[~kept] = 0
+        return out
+
+    present = {name: x for name, x in vars(track).items() if x is not None}
+    return Arrays(**{name: cut(x, name in ("obs", "state")) for name, x in present.items()})

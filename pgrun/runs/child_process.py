@@ -1,0 +1,161 @@
+"""A job of a sweep in a process of its own: whatever becomes of it, the sweep goes on and knows.
+
+Children are forked from a server that has imported torch and done nothing else: some 20 ms each, with no thread, no CUDA
+context and nothing of the user's in them from before.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.forkserver import ensure_running
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from pgrun.command.app import App
+from pgrun.config.paths import typed_in
+from pgrun.runs.workers import restore_import_path, safe_import_path, this_worker
+from pgrun.terminal.signals import CODES, Stop, Stopped, told_to_stop
+from pgrun.terminal.streams import outlast_readers
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["pgrun.runs.preload"])
+POLL = 0.1  # seconds between looks for a signal
+CRASHES = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)  # by its own doing
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a child needs to know."""
+
+    app: App
+    settings: Mapping[str, Any]
+    folder: Path
+    log: dict[str, Any]  # Hydra's job_logging
+    verbose: Any
+    typed_in: Path  # where the user stands, which with hydra.job.chdir is not where the job does
+
+
+def warm() -> None:
+    """Start the server, if it is not there: it imports torch while the command goes on.
+
+    Signals reach the whole process group: they wait until the server ignores them.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, CODES)
+    try:
+        with safe_import_path():
+            ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def lived(work: Work, sweep: Path) -> float:
+    """The job's result, NaN without one; a death that it could not record itself is recorded here."""
+    from pgrun.runs.job import note
+
+    if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
+        # joblib's workers have one that a child does not know
+        multiprocessing.set_start_method(None, force=True)
+    with this_worker().job() as owner:
+        warm()
+        receiver, sender = FORKS.Pipe(duplex=False)
+        process = FORKS.Process(target=live, args=(work, sender))
+        with deferred() as asked:
+            process.start()
+            sender.close()
+            while not wait([process.sentinel], POLL):
+                stopped = told_to_stop(sweep) or (signal.SIGUSR1 if asked else None)
+                if stopped is None and owner.is_gone():
+                    stopped = signal.SIGTERM
+                if stopped is not None:  # again and again: the first may have come before the child listened
+                    with suppress(ProcessLookupError):
+                        os.kill(process.pid or 0, stopped)
+            process.join()
+        with suppress(EOFError):
+            if receiver.poll():  # something that the job started may hold the pipe open
+                return receiver.recv()
+        told = told_to_stop(sweep) is not None or owner.is_gone()
+        note(work.app, work.settings, work.folder, *death(process.exitcode or 0, told))
+    return math.nan
+
+
+def death(code: int, told: bool) -> tuple[str, str]:
+    """(status, reason) of a child that left without a result; ``told`` to stop, it was not quick enough."""
+    if told:
+        return "interrupted", "ended before it was saved"
+    if code >= 0:
+        return "failed", f"its process left with exit code {code}"
+    name = signal.Signals(-code).name
+    if -code in CRASHES:
+        return "failed", f"crashed with {name}"
+    return "killed", f"killed by {name}" + (" (out of memory?)" if -code == signal.SIGKILL else "")
+
+
+@contextmanager
+def deferred() -> Iterator[list[int]]:
+    """Signals for which somebody else has a handler, as submitit has for pre-emption: passed on to it once the job is saved.
+
+    Ctrl-C reaches the workers of a launcher too, and is not for them: the sweep's own process tells their jobs.
+    """
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGUSR2)}
+    theirs = {n: found for n, found in handlers.items() if callable(found) and not isinstance(found, Stop)}
+    for each in theirs:
+        signal.signal(each, lambda number, _frame: asked.append(number))
+    try:
+        yield asked
+    finally:
+        for each, handler in theirs.items():
+            signal.signal(each, handler)
+    for number in asked[:1]:
+        signal.raise_signal(number)
+
+
+def live(work: Work, results: Connection) -> None:
+    """In the child."""
+    outlast_readers()
+    for each in CODES:
+        signal.signal(each, stop_once)
+    restore_import_path()
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    from hydra.core.utils import configure_log
+    from omegaconf import OmegaConf
+
+    from pgrun.runs.job import recorded
+
+    configure_log(OmegaConf.create(work.log), work.verbose)
+    try:
+        with typed_in(work.typed_in):
+            value = recorded(work.settings, work.folder, work.app, in_sweep=True)
+    except KeyboardInterrupt:
+        value = math.nan
+    with suppress(OSError):  # nobody is left to read it
+        results.send(value)
+
+
+def stop_once(number: int, _frame: FrameType | None) -> None:
+    """Where nothing notes signals, as training does: the job ends here."""
+    for each in CODES:
+        signal.signal(each, signal.SIG_IGN)
+    raise Stopped(number)
+
+
+def end_with_parent() -> None:
+    """A job whose sweep was killed saves itself, and does not train on unseen."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,263 @@
+"""One job, as Hydra calls it: alone, or as one of a sweep that must go on whatever happens here."""
+
+from __future__ import annotations
+
+import logging
+import math
+import shlex
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from pgrun.command.app import PGRUN, App
+from pgrun.errors import EnvironmentFault, Refused, escape_line
+
+log = logging.getLogger(__name__)
+
+
+def job(cfg: DictConfig) -> float:
+    """Train; the final evaluation's mean return, for any Hydra sweeper to optimise. NaN for a sweep's failed job."""
+    return guarded(cfg, PGRUN)
+
+
+def guarded(cfg: DictConfig, app: App) -> float:
+    """What the job's ``work`` returns, or returned before. Whatever happens in it is recorded, and a sweep goes on."""
+    from pgrun.command.compose import plain
+
+    hydra: Any = HydraConfig.get()
+    settings, in_sweep = plain(cfg), hydra.mode == RunMode.MULTIRUN
+
+    def once(settings: Mapping[str, Any], folder: Path) -> float:
+        if (before := done(folder, app, in_sweep)) is not None:
+            return before
+        return swept(hydra, settings, folder, app) if in_sweep else recorded(settings, folder, app)
+
+    def several(settings: Mapping[str, Any], folder: Path) -> float:
+        from pgrun.runs import seeds
+
+        return seeds.each(cfg, settings, folder, app, once, verdict(hydra))
+
+    folder = Path(hydra.runtime.output_dir)
+    if not settings.get("seeds"):
+        return once(settings, folder)
+    before = done(folder, app, in_sweep)
+    if before is not None:
+        return before
+    # here, outside of the runs' own processes, an exit is the launcher's: to queue the job again
+    theirs = (SystemExit,) if in_sweep else ()
+    return recorded(settings, folder, app, several, in_sweep, theirs)
+
+
+def verdict(hydra: Any) -> Callable[[Sequence[dict[str, Any]]], str | None]:
+    """Why a job is not worth the rest of its seeds: in a search it may be hopeless."""
+    from pgrun.command.search_settings import CHOICE
+    from pgrun.runs.search.pruning import hopeless
+
+    if hydra.runtime.choices.get("hydra/sweeper") != CHOICE:
+        return lambda runs: None
+    return partial(hopeless, Path(hydra.runtime.cwd, hydra.sweep.dir))
+
+
+def done(folder: Path, app: App, in_sweep: bool) -> float | None:
+    """The value of a job that was done before; NaN of one that failed, which a sweep tries again on request alone."""
+    from pgrun.runs.resume_sweep import result
+
+    before = result(folder, app)
+    if before["status"] in ("finished", "pruned"):
+        return app.call("value")(before)
+    return math.nan if in_sweep and before["status"] == "failed" else None
+
+
+def swept(hydra: DictConfig, settings: Mapping[str, Any], folder: Path, app: App) -> float:
+    """The same in a process of its own, unless the sweep was told to stop."""
+    from pgrun.runs.child_process import Work, lived
+    from pgrun.runs.resume_sweep import write_settings
+    from pgrun.terminal.signals import Stopped, SweepStop, told_to_stop
+
+    sweep = Path(hydra.runtime.cwd, hydra.sweep.dir)
+    if number := told_to_stop(sweep):
+        with suppress(OSError):
+            write_settings(folder, settings)
+        note(app, settings, folder, "not run", f"the sweep was stopped by {signal.Signals(number).name}")
+        value = math.nan
+    else:
+        logs: Any = OmegaConf.to_container(hydra.job_logging, resolve=True)
+        value = lived(Work(app, settings, folder, logs, hydra.verbose, Path(hydra.runtime.cwd)), sweep)
+    stop = signal.getsignal(signal.SIGINT)
+    if (
+        isinstance(stop, SweepStop) and stop.number is not None
+    ):  # in this process: spare Hydra composing the rest
+        raise Stopped(stop.number)
+    return value
+
+
+def recorded(
+    settings: Mapping[str, Any],
+    folder: Path,
+    app: App,
+    work: Callable[[Mapping[str, Any], Path], float] | None = None,
+    in_sweep: bool = False,
+    theirs: tuple[type[BaseException], ...] = (),
+) -> float:
+    """What ``work`` returns, without it the app's own. How it ended is said in the run directory; ``theirs`` pass."""
+    from pgrun.training.saver import Occupied, alone
+
+    try:
+        with alone(folder):
+            return record_how_it_ends(settings, folder, app, work or app.call("work"), in_sweep, theirs)
+    except Occupied as error:
+        if not in_sweep:
+            raise
+        log.error("the job was not run: %s", error)
+        return math.nan
+
+
+def record_how_it_ends(
+    settings: Mapping[str, Any],
+    folder: Path,
+    app: App,
+    work: Callable[[Mapping[str, Any], Path], float],
+    in_sweep: bool,
+    theirs: tuple[type[BaseException], ...],
+) -> float:
+    """In a folder that is this process's alone."""
+    from pgrun.runs.resume_sweep import write_settings
+
+    try:
+        write_settings(folder, settings)
+        return work(settings, folder)
+    except theirs:
+        raise
+    except KeyboardInterrupt as stop:
+        name = getattr(stop, "name", "SIGINT")
+        reason = "stopped by Ctrl-C" if name == "SIGINT" else f"stopped by {name}"
+        note(app, settings, folder, "interrupted", reason)
+        raise
+    except BaseException as error:
+        if isinstance(error, Refused) and not in_sweep:  # nothing was run: what the folder says stays true
+            raise
+        note(app, settings, folder, "failed", one_line(error), quiet=isinstance(error, OSError))
+        if in_sweep:
+            known = isinstance(error, Refused | EnvironmentFault | OSError)
+            log.error("the job in %s failed: %s", folder, one_line(error), exc_info=not known)
+            return math.nan
+        if isinstance(error, SystemExit):  # a run that was left is no finished run, whatever code it names
+            raise RuntimeError(one_line(error)) from error
+        raise
+
+
+def train_in(settings: Mapping[str, Any], folder: Path, saved: dict[str, Any] | None = None) -> float:
+    """``saved``: the state to go on from; without it the newest in the folder, if there is one."""
+    from pgrun.terminal.printing import describe, say, shortest
+    from pgrun.terminal.signals import Stopped
+    from pgrun.training.build import build
+    from pgrun.training.loop import train
+    from pgrun.training.saver import understanding
+
+    if settings["tuned"]:
+        say(f"tuned settings from conf/{settings['tuned']}; tuned=none turns them off")
+    with understanding(f"{folder}: its configuration cannot be built") if saved else nullcontext():
+        run = build(settings)
+    try:
+        summary = train(run, folder, saved or left_off(settings, folder))
+    except Stopped as stop:
+        stop.hint = f"saved at step {stop.env_steps} in {shortest(folder)}; to go on: {resume_command(settings, folder)}"
+        raise
+    say(describe(summary, folder))
+    return value(summary)
+
+
+def resume_command(settings: Mapping[str, Any], folder: Path) -> str:
+    """As it is typed, with the code of the user's that has to be named again."""
+    from pgrun.command.overrides import shell_word
+    from pgrun.runs.resume_run import unnamed
+    from pgrun.terminal.printing import shortest
+
+    code = (word.partition("=") for word in unnamed(settings, {}))
+    words = [
+        shell_word("resume", shortest(folder)),
+        *(f"{key}={shlex.quote(value)}" for key, _, value in code),
+    ]
+    return f"pgrun {' '.join(words)}"
+
+
+def left_off(settings: Mapping[str, Any], folder: Path) -> dict[str, Any] | None:
+    """The newest whole checkpoint. Raises ``Refused`` where it is one of another configuration."""
+    from pgrun.runs.resume_sweep import differing
+    from pgrun.storage.checkpoint import Checkpoints
+    from pgrun.terminal.printing import say
+    from pgrun.training.identity import check_settings
+    from pgrun.training.saver import understanding
+
+    try:
+        state, problems = Checkpoints(folder / "checkpoints").load()
+    except LookupError as error:
+        if (folder / "checkpoints").exists():
+            say(f"pgrun: starting anew: {error}", error=True)
+        return None
+    for problem in problems:
+        say(f"pgrun: {problem}; going on from the one before", error=True)
+    with understanding(f"{folder}: its checkpoint makes no sense"):
+        changes = differing(state["settings"], settings)
+        if not changes:
+            check_settings(state)
+            say_changed_versions(state, folder)
+    if changes:
+        raise Refused(f"{folder} was started with {changes}: its checkpoint is of another configuration")
+    return state
+
+
+def say_changed_versions(state: Mapping[str, Any], folder: Path) -> None:
+    """One line where the run goes on under other versions than those it was saved with."""
+    from pgrun.storage.versions import changed_versions
+    from pgrun.terminal.printing import say
+
+    if changed := changed_versions(state["identity"]["versions"]):
+        say(f"pgrun: {folder} was saved with {changed}: what follows may be rounded otherwise", error=True)
+
+
+def value(summary: Mapping[str, Any]) -> float:
+    return summary["eval"]["return_mean"]
+
+
+def note(
+    app: App, settings: Mapping[str, Any], folder: Path, status: str, reason: str, quiet: bool = False
+) -> None:
+    """How a job ended without a result, where the disk lets it be said. ``quiet``: the disk is the reason."""
+    try:
+        app.call("record")(settings, folder, status, reason)
+    except OSError as unwritable:
+        if not quiet:
+            log.error("no %s in %s: %s", app.result, folder, unwritable.strerror)
+
+
+def record(settings: Mapping[str, Any], folder: Path, status: str, error: str) -> None:
+    """A summary of a run without a result."""
+    seed = "seeds" if settings.get("seeds") else "seed"
+    names = {"algo": "algo.name", "variance": "variance.name", "env": "env.id", seed: seed}
+    write_record(folder / PGRUN.result, settings, names, status, error)
+
+
+def write_record(
+    place: Path, settings: Mapping[str, Any], names: Mapping[str, str], status: str, error: str
+) -> None:
+    """Some settings by their names, how it ended, and why."""
+    from pgrun.atomic_files import write_json
+
+    config = OmegaConf.create(dict(settings))
+    told = OmegaConf.create({name: OmegaConf.select(config, key) for name, key in names.items()})
+    write_json(place, {"status": status, **OmegaConf.to_container(told), "error": error})  # type: ignore[dict-item]
+
+
+def one_line(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"something in the run called sys.exit({error.code!r})"
+    text = str(error) if isinstance(error, Refused | EnvironmentFault) else f"{type(error).__name__}: {error}"
+    return escape_line(text.strip().rstrip(":").splitlines()[0])

@@ -1,0 +1,72 @@
+"""search.json, in the directory of a search: what is searched and which trials were proposed, with all that proposing depends on.
+
+How a trial ended is said in its own directory. So a search that was killed anywhere goes on, and is the search that never stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pgrun import atomic_files
+from pgrun.command.search_settings import Search
+from pgrun.command.search_space import Space, Trial
+from pgrun.errors import Refused
+from pgrun.runs.resume_sweep import differing, read
+
+FILE = "search.json"
+FREE = ("n_trials", "n_jobs", "params")  # may change from one command to the next
+
+
+@dataclass
+class Record:
+    engine: str
+    sweeper: dict[str, Any]  # of hydra.sweeper, what trials depend on
+    space: dict[str, str]  # as typed, by key
+    settings: Mapping[str, Any]  # of the first corner
+    trials: list[Trial] = field(default_factory=list)
+
+    def write(self, folder: Path) -> None:
+        atomic_files.write_json(folder / FILE, asdict(self))
+
+
+def begun(search: Search, space: Space, settings: Mapping[str, Any]) -> Record:
+    """Of a search without trials."""
+    from optuna import __version__
+
+    sweeper = {name: value for name, value in asdict(search).items() if name not in FREE}
+    typed = {p.key: p.typed.partition("=")[2] for p in space.parameters}
+    return Record(f"optuna {__version__}", sweeper, typed, settings)
+
+
+def there(folder: Path) -> bool:
+    return (folder / FILE).exists()
+
+
+def load(folder: Path, new: Record, space: Space) -> Record:
+    """What was begun in the folder, ``new`` if nothing was. Raises ``Refused`` where that is another search, or makes no sense."""
+    if not there(folder):
+        return new
+    found = read(folder / FILE)
+    for name in ("sweeper", "space", "settings"):
+        if difference := differing(found.get(name), getattr(new, name)):
+            raise Refused(
+                f"{folder} holds a search with {difference}: type the words of that search, of which only "
+                "hydra.sweeper.n_trials may change, or choose another folder"
+            )
+    new.trials = trials(found.get("trials"), space, folder)
+    return new
+
+
+def trials(found: Any, space: Space, folder: Path) -> list[Trial]:
+    """As data from anywhere: every value one that the space has."""
+    keys = {p.key: p for p in space.parameters}
+    rows: Sequence[Any] = found if isinstance(found, list) else [None]
+    for number, row in enumerate(rows):
+        if not isinstance(row, dict) or row.keys() != keys.keys() or any(row[k] not in keys[k] for k in keys):
+            raise Refused(
+                f"{folder / FILE}: its trial {number} is none of this search; choose another folder"
+            )
+    return list(rows)

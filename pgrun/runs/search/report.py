@@ -1,0 +1,111 @@
+"""The end of a search: every trial, best first, and what to type for the best."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pgrun.command.overrides import Command, Word
+from pgrun.errors import escape_line
+from pgrun.runs import sweep
+from pgrun.runs.resume_sweep import read, result
+from pgrun.runs.search.record import FILE
+from pgrun.terminal.printing import say, shortest
+
+if TYPE_CHECKING:
+    from pgrun.command.compose import Job
+
+FRESH = 5  # seeds for another look at the best
+Row = dict[str, Any]  # the summary of a trial, with its number, its parameters and its words
+
+
+def report(command: Command, jobs: Sequence[Job]) -> int:
+    """Print and keep how every trial ended; how many have no result for a reason that is not their own."""
+    app, folder = command.app, Path(jobs[0].hydra.sweep.dir)
+    rows = trials(folder, command, int(jobs[0].hydra.sweeper.n_trials))
+    ranked = sorted((row for row in rows if "eval" in row), key=rank)
+    others = [row for row in rows if row["status"] not in ("finished", "pruned")]
+    lost = [row for row in others if row["status"] != "failed"]
+    say("\n" + (table(ranked, len(rows)) if ranked else "no trial finished"))
+    if ranked and ranked[0]["status"] == "finished":
+        say("\n" + best(ranked[0], command))
+    say("\n" + app.hint.format(shortest(folder)))
+    if ranked:
+        sweep.picture(folder, [folder / str(row["number"]) for row in ranked], app)
+    for line in sweep.outcomes(others):
+        say(f"{app.name}: {line.replace('job', 'trial', 1)}", error=True)
+    if lost:
+        told = f"{len(lost)} of {len(rows)} trials did not finish: {sweep.advice(lost, folder)}"
+        say(f"{app.name}: {told}", error=True)
+    sweep.keep(folder, rows, app)
+    return len(lost) or int(not ranked)
+
+
+def trials(folder: Path, command: Command, wanted: int) -> list[Row]:
+    """Those that were proposed, and those that were not."""
+    proposed = read(folder / FILE).get("trials", [])
+    rows: list[Row] = []
+    for number in range(max(wanted, len(proposed))):
+        values = proposed[number] if number < len(proposed) else {}
+        words = [Word(f"{key}={value}", key, value) for key, value in values.items()]
+        found = result(folder / str(number), command.app)
+        rows.append({**found, "number": number, "values": values, "words": words})
+    return rows
+
+
+def rank(row: Row) -> tuple[bool, float]:
+    """Pruned ones last: their mean is over fewer seeds."""
+    return row["status"] != "finished", -row["eval"]["return_mean"]
+
+
+def table(rows: Sequence[Row], of: int) -> str:
+    from pgrun.analysis.compare.table import decimals, lines, spread
+
+    digits = decimals([row["eval"]["return_mean"] for row in rows])
+    keys = list(rows[0]["values"])
+    cells = [["trial", "mean ± std", "seeds", *(key.lstrip("+") for key in keys), ""]]
+    for row in rows:
+        mean = spread(row["eval"]["return_mean"], deviation(row), digits)
+        pruned = "pruned" if row["status"] == "pruned" else ""
+        seeds = ",".join(str(run["seed"]) for run in runs(row))
+        cells.append([str(row["number"]), mean, seeds, *(shown(row["values"][key]) for key in keys), pruned])
+    done = sum(row["status"] == "finished" for row in rows)
+    return "\n".join([f"{done} of {of} trials finished; final evaluations, over seeds", *lines(cells)])
+
+
+def runs(row: Row) -> list[Mapping[str, Any]]:
+    """Of each seed; of the one that a trial without ``seeds`` has."""
+    return row.get("runs") or [row]
+
+
+def deviation(row: Row) -> float:
+    given = row["eval"]["return_std"] if "runs" in row else None  # one run's own is over its episodes
+    return float("nan") if given is None else given
+
+
+def shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def best(row: Row, command: Command) -> str:
+    """Words that can be pasted: the same trial, on seeds that did not choose it."""
+    used = [int(run["seed"]) for run in runs(row)]
+    fresh = f"seeds=[{','.join(str(max(used) + 1 + n) for n in range(FRESH))}]"
+    kept = {word.key: word.shown for word in command.words if not word.key.startswith("hydra.")}
+    kept |= {word.key.lstrip("+").replace("/", "."): word.shown for word in row["words"]}
+    kept = {key: text for key, text in kept.items() if key not in ("seed", "seeds")}
+    options = ["--config-dir", command.flags.config_dir] if command.flags.config_dir else []
+    line = shlex.join([command.app.name, *options, *kept.values(), fresh])
+    return f"best: trial {row['number']}, {one_line(row)}. As the best of several it is lucky too; on other seeds:\n  {line}"
+
+
+def one_line(summary: Mapping[str, Any]) -> str:
+    """``231.0 ± 12.1 over 3 seeds``; ``failed: …``."""
+    from pgrun.analysis.compare.table import decimals, spread
+
+    if summary["status"] != "finished":
+        return escape_line(f"{summary['status']}: {summary['error']}")
+    mean, count = summary["eval"]["return_mean"], len(runs(dict(summary)))
+    return f"{spread(mean, deviation(dict(summary)), decimals([mean]))} over {count} seed{'s' * (count > 1)}"

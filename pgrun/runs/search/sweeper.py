@@ -1,0 +1,117 @@
+"""The Hydra sweeper: trials proposed, checked as any command is, launched, and what came out told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from pgrun.atomic_files import write_json
+from pgrun.command.app import PGRUN
+from pgrun.command.search_settings import Search
+from pgrun.config.schema import construct
+from pgrun.terminal.printing import say
+from pgrun.terminal.signals import told_to_stop
+
+
+class Optuna(Sweeper):
+    """``hydra/sweeper=optuna``, by way of ``hydra_plugins``. The keyword arguments are those of ``Search``."""
+
+    config: DictConfig
+    hydra_context: HydraContext
+    launcher: Launcher
+
+    def __init__(self, **settings: Any):
+        self.search: Search = construct(Search, settings)
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.config, self.hydra_context = config, hydra_context
+        self.folder = Path(config.hydra.sweep.dir)
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> None:
+        from pgrun.command import search_space
+        from pgrun.runs.search import pruning, record
+        from pgrun.runs.search.study import Study
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, self.folder / "multirun.yaml")
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        params = [f"{key}={value}" for key, value in self.search.params.items()]
+        self.space = search_space.read(parser.parse_overrides([*params, *arguments]))
+        first = self.compose(self.space.typed(self.space.corners()[0]), 0).settings
+        known = record.load(self.folder, record.begun(self.search, self.space, first), self.space)
+        study = Study(self.search, self.space, known, self.folder)
+        for batch in batches(self.search.n_trials, self.search.n_jobs):
+            trials = {number: self.space.typed(study.ask()) for number in batch}
+            pruning.set_bars(self.folder, study.bars())
+            self.launch(trials)
+            if told_to_stop(self.folder):
+                return
+            for number in trials:
+                study.tell(number, self.result(number))
+                self.progress(number)
+
+    def compose(self, words: Sequence[str], number: int) -> Any:
+        """The job of a trial, as ``compose.compose_one`` makes one of a command."""
+        from pgrun.command.compose import Job, plain
+        from pgrun.command.overrides import Word
+
+        cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(words))
+        with open_dict(cfg.hydra):
+            cfg.hydra.job.num, cfg.hydra.job.id = number, str(number)
+        choices: Any = OmegaConf.to_container(cfg.hydra.runtime.choices)
+        typed = [Word.read(word) for word in words]
+        return Job(plain(cfg), choices, typed, cfg.hydra, self.folder / str(number))
+
+    def launch(self, trials: dict[int, list[str]]) -> None:
+        """Those that are not done, and are no combination that the check refuses."""
+        todo = [n for n, words in trials.items() if not self.over(n) and self.allowed(n, words)]
+        for _, run in groupby(enumerate(todo), lambda pair: pair[1] - pair[0]):
+            numbers = [number for _, number in run]
+            for job in self.launcher.launch([trials[n] for n in numbers], initial_job_idx=numbers[0]):
+                _ = job.return_value  # raises what the launcher met with
+
+    def over(self, number: int) -> bool:
+        return self.result(number)["status"] in ("finished", "pruned", "failed")
+
+    def allowed(self, number: int, words: Sequence[str]) -> bool:
+        from pgrun.command.validate import problems
+
+        try:
+            found = problems(self.compose(words, number))
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            found = [str(error).splitlines()[0]]
+        if found:
+            (self.folder / str(number)).mkdir(exist_ok=True)
+            write_json(
+                self.folder / str(number) / PGRUN.result, {"status": "failed", "error": "; ".join(found)}
+            )
+        return not found
+
+    def result(self, number: int) -> dict[str, Any]:
+        from pgrun.runs.resume_sweep import result
+
+        return result(self.folder / str(number), PGRUN)
+
+    def progress(self, number: int) -> None:
+        from pgrun.runs.search.report import one_line
+
+        say(f"\ntrial {number} of {self.search.n_trials}: {one_line(self.result(number))}")
+
+
+def batches(trials: int, at_once: int) -> Iterator[range]:
+    for first in range(0, trials, at_once):
+        yield range(first, min(first + at_once, trials))

@@ -1,0 +1,112 @@
+"""``seeds=[0,1,2]``: a job that is the same run with each of these seeds, each in a folder of its own below the job's.
+
+Such a run is the one that ``seed=…`` alone would be, bit for bit. The job's value is the mean over seeds of the final
+evaluations' mean returns.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from pgrun.command.app import App
+
+Run = dict[str, Any]  # how one seed ended: seed, status, return_mean or error
+Verdict = Callable[[Sequence[Run]], str | None]  # why the seeds that are left are not worth their time
+ENDED = ("finished", "failed", "killed")  # the other seeds are run all the same
+
+
+def with_seed(cfg: DictConfig, seed: int) -> dict[str, Any]:
+    """The settings of one run; what refers to ``${seed}`` has it too."""
+    from pgrun.command.compose import plain
+
+    own = cfg.copy()
+    OmegaConf.set_readonly(own, False)
+    with open_dict(own):
+        own["seed"], own["seeds"] = seed, None
+    return plain(own)
+
+
+def each(
+    cfg: DictConfig,
+    settings: Mapping[str, Any],
+    folder: Path,
+    app: App,
+    one: Callable[[Mapping[str, Any], Path], float],
+    verdict: Verdict,
+) -> float:
+    """``one`` run for each seed, and the job's summary. The mean; NaN where a seed has no result."""
+    from pgrun.atomic_files import write_json
+    from pgrun.command.overrides import shell_word
+    from pgrun.runs.resume_sweep import result
+    from pgrun.terminal.printing import say, shortest
+    from pgrun.terminal.signals import Stopped
+
+    runs: list[Run] = []
+    reason = None
+    for seed in settings["seeds"]:
+        below = folder / str(seed)
+        below.mkdir(exist_ok=True)
+        try:
+            one(with_seed(cfg, seed), below)
+        except Stopped as stop:  # of all seeds, by the same command
+            word = shell_word("hydra.run.dir", shortest(folder))
+            stop.hint = f"saved in {shortest(folder)}; to go on: the same command with resume=auto {word}"
+            raise
+        runs.append(told(seed, result(below, app)))
+        reason = verdict(runs) if len(runs) < len(settings["seeds"]) else None
+        if reason or runs[-1]["status"] not in ENDED:
+            break
+    summary = summarise(settings, runs, reason)
+    write_json(folder / app.result, summary)
+    if summary["status"] in ("finished", "pruned"):
+        say(describe(summary))
+        return summary["eval"]["return_mean"]
+    return math.nan
+
+
+def told(seed: int, summary: Mapping[str, Any]) -> Run:
+    if summary["status"] == "finished":
+        return {"seed": seed, "status": "finished", "return_mean": summary["eval"]["return_mean"]}
+    return {"seed": seed, "status": summary["status"], "error": summary.get("error")}
+
+
+def summarise(settings: Mapping[str, Any], runs: Sequence[Run], reason: str | None) -> dict[str, Any]:
+    """``reason``: why the other seeds were left out; a seed without a result decides how the job ended."""
+    names = {key: settings[key]["name"] for key in ("algo", "variance")}
+    summary = {**names, "env": settings["env"]["id"], "seeds": list(settings["seeds"]), "runs": list(runs)}
+    for run in runs:
+        if run["status"] != "finished":
+            return {"status": run["status"], **summary, "error": f"seed {run['seed']}: {run['error']}"}
+    returns = [run["return_mean"] for run in runs]
+    spread = statistics.stdev(returns) if len(returns) > 1 else None
+    over = {"return_mean": statistics.fmean(returns), "return_std": spread, "seeds": len(returns)}
+    if reason:
+        return {"status": "pruned", **summary, "eval": over, "error": reason}
+    return {"status": "finished", **summary, "eval": over}
+
+
+def describe(summary: Mapping[str, Any]) -> str:
+    """``mean over seeds 0, 1, 2: 231.0 ± 12.1``."""
+    over, seeds = summary["eval"], ", ".join(str(run["seed"]) for run in summary["runs"])
+    spread = "" if over["return_std"] is None else f" ± {over['return_std']:.1f}"
+    return f"\nmean over seed{'s' * (over['seeds'] > 1)} {seeds}: {over['return_mean']:.1f}{spread}"
+
+
+def misfits(settings: Mapping[str, Any], typed: Sequence[str]) -> Iterator[str]:
+    """``typed``: keys of the command."""
+    seeds = settings.get("seeds")
+    if not isinstance(seeds, list):
+        return
+    shown = f"seeds=[{','.join(map(str, seeds))}]"
+    if "seed" in typed:
+        yield f"seed and {shown}: one of them"
+    if not seeds:
+        yield "seeds=[]: name at least one, such as seeds=[0,1,2]; seeds=null goes back to seed"
+    elif len(set(map(str, seeds))) < len(seeds):
+        yield f"{shown}: the same seed twice is no second sample"

@@ -1,0 +1,127 @@
+"""The end of a sweep: a table over seeds, and every job that did not finish."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pgrun.atomic_files import write_json
+from pgrun.command.app import PGRUN, App
+from pgrun.errors import escape_line
+from pgrun.runs.resume_sweep import result
+from pgrun.terminal.printing import say, shortest
+
+if TYPE_CHECKING:
+    from pgrun.analysis.compare.table import Row
+    from pgrun.command.compose import Job
+
+
+def report(folder: Path, expected: Sequence[Job], app: App = PGRUN) -> int:
+    """Print and keep how every job of ``expected`` ended, with a table of those that finished; how many did not."""
+    jobs = [
+        {**result(job.folder, app), "words": list(job.words), "number": n} for n, job in enumerate(expected)
+    ]
+    done = [job for job in jobs if job["status"] == "finished"]
+    lost = [job for job in jobs if job["status"] != "finished"]
+    say("\n" + (app.call("table")(done) if done else "no job finished"))
+    say("\n" + app.hint.format(shortest(folder)))
+    if app.page and done:
+        picture(folder, [job.folder for job in expected], app)
+    for line in outcomes(lost):
+        say(f"{app.name}: {line}", error=True)
+    if lost:
+        say(f"{app.name}: {len(lost)} of {len(jobs)} jobs did not finish: {advice(lost, folder)}", error=True)
+    keep(folder, jobs, app)
+    return len(lost)
+
+
+def outcomes(lost: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A line for each job that was run, and one for all that were not."""
+    for job in lost:
+        if job["status"] != "not run":
+            yield escape_line(f"job {job['number']} ({typed(job)}) {job['status']}: {job['error']}")
+    numbers = [str(job["number"]) for job in lost if job["status"] == "not run"]
+    if numbers:
+        yield f"not run: job{'s' * (len(numbers) > 1)} {', '.join(numbers)}"
+
+
+def typed(job: Mapping[str, Any]) -> str:
+    return " ".join(word.shown for word in job["words"])
+
+
+def advice(lost: Sequence[Mapping[str, Any]], folder: Path) -> str:
+    """``1 failed, 2 not run; the same command goes on with resume=auto hydra.sweep.dir=…``."""
+    count = Counter(str(job["status"]) for job in lost)
+    told = ", ".join(f"{number} {status}" for status, number in count.items())
+    failed = count.pop("failed", 0)
+    how = [
+        *(["goes on with them with resume=auto"] if count else []),
+        *([f"tries the {failed} failed again with resume=retry"] if failed else []),
+    ]
+    return f"{told}; the same command {', '.join(how)} hydra.sweep.dir={shortest(folder)}"
+
+
+def keep(folder: Path, jobs: Sequence[Mapping[str, Any]], app: App) -> None:
+    """sweep.json: the jobs that were to run and how each ended, also of those that have no folder."""
+    told = [{"words": typed(job), "status": job["status"], "error": job.get("error")} for job in jobs]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "sweep.json", {"command": app.name, "jobs": told})
+    except OSError as error:
+        say(f"{app.name}: no sweep.json: {error}", error=True)
+
+
+def picture(folder: Path, jobs: Sequence[Path], app: App) -> None:
+    """Learning curves with intervals, on a page; a disk that is full does not hide what follows."""
+    try:
+        page = app.call("page")(folder, jobs)
+    except OSError as error:
+        say(f"{app.name}: no page of curves: {error}", error=True)
+        return
+    if page:
+        say(
+            f"curves over seeds: {shortest(page)}, made again by: pgrun-compare {shortest(folder)} --html FILE"
+        )
+
+
+def table(jobs: Sequence[dict[str, Any]]) -> str:
+    """Configuration without seed · seeds · mean and IQM over seeds of the final evaluation, as ``pgrun-compare`` has them.
+
+    Words that all jobs share stand above the table, once; what the runs do not show stands below it.
+    """
+    from pgrun.analysis.compare.report import FINAL, indistinct
+    from pgrun.analysis.compare.table import columns, few_seeds, lines
+
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for job in jobs:
+        words = tuple(word.shown for word in job["words"] if word.key not in ("seed", "seeds"))
+        groups.setdefault(words, []).append(job)
+    shared = set.intersection(*map(set, groups)) if len(groups) > 1 else set()
+    rows = [row(words, members, shared) for words, members in groups.items()]
+    common = [word for word in next(iter(groups)) if word in shared]
+    warnings = [*few_seeds(rows)]
+    if len({job.get("env") for job in jobs}) == 1:
+        warnings += indistinct(sorted(rows, key=lambda row: -row.iqm), ())
+    return "\n".join(
+        [
+            *(["all: " + " ".join(common)] if common else []),
+            FINAL,
+            *lines(columns(rows)),
+            *([""] if warnings else []),
+            *(f"warning: {line}" for line in warnings),
+        ]
+    )
+
+
+def row(words: Sequence[str], members: Sequence[dict[str, Any]], shared: set[str]) -> Row:
+    """What the final evaluations of one configuration say."""
+    import numpy as np
+
+    from pgrun.analysis.compare import table
+
+    name = " ".join(word for word in words if word not in shared) or "(defaults)"
+    runs = [run for job in members for run in job.get("runs", [{**job, **job["eval"]}])]  # those of `seeds`
+    returns = np.array([float(run["return_mean"]) for run in runs])
+    return table.row(name, [run["seed"] for run in runs], [returns])

@@ -1,0 +1,174 @@
+"""What a run leaves behind: metrics.csv, one TensorBoard event file with the same scalars, summary.json."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2, summary_v2
+
+from pgrun.atomic_files import naming, open_plain, replace_file, show_size
+from pgrun.config.settings import flatten_settings
+from pgrun.errors import Refused
+from pgrun.storage import tensorboard_events
+from pgrun.storage.tensorboard_events import EventFile
+
+ALWAYS = (
+    "return/train",
+    "return/eval",
+    "episode/length",
+    "episode/count",
+    "kl/old_new",
+    "kl/new_old",
+    "kl/max",
+    "gradient/variance",
+    "gradient/variance_se",
+    "gradient/norm",
+    "gradient/snr",
+    "policy/entropy",
+    "policy/loss",
+    "step/size",
+    "ratio/max",
+    "ratio/ess",
+    "time/env_steps_per_second",
+    "time/learning_share",
+)
+WITH_CRITIC = ("value/loss", "value/mean", "value/explained_variance")
+WITH_CLIPPING = ("ratio/clip_fraction",)
+WITH_OPTIMIZER = ("optimizer/lr",)
+WITH_STD = ("policy/std",)
+METRICS = "metrics.csv"
+MOST = 16 * 2**30  # bytes of one of its files
+PIECE = 2**20  # that are copied at once
+FLUSH_EVERY = 5.0  # seconds: what TensorBoard shows of a run under way, and what a crash may cost
+
+
+class Log:
+    """Rows of scalars over environment steps; every tag of the run is a column from the start."""
+
+    def __init__(self, folder: Path, tags: Iterable[str], position: Mapping[str, int] | None = None):
+        """``position``: where an earlier log is to be taken up; what was written after it is cut off. Empty: there was none."""
+        self.folder = folder
+        self.tags = list(tags)
+        position = position or {}
+        cut(folder, position)
+        self.events = EventFile(folder)
+        self.file = (folder / METRICS).open("a" if METRICS in position else "x", newline="")
+        columns = ["env_steps", *self.tags]
+        begun = read_header(folder / METRICS) if METRICS in position else columns
+        # a run that an earlier pgrun began keeps its columns; its events have the new tags as well
+        self.table = csv.DictWriter(self.file, begun, extrasaction="raise" if begun == columns else "ignore")
+        if METRICS not in position:
+            self.table.writeheader()
+        self.flushed = time.monotonic()
+
+    def position(self) -> dict[str, int]:
+        """The size of every file of the log, all of it on disk."""
+        self.flush()
+        for file in (self.file, self.events.file):
+            os.fsync(file.fileno())
+        return {path.name: path.stat().st_size for path in files(self.folder)}
+
+    def row(self, env_steps: int, scalars: Mapping[str, float]) -> None:
+        """One row; tags without a value stay blank, and have no point in TensorBoard."""
+        with naming(self.folder / METRICS):
+            self.table.writerow({"env_steps": env_steps, **scalars})
+        values = [Summary.Value(tag=tag, simple_value=x) for tag, x in scalars.items()]
+        self.events.add(Summary(value=values), env_steps)
+        if time.monotonic() - self.flushed > FLUSH_EVERY:
+            self.flush()
+
+    def mark(self, env_steps: int, tag: str, value: float) -> None:
+        """A point in TensorBoard that is no column of the table."""
+        self.events.add(Summary(value=[Summary.Value(tag=tag, simple_value=value)]), env_steps)
+
+    def hyperparameters(self, settings: Mapping[str, Any]) -> None:
+        """The HPARAMS tab's record, in this same run; seeds of one configuration share a row.
+
+        What is null is left out: as text it would make text of a column of numbers, which TensorBoard cannot sort.
+        """
+        flat = {k: v for k, v in flatten_settings(without_nulls(settings)).items() if k != "seed"}
+        self.events.add(summary_v2.hparams_pb(flat, trial_id=configuration_id(settings)))
+
+    def flush(self) -> None:
+        for file in (self.file, self.events.file):
+            with naming(Path(file.name)):
+                file.flush()
+        self.flushed = time.monotonic()
+
+    def close(self, ok: bool) -> None:
+        end = api_pb2.STATUS_SUCCESS if ok else api_pb2.STATUS_FAILURE
+        record = plugin_data_pb2.SessionEndInfo(status=end, end_time_secs=time.time())
+        data = plugin_data_pb2.HParamsPluginData(session_end_info=record)
+        content = metadata.create_summary_metadata(data)
+        tag = metadata.SESSION_END_INFO_TAG
+        metrics, written = naming(self.folder / METRICS), naming(self.events.place)
+        with metrics, closing(self.file), written, closing(self.events.file):
+            self.events.add(Summary(value=[Summary.Value(tag=tag, metadata=content)]))
+            self.flush()
+
+
+def read_header(place: Path) -> list[str]:
+    with place.open(newline="") as file:
+        return next(csv.reader(file), [])
+
+
+def files(folder: Path) -> list[Path]:
+    return [folder / METRICS, *sorted(folder.glob(tensorboard_events.PATTERN))]
+
+
+def cut(folder: Path, position: Mapping[str, int]) -> None:
+    """Every file of a log back to its size at ``position``; files from after it go. Raises ``Refused`` where one is shorter.
+
+    What is written to from now on is replaced: other names of the file, a copy by ``cp -al`` say, keep what they have.
+    """
+    for path in files(folder):
+        if path.name not in position:
+            path.unlink(missing_ok=True)
+            continue
+        with opened(path) as file:
+            size, there = position[path.name], os.fstat(file.fileno()).st_size
+            if not 0 <= size <= there:
+                raise Refused(f"{path} has {there} bytes and had {size} when the run was saved: put it back")
+            if size > MOST:
+                raise Refused(
+                    f"{path} is larger than {show_size(MOST)}: a run with such a log is not resumed"
+                )
+            if size < there or path.name == METRICS:
+                replace_file(path, lambda copy: copy_start(file, copy, size))  # noqa: B023  called at once
+
+
+def opened(path: Path) -> BinaryIO:
+    try:
+        return open_plain(path)
+    except OSError as error:
+        raise Refused(f"{path} is part of the run and cannot be read: {error.strerror}") from error
+
+
+def copy_start(file: BinaryIO, copy: BinaryIO, size: int) -> None:
+    """The first ``size`` bytes: what follows them may be any number."""
+    while size and (piece := file.read(min(size, PIECE))):
+        copy.write(piece)
+        size -= len(piece)
+
+
+def without_nulls(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: without_nulls(value) if isinstance(value, Mapping) else value
+        for key, value in settings.items()
+        if value is not None
+    }
+
+
+def configuration_id(settings: Mapping[str, Any]) -> str:
+    """A hash of the configuration without its seed."""
+    without = {k: v for k, v in flatten_settings(settings).items() if k != "seed"}
+    return hashlib.sha256(json.dumps(without, sort_keys=True).encode()).hexdigest()[:16]

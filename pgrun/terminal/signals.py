@@ -1,0 +1,91 @@
+"""Signals that end a run: noticed between two updates, so that it is saved first. A second one ends it at once.
+
+A sweep's own process says it to all its jobs, in whatever processes they are, by a file in the sweep's directory.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from pgrun import atomic_files
+
+CODES = {  # exit codes
+    signal.SIGINT: 130,
+    signal.SIGTERM: 143,
+    signal.SIGUSR1: 75,  # EX_TEMPFAIL: to be queued again, as batch systems ask before they pre-empt
+}
+if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it: a run outlives its terminal
+    CODES[signal.SIGHUP] = 129
+STOP = ".stop"  # in a sweep's directory: the number of the signal that its jobs are to get
+
+
+class Stopped(KeyboardInterrupt):
+    """A run ended by a signal, after it was saved at ``env_steps``. ``hint``: where, and how to go on."""
+
+    hint = ""
+
+    def __init__(self, number: int, env_steps: int | None = None):
+        super().__init__()
+        self.env_steps = env_steps
+        self.code, self.name = CODES[signal.Signals(number)], signal.Signals(number).name
+
+
+class Stop:
+    """Whether a signal has come."""
+
+    number: int | None = None
+
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        if self.number is None:
+            self.number = number
+        elif multiprocessing.parent_process() is None:  # a sweep's child hears a signal again and again
+            os._exit(CODES[signal.Signals(number)])
+
+
+class SweepStop(Stop):
+    """The same of a sweep: its jobs are told to stop, and by a second signal killed."""
+
+    def __init__(self, sweep: Path):
+        self.sweep = sweep
+
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        again = self.number is not None
+        self.number = self.number or number
+        self.sweep.mkdir(parents=True, exist_ok=True)
+        atomic_files.write(self.sweep / STOP, str(int(signal.SIGKILL if again else number)).encode())
+        if again:
+            for child in multiprocessing.active_children():
+                child.kill()
+            os._exit(CODES[signal.Signals(number)])
+
+
+def told_to_stop(sweep: Path) -> int | None:
+    """The signal that the jobs of a sweep are to get."""
+    try:
+        number = int(atomic_files.read(sweep / STOP))
+    except (OSError, ValueError):  # none, or not all of it written yet
+        return None
+    return number if number in (*CODES, signal.SIGKILL) else None
+
+
+@contextmanager
+def heeded(stop: Stop | None = None) -> Iterator[Stop]:
+    """The signals of ``CODES`` are noted meanwhile, and also while what was stopped is recorded; the main thread alone has handlers."""
+    stop = stop or Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.signal(number, stop) for number in CODES}
+    try:
+        yield stop
+    finally:
+        if stop.number is None:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,0 +1,144 @@
+"""The command ``pgrun-lab``: claims about policy gradients, tried. Imports nothing heavy until something runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pgrun.cli.main import DONE, FAILED, guarded, pin_threads
+from pgrun.errors import Refused
+from pgrun.terminal.options import Options, at_least
+from pgrun.terminal.writable import refuse_unwritable_folder
+
+if TYPE_CHECKING:
+    from pgrun.tools.lab.experiment import Experiment
+
+ABOUT = """\
+Try a claim about policy gradients: a table, a picture, and a sentence that says whether it holds.
+Without a name: the list of experiments."""
+EXAMPLES = """\
+examples
+  pgrun-lab                        what there is, in the order of the lecture
+  pgrun-lab causality baseline     two experiments
+  pgrun-lab variance               all of a group
+  pgrun-lab --check --fast         those that take seconds, again: exit code 1 if an outcome changed
+  pgrun-lab --check --jobs 2       all of them
+docs/lab holds the same experiments as a book."""
+
+
+def parser() -> Options:
+    p = Options("pgrun-lab", ABOUT, EXAMPLES)
+    p.add_argument("names", metavar="NAME", nargs="*", help="experiments, or groups of them")
+    p.add_argument("--check", action="store_true", help="run and compare with what must come out")
+    p.add_argument("--fast", action="store_true", help="those alone that take seconds")
+    p.add_argument(
+        "--jobs", type=at_least(1, 1024), default=1, metavar="N", help="processes, for --check (usual: 1)"
+    )
+    p.add_argument(
+        "--out", type=Path, metavar="DIR", help="where results go (usual: outputs/lab/<date>/<time>)"
+    )
+    p.add_argument("--docs", type=Path, metavar="DIR", help="write the pages, and what NAMEs find, to DIR")
+    return p
+
+
+def main() -> None:
+    """The console script."""
+    pin_threads(sys.argv[1:])
+    sys.exit(guarded(lambda: run(sys.argv[1:]), "pgrun-lab"))
+
+
+def run(argv: Sequence[str]) -> int:
+    """What the command line asks for; the exit code."""
+    given = parser().parse_args(list(argv))
+    from pgrun.tools.lab.catalogue import chosen
+
+    wanted = [e for e in chosen(given.names) if e.fast or not given.fast]
+    if not wanted:
+        raise Refused(f"{' '.join(given.names)} --fast: none of these takes seconds only; leave --fast out")
+    if given.docs:
+        refuse_unwritable_folder("--docs", given.docs)
+        from pgrun.tools.lab.pages import write_book
+
+        write_book(given.docs, wanted if given.names else [], output(given.out))
+        return DONE
+    if given.check:
+        from pgrun.tools.lab.check import check
+
+        return FAILED if check(wanted, output(given.out), given.jobs) else DONE
+    if not given.names and not given.fast:
+        print(listing(wanted))
+        return DONE
+    folder = output(given.out)
+    for experiment in wanted:
+        show(experiment, folder / experiment.name)
+    return DONE
+
+
+def output(folder: Path | None) -> Path:
+    """Where results go, not made yet."""
+    folder = folder or Path("outputs/lab") / datetime.now().strftime("%Y-%m-%d/%H-%M-%S-%f")
+    refuse_unwritable_folder("--out", folder)
+    return folder.absolute()
+
+
+def listing(wanted: Sequence[Experiment]) -> str:
+    from pgrun.tools.lab.catalogue import GROUPS
+
+    width = max(len(e.name) for e in wanted) + 2
+    found = ["pgrun-lab NAME tries one; --help says more", ""]
+    for group in GROUPS:
+        members = [e for e in wanted if e.group == group.name]
+        found += [f"{group.title} ({group.name})"] * bool(members)
+        found += [f"  {e.name:<{width}}{time_of(e):>6}  {e.claim}" for e in members]
+        found += [""] * bool(members)
+    return "\n".join(found).rstrip()
+
+
+def time_of(experiment: Experiment) -> str:
+    seconds = experiment.seconds
+    return f"{seconds} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def show(experiment: Experiment, folder: Path) -> None:
+    """Run one, and say what came out."""
+    from pgrun.tools.lab.run import conduct
+
+    print("\n".join(heading(experiment)), flush=True)
+    result = conduct(experiment, folder, lambda line: print(f"  {line}", flush=True))
+    print("\n".join(told(experiment, result, folder)), flush=True)
+
+
+def heading(experiment: Experiment) -> list[str]:
+    claim = f"{experiment.claim} ({experiment.place})"
+    return [
+        "",
+        f"{experiment.name}: {claim}",
+        f"  “{experiment.chinese}”",
+        "",
+        indented(experiment.formula),
+        "",
+    ]
+
+
+def told(experiment: Experiment, result: dict[str, Any], folder: Path) -> list[str]:
+    from pgrun.terminal.printing import shortest
+    from pgrun.tools.lab.run import table
+
+    changes = [f"  not as expected: {line}" for line in result["changes"]]
+    return [
+        *("", table(result["table"]), "", result["sentence"], *changes, ""),
+        experiment.shows,
+        f"Try next: {experiment.next}",
+        f"  the picture, for a browser: {shortest(folder / 'picture.svg')}; beside it result.json, table.txt",
+    ]
+
+
+def indented(text: str) -> str:
+    return "\n".join("    " + line for line in text.splitlines())
+
+
+if __name__ == "__main__":  # python -m
+    main()

@@ -1,0 +1,112 @@
+"""What an experiment is: a claim, the commands that try it, how their results are read, and what must come out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pgrun.tools.lab.chart import Panel
+    from pgrun.tools.lab.commands import Done
+
+TOLERANCE = 4.0  # standard errors: one in 16,000 of a normal's draws lies beyond
+
+
+class Verdict(StrEnum):
+    """What the measured numbers say of a claim."""
+
+    HOLDS = "holds"
+    CONDITIONS = "holds under conditions"
+    FAILS = "fails"
+    OPEN = "is left open by these seeds"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A number with its standard error; 0 where it is exact up to rounding."""
+
+    value: float
+    se: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.value:.4g}" + (f" ± {self.se:.2g}" if self.se else "")
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What must come out: ``value`` up to ``slack`` and four standard errors of what was measured, or anything from low to high.
+
+    ``slack`` is for the rounding of ``value`` as it is written, or for what is known to be left out of it.
+    """
+
+    value: float | None = None
+    slack: float = 0.0
+    low: float = -math.inf
+    high: float = math.inf
+
+    def admits(self, found: Measured) -> bool:
+        x, room = found.value, self.slack + TOLERANCE * found.se
+        near = self.value is None or abs(x - self.value) <= room
+        return near and self.low <= x <= self.high
+
+    def __str__(self) -> str:
+        if self.value is not None:
+            return f"{self.value:g}"
+        if math.isinf(self.high):
+            return f"≥ {self.low:g}"
+        return f"≤ {self.high:g}" if math.isinf(self.low) else f"{self.low:g} to {self.high:g}"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the results of an experiment's commands say."""
+
+    outcomes: Mapping[str, Measured]  # by the labels of ``Experiment.expected``
+    table: Sequence[Sequence[str]]  # the first row is its head
+    panels: Sequence[Panel]
+    verdict: Verdict
+    sentence: str  # with the numbers; the verdict is put in front of it
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A claim of the source documents, tried.
+
+    ``commands`` are typed as they stand; ``outputs/lab/here`` in them is the experiment's own folder. ``read`` sees the jobs of
+    each command in order. A verdict is decided by ``read`` from what was measured; ``verdict`` is the one that must come out.
+    """
+
+    name: str
+    group: str  # of pgrun.tools.lab.catalogue.GROUPS
+    row: float  # its place in the group
+    claim: str
+    chinese: str  # the documents' own words
+    place: str  # document and lines
+    formula: str
+    commands: Sequence[str]
+    read: Callable[[Sequence[Sequence[Done]]], Finding]
+    expected: Mapping[str, Expected]
+    verdict: Verdict
+    shows: str
+    next: str
+    seconds: int  # on one core of a quiet laptop, about
+    fast: bool = False  # whether it belongs to the check that takes seconds
+    nearby: Sequence[Verdict] = ()  # no surprise either: where few seeds decide, another machine may tip them
+
+    def changes(self, finding: Finding) -> list[str]:
+        """A line for everything that did not come out as it must."""
+        found = [
+            f"{label}: {finding.outcomes[label]}, and it must be {wanted}"
+            for label, wanted in self.expected.items()
+            if label in finding.outcomes and not wanted.admits(finding.outcomes[label])
+        ]
+        found += [f"{label}: not measured" for label in self.expected if label not in finding.outcomes]
+        found += [
+            f"{label}: nothing is expected of it" for label in finding.outcomes if label not in self.expected
+        ]
+        if finding.verdict not in (self.verdict, *self.nearby):
+            found.append(f"the claim {finding.verdict}, and what must come out is: {self.verdict}")
+        return found

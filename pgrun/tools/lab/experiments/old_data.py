@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from pgrun.tools.lab.chart import Lines, Series
+from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
+from pgrun.tools.lab.seeds import better, by, curve, learning, mean_of, odds, scores, together, told
+
+CAPACITIES = ("128", "1000", "8000")
+
+
+def read(commands: Sequence[Sequence[Done]]) -> Finding:
+    groups = by(commands[0], "sampler.capacity")
+    returns = {c: scores(groups[c,], learning) for c in CAPACITIES}
+    age = {c: together(scores(groups[c,], mean_of("replay/kl_age"))) for c in CAPACITIES}
+    rows = [
+        (
+            "transitions kept",
+            "KL from the policy that acted to today's",
+            "mean of all evaluations, IQM (95 %)",
+        )
+    ]
+    rows += [(c, str(age[c]), told(returns[c])) for c in CAPACITIES]
+    older = [age[c].value for c in CAPACITIES]
+    young, middle, old = (returns[c] for c in CAPACITIES)
+    stale, narrow = better(middle, old)[1] > 0.5, better(middle, young)[1] > 0.5
+    verdict = Verdict.HOLDS if stale and narrow else Verdict.CONDITIONS if stale or narrow else Verdict.OPEN
+    if older != sorted(older):
+        verdict = Verdict.FAILS
+    return Finding(
+        {
+            "KL age, 8000 ÷ 128": Measured(older[-1] / older[0]),
+            "times that the age does not grow with the capacity": Measured(
+                float(sum(y <= x for x, y in pairwise(older)))
+            ),
+            "P(1000 learns more than 8000)": Measured(better(middle, old)[0]),
+        },
+        rows,
+        [
+            Lines(
+                title,
+                "steps",
+                [
+                    Series(f"{c} transitions", *(x.tolist() for x in curve(groups[c,], tag)))
+                    for c in CAPACITIES
+                ],
+                log_y=log,
+            )
+            for title, tag, log in (
+                ("Age of the data: mean KL", "replay/kl_age", True),
+                ("Return of the evaluations", "return/eval", False),
+            )
+        ],
+        verdict,
+        f"the more is kept, the further back lie the policies that it is from: a mean KL of {older[0]:.3g} with {CAPACITIES[0]} transitions, of "
+        f"{older[1]:.3g} with {CAPACITIES[1]} and of {older[2]:.3g} with all of them. {CAPACITIES[1]} learn more than all of them, too old, with probability "
+        f"{odds(middle, old)}, and more than the last {CAPACITIES[0]}, too narrow, with probability {odds(middle, young)} ({len(middle)} seeds).",
+    )
+
+
+EXPERIMENT = Experiment(
+    name="old_data",
+    group="off_policy",
+    row=21,
+    claim="Data of past policies can be used if they are not too far away; a wider distribution of data is good against surprises.",
+    chinese="过去（差的不太远）的 policy 跑出来的数据可以被用来训新的 policy。…… 模型在一个更广的分布上进行学习，可以减少 OOD 的情况。",
+    place="C L184, L203",
+    formula="replay/kl_age = mean KL(π that took the replayed action ‖ π now), over the draws of an update",
+    commands=(
+        f"pgrun -m algo=off_policy_ac sampler.capacity={','.join(CAPACITIES)} algo.entropy=0.05 env=CartPole-v1 tuned=none seed=0,1,2 sampler.warmup=128 "
+        "diagnostics.gradient_every=0 trainer.eval_every=2000 trainer.eval_episodes=10 trainer.total_steps=8000",
+    ),
+    read=read,
+    expected={
+        "KL age, 8000 ÷ 128": Expected(low=5),
+        "times that the age does not grow with the capacity": Expected(0.0),
+        "P(1000 learns more than 8000)": Expected(low=0.5),
+    },
+    verdict=Verdict.CONDITIONS,
+    nearby=(Verdict.HOLDS, Verdict.OPEN),
+    shows="off_policy_ac draws its actions anew and asks the old policies only where they have been: what is old is the distribution of states. "
+    "A buffer of the last 128 steps forgets what falling is like, and one seed may never recover.",
+    next="algo.corrections=none, which does ask what they did; trainer.total_steps=1e5.",
+    seconds=35,
+)

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pgrun.tools.lab.chart import Bar, Bars, Lines, Series
+from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
+from pgrun.tools.lab.seeds import better, by, curve, learning, mean_of, odds, scores, together, told, track
+
+ALGORITHMS = ("trpo", "ppo", "ppo_penalty")
+
+
+def read(commands: Sequence[Sequence[Done]]) -> Finding:
+    groups = {name: jobs for jobs_of in commands for (name,), jobs in by(jobs_of, "algo").items()}
+    returns = {a: scores(groups[a], learning) for a in ALGORITHMS}
+    kl = {a: together(scores(groups[a], mean_of("kl/old_new"))) for a in ALGORITHMS}
+    cost = {a: together(scores(groups[a], learning_seconds)) for a in ALGORITHMS}
+    rows = [("", "IQM of evaluations (95 %)", "mean KL of an update", "ms of learning an update")]
+    rows += [(a, told(returns[a]), str(kl[a]), f"{1000 * cost[a].value:.0f}") for a in ALGORITHMS]
+    against = {a: better(returns[a], returns["trpo"]) for a in ALGORITHMS[1:]}
+    worse = [a for a, (_, _, high) in against.items() if high < 0.5]
+    ahead = [a for a, (_, low, _) in against.items() if low > 0.5]
+    verdict = (
+        Verdict.FAILS
+        if len(worse) == 2
+        else Verdict.CONDITIONS
+        if worse
+        else Verdict.HOLDS
+        if ahead
+        else Verdict.OPEN
+    )
+    return Finding(
+        {
+            "P(ppo > trpo)": Measured(against["ppo"][0]),
+            "P(ppo_penalty > trpo)": Measured(against["ppo_penalty"][0]),
+            "largest mean KL": Measured(max(m.value for m in kl.values())),
+        },
+        rows,
+        [
+            Lines(
+                "Return of the evaluations",
+                "steps",
+                [Series(a, *(x.tolist() for x in curve(groups[a], "return/eval"))) for a in ALGORITHMS],
+            ),
+            Bars(
+                "Learning, ms an update",
+                "",
+                [Bar(a, 1000 * cost[a].value, 1000 * cost[a].se) for a in ALGORITHMS],
+            ),
+        ],
+        verdict,
+        f"with first-order steps alone, ppo is ahead of trpo with probability {odds(returns['ppo'], returns['trpo'])} and ppo_penalty with "
+        f"{odds(returns['ppo_penalty'], returns['trpo'])} ({len(returns['ppo'])} seeds, {groups['ppo'][0].result['env_steps']:,} steps: the beginning of what "
+        f"HalfCheetah takes). To learn from one batch took {1000 * cost['trpo'].value:.0f} ms (trpo), {1000 * cost['ppo'].value:.0f} "
+        f"and {1000 * cost['ppo_penalty'].value:.0f} on this machine.",
+    )
+
+
+def learning_seconds(job: Done) -> float:
+    """Seconds of learning an update: their share of the loop."""
+    return (
+        float(track(job, "time/learning_share")[-1])
+        * job.result["env_steps"]
+        / job.result["env_steps_per_second"]
+        / job.result["updates"]
+    )
+
+
+EXPERIMENT = Experiment(
+    name="simpler",
+    group="trust_region",
+    row=36,
+    claim="PPO is simpler than TRPO, with first-order optimisation alone, and no worse.",
+    chinese="TRPO 虽然会有比较严格的保证，但实现起来仍然比较困难。PPO 在这基础上进一步进行了简化，使用一阶优化，然后利用软约束来确保新旧策略“不会差得太远”。",
+    place="C L270–271",
+    formula="trpo: F⁻¹g and a line search;   ppo: ∇ min(ρA, clip(ρ)A);   ppo_penalty: ∇(ρA − β KL)",
+    commands=(
+        "pgrun -m algo=trpo,ppo,ppo_penalty env=HalfCheetah-v5 tuned=none seed=0,1,2 env.num_envs=8 sampler.steps=128 state_norm=true reward_scaling=true "
+        "critic.epochs=10 critic.minibatches=8 diagnostics.gradient_every=0 trainer.eval_every=4096 trainer.eval_episodes=2 trainer.total_steps=16384",
+    ),
+    read=read,
+    expected={
+        "P(ppo > trpo)": Expected(low=0.0, high=1.0),
+        "P(ppo_penalty > trpo)": Expected(low=0.0, high=1.0),
+        "largest mean KL": Expected(high=0.1),
+    },
+    verdict=Verdict.OPEN,
+    nearby=(Verdict.HOLDS, Verdict.CONDITIONS, Verdict.FAILS),
+    shows="Same data, same critic, same normalisation. Three seeds of so short a run cannot tell methods apart that are near to each other, and the sentence "
+    "says which ones they do.",
+    next="trainer.total_steps=1e6 seed=0,1,2,3,4,5,6,7,8,9 overnight, then pgrun-compare; docs/results.md has longer runs.",
+    seconds=45,
+)

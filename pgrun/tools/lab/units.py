@@ -1,0 +1,51 @@
+"""Numbers of a study on pgrun/OneState-v0 in the units in which they are written by hand: of one episode, and of θ itself.
+
+A study's policy is a table of two logits: ∂θ/∂(logits) = θ(1 − θ)(1, −1), so that a variance in logits is 2(θ(1 − θ))² times
+the one in θ, and a component along ∇J √2 θ(1 − θ) times.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from pgrun.tools.lab.experiment import Measured
+
+Entry = Mapping[str, Any]  # of a scheme, in study.json
+
+
+def slope(theta: float) -> float:
+    """‖∂θ/∂logits‖"""
+    return math.sqrt(2) * theta * (1 - theta)
+
+
+def variance(entry: Entry, batch: int = 1) -> Measured:
+    """Of one estimate times its episodes: of one episode, where episodes are independent."""
+    return Measured(batch * entry["variance"], batch * entry["variance_se"])
+
+
+def variance_in_theta(entry: Entry, theta: float, batch: int = 1) -> Measured:
+    unit = slope(theta) ** 2 / batch
+    return Measured(entry["variance"] / unit, entry["variance_se"] / unit)
+
+
+def bias(entry: Entry) -> Measured:
+    """Along ∇J."""
+    return Measured(entry["bias_along"], entry["bias_se"])
+
+
+def bias_in_theta(entry: Entry, theta: float) -> Measured:
+    return Measured(entry["bias_along"] / slope(theta), entry["bias_se"] / slope(theta))
+
+
+def error_in_theta(entry: Entry, theta: float) -> Measured:
+    """The mean squared error; its standard error from those of the variance and the bias."""
+    spread = entry["variance_se"] + 2 * abs(entry["bias_along"]) * entry["bias_se"]
+    return Measured(entry["mse"] / slope(theta) ** 2, spread / slope(theta) ** 2)
+
+
+def mean_in_theta(result: Mapping[str, Any], entry: Entry, theta: float) -> Measured:
+    """The component of the mean along ∇J."""
+    off = bias_in_theta(entry, theta)
+    return Measured(result["reference_norm"] / slope(theta) + off.value, off.se)

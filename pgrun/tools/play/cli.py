@@ -1,0 +1,125 @@
+"""The command ``pgrun-play``: its words. What takes time to import waits until they are right."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgrun.cli.main import guarded, pin_threads
+from pgrun.errors import Refused
+from pgrun.terminal.options import Options, at_least
+from pgrun.terminal.printing import say
+
+NAME = "pgrun-play"
+MOST = 100_000  # episodes: all that is seen in them is kept to their end
+ABOUT = "Play a saved run: evaluate its policy, watch it, or film it."
+EXAMPLES = """\
+examples:
+  pgrun-play outputs/2026-01-31/12-00-00-000000
+  pgrun-play RUN_DIR --policy best --episodes 100 --seed 7 --stochastic
+  pgrun-play RUN_DIR --video films --format gif"""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the command line asks for."""
+
+    run: str
+    policy: str = "final"
+    episodes: int | None = None
+    seed: int | None = None
+    max_steps: int | None = None
+    stochastic: bool = False
+    render: bool = False
+    video: Path | None = None
+    format: str = "mp4"
+    env: str | None = None
+    modules: tuple[str, ...] = ()
+
+    @property
+    def pictures(self) -> bool:
+        return self.render or self.video is not None
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(guarded(lambda: run(sys.argv[1:]), NAME))
+
+
+def run(argv: Sequence[str]) -> int:
+    wish = read(argv)
+    pin_threads([f"threads={threads_of(wish)}"])
+    from pgrun.tools.play.play import play
+
+    say(play(wish))
+    return 0
+
+
+def read(argv: Sequence[str]) -> Wish:
+    """Raises ``Refused``."""
+    given = vars(parser().parse_args(argv))
+    given["modules"] = tuple(given["modules"])
+    if given["format"] and not given["video"]:
+        raise Refused(f"--format {given['format']} is that of a video: add --video DIR")
+    given["format"] = given["format"] or "mp4"
+    wish = Wish(**given)
+    if wish.render and wish.video:
+        raise Refused("--render or --video: one of them")
+    return wish
+
+
+def parser() -> Options:
+    found = Options(NAME, ABOUT, EXAMPLES, "name a run directory: pgrun-play outputs/<date>/<time>")
+    add = found.add_argument
+    add("run", metavar="RUN_DIR", help="a run directory, from here or from another machine")
+    add(
+        "--policy",
+        choices=("final", "best"),
+        default="final",
+        help="the last one, or the one that did best in an evaluation during training (default: final)",
+    )
+    add(
+        "--episodes",
+        type=at_least(1, MOST),
+        metavar="N",
+        help="default: as many as the run's evaluation; 1 to look at",
+    )
+    add(
+        "--max-steps",
+        type=at_least(1),
+        metavar="N",
+        help="cut an episode there (default: the run's trainer.eval_max_steps)",
+    )
+    add("--seed", type=at_least(0), metavar="S", help="default: the run's own evaluation seeds")
+    add("--stochastic", action="store_true", help="sample the actions; default: the policy's mode")
+    add("--render", action="store_true", help="watch it in a window")
+    add("--video", type=Path, metavar="DIR", help="write one film an episode to this folder")
+    add("--format", choices=("mp4", "gif"), help="of the films (default: mp4)")
+    add("--env", metavar="MODULE:ID", help="the run's environment, where it is code of yours")
+    add(
+        "--modules",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="your module that a network of yours is in; may be repeated",
+    )
+    return found
+
+
+def threads_of(wish: Wish) -> int:
+    """What the run computed with: NumPy's sums hang on it, and it must be told before NumPy is imported."""
+    from pgrun.atomic_files import read_json
+    from pgrun.config.paths import POLICY_FILES
+
+    try:
+        content = read_json(Path(wish.run) / f"{POLICY_FILES[wish.policy]}.json", links=True)
+        return min(max(int(content["config"]["threads"]), 1), os.cpu_count() or 1)
+    except (OSError, ValueError, KeyError, TypeError):
+        return 1  # ``saved.load`` says what is wrong
+
+
+if __name__ == "__main__":  # python -m
+    main()

@@ -1,0 +1,181 @@
+"""Play a saved policy: the same sampler, policies and environments that training evaluates with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+
+from pgrun.config import user_modules
+from pgrun.config.random_streams import SHARED_IN_EVALUATION, apart, integers, spawned, streams
+from pgrun.config.schema import construct
+from pgrun.config.settings import Top, Trainer
+from pgrun.envs import Envs, EnvSettings, make
+from pgrun.envs.faults import import_error
+from pgrun.errors import Refused, escape_line, join_lines
+from pgrun.policies.normalization import Identity, RunningNorm, UnitScale
+from pgrun.policies.policy import Network, Policy, distribution_for
+from pgrun.rollouts.samplers.episodes import Evaluation
+from pgrun.rollouts.trajectory import Finished
+from pgrun.storage.saved_policy import Saved, load, restore
+from pgrun.tools.play.cli import Wish
+from pgrun.tools.play.film import Camera, look, screening
+from pgrun.tools.play.report import report
+from pgrun.training.build import member
+from pgrun.training.saver import understanding
+
+COLUMNS = 100  # environments at once, where more episodes are asked for than the run's evaluation has
+
+
+@dataclass(frozen=True)
+class Role:
+    """What the configuration of a run says of playing it."""
+
+    env: EnvSettings
+    network: Network
+    top: Top
+    episodes: int  # of an evaluation
+    max_steps: int | None  # of one of its episodes
+
+
+def play(wish: Wish) -> str:
+    """What came out, for the terminal. Raises ``Refused``."""
+    saved = load(wish.run, wish.policy)
+    torch.set_grad_enabled(False)
+    import_modules(wish.modules)
+    role = understood(saved, wish)
+    torch.set_num_threads(min(role.top.threads, os.cpu_count() or 1))
+    seed = role.top.seed if wish.seed is None else wish.seed
+    random = streams(seed, "cpu")
+    episodes = wish.episodes or (1 if wish.pictures else role.episodes)
+    seeds = integers(random.evaluation, episodes)
+    noise = random.noise if wish.stochastic else None
+    camera = screening(wish, role.env, episodes) if wish.pictures else None
+    with apart(spawned(seed, SHARED_IN_EVALUATION)):
+        if camera is None:
+            finished = evaluated(saved, role, seeds, noise)
+        else:
+            finished = watched(saved, role, camera, seeds, noise)
+    return report(wish, saved, finished, camera.files if camera else [])
+
+
+def import_modules(names: tuple[str, ...]) -> None:
+    """Code of the user's, which a run directory may name but only the command line may load."""
+    for name in names:
+        try:
+            user_modules.load(name)
+        except (Exception, SystemExit) as error:
+            raise Refused(f"--modules {name}: {import_error(name, error)}") from error
+
+
+def understood(saved: Saved, wish: Wish) -> Role:
+    config, where = saved.config, saved.folder
+    try:
+        env = construct(EnvSettings, config["env"])
+        top = construct(Top, {key: config[key] for key in ("seed", "threads", "state_norm")})
+        trainer = construct(Trainer, config["trainer"])
+        name = escape_line(str(config["network"]["name"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Refused(
+            f"{where}: its configuration cannot be read: {type(error).__name__}: {join_lines(error)}"
+        ) from error
+    return Role(
+        env=replace(env, id=env_id(env.id, wish)),
+        network=network_of(saved, name, wish),
+        top=top,
+        episodes=trainer.eval_episodes,
+        max_steps=wish.max_steps or trainer.eval_max_steps,
+    )
+
+
+def network_of(saved: Saved, name: str, wish: Wish) -> Network:
+    theirs = saved.config.get("modules") or ()
+    again = "".join(f" --modules {module}" for module in theirs)
+    try:
+        network = member({**saved.config, "modules": wish.modules}, "network")
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        hint = f"; it was trained with code of yours: add{again}" if again and not wish.modules else ""
+        raise Refused(
+            f"{saved.folder}: its network={name} cannot be built: {join_lines(error)}{hint}"
+        ) from error
+    if not isinstance(network, Network):
+        raise Refused(f"{saved.folder}: its network={name} is no network of pgrun's")
+    return network
+
+
+def env_id(theirs: str, wish: Wish) -> str:
+    """The run's own, or the same named again with its module: only the command line may import one."""
+    theirs = escape_line(theirs)
+    if wish.env is None:
+        if ":" in theirs:
+            raise Refused(
+                f"{wish.run} was trained on env={theirs}, which imports a module: name it again: --env {theirs}"
+            )
+        return theirs
+    if wish.env.rpartition(":")[2] != theirs.rpartition(":")[2]:
+        raise Refused(f"--env {wish.env}: {wish.run} was trained on env={theirs}")
+    return wish.env
+
+
+def acting(saved: Saved, role: Role, envs: Envs) -> Policy:
+    """The saved policy for these environments."""
+    norm = RunningNorm(envs.obs_size) if role.top.state_norm else Identity()
+    norm.widen_observations(envs)
+    dist = distribution_for(envs.action_space)
+    with understanding(f"{saved.folder}: its network cannot be built"):
+        policy = role.network.policy(envs.obs_size, dist, norm, saved.value_head, torch.Generator())
+    restore(policy, saved)
+    return policy
+
+
+class Shown(Evaluation):
+    """An evaluation of which another command speaks."""
+
+    setting = "--max-steps"
+
+    def _advice(self) -> str:
+        return "add --max-steps 1000"
+
+
+def sampler(episodes: int, role: Role) -> Shown:
+    return Shown.of(episodes, role.max_steps)
+
+
+def evaluated(saved: Saved, role: Role, seeds: list[int], noise: torch.Generator | None) -> Finished:
+    """As training evaluates: with as many columns, so that the run's own seeds give the run's own figure."""
+    envs = make(role.env, min(len(seeds), max(role.episodes, COLUMNS)))
+    try:
+        policy = acting(saved, role, envs)
+        return sampler(len(seeds), role).collect(policy, envs, noise, UnitScale(), seeds)[1]
+    finally:
+        envs.close()
+
+
+def watched(
+    saved: Saved, role: Role, camera: Camera, seeds: list[int], noise: torch.Generator | None
+) -> Finished:
+    """One episode after the other, in an environment that draws itself."""
+    envs = look(role.env, camera)
+    try:
+        policy = acting(saved, role, envs)
+        return list(scenes(policy, envs, camera, seeds, noise, role))
+    finally:
+        camera.shown.close()
+        envs.close()
+
+
+def scenes(
+    policy: Policy,
+    envs: Envs,
+    camera: Camera,
+    seeds: list[int],
+    noise: torch.Generator | None,
+    role: Role,
+) -> Iterator[tuple[float, int]]:
+    one = sampler(1, role)
+    for i, seed in enumerate(seeds):
+        with camera.episode(i):
+            _, finished = one.collect(policy, envs, noise, UnitScale(), [seed])
+        yield from finished

@@ -1,0 +1,270 @@
+"""Everything that is wrong with a study, found before its first step and before its directory exists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Any
+
+import gymnasium as gym
+
+from pgrun.command.compose import Job
+from pgrun.command.overrides import Word
+from pgrun.command.unused_settings import declared, other
+from pgrun.command.validate import environment, group_values, modules, user_module_names, wrong_values
+from pgrun.config.schema import construct, fields, lookup, violations
+from pgrun.envs import EnvSettings
+from pgrun.errors import Refused, escape_line
+from pgrun.tools.study import schemes
+from pgrun.tools.study.settings import OWN, Behaviour, Step, Study, Table
+
+GROUPS = ("network", "critic", "variance")
+SECTIONS: dict[str, type] = {"policy": Table, "behaviour": Behaviour, "step": Step}
+MEMORY = 8  # GB
+WRITTEN_OUT = 3000  # parameters, of a Fisher matrix that is written out
+PICTURE = 'picture=true needs the extra "plot": pip install -c constraints.txt -e ".[plot]"'
+
+
+def problems(job: Job, whole: bool = True) -> list[str]:
+    """One short phrase per violation: the values first; once they are right, what does not fit together."""
+    settings = job.settings
+    found = [*choices(job), *modules(settings), *keys(job)]
+    found += wrong_values(job, values(settings))
+    if not found and whole:
+        found += together(job)
+    return found
+
+
+def choices(job: Job) -> Iterator[str]:
+    for group in ("env", "network", "critic"):
+        if job.choices.get(group) is None:
+            yield f"{group}=null: a study needs one; pgrun-study --help lists them"
+
+
+def keys(job: Job) -> Iterator[str]:
+    """Keys that ``+`` added, and names that are to be chosen as options."""
+    known = {*fields(Study), "env", *SECTIONS, "usual", *GROUPS}
+    for name in job.settings:
+        if name not in known:
+            yield f"{name}: no such setting; pgrun-study --cfg job shows them all"
+    for word in job.words:
+        if word.key.endswith(".name"):
+            group = word.key.removesuffix(".name").replace(".", "/")
+            yield f"{word.key}: chosen as a whole: {group}={word.value}"
+        elif word.key.startswith("usual"):
+            yield f"{word.key}: what files propose; type the setting itself, without usual"
+
+
+def values(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Types and ranges, from the signatures."""
+    top = {k: v for k, v in settings.items() if k in fields(Study)}
+    yield from violations("", top, Study)
+    for name, section in SECTIONS.items():
+        yield from violations(f"{name}.", settings.get(name) or {}, section)
+    yield from violations("env.", settings.get("env") or {}, EnvSettings)
+    wider = {**settings, "modules": [*user_module_names(settings), OWN]}
+    for group in GROUPS:
+        given = settings.get(group)
+        if isinstance(given, Mapping):
+            nested = given.get("optimizer")
+            yield from group_values(group, group, given, wider)
+            if isinstance(nested, Mapping):
+                yield from group_values("critic.optimizer", "optimizer", nested, wider)
+    yield from schemes.wrong(settings, user_module_names(settings))
+    if settings.get("weights") is not None:
+        from pgrun.tools.study.weights import wrong
+
+        yield from wrong(settings["weights"])
+
+
+def together(job: Job) -> Iterator[str]:
+    from pgrun.tools.study.policy import resolved
+
+    try:
+        settings, saved = resolved(job.settings)
+    except Refused as error:
+        yield str(error)
+        return
+    study = construct(Study, {key: job.settings[key] for key in fields(Study)})
+    if saved is not None and (problem := foreign(job, saved.config)):
+        yield problem
+        return
+    env, found = environment(settings)
+    critic = lookup("critic", settings["critic"]["name"], (*study.modules, OWN))
+    yield from found
+    if env is not None:
+        yield from misfits(settings, study, critic, env, saved)
+    if study.estimates < 2:
+        yield f"batch={study.batch}: a variance needs two estimates, and episodes={study.episodes} make {study.estimates}"
+    even = env is not None and schemes.equally_long(table_of(env))
+    taken, left_out = schemes.fitting(settings, study, critic, even)  # type: ignore[arg-type]
+    if env is not None and not found:
+        yield from too_much(settings, study, len(taken), env, saved)
+    if schemes.explicit(settings):
+        yield from schemes.listed(left_out)
+    yield from unread(job.words, settings, critic, env)
+    if study.picture and not drawable():
+        yield PICTURE
+
+
+def foreign(job: Job, config: Mapping[str, Any]) -> str | None:
+    """A run brings its own environment and network; its user's module is imported where the user names it again."""
+    typed = {word.key: word for word in job.words}
+    theirs = str(config["env"]["id"])
+    if ":" in theirs and str(getattr(typed.get("env"), "value", "")) != theirs:
+        return f"run={job.settings['run']} was trained on env={escape_line(theirs)}: type that too, since it imports a module"
+    for key in typed:
+        same = key == "env" and typed[key].value == theirs
+        if key.split(".")[0] in ("env", "network", "policy") and key != "env.num_envs" and not same:
+            return f"{key}: run={job.settings['run']} brings its own environment, network and policy; leave it out"
+    return None
+
+
+def misfits(
+    settings: Mapping[str, Any], study: Study, critic: Any, env: gym.Env, saved: Any
+) -> Iterator[str]:
+    from pgrun.tools.study.policy import proposed, tabular
+
+    table = proposed(construct(Table, settings["policy"]), env)
+    p = tabular(env)
+    if settings["network"]["name"] == "shared" and saved is None:
+        yield "network=shared: nothing is trained here; the policy alone is network=separate"
+    if table.wanted:
+        yield from wrong_table(settings, table, p, env)
+    if study.reference == "exact" and not exact_known(settings, env, p):
+        yield f"reference=exact: env={settings['env']['id']} publishes no transition table; take reference=sampled"
+    if settings["critic"]["name"] == "run" and saved is None:
+        yield "critic=run is the critic of a run: add run=DIR, or take critic=fitted"
+    yield from of_sections(settings, study, p, env)
+    if critic.of_actions:
+        yield f"critic={settings['critic']['name']} learns from replayed transitions; take critic=fitted"
+    pretended = {**settings, "reward_scaling": False, "variance": {"name": "gae"}}
+    yield from critic.misfits(pretended, env)
+
+
+def table_of(env: gym.Env) -> Any:
+    from pgrun.tools.study.policy import tabular
+
+    return tabular(env)
+
+
+def of_sections(settings: Mapping[str, Any], study: Study, p: Any, env: gym.Env) -> Iterator[str]:
+    """What weights, behaviour, by_step, fisher and step need."""
+    from pgrun.tools.study.policy import wrong_theta
+
+    behaviour, step = (construct(SECTIONS[name], settings[name]) for name in ("behaviour", "step"))
+    name = settings["env"]["id"]
+    if behaviour.wanted and study.weights is None:
+        yield "behaviour: episodes of another policy need weights: add weights=[trajectory,per_decision,per_step]"
+    if behaviour.theta is not None and behaviour.distance is not None:
+        yield "behaviour.theta and behaviour.distance: one of them"
+    if behaviour.distance is not None and p is None:
+        yield f"behaviour.distance: env={name} publishes no transition table to measure it on; give behaviour.theta"
+    if behaviour.theta is not None:
+        yield from wrong_behaviour(settings, behaviour, env, wrong_theta)
+    if "state_ratio" in str(study.weights) and p is None:
+        yield f"weights: state_ratio needs the transition table of env={name}; take per_step, which sets the ratio to 1"
+    if study.by_step and study.weights is not None:
+        yield "by_step: the weights Ψ of schemes; leave weights out, or by_step"
+    if (study.fisher or step.wanted) and settings["run"] is None:
+        size = parameters(settings, env) if not construct(Table, settings["policy"]).wanted else 0
+        if size > WRITTEN_OUT:
+            yield f"fisher, step: a matrix of {size}² entries is written out; take a smaller network, such as network.hidden=[16]"
+
+
+def wrong_behaviour(
+    settings: Mapping[str, Any], behaviour: Behaviour, env: gym.Env, wrong_theta: Any
+) -> Iterator[str]:
+    """It has the form of the policy: a table."""
+    from pgrun.tools.study.policy import proposed
+
+    spaces = (env.observation_space, env.action_space)
+    table = proposed(construct(Table, settings["policy"]), env)
+    if settings["run"] is not None or not table.wanted:
+        yield "behaviour.theta: a table, as policy.theta; where the policy is a network take behaviour.distance"
+        return
+    sizes = [int(space.n) for space in spaces if isinstance(space, gym.spaces.Discrete)]
+    if len(sizes) == 2 and (problem := wrong_theta(behaviour.theta, *sizes)):
+        yield f"behaviour.theta={behaviour.theta}: {problem}"
+
+
+def too_much(
+    settings: Mapping[str, Any], study: Study, count: int, env: gym.Env, saved: Any
+) -> Iterator[str]:
+    """All estimates of all schemes are kept until they are scored."""
+    from pgrun.tools.study.policy import proposed
+
+    if proposed(construct(Table, settings["policy"]), env).wanted:
+        return
+    size = len(saved.tensors.get("theta", ())) if saved is not None else parameters(settings, env)
+    need = 4e-9 * study.estimates * size * count
+    if need > MEMORY:
+        yield (
+            f"batch={study.batch}: {study.estimates} estimates of {size} parameters by {count} schemes take {need:.0f} GB: "
+            "take a larger batch, fewer episodes, or fewer schemes"
+        )
+
+
+def parameters(settings: Mapping[str, Any], env: gym.Env) -> int:
+    """Of the fresh policy's layers."""
+    from pgrun.envs.spaces import observation_encoder
+    from pgrun.policies.policy import distribution_for
+
+    dist, network = distribution_for(env.action_space), settings["network"]
+    sizes = [observation_encoder(env.observation_space)[0], *network["hidden"], dist.linear]
+    return sum((a + network["bias"]) * b for a, b in pairwise(sizes)) + dist.free
+
+
+def wrong_table(settings: Mapping[str, Any], table: Table, p: Any, env: gym.Env) -> Iterator[str]:
+    from pgrun.tools.study.policy import wrong_theta
+
+    key = "policy.theta" if table.theta is not None else "policy.ascent"
+    spaces = (env.observation_space, env.action_space)
+    if not all(isinstance(space, gym.spaces.Discrete) for space in spaces):
+        kinds = " and ".join(type(space).__name__ for space in spaces)
+        yield f"{key}: a table of logits needs Discrete states and actions; env={settings['env']['id']} has {kinds}"
+        return
+    if problem := wrong_theta(table.theta, int(spaces[0].n), int(spaces[1].n)):  # type: ignore[attr-defined]
+        yield f"policy.theta={table.theta}: {problem}"
+    if table.ascent is not None and p is None:
+        yield f"policy.ascent: env={settings['env']['id']} publishes no transition table to climb on; give policy.theta"
+
+
+def exact_known(settings: Mapping[str, Any], env: gym.Env, p: Any) -> bool:
+    if p is not None:
+        return True
+    from pgrun.envs.problems.teaching_continuous import Lq1, TwoGaussians
+
+    linear = not settings["network"]["hidden"] and not settings["network"]["bias"]
+    return linear and isinstance(env.unwrapped, Lq1 | TwoGaussians)
+
+
+def unread(words: list[Word], settings: Mapping[str, Any], critic: Any, env: gym.Env | None) -> Iterator[str]:
+    """Settings that were typed and that nothing reads."""
+    name = settings["critic"]["name"]
+    chosen = {"critic": critic}
+    if settings.get("variance") is not None:
+        chosen["variance"] = lookup("variance", settings["variance"]["name"], tuple(settings["modules"]))
+    table = any(value is not None for value in settings["policy"].values())
+    for word in words:
+        if word.value is None:
+            continue
+        group = word.key.split(".")[0]
+        if group == "network" and table:
+            yield f"{word.key}: policy.theta and policy.ascent make a table of logits, which has no network"
+        elif word.key == "critic_episodes" and name != "fitted":
+            yield f"critic_episodes: critic={name} is not fitted; take critic=fitted"
+        elif word.key.startswith("critic.optimizer") and name != "fitted":
+            yield f"{word.key}: critic={name} has nothing to fit; take critic=fitted"
+        elif word.key == "reference_episodes" and settings["reference"] == "exact":
+            yield "reference_episodes: an exact reference needs none; take reference=sampled"
+        elif (group in chosen and (reason := declared(word.key, settings, chosen))) or (
+            reason := other(word.key, {"trainer": {}, **settings}, None if env is None else env.action_space)
+        ):
+            yield f"{word.key}: {reason}"
+
+
+def drawable() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("matplotlib") is not None

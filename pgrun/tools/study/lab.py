@@ -1,0 +1,160 @@
+"""What a study is made of: the frozen policy, who collects, a critic that has not seen what is scored, and what makes estimates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+
+from pgrun.config.random_streams import SHARED, generator, integers, seed_global_generators, spawned
+from pgrun.config.schema import construct, lookup
+from pgrun.critics.base import Context, Critic, NoCritic
+from pgrun.critics.fitted import Fitted, SeparateCritic
+from pgrun.envs import EnvSettings, make
+from pgrun.envs.faults import close_all
+from pgrun.envs.make import make_one
+from pgrun.errors import Refused
+from pgrun.estimator import Estimator
+from pgrun.policies.policy import Policy
+from pgrun.tools.study.behaviour import behaving
+from pgrun.tools.study.collect import Seen, Source
+from pgrun.tools.study.critics import of_run
+from pgrun.tools.study.policy import freeze, resolved, settings_of, tabular
+from pgrun.tools.study.refit import Refitted
+from pgrun.tools.study.schemes import NORMALISED, claim, equally_long, fits_first, fitting
+from pgrun.tools.study.settings import OWN, Behaviour, Study
+from pgrun.tools.study.weights import Weighted, weighted
+from pgrun.training.build import descent, member
+from pgrun.variance.base import Scheme
+from pgrun.variance.value_baseline import ValueBaseline
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ROUNDS = 20  # of fitting, with targets anew in each
+Maker = Callable[[Seen], "Tensor"]  # ĝ of each group [G, P]
+
+
+@dataclass
+class Lab:
+    """Everything that is made once for a study."""
+
+    study: Study
+    settings: dict[str, Any]  # resolved
+    env: EnvSettings
+    one: gym.Env
+    policy: Policy
+    critic: Critic
+    schemes: dict[str, Scheme]
+    weights: dict[str, Weighted]  # instead of schemes
+    left_out: dict[str, str]
+    source: Source  # of the behaviour, which is the policy itself where no other is asked for
+    spare: Source  # another random stream: the reference's
+
+    def estimator(self, scheme: Scheme) -> Estimator:
+        return Estimator(scheme, self.settings["gamma"], self.study.advantage_norm)
+
+    def makers(self) -> dict[str, Maker]:
+        """What turns a rollout into estimates, by label."""
+        batch = self.study.batch
+        found: dict[str, Maker] = {
+            label: partial(Seen.estimates, estimator=self.estimator(scheme), batch=batch)
+            for label, scheme in self.schemes.items()
+        }
+        return found | {label: partial(one.estimates, batch=batch) for label, one in self.weights.items()}
+
+    def claims(self, truncated: bool) -> dict[str, str]:
+        critic, gamma = self.settings["critic"], self.settings["gamma"]
+        normalised = self.study.advantage_norm != "none"
+        found = {
+            label: NORMALISED
+            if normalised
+            else claim(scheme, critic["name"], gamma, truncated, fits_first(critic))
+            for label, scheme in self.schemes.items()
+        }
+        return found | {label: one.claim for label, one in self.weights.items()}
+
+    def close(self) -> None:
+        for envs in (self.source.envs, self.spare.envs):
+            envs.close()
+        close_all([self.one], f"env={self.env.id}")
+
+
+def build(study: Study, settings: Mapping[str, Any]) -> Lab:
+    settings, saved = resolved(settings)
+    settings["modules"] = [*settings["modules"], OWN]
+    init, noise, envs, spare_noise, spare_envs, fit_noise, fit_envs, shuffle, away = np.random.SeedSequence(
+        study.seed
+    ).spawn(9)
+    seed_global_generators(spawned(study.seed, SHARED))
+    env = settings_of(study, settings)
+    one = make_one(env)
+    policy, network = freeze(settings, saved, one, generator(init))
+    kind = lookup("critic", settings["critic"]["name"], tuple(settings["modules"]))
+    p = tabular(one)
+    schemes, left_out = fitting(settings, study, kind, equally_long(p))  # type: ignore[arg-type]
+    behaviour = behaving(policy, construct(Behaviour, settings["behaviour"]), p, generator(away))
+
+    def source(
+        noise: np.random.SeedSequence, seeds: np.random.SeedSequence, policy: Policy = policy
+    ) -> Source:
+        columns = make(env, env.num_envs)
+        policy.normaliser.widen_observations(columns)
+        columns.reset(integers(seeds, env.num_envs))
+        return Source(policy, columns, generator(noise), integers(seeds, env.num_envs))
+
+    own = source(noise, envs, behaviour)
+    if p is not None:
+        own.envs.follow_states()
+    critic: Critic = NoCritic()
+    if any(scheme.uses_critic for scheme in schemes.values()):
+        context = Context(
+            policy, network, None, own.envs, settings["gamma"], generator(init), own.noise, learning(settings)
+        )
+        if saved is not None and settings["critic"]["name"] == "run":
+            critic = saved_critic(context, saved)
+        else:
+            critic = member(settings, "critic").build(context)
+        if isinstance(critic, SeparateCritic) and kind is Fitted:
+            apart = source(fit_noise, fit_envs)
+            fit(critic, apart, study.critic_episodes, settings["gamma"], generator(shuffle))
+            apart.envs.close()
+        if isinstance(critic, SeparateCritic) and critic.fits_first:
+            critic = Refitted(critic, policy, study.batch, settings["gamma"], generator(shuffle))  # type: ignore[assignment]
+    spare = source(spare_noise, spare_envs)
+    weights = weighted(study.weights, policy, behaviour, p, settings["gamma"])
+    return Lab(study, settings, env, one, policy, critic, schemes, weights, left_out, own, spare)
+
+
+def learning(settings: Mapping[str, Any]) -> Callable[[Tensor], Any]:
+    """The optimizer of a critic that has one."""
+    if settings["critic"].get("optimizer"):
+        return descent(settings)
+    usual = {"name": "adam", "lr": 1e-3}
+    return descent({**settings, "critic": {**settings["critic"], "optimizer": usual}})
+
+
+def saved_critic(context: Context, saved: Any) -> Critic:
+    try:
+        if saved.config["critic"]["name"] != "fitted":
+            raise LookupError(f"its critic={saved.config['critic']['name']} is no V that can be loaded")
+        return of_run(context, saved.tensors, saved.reward_scale)
+    except LookupError as error:
+        raise Refused(f"critic=run: {error}; take critic=fitted") from error
+
+
+def fit(
+    critic: SeparateCritic, source: Source, episodes: int, gamma: float, shuffle: torch.Generator
+) -> None:
+    """On episodes of its own; nothing that is scored has been seen by it."""
+    estimator = Estimator(ValueBaseline(), gamma)
+    rollouts = list(source.rollouts(episodes, 1))
+    for _ in range(ROUNDS):
+        for rollout in rollouts:
+            batch = estimator.batch(rollout, critic.values(rollout), critic, source.policy)
+            critic.fit(batch.rows(batch.mask > 0), shuffle)

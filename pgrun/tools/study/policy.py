@@ -1,0 +1,125 @@
+"""What is frozen: a fresh network, a table of logits, or the policy of a run, loaded as data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import torch
+
+from pgrun.config.schema import Probability, construct, fit
+from pgrun.envs import EnvSettings
+from pgrun.envs.problems.teaching import Tabular
+from pgrun.envs.spaces import observation_encoder
+from pgrun.exact import Problem, problem
+from pgrun.policies.normalization import Identity, RunningNorm
+from pgrun.policies.policy import Network, Policy, distribution_for
+from pgrun.storage.saved_policy import Saved, load, restore
+from pgrun.tools.study.exact_ascent import climb
+from pgrun.tools.study.settings import Study, Table
+from pgrun.training.build import member
+from pgrun.training.saver import understanding
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+GAMMA = 0.99
+
+
+def resolved(settings: Mapping[str, Any]) -> tuple[dict[str, Any], Saved | None]:
+    """The settings with what a run brings: its environment, network and γ."""
+    if settings["run"] is None:
+        gamma = GAMMA if settings["gamma"] is None else settings["gamma"]
+        return {**settings, "gamma": gamma}, None
+    saved = load(settings["run"], typed="run=")
+    theirs = saved.config
+    with understanding(f"run={settings['run']}: its configuration cannot be read"):
+        found = {
+            **settings,
+            "gamma": fit(theirs["gamma"] if settings["gamma"] is None else settings["gamma"], Probability),
+            "env": {**theirs["env"], "num_envs": settings["env"]["num_envs"]},
+            "network": theirs["network"],
+        }
+        construct(EnvSettings, found["env"])
+        if not isinstance(member(found, "network"), Network) or not isinstance(theirs["state_norm"], bool):
+            raise ValueError(f"network={theirs['network']}, state_norm={theirs['state_norm']}")
+    return found, saved
+
+
+def tabular(env: gym.Env) -> Problem | None:
+    """The table that an environment publishes, where the policy sees its states one by one."""
+    try:
+        found = problem(env)
+    except LookupError:
+        return None
+    space = env.observation_space
+    sees = isinstance(space, gym.spaces.Discrete) and (space.n, space.start) == (found.observations, 0)
+    return found if sees else None
+
+
+def freeze(
+    settings: Mapping[str, Any], saved: Saved | None, env: gym.Env, init: torch.Generator
+) -> tuple[Policy, Network]:
+    """(the policy, the network that a critic of it has); ``settings`` are resolved."""
+    size, _ = observation_encoder(env.observation_space)
+    dist = distribution_for(env.action_space)
+    wanted = proposed(construct(Table, settings["policy"]), env)
+    if saved is not None:
+        network = member(settings, "network")
+        norm = RunningNorm(size) if saved.config["state_norm"] else Identity()
+        with understanding(f"run={saved.folder}: its network cannot be built"):
+            policy = network.policy(size, dist, norm, saved.value_head, init)
+        restore(policy, saved, "run=")
+        return policy, network
+    if not wanted.wanted:
+        network = member(settings, "network")
+        return network.policy(size, dist, Identity(), False, init), network
+    network = Network(hidden=(), bias=False)
+    policy = network.policy(size, dist, Identity(), False, init, torch.float64)
+    policy.theta.copy_(logits(wanted.theta, size, dist.linear))
+    if wanted.ascent is not None:
+        climb(policy, problem(env), settings["gamma"], wanted.ascent)
+    return policy, network
+
+
+def proposed(given: Table, env: gym.Env) -> Table:
+    """The policy that a teaching environment comes with (``env.kwargs.theta``), where no other is asked for."""
+    inner = env.unwrapped
+    theirs = inner.theta if isinstance(inner, Tabular) else None
+    return given if given.wanted or theirs is None else replace(given, theta=theirs)
+
+
+def logits(theta: Any, states: int, actions: int) -> Tensor:
+    """W [A, S] flat, as the network without hidden layers has it, from logits [S·A] state by state, or π(action 0) of two."""
+    if theta is None:
+        return torch.zeros(actions * states, dtype=torch.float64)
+    if isinstance(theta, int | float):
+        row = torch.tensor([math.log(theta), math.log1p(-theta)], dtype=torch.float64)
+        return row[:, None].expand(-1, states).flatten()
+    return torch.tensor(theta, dtype=torch.float64).view(states, actions).T.flatten()
+
+
+def wrong_theta(theta: Any, states: int, actions: int) -> str | None:
+    """What is wrong with ``policy.theta`` here."""
+    if theta is None:
+        return None
+    if isinstance(theta, int | float) and not isinstance(theta, bool):
+        if actions != 2:
+            return f"a single number is π(action 0) of two actions, and there are {actions}: give a list of logits"
+        return None if 0 < theta < 1 else "must be in (0, 1): the probability of action 0 in every state"
+    flat = isinstance(theta, list | tuple) and all(
+        isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x) for x in theta
+    )
+    if flat and len(theta) == states * actions:
+        return None
+    return f"must be a number, or a list of {states * actions} logits: {states} states × {actions} actions, state by state"
+
+
+def settings_of(study: Study, settings: Mapping[str, Any]) -> EnvSettings:
+    """No more columns than episodes are played at once."""
+    env = construct(EnvSettings, settings["env"])
+    return EnvSettings(env.id, min(env.num_envs, study.episodes), env.max_episode_steps, env.kwargs)

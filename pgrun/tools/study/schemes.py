@@ -1,0 +1,199 @@
+"""The schemes of a study: which were asked for, which apply, and what is claimed of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pgrun.cli.compatibility_table import names
+from pgrun.config.paths import conf_dir
+from pgrun.config.schema import construct, fields, lookup, show, violations
+from pgrun.tools.study.settings import TERMS, Study
+
+if TYPE_CHECKING:
+    from pgrun.critics.base import CriticSettings
+    from pgrun.exact import Problem
+    from pgrun.variance.base import Scheme
+
+UNBIASED = "unbiased"
+NORMALISED = "biased: normalised"
+ZERO = "its mean is 0"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A scheme by name, with the settings that are not its own defaults."""
+
+    name: str
+    given: Mapping[str, Any]
+
+    @property
+    def label(self) -> str:
+        """``gae``, ``gae lam=0.5``"""
+        typed = (f"{key}={show(value)}" for key, value in self.given.items() if key != "discounting")
+        return " ".join((self.name, *typed))
+
+    def build(self, study: Study) -> Scheme:
+        """Discounted as the whole study is, where nothing else is asked for."""
+        cls = kind(self.name, study.modules)
+        usual = {"discounting": study.discounting} if "discounting" in fields(cls) else {}
+        return construct(cls, {**usual, **self.given})
+
+
+def kind(name: str, modules: tuple[str, ...]) -> type:
+    """The class of a scheme, or of a term that only a study has. Raises ``LookupError``."""
+    return lookup("variance", name, (*modules, TERMS))
+
+
+def asked(settings: Mapping[str, Any]) -> list[Asked]:
+    """``variance=…`` with its settings, or ``schemes``, or all that ship."""
+    one, several = settings.get("variance"), settings.get("schemes")
+    if settings.get("weights") is not None:
+        return []
+    if one is not None:
+        given = {key: value for key, value in one.items() if key != "name"}
+        return [Asked(one["name"], trimmed(one["name"], given, settings))]
+    if several is None:
+        return [Asked(name, {}) for name in names(conf_dir() / "variance")]
+    return [found for entry in parts(several) for found in read(entry)]
+
+
+def read(entry: Any) -> Iterator[Asked]:
+    if isinstance(entry, Mapping):
+        for name, given in entry.items():
+            yield Asked(str(name), dict(given or {}))
+    else:
+        yield Asked(str(entry), {})
+
+
+def parts(several: Any) -> list[Any]:
+    return several if isinstance(several, list) else [several]
+
+
+def is_settings(given: Any) -> bool:
+    return given is None or isinstance(given, Mapping)
+
+
+def trimmed(name: str, given: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what is the class's own default, so that labels stay short."""
+    cls = kind(name, tuple(settings["modules"]))
+    usual = {key: getattr(cls, key, None) for key in given}
+    return {key: value for key, value in given.items() if value != usual[key] or key == "discounting"}
+
+
+def wrong(settings: Mapping[str, Any], modules: tuple[str, ...]) -> Iterator[str]:
+    """Names that are no schemes, settings that they lack, and the same one twice."""
+    several = settings.get("schemes")
+    if settings.get("weights") is not None and (several is not None or settings.get("variance") is not None):
+        yield "weights and schemes: one of them; each of the weights has its own Ψ"
+        return
+    if several is not None and settings.get("variance") is not None:
+        yield "schemes and variance: one of them; schemes=[none,{gae:{lam:0.5}}] takes settings too"
+        return
+    if (
+        several is not None
+        and not (isinstance(several, str | Mapping) or (isinstance(several, list) and several))
+    ) or any(
+        isinstance(entry, Mapping) and not all(map(is_settings, entry.values())) for entry in parts(several)
+    ):
+        yield f"schemes={show(several)}: must be a list such as [none,gae,{{gae:{{lam:0.5}}}}]"
+        return
+    found = asked(settings) if several is not None else []
+    for one in found:
+        try:
+            cls = kind(one.name, modules)
+        except (LookupError, ImportError):
+            known = ", ".join(names(conf_dir() / "variance"))
+            yield f"schemes: there is no {one.name}; there are {known}"
+        else:
+            yield from violations(f"schemes: {one.name}.", one.given, cls)
+    labels = [one.label for one in found]
+    for label in dict.fromkeys(label for label in labels if labels.count(label) > 1):
+        yield f"schemes: {label} stands there twice"
+
+
+def equally_long(p: Problem | None) -> bool:
+    """Whether every episode lasts as long, whatever is done: then nobody's actions decide how many steps are left."""
+    from pgrun.exact import visits
+
+    if p is None:
+        return False
+    states, actions = p.reward.shape
+    uniform = p.reward.new_full((states, actions), 1 / actions)
+    return bool((visits(p, uniform).sum(1) > 1 - 1e-12).all())
+
+
+def obstacle(scheme: Scheme, study: Study, critic: type[CriticSettings], even: bool = False) -> str | None:
+    """Why a scheme cannot be scored in this study, and what to add; None where it can."""
+    if scheme.uses_q and not critic.knows_q:
+        return "needs Q(s, a): critic=exact, on an environment with a transition table"
+    if scheme.uses_critic and critic.__name__ == "None_":
+        return "needs a critic: critic=fitted, or exact on an environment with a transition table"
+    if scheme.compares_episodes and study.batch < 2:
+        return "compares episodes: batch must be at least 2"
+    if getattr(scheme, "normalised", False) and not even:
+        return "averages over the steps left in the rollout, and here the episodes' lengths decide those"
+    return None
+
+
+def fits_first(critic: Mapping[str, Any]) -> bool:
+    return critic["name"] == "fitted" and critic.get("fit") == "before"
+
+
+def claim(scheme: Scheme, critic: str, gamma: float, truncates: bool, seen: bool = False) -> str:
+    """What is known of the estimate's mean, for ∇J_γ of the time-limited problem; empty for schemes of the user's own.
+
+    ``seen``: the critic was fitted to the very episodes.
+    """
+    name = type(scheme).__name__
+    exact = critic == "exact"
+    if getattr(scheme, "mean_zero", False):
+        return ZERO
+    if name == "ActionBaseline":
+        return "biased: its baseline depends on the action"
+    if seen and scheme.uses_critic:
+        return "biased: the critic has seen these returns"
+    if gamma < 1 and getattr(scheme, "discounting", None) == "reward_to_go" and reads_discounting(scheme):
+        return "biased: leaves out γ^t"
+    if name == "MeanBaseline":
+        return "shrunk: (N−1)/N" if getattr(scheme, "returns", "") == "whole" else "shrunk, by step"
+    if name in ("None_", "RewardToGo", "LeaveOneOut", "OptimalBaseline"):
+        return UNBIASED
+    if name == "ValueBaseline" or (name == "Gae" and getattr(scheme, "lam", None) == 1):
+        good = (
+            exact or critic == "scaled" or not truncates
+        )  # the exact V, and multiples of it, are 0 at the time limit
+        return UNBIASED if good else "biased at truncations"
+    if name in ("Td0", "NStep", "Gae", "Q", "Advantage"):
+        return UNBIASED if exact else "biased where the critic is wrong"
+    return ""
+
+
+def reads_discounting(scheme: Scheme) -> bool:
+    switch, value = getattr(scheme, "read_when", {}).get("discounting", (None, None))
+    return switch is None or getattr(scheme, switch) == value
+
+
+def fitting(
+    settings: Mapping[str, Any], study: Study, critic: type[CriticSettings], even: bool = False
+) -> tuple[dict[str, Scheme], dict[str, str]]:
+    """(schemes by label, reasons by label of those that do not apply)"""
+    taken: dict[str, Scheme] = {}
+    left_out: dict[str, str] = {}
+    for one in asked(settings):
+        scheme = one.build(study)
+        reason = obstacle(scheme, study, critic, even)
+        if reason is None:
+            taken[one.label] = scheme
+        else:
+            left_out[one.label] = reason
+    return taken, left_out
+
+
+def explicit(settings: Mapping[str, Any]) -> bool:
+    return settings.get("schemes") is not None or settings.get("variance") is not None
+
+
+def listed(left_out: Mapping[str, str]) -> Sequence[str]:
+    return [f"{label}: {reason}" for label, reason in left_out.items()]

@@ -1,0 +1,80 @@
+"""What a study is told, beside the groups env, network, critic and variance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pgrun.config.schema import NonNegativeInt, Positive, PositiveInt, Probability
+from pgrun.config.settings import AdvantageNorm
+
+OWN = "pgrun.tools.study.critics"  # where critics that only a study has are looked up
+TERMS = "pgrun.tools.study.zero_mean_schemes"  # and schemes
+
+
+@dataclass(frozen=True)
+class Study:
+    """Top-level keys of conf/study.yaml.
+
+    ``episodes`` in groups of ``batch`` make M = ⌊episodes/batch⌋ independent estimates of the gradient.
+    """
+
+    seed: NonNegativeInt = 0
+    gamma: Probability | None = None
+    run: str | None = None
+    schemes: Any = None  # names, or {name: {setting: value}}
+    discounting: Literal["from_start", "reward_to_go"] = "from_start"
+    advantage_norm: AdvantageNorm = "none"  # over each estimate's own episodes
+    episodes: PositiveInt = 2000
+    batch: PositiveInt = 20
+    reference: Literal["auto", "exact", "sampled"] = "auto"
+    reference_episodes: PositiveInt | None = None
+    critic_episodes: NonNegativeInt = 500
+    weights: Any = None  # names, or {name: {truncate: value}}: of another policy's episodes
+    by_step: PositiveInt | None = None  # how many time steps
+    fisher: tuple[PositiveInt, ...] = ()  # samples of the outer products
+    cg: PositiveInt | None = None  # iterations
+    repeats: PositiveInt = 10
+    picture: bool | None = None
+    threads: PositiveInt = 1
+    modules: tuple[str, ...] = ()
+
+    @property
+    def estimates(self) -> int:
+        return self.episodes // self.batch
+
+
+@dataclass(frozen=True)
+class Table:
+    """The section ``policy``: a tabular softmax policy, given or climbed to, instead of a fresh network."""
+
+    theta: Any = None  # logits [S·A] state by state, or π(action 0) of two actions
+    ascent: Probability | None = None
+
+    @property
+    def wanted(self) -> bool:
+        return self.theta is not None or self.ascent is not None
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """The section ``behaviour``: another policy collects, given as ``policy.theta`` is, or at a mean KL in a random direction."""
+
+    theta: Any = None
+    distance: Positive | None = None
+
+    @property
+    def wanted(self) -> bool:
+        return self.theta is not None or self.distance is not None
+
+
+@dataclass(frozen=True)
+class Step:
+    """The section ``step``: steps along ∇J of a given length in θ, along F⁻¹∇J of a given KL."""
+
+    distance: Positive | None = None
+    kl: Positive | None = None
+
+    @property
+    def wanted(self) -> bool:
+        return self.distance is not None or self.kl is not None

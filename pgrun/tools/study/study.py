@@ -1,0 +1,174 @@
+"""A study from checked settings to its result: freeze, collect, score."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pgrun.config.schema import construct, fields
+from pgrun.storage.versions import installed_versions
+from pgrun.tools.study import reference as truth
+from pgrun.tools.study.collect import Seen, Tally
+from pgrun.tools.study.lab import Lab, Maker, build
+from pgrun.tools.study.schemes import UNBIASED, ZERO
+from pgrun.tools.study.score import Reference, score
+from pgrun.tools.study.sections import Section, sections
+from pgrun.tools.study.settings import Study
+from pgrun.tools.study.weights import Weighted
+from pgrun.types import Rollout
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+Say = Callable[[str], None]
+
+
+def conduct(settings: Mapping[str, Any], say: Say = lambda _: None) -> dict[str, Any]:
+    """The content of study.json. ``settings``: plain data that ``check`` has been through."""
+    begun = time.time()
+    study = construct(Study, {key: settings[key] for key in fields(Study)})
+    torch.set_num_threads(study.threads)
+    torch.set_grad_enabled(False)
+    lab = build(study, settings)
+    try:
+        reference, objective = refer(lab, say)
+        observers = sections(lab, reference)
+        tally, found, costs = measure(lab, say, observers)
+    finally:
+        lab.close()
+    claims = lab.claims(tally.truncated > 0)
+    scores = {
+        label: scored(g, reference, claims[label] == ZERO)
+        | known_bias(lab.weights.get(label), reference)
+        | {"microseconds": costs[label], "claim": claims[label]}
+        for label, g in found.items()
+    }
+    gamma = lab.settings["gamma"]
+    return {
+        "status": "finished",
+        "env": lab.env.id,
+        "seed": study.seed,
+        "gamma": gamma,
+        "critic": settings["critic"]["name"],
+        "episodes": study.estimates * study.batch,
+        "batch": study.batch,
+        "estimates": study.estimates,
+        "env_steps": tally.steps,
+        "truncated": tally.truncated,
+        "policy": describe(lab, tally, objective),
+        "reference": reference.kind,
+        "reference_norm": float(reference.gradient.norm()),
+        "reference_se": math.sqrt(reference.variance),
+        "reference_episodes": lab.spare.episodes if reference.kind == "sampled" else 0,
+        "schemes": scores,
+        "left_out": lab.left_out,
+        **{one.key: one.result() for one in observers},
+        "settings": {**lab.settings, "modules": list(study.modules)},
+        "wall_seconds": round(time.time() - begun, 3),
+        "versions": dict(installed_versions()),
+    }
+
+
+def scored(g: Tensor, reference: Reference, zero: bool) -> dict[str, Any]:
+    """A term of mean 0 is scored along ∇J too, against 0; it has no direction to agree with."""
+    if not zero:
+        return asdict(score(g, reference))
+    shifted = asdict(score(g.double() + reference.gradient, reference))
+    return shifted | {"cosine": None, "agreement": None}
+
+
+def known_bias(one: Weighted | None, reference: Reference) -> dict[str, Any]:
+    """Along ∇J and as a whole, where it can be computed."""
+    mean = None if one is None else one.mean()
+    if mean is None or reference.kind != "exact":
+        return {}
+    off = mean.double().cpu() - reference.gradient
+    along = off @ reference.gradient / reference.gradient.norm()
+    return {"bias_exact": float(off.norm()), "bias_along_exact": float(along)}
+
+
+def measure(
+    lab: Lab, say: Say, observers: Sequence[Section] = ()
+) -> tuple[Tally, dict[str, Tensor], dict[str, float]]:
+    """(the episodes, ĝ [M, P] of every scheme, microseconds of one ĝ): one pass, all schemes see the same trajectories."""
+    study, tally, makers = lab.study, Tally(), lab.makers()
+    found: dict[str, list[Tensor]] = {label: [] for label in makers}
+    first: Rollout | None = None
+    say(f"{study.estimates * study.batch} episodes")
+    for rollout in lab.source.rollouts(study.estimates, study.batch):
+        tally.add(rollout, lab.settings["gamma"])
+        seen = Seen(lab.policy, rollout, lab.critic)
+        for label, make in makers.items():
+            found[label].append(make(seen).cpu())
+        for one in observers:
+            one.see(seen)
+        first = rollout if first is None else first
+    assert first is not None
+    costs = {label: cost(lab, first, make) for label, make in makers.items()}
+    return tally, {label: torch.cat(parts) for label, parts in found.items()}, costs
+
+
+def cost(lab: Lab, rollout: Rollout, make: Maker) -> float:
+    """Microseconds of one estimate, critic, Ψ, scores and sums: the median over groups of the first rollout."""
+    batch = lab.study.batch
+    groups = rollout.mask.shape[1] // batch
+    times = []
+    for i in range(lab.study.repeats):
+        one = trimmed(rollout.columns(torch.arange(batch) + i % groups * batch))
+        start = time.perf_counter()
+        make(Seen(lab.policy, one, lab.critic))
+        times.append(1e6 * (time.perf_counter() - start))
+    return round(median(times), 1)
+
+
+def trimmed(rollout: Rollout) -> Rollout:
+    """Without rows that are padding in every column."""
+    steps = int(rollout.mask.any(1).sum())
+    kept = {
+        name: x[: steps + (len(x) > len(rollout.mask))]
+        for name, x in vars(rollout).items()
+        if isinstance(x, torch.Tensor)
+    }
+    return type(rollout)(**{**vars(rollout), **kept})
+
+
+def refer(lab: Lab, say: Say) -> tuple[Reference, float | None]:
+    """(∇J, J where it is known)"""
+    study, gamma = lab.study, lab.settings["gamma"]
+    known = truth.exact(lab.one, lab.policy, gamma)
+    objective = None if known is None else known[1]
+    if known is not None and study.reference != "sampled":
+        return Reference("exact", known[0]), objective
+    episodes = study.reference_episodes or 4 * study.episodes
+    say(f"{episodes} more for the reference")
+    return truth.sampled(lab.policy, lab.spare, gamma, episodes), objective
+
+
+def describe(lab: Lab, tally: Tally, objective: float | None) -> dict[str, Any]:
+    """Of the policy: undiscounted return, and J_γ."""
+    returns, discounted = torch.cat(tally.returns), torch.cat(tally.discounted)
+    return {
+        "parameters": len(lab.policy.theta),
+        "return_mean": float(returns.mean()),
+        "return_se": error_of(returns),
+        "objective_mean": float(discounted.mean()),
+        "objective_se": error_of(discounted),
+        "objective_exact": objective,
+        "length_mean": tally.steps / len(returns),
+    }
+
+
+def error_of(x: Tensor) -> float:
+    return float(x.std()) / math.sqrt(len(x))
+
+
+def unbiased(result: Mapping[str, Any]) -> Sequence[str]:
+    """The schemes of a result that claim to be."""
+    return [label for label, entry in result["schemes"].items() if entry["claim"] == UNBIASED]

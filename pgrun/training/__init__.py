@@ -1,0 +1,1 @@
+"""One run: built from settings, trained, evaluated, saved."""

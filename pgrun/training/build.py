@@ -1,0 +1,169 @@
+"""From checked settings to the objects of a run: every network and environment is made here, every random stream begun."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from pgrun.algorithms.base import Algorithm, Learner
+from pgrun.config.random_streams import RESTART, SHARED, integers, seed_global_generators, spawned, streams
+from pgrun.config.schema import construct, lookup
+from pgrun.config.settings import Diagnostics, Logger, Top, Trainer
+from pgrun.critics.base import Context, Critic, NoCritic
+from pgrun.diagnostics.exact_errors import Truth, Unknown, truth
+from pgrun.diagnostics.gradient_variance import Meter
+from pgrun.envs import Envs, EnvSettings, make
+from pgrun.estimator import Estimator
+from pgrun.optimization.optimizers import Descent
+from pgrun.policies.normalization import Identity, RewardScale, RunningNorm, UnitScale
+from pgrun.policies.policy import Policy, distribution_for
+from pgrun.rollouts.samplers.episodes import Episodes, Evaluation
+from pgrun.rollouts.samplers.steps import Steps
+
+
+@dataclass
+class Run:
+    """Everything that one run is made of."""
+
+    settings: Mapping[str, Any]
+    top: Top
+    trainer: Trainer
+    diagnostics: Diagnostics
+    logger: Logger
+    envs: Envs
+    eval_envs: Envs
+    eval_seeds: list[int]
+    evaluation: Evaluation
+    sampler: Steps | Episodes  # or Replay, which is a kind of Steps
+    estimator: Estimator
+    algorithm: Algorithm
+    learner: Learner
+    noise: torch.Generator
+    scale: RewardScale | UnitScale
+    meter: Meter
+    truth: Truth | Unknown
+
+    @property
+    def policy(self) -> Policy:
+        return self.learner.policy
+
+    @property
+    def stateful(self) -> dict[str, Any]:
+        """Everything that the next update depends on, beside the settings and the counters."""
+        learner = self.learner
+        return {
+            "policy": learner.policy,
+            "optimizer": learner.optimizer,
+            "critic": learner.critic,
+            "algorithm": self.algorithm,
+            "reward_scale": self.scale,
+            "envs": self.envs,
+            "sampler": self.sampler,
+            "meter": self.meter,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nested tensors, arrays and plain data; random generators included."""
+        generators = {"noise": self.noise.get_state(), "shuffle": self.learner.generator.get_state()}
+        return {name: part.state_dict() for name, part in self.stateful.items()} | generators
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises ``Unrepeatable`` where the environments alone could not be brought back: all else then is."""
+        for name, part in self.stateful.items():
+            if name != "envs":
+                part.load_state_dict(state[name])
+        self.noise.set_state(state["noise"])
+        self.learner.generator.set_state(state["shuffle"])
+        self.envs.load_state_dict(state["envs"])
+
+    def begin_episodes_anew(self, number: int) -> None:
+        """With seeds that no column has had; ``number``: how many times this has been done, with this one."""
+        seed_global_generators(spawned(self.top.seed, SHARED, number))
+        self.envs.reset(integers(spawned(self.top.seed, RESTART, number), self.envs.num_envs))
+
+    def set_progress(self, progress: float) -> None:
+        """Move every schedule to this share of the run, in [0, 1]."""
+        self.algorithm.set_progress(progress)
+        self.learner.optimizer.set_progress(progress)
+        self.learner.critic.set_progress(progress)
+
+
+def member(settings: Mapping[str, Any], group: str) -> Any:
+    """The object that a config group describes: its class by name, its fields from the rest."""
+    given = dict(settings[group])
+    return construct(lookup(group, given.pop("name"), tuple(settings["modules"])), given)
+
+
+def build(settings: Mapping[str, Any]) -> Run:
+    """The run of a resolved configuration, as plain data; ``check`` has been through it."""
+    top = construct(Top, {k: v for k, v in settings.items() if k in Top.__dataclass_fields__})
+    device = resolve_device(top.device)
+    torch.set_num_threads(top.threads)
+    torch.set_grad_enabled(False)
+    random = streams(top.seed, device)
+    seed_global_generators(spawned(top.seed, SHARED))
+    env = construct(EnvSettings, settings["env"])
+    trainer = construct(Trainer, settings["trainer"])
+    algorithm = member(settings, "algo")
+    scheme = algorithm.effective_scheme(member(settings, "variance"))
+    sampler, network = member(settings, "sampler"), member(settings, "network")
+    envs = make(env, env.num_envs)
+    normaliser = RunningNorm(envs.obs_size, device=device) if top.state_norm else Identity()
+    normaliser.widen_observations(envs)
+    envs.reset(integers(random.envs, env.num_envs))
+    algorithm.prepare(envs)
+    scale = RewardScale(top.gamma, env.num_envs, device) if top.reward_scaling else UnitScale()
+    dist = distribution_for(envs.action_space)
+    head = scheme.uses_critic and network.shared
+    policy = network.policy(envs.obs_size, dist, normaliser, head, random.init, device=device)
+    critic: Critic = NoCritic()
+    if scheme.uses_critic:
+        context = Context(
+            policy, network, algorithm, envs, top.gamma, random.init, random.noise, descent(settings)
+        )
+        critic = member(settings, "critic").build(context)
+    eval_envs = make(env, trainer.eval_episodes, " in evaluation")
+    normaliser.widen_observations(eval_envs)
+    optimizer = Descent(policy.theta, member(settings, "optimizer"))
+    diagnostics = construct(Diagnostics, settings["diagnostics"])
+    return Run(
+        settings=settings,
+        top=top,
+        trainer=trainer,
+        diagnostics=diagnostics,
+        logger=construct(Logger, settings["logger"]),
+        envs=envs,
+        eval_envs=eval_envs,
+        eval_seeds=integers(random.evaluation, trainer.eval_episodes),
+        evaluation=Evaluation.of(trainer.eval_episodes, trainer.eval_max_steps),
+        sampler=sampler,
+        estimator=Estimator(scheme, top.gamma, top.advantage_norm),
+        algorithm=algorithm,
+        learner=Learner(
+            policy,
+            critic,
+            optimizer,
+            random.shuffle,
+            top.advantage_norm if top.advantage_scope == "minibatch" else "none",
+        ),
+        noise=random.noise,
+        scale=scale,
+        meter=Meter(),
+        truth=truth(diagnostics.exact, envs, critic, top.gamma, algorithm.of_actions),
+    )
+
+
+def descent(settings: Mapping[str, Any]) -> Callable[[torch.Tensor], Descent]:
+    """The critic's own optimizer, for its parameters."""
+    return lambda phi: Descent(
+        phi, member({**settings, "optimizer": settings["critic"]["optimizer"]}, "optimizer")
+    )
+
+
+def resolve_device(device: str) -> str:
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device

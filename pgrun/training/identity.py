@@ -1,0 +1,94 @@
+"""What a checkpoint is of: the settings of its run, the versions that it was made with, the spaces of its environment.
+
+Compared on every resume, before anything is done: a checkpoint of another run may fit into this one without a word.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from gymnasium import spaces
+
+from pgrun.config.settings import flatten_settings
+from pgrun.errors import Refused, escape_line
+from pgrun.storage.versions import installed_versions
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pgrun.training.build import Run
+
+MAY_CHANGE = (  # when a run is resumed
+    "trainer.total_steps",
+    "trainer.checkpoint_every",
+    "trainer.eval_max_steps",
+    "env.restart",
+    "logger.progress",
+)
+FEW = 6  # bounds that are written out
+
+
+def describe_run(run: Run) -> dict[str, Any]:
+    """For a checkpoint of it."""
+    return {
+        "settings": hash_settings(run.settings),
+        "versions": dict(installed_versions()),
+        "observation": describe_space(run.envs.observation_space),
+        "action": describe_space(run.envs.action_space),
+    }
+
+
+def hash_settings(settings: Mapping[str, Any]) -> str:
+    """Of all but ``MAY_CHANGE``; numbers that are equal are, however they were typed."""
+    flat = {key: value for key, value in flatten_settings(settings).items() if key not in MAY_CHANGE}
+    numbers = {key: float(x) for key, x in flat.items() if isinstance(x, int) and abs(x) < 2**53}
+    return hashlib.sha256(json.dumps({**flat, **numbers}, sort_keys=True).encode()).hexdigest()
+
+
+def check_settings(state: Mapping[str, Any]) -> None:
+    """Raises ``ValueError`` where the settings in a checkpoint are not those that it was saved with."""
+    if hash_settings(state["settings"]) != state["identity"]["settings"]:
+        raise ValueError("its settings are not those that it was saved with")
+
+
+def refuse_other_spaces(state: Mapping[str, Any], run: Run) -> None:
+    """Raises ``Refused`` where the environment has other observations or actions than when the run was saved."""
+    now = describe_run(run)
+    for name, plural in (("observation", "observations"), ("action", "actions")):
+        before = escape_line(str(state["identity"][name]))
+        if before != now[name]:
+            raise Refused(
+                f"{run.envs.name}: its {plural} are {now[name]}, and were {before} when the run was saved: the environment "
+                "has changed; put back what it was, or start a new run"
+            )
+
+
+def describe_space(space: Any) -> str:
+    """Kind, size, type and bounds, the same under every version of gymnasium."""
+    match space:
+        case spaces.Box():
+            return (
+                f"Box {list(space.shape)} {space.dtype} from {shortest(space.low)} to {shortest(space.high)}"
+            )
+        case spaces.Discrete():
+            return f"Discrete {int(space.n)} from {int(space.start)}"
+        case spaces.MultiDiscrete():
+            return f"MultiDiscrete {shortest(space.nvec)} from {shortest(space.start)}"
+        case spaces.MultiBinary():
+            return f"MultiBinary {list(space.shape)}"
+        case spaces.Tuple():
+            return f"({'; '.join(map(describe_space, space.spaces))})"
+        case spaces.Dict():
+            return f"{{{'; '.join(f'{key}: {describe_space(part)}' for key, part in space.spaces.items())}}}"
+    return type(space).__name__
+
+
+def shortest(numbers: np.ndarray) -> str:
+    """One number where all are the same; many numbers by a hash."""
+    flat = numbers.ravel()
+    if flat.size and (flat == flat[0]).all():
+        return str(flat[0].item())
+    return str(flat.tolist()) if flat.size <= FEW else f"#{hashlib.sha256(flat.tobytes()).hexdigest()[:12]}"

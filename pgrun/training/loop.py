@@ -1,0 +1,335 @@
+"""The training loop: collect, weigh, measure, update, log."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pgrun.atomic_files import write_json
+from pgrun.config.random_streams import SHARED_IN_EVALUATION, apart, spawned
+from pgrun.critics.base import Critic, NoCritic
+from pgrun.diagnostics import gradient_detail, local_models
+from pgrun.diagnostics.update import floats, policy_change, step_settings, value_fit
+from pgrun.envs.rehearsal import warn_if_unrepeatable
+from pgrun.policies.distributions import Gaussian
+from pgrun.policies.normalization import UnitScale
+from pgrun.rollouts.trajectory import Finished
+from pgrun.storage.log import ALWAYS, WITH_CLIPPING, WITH_CRITIC, WITH_OPTIMIZER, WITH_STD, Log
+from pgrun.storage.versions import installed_versions
+from pgrun.terminal.signals import Stop, Stopped, heeded
+from pgrun.training.build import Run
+from pgrun.training.evaluation import evaluating
+from pgrun.training.nonfinite import watch_losses, watching
+from pgrun.training.policy_export import save_policy
+from pgrun.training.progress import Progress
+from pgrun.training.saver import Saver, alone, restore
+from pgrun.types import Batch, Rollout
+from pgrun.variance.base import Scheme
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pgrun.policies.policy import Policy
+
+
+RESTARTS = "episode/restarts"  # in TensorBoard alone, where a resumed run began its episodes anew
+READINGS = 60  # of the gradient's variance in a run, by default
+
+
+@dataclass
+class Counters:
+    env_steps: int = 0
+    updates: int = 0
+    episodes: int = 0
+    next_reading: float = 0.0
+    next_eval: int = 0
+    best: float = -math.inf  # mean return of the best evaluation so far
+    finished: Finished = field(default_factory=list)  # since the last row
+    restarts: list[tuple[int, int]] = field(
+        default_factory=list
+    )  # (environment steps, columns that began anew there)
+
+    def add(self, rollout: Rollout, finished: Finished) -> None:
+        self.env_steps += int(rollout.mask.sum())
+        self.episodes += len(finished)
+        self.finished += finished
+
+    def pop_finished(self) -> dict[str, float]:
+        """Scalars of the episodes that ended since the last row."""
+        finished, self.finished = self.finished, []
+        scalars = {"episode/count": float(self.episodes)}
+        if finished:
+            returns, lengths = zip(*finished, strict=True)
+            scalars["return/train"] = sum(returns) / len(returns)
+            scalars["episode/length"] = sum(lengths) / len(lengths)
+        return scalars
+
+
+@dataclass
+class Clock:
+    """Seconds spent on each part of the loop."""
+
+    collecting: float = 0.0
+    learning: float = 0.0
+    logging: float = 0.0
+    wall: float = 0.0  # with evaluations, over all resumes
+
+    @contextmanager
+    def time(self, part: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        setattr(self, part, getattr(self, part) + time.perf_counter() - start)
+
+    @property
+    def total(self) -> float:
+        return self.collecting + self.learning + self.logging
+
+    def speed(self, env_steps: int) -> dict[str, float]:
+        return {
+            "time/env_steps_per_second": env_steps / self.total,
+            "time/learning_share": self.learning / self.total,
+        }
+
+
+def train(run: Run, folder: Path, saved: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Train to the end of ``trainer.total_steps``, from the start or from a ``saved`` state; the run's summary."""
+    counters, clock = Counters(next_eval=run.trainer.eval_every or 0), Clock()
+    with alone(folder), heeded() as stop, closing(run.envs), closing(run.eval_envs):
+        saver, whole = Saver(folder, run.trainer.checkpoint_every), True
+        if saved is None:
+            saver.save(run, counters, clock, {})
+            if not run.settings["env"].get("restart"):
+                warn_if_unrepeatable(run.envs)
+        else:
+            whole = restore(saved, run, counters, clock)
+            saver.saved_at = counters.env_steps
+        final = saved["final"] if saved else None
+        log = Log(folder, tags(run), saved["log"] if saved else None)
+        progress = Progress(run.trainer.total_steps, run.logger.progress, counters.env_steps)
+        ok = False
+        try:
+            log.hyperparameters(run.settings)
+            if not whole:
+                log.mark(counters.env_steps, RESTARTS, len(counters.restarts))
+            if final is None:
+                row = saved["row"] if saved else None
+                final = loop(run, log, counters, clock, progress, saver, stop, row)
+            ok = True
+        finally:
+            progress.close()
+            log.close(ok)
+        save_policy(folder, run)
+        summary = summarise(run, counters, clock, final)
+        write_json(folder / "summary.json", summary)
+    return summary
+
+
+def loop(
+    run: Run,
+    log: Log,
+    counters: Counters,
+    clock: Clock,
+    progress: Progress,
+    saver: Saver,
+    stop: Stop,
+    row: dict[str, float] | None = None,
+) -> np.ndarray:
+    """Update until the steps are used up or the wanted return is reached; the final evaluation's returns.
+
+    ``row``: scalars of an update that was made before, and whose evaluation failed.
+    """
+    while True:
+        begun = time.perf_counter()
+        scalars, row = advance(run, counters, clock) if row is None else row, None
+        trained = counters.env_steps >= run.trainer.total_steps
+        if trained:  # before the evaluation, which may fail or never end
+            saver.save(run, counters, clock, log.position(), row=scalars)
+            save_policy(log.folder, run)
+        with evaluating(run.settings, log.folder, None if trained else saver.saved_at):
+            returns, last = evaluate_if_due(run, counters)
+        if returns is not None:
+            keep_best(run, counters, returns, log.folder)
+        with clock.time("logging"):
+            if returns is not None:
+                scalars["return/eval"] = float(returns.mean())
+            if scalars:
+                scalars |= counters.pop_finished() | clock.speed(counters.env_steps)
+                log.row(counters.env_steps, scalars)
+            progress.update(counters.env_steps, scalars)
+        clock.wall += time.perf_counter() - begun
+        over = returns is not None and last
+        if over or stop.number is not None or saver.due(counters.env_steps):
+            with clock.time("logging"):
+                saver.save(run, counters, clock, log.position(), returns if over else None)
+        if over:
+            assert returns is not None
+            return returns
+        if stop.number is not None:
+            raise Stopped(stop.number, counters.env_steps)
+
+
+def advance(run: Run, counters: Counters, clock: Clock) -> dict[str, float]:
+    """One rollout and what is learned from it; the scalars of its row."""
+    run.set_progress(counters.env_steps / run.trainer.total_steps)
+    with clock.time("collecting"):
+        rollout, finished = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
+        counters.add(rollout, finished)
+    with clock.time("learning"):
+        return update(run, rollout, counters) if rollout.mask.any() else {}
+
+
+def update(run: Run, rollout: Rollout, counters: Counters) -> dict[str, float]:
+    """One update from one rollout; its scalars if it is to be logged, else nothing. Raises ``Diverged``."""
+    recalled = run.sampler.recall(rollout, run.policy, run.scale, run.noise)
+    scalars = {} if recalled is None else learn(run, recalled, counters)
+    run.policy.normaliser.update(rollout)
+    run.scale.update(rollout)
+    told = floats(scalars)
+    watch_losses(run, rollout, told, counters)
+    return told
+
+
+def learn(run: Run, rollout: Rollout, counters: Counters) -> dict[str, Tensor]:
+    """Weigh, measure, move θ, and look at what that did."""
+    learner, recalled = run.learner, rollout
+    fitted = fit_first(run, rollout)
+    rollout, value, batch = weigh(run, rollout)
+    batch = batch if fitted is None else replace(batch, critic_rows=fitted)
+    reading = run.meter.read(run.policy, rollout, value, run.estimator, reading_due(run, counters))
+    counters.updates += 1
+    logged = reading is not None or counters.updates % run.logger.every == 0
+    before = looked_back_at(run.policy) if logged else run.policy
+    with watching(run, rollout, batch, counters):
+        run.algorithm.update(batch, learner)
+    scalars: dict[str, Tensor] = {}
+    if logged:
+        scalars = policy_change(before, run.policy, batch, run.algorithm) | run.algorithm.scalars()
+        scalars |= run.sampler.scalars(recalled, run.policy) | run.truth.scalars(
+            before, run.policy, rollout, batch
+        )
+        if reading is not None:
+            scalars |= reading.scalars()
+            if run.diagnostics.detail:
+                scalars |= gradient_detail.detail(reading, batch.mask.sum(), run.policy.net)
+                scalars |= local_models.models(before, run.policy, batch, reading.gradient)
+        if not isinstance(learner.critic, NoCritic):
+            rows = batch.for_critic
+            scalars |= value_fit(rows, learner.critic.loss(rows), run.scale.scale)
+        scalars |= step_settings(run.policy, run.algorithm, learner.optimizer.lr)
+    return scalars
+
+
+def looked_back_at(policy: Policy) -> Policy:
+    """π_old, kept for what a logged update tells of its step: θ itself is moved in place."""
+    return policy.at(policy.theta.clone())
+
+
+def weigh(run: Run, rollout: Rollout) -> tuple[Rollout, Tensor, Batch]:
+    """(the rollout as the algorithm takes it, V [T+1, N], what an update learns from)."""
+    learner, estimator = run.learner, run.estimator
+    rollout = run.algorithm.recast(rollout, learner)
+    rollout, value = appraise(rollout, learner.critic, estimator.scheme)
+    return rollout, value, estimator.batch(rollout, value, learner.critic, run.policy)
+
+
+def fit_first(run: Run, rollout: Rollout) -> Batch | None:
+    """With ``critic.fit=before``: the rows that the critic was fitted to just now, before Ψ is taken from it."""
+    learner = run.learner
+    if not learner.critic.fits_first:
+        return None
+    rows = weigh(run, rollout)[2].for_critic
+    learner.critic.fit(rows, learner.generator)
+    return rows
+
+
+def appraise(rollout: Rollout, critic: Critic, scheme: Scheme) -> tuple[Rollout, Tensor]:
+    """(the rollout with Q where the scheme reads it, V [T+1, N] where it reads that)."""
+    if scheme.uses_q and rollout.q is None:
+        rollout = replace(rollout, q=critic.action_values(rollout))
+    if scheme.uses_value:
+        return rollout, critic.values(rollout)
+    return rollout, rollout.obs.new_zeros(rollout.obs.shape[:-1])
+
+
+def reading_due(run: Run, counters: Counters) -> bool:
+    """Every k-th update, or as soon as the next sixtieth of the run has passed."""
+    every = run.diagnostics.gradient_every
+    if every is not None:
+        return every > 0 and counters.updates % every == 0
+    if counters.env_steps < counters.next_reading:
+        return False
+    counters.next_reading += run.trainer.total_steps / READINGS
+    return True
+
+
+def evaluate_if_due(run: Run, counters: Counters) -> tuple[np.ndarray | None, bool]:
+    """(returns of the evaluation, or None; whether the run is over)."""
+    trainer = run.trainer
+    over = counters.env_steps >= trainer.total_steps
+    due = trainer.eval_every is not None and counters.env_steps >= counters.next_eval
+    if not (over or due):
+        return None, False
+    counters.next_eval += due * (trainer.eval_every or 0)
+    returns = evaluate(run)
+    wanted = trainer.stop_at_return
+    return returns, over or (wanted is not None and returns.mean() >= wanted)
+
+
+def evaluate(run: Run) -> np.ndarray:
+    """Undiscounted returns of the deterministic policy, from the same starts every time: training never sees it."""
+    with apart(spawned(run.top.seed, SHARED_IN_EVALUATION)):
+        _, finished = run.evaluation.collect(run.policy, run.eval_envs, None, UnitScale(), run.eval_seeds)
+    return np.array([episode_return for episode_return, _ in finished])
+
+
+def keep_best(run: Run, counters: Counters, returns: np.ndarray, folder: Path) -> None:
+    """Save the policy beside the final one whenever no evaluation before had so high a mean."""
+    mean = float(returns.mean())
+    if run.trainer.eval_every is None or not mean > counters.best:  # NaN is no best
+        return
+    counters.best = mean
+    found = {"return_mean": mean, "return_std": float(returns.std()), "episodes": len(returns)}
+    save_policy(folder, run, "best", {"env_steps": counters.env_steps, **found})
+
+
+def tags(run: Run) -> list[str]:
+    """The scalars that this run can have."""
+    critic = () if isinstance(run.learner.critic, NoCritic) else WITH_CRITIC
+    clipping = WITH_CLIPPING if run.algorithm.clips else ()
+    optimizer = () if run.algorithm.own_step else WITH_OPTIMIZER
+    std = WITH_STD if isinstance(run.policy.dist, Gaussian) else ()
+    details = (*gradient_detail.tags(run.policy.net), *local_models.TAGS) if run.diagnostics.detail else ()
+    own = (*run.algorithm.tags, *run.sampler.tags, *run.truth.tags)
+    return [*ALWAYS, *critic, *clipping, *optimizer, *std, *details, *own]
+
+
+def summarise(run: Run, counters: Counters, clock: Clock, returns: np.ndarray) -> dict[str, Any]:
+    settings = run.settings
+    restarts = [{"env_steps": at, "columns": columns} for at, columns in counters.restarts]
+    return {
+        "status": "finished",
+        "algo": settings["algo"]["name"],
+        "variance": settings["variance"]["name"],
+        "env": settings["env"]["id"],
+        "seed": settings["seed"],
+        "env_steps": counters.env_steps,
+        "updates": counters.updates,
+        "wall_seconds": round(clock.wall, 3),
+        "env_steps_per_second": round(counters.env_steps / clock.total, 1),
+        "eval": {
+            "return_mean": float(returns.mean()),
+            "return_std": float(returns.std()),
+            "episodes": len(returns),
+        },
+        "params_sha256": hashlib.sha256(run.policy.theta.cpu().numpy().tobytes()).hexdigest(),
+        "versions": dict(installed_versions()),
+        **({"restarts": restarts} if restarts else {}),
+    }

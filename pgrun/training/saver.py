@@ -1,0 +1,175 @@
+"""When a run is saved, and what of it."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pgrun.atomic_files import refuse_links
+from pgrun.envs.faults import Unrepeatable
+from pgrun.errors import EnvironmentFault, Refused, join_lines
+from pgrun.storage.checkpoint import Checkpoints
+from pgrun.training.identity import describe_run, refuse_other_spaces
+from pgrun.training.nonfinite import watch_state
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pgrun.training.build import Run
+    from pgrun.training.loop import Clock, Counters
+
+SHARE = 0.02  # of the wall time that saving takes at most, where no cadence is set
+LEAST = 5.0  # seconds between two saves: so much a crash may cost
+HELD: set[Path] = set()  # run directories that this process has to itself
+log = logging.getLogger(__name__)
+
+
+class Saver:
+    """Every ``every`` environment steps; without it as often as ``SHARE`` of the time allows. Saving changes nothing in the run."""
+
+    def __init__(self, folder: Path, every: int | None, env_steps: int = 0):
+        self.checkpoints = Checkpoints(folder / "checkpoints")
+        self.every, self.saved_at = every, env_steps
+        self.next_time = time.monotonic() + LEAST
+
+    def due(self, env_steps: int) -> bool:
+        if self.every is not None:
+            return env_steps // self.every > self.saved_at // self.every
+        return time.monotonic() >= self.next_time
+
+    def save(
+        self,
+        run: Run,
+        counters: Counters,
+        clock: Clock,
+        position: Mapping[str, int],
+        final: np.ndarray | None = None,
+        row: Mapping[str, float] | None = None,
+    ) -> None:
+        """``position``: of the log. ``final``: returns of the final evaluation, of a run that is over.
+
+        ``row``: of an update that is trained and not logged, scalars that wait for the evaluation that comes next.
+        """
+        start = time.monotonic()
+        state = {
+            "settings": dict(run.settings),
+            "identity": describe_run(run),
+            "run": run.state_dict(),
+            "counters": asdict(counters),
+            "clock": asdict(clock),
+            "log": dict(position),
+            "final": final,
+            "row": None if row is None else dict(row),
+        }
+        watch_state(state["run"], counters)
+        self.checkpoints.save(counters.env_steps, state)
+        self.saved_at = counters.env_steps
+        self.next_time = time.monotonic() + max(LEAST, (time.monotonic() - start) / SHARE)
+
+
+class Occupied(Refused):
+    """What is in the folder is another process's: nothing is written there, not even that this one was refused."""
+
+
+@contextmanager
+def alone(folder: Path, what: str = "another process is training there") -> Iterator[None]:
+    """No other process writes into this run's or sweep's directory meanwhile; once more within itself it changes nothing.
+
+    Raises ``Occupied``, saying ``what`` does.
+    """
+    real = folder.resolve()
+    if real in HELD:
+        yield
+        return
+    place = folder / ".lock"
+    refuse_links(place)
+    with place.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Occupied(f"{folder}: {what}") from error
+        HELD.add(real)
+        try:
+            yield
+        finally:
+            HELD.discard(real)
+
+
+def restore(state: Mapping[str, Any], run: Run, counters: Counters, clock: Clock) -> bool:
+    """Everything as it was when ``state`` was saved; False where episodes had to begin anew. Raises ``Refused`` where that
+
+    is no state of such a run, or the episodes would have to and nobody has allowed it.
+    """
+    with understanding("its checkpoint does not belong to its configuration"):
+        refuse_other_spaces(state, run)
+        for problem in misfits(run.state_dict(), state["run"], ""):
+            raise ValueError(problem)
+        if not all(type(size) is int for size in state["log"].values()):
+            raise ValueError(f"log={state['log']}")
+        if not (state["final"] is None or (state["final"].ndim == 1 and len(state["final"]))):
+            raise ValueError("its final evaluation is no list of returns")
+        if not all(type(x) is float for x in (state["row"] or {}).values()):
+            raise ValueError(f"row={state['row']}")
+        for record, name in ((counters, "counters"), (clock, "clock")):
+            refill(record, state[name])
+        try:
+            run.load_state_dict(state["run"])
+        except Unrepeatable as error:
+            begin_anew(run, counters, error)
+            return False
+    return True
+
+
+def begin_anew(run: Run, counters: Counters, error: Unrepeatable) -> None:
+    """With fresh episodes, where ``env.restart`` allows it; else raises the error with what to type."""
+    if not run.settings["env"].get("restart"):
+        raise Unrepeatable(f"{error}; to go on with fresh episodes add env.restart=true") from error
+    log.warning(
+        "%s; it goes on with fresh episodes (env.restart=true): not the run that never stopped", error
+    )
+    counters.restarts.append((counters.env_steps, run.envs.num_envs))
+    run.begin_episodes_anew(len(counters.restarts))
+
+
+def refill(record: Counters | Clock, given: Mapping[str, Any]) -> None:
+    """Numbers for numbers, none of them negative but the best return; pairs of numbers for the episodes."""
+    for name, now in vars(record).items():
+        value = given[name]
+        if isinstance(now, list):
+            right = all(isinstance(x + y, float | int) for x, y in value)
+        else:
+            right = type(value) is type(now) and (value >= 0 or name == "best")
+        if not right:
+            raise ValueError(f"{name}={value}")
+        setattr(record, name, value)
+
+
+def misfits(expected: Any, given: Any, path: str) -> Iterator[str]:
+    """Where ``given`` has another type, shape or name than ``expected``; numbers may differ, and lists in length."""
+    if isinstance(expected, Mapping):
+        for name in expected:
+            if not isinstance(given, Mapping) or name not in given:
+                yield f"{path}/{name} is not in it"
+            else:
+                yield from misfits(expected[name], given[name], f"{path}/{name}")
+    elif hasattr(expected, "shape"):
+        there = (type(given), getattr(given, "dtype", None), tuple(getattr(given, "shape", ())))
+        if there != (type(expected), expected.dtype, tuple(expected.shape)):
+            yield f"{path}: {expected.dtype} {list(expected.shape)} wanted, not {there[1]} {list(there[2])}"
+
+
+@contextmanager
+def understanding(what: str) -> Iterator[None]:
+    """A file is data from anywhere, and what it says may make no sense in any way. Raises ``Refused``."""
+    try:
+        yield
+    except (Refused, EnvironmentFault, OSError):
+        raise
+    except Exception as error:
+        raise Refused(f"{what}: {type(error).__name__}: {join_lines(error)}") from error
