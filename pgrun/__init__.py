@@ -6,8 +6,6 @@ What is named here is loaded when it is first used: ``import pgrun`` itself load
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -50,20 +48,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-class CallableModule(ModuleType):
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return __getattr__(self.__name__.rpartition(".")[2])(*args, **kwargs)
-
-
-class Package(ModuleType):
-    """While ``pgrun.training.loop`` and ``pgrun.tools.study`` are modules too: importing them puts them where the functions are."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if name in MODULES and isinstance(value, ModuleType):
-            value.__class__ = CallableModule
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = Package

@@ -24,8 +24,8 @@ sys.path[:0] = [str(HERE.parent), str(HERE)]
 
 from support_cli import pgrun  # noqa: E402
 
+from pgrun.analysis.doctor.known_symptoms import findings  # noqa: E402
 from pgrun.analysis.doctor.run_data import read_chart  # noqa: E402
-from pgrun.analysis.doctor.symptom import findings  # noqa: E402
 from pgrun.policies.normalization import RunningNorm  # noqa: E402
 
 OWN = "modules=[doctor_module]"

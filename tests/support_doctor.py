@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from pgrun.analysis.compare.metrics import Metrics
+from pgrun.analysis.doctor.known_symptoms import findings
 from pgrun.analysis.doctor.run_data import Chart
-from pgrun.analysis.doctor.symptom import findings
 
 ROWS = 60
 SETTINGS: dict[str, Any] = {

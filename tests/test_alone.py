@@ -16,8 +16,9 @@ from support_cli import QUICK, pgrun, shell
 from pgrun.command.app import PGRUN
 from pgrun.command.compose import jobs
 from pgrun.command.overrides import read
-from pgrun.runs.job import recorded
-from pgrun.runs.resume_sweep import write_settings
+from pgrun.runs.job_status import write_settings
+from pgrun.runs.outcome import recorded
+from pgrun.training import saver
 from pgrun.training.saver import Occupied, alone
 
 BRIEF = f"{QUICK} network.hidden=[4] env.num_envs=2"

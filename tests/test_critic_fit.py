@@ -11,7 +11,8 @@ from fixtures_cli import here  # noqa: F401
 from torch import Tensor
 
 from pgrun.training.build import Run
-from pgrun.training.loop import Counters, learn
+from pgrun.training.counters import Counters
+from pgrun.training.loop import learn
 from tests.support_cli import pgrun
 from tests.support_pipeline import built
 

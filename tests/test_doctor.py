@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from support_doctor import FLAT, RISING, ROWS, chart, named
 
+from pgrun.analysis.doctor.known_symptoms import ILLNESSES, findings
 from pgrun.analysis.doctor.report import diagnosis, paragraph
 from pgrun.analysis.doctor.return_trend import Course, course
 from pgrun.analysis.doctor.run_data import Chart
-from pgrun.analysis.doctor.symptom import PAGE, findings, illnesses
+from pgrun.analysis.doctor.symptom import PAGE
 
 ROOT = Path(__file__).parents[1]
 FALLING = {"return/train": np.linspace(200, 20, ROWS)}
@@ -83,7 +84,7 @@ PLANTED: dict[str, tuple[Chart, Chart]] = {  # name: (ill, its neighbour that is
 
 
 def test_there_is_a_case_for_every_illness() -> None:
-    assert sorted(PLANTED) == sorted(illness.name for illness in illnesses())
+    assert sorted(PLANTED) == sorted(illness.name for illness in ILLNESSES)
 
 
 @pytest.mark.parametrize("name", PLANTED)
@@ -140,8 +141,8 @@ def test_what_follows_has_no_remedy_of_its_own() -> None:
 
 
 def test_every_name_that_follows_another_exists() -> None:
-    names = {illness.name for illness in illnesses()}
-    assert {name for illness in illnesses() for name in illness.follows} <= names
+    names = {illness.name for illness in ILLNESSES}
+    assert {name for illness in ILLNESSES for name in illness.follows} <= names
 
 
 def simulated(

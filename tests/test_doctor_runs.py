@@ -12,9 +12,9 @@ from support_cli import Answer, answer, pgrun
 from support_compare import make_run
 
 from pgrun.analysis.doctor import cli
+from pgrun.analysis.doctor.known_symptoms import findings
 from pgrun.analysis.doctor.report import after
 from pgrun.analysis.doctor.run_data import read_chart
-from pgrun.analysis.doctor.symptom import findings
 
 SHORT = "trainer.eval_every=null trainer.eval_episodes=2 logger.progress=false tuned=none"
 RAN = f"algo=ppo trainer.total_steps=9000 env.num_envs=4 sampler.steps=64 algo.epochs=2 {SHORT}"

@@ -34,7 +34,8 @@ from pgrun.storage.checkpoint import Checkpoints
 from pgrun.tools.study.cli import main as study
 from pgrun.training import nonfinite
 from pgrun.training.build import Run
-from pgrun.training.loop import Clock, Counters, train
+from pgrun.training.counters import Clock, Counters
+from pgrun.training.loop import train
 from pgrun.training.saver import Saver
 from tests.support_pipeline import built, draw, loop, small_policy, trained
 

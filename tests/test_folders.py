@@ -24,12 +24,12 @@ from pgrun.envs import EnvSettings
 from pgrun.envs.problems import mdp_file
 from pgrun.envs.problems.mdp_file import from_file
 from pgrun.errors import Refused, bounded, escape_line
-from pgrun.runs.resume_sweep import result, write_settings
+from pgrun.runs.job_status import result, write_settings
 from pgrun.storage.log import Log, cut
 from pgrun.storage.one_number import read_number
 from pgrun.terminal.signals import SweepStop, told_to_stop
-from pgrun.tools.play.cli import Wish
 from pgrun.tools.play.film import Camera, screening
+from pgrun.tools.play.options import Wish
 from tests.attacks import LOUD, TABLES
 
 PACKAGE = Path(__file__).parents[1] / "pgrun"

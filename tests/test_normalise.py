@@ -17,7 +17,7 @@ from pgrun.rollouts.samplers.episodes import Episodes
 from pgrun.rollouts.samplers.replay import Replay
 from pgrun.rollouts.samplers.steps import Steps
 from pgrun.storage.saved_policy import Saved
-from pgrun.tools.play.cli import Wish
+from pgrun.tools.play.options import Wish
 from pgrun.tools.play.play import evaluated, understood
 from pgrun.training.loop import evaluate
 from tests.support_pipeline import built, draw, loop, small_policy, trained

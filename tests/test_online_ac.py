@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from pgrun.training.build import Run
-from pgrun.training.loop import Counters, update
+from pgrun.training.counters import Counters
+from pgrun.training.loop import update
 from tests.support_pipeline import Script, built, trained
 
 TABULAR = [

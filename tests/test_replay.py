@@ -12,7 +12,8 @@ from torch.distributions import Categorical, kl_divergence
 from pgrun.policies.normalization import UnitScale
 from pgrun.rollouts.samplers.replay import Replay
 from pgrun.training.build import Run
-from pgrun.training.loop import Counters, update
+from pgrun.training.counters import Counters
+from pgrun.training.loop import update
 from pgrun.types import Rollout
 from tests.support_pipeline import built, draw, small_policy
 

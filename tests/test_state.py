@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from pgrun.training.build import Run
-from pgrun.training.loop import Counters, update
+from pgrun.training.counters import Counters
+from pgrun.training.loop import update
 from tests.support_pipeline import built
 
 RUNS = {

@@ -16,7 +16,7 @@ from pgrun.envs.spaces import action_limits
 from pgrun.policies.distributions import Bernoulli, Categorical, Distribution, Gaussian, MultiCategorical
 from pgrun.policies.policy import Policy
 from pgrun.storage.saved_policy import Saved
-from pgrun.tools.play.cli import Wish
+from pgrun.tools.play.options import Wish
 from pgrun.tools.play.play import acting, import_modules, understood
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pgrun.cli.main import THREAD_VARIABLES, pin_threads
+from pgrun.terminal.threads import THREAD_VARIABLES, pin_threads
 
 ONE_COMMAND = threading.RLock()  # Hydra, sys.argv and the logging are one to a process
 VARIABLES = (*THREAD_VARIABLES, "HYDRA_FULL_ERROR")

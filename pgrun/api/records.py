@@ -43,8 +43,8 @@ class RunResult:
     def policy(self) -> ActingPolicy:
         """Loaded from the folder when it is first asked for. Raises ``Refused``."""
         from pgrun.api.policy import load_policy
-        from pgrun.runs.resume_run import unnamed
         from pgrun.storage import saved_policy
+        from pgrun.training.identity import unnamed
 
         found = saved_policy.load(str(self.folder), self.which_policy)
         own = self.own_code
@@ -79,7 +79,7 @@ def load(
     A run of your own code names it, and only you may load it, which its policy needs: say ``env`` and ``modules`` again.
     Raises ``Refused``.
     """
-    from pgrun.runs.resume_sweep import SETTINGS, read, result
+    from pgrun.runs.job_status import SETTINGS, read, result
 
     place = Path(folder).expanduser().resolve()
     if not place.is_dir():

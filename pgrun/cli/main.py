@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import functools
-import logging
 import math
 import os
-import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -18,19 +15,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pgrun import __version__
 from pgrun.command.app import PGRUN, App
-from pgrun.errors import EnvironmentFault, Refused, bounded
-from pgrun.terminal import lazy_torch
+from pgrun.errors import Refused
+from pgrun.terminal.exit_codes import DONE, FAILED, guarded
 from pgrun.terminal.printing import say
-from pgrun.terminal.streams import outlasting_readers
+from pgrun.terminal.threads import pin_threads
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from pgrun.command.compose import Job
     from pgrun.command.overrides import Command
-
-DONE, FAILED, MISTAKEN, INTERRUPTED = 0, 1, 2, 130  # exit codes
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Outcome(NamedTuple):
@@ -43,39 +37,6 @@ class Outcome(NamedTuple):
 def main(app: App = PGRUN) -> None:
     """The console script."""
     sys.exit(guarded(lambda: run(sys.argv[1:], app), app.name, app.spoken))
-
-
-def guarded(work: Callable[[], int], name: str, spoken: Callable[[str], str] = str) -> int:
-    """The exit code of a command; what goes wrong in it is said in one paragraph."""
-    lazy_torch.torch()
-    logging.raiseExceptions = False  # of a disk that takes no log: the terminal has the same line
-    with outlasting_readers():
-        return exit_code(work, name, spoken)
-
-
-def exit_code(work: Callable[[], int], name: str, spoken: Callable[[str], str]) -> int:
-    try:
-        code = work()
-        sys.stdout.flush()
-        return code
-    except (Refused, EnvironmentFault) as error:
-        if os.environ.get("PGRUN_DEBUG"):
-            traceback.print_exc()
-        say(f"{name}: {spoken(str(error))}", error=True)
-        return MISTAKEN if isinstance(error, Refused) else FAILED
-    except KeyboardInterrupt as stop:
-        hint = getattr(stop, "hint", "")
-        say(f"{name}: interrupted{hint and ': '}{hint}", error=True)
-        return getattr(stop, "code", INTERRUPTED)
-    except (OSError, ValueError) as error:  # a disk that is full, read-only or failing
-        fault = error.__cause__ if isinstance(error, ValueError) else error  # logging wraps it
-        if not isinstance(fault, OSError):
-            raise
-        if os.environ.get("PGRUN_DEBUG"):
-            traceback.print_exc()
-        told = [str(x) for x in (fault.filename, fault.strerror) if x]
-        say(f"{name}: {bounded(': '.join(told) or str(fault))}", error=True)
-        return MISTAKEN if fault.errno == errno.ENAMETOOLONG else FAILED  # no disk's fault: it was typed so
 
 
 def run(argv: list[str], app: App = PGRUN) -> int:
@@ -102,9 +63,12 @@ def carry_out(argv: list[str], app: App = PGRUN) -> Outcome:
     command = read(argv, app)
     how = None
     if any(word.key == "resume" for word in command.words):
-        from pgrun.runs.resume_sweep import settle, taken
+        from pgrun.command.search_settings import searched
+        from pgrun.runs import resume_sweep
+        from pgrun.runs.search import resume_search
 
-        command, how = taken(command)
+        command, how = resume_sweep.taken(command)
+        settle = resume_search.settle if searched(command) else resume_sweep.settle
         if how is None and app is PGRUN:
             from pgrun.runs.resume_run import resume
 
@@ -155,14 +119,6 @@ def show_help(argv: list[str], app: App) -> int:
     own = [Path(value) for flag, value in pairwise(argv) if flag in ("--config-dir", "-cd")]
     print(app.call("help")([conf_dir(), *own]))
     return DONE
-
-
-def pin_threads(argv: list[str]) -> None:
-    """NumPy's BLAS reads these when it is loaded; torch's own threads are set in ``build``."""
-    typed = (re.match(r"threads=(\d+)", word) for word in argv)
-    threads = next((match[1] for match in typed if match), "1")
-    for name in THREAD_VARIABLES:
-        os.environ[name] = threads
 
 
 def show(command: Command) -> int:

@@ -11,8 +11,8 @@ from hydra._internal.sources_registry import SourcesRegistry
 from omegaconf import DictConfig, OmegaConf
 
 from pgrun.command.compose import Job
+from pgrun.command.launcher_settings import find_wrong_launcher
 from pgrun.command.overrides import Command
-from pgrun.runs.launcher_settings import find_wrong_launcher
 
 CHANGEABLE = (  # and what lies below them; any other would be read by nothing, or break a run
     "hydra.run.dir",

@@ -16,8 +16,8 @@ from pgrun.command.compose import Job, jobs
 from pgrun.command.hydra_settings import find_wrong_hydra_settings
 from pgrun.command.launchers import lacking
 from pgrun.command.overrides import Command
+from pgrun.command.search_check import misfits
 from pgrun.errors import Refused
-from pgrun.runs.search.check import misfits
 from pgrun.terminal.writable import is_too_long, unwritable
 
 # in a sweep's folder: by Hydra, by its launchers, by its end, by a search

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from pgrun.command.overrides import Command
@@ -26,3 +27,10 @@ class Search:
 
 def searched(command: Command) -> bool:
     return any(word.key == "hydra.sweeper" and word.value == CHOICE for word in command.words)
+
+
+FILE = "search.json"
+
+
+def there(folder: Path) -> bool:
+    return (folder / FILE).exists()

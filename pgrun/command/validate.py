@@ -15,6 +15,7 @@ from pgrun.command.ablation import without_effect
 from pgrun.command.compose import Job
 from pgrun.command.memory import too_large
 from pgrun.command.overrides import Word
+from pgrun.command.seed_list import find_wrong_seeds
 from pgrun.command.unused_settings import unread
 from pgrun.config import user_modules
 from pgrun.config.schema import GROUPS, construct, fields, lookup, violations
@@ -22,7 +23,6 @@ from pgrun.config.settings import CENTERING, Diagnostics, Logger, Top, Trainer
 from pgrun.envs import EnvSettings, probe
 from pgrun.envs.faults import import_error
 from pgrun.errors import Refused
-from pgrun.runs import seeds
 
 SECTIONS = {"env": EnvSettings, "trainer": Trainer, "diagnostics": Diagnostics, "logger": Logger}
 BASES = {  # by name: importing them imports torch, over a second that most mistakes need not cost
@@ -55,7 +55,7 @@ def problems(job: Job, whole: bool = True) -> list[str]:
     Not ``whole``: values alone, for a job some of whose words did not compose.
     """
     found = [*choices(job), *modules(job.settings), *keys(job)]
-    found += seeds.misfits(job.settings, [word.key for word in job.words])
+    found += find_wrong_seeds(job.settings, [word.key for word in job.words])
     found += wrong_values(job, sections(job.settings))
     complete = all(
         isinstance(job.settings.get(group), Mapping) and "name" in job.settings[group] for group in GROUPS

@@ -59,7 +59,7 @@ def warm() -> None:
 
 def lived(work: Work, sweep: Path) -> float:
     """The job's result, NaN without one; a death that it could not record itself is recorded here."""
-    from pgrun.runs.job import note
+    from pgrun.runs.outcome import note
 
     if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
         # joblib's workers have one that a child does not know
@@ -134,7 +134,7 @@ def live(work: Work, results: Connection) -> None:
     from hydra.core.utils import configure_log
     from omegaconf import OmegaConf
 
-    from pgrun.runs.job import recorded
+    from pgrun.runs.outcome import recorded
 
     configure_log(OmegaConf.create(work.log), work.verbose)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import shlex
 import signal
@@ -17,9 +16,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from pgrun.command.app import PGRUN, App
-from pgrun.errors import EnvironmentFault, Refused, escape_line
-
-log = logging.getLogger(__name__)
+from pgrun.errors import Refused
+from pgrun.runs.outcome import note, recorded, write_record
 
 
 def job(cfg: DictConfig) -> float:
@@ -67,7 +65,7 @@ def verdict(hydra: Any) -> Callable[[Sequence[dict[str, Any]]], str | None]:
 
 def done(folder: Path, app: App, in_sweep: bool) -> float | None:
     """The value of a job that was done before; NaN of one that failed, which a sweep tries again on request alone."""
-    from pgrun.runs.resume_sweep import result
+    from pgrun.runs.job_status import result
 
     before = result(folder, app)
     if before["status"] in ("finished", "pruned"):
@@ -78,7 +76,7 @@ def done(folder: Path, app: App, in_sweep: bool) -> float | None:
 def swept(hydra: DictConfig, settings: Mapping[str, Any], folder: Path, app: App) -> float:
     """The same in a process of its own, unless the sweep was told to stop."""
     from pgrun.runs.child_process import Work, lived
-    from pgrun.runs.resume_sweep import write_settings
+    from pgrun.runs.job_status import write_settings
     from pgrun.terminal.signals import Stopped, SweepStop, told_to_stop
 
     sweep = Path(hydra.runtime.cwd, hydra.sweep.dir)
@@ -98,64 +96,10 @@ def swept(hydra: DictConfig, settings: Mapping[str, Any], folder: Path, app: App
     return value
 
 
-def recorded(
-    settings: Mapping[str, Any],
-    folder: Path,
-    app: App,
-    work: Callable[[Mapping[str, Any], Path], float] | None = None,
-    in_sweep: bool = False,
-    theirs: tuple[type[BaseException], ...] = (),
-) -> float:
-    """What ``work`` returns, without it the app's own. How it ended is said in the run directory; ``theirs`` pass."""
-    from pgrun.training.saver import Occupied, alone
-
-    try:
-        with alone(folder):
-            return record_how_it_ends(settings, folder, app, work or app.call("work"), in_sweep, theirs)
-    except Occupied as error:
-        if not in_sweep:
-            raise
-        log.error("the job was not run: %s", error)
-        return math.nan
-
-
-def record_how_it_ends(
-    settings: Mapping[str, Any],
-    folder: Path,
-    app: App,
-    work: Callable[[Mapping[str, Any], Path], float],
-    in_sweep: bool,
-    theirs: tuple[type[BaseException], ...],
-) -> float:
-    """In a folder that is this process's alone."""
-    from pgrun.runs.resume_sweep import write_settings
-
-    try:
-        write_settings(folder, settings)
-        return work(settings, folder)
-    except theirs:
-        raise
-    except KeyboardInterrupt as stop:
-        name = getattr(stop, "name", "SIGINT")
-        reason = "stopped by Ctrl-C" if name == "SIGINT" else f"stopped by {name}"
-        note(app, settings, folder, "interrupted", reason)
-        raise
-    except BaseException as error:
-        if isinstance(error, Refused) and not in_sweep:  # nothing was run: what the folder says stays true
-            raise
-        note(app, settings, folder, "failed", one_line(error), quiet=isinstance(error, OSError))
-        if in_sweep:
-            known = isinstance(error, Refused | EnvironmentFault | OSError)
-            log.error("the job in %s failed: %s", folder, one_line(error), exc_info=not known)
-            return math.nan
-        if isinstance(error, SystemExit):  # a run that was left is no finished run, whatever code it names
-            raise RuntimeError(one_line(error)) from error
-        raise
-
-
 def train_in(settings: Mapping[str, Any], folder: Path, saved: dict[str, Any] | None = None) -> float:
     """``saved``: the state to go on from; without it the newest in the folder, if there is one."""
-    from pgrun.terminal.printing import describe, say, shortest
+    from pgrun.runs.run_summary import describe
+    from pgrun.terminal.printing import say, shortest
     from pgrun.terminal.signals import Stopped
     from pgrun.training.build import build
     from pgrun.training.loop import train
@@ -177,8 +121,8 @@ def train_in(settings: Mapping[str, Any], folder: Path, saved: dict[str, Any] | 
 def resume_command(settings: Mapping[str, Any], folder: Path) -> str:
     """As it is typed, with the code of the user's that has to be named again."""
     from pgrun.command.overrides import shell_word
-    from pgrun.runs.resume_run import unnamed
     from pgrun.terminal.printing import shortest
+    from pgrun.training.identity import unnamed
 
     code = (word.partition("=") for word in unnamed(settings, {}))
     words = [
@@ -190,7 +134,7 @@ def resume_command(settings: Mapping[str, Any], folder: Path) -> str:
 
 def left_off(settings: Mapping[str, Any], folder: Path) -> dict[str, Any] | None:
     """The newest whole checkpoint. Raises ``Refused`` where it is one of another configuration."""
-    from pgrun.runs.resume_sweep import differing
+    from pgrun.runs.job_status import differing
     from pgrun.storage.checkpoint import Checkpoints
     from pgrun.terminal.printing import say
     from pgrun.training.identity import check_settings
@@ -227,37 +171,8 @@ def value(summary: Mapping[str, Any]) -> float:
     return summary["eval"]["return_mean"]
 
 
-def note(
-    app: App, settings: Mapping[str, Any], folder: Path, status: str, reason: str, quiet: bool = False
-) -> None:
-    """How a job ended without a result, where the disk lets it be said. ``quiet``: the disk is the reason."""
-    try:
-        app.call("record")(settings, folder, status, reason)
-    except OSError as unwritable:
-        if not quiet:
-            log.error("no %s in %s: %s", app.result, folder, unwritable.strerror)
-
-
 def record(settings: Mapping[str, Any], folder: Path, status: str, error: str) -> None:
     """A summary of a run without a result."""
     seed = "seeds" if settings.get("seeds") else "seed"
     names = {"algo": "algo.name", "variance": "variance.name", "env": "env.id", seed: seed}
     write_record(folder / PGRUN.result, settings, names, status, error)
-
-
-def write_record(
-    place: Path, settings: Mapping[str, Any], names: Mapping[str, str], status: str, error: str
-) -> None:
-    """Some settings by their names, how it ended, and why."""
-    from pgrun.atomic_files import write_json
-
-    config = OmegaConf.create(dict(settings))
-    told = OmegaConf.create({name: OmegaConf.select(config, key) for name, key in names.items()})
-    write_json(place, {"status": status, **OmegaConf.to_container(told), "error": error})  # type: ignore[dict-item]
-
-
-def one_line(error: BaseException) -> str:
-    if isinstance(error, SystemExit):
-        return f"something in the run called sys.exit({error.code!r})"
-    text = str(error) if isinstance(error, Refused | EnvironmentFault) else f"{type(error).__name__}: {error}"
-    return escape_line(text.strip().rstrip(":").splitlines()[0])

@@ -20,10 +20,10 @@ from pgrun.command.overrides import Command, Word
 from pgrun.command.preflight import refuse
 from pgrun.config.settings import flatten_settings, spell_advantage_norm
 from pgrun.errors import Refused, escape_line, join_lines
-from pgrun.runs.resume_sweep import SETTINGS, Flat, changes, flat, read
+from pgrun.runs.job_status import SETTINGS, Flat, changes, flat, read
 from pgrun.storage.checkpoint import Checkpoints
 from pgrun.terminal.printing import say
-from pgrun.training.identity import MAY_CHANGE, check_settings
+from pgrun.training.identity import MAY_CHANGE, check_settings, unnamed
 from pgrun.training.saver import understanding
 
 LIMIT = "env.max_episode_steps"
@@ -31,7 +31,8 @@ LIMIT = "env.max_episode_steps"
 
 def resume(command: Command) -> float:
     """Train the rest; the final evaluation's mean return. Raises ``Refused``."""
-    from pgrun.runs.job import recorded, say_changed_versions, train_in
+    from pgrun.runs.job import say_changed_versions, train_in
+    from pgrun.runs.outcome import recorded
 
     refuse(command.problems)
     folder, state = saved(command)
@@ -181,15 +182,6 @@ def present(settings: Mapping[str, Any], key: str) -> Any:
 
 def same(a: Any, b: Any) -> bool:
     return a == b or (isinstance(a, str) and a == str(b))
-
-
-def unnamed(settings: Mapping[str, Any], named: Mapping[str, Any]) -> Iterator[str]:
-    """What the command has to say again."""
-    env = str(settings["env"]["id"])
-    if ":" in env and "env" not in named and "env.id" not in named:
-        yield f"env={env}"
-    if settings["modules"] and "modules" not in named:
-        yield f"modules=[{','.join(settings['modules'])}]"
 
 
 def refuse_misfits(settings: dict[str, Any], folder: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ def each(
     """``one`` run for each seed, and the job's summary. The mean; NaN where a seed has no result."""
     from pgrun.atomic_files import write_json
     from pgrun.command.overrides import shell_word
-    from pgrun.runs.resume_sweep import result
+    from pgrun.runs.job_status import result
     from pgrun.terminal.printing import say, shortest
     from pgrun.terminal.signals import Stopped
 
@@ -96,17 +96,3 @@ def describe(summary: Mapping[str, Any]) -> str:
     over, seeds = summary["eval"], ", ".join(str(run["seed"]) for run in summary["runs"])
     spread = "" if over["return_std"] is None else f" ± {over['return_std']:.1f}"
     return f"\nmean over seed{'s' * (over['seeds'] > 1)} {seeds}: {over['return_mean']:.1f}{spread}"
-
-
-def misfits(settings: Mapping[str, Any], typed: Sequence[str]) -> Iterator[str]:
-    """``typed``: keys of the command."""
-    seeds = settings.get("seeds")
-    if not isinstance(seeds, list):
-        return
-    shown = f"seeds=[{','.join(map(str, seeds))}]"
-    if "seed" in typed:
-        yield f"seed and {shown}: one of them"
-    if not seeds:
-        yield "seeds=[]: name at least one, such as seeds=[0,1,2]; seeds=null goes back to seed"
-    elif len(set(map(str, seeds))) < len(seeds):
-        yield f"{shown}: the same seed twice is no second sample"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pgrun.atomic_files import write_json
 from pgrun.command.app import PGRUN, App
 from pgrun.errors import escape_line
-from pgrun.runs.resume_sweep import result
+from pgrun.runs.job_status import result
 from pgrun.terminal.printing import say, shortest
 
 if TYPE_CHECKING:

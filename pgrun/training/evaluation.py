@@ -22,8 +22,8 @@ def evaluating(settings: Mapping[str, Any], folder: Path, saved_at: int | None) 
 
 
 def way_on(settings: Mapping[str, Any], folder: Path, saved_at: int | None) -> str:
-    from pgrun.runs.resume_run import unnamed
     from pgrun.terminal.printing import shortest
+    from pgrun.training.identity import unnamed
 
     kept = "training is over and saved with its policy"
     if saved_at is not None:

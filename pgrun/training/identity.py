@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gymnasium import spaces
@@ -92,3 +92,12 @@ def shortest(numbers: np.ndarray) -> str:
     if flat.size and (flat == flat[0]).all():
         return str(flat[0].item())
     return str(flat.tolist()) if flat.size <= FEW else f"#{hashlib.sha256(flat.tobytes()).hexdigest()[:12]}"
+
+
+def unnamed(settings: Mapping[str, Any], named: Mapping[str, Any]) -> Iterator[str]:
+    """What the command has to say again."""
+    env = str(settings["env"]["id"])
+    if ":" in env and "env" not in named and "env.id" not in named:
+        yield f"env={env}"
+    if settings["modules"] and "modules" not in named:
+        yield f"modules=[{','.join(settings['modules'])}]"

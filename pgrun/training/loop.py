@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +19,11 @@ from pgrun.diagnostics.update import floats, policy_change, step_settings, value
 from pgrun.envs.rehearsal import warn_if_unrepeatable
 from pgrun.policies.distributions import Gaussian
 from pgrun.policies.normalization import UnitScale
-from pgrun.rollouts.trajectory import Finished
 from pgrun.storage.log import ALWAYS, WITH_CLIPPING, WITH_CRITIC, WITH_OPTIMIZER, WITH_STD, Log
 from pgrun.storage.versions import installed_versions
 from pgrun.terminal.signals import Stop, Stopped, heeded
 from pgrun.training.build import Run
+from pgrun.training.counters import Clock, Counters
 from pgrun.training.evaluation import evaluating
 from pgrun.training.nonfinite import watch_losses, watching
 from pgrun.training.policy_export import save_policy
@@ -42,61 +40,6 @@ if TYPE_CHECKING:
 
 RESTARTS = "episode/restarts"  # in TensorBoard alone, where a resumed run began its episodes anew
 READINGS = 60  # of the gradient's variance in a run, by default
-
-
-@dataclass
-class Counters:
-    env_steps: int = 0
-    updates: int = 0
-    episodes: int = 0
-    next_reading: float = 0.0
-    next_eval: int = 0
-    best: float = -math.inf  # mean return of the best evaluation so far
-    finished: Finished = field(default_factory=list)  # since the last row
-    restarts: list[tuple[int, int]] = field(
-        default_factory=list
-    )  # (environment steps, columns that began anew there)
-
-    def add(self, rollout: Rollout, finished: Finished) -> None:
-        self.env_steps += int(rollout.mask.sum())
-        self.episodes += len(finished)
-        self.finished += finished
-
-    def pop_finished(self) -> dict[str, float]:
-        """Scalars of the episodes that ended since the last row."""
-        finished, self.finished = self.finished, []
-        scalars = {"episode/count": float(self.episodes)}
-        if finished:
-            returns, lengths = zip(*finished, strict=True)
-            scalars["return/train"] = sum(returns) / len(returns)
-            scalars["episode/length"] = sum(lengths) / len(lengths)
-        return scalars
-
-
-@dataclass
-class Clock:
-    """Seconds spent on each part of the loop."""
-
-    collecting: float = 0.0
-    learning: float = 0.0
-    logging: float = 0.0
-    wall: float = 0.0  # with evaluations, over all resumes
-
-    @contextmanager
-    def time(self, part: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        setattr(self, part, getattr(self, part) + time.perf_counter() - start)
-
-    @property
-    def total(self) -> float:
-        return self.collecting + self.learning + self.logging
-
-    def speed(self, env_steps: int) -> dict[str, float]:
-        return {
-            "time/env_steps_per_second": env_steps / self.total,
-            "time/learning_share": self.learning / self.total,
-        }
 
 
 def train(run: Run, folder: Path, saved: dict[str, Any] | None = None) -> dict[str, Any]:

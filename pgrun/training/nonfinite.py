@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pgrun.training.build import Run
-    from pgrun.training.loop import Counters
+    from pgrun.training.counters import Counters
     from pgrun.types import Batch, Rollout
 
 LARGE_RETURN = 1e17  # squares of such returns, added up over a batch, pass what float32 holds: 3e38

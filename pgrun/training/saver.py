@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pgrun.training.build import Run
-    from pgrun.training.loop import Clock, Counters
+    from pgrun.training.counters import Clock, Counters
 
 SHARE = 0.02  # of the wall time that saving takes at most, where no cadence is set
 LEAST = 5.0  # seconds between two saves: so much a crash may cost

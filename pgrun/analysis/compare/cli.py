@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from pgrun.analysis.compare.usual_scalars import SCALARS
 from pgrun.atomic_files import LEADS_OUT, leads_out
-from pgrun.cli.main import guarded
 from pgrun.errors import Refused
+from pgrun.terminal.exit_codes import guarded
 from pgrun.terminal.options import Options, at_least
 from pgrun.terminal.writable import refuse_unwritable_file, refuse_unwritable_folder
 
-SCALARS = ("return/train", "kl/old_new", "gradient/variance")
 PICTURES, EXPORTS = (".png", ".svg", ".pdf"), (".csv", ".npz")
 
 ABOUT = """\

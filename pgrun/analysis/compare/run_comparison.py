@@ -7,7 +7,6 @@ import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
-from pgrun.analysis.compare.cli import SCALARS
 from pgrun.analysis.compare.curves import POINTS, Panel, panels
 from pgrun.analysis.compare.export import write_csv, write_npz, write_tensorboard
 from pgrun.analysis.compare.groups import Group, find_baseline, group, normalised
@@ -16,9 +15,10 @@ from pgrun.analysis.compare.metrics import EVAL, SPEED
 from pgrun.analysis.compare.read_runs import Run, read_runs
 from pgrun.analysis.compare.report import FINAL, Comparison, compare
 from pgrun.analysis.compare.statistics import iqm, mean
+from pgrun.analysis.compare.usual_scalars import SCALARS
 from pgrun.atomic_files import write
-from pgrun.cli.main import DONE
 from pgrun.errors import Refused
+from pgrun.terminal.exit_codes import DONE
 from pgrun.terminal.printing import say
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pgrun.analysis.compare.cli import SCALARS
 from pgrun.analysis.compare.curves import panels
 from pgrun.analysis.compare.groups import group
 from pgrun.analysis.compare.read_runs import read_runs
 from pgrun.analysis.compare.report import compare
 from pgrun.analysis.compare.run_comparison import write_page
 from pgrun.analysis.compare.statistics import mean
+from pgrun.analysis.compare.usual_scalars import SCALARS
 
 TOP = 12  # groups that have curves
 

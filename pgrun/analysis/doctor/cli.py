@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from pgrun.cli.main import guarded, pin_threads
 from pgrun.errors import Refused
+from pgrun.terminal.exit_codes import guarded
 from pgrun.terminal.options import Options
 from pgrun.terminal.printing import say
+from pgrun.terminal.threads import pin_threads
 
 NAME = "pgrun-doctor"
 ABOUT = "Look for known illnesses in what a run has left behind: what is wrong, what to try, where it is explained."

@@ -6,9 +6,10 @@ import textwrap
 from multiprocessing import parent_process
 from pathlib import Path
 
+from pgrun.analysis.doctor.known_symptoms import findings
 from pgrun.analysis.doctor.return_trend import Course
 from pgrun.analysis.doctor.run_data import Chart, read_chart
-from pgrun.analysis.doctor.symptom import Finding, figure, findings
+from pgrun.analysis.doctor.symptom import Finding, figure
 from pgrun.errors import escape_line
 from pgrun.terminal.printing import shortest
 

@@ -41,18 +41,6 @@ class Finding:
         return f"{self.evidence}. Try {self.remedy}. See {self.illness.page}"
 
 
-def findings(chart: Chart) -> list[Finding]:
-    """In the order of the table."""
-    seen = ((illness, illness.sees(chart)) for illness in illnesses())
-    return [Finding(illness, text, illness.tries(chart)) for illness, text in seen if text]
-
-
-def illnesses() -> tuple[Illness, ...]:
-    from pgrun.analysis.doctor import critic, failed_runs, outcome, steps
-
-    return (*failed_runs.ILLNESSES, *steps.ILLNESSES, *critic.ILLNESSES, *outcome.ILLNESSES)
-
-
 def figure(value: float) -> str:
     """Three digits, without an exponent where none is needed."""
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"

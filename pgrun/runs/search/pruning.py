@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pgrun.atomic_files import write_json
-from pgrun.runs.resume_sweep import read
+from pgrun.runs.job_status import read
 from pgrun.runs.seeds import Run
 
 FILE = ".bars.json"

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from pgrun import atomic_files
-from pgrun.command.search_settings import Search
+from pgrun.command.search_settings import FILE, Search, there
 from pgrun.command.search_space import Space, Trial
 from pgrun.errors import Refused
-from pgrun.runs.resume_sweep import differing, read
+from pgrun.runs.job_status import differing, read
 
-FILE = "search.json"
 FREE = ("n_trials", "n_jobs", "params")  # may change from one command to the next
 
 
@@ -39,10 +38,6 @@ def begun(search: Search, space: Space, settings: Mapping[str, Any]) -> Record:
     sweeper = {name: value for name, value in asdict(search).items() if name not in FREE}
     typed = {p.key: p.typed.partition("=")[2] for p in space.parameters}
     return Record(f"optuna {__version__}", sweeper, typed, settings)
-
-
-def there(folder: Path) -> bool:
-    return (folder / FILE).exists()
 
 
 def load(folder: Path, new: Record, space: Space) -> Record:

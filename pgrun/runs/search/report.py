@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pgrun.command.overrides import Command, Word
+from pgrun.command.search_settings import FILE
 from pgrun.errors import escape_line
 from pgrun.runs import sweep
-from pgrun.runs.resume_sweep import read, result
-from pgrun.runs.search.record import FILE
+from pgrun.runs.job_status import read, result
 from pgrun.terminal.printing import say, shortest
 
 if TYPE_CHECKING:

@@ -8,10 +8,12 @@ from pathlib import Path
 from pgrun.command import search_space
 from pgrun.command.compose import Job, composing, parsed
 from pgrun.command.overrides import Command
+from pgrun.command.search_check import settings
+from pgrun.command.search_settings import FILE, there
 from pgrun.errors import Refused
 from pgrun.runs import resume_sweep
+from pgrun.runs.job_status import SETTINGS, Flat
 from pgrun.runs.search import record
-from pgrun.runs.search.check import settings
 from pgrun.terminal.printing import say
 from pgrun.terminal.signals import STOP
 
@@ -19,17 +21,17 @@ from pgrun.terminal.signals import STOP
 def settle(jobs: Sequence[Job], command: Command, how: str) -> None:
     """What was begun is that of the command, and ready to go on. Raises ``Refused`` and then has changed nothing."""
     app, top, search = command.app, Path(jobs[0].hydra.sweep.dir), settings(jobs[0])
-    if not record.there(top) and any(top.rglob(resume_sweep.SETTINGS)):
-        raise Refused(f"{top} holds runs, but no {record.FILE} of a search: choose another folder")
+    if not there(top) and any(top.rglob(SETTINGS)):
+        raise Refused(f"{top} holds runs, but no {FILE} of a search: choose another folder")
     typed = [f"{key}={value}" for key, value in search.params.items()]
     with composing(command.config_dir, app):
         searched = search_space.read(
             [word for word in parsed(command, typed) if not word.is_hydra_override()]
         )
     known = record.load(top, record.begun(search, searched, jobs[0].settings), searched)
-    resume_sweep.idle({path.parent: {} for path in top.rglob(resume_sweep.SETTINGS)})
+    resume_sweep.idle({path.parent: {} for path in top.rglob(SETTINGS)})
     (top / STOP).unlink(missing_ok=True)
-    proposed = {top / str(number): resume_sweep.Flat() for number in range(len(known.trials))}
+    proposed = {top / str(number): Flat() for number in range(len(known.trials))}
     if how == "retry":
         resume_sweep.forget_failures(proposed, app)
     told = resume_sweep.told(proposed, app) or "nothing yet"

@@ -102,7 +102,7 @@ class Optuna(Sweeper):
         return not found
 
     def result(self, number: int) -> dict[str, Any]:
-        from pgrun.runs.resume_sweep import result
+        from pgrun.runs.job_status import result
 
         return result(self.folder / str(number), PGRUN)
 

@@ -8,9 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pgrun.cli.main import DONE, FAILED, guarded, pin_threads
 from pgrun.errors import Refused
+from pgrun.terminal.exit_codes import DONE, FAILED, guarded
 from pgrun.terminal.options import Options, at_least
+from pgrun.terminal.threads import pin_threads
 from pgrun.terminal.writable import refuse_unwritable_folder
 
 if TYPE_CHECKING:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from pgrun.cli.main import guarded, pin_threads
 from pgrun.errors import Refused
+from pgrun.terminal.exit_codes import guarded
 from pgrun.terminal.options import Options, at_least
 from pgrun.terminal.printing import say
+from pgrun.terminal.threads import pin_threads
+from pgrun.tools.play.options import Wish
 
 NAME = "pgrun-play"
 MOST = 100_000  # episodes: all that is seen in them is kept to their end
@@ -21,27 +22,6 @@ examples:
   pgrun-play outputs/2026-01-31/12-00-00-000000
   pgrun-play RUN_DIR --policy best --episodes 100 --seed 7 --stochastic
   pgrun-play RUN_DIR --video films --format gif"""
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What the command line asks for."""
-
-    run: str
-    policy: str = "final"
-    episodes: int | None = None
-    seed: int | None = None
-    max_steps: int | None = None
-    stochastic: bool = False
-    render: bool = False
-    video: Path | None = None
-    format: str = "mp4"
-    env: str | None = None
-    modules: tuple[str, ...] = ()
-
-    @property
-    def pictures(self) -> bool:
-        return self.render or self.video is not None
 
 
 def main() -> None:

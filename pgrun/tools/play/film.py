@@ -22,7 +22,7 @@ from pgrun.envs.make import make_one
 from pgrun.envs.vector import Loop
 from pgrun.errors import Refused
 from pgrun.terminal.writable import refuse_unwritable_folder
-from pgrun.tools.play.cli import Wish
+from pgrun.tools.play.options import Wish
 from pgrun.tools.play.writers import WRITERS, Writer
 
 INSTALL = 'pip install -c constraints.txt -e ".[video]"'

@@ -20,8 +20,8 @@ from pgrun.policies.policy import Network, Policy, distribution_for
 from pgrun.rollouts.samplers.episodes import Evaluation
 from pgrun.rollouts.trajectory import Finished
 from pgrun.storage.saved_policy import Saved, load, restore
-from pgrun.tools.play.cli import Wish
 from pgrun.tools.play.film import Camera, look, screening
+from pgrun.tools.play.options import Wish
 from pgrun.tools.play.report import report
 from pgrun.training.build import member
 from pgrun.training.saver import understanding

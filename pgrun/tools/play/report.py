@@ -10,7 +10,7 @@ from pgrun.errors import escape_line
 from pgrun.rollouts.trajectory import Finished
 from pgrun.storage.saved_policy import Saved
 from pgrun.terminal.printing import shortest
-from pgrun.tools.play.cli import Wish
+from pgrun.tools.play.options import Wish
 
 
 def report(wish: Wish, saved: Saved, finished: Finished, files: list[Path]) -> str:

@@ -69,7 +69,7 @@ def value(result: Mapping[str, Any]) -> float:
 
 def record(settings: Mapping[str, Any], folder: Path, status: str, error: str) -> None:
     """A study without a result."""
-    from pgrun.runs.job import write_record
+    from pgrun.runs.outcome import write_record
 
     write_record(folder / STUDY.result, settings, {"env": "env.id", "seed": "seed"}, status, error)
 

@@ -11,9 +11,8 @@ from omegaconf import OmegaConf
 from pgrun.command.app import PGRUN
 from pgrun.command.compose import NUMBERED, Job
 from pgrun.command.overrides import Command
-from pgrun.command.search_settings import CHOICE, Search, searched
+from pgrun.command.search_settings import CHOICE, FILE, Search, searched, there
 from pgrun.config.schema import construct, violations
-from pgrun.runs.search.record import FILE, there
 
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 

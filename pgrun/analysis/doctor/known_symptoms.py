@@ -1,0 +1,20 @@
+"""The table of the symptoms that are known, and which of them a run has."""
+
+from __future__ import annotations
+
+from pgrun.analysis.doctor import critic, failed_runs, outcome, steps
+from pgrun.analysis.doctor.run_data import Chart
+from pgrun.analysis.doctor.symptom import Finding, Illness
+
+ILLNESSES: tuple[Illness, ...] = (
+    *failed_runs.ILLNESSES,
+    *steps.ILLNESSES,
+    *critic.ILLNESSES,
+    *outcome.ILLNESSES,
+)
+
+
+def findings(chart: Chart) -> list[Finding]:
+    """In the order of the table."""
+    seen = ((illness, illness.sees(chart)) for illness in ILLNESSES)
+    return [Finding(illness, text, illness.tries(chart)) for illness, text in seen if text]

@@ -1,0 +1,100 @@
+"""What a job's folder says: its settings in ``job.json``, and how it ended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pgrun import atomic_files
+from pgrun.command.app import App
+from pgrun.errors import escape_line
+from pgrun.storage.versions import installed_versions
+
+SETTINGS = "job.json"
+
+
+NEUTRAL = ("logger.progress", "trainer.checkpoint_every", "env.restart")  # change nothing in a run
+
+
+SHOWN = 6  # differing settings in a message
+
+
+WITH_VALUE = ("finished", "pruned")  # how a job may have ended
+
+
+WITHOUT_VALUE = ("failed", "killed", "interrupted", "not run")
+
+
+Flat = dict[str, Hashable]
+
+
+def result(folder: Path, app: App) -> dict[str, Any]:
+    """What a job's folder says of how it ended; one that died without a word was killed."""
+    if (folder / app.result).exists():
+        found = read(folder / app.result)
+        if is_result(found, app):
+            return found
+    if (folder / SETTINGS).exists():
+        return {"status": "killed", "error": "died without a word"}
+    return {"status": "not run", "error": "the sweep ended before"}
+
+
+def is_result(found: Mapping[str, Any], app: App) -> bool:
+    """Whether a result file says what is read out of it: it is data from anywhere."""
+    runs = found.get("runs", [])
+    if found.get("status") not in (*WITH_VALUE, *WITHOUT_VALUE) or not isinstance(runs, list):
+        return False
+    if found["status"] in WITHOUT_VALUE:
+        return isinstance(found.get("error"), str)
+    try:
+        values = [
+            app.call("value")(found),
+            *(run["return_mean"] for run in runs if run["status"] == "finished"),
+        ]
+        seeds = [run["seed"] for run in runs] or [found["seed"]]
+    except (LookupError, TypeError, AttributeError, ValueError):
+        return False
+    return all(isinstance(x, int | float) for x in values) and all(type(seed) is int for seed in seeds)
+
+
+def read(place: Path) -> dict[str, Any]:
+    """Empty where it cannot be read."""
+    with suppress(OSError, ValueError, RecursionError):
+        found = json.loads(atomic_files.read(place))
+        if isinstance(found, dict):
+            return {"settings": {}, **found}
+    return {"settings": {}}
+
+
+def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
+    atomic_files.write_json(folder / SETTINGS, {"settings": settings, "versions": dict(installed_versions())})
+
+
+def flat(settings: Any) -> Flat:
+    """Every setting by its key; numbers that are equal are, however they were typed."""
+    if not isinstance(settings, Mapping):
+        return {}
+    found: Flat = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= {f"{key}.{name}": inner for name, inner in flat(value).items()}
+        else:
+            found[str(key)] = value if isinstance(value, Hashable) else json.dumps(value)
+    return {key: value for key, value in found.items() if key not in NEUTRAL}
+
+
+def differing(old: Any, new: Any) -> str:
+    """What two configurations do not have in common; empty where they are the same."""
+    return "" if flat(old) == flat(new) else changes(flat(old), flat(new))
+
+
+def changes(old: Flat, new: Flat) -> str:
+    """``optimizer.lr=0.1, not 0.2; seed=1, not 0``."""
+    keys = [key for key in {**old, **new} if old.get(key, "unset") != new.get(key, "unset")]
+    texts = [f"{key}={old.get(key, 'unset')}, not {new.get(key, 'unset')}" for key in keys[:SHOWN]]
+    return "; ".join(map(escape_line, texts)) + (
+        f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
+    )

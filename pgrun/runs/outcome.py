@@ -1,0 +1,100 @@
+"""How a job ended, and how that is said in its folder."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from pgrun.command.app import App
+from pgrun.errors import EnvironmentFault, Refused, escape_line
+
+log = logging.getLogger(__name__)
+
+
+def note(
+    app: App, settings: Mapping[str, Any], folder: Path, status: str, reason: str, quiet: bool = False
+) -> None:
+    """How a job ended without a result, where the disk lets it be said. ``quiet``: the disk is the reason."""
+    try:
+        app.call("record")(settings, folder, status, reason)
+    except OSError as unwritable:
+        if not quiet:
+            log.error("no %s in %s: %s", app.result, folder, unwritable.strerror)
+
+
+def write_record(
+    place: Path, settings: Mapping[str, Any], names: Mapping[str, str], status: str, error: str
+) -> None:
+    """Some settings by their names, how it ended, and why."""
+    from pgrun.atomic_files import write_json
+
+    config = OmegaConf.create(dict(settings))
+    told = OmegaConf.create({name: OmegaConf.select(config, key) for name, key in names.items()})
+    write_json(place, {"status": status, **OmegaConf.to_container(told), "error": error})  # type: ignore[dict-item]
+
+
+def one_line(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"something in the run called sys.exit({error.code!r})"
+    text = str(error) if isinstance(error, Refused | EnvironmentFault) else f"{type(error).__name__}: {error}"
+    return escape_line(text.strip().rstrip(":").splitlines()[0])
+
+
+def recorded(
+    settings: Mapping[str, Any],
+    folder: Path,
+    app: App,
+    work: Callable[[Mapping[str, Any], Path], float] | None = None,
+    in_sweep: bool = False,
+    theirs: tuple[type[BaseException], ...] = (),
+) -> float:
+    """What ``work`` returns, without it the app's own. How it ended is said in the run directory; ``theirs`` pass."""
+    from pgrun.training.saver import Occupied, alone
+
+    try:
+        with alone(folder):
+            return record_how_it_ends(settings, folder, app, work or app.call("work"), in_sweep, theirs)
+    except Occupied as error:
+        if not in_sweep:
+            raise
+        log.error("the job was not run: %s", error)
+        return math.nan
+
+
+def record_how_it_ends(
+    settings: Mapping[str, Any],
+    folder: Path,
+    app: App,
+    work: Callable[[Mapping[str, Any], Path], float],
+    in_sweep: bool,
+    theirs: tuple[type[BaseException], ...],
+) -> float:
+    """In a folder that is this process's alone."""
+    from pgrun.runs.job_status import write_settings
+
+    try:
+        write_settings(folder, settings)
+        return work(settings, folder)
+    except theirs:
+        raise
+    except KeyboardInterrupt as stop:
+        name = getattr(stop, "name", "SIGINT")
+        reason = "stopped by Ctrl-C" if name == "SIGINT" else f"stopped by {name}"
+        note(app, settings, folder, "interrupted", reason)
+        raise
+    except BaseException as error:
+        if isinstance(error, Refused) and not in_sweep:  # nothing was run: what the folder says stays true
+            raise
+        note(app, settings, folder, "failed", one_line(error), quiet=isinstance(error, OSError))
+        if in_sweep:
+            known = isinstance(error, Refused | EnvironmentFault | OSError)
+            log.error("the job in %s failed: %s", folder, one_line(error), exc_info=not known)
+            return math.nan
+        if isinstance(error, SystemExit):  # a run that was left is no finished run, whatever code it names
+            raise RuntimeError(one_line(error)) from error
+        raise

@@ -1,0 +1,64 @@
+"""How a command ends: its exit code, and what goes wrong said in one paragraph."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pgrun.errors import EnvironmentFault, Refused, bounded
+from pgrun.terminal import lazy_torch
+from pgrun.terminal.printing import say
+from pgrun.terminal.streams import outlasting_readers
+
+if TYPE_CHECKING:
+    pass
+
+
+DONE = 0
+
+
+FAILED = 1
+
+
+MISTAKEN = 2
+
+
+INTERRUPTED = 130
+
+
+def guarded(work: Callable[[], int], name: str, spoken: Callable[[str], str] = str) -> int:
+    """The exit code of a command; what goes wrong in it is said in one paragraph."""
+    lazy_torch.torch()
+    logging.raiseExceptions = False  # of a disk that takes no log: the terminal has the same line
+    with outlasting_readers():
+        return exit_code(work, name, spoken)
+
+
+def exit_code(work: Callable[[], int], name: str, spoken: Callable[[str], str]) -> int:
+    try:
+        code = work()
+        sys.stdout.flush()
+        return code
+    except (Refused, EnvironmentFault) as error:
+        if os.environ.get("PGRUN_DEBUG"):
+            traceback.print_exc()
+        say(f"{name}: {spoken(str(error))}", error=True)
+        return MISTAKEN if isinstance(error, Refused) else FAILED
+    except KeyboardInterrupt as stop:
+        hint = getattr(stop, "hint", "")
+        say(f"{name}: interrupted{hint and ': '}{hint}", error=True)
+        return getattr(stop, "code", INTERRUPTED)
+    except (OSError, ValueError) as error:  # a disk that is full, read-only or failing
+        fault = error.__cause__ if isinstance(error, ValueError) else error  # logging wraps it
+        if not isinstance(fault, OSError):
+            raise
+        if os.environ.get("PGRUN_DEBUG"):
+            traceback.print_exc()
+        told = [str(x) for x in (fault.filename, fault.strerror) if x]
+        say(f"{name}: {bounded(': '.join(told) or str(fault))}", error=True)
+        return MISTAKEN if fault.errno == errno.ENAMETOOLONG else FAILED  # no disk's fault: it was typed so

@@ -1,0 +1,27 @@
+"""What the words of ``pgrun-play`` ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the command line asks for."""
+
+    run: str
+    policy: str = "final"
+    episodes: int | None = None
+    seed: int | None = None
+    max_steps: int | None = None
+    stochastic: bool = False
+    render: bool = False
+    video: Path | None = None
+    format: str = "mp4"
+    env: str | None = None
+    modules: tuple[str, ...] = ()
+
+    @property
+    def pictures(self) -> bool:
+        return self.render or self.video is not None

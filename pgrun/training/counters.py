@@ -1,0 +1,71 @@
+"""What a run counts, and where its time goes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pgrun.rollouts.trajectory import Finished
+from pgrun.types import Rollout
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass
+class Counters:
+    env_steps: int = 0
+    updates: int = 0
+    episodes: int = 0
+    next_reading: float = 0.0
+    next_eval: int = 0
+    best: float = -math.inf  # mean return of the best evaluation so far
+    finished: Finished = field(default_factory=list)  # since the last row
+    restarts: list[tuple[int, int]] = field(
+        default_factory=list
+    )  # (environment steps, columns that began anew there)
+
+    def add(self, rollout: Rollout, finished: Finished) -> None:
+        self.env_steps += int(rollout.mask.sum())
+        self.episodes += len(finished)
+        self.finished += finished
+
+    def pop_finished(self) -> dict[str, float]:
+        """Scalars of the episodes that ended since the last row."""
+        finished, self.finished = self.finished, []
+        scalars = {"episode/count": float(self.episodes)}
+        if finished:
+            returns, lengths = zip(*finished, strict=True)
+            scalars["return/train"] = sum(returns) / len(returns)
+            scalars["episode/length"] = sum(lengths) / len(lengths)
+        return scalars
+
+
+@dataclass
+class Clock:
+    """Seconds spent on each part of the loop."""
+
+    collecting: float = 0.0
+    learning: float = 0.0
+    logging: float = 0.0
+    wall: float = 0.0  # with evaluations, over all resumes
+
+    @contextmanager
+    def time(self, part: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        setattr(self, part, getattr(self, part) + time.perf_counter() - start)
+
+    @property
+    def total(self) -> float:
+        return self.collecting + self.learning + self.logging
+
+    def speed(self, env_steps: int) -> dict[str, float]:
+        return {
+            "time/env_steps_per_second": env_steps / self.total,
+            "time/learning_share": self.learning / self.total,
+        }
