@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from support import settings_of
 
-from pgrun.command.compose import jobs
-from pgrun.command.overrides import read
+from pgrun.command.compose import compose_jobs
+from pgrun.command.overrides import read_command
 from pgrun.tools.study.cli import STUDY
 from pgrun.tools.study.score import agreement
 from pgrun.tools.study.settings import Study
@@ -43,7 +43,7 @@ def trained(steps: int, folder: Path) -> float:
 def gradients(run: Path, episodes: int) -> tuple[torch.Tensor, int]:
     """(ĝ of single episodes [M, P], steps of an episode)"""
     line = f"run={run} critic=run schemes=gae discounting=reward_to_go batch=1 episodes={episodes} env.num_envs=8"
-    settings = jobs(read(line.split(), STUDY)).composed[0].settings
+    settings = compose_jobs(read_command(line.split(), STUDY)).composed[0].settings
     study = Study(episodes=episodes, batch=1, discounting="reward_to_go", repeats=1)
     lab = build(study, settings)
     try:

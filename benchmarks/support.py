@@ -13,7 +13,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import torch
 from hydra import compose, initialize_config_dir
 
-from pgrun.command.compose import conf_dir, plain
+from pgrun.command.compose import conf_dir, to_plain
 from pgrun.command.hydra_env import register
 from pgrun.training.build import build
 from pgrun.training.loop import train
@@ -24,7 +24,7 @@ def settings_of(*overrides: str) -> dict[str, Any]:
     quiet = ["trainer.eval_every=null", "trainer.eval_episodes=1", "logger.progress=false"]
     register()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return plain(compose("config", overrides=[*overrides, *quiet]))
+        return to_plain(compose("config", overrides=[*overrides, *quiet]))
 
 
 def steps_per_second(*overrides: str) -> float:

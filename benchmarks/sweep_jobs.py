@@ -16,7 +16,7 @@ from statistics import median
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from pgrun.runs.child_process import FORKS, warm
+from pgrun.runs.child_process import FORKS, start_server
 
 TINY = (
     "algo=a2c env=CartPole-v1 tuned=none sampler.steps=8 trainer.total_steps=64 trainer.eval_every=null "
@@ -58,7 +58,7 @@ def sweep(jobs: int) -> float:
 
 def main() -> None:
     jobs = int(sys.argv[1]) if len(sys.argv) > 1 else 10
-    warm()
+    start_server()
     child()  # waits for the server
     print(f"child of the server  {1e3 * median(child() for _ in range(20)):8.1f} ms")
     print(f"Python of its own    {1e3 * median(interpreter() for _ in range(5)):8.1f} ms")

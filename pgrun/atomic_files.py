@@ -24,7 +24,7 @@ LARGEST = {  # bytes that are read of a file, by its name or ending: several tim
 }
 
 
-def write(place: Path, content: bytes) -> None:
+def write_bytes(place: Path, content: bytes) -> None:
     """Written beside ``place``, flushed to disk, then moved there. Raises ``OSError`` and leaves what was there.
 
     What stands at ``place``, be it a link or one of several names of a file, is replaced and never written to.
@@ -36,7 +36,7 @@ def replace_file(place: Path, fill: Callable[[BinaryIO], object]) -> None:
     """The same where the content need not be in memory: ``fill`` writes it."""
     part = place.with_name(f".{place.name}.part")
     try:
-        with naming(place):
+        with naming_file_in_errors(place):
             part.unlink(missing_ok=True)
             with part.open("xb") as file:
                 fill(file)
@@ -51,7 +51,7 @@ def replace_file(place: Path, fill: Callable[[BinaryIO], object]) -> None:
 
 
 def write_json(place: Path, content: Mapping[str, Any]) -> None:
-    write(place, (json.dumps(content, indent=2) + "\n").encode())
+    write_bytes(place, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def flush_folder(folder: Path) -> None:
@@ -62,13 +62,13 @@ def flush_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def read(place: Path, links: bool = False, most: int | None = None) -> bytes:
+def read_bytes(place: Path, links: bool = False, most: int | None = None) -> bytes:
     """All of a plain file. Raises ``OSError`` for anything else: a pipe would be waited for, a link leads anywhere.
 
     Raises ``TooLarge`` where it has more than ``most`` bytes; without it, what ``LARGEST`` says of its kind.
     """
     most = largest(place) if most is None else most
-    with open_plain(place, links) as file, naming(place):
+    with open_plain(place, links) as file, naming_file_in_errors(place):
         size = os.fstat(file.fileno()).st_size
         refuse_larger(place, size, most)
         return file.read(max(size, OTHERS))  # so much is set aside at once; files of /proc have no size
@@ -105,7 +105,7 @@ def show_size(size: int) -> str:
 
 def read_json(place: Path, links: bool = False) -> Any:
     """Raises ``OSError``, and ``ValueError`` for whatever is no JSON."""
-    content = read(place, links)
+    content = read_bytes(place, links)
     try:
         return json.loads(content)
     except RecursionError as error:
@@ -135,7 +135,7 @@ def find_link(top: Path, place: Path) -> Path | None:
 
 
 @contextmanager
-def naming(place: Path) -> Iterator[None]:
+def naming_file_in_errors(place: Path) -> Iterator[None]:
     """An ``OSError`` says where: that of a failed write does not by itself."""
     try:
         yield

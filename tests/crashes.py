@@ -112,7 +112,7 @@ def start(own: dict[str, Any], folder: Path) -> None:
 def resume(folder: Path, columns: int, note: Path) -> int:
     """The command; the steps that it made go to ``note``."""
     counter = StepCounter(columns)
-    code = cli.guarded(lambda: cli.run([f"resume={folder}"]), "pgrun")
+    code = cli.run_guarded(lambda: cli.run([f"resume={folder}"]), "pgrun")
     note.write_text(str(counter.steps))
     return code
 

@@ -34,7 +34,7 @@ from pgrun.analysis.doctor import cli as doctor
 from pgrun.cli import main as cli
 from pgrun.tools.explain import cli as explained
 from pgrun.tools.play import cli as play
-from pgrun.tools.study.study import conduct  # noqa: F401  imported once, before the children
+from pgrun.tools.study.study import run_study  # noqa: F401  imported once, before the children
 from tests.attacks import ATTACKS, STRANGE
 from tests.support_fork import End, folder_in_memory, forked
 from tests.support_malice import Watch, watched
@@ -66,7 +66,7 @@ SLOWEST = 20.0  # seconds: a pipe that is waited for takes for ever
 
 
 def hydra_command(app: cli.App, words: Sequence[str]) -> int:
-    return cli.guarded(lambda: cli.run(list(words), app), app.name)
+    return cli.run_guarded(lambda: cli.run(list(words), app), app.name)
 
 
 def again(run: Path, _own: Path) -> int:
@@ -79,7 +79,7 @@ def again(run: Path, _own: Path) -> int:
 COMMANDS: dict[str, Callable[[Path, Path], int]] = {  # (run directory, where else it may write)
     "resume": lambda run, _: hydra_command(cli.PGRUN, [f"resume={run}", "trainer.total_steps=96"]),
     "auto": again,
-    "play": lambda run, _: cli.guarded(lambda: play.run([str(run)]), "pgrun-play"),
+    "play": lambda run, _: cli.run_guarded(lambda: play.run([str(run)]), "pgrun-play"),
     "study": lambda run, own: hydra_command(
         pgrun.tools.study.cli.STUDY, [f"run={run}", *SMALL, f"hydra.run.dir={own}/study"]
     ),
@@ -87,7 +87,7 @@ COMMANDS: dict[str, Callable[[Path, Path], int]] = {  # (run directory, where el
         partial(compare.main), "pgrun-compare", run, "--html", own / "page.html"
     ),
     "sweep": lambda run, _: hydra_command(cli.PGRUN, ["-m", *RUN, "seed=0,1", f"hydra.sweep.dir={run}"]),
-    "doctor": lambda run, _: cli.guarded(lambda: doctor.run([str(run)]), "pgrun-doctor"),
+    "doctor": lambda run, _: cli.run_guarded(lambda: doctor.run([str(run)]), "pgrun-doctor"),
     "explain": lambda run, own: hydra_command(
         explained.EXPLAIN, [f"resume={run}", f"hydra.run.dir={own}/none"]
     ),

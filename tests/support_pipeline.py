@@ -15,7 +15,7 @@ from gymnasium import spaces
 from hydra import compose, initialize_config_dir
 
 import tests.probes  # noqa: F401  registers them
-from pgrun.command.compose import conf_dir, plain
+from pgrun.command.compose import conf_dir, to_plain
 from pgrun.command.hydra_env import register
 from pgrun.envs.vector import Loop
 from pgrun.policies.distributions import Categorical
@@ -31,7 +31,7 @@ QUIET = ("logger.progress=false", "trainer.eval_every=null", "trainer.eval_episo
 def composed(words: tuple[str, ...]) -> dict[str, Any]:
     register()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return plain(compose("config", overrides=[*QUIET, *words]))
+        return to_plain(compose("config", overrides=[*QUIET, *words]))
 
 
 def settings(*words: str, seed: int = 0, **changes: Any) -> dict[str, Any]:

@@ -7,17 +7,17 @@ from typing import Any
 
 import torch
 
-from pgrun.command.compose import jobs
-from pgrun.command.overrides import read
+from pgrun.command.compose import compose_jobs
+from pgrun.command.overrides import read_command
 from pgrun.tools.study import cli
 from pgrun.tools.study.check import problems
 from pgrun.tools.study.cli import STUDY
-from pgrun.tools.study.study import conduct
+from pgrun.tools.study.study import run_study
 from tests.support_cli import Answer, answer
 
 
 def settings_of(line: str) -> dict[str, Any]:
-    found = jobs(read(shlex.split(line), STUDY))
+    found = compose_jobs(read_command(shlex.split(line), STUDY))
     assert not found.problems, found.problems
     assert problems(found.composed[0]) == []
     return found.composed[0].settings
@@ -27,7 +27,7 @@ def study(line: str) -> dict[str, Any]:
     """The content of study.json; automatic differentiation is left as it was."""
     grad = torch.is_grad_enabled()
     try:
-        return conduct(settings_of(f"repeats=1 {line}"))
+        return run_study(settings_of(f"repeats=1 {line}"))
     finally:
         torch.set_grad_enabled(grad)
 

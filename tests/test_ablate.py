@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from support_cli import pgrun
 
-from pgrun.command.compose import Job, jobs
-from pgrun.command.overrides import read
-from pgrun.command.validate import problems
+from pgrun.command.compose import Job, compose_jobs
+from pgrun.command.overrides import read_command
+from pgrun.command.validate import find_problems
 from pgrun.config.settings import flatten_settings
 
 OFF = {  # what each option changes in the run; the settings that hold them are checked to be all
@@ -24,7 +24,7 @@ OFF = {  # what each option changes in the run; the settings that hold them are 
 
 
 def composed(line: str) -> list[Job]:
-    found = jobs(read(line.split()))
+    found = compose_jobs(read_command(line.split()))
     assert not found.problems
     return found.composed
 
@@ -48,7 +48,9 @@ def test_five_seeds_unless_others_are_typed() -> None:
 
 def test_a_practice_that_nothing_reads_is_refused() -> None:
     words = "algo=trpo variance=reward_to_go sampler=episodes seed=0"
-    by_option = {job.choices["ablate"]: problems(job) for job in composed(f"-m experiment=ablate {words}")}
+    by_option = {
+        job.choices["ablate"]: find_problems(job) for job in composed(f"-m experiment=ablate {words}")
+    }
     refused = [name for name, found in by_option.items() if found]
     assert refused == ["lr_decay", "gradient_clipping"]  # trpo takes its own step, and there is no critic
     assert "changes nothing here" in by_option["lr_decay"][0]

@@ -14,12 +14,12 @@ from fixtures_cli import here  # noqa: F401
 from support_cli import QUICK, pgrun, shell
 
 from pgrun.command.app import PGRUN
-from pgrun.command.compose import jobs
-from pgrun.command.overrides import read
+from pgrun.command.compose import compose_jobs
+from pgrun.command.overrides import read_command
 from pgrun.runs.job_status import write_settings
-from pgrun.runs.outcome import recorded
+from pgrun.runs.outcome import run_and_record
 from pgrun.training import saver
-from pgrun.training.saver import Occupied, alone
+from pgrun.training.saver import Occupied, run_lock
 
 BRIEF = f"{QUICK} network.hidden=[4] env.num_envs=2"
 
@@ -68,18 +68,18 @@ def test_a_job_of_a_sweep_leaves_another_process_s_run_alone(tmp_path: Path) -> 
         raise AssertionError
 
     with somebody_else(tmp_path / "0"):
-        value = recorded({"seed": 1}, tmp_path / "0", PGRUN, never, in_sweep=True)
+        value = run_and_record({"seed": 1}, tmp_path / "0", PGRUN, never, in_sweep=True)
         assert value != value, "NaN"
         assert [path.name for path in (tmp_path / "0").iterdir()] == [".lock"]
 
 
 def test_within_itself_a_process_is_alone_as_often_as_it_likes(tmp_path: Path) -> None:
-    with alone(tmp_path):
-        with alone(tmp_path / "." / ".." / tmp_path.name):
+    with run_lock(tmp_path):
+        with run_lock(tmp_path / "." / ".." / tmp_path.name):
             pass
         with pytest.raises(BlockingIOError), (tmp_path / ".lock").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    with somebody_else(tmp_path), pytest.raises(Occupied), alone(tmp_path):
+    with somebody_else(tmp_path), pytest.raises(Occupied), run_lock(tmp_path):
         pass
 
 
@@ -108,7 +108,7 @@ def test_resume_auto_of_one_run_speaks_of_that_run(here: Path) -> None:  # noqa:
 
 def test_one_run_takes_no_job_out_of_a_sweep(here: Path) -> None:  # noqa: F811
     """Not even one with the same settings."""
-    (job,) = jobs(read(shlex.split(f"{BRIEF} hydra.run.dir=s"))).composed
+    (job,) = compose_jobs(read_command(shlex.split(f"{BRIEF} hydra.run.dir=s"))).composed
     for n in "01":
         write_settings(made(here / "s" / n), {**job.settings, "seed": int(n)})
     answer = pgrun(f"{BRIEF} hydra.run.dir=s resume=auto")

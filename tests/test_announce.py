@@ -10,8 +10,8 @@ from fixtures_cli import here  # noqa: F401
 from support_cli import pgrun
 
 from pgrun.cli import main as cli
-from pgrun.command.compose import jobs
-from pgrun.command.overrides import read
+from pgrun.command.compose import compose_jobs
+from pgrun.command.overrides import read_command
 from pgrun.runs.announce import describe_size
 
 SIZES = {
@@ -23,12 +23,12 @@ SIZES = {
 
 @pytest.mark.parametrize("line", SIZES)
 def test_jobs_and_steps(line: str, here: Path) -> None:  # noqa: F811
-    assert describe_size(jobs(read(shlex.split(line))).composed) == SIZES[line]
+    assert describe_size(compose_jobs(read_command(shlex.split(line))).composed) == SIZES[line]
 
 
 def test_trials_of_a_search(here: Path) -> None:  # noqa: F811
     line = "-m hydra/sweeper=optuna hydra.sweeper.n_trials=7 'optimizer.lr=interval(0.1,0.2)' seeds=[0,1]"
-    composed = jobs(read(shlex.split(line))).composed
+    composed = compose_jobs(read_command(shlex.split(line))).composed
     assert (
         describe_size(composed, 7) == "7 trials of 2 seeds each, 100,000 steps a run: up to 1,400,000 in all"
     )

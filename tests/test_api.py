@@ -31,7 +31,7 @@ import pgrun
 from pgrun.api.policy import ActingPolicy
 from pgrun.api.process import kept_numpy, kept_torch, set_openblas_threads
 from pgrun.api.words import build_command
-from pgrun.command.overrides import Word
+from pgrun.command.overrides import CliOverride
 from pgrun.config.paths import conf_dir
 from pgrun.config.random_streams import integers, streams
 from pgrun.policies.normalization import Identity
@@ -286,7 +286,7 @@ def test_settings_of_any_kind_become_words() -> None:
     ]
     assert argv[-2:] == ["hydra.run.dir=/tmp/my runs", "--config-dir=my conf"]
     for word, (key, value) in zip(argv[2:], given.items(), strict=False):
-        read = Word.read(word)
+        read = CliOverride.read(word)
         assert (read.key, read.value) == (key, list(value) if isinstance(value, tuple) else value)
     with pytest.raises(pgrun.Refused, match="seed is a set: a setting is a number"):
         build_command([], {"seed": {1}}, None, None)
@@ -408,9 +408,7 @@ def test_a_study_is_a_record(tmp_path: Path) -> None:
 def test_a_fault_of_the_environment_is_an_exception(here: Path) -> None:  # noqa: F811
     before = state_of_process()
     with pytest.raises(pgrun.EnvironmentFault, match=r"column 0, episode 0, step 1: .*the line is cut"):
-        pgrun.train(
-            env="my_mod:Line-v0", folder="r", quiet=True, **{"env.kwargs": {"trouble": "crash"}}
-        )
+        pgrun.train(env="my_mod:Line-v0", folder="r", quiet=True, **{"env.kwargs": {"trouble": "crash"}})
     assert state_of_process() == before
     with pytest.raises(pgrun.Refused, match=r"holds no finished run: failed: .*the line is cut"):
         pgrun.load("r")

@@ -14,8 +14,8 @@ from pgrun.config.schema import (
     Positive,
     PositiveInt,
     Probability,
+    coerce,
     construct,
-    fit,
     violations,
 )
 
@@ -38,11 +38,11 @@ from pgrun.config.schema import (
 )
 def test_values(kind: Any, takes: dict[Any, Any], refuses: list[Any]) -> None:
     for given, meant in takes.items():
-        assert fit(given, kind) == meant
-        assert type(fit(given, kind)) is type(meant)
+        assert coerce(given, kind) == meant
+        assert type(coerce(given, kind)) is type(meant)
     for given in refuses:
         with pytest.raises(ValueError, match="must be"):
-            fit(given, kind)
+            coerce(given, kind)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_values(kind: Any, takes: dict[Any, Any], refuses: list[Any]) -> None:
     [(tuple[PositiveInt, ...], [64, 3e1], (64, 30)), (tuple[Decay, Decay], [0, 0.5], (0.0, 0.5))],
 )
 def test_lists(kind: Any, given: list[Any], meant: tuple[Any, ...]) -> None:
-    assert fit(given, kind) == meant
+    assert coerce(given, kind) == meant
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_lists(kind: Any, given: list[Any], meant: tuple[Any, ...]) -> None:
 )
 def test_lists_that_are_refused(kind: Any, given: Any) -> None:
     with pytest.raises(ValueError, match="must be"):
-        fit(given, kind)
+        coerce(given, kind)
 
 
 @dataclass

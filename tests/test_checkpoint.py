@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from pgrun.atomic_files import write
+from pgrun.atomic_files import write_bytes
 from pgrun.storage.checkpoint import Checkpoints
 from pgrun.training.build import Run
 from tests.support_pipeline import built
@@ -177,6 +177,6 @@ def test_a_manifest_is_plain_json(tmp_path: Path) -> None:
 
 
 def test_write_replaces_the_whole_file(tmp_path: Path) -> None:
-    write(tmp_path / "f", b"long content")
-    write(tmp_path / "f", b"short")
+    write_bytes(tmp_path / "f", b"long content")
+    write_bytes(tmp_path / "f", b"short")
     assert (tmp_path / "f").read_bytes() == b"short"

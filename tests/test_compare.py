@@ -19,8 +19,8 @@ from pgrun.analysis.compare.groups import group
 from pgrun.analysis.compare.metrics import read_metrics
 from pgrun.analysis.compare.read_runs import read_runs
 from pgrun.command.app import PGRUN
-from pgrun.command.compose import jobs
-from pgrun.command.overrides import read
+from pgrun.command.compose import compose_jobs
+from pgrun.command.overrides import read_command
 
 
 def sweep(top: Path, *configurations: tuple[dict, list[str], list[float | None]]) -> Path:
@@ -102,7 +102,7 @@ def test_references_are_resolved_as_hydra_does(command: str, here: Path) -> None
     from pgrun.command.compose import compose, composing
 
     words = command.split()[1:]
-    settings = jobs(read(words, PGRUN)).composed[0].settings
+    settings = compose_jobs(read_command(words, PGRUN)).composed[0].settings
     with composing():
         written = OmegaConf.to_yaml(compose(PGRUN.config, overrides=words))
     found, seed = read_config(written)

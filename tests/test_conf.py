@@ -15,12 +15,12 @@ import torch
 from fixtures_cli import here  # noqa: F401
 from omegaconf import OmegaConf
 
-from pgrun.command.compose import Job, jobs
-from pgrun.command.overrides import read
-from pgrun.command.validate import problems
+from pgrun.command.compose import Job, compose_jobs
+from pgrun.command.overrides import read_command
+from pgrun.command.validate import find_problems
 from pgrun.config.paths import conf_dir
-from pgrun.config.schema import GROUPS, fields, lookup
-from pgrun.config.settings import Diagnostics, Logger, Top, Trainer
+from pgrun.config.schema import GROUPS, fields, find_class
+from pgrun.config.settings import Diagnostics, Logger, RunSettings, Trainer
 from pgrun.training.build import build
 from pgrun.training.loop import train
 
@@ -35,7 +35,7 @@ TINY = (
 
 
 def composed(line: str) -> Job:
-    found = jobs(read(line.split()))
+    found = compose_jobs(read_command(line.split()))
     assert not found.problems
     return found.composed[0]
 
@@ -80,9 +80,9 @@ def command_for(path: Path) -> str:
         return f"{group}={name} algo=off_policy_ac"
     if (group, name) in {("critic", "exact"), ("critic", "scaled")}:
         return f"{group}={name} algo=a2c env=FrozenLake-v1"
-    if group == "variance" and lookup("variance", name).uses_q:
+    if group == "variance" and find_class("variance", name).uses_q:
         return f"{group}={name} algo=off_policy_ac"
-    whole = group == "variance" and lookup("variance", name).whole_episodes
+    whole = group == "variance" and find_class("variance", name).whole_episodes
     return f"{group}={name}" + " sampler=episodes" * whole
 
 
@@ -91,7 +91,7 @@ def command_for(path: Path) -> str:
 )
 def test_every_option_passes_the_check(path: Path) -> None:
     job = composed(command_for(path))
-    assert problems(job) == []
+    assert find_problems(job) == []
     if "tuned" in path.parts and path.stem != "none":
         assert job.settings["tuned"] == str(path.relative_to(CONF))
 
@@ -99,7 +99,7 @@ def test_every_option_passes_the_check(path: Path) -> None:
 @pytest.mark.parametrize("algo", ALGOS)
 @pytest.mark.parametrize("env", ["FrozenLake-v1", "Pendulum-v1"])
 def test_every_algorithm_fits_other_environments_by_default(algo: str, env: str) -> None:
-    assert problems(composed(f"algo={algo} env={env}")) == []
+    assert find_problems(composed(f"algo={algo} env={env}")) == []
 
 
 def options(group: str) -> list[tuple[str, str]]:
@@ -112,14 +112,14 @@ def test_a_file_shows_every_setting_of_its_class(group: str, name: str) -> None:
     content = raw(CONF / group / f"{name}.yaml")
     shown = set(content[group] if group == "algo" else content) - {"name", "defaults"}
     nested = {"optimizer"} if group == "critic" else set()
-    assert shown | nested == set(fields(lookup(group, name)))
+    assert shown | nested == set(fields(find_class(group, name)))
 
 
 def test_the_same_of_the_settings_of_no_method() -> None:
     settings = composed("algo=ppo").settings
     for name, cls in (("trainer", Trainer), ("diagnostics", Diagnostics), ("logger", Logger)):
         assert set(settings[name]) == set(fields(cls))
-    assert set(fields(Top)) <= set(settings)
+    assert set(fields(RunSettings)) <= set(settings)
 
 
 @cache
@@ -128,7 +128,7 @@ def section(group: str, choice: str, words: str = "") -> dict[str, Any]:
 
 
 def fits(algo: str, scheme: str, sampler: str) -> bool:
-    chosen, method = lookup("variance", scheme), lookup("algo", algo)
+    chosen, method = find_class("variance", scheme), find_class("algo", algo)
     if chosen.uses_q != method.of_actions or (method.schemes and scheme not in method.schemes):
         return False
     return sampler in method.samplers and (sampler == "episodes" or not chosen.whole_episodes)
@@ -149,7 +149,7 @@ def test_every_algorithm_learns_with_every_scheme_that_fits(algo: str, here: Pat
             "variance": section("variance", scheme, "sampler=episodes"),
             "sampler": section("sampler", sampler, sizes[sampler]),
         }
-        found = problems(replace(base, settings=settings))
+        found = find_problems(replace(base, settings=settings))
         if not fits(algo, scheme, sampler):
             assert found, (scheme, sampler)
             continue

@@ -17,8 +17,8 @@ from fixtures_cli import here  # noqa: F401
 import pgrun.command.validate
 import pgrun.tools.study.check
 from pgrun.command.app import PGRUN
-from pgrun.command.compose import jobs
-from pgrun.command.overrides import read
+from pgrun.command.compose import compose_jobs
+from pgrun.command.overrides import read_command
 from pgrun.runs.resume_sweep import HOW
 from pgrun.tools.study.cli import STUDY
 
@@ -29,7 +29,7 @@ METHOD_PAGES = [page for page in PAGES if page.stem != "README"]
 TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MDP = "start: [1.0]\nP: [[[[0.5, 0, 1.0, false], [0.5, 0, 0.0, true]], [[1.0, 0, 0.0, true]]]]\n"  # the reader's my.yaml
 CHECKS = {
-    "pgrun": (PGRUN, pgrun.command.validate.problems),
+    "pgrun": (PGRUN, pgrun.command.validate.find_problems),
     "pgrun-study": (STUDY, pgrun.tools.study.check.problems),
 }
 
@@ -91,10 +91,10 @@ def wrong(words: list[str], made: set[str]) -> list[str]:
     brought = [word for word in words if word.startswith(("run=", "resume="))]
     for word in brought:  # the settings of a run are not there to be checked; <date>: one of the reader's
         assert word.partition("=")[2] in {*made, *HOW} or "<" in word, word
-    command = read([word for word in words[1:] if word not in brought], app)
+    command = read_command([word for word in words[1:] if word not in brought], app)
     if command.shows or command.flags.help:
         return command.problems
-    found = jobs(command)
+    found = compose_jobs(command)
     assert found.composed
     return [
         *command.problems,

@@ -14,10 +14,10 @@ from support_cli import Answer, answer, pgrun, shell
 
 from pgrun.cli.compatibility_table import names
 from pgrun.command.app import PGRUN
-from pgrun.command.compose import Job, jobs
-from pgrun.command.overrides import read
+from pgrun.command.compose import Job, compose_jobs
+from pgrun.command.overrides import read_command
 from pgrun.config.paths import conf_dir
-from pgrun.config.schema import lookup
+from pgrun.config.schema import find_class
 from pgrun.tools.explain import cli
 from pgrun.tools.explain.docstring import CITED, WIDTH, citations, told
 from pgrun.tools.explain.origins import flat, origins
@@ -31,7 +31,7 @@ def explain(line: str) -> Answer:
 
 
 def job(line: str) -> Job:
-    found = jobs(read(shlex.split(line), PGRUN))
+    found = compose_jobs(read_command(shlex.split(line), PGRUN))
     assert found.problems == []
     return found.composed[0]
 
@@ -53,7 +53,7 @@ def test_every_algorithm(algo: str) -> None:
     text = page(job(f"algo={algo}"))
     assert max(map(len, text.splitlines())) <= 100
     assert "``" not in text
-    first = (lookup("algo", algo).__doc__ or "").strip().split("\n\n")[0]
+    first = (find_class("algo", algo).__doc__ or "").strip().split("\n\n")[0]
     told_plainly = re.sub(r"(\w+)=[\w.]+", r"\1", words_of(section(text, "Objective")))  # epochs=1
     assert words_of(first)[:60] in told_plainly
     assert "∇log π(a|s)" in section(text, "Weight")
@@ -66,7 +66,7 @@ def test_every_scheme(scheme: str) -> None:
     fits = "algo=off_policy_ac" if scheme in ("q", "advantage") else "algo=reinforce env=FrozenLake-v1"
     text = page(job(f"{fits} variance={scheme}"))
     weight = words_of(section(text, "Weight"))
-    doc = words_of(lookup("variance", scheme).__doc__ or "")
+    doc = words_of(find_class("variance", scheme).__doc__ or "")
     assert doc[:40] in weight
     cited = CITED.findall(doc)
     assert all(paper in section(text, "Papers") for paper in cited)

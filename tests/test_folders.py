@@ -24,12 +24,12 @@ from pgrun.envs import EnvSettings
 from pgrun.envs.problems import mdp_file
 from pgrun.envs.problems.mdp_file import from_file
 from pgrun.errors import Refused, bounded, escape_line
-from pgrun.runs.job_status import result, write_settings
+from pgrun.runs.job_status import read_result, write_settings
 from pgrun.storage.log import Log, cut
 from pgrun.storage.one_number import read_number
-from pgrun.terminal.signals import SweepStop, told_to_stop
+from pgrun.terminal.signals import SweepStop, read_stop_signal
 from pgrun.tools.play.film import Camera, screening
-from pgrun.tools.play.options import Wish
+from pgrun.tools.play.options import PlayOptions
 from tests.attacks import LOUD, TABLES
 
 PACKAGE = Path(__file__).parents[1] / "pgrun"
@@ -94,7 +94,7 @@ def test_the_page_of_a_sweep_and_its_stop_replace_links(tmp_path: Path) -> None:
     (tmp_path / ".stop").symlink_to(precious)
     assert page(tmp_path, [run]) == tmp_path / "compare.html"
     SweepStop(tmp_path)(15, None)
-    assert told_to_stop(tmp_path) == 15
+    assert read_stop_signal(tmp_path) == 15
     assert precious.read_text() == "precious"
 
 
@@ -108,7 +108,7 @@ def test_films_are_not_written_through_links(tmp_path: Path) -> None:
     assert precious.read_text() == "precious"
     assert (tmp_path / "episode-0.gif").read_bytes().startswith(b"GIF")
     (tmp_path / "episode-1.gif").symlink_to("nothing yet")
-    wish = Wish("run", video=tmp_path, format="gif")
+    wish = PlayOptions("run", video=tmp_path, format="gif")
     (tmp_path / "episode-0.gif").unlink()
     with pytest.raises(Refused, match=r"episode-1\.gif is there already"):
         screening(wish, EnvSettings("CartPole-v1", 1), 2)
@@ -185,7 +185,7 @@ RESULTS = [
 def test_a_result_that_makes_no_sense_is_none(content: dict, tmp_path: Path) -> None:
     write_settings(tmp_path, {})
     (tmp_path / "summary.json").write_text(json.dumps(content))
-    assert result(tmp_path, PGRUN) == {"status": "killed", "error": "died without a word"}
+    assert read_result(tmp_path, PGRUN) == {"status": "killed", "error": "died without a word"}
 
 
 # files of any size
@@ -219,10 +219,10 @@ def test_a_run_with_a_huge_file_is_left_out_with_a_line(name: str, size: int, tm
 def test_the_bound_is_asked_before_a_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x.yaml").write_bytes(b"a" * 100)
     monkeypatch.setitem(atomic_files.LARGEST, ".yaml", 100)
-    assert atomic_files.read(tmp_path / "x.yaml") == b"a" * 100
+    assert atomic_files.read_bytes(tmp_path / "x.yaml") == b"a" * 100
     monkeypatch.setitem(atomic_files.LARGEST, ".yaml", 99)
     with pytest.raises(atomic_files.TooLarge, match=r"x\.yaml is larger than 99 bytes"):
-        atomic_files.read(tmp_path / "x.yaml")
+        atomic_files.read_bytes(tmp_path / "x.yaml")
 
 
 def test_the_doctor_reads_one_number_of_a_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,8 @@ import torch
 import pgrun.command.validate
 import pgrun.tools.study.check
 from pgrun.command.app import PGRUN
-from pgrun.command.compose import compose_one, composing, split
-from pgrun.command.overrides import read
+from pgrun.command.compose import compose_one, composing, split_sweep
+from pgrun.command.overrides import read_command
 from pgrun.tools.lab import check as checking
 from pgrun.tools.lab import cli
 from pgrun.tools.lab.catalogue import GROUPS, chosen, experiments
@@ -24,7 +24,7 @@ from pgrun.tools.lab.chart import Bar, Bars, Lines, Series, picture
 from pgrun.tools.lab.commands import HERE
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.pages import pages, stale
-from pgrun.tools.lab.run import conduct
+from pgrun.tools.lab.run import run_experiment
 from pgrun.tools.study.cli import STUDY
 from tests.support_cli import Answer, answer
 
@@ -33,7 +33,7 @@ BOOK = ROOT / "docs" / "lab"
 EVERY = experiments()
 each = pytest.mark.parametrize("experiment", EVERY, ids=lambda e: e.name)
 CHECKS = {
-    "pgrun": (PGRUN, pgrun.command.validate.problems),
+    "pgrun": (PGRUN, pgrun.command.validate.find_problems),
     "pgrun-study": (STUDY, pgrun.tools.study.check.problems),
 }
 
@@ -77,16 +77,16 @@ def test_its_commands_pass_the_check(experiment: Experiment) -> None:
         if any(HERE in word and not word.startswith("hydra.run.dir=") for word in words):
             continue
         app, check = CHECKS[name]
-        command = read(words, app)
+        command = read_command(words, app)
         assert command.problems == []
         with composing(None, app):
-            last = split(command, [])[-1]
+            last = split_sweep(command, [])[-1]
             assert list(check(compose_one(last, command.multirun, 0, app.config))) == []
 
 
 @pytest.mark.parametrize("experiment", [e for e in EVERY if e.fast], ids=lambda e: e.name)
 def test_it_comes_out_as_expected(experiment: Experiment, tmp_path: Path) -> None:
-    result = conduct(experiment, tmp_path)
+    result = run_experiment(experiment, tmp_path)
     assert result["changes"] == []
     ElementTree.parse(tmp_path / "picture.svg")
     assert (tmp_path / "table.txt").read_text().splitlines()[0].split()
@@ -129,7 +129,7 @@ def made(read) -> Experiment:
     ],
 )
 def test_what_changed_is_said(value: float, verdict: Verdict, said: list[str], tmp_path: Path) -> None:
-    result = conduct(made(lambda _: finding(value, verdict)), tmp_path)
+    result = run_experiment(made(lambda _: finding(value, verdict)), tmp_path)
     assert result["changes"] == said
     assert result["sentence"] == f"The claim {verdict}: so it is."
 

@@ -9,19 +9,19 @@ import pytest
 
 from pgrun.tools.lab import seeds
 from pgrun.tools.lab.catalogue import chosen
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Finding, Verdict
 
 
-def run(words: dict[str, str], metrics: dict[str, list[float]], **result) -> Done:
+def run(words: dict[str, str], metrics: dict[str, list[float]], **result) -> JobResult:
     """A finished training run, never run."""
     steps = [10.0 * (k + 1) for k in range(max(map(len, metrics.values())))]
-    done = Done(words, {"eval": {"return_mean": 1.0}, **result}, Path("nowhere"))
+    done = JobResult(words, {"eval": {"return_mean": 1.0}, **result}, Path("nowhere"))
     done.__dict__["metrics"] = {key: np.array(x, float) for key, x in {"env_steps": steps, **metrics}.items()}
     return done
 
 
-def read(name: str, *commands: list[Done]) -> Finding:
+def read(name: str, *commands: list[JobResult]) -> Finding:
     return chosen([name])[0].read(commands)
 
 
@@ -56,7 +56,7 @@ def test_seeds_apart_decide_and_seeds_mixed_do_not() -> None:
     assert p == pytest.approx(4 / 9)
 
 
-def one_batch(kl: float) -> list[Done]:
+def one_batch(kl: float) -> list[JobResult]:
     """Natural steps whose KL is ``kl``·ΔᵀFΔ."""
     row = {"kl/old_new": [kl], "kl/new_old": [kl], "step/kl_quadratic": [0.5]}
     gains = {"step/gain_realised": [1.0], "step/gain_predicted": [1.0]}

@@ -26,8 +26,8 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 
-from pgrun.config.schema import GROUPS, fields, lookup
-from pgrun.config.settings import Diagnostics, Logger, Top, Trainer
+from pgrun.config.schema import GROUPS, fields, find_class
+from pgrun.config.settings import Diagnostics, Logger, RunSettings, Trainer
 from pgrun.envs import EnvSettings
 from pgrun.storage.log import Log
 from pgrun.training.build import Run, build
@@ -374,7 +374,7 @@ def session_groups(board: str, column: dict) -> list[dict]:
 
 def test_every_setting_has_one_type_in_hparams() -> None:
     """Whatever the run: a number, a switch or text, and nothing where it is null."""
-    for cls in (Top, Trainer, Diagnostics, Logger, EnvSettings, *map(option, options())):
+    for cls in (RunSettings, Trainer, Diagnostics, Logger, EnvSettings, *map(option, options())):
         for name, annotation in fields(cls).items():
             assert len(column_types(annotation)) == 1, (cls, name)
 
@@ -385,7 +385,7 @@ def options() -> list[tuple[str, str]]:
 
 
 def option(named: tuple[str, str]) -> type:
-    return lookup(*named)
+    return find_class(*named)
 
 
 def column_types(annotation) -> set[str]:

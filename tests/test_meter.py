@@ -14,7 +14,7 @@ from pgrun.algorithms.a2c import A2c
 from pgrun.algorithms.ppo import Ppo
 from pgrun.algorithms.reinforce import Reinforce
 from pgrun.config.paths import conf_dir
-from pgrun.config.schema import lookup
+from pgrun.config.schema import find_class
 from pgrun.config.settings import AdvantageNorm
 from pgrun.diagnostics.gradient_variance import (
     BLOCKS,
@@ -156,7 +156,7 @@ def test_independent_units_average_to_the_gradient(scheme: Scheme) -> None:
 def shipped_schemes() -> list[Scheme]:
     """Every option of conf/variance with its defaults."""
     names = sorted(path.stem for path in (conf_dir() / "variance").glob("*.yaml"))
-    return [lookup("variance", name)() for name in names]
+    return [find_class("variance", name)() for name in names]
 
 
 @normalised

@@ -17,8 +17,8 @@ from pgrun.rollouts.samplers.episodes import Episodes
 from pgrun.rollouts.samplers.replay import Replay
 from pgrun.rollouts.samplers.steps import Steps
 from pgrun.storage.saved_policy import Saved
-from pgrun.tools.play.options import Wish
-from pgrun.tools.play.play import evaluated, understood
+from pgrun.tools.play.options import PlayOptions
+from pgrun.tools.play.play import evaluated, load_role
 from pgrun.training.loop import evaluate
 from tests.support_pipeline import built, draw, loop, small_policy, trained
 from tests.support_record import Recorded, episodes, rows
@@ -227,7 +227,7 @@ def test_a_run_trains_evaluates_and_plays_with_the_digits(tmp_path) -> None:
         assert summary["eval"]["return_mean"] > 15, "20 is all, 10 is chance"
         assert run.envs.state_dict()["obs"].dtype == np.float64
         saved = Saved(tmp_path, dict(run.settings), tensors=load_file(tmp_path / "policy.safetensors"))
-        role = understood(saved, Wish(run=str(tmp_path)))
+        role = load_role(saved, PlayOptions(run=str(tmp_path)))
         finished = evaluated(saved, role, run.eval_seeds, None)
         assert np.mean([total for total, _ in finished]) == summary["eval"]["return_mean"]
     finally:

@@ -23,7 +23,7 @@ from pgrun.errors import Refused
 from pgrun.storage.saved_policy import load
 from pgrun.tools.play import film
 from pgrun.tools.play.cli import read
-from pgrun.tools.play.play import evaluated, play, understood
+from pgrun.tools.play.play import evaluated, load_role, play
 from pgrun.training.build import build
 
 SHORT = ("algo=ppo", "trainer.total_steps=256", "env.num_envs=2", "sampler.steps=64", "algo.epochs=1")
@@ -58,7 +58,7 @@ def test_the_run_s_own_seeds_give_its_own_figure(env: str, words: tuple[str, ...
     elsewhere = shutil.move(tmp_path / "run", tmp_path / "elsewhere")
     wish = read([str(elsewhere)])
     saved = load(wish.run)
-    role = understood(saved, wish)
+    role = load_role(saved, wish)
     run = build(saved.config)
     finished = evaluated(saved, role, run.eval_seeds, None)
     returns = np.array([got for got, _ in finished])

@@ -24,7 +24,7 @@ def searched(words: list[str]) -> search_space.Space:
 
 def study(folder: Path, words: list[str] = WORDS, **settings: Any) -> Study:
     search, found = Search(**settings), searched(words)
-    known = record.load(folder, record.begun(search, found, {}), found)
+    known = record.load_record(folder, record.new_record(search, found, {}), found)
     return Study(search, found, known, folder)
 
 
@@ -107,7 +107,7 @@ def test_bars_are_medians_of_running_means_of_finished_trials(tmp_path: Path) ->
     pruning.set_bars(tmp_path, {1: 0.5, 2: 0.0})
 
     def verdict(*returns: float) -> str | None:
-        return pruning.hopeless(
+        return pruning.reason_to_prune(
             tmp_path, [{"seed": 0, "status": "finished", "return_mean": x} for x in returns]
         )
 

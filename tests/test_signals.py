@@ -18,7 +18,7 @@ from support_cli import pgrun
 
 import pgrun.training.loop as training
 from pgrun.command.overrides import hydra_word, shell_word
-from pgrun.terminal.signals import CODES, heeded
+from pgrun.terminal.signals import CODES, noting_signals
 
 FOLDER = "it's, r"
 BRIEF = (
@@ -87,7 +87,7 @@ def test_of_several_seeds_the_same_command_goes_on(here: Path, monkeypatch: pyte
 
 
 def test_a_hangup_is_heeded_unless_nohup_ignores_it() -> None:
-    with heeded() as stop:
+    with noting_signals() as stop:
         os.kill(os.getpid(), signal.SIGHUP)
     assert stop.number == signal.SIGHUP
     code = (

@@ -16,11 +16,11 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from pgrun.command.compose import Job, jobs
-from pgrun.command.overrides import read
-from pgrun.command.validate import problems
+from pgrun.command.compose import Job, compose_jobs
+from pgrun.command.overrides import read_command
+from pgrun.command.validate import find_problems
 from pgrun.config.paths import conf_dir
-from pgrun.config.schema import fields, lookup
+from pgrun.config.schema import fields, find_class
 from pgrun.training.build import build
 from pgrun.training.loop import train
 
@@ -66,7 +66,7 @@ gym.register("ProbeTarget-v0", Target)
 
 @cache
 def composed(words: str) -> Job:
-    found = jobs(read(words.split()))
+    found = compose_jobs(read_command(words.split()))
     assert not found.problems
     return found.composed[0]
 
@@ -95,7 +95,7 @@ def small(algo: str) -> Job:
 
 def check_training(job: Job, folder: Path) -> None:
     """Updates are made, θ moves and stays finite, and every logged update has finite numbers."""
-    assert problems(job) == []
+    assert find_problems(job) == []
     run = build(dict(job.settings))
     before = run.policy.theta.clone()
     summary = train(run, folder)
@@ -121,7 +121,7 @@ def test_every_algorithm_trains_on_every_kind_of_action(algo: str, kind: str, tm
 def choices(algo: str) -> Iterator[tuple[str, Any]]:
     """Each value but the default of each setting that has a list of them."""
     shown = small(algo).settings["algo"]
-    for name, kind in fields(lookup("algo", algo)).items():
+    for name, kind in fields(find_class("algo", algo)).items():
         listed = (True, False) if kind is bool else get_args(kind) if get_origin(kind) is Literal else ()
         yield from ((name, value) for value in listed if value != shown[name])
 
@@ -138,7 +138,7 @@ def test_every_choice_of_an_algorithm_trains_or_is_refused_with_what_fits(
 ) -> None:
     for name, value in choices(algo):
         job = on(kind, small(algo), **{name: value})
-        found = problems(job)
+        found = find_problems(job)
         folder = tmp_path / f"{name}_{value}"
         folder.mkdir()
         if found:
@@ -150,7 +150,7 @@ def test_every_choice_of_an_algorithm_trains_or_is_refused_with_what_fits(
 @pytest.mark.parametrize("algo", ALGOS)
 def test_no_algorithm_takes_a_box_of_integers(algo: str, monkeypatch) -> None:
     monkeypatch.setitem(TARGETS, "Box", (spaces.Box(0, 3, (2,), np.int64), [0, 2], [2, 0]))
-    (reason,) = problems(on("Box", small(algo)))
+    (reason,) = find_problems(on("Box", small(algo)))
     assert "a Box of integers has no density; make it Discrete or MultiDiscrete" in reason
 
 

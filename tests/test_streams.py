@@ -13,13 +13,13 @@ from fixtures_cli import here  # noqa: F401
 from support_cli import QUICK
 
 from pgrun.cli import main as cli
-from pgrun.terminal.streams import outlasting, outlasting_readers
+from pgrun.terminal.streams import outlasting_readers, through_outlet
 
 RUN = f"hydra.run.dir=r {QUICK.replace('progress=false', 'progress=true')} network.hidden=[4] env.num_envs=2 sampler.steps=8"
 
 
 def run(words: str) -> int:
-    return cli.guarded(lambda: cli.run(words.split()), "pgrun")
+    return cli.run_guarded(lambda: cli.run(words.split()), "pgrun")
 
 
 def text_of(descriptor: int) -> io.TextIOWrapper:
@@ -43,7 +43,7 @@ def test_what_the_encoding_has_not_is_replaced(here: Path, monkeypatch: pytest.M
 def test_a_name_of_no_encoding_is_replaced(tmp_path: Path) -> None:
     """A folder's name may be any bytes; Python holds them as surrogates, which UTF-8 does not take."""
     with (tmp_path / "out").open("w", encoding="utf-8") as out:
-        print(os.fsdecode(b"run-\xff"), "·", file=outlasting(out), flush=True)
+        print(os.fsdecode(b"run-\xff"), "·", file=through_outlet(out), flush=True)
     assert (tmp_path / "out").read_text(encoding="utf-8") == "run-? ·\n"
 
 
@@ -63,7 +63,7 @@ def test_a_terminal_that_is_gone_ends_no_run() -> None:
     """Writing to it is an input/output error from then on; any other error is told."""
     primary, terminal = os.openpty()
     before = text_of(terminal)
-    stream = outlasting(before)
+    stream = through_outlet(before)
     os.close(primary)
     for _ in range(2):
         print("step 1", file=stream, flush=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from pgrun.command.compose import jobs
-from pgrun.command.overrides import read
+from pgrun.command.compose import compose_jobs
+from pgrun.command.overrides import read_command
 from pgrun.training.build import build
 from pgrun.training.loop import train
 from tests.support_study import study
@@ -27,7 +27,7 @@ def run(folder: Path, steps: int, env: str) -> list[dict[str, str]]:
     grad = torch.is_grad_enabled()
     folder.mkdir()
     try:
-        train(build(jobs(read(line.split())).composed[0].settings), folder)
+        train(build(compose_jobs(read_command(line.split())).composed[0].settings), folder)
     finally:
         torch.set_grad_enabled(grad)
     return list(csv.DictReader((folder / "metrics.csv").open()))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pgrun.tools.study.study import unbiased
+from pgrun.tools.study.study import find_unbiased
 from tests.support_study import study
 
 LINE = "gamma=1 policy.ascent=0.5 episodes=20000 env.num_envs=256"
@@ -15,7 +15,7 @@ BIASED = "schemes=[{gae:{lam:0.5}},td0,reward_to_go,value_baseline]"
 
 def check_unbiased(result: dict[str, Any], least: int) -> None:
     assert result["reference"] == "exact"
-    claiming = unbiased(result)
+    claiming = find_unbiased(result)
     assert len(claiming) >= least
     for label in claiming:
         assert abs(result["schemes"][label]["bias_z"]) < 4, label
@@ -32,7 +32,7 @@ def check_biased(result: dict[str, Any]) -> None:
         entry = result["schemes"][label]
         assert abs(entry["bias_z"]) > 10, label
         assert entry["bias_norm"] > 3 * entry["bias_noise"]
-        assert label not in unbiased(result)
+        assert label not in find_unbiased(result)
     assert abs(result["schemes"]["reward_to_go"]["bias_z"]) < 4
 
 

@@ -10,8 +10,8 @@ import pytest
 from fixtures_cli import here  # noqa: F401
 from support_cli import QUICK, Answer, pgrun, shell
 
-from pgrun.command.overrides import Word
-from pgrun.runs.sweep import table
+from pgrun.command.overrides import CliOverride
+from pgrun.runs.sweep import format_sweep_table
 
 LINE = f"env=my_mod:Line-v0 algo=reinforce {QUICK}"
 
@@ -142,14 +142,14 @@ def test_jobs_in_folders_of_the_users_naming(subdir: str, here: Path) -> None:  
 def test_the_table_groups_by_everything_but_the_seed() -> None:
     jobs = [
         {
-            "words": [Word.read(text) for text in (f"algo={algo}", "gamma=0.9", f"seed={seed}")],
+            "words": [CliOverride.read(text) for text in (f"algo={algo}", "gamma=0.9", f"seed={seed}")],
             "seed": seed,
             "eval": {"return_mean": value},
         }
         for algo, values in (("a2c", [1.0, 3.0]), ("ppo", [5.0, 5.0, 5.0, 5.0, 5.0, 11.0]), ("trpo", [7.0]))
         for seed, value in enumerate(values)
     ]
-    rows = [line.split() for line in table(jobs).splitlines()]
+    rows = [line.split() for line in format_sweep_table(jobs).splitlines()]
     assert rows[0] == ["all:", "gamma=0.9"]
     assert rows[1][:4] == ["final", "evaluation", "of", "each"]
     assert [row[:n] for row, n in zip(rows[3:6], (5, 6, 3), strict=True)] == [

@@ -13,7 +13,7 @@ from pgrun.algorithms.a2c import A2c
 from pgrun.algorithms.base import Algorithm
 from pgrun.algorithms.ppo import Ppo
 from pgrun.command.compose import conf_dir
-from pgrun.config.schema import lookup
+from pgrun.config.schema import find_class
 from pgrun.critics.base import value_delta, value_loss
 from pgrun.estimator import Estimator
 from pgrun.optimization.optimizers import Adam, Adamw, Descent, Rmsprop, Sgd
@@ -63,7 +63,7 @@ ALGORITHMS = sorted(path.stem for path in Path(conf_dir() / "algo").glob("*.yaml
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_gradient_weight_is_the_derivative_of_the_surrogate(name: str) -> None:
     """Under vmap(grad) too: the surrogate is a pure function of tensors. log π up to 1 away, so that clips are met."""
-    algorithm: Algorithm = lookup("algo", name)()
+    algorithm: Algorithm = find_class("algo", name)()
     batch = batch_of(*update_inputs())
     moved = batch.log_prob + 0.4 * random(8, len(batch.mask), seed=6)
     weights = vmap(grad(lambda log_prob: algorithm.surrogate(log_prob, batch)))(moved)

@@ -79,11 +79,11 @@ def run_command(argv: list[str], app: App, quiet: bool) -> Path:
 
 def refuse_what_is_no_run(argv: Sequence[str], app: App) -> None:
     """Commands that print, and those that are several runs: a record is of one."""
-    from pgrun.command.overrides import read
+    from pgrun.command.overrides import read_command
 
     typed = f"{app.name} {shlex.join(argv)}"
     printing = [word for word in argv if word in PRINTING]
-    command = None if printing else read(list(argv), app)
+    command = None if printing else read_command(list(argv), app)
     if command is None or command.shows or command.flags.help:
         raise Refused(f"{typed} prints something and runs nothing: type it in a terminal")
     several = any(word.key == "seeds" and word.value is not None for word in command.words)

@@ -16,8 +16,8 @@ from pgrun.envs.spaces import action_limits
 from pgrun.policies.distributions import Bernoulli, Categorical, Distribution, Gaussian, MultiCategorical
 from pgrun.policies.policy import Policy
 from pgrun.storage.saved_policy import Saved
-from pgrun.tools.play.options import Wish
-from pgrun.tools.play.play import acting, import_modules, understood
+from pgrun.tools.play.options import PlayOptions
+from pgrun.tools.play.play import acting, import_modules, load_role
 
 
 @dataclass(frozen=True)
@@ -126,9 +126,9 @@ def in_environment_units(params: Tensor, space: spaces.Box) -> Tensor:
 
 def load_policy(saved: Saved, env: str | None, modules: Sequence[str]) -> ActingPolicy:
     """``env`` and ``modules``: the user's own code, which the run may name and only its user may load. Raises ``Refused``."""
-    wish = Wish(str(saved.folder), env=env if env and ":" in env else None, modules=tuple(modules))
+    wish = PlayOptions(str(saved.folder), env=env if env and ":" in env else None, modules=tuple(modules))
     import_modules(wish.modules)
-    role = understood(saved, wish)
+    role = load_role(saved, wish)
     envs = make(role.env, 1)
     try:
         return ActingPolicy(acting(saved, role, envs), envs)

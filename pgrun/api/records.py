@@ -44,12 +44,12 @@ class RunResult:
         """Loaded from the folder when it is first asked for. Raises ``Refused``."""
         from pgrun.api.policy import load_policy
         from pgrun.storage import saved_policy
-        from pgrun.training.identity import unnamed
+        from pgrun.training.identity import find_code_to_name_again
 
         found = saved_policy.load(str(self.folder), self.which_policy)
         own = self.own_code
         named = {key: value for key, value in vars(own).items() if value}
-        missing = " and ".join(unnamed(found.config, named))
+        missing = " and ".join(find_code_to_name_again(found.config, named))
         if missing:
             raise Refused(f"{self.folder} runs code of yours, which has to be named again: add {missing}")
         return load_policy(found, own.env, own.modules)
@@ -79,16 +79,16 @@ def load(
     A run of your own code names it, and only you may load it, which its policy needs: say ``env`` and ``modules`` again.
     Raises ``Refused``.
     """
-    from pgrun.runs.job_status import SETTINGS, read, result
+    from pgrun.runs.job_status import SETTINGS, read_json_object, read_result
 
     place = Path(folder).expanduser().resolve()
     if not place.is_dir():
         raise Refused(f"{folder}: no such folder")
-    summary = result(place, PGRUN)
+    summary = read_result(place, PGRUN)
     if summary["status"] != "finished" or "runs" in summary:
         raise Refused(f"{folder} {why_not_one_run(place, summary)}")
     summary.pop("settings", None)  # what reading adds to every file, for those that have them
-    settings = read(place / SETTINGS)["settings"]
+    settings = read_json_object(place / SETTINGS)["settings"]
     metrics = read_rows(place / "metrics.csv")
     return RunResult(place, summary, settings, metrics, policy, OwnCode(env, tuple(modules)))
 
@@ -100,11 +100,11 @@ def load_runs(
 
     One that did not finish is left out with a warning that says why. Raises ``Refused`` where there is none at all.
     """
-    from pgrun.analysis.compare.read_runs import Found, below, expand
+    from pgrun.analysis.compare.read_runs import Found, expand_glob, find_run_folders
 
     runs = list[RunResult]()
-    for top in expand(os.fspath(folder)):
-        for place in below(top, Found()):
+    for top in expand_glob(os.fspath(folder)):
+        for place in find_run_folders(top, Found()):
             try:
                 runs.append(load(place, env=env, modules=modules))
             except Refused as error:

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from pgrun.config.paths import conf_dir
-from pgrun.config.schema import lookup
+from pgrun.config.schema import find_class
 
 SENTENCE_END = re.compile(r"(?<=\.)(?<!al\.)(?<!eq\.)\s+(?=[^\W\da-z]|``|[∇Σ])")
 LETTERS = {"episodes": "E", "steps": "S", "replay": "R"}
@@ -22,9 +22,9 @@ def listing() -> str:
     return "\n\n".join(
         (
             "Algorithms",
-            "\n".join(f"  {name:<18}{about(lookup('algo', name))}" for name in algos),
+            "\n".join(f"  {name:<18}{about(find_class('algo', name))}" for name in algos),
             "Variance schemes",
-            "\n".join(f"  {name:<18}{about(lookup('variance', name))}" for name in schemes),
+            "\n".join(f"  {name:<18}{about(find_class('variance', name))}" for name in schemes),
             "What fits, by sampler: E episodes, S steps, R replay, · nothing; * the algorithm's own choice",
             matrix(conf, algos, schemes),
             "Tuned settings, taken by themselves (tuned=none turns them off)",
@@ -60,8 +60,8 @@ def matrix(conf: Path, algos: list[str], schemes: list[str]) -> str:
 
 
 def cell(conf: Path, algo: str, scheme: str) -> str:
-    whole = lookup("variance", scheme).whole_episodes  # type: ignore[attr-defined]
-    fits = [kind for kind in lookup("algo", algo).samplers if kind == "episodes" or not whole]  # type: ignore[attr-defined]
+    whole = find_class("variance", scheme).whole_episodes  # type: ignore[attr-defined]
+    fits = [kind for kind in find_class("algo", algo).samplers if kind == "episodes" or not whole]  # type: ignore[attr-defined]
     usual = usual_choice(conf / "algo" / f"{algo}.yaml", "variance") == scheme
     return (" ".join(LETTERS[kind] for kind in fits) or "·") + " *" * usual
 

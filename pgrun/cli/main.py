@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pgrun import __version__
 from pgrun.command.app import PGRUN, App
 from pgrun.errors import Refused
-from pgrun.terminal.exit_codes import DONE, FAILED, guarded
+from pgrun.terminal.exit_codes import DONE, FAILED, run_guarded
 from pgrun.terminal.printing import say
 from pgrun.terminal.threads import pin_threads
 
@@ -36,7 +36,7 @@ class Outcome(NamedTuple):
 
 def main(app: App = PGRUN) -> None:
     """The console script."""
-    sys.exit(guarded(lambda: run(sys.argv[1:], app), app.name, app.spoken))
+    sys.exit(run_guarded(lambda: run(sys.argv[1:], app), app.name, app.spoken))
 
 
 def run(argv: list[str], app: App = PGRUN) -> int:
@@ -58,27 +58,27 @@ def carry_out(argv: list[str], app: App = PGRUN) -> Outcome:
     """Read, check and run a command: the one way to a run, from the terminal and from Python. Raises ``Refused``."""
     pin_threads(argv)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us as they are
-    from pgrun.command.overrides import read
+    from pgrun.command.overrides import read_command
 
-    command = read(argv, app)
+    command = read_command(argv, app)
     how = None
     if any(word.key == "resume" for word in command.words):
         from pgrun.command.search_settings import searched
         from pgrun.runs import resume_sweep
         from pgrun.runs.search import resume_search
 
-        command, how = resume_sweep.taken(command)
-        settle = resume_search.settle if searched(command) else resume_sweep.settle
+        command, how = resume_sweep.split_resume_word(command)
+        settle = resume_search.prepare_search_resume if searched(command) else resume_sweep.prepare_resume
         if how is None and app is PGRUN:
-            from pgrun.runs.resume_run import resume
+            from pgrun.runs.resume_run import resume_run
 
-            resume(command)
+            resume_run(command)
             return Outcome(DONE, next(Path(str(w.value)) for w in command.words if w.key == "resume"))
     if command.shows:
         return Outcome(show(command))
-    from pgrun.command.preflight import preflight
+    from pgrun.command.preflight import compose_and_check
 
-    jobs = preflight(command, again=how is not None)
+    jobs = compose_and_check(command, again=how is not None)
     if app.instead:
         return Outcome(app.call("instead")(jobs))
     if app is PGRUN:
@@ -103,12 +103,16 @@ def owning_sweep(jobs: Sequence[Job]) -> Iterator[None]:
     """
     from pgrun.runs.workers import owning_workers, safe_import_path
     from pgrun.terminal.signals import STOP
-    from pgrun.training.saver import alone
+    from pgrun.training.saver import run_lock
 
     folder = Path(jobs[0].hydra.sweep.dir)
     folder.mkdir(parents=True, exist_ok=True)
     busy = "another sweep is running there: wait for its end, or choose another hydra.sweep.dir"
-    with alone(folder, busy), safe_import_path(), owning_workers(jobs[0].choices.get("hydra/launcher", "")):
+    with (
+        run_lock(folder, busy),
+        safe_import_path(),
+        owning_workers(jobs[0].choices.get("hydra/launcher", "")),
+    ):
         (folder / STOP).unlink(missing_ok=True)
         yield
 
@@ -126,11 +130,11 @@ def show(command: Command) -> int:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from pgrun.command.compose import jobs
-    from pgrun.command.preflight import refuse
+    from pgrun.command.compose import compose_jobs
+    from pgrun.command.preflight import refuse_all
 
-    found = jobs(command) if command.flags.cfg else None
-    refuse([*command.problems, *(found.problems if found else ())])
+    found = compose_jobs(command) if command.flags.cfg else None
+    refuse_all([*command.problems, *(found.problems if found else ())])
     if found and command.flags.cfg == "job":  # Hydra's own shows where values come from: ${oc.select:usual.…}
         print(found.composed[0].yaml(command.flags.package))
         return DONE
@@ -144,13 +148,13 @@ def show(command: Command) -> int:
 def run_alone(command: Command, job: Job, again: bool) -> Path | None:
     """The folder is this process's before Hydra writes there, so that of two runs that begin at the same moment one is refused."""
     from pgrun.command.overrides import hydra_word
-    from pgrun.command.preflight import folders, refuse
-    from pgrun.training.saver import alone
+    from pgrun.command.preflight import check_folders, refuse_all
+    from pgrun.training.saver import run_lock
 
     job.folder.mkdir(parents=True, exist_ok=True)
-    with alone(job.folder):
+    with run_lock(job.folder):
         if not again:  # the other one may be over by now
-            refuse(list(folders([job], command.app.files, "hydra.run.dir")))
+            refuse_all(list(check_folders([job], command.app.files, "hydra.run.dir")))
         return call_hydra(command, [*command.argv, hydra_word("hydra.run.dir", job.folder)])
 
 
@@ -159,16 +163,16 @@ def sweep(command: Command, jobs: list[Job]) -> int:
     from pgrun.command.overrides import hydra_word
     from pgrun.command.search_settings import searched
     from pgrun.runs.announce import describe_size
-    from pgrun.runs.child_process import warm
+    from pgrun.runs.child_process import start_server
     from pgrun.runs.search.report import report as told
-    from pgrun.runs.sweep import report
-    from pgrun.terminal.signals import Stopped, SweepStop, heeded
+    from pgrun.runs.sweep import report_sweep
+    from pgrun.terminal.signals import Stopped, SweepStop, noting_signals
 
     folder = Path(jobs[0].hydra.sweep.dir)  # ${now:} is resolved once, so that the report finds it
     argv = [*command.argv, hydra_word("hydra.sweep.dir", folder)]
     say(describe_size(jobs, int(jobs[0].hydra.sweeper.n_trials) if searched(command) else None))
-    with heeded(SweepStop(folder)) as stop:
-        warm()
+    with noting_signals(SweepStop(folder)) as stop:
+        start_server()
         try:
             call_hydra(command, argv)
         except KeyboardInterrupt:  # Stopped
@@ -177,7 +181,7 @@ def sweep(command: Command, jobs: list[Job]) -> int:
             if os.environ.get("PGRUN_DEBUG"):
                 traceback.print_exc()
             say(f"{command.app.name}: the launcher stopped: {type(error).__name__}: {error}", error=True)
-        lost = told(command, jobs) if searched(command) else report(folder, jobs, command.app)
+        lost = told(command, jobs) if searched(command) else report_sweep(folder, jobs, command.app)
         if stop.number is not None:
             raise Stopped(stop.number)
     return FAILED if lost else DONE

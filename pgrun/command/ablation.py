@@ -9,7 +9,7 @@ from gymnasium import Space
 from omegaconf import OmegaConf
 
 from pgrun.command.compose import Job
-from pgrun.command.overrides import Word
+from pgrun.command.overrides import CliOverride
 from pgrun.command.unused_settings import unread
 from pgrun.config.paths import conf_dir
 from pgrun.config.settings import flatten_settings
@@ -21,7 +21,7 @@ def without_effect(job: Job, chosen: Mapping[str, Any], space: Space | None) -> 
     if not path.exists():  # none, or one of the user's own
         return
     settings = flatten_settings(OmegaConf.to_container(OmegaConf.load(path)))  # type: ignore[arg-type]
-    changed = [Word(key, key, "changed") for key in settings if key != "ablate"]
+    changed = [CliOverride(key, key, "changed") for key in settings if key != "ablate"]
     reasons = list(unread(changed, job.settings, chosen, space))
     if changed and len(reasons) == len(changed):
         yield f"ablate={path.stem} changes nothing here: {reasons[0]}: leave it out of ablate=…"

@@ -23,14 +23,14 @@ from pgrun.command import sweep_values
 from pgrun.command.app import PGRUN, App
 from pgrun.command.composition_errors import Explainer
 from pgrun.command.hydra_env import register
-from pgrun.command.overrides import Command, Word
+from pgrun.command.overrides import CliOverride, Command
 from pgrun.command.search_settings import searched
 from pgrun.command.search_space import read
 from pgrun.config.paths import conf_dir
 from pgrun.config.settings import spell_advantage_norm
 from pgrun.errors import Refused
 
-__all__ = ["Job", "Jobs", "conf_dir", "jobs", "plain"]
+__all__ = ["Job", "Jobs", "compose_jobs", "conf_dir", "to_plain"]
 
 NUMBERED = "${hydra.job.num}"  # the usual folder of a sweep's job
 
@@ -41,7 +41,7 @@ class Job:
 
     settings: dict[str, Any]  # plain data, without the hydra section
     choices: dict[str, Any]  # the option chosen in each config group
-    words: list[Word]  # as typed
+    words: list[CliOverride]  # as typed
     hydra: DictConfig
     folder: Path
 
@@ -61,27 +61,27 @@ class Jobs:
     problems: list[str] = field(default_factory=list)
 
 
-def jobs(command: Command) -> Jobs:
+def compose_jobs(command: Command) -> Jobs:
     """Every job of the command. A word that does not compose is reported, and the rest tried without it."""
     found, bad = Jobs(), set[str]()
     with composing(command.config_dir, command.app):
         explainer = Explainer(command.config_dir, command.app)
-        sets = split(command, [])
+        sets = split_sweep(command, [])
         if command.multirun:
-            first, _ = attempt(sets[0], True, explainer, found, bad)
+            first, _ = try_compose(sets[0], True, explainer, found, bad)
             if first and (params := sweeper_params(first)):
-                sets = split(command, params)
+                sets = split_sweep(command, params)
         seeds: dict[tuple[str, ...], Job] = {}
         for words in sets:
-            like = seeds.get(rest(words))
+            like = seeds.get(words_beside_seed(words))
             number = len(found.composed)
-            job = like and reseeded(like, words, number)
+            job = like and with_other_seed(like, words, number)
             if job is None:
-                job, go_on = attempt(words, command.multirun, explainer, found, bad, number)
+                job, go_on = try_compose(words, command.multirun, explainer, found, bad, number)
                 if not go_on:
                     break
             if job:
-                seeds.setdefault(rest(words), job)
+                seeds.setdefault(words_beside_seed(words), job)
                 found.composed.append(job)
     found.problems = list(dict.fromkeys(found.problems))
     if (
@@ -92,8 +92,13 @@ def jobs(command: Command) -> Jobs:
     return found
 
 
-def attempt(
-    words: Sequence[Word], multirun: bool, explainer: Explainer, found: Jobs, bad: set[str], number: int = 0
+def try_compose(
+    words: Sequence[CliOverride],
+    multirun: bool,
+    explainer: Explainer,
+    found: Jobs,
+    bad: set[str],
+    number: int = 0,
 ) -> tuple[Job | None, bool]:
     """(the job, left without its bad words; whether the others are worth trying)."""
     while True:
@@ -120,15 +125,16 @@ def composing(config_dir: str | None = None, app: App = PGRUN) -> Iterator[None]
         yield
 
 
-def split(command: Command, params: list[str]) -> list[list[Word]]:
+def split_sweep(command: Command, params: list[str]) -> list[list[CliOverride]]:
     """The overrides of each job, in Hydra's order; ``params`` come from ``hydra.sweeper.params``."""
     if not command.multirun:
         return [list(command.words)]
-    overrides = parsed(command, params)
+    overrides = parse_overrides(command, params)
     if searched(command):
         space = read([override for override in overrides if not override.is_hydra_override()])
         return [
-            [Word.read(text) for text in [*hydras(command), *space.typed(trial)]] for trial in space.corners()
+            [CliOverride.read(text) for text in [*hydra_words(command), *space.typed(trial)]]
+            for trial in space.corners()
         ]
     if (count := sweep_values.jobs(overrides)) > sweep_values.MOST:
         raise Refused(
@@ -142,16 +148,16 @@ def split(command: Command, params: list[str]) -> list[list[Word]]:
         ) from error
     if not batch:
         raise Refused("a sweep without jobs: a pattern such as algo=glob(*) has to fit some option's name")
-    return [[Word.read(str(text)) for text in texts] for texts in batch]
+    return [[CliOverride.read(str(text)) for text in texts] for texts in batch]
 
 
-def parsed(command: Command, params: Sequence[str]) -> list[Override]:
+def parse_overrides(command: Command, params: Sequence[str]) -> list[Override]:
     """``params`` come from ``hydra.sweeper.params``."""
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     return parser.parse_overrides([*params, *(word.text for word in command.words)])
 
 
-def hydras(command: Command) -> list[str]:
+def hydra_words(command: Command) -> list[str]:
     return [word.text for word in command.words if word.key.startswith("hydra.")]
 
 
@@ -160,19 +166,19 @@ def sweeper_params(job: Job) -> list[str]:
     return [f"{key}={value}" for key, value in params.items()]
 
 
-def compose_one(words: Sequence[Word], multirun: bool, number: int, config: str = PGRUN.config) -> Job:
+def compose_one(words: Sequence[CliOverride], multirun: bool, number: int, config: str = PGRUN.config) -> Job:
     cfg = compose(config, overrides=[word.text for word in words], return_hydra_config=True)
     with open_dict(cfg.hydra):
         cfg.hydra.job.num = number
         cfg.hydra.job.id = str(number)
     choices = OmegaConf.to_container(cfg.hydra.runtime.choices)
-    settings = plain(cfg)
+    settings = to_plain(cfg)
     hydra = cfg.hydra
     folder = Path(str(hydra.sweep.subdir)) if multirun else Path(hydra.run.dir)
     return Job(settings, dict(choices), list(words), hydra, folder)  # type: ignore[arg-type]
 
 
-def reseeded(like: Job, words: Sequence[Word], number: int) -> Job | None:
+def with_other_seed(like: Job, words: Sequence[CliOverride], number: int) -> Job | None:
     """The same job with another seed, without composing it (a tenth of a second); None where that is not so simple."""
     subdir = OmegaConf.to_container(like.hydra.sweep, resolve=False)["subdir"]  # type: ignore[index, call-overload]
     seeds = [word for word in words if word.key == "seed"]
@@ -180,16 +186,16 @@ def reseeded(like: Job, words: Sequence[Word], number: int) -> Job | None:
         return None
     cfg: Any = like.hydra._get_root()
     before, cfg["seed"] = cfg["seed"], seeds[0].value
-    settings = plain(cfg)
+    settings = to_plain(cfg)
     cfg["seed"] = before
     return replace(like, settings=settings, words=list(words), folder=Path(str(number)))
 
 
-def rest(words: Sequence[Word]) -> tuple[str, ...]:
+def words_beside_seed(words: Sequence[CliOverride]) -> tuple[str, ...]:
     return tuple(word.text for word in words if word.key != "seed")
 
 
-def plain(cfg: DictConfig) -> dict[str, Any]:
+def to_plain(cfg: DictConfig) -> dict[str, Any]:
     """The run's own settings as resolved plain data, each value under one spelling."""
     own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     settings: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)

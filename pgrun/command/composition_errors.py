@@ -19,7 +19,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from yaml import YAMLError
 
 from pgrun.command.app import PGRUN, App
-from pgrun.command.overrides import Word
+from pgrun.command.overrides import CliOverride
 from pgrun.config.paths import conf_dir
 
 EXTRAS = {"hydra/launcher=joblib": "parallel"}
@@ -38,7 +38,9 @@ class Explainer:
         self.known: dict[tuple[str, ...], list[str]] = {}  # what ``keys`` found
         self.lost: set[str] = set()  # groups with an unknown option: what belongs to it is not known either
 
-    def explain(self, error: Exception, words: Sequence[Word]) -> tuple[Word | None, str | None]:
+    def explain(
+        self, error: Exception, words: Sequence[CliOverride]
+    ) -> tuple[CliOverride | None, str | None]:
         """(None, sentence) where no word can be blamed; (word, None) where an earlier sentence covers it."""
         if isinstance(error, MissingConfigException):
             return self.unknown_option(error.missing_cfg_file or "", words)
@@ -51,7 +53,7 @@ class Explainer:
             return word, self.unknown_key(word, words)
         return word, f"{word.text}: {reason(error, text)}"
 
-    def explain_circle(self, words: Sequence[Word]) -> str:
+    def explain_circle(self, words: Sequence[CliOverride]) -> str:
         """The options of the user's own, one of which is in its own defaults."""
         own = [place for place in self.places if place != conf_dir()]
         files = [(word, f"{self.group_of(word)}/{word.value}.yaml") for word in words if self.is_option(word)]
@@ -59,7 +61,9 @@ class Explainer:
         shown = " ".join(named) or "the configuration"
         return f"{shown}: a file that names itself in its defaults, or two that name each other: take that line out"
 
-    def unknown_option(self, path: str, words: Sequence[Word]) -> tuple[Word | None, str | None]:
+    def unknown_option(
+        self, path: str, words: Sequence[CliOverride]
+    ) -> tuple[CliOverride | None, str | None]:
         for word in words:
             group = self.group_of(word)
             if group is not None and path == f"{group}/{word.value}":
@@ -67,7 +71,7 @@ class Explainer:
                 return word, f"{group}={word.value}: {self.hint(group, str(word.value))}"
         return None, f"{path}: no such option in the configuration"
 
-    def group_of(self, word: Word) -> str | None:
+    def group_of(self, word: CliOverride) -> str | None:
         head = word.text.lstrip("+").split("=")[0].split("@")[0]
         return head if "." not in head else None
 
@@ -87,7 +91,7 @@ class Explainer:
             found = [*found, *registry]
         return sorted(set(found))
 
-    def unknown_key(self, word: Word, words: Sequence[Word]) -> str | None:
+    def unknown_key(self, word: CliOverride, words: Sequence[CliOverride]) -> str | None:
         group, _, rest = word.key.partition(".")
         owners = list(self.owners(group, rest)) if rest else []
         if owners:
@@ -111,14 +115,14 @@ class Explainer:
                     if rest.split(".")[0] in content:
                         yield f"{group}={path.stem}"
 
-    def keys(self, words: Sequence[Word]) -> list[str]:
+    def keys(self, words: Sequence[CliOverride]) -> list[str]:
         """Every setting of the configuration that the command's options make, and the groups."""
         chosen = tuple(word.text for word in words if self.is_option(word))
         if chosen not in self.known:
             self.known[chosen] = self.compose_keys(chosen)
         return self.known[chosen]
 
-    def is_option(self, word: Word) -> bool:
+    def is_option(self, word: CliOverride) -> bool:
         group = self.group_of(word) or "."
         return not word.text.startswith("+") and any((place / group).is_dir() for place in self.places)
 
@@ -153,7 +157,7 @@ def describe_yaml_error(error: Exception) -> str:
     return f"{at}: a tab, and YAML is indented with spaces" if r"\t" in text else f"{at}: {text}"
 
 
-def at_fault(error: Exception, text: str, words: Sequence[Word]) -> Word | None:
+def at_fault(error: Exception, text: str, words: Sequence[CliOverride]) -> CliOverride | None:
     """The word that an error speaks of."""
     full_key = getattr(error, "full_key", None) or getattr(error.__cause__, "full_key", None)
     match = QUOTED.search(text)

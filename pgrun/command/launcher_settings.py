@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from omegaconf import OmegaConf
 
 from pgrun.config.schema import Form, NonNegativeInt, Positive, PositiveInt, Range, violations
-from pgrun.terminal.writable import unwritable
+from pgrun.terminal.writable import reason_unwritable
 
 if TYPE_CHECKING:
     from pgrun.command.compose import Job
@@ -114,5 +114,5 @@ def find_wrong_launcher(job: Job) -> Iterator[str]:
         yield from violations(f"hydra.{part}.", given, known)
         for name in ("submitit_folder", "temp_folder"):
             folder = given.get(name)
-            if folder is not None and (reason := unwritable(Path(str(folder).replace("%j", "0")))):
+            if folder is not None and (reason := reason_unwritable(Path(str(folder).replace("%j", "0")))):
                 yield f"hydra.{part}.{name}={folder} cannot be written: {reason}; choose another folder"

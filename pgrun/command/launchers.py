@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 
-from pgrun.command.overrides import Word
+from pgrun.command.overrides import CliOverride
 
 EXTRAS = {
     "parallel": "hydra_plugins.hydra_joblib_launcher",
@@ -24,7 +24,7 @@ NEEDS = {
 ENGINES = {"optuna": "search"}
 
 
-def lacking(words: Sequence[Word]) -> Iterator[str]:
+def lacking(words: Sequence[CliOverride]) -> Iterator[str]:
     """What a sweep's launcher or sweeper needs and is not here."""
     for word in words:
         options = {"hydra.launcher": NEEDS, "hydra.sweeper": ENGINES}.get(word.key, {})

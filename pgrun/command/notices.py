@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pgrun.command.compose import Job
-from pgrun.command.validate import classes, constant_baseline
+from pgrun.command.validate import classes_chosen, constant_baseline
 from pgrun.config.settings import CENTERING
 
 
@@ -18,7 +18,7 @@ def cancelled_baseline(job: Job) -> Iterator[str]:
     """Centring Ψ puts the batch's mean in the place of every constant baseline."""
     settings = job.settings
     norm, name = settings["advantage_norm"], settings["variance"]["name"]
-    if norm in CENTERING and constant_baseline(settings, classes(settings)):
+    if norm in CENTERING and constant_baseline(settings, classes_chosen(settings)):
         yield (
             f"advantage_norm={norm} subtracts the batch's mean from Ψ, whatever constant variance={name} subtracts: "
             "none, mean_baseline and leave_one_out become the same estimator; advantage_norm=scale keeps them apart"

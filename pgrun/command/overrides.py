@@ -30,7 +30,7 @@ NOT_OURS = {
 
 
 @dataclass(frozen=True)
-class Word:
+class CliOverride:
     """One override: ``key=value`` as typed. The key of ``critic/optimizer=sgd`` is ``critic.optimizer``."""
 
     text: str
@@ -50,13 +50,13 @@ class Word:
         return f"{key}=choice({value})"
 
     @staticmethod
-    def read(text: str) -> Word:
-        return Word.of(OverridesParser.create().parse_override(text))
+    def read(text: str) -> CliOverride:
+        return CliOverride.of(OverridesParser.create().parse_override(text))
 
     @staticmethod
-    def of(override: Override) -> Word:
+    def of(override: Override) -> CliOverride:
         value = None if override.is_sweep_override() else override.value()
-        return Word(str(override.input_line), override.key_or_group.replace("/", "."), value)
+        return CliOverride(str(override.input_line), override.key_or_group.replace("/", "."), value)
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Command:
 
     flags: argparse.Namespace
     options: list[str]  # the flags as typed
-    words: list[Word]
+    words: list[CliOverride]
     problems: list[str]
     app: App = PGRUN
 
@@ -98,7 +98,7 @@ class Command:
         ]
 
 
-def read(argv: list[str], app: App = PGRUN) -> Command:
+def read_command(argv: list[str], app: App = PGRUN) -> Command:
     """Hydra's own flags and the overrides, in any order."""
     parser = get_args_parser()
 
@@ -122,7 +122,7 @@ def read(argv: list[str], app: App = PGRUN) -> Command:
     options = typed_flags(argv, flags)
     if flags.shell_completion:
         return Command(flags, [*options, *flags.overrides], [], [], app)
-    words, problems = read_words([rewritten(text) for text in flags.overrides], flags.multirun)
+    words, problems = read_words([rewrite_word(text) for text in flags.overrides], flags.multirun)
     return Command(flags, options, words, problems, app)
 
 
@@ -143,37 +143,41 @@ def typed_flags(argv: list[str], flags: argparse.Namespace) -> list[str]:
     return kept
 
 
-def rewritten(text: str) -> str:
+def rewrite_word(text: str) -> str:
     """``env.id=X`` chooses the environment, as ``env=X``; ``env.kwargs`` takes any key."""
     text = re.sub(r"^env\.id=", "env=", text)
     return re.sub(r"^env\.kwargs([.=])", r"++env.kwargs\1", text)
 
 
-def read_words(texts: list[str], multirun: bool) -> tuple[list[Word], list[str]]:
-    words, problems = [], [*bare(texts), *twice(texts)]
+def read_words(texts: list[str], multirun: bool) -> tuple[list[CliOverride], list[str]]:
+    words, problems = [], [*find_bare_words(texts), *find_repeated(texts)]
     for text in texts:
         if is_bare(text):
             continue
         try:
             override = OverridesParser.create().parse_override(text)
         except HydraException:
-            problems.append(unreadable(text))
+            problems.append(describe_unreadable(text))
             continue
-        if problem := illegal(override, multirun):
+        if problem := find_illegal(override, multirun):
             problems.append(problem)
         else:
-            words.append(Word.of(override))
+            words.append(CliOverride.of(override))
     return words, problems
 
 
-def illegal(override: Override, multirun: bool) -> str | None:
+def find_illegal(override: Override, multirun: bool) -> str | None:
     text, key, swept = str(override.input_line), override.key_or_group, override.is_sweep_override()
     if swept and not multirun:
         return f"{text}: several values are a sweep: type pgrun -m"
     if swept and (problem := wrong_values(override)):
         return f"{text}: {problem}"
     if override.is_hydra_override():
-        return f"{text}: Hydra's own settings cannot be swept" if swept else idle(text, key, multirun)
+        return (
+            f"{text}: Hydra's own settings cannot be swept"
+            if swept
+            else find_ineffective(text, key, multirun)
+        )
     if override.is_delete():
         return f"{text}: every setting is needed; change it with key=value"
     if is_group(key) and not all(map(is_option, values(override))):
@@ -181,7 +185,7 @@ def illegal(override: Override, multirun: bool) -> str | None:
     return None
 
 
-def idle(text: str, key: str, multirun: bool) -> str | None:
+def find_ineffective(text: str, key: str, multirun: bool) -> str | None:
     """Hydra's settings of sweeps in a run, and of runs in a sweep: nothing would read them."""
     if key in ("hydra.run.dir", "hydra.sweep.dir") and text.endswith("="):
         return f"{text}: the name of a folder is needed; . is this one"
@@ -203,7 +207,7 @@ def is_option(name: Any) -> bool:
     )
 
 
-def unreadable(text: str) -> str:
+def describe_unreadable(text: str) -> str:
     """In place of the parser's own words, which speak of tokens."""
     key, _, value = text.partition("=")
     if not re.fullmatch(r"[+~]{0,2}[A-Za-z_][\w./@:-]*", key, re.ASCII):
@@ -216,7 +220,7 @@ def unreadable(text: str) -> str:
     )
 
 
-def twice(texts: list[str]) -> Iterator[str]:
+def find_repeated(texts: list[str]) -> Iterator[str]:
     """The same key again: Hydra would silently take the last."""
     given: dict[str, list[str]] = {}
     for text in texts:
@@ -238,7 +242,7 @@ def shell_word(key: str, value: object) -> str:
     """The same as a user types it in a shell, with quotes where it needs any."""
     plain = f"{key}={value}"
     try:
-        kept = Word.read(plain).value == str(value)
+        kept = CliOverride.read(plain).value == str(value)
     except HydraException:
         kept = False
     return shlex.quote(plain if kept else hydra_word(key, value, '"'))
@@ -253,7 +257,7 @@ def is_bare(text: str) -> bool:
     return text.find("=") < 1 and not text.startswith("~")
 
 
-def bare(texts: list[str]) -> Iterator[str]:
+def find_bare_words(texts: list[str]) -> Iterator[str]:
     """Words without ``=``, once: ``seed 3``, ``ppo``."""
     bare = [text for text in texts if is_bare(text)]
     words = [text if text.strip() else repr(text) for text in bare if text != "="] or bare[:1]

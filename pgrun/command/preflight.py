@@ -12,13 +12,13 @@ from hydra.types import RunMode
 
 from pgrun.atomic_files import LEADS_OUT, find_link, leads_out
 from pgrun.command.app import App
-from pgrun.command.compose import Job, jobs
+from pgrun.command.compose import Job, compose_jobs
 from pgrun.command.hydra_settings import find_wrong_hydra_settings
 from pgrun.command.launchers import lacking
 from pgrun.command.overrides import Command
-from pgrun.command.search_check import misfits
+from pgrun.command.search_check import find_wrong_search
 from pgrun.errors import Refused
-from pgrun.terminal.writable import is_too_long, unwritable
+from pgrun.terminal.writable import is_too_long, reason_unwritable
 
 # in a sweep's folder: by Hydra, by its launchers, by its end, by a search
 SWEEP_FILES = (
@@ -32,23 +32,23 @@ SWEEP_FILES = (
 )
 
 
-def preflight(command: Command, again: bool = False) -> list[Job]:
+def compose_and_check(command: Command, again: bool = False) -> list[Job]:
     """The command's jobs; raises ``Refused``. ``again``: they may have been run before."""
-    refuse(list(lacking(command.words)))
-    found = jobs(command)
+    refuse_all(list(lacking(command.words)))
+    found = compose_jobs(command)
     problems = [*command.problems, *found.problems]
-    problems += in_jobs(found.composed, command.app, whole=not problems)
-    problems += mode(command, found.composed[:1])
+    problems += check_jobs(found.composed, command.app, whole=not problems)
+    problems += check_mode(command, found.composed[:1])
     for job in found.composed[:1]:
         problems += find_wrong_hydra_settings(command, job)
-    problems += misfits(command, found.composed, again)
+    problems += find_wrong_search(command, found.composed, again)
     setting = "hydra.sweep.dir" if command.multirun else "hydra.run.dir"
-    problems += folders(found.composed, () if again else command.app.files, setting)
-    refuse(problems)
+    problems += check_folders(found.composed, () if again else command.app.files, setting)
+    refuse_all(problems)
     return found.composed
 
 
-def refuse(problems: Sequence[str]) -> None:
+def refuse_all(problems: Sequence[str]) -> None:
     """One sentence, or a list."""
     unique = list(dict.fromkeys(problems))
     if len(unique) == 1:
@@ -57,7 +57,7 @@ def refuse(problems: Sequence[str]) -> None:
         raise Refused("\n".join((f"{len(unique)} problems", *(f"  - {problem}" for problem in unique))))
 
 
-def in_jobs(composed: list[Job], app: App, whole: bool) -> Iterator[str]:
+def check_jobs(composed: list[Job], app: App, whole: bool) -> Iterator[str]:
     """Each problem once; in a sweep with the first job that has it, unless all have."""
     if not composed:
         return
@@ -67,18 +67,18 @@ def in_jobs(composed: list[Job], app: App, whole: bool) -> Iterator[str]:
         for problem in dict.fromkeys(problems(job, whole)):
             found.setdefault(problem, []).append(job)
     for problem, those in found.items():
-        where = "" if len(those) == len(composed) else which(those, composed)
+        where = "" if len(those) == len(composed) else name_jobs(those, composed)
         yield f"{problem}  [{where}]" if where and not problem.startswith(where) else problem
 
 
-def which(those: list[Job], composed: list[Job]) -> str:
+def name_jobs(those: list[Job], composed: list[Job]) -> str:
     """``algo=a2c variance=none`` — the words that not all jobs have — and how many more."""
     everywhere = set.intersection(*({word.text for word in job.words} for job in composed))
     first = " ".join(word.shown for word in those[0].words if word.text not in everywhere)
     return first + (f" and {len(those) - 1} more" if len(those) > 1 else "")
 
 
-def mode(command: Command, first: list[Job]) -> Iterator[str]:
+def check_mode(command: Command, first: list[Job]) -> Iterator[str]:
     """``-m`` alone decides between a run and a sweep: what is checked and reported hangs on it."""
     for job in first:
         if job.hydra.mode not in (None, RunMode.MULTIRUN if command.multirun else RunMode.RUN):
@@ -87,7 +87,7 @@ def mode(command: Command, first: list[Job]) -> Iterator[str]:
             yield "hydra.output_subdir: a run directory keeps its configuration in .hydra"
 
 
-def folders(composed: list[Job], files: Sequence[str], setting: str) -> Iterator[str]:
+def check_folders(composed: list[Job], files: Sequence[str], setting: str) -> Iterator[str]:
     """Run directories that hold a run (one of ``files``), cannot be written, or are the same for two jobs."""
     seen: dict[Path, Job] = {}
     for job in composed:
@@ -98,14 +98,14 @@ def folders(composed: list[Job], files: Sequence[str], setting: str) -> Iterator
         if is_too_long(job.folder):
             yield f"{job.folder}: {os.strerror(errno.ENAMETOOLONG)}; choose a shorter {setting}"
             return
-        if any((job.folder / name).exists() for name in (*files, *runs(job, files))):
+        if any((job.folder / name).exists() for name in (*files, *find_held_runs(job, files))):
             yield f"{job.folder} holds a run already: choose another {setting}, go on with resume=auto, or remove it"
             return
     for link in links_written(composed, setting):
         yield f"{link} is {LEADS_OUT}: remove it, or choose another {setting}"
         return
     for folder in list(seen)[:1]:
-        if reason := unwritable(folder):
+        if reason := reason_unwritable(folder):
             yield f"{folder} cannot be written: {reason}; choose another {setting}"
 
 
@@ -130,6 +130,6 @@ def seeds_of(job: Job) -> list[Any]:
     return seeds if isinstance(seeds, list) else []
 
 
-def runs(job: Job, files: Sequence[str]) -> list[str]:
+def find_held_runs(job: Job, files: Sequence[str]) -> list[str]:
     """The result files of its several seeds."""
     return [f"{seed}/{name}" for seed in seeds_of(job) for name in files]

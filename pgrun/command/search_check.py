@@ -11,13 +11,13 @@ from omegaconf import OmegaConf
 from pgrun.command.app import PGRUN
 from pgrun.command.compose import NUMBERED, Job
 from pgrun.command.overrides import Command
-from pgrun.command.search_settings import CHOICE, FILE, Search, searched, there
+from pgrun.command.search_settings import CHOICE, FILE, Search, holds_search, searched
 from pgrun.config.schema import construct, violations
 
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 
-def misfits(command: Command, jobs: Sequence[Job], again: bool) -> Iterator[str]:
+def find_wrong_search(command: Command, jobs: Sequence[Job], again: bool) -> Iterator[str]:
     """``jobs``: the corners of what is searched. ``again``: it may have begun before."""
     chosen = [job for job in jobs[:1] if job.choices.get("hydra/sweeper") == CHOICE]
     if chosen and not searched(command):
@@ -33,16 +33,16 @@ def misfits(command: Command, jobs: Sequence[Job], again: bool) -> Iterator[str]
     if len(jobs) == 1:
         yield "nothing to search: give a setting several values, such as 'optimizer.lr=tag(log,interval(1e-4,1e-2))'"
     if not wrong:
-        yield from at_once(given["n_jobs"], job)
-    if raw(job, "sweep")["subdir"] != NUMBERED:
+        yield from find_wrong_job_count(given["n_jobs"], job)
+    if hydra_part(job, "sweep")["subdir"] != NUMBERED:
         yield "hydra.sweep.subdir: the trials of a search lie in folders by their numbers; leave it out"
-    if there(Path(job.hydra.sweep.dir)) and not again:
+    if holds_search(Path(job.hydra.sweep.dir)) and not again:
         yield f"{Path(job.hydra.sweep.dir)} holds a search already ({FILE}): go on with resume=auto, or choose another hydra.sweep.dir"
 
 
-def at_once(n_jobs: int, job: Job) -> Iterator[str]:
+def find_wrong_job_count(n_jobs: int, job: Job) -> Iterator[str]:
     """A launcher for several, and several for it."""
-    basic = raw(job, "launcher")["_target_"] == BASIC
+    basic = hydra_part(job, "launcher")["_target_"] == BASIC
     if basic and n_jobs > 1:
         yield f"hydra.sweeper.n_jobs={n_jobs}: one trial at a time without a launcher for more: add hydra/launcher=parallel"
     if not basic and n_jobs == 1:
@@ -50,12 +50,12 @@ def at_once(n_jobs: int, job: Job) -> Iterator[str]:
 
 
 def sweeper(job: Job) -> dict[str, Any]:
-    return {key: value for key, value in raw(job, "sweeper").items() if key != "_target_"}
+    return {key: value for key, value in hydra_part(job, "sweeper").items() if key != "_target_"}
 
 
-def raw(job: Job, part: str) -> dict[str, Any]:
+def hydra_part(job: Job, part: str) -> dict[str, Any]:
     return OmegaConf.to_container(job.hydra[part], resolve=False)  # type: ignore[return-value]
 
 
-def settings(job: Job) -> Search:
+def search_settings_of(job: Job) -> Search:
     return construct(Search, sweeper(job))

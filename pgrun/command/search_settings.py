@@ -32,5 +32,5 @@ def searched(command: Command) -> bool:
 FILE = "search.json"
 
 
-def there(folder: Path) -> bool:
+def holds_search(folder: Path) -> bool:
     return (folder / FILE).exists()

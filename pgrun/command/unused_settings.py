@@ -11,11 +11,11 @@ from typing import Any
 from gymnasium import Space
 from gymnasium.spaces import Box
 
-from pgrun.command.overrides import Word
+from pgrun.command.overrides import CliOverride
 
 
 def unread(
-    words: Sequence[Word], settings: Mapping[str, Any], chosen: Mapping[str, Any], space: Space | None
+    words: Sequence[CliOverride], settings: Mapping[str, Any], chosen: Mapping[str, Any], space: Space | None
 ) -> Iterator[str]:
     """``chosen``: the class of each group; ``space``: the environment's actions, if it could be made."""
     for word in words:

@@ -14,12 +14,12 @@ import gymnasium as gym
 from pgrun.command.ablation import without_effect
 from pgrun.command.compose import Job
 from pgrun.command.memory import too_large
-from pgrun.command.overrides import Word
+from pgrun.command.overrides import CliOverride
 from pgrun.command.seed_list import find_wrong_seeds
 from pgrun.command.unused_settings import unread
 from pgrun.config import user_modules
-from pgrun.config.schema import GROUPS, construct, fields, lookup, violations
-from pgrun.config.settings import CENTERING, Diagnostics, Logger, Top, Trainer
+from pgrun.config.schema import GROUPS, construct, fields, find_class, violations
+from pgrun.config.settings import CENTERING, Diagnostics, Logger, RunSettings, Trainer
 from pgrun.envs import EnvSettings, probe
 from pgrun.envs.faults import import_error
 from pgrun.errors import Refused
@@ -49,30 +49,30 @@ EXAMPLES = {
 NAMED = ("name", "critic.optimizer.name", *(f"{group}.name" for group in GROUPS))
 
 
-def problems(job: Job, whole: bool = True) -> list[str]:
+def find_problems(job: Job, whole: bool = True) -> list[str]:
     """One short phrase per violation: the values first; once they are right, what does not fit together.
 
     Not ``whole``: values alone, for a job some of whose words did not compose.
     """
-    found = [*choices(job), *modules(job.settings), *keys(job)]
+    found = [*check_choices(job), *check_modules(job.settings), *check_keys(job)]
     found += find_wrong_seeds(job.settings, [word.key for word in job.words])
-    found += wrong_values(job, sections(job.settings))
+    found += find_wrong_values(job, check_sections(job.settings))
     complete = all(
         isinstance(job.settings.get(group), Mapping) and "name" in job.settings[group] for group in GROUPS
     )
     if complete and (concern_methods(job.words) or (whole and not found)):
-        found += wrong_values(job, methods(job.settings))
+        found += find_wrong_values(job, check_methods(job.settings))
     if not found and whole:
-        found += together(job)
-    return found + list(device(job.settings))
+        found += check_combination(job)
+    return found + list(check_device(job.settings))
 
 
-def concern_methods(words: Sequence[Word]) -> bool:
+def concern_methods(words: Sequence[CliOverride]) -> bool:
     """Whether a word sets something inside the groups whose classes torch comes with."""
     return any("." in word.key and word.key.split(".")[0] in GROUPS for word in words)
 
 
-def choices(job: Job) -> Iterator[str]:
+def check_choices(job: Job) -> Iterator[str]:
     """One option for each group."""
     for group in GROUPS:
         given = job.settings.get(group)
@@ -90,11 +90,11 @@ def choices(job: Job) -> Iterator[str]:
         yield f"tuned={choice}: these are settings of algo={str(choice).split('/')[0]}, not of algo={algo}"
 
 
-def modules(settings: Mapping[str, Any]) -> Iterator[str]:
+def check_modules(settings: Mapping[str, Any]) -> Iterator[str]:
     """The user's own code."""
     for name in user_module_names(settings):
         try:
-            user_modules.load(name)
+            user_modules.import_user_module(name)
         except (Exception, SystemExit) as error:
             if os.environ.get("PGRUN_DEBUG"):
                 raise
@@ -107,9 +107,9 @@ def user_module_names(settings: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(x for x in given if isinstance(x, str)) if isinstance(given, list) else ()
 
 
-def keys(job: Job) -> Iterator[str]:
+def check_keys(job: Job) -> Iterator[str]:
     """Keys that ``+`` added, and names that are to be chosen as options."""
-    known = {*fields(Top), *SECTIONS, *GROUPS, "usual"}
+    known = {*fields(RunSettings), *SECTIONS, *GROUPS, "usual"}
     for name in job.settings:
         if name not in known:
             yield f"{name}: no such setting; pgrun --cfg job shows them all"
@@ -121,7 +121,7 @@ def keys(job: Job) -> Iterator[str]:
             yield f"{word.key}: what files propose; type the setting itself, without usual"
 
 
-def wrong_values(job: Job, found: Iterable[str]) -> list[str]:
+def find_wrong_values(job: Job, found: Iterable[str]) -> list[str]:
     """Without those that only follow, by interpolation, from one that was typed."""
     found = list(found)
     typed = {word.key for word in job.words}
@@ -129,15 +129,15 @@ def wrong_values(job: Job, found: Iterable[str]) -> list[str]:
     return [p for p in found if p.partition("=")[0] in typed or p.partition("=")[2] not in tails]
 
 
-def sections(settings: Mapping[str, Any]) -> Iterator[str]:
+def check_sections(settings: Mapping[str, Any]) -> Iterator[str]:
     """Types and ranges of what belongs to no method."""
-    top = {k: v for k, v in settings.items() if k in fields(Top)}
-    yield from violations("", top, Top)
+    top = {k: v for k, v in settings.items() if k in fields(RunSettings)}
+    yield from violations("", top, RunSettings)
     for section, cls in SECTIONS.items():
         yield from violations(f"{section}.", settings.get(section) or {}, cls)
 
 
-def methods(settings: Mapping[str, Any]) -> Iterator[str]:
+def check_methods(settings: Mapping[str, Any]) -> Iterator[str]:
     """Types and ranges, from the signatures of the classes that the names select."""
     for group in GROUPS:
         yield from group_values(group, group, settings[group], settings)
@@ -154,7 +154,7 @@ def group_values(
     rest = dict(given)
     name = rest.pop("name", None)
     try:
-        cls = lookup(group, str(name), user_module_names(settings))
+        cls = find_class(group, str(name), user_module_names(settings))
     except (LookupError, ImportError) as error:
         yield str(error)
         return
@@ -166,39 +166,41 @@ def group_values(
     yield from violations(f"{where}.", rest, cls)
 
 
-def classes(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {group: lookup(group, settings[group]["name"], user_module_names(settings)) for group in GROUPS}
+def classes_chosen(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        group: find_class(group, settings[group]["name"], user_module_names(settings)) for group in GROUPS
+    }
 
 
-def together(job: Job) -> list[str]:
+def check_combination(job: Job) -> list[str]:
     """Choices that make no sense together, settings that nothing reads, and the environment itself."""
-    chosen, settings = classes(job.settings), job.settings
-    env, found = environment(settings)
+    chosen, settings = classes_chosen(job.settings), job.settings
+    env, found = probe_environment(settings)
     space = None if env is None else env.action_space
     critic = chosen["critic"].misfits(settings, env) if chosen["variance"].uses_critic else ()
     algo = chosen["algo"].misfits(settings, env)
     large = [] if env is None else too_large(settings, env)
-    read = [*misfits(settings, chosen), *algo, *critic, *unexact(settings, env), *large]
+    read = [*find_misfits(settings, chosen), *algo, *critic, *find_inexact(settings, env), *large]
     ignored = [*unread(job.words, settings, chosen, space), *without_effect(job, chosen, space)]
     return [*read, *ignored, *found]
 
 
-def unexact(settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:
+def find_inexact(settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:
     from pgrun.diagnostics import exact_errors
 
     if settings["diagnostics"]["exact"]:
         yield from exact_errors.misfits(settings, env)
 
 
-def misfits(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[str]:
+def find_misfits(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[str]:
     """Each with the nearest choice that fits."""
     scheme, algo, sampler = chosen["variance"], chosen["algo"], settings["sampler"]
     name, kind = settings["variance"]["name"], sampler["name"]
     if kind not in algo.samplers:
         fits = algo.samplers[0]
         yield f"algo={settings['algo']['name']} needs sampler={fits}, not sampler={kind}: add sampler={fits}"
-    yield from wrong_scheme(settings, chosen)
-    yield from wrong_critic(settings, chosen)
+    yield from find_wrong_scheme(settings, chosen)
+    yield from find_wrong_critic(settings, chosen)
     if algo.own_step and chosen["network"].shared:
         yield f"algo={settings['algo']['name']} steps in the policy's parameters alone: add network=separate"
     if scheme.whole_episodes and kind != "episodes":
@@ -217,14 +219,14 @@ def misfits(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[
             "variance.normalised=true averages over the steps left in the rollout, and with sampler=episodes the length of "
             f"the episodes themselves decides how many those are, which biases: {instead}"
         )
-    yield from wrong_advantage_norm(settings, chosen)
+    yield from find_wrong_advantage_norm(settings, chosen)
     if kind == "steps":
         yield from too_many_minibatches(settings, chosen)
     if kind == "replay":
-        yield from wrong_replay(sampler, settings["trainer"]["total_steps"])
+        yield from find_wrong_replay(sampler, settings["trainer"]["total_steps"])
 
 
-def wrong_scheme(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[str]:
+def find_wrong_scheme(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[str]:
     scheme, algo, name = chosen["variance"], chosen["algo"], settings["variance"]["name"]
     if algo.schemes and name not in algo.schemes:
         yield (
@@ -237,7 +239,7 @@ def wrong_scheme(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iter
         )
 
 
-def wrong_critic(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[str]:
+def find_wrong_critic(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[str]:
     algo, name, critic = settings["algo"]["name"], settings["critic"]["name"], chosen["critic"]
     if not chosen["variance"].uses_critic:
         return
@@ -260,7 +262,7 @@ def not_one_plain_step(settings: Mapping[str, Any]) -> Iterator[str]:
         yield "variance.kind=per_parameter corrects the gradient as it is: add advantage_norm=none"
 
 
-def wrong_advantage_norm(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[str]:
+def find_wrong_advantage_norm(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[str]:
     """Minibatches that there are none of, and normalisation that makes every Ψ zero."""
     norm, sampler, algo = settings["advantage_norm"], settings["sampler"], settings["algo"]
     scope = settings["advantage_scope"]
@@ -301,7 +303,7 @@ def too_many_minibatches(settings: Mapping[str, Any], chosen: Mapping[str, Any])
             yield f"{key}={count}: a batch has only {rows} rows (sampler.steps × env.num_envs)"
 
 
-def wrong_replay(sampler: Mapping[str, Any], total: float) -> Iterator[str]:
+def find_wrong_replay(sampler: Mapping[str, Any], total: float) -> Iterator[str]:
     for name in ("warmup", "batch"):
         if sampler[name] > sampler["capacity"]:
             yield f"sampler.{name}={sampler[name]}: the buffer holds only sampler.capacity={sampler['capacity']}"
@@ -309,7 +311,7 @@ def wrong_replay(sampler: Mapping[str, Any], total: float) -> Iterator[str]:
         yield f"sampler.warmup={sampler['warmup']}: nothing would be learned in trainer.total_steps={total}"
 
 
-def environment(settings: Mapping[str, Any]) -> tuple[gym.Env | None, list[str]]:
+def probe_environment(settings: Mapping[str, Any]) -> tuple[gym.Env | None, list[str]]:
     """(one environment, closed; what is wrong with it)."""
     wanted = construct(EnvSettings, settings["env"])
     if taken := [key for key in wanted.kwargs if key in TAKEN]:
@@ -325,7 +327,7 @@ def environment(settings: Mapping[str, Any]) -> tuple[gym.Env | None, list[str]]
         return None, [str(error)]
 
 
-def device(settings: Mapping[str, Any]) -> Iterator[str]:
+def check_device(settings: Mapping[str, Any]) -> Iterator[str]:
     if settings["device"] == "cuda":
         import torch
 

@@ -75,7 +75,7 @@ Repeats = Annotated[int, Range(1, 10_000)]  # inside an update, which a signal w
 NonNegativeInt = Annotated[int, Range(0)]
 
 
-def lookup(group: str, name: str, modules: tuple[str, ...] = ()) -> type:
+def find_class(group: str, name: str, modules: tuple[str, ...] = ()) -> type:
     """The class that ``group=name`` means: by name, inside the package or in modules named by the user.
 
     ``reward_to_go`` is ``RewardToGo`` in ``pgrun.variance.reward_to_go``. Raises ``LookupError``.
@@ -87,7 +87,9 @@ def lookup(group: str, name: str, modules: tuple[str, ...] = ()) -> type:
     for place in (f"{GROUPS[group]}.{name}", GROUPS[group], *modules):
         try:
             found = getattr(
-                (user_modules.load if place in modules else importlib.import_module)(place), camel, None
+                (user_modules.import_user_module if place in modules else importlib.import_module)(place),
+                camel,
+                None,
             )
         except ModuleNotFoundError as error:
             if error.name is not None and place.startswith(error.name):
@@ -111,28 +113,28 @@ def annotation(cls: type, field: dataclasses.Field) -> Any:
     return eval(field.type, vars(sys.modules[owner.__module__]))
 
 
-def fit(value: Any, kind: Any) -> Any:
+def coerce(value: Any, kind: Any) -> Any:
     """The value as its annotation wants it, e.g. 1e6 as an integer. Raises ``ValueError`` saying what is allowed."""
     origin, args = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        value = fit(value, args[0])
+        value = coerce(value, args[0])
         if value not in args[1]:
             raise ValueError(f"must be {args[1]}")
         return value
     if origin in (Union, types.UnionType):
         if value is None and type(None) in args:
             return None
-        return fit(value, next(a for a in args if a is not type(None)))
+        return coerce(value, next(a for a in args if a is not type(None)))
     if origin is Literal:
         if value not in args:
-            raise ValueError(f"must be one of {', '.join(map(show, args))}")
+            raise ValueError(f"must be one of {', '.join(map(format_value, args))}")
         return value
     if origin in (list, tuple):
         count = len(args) if origin is tuple and args[-1] is not Ellipsis else None
         if not isinstance(value, list | tuple) or len(value) != (count or len(value)):
             example = f"of {count}" if count else "such as [name]" if args[0] is str else "such as [64, 64]"
             raise ValueError(f"must be a list {example}")
-        return tuple(fit(x, args[0]) for x in value)
+        return tuple(coerce(x, args[0]) for x in value)
     if origin is dict or kind is dict:
         if not isinstance(value, Mapping):
             raise ValueError("must be a mapping, such as {name: value}")
@@ -167,17 +169,17 @@ def violations(where: str, given: Mapping[str, Any], cls: type) -> Iterator[str]
             yield f"{where}{name}: no such setting; there are {', '.join(kinds)}"
             continue
         try:
-            fit(value, kinds[name])
+            coerce(value, kinds[name])
         except (ValueError, OverflowError) as error:
-            yield f"{where}{name}={show(value)}: {error}"
+            yield f"{where}{name}={format_value(value)}: {error}"
 
 
 def construct(cls: type, given: Mapping[str, Any]) -> Any:
     """An instance from checked settings."""
     kinds = fields(cls)
-    return cls(**{name: fit(value, kinds[name]) for name, value in given.items()})
+    return cls(**{name: coerce(value, kinds[name]) for name, value in given.items()})
 
 
-def show(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value as it is typed on the command line."""
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

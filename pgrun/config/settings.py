@@ -33,7 +33,7 @@ def flatten_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str,
 
 
 @dataclass(frozen=True)
-class Top:
+class RunSettings:
     """Top-level keys of the configuration."""
 
     seed: NonNegativeInt = 0

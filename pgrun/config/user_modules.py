@@ -12,7 +12,7 @@ import sys
 from types import ModuleType
 
 
-def load(name: str) -> ModuleType:
+def import_user_module(name: str) -> ModuleType:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     return importlib.import_module(name)

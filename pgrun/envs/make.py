@@ -55,7 +55,7 @@ def columns(env: EnvSettings, num_envs: int) -> Envs:
 
 def make_one(env: EnvSettings, **kwargs: Any) -> gym.Env:
     """One gymnasium environment, or ``Refused`` with the reason."""
-    find(env.id)
+    require_registered(env.id)
     limit = {"max_episode_steps": env.max_episode_steps} if env.max_episode_steps else {}
     try:
         with warnings.catch_warnings(record=True) as caught:
@@ -77,12 +77,12 @@ def make_one(env: EnvSettings, **kwargs: Any) -> gym.Env:
         raise Refused(f"env={env.id}{given} cannot be made: {said}") from error
 
 
-def find(name: str) -> None:
+def require_registered(name: str) -> None:
     """Refuse an id that is not registered, naming the nearest ones; imports ``module:Id``'s module."""
     module, _, name = name.rpartition(":")
     if module:
         try:
-            found = user_modules.load(module)
+            found = user_modules.import_user_module(module)
         except (Exception, SystemExit) as error:
             raise Refused(f"env={module}:{name}: {import_error(module, error)}") from error
     if name in registry:

@@ -15,15 +15,15 @@ def describe_size(jobs: Sequence[Job], trials: int | None = None) -> str:
     count = trials or len(jobs)
     shown = f"{count:,} {'trial' if trials else 'job'}{'s' * (count > 1)}"
     if max(seeds) > 1:
-        shown += f" of {between(seeds)} seeds each"
+        shown += f" of {format_range(seeds)} seeds each"
     if not all("trainer" in job.settings for job in jobs):  # a study has episodes, which its schemes share
         return shown
     steps = [int(job.settings["trainer"]["total_steps"]) for job in jobs]
     total = [runs * n for runs, n in zip(seeds, steps, strict=True)]
     whole = f"up to {trials * max(total):,}" if trials else f"{sum(total):,}"
-    return f"{shown}, {between(steps)} steps a run: {whole} in all"
+    return f"{shown}, {format_range(steps)} steps a run: {whole} in all"
 
 
-def between(numbers: Sequence[int]) -> str:
+def format_range(numbers: Sequence[int]) -> str:
     low, high = min(numbers), max(numbers)
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"

@@ -23,7 +23,7 @@ from typing import Any
 from pgrun.command.app import App
 from pgrun.config.paths import typed_in
 from pgrun.runs.workers import restore_import_path, safe_import_path, this_worker
-from pgrun.terminal.signals import CODES, Stop, Stopped, told_to_stop
+from pgrun.terminal.signals import CODES, SignalFlag, Stopped, read_stop_signal
 from pgrun.terminal.streams import outlast_readers
 
 FORKS = multiprocessing.get_context("forkserver")
@@ -33,7 +33,7 @@ CRASHES = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.
 
 
 @dataclass(frozen=True)
-class Work:
+class ChildJob:
     """What a child needs to know."""
 
     app: App
@@ -44,7 +44,7 @@ class Work:
     typed_in: Path  # where the user stands, which with hydra.job.chdir is not where the job does
 
 
-def warm() -> None:
+def start_server() -> None:
     """Start the server, if it is not there: it imports torch while the command goes on.
 
     Signals reach the whole process group: they wait until the server ignores them.
@@ -57,22 +57,22 @@ def warm() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def lived(work: Work, sweep: Path) -> float:
+def run_in_child_process(work: ChildJob, sweep: Path) -> float:
     """The job's result, NaN without one; a death that it could not record itself is recorded here."""
-    from pgrun.runs.outcome import note
+    from pgrun.runs.outcome import record_outcome
 
     if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
         # joblib's workers have one that a child does not know
         multiprocessing.set_start_method(None, force=True)
     with this_worker().job() as owner:
-        warm()
+        start_server()
         receiver, sender = FORKS.Pipe(duplex=False)
-        process = FORKS.Process(target=live, args=(work, sender))
-        with deferred() as asked:
+        process = FORKS.Process(target=child_main, args=(work, sender))
+        with deferring_signals() as asked:
             process.start()
             sender.close()
             while not wait([process.sentinel], POLL):
-                stopped = told_to_stop(sweep) or (signal.SIGUSR1 if asked else None)
+                stopped = read_stop_signal(sweep) or (signal.SIGUSR1 if asked else None)
                 if stopped is None and owner.is_gone():
                     stopped = signal.SIGTERM
                 if stopped is not None:  # again and again: the first may have come before the child listened
@@ -82,12 +82,12 @@ def lived(work: Work, sweep: Path) -> float:
         with suppress(EOFError):
             if receiver.poll():  # something that the job started may hold the pipe open
                 return receiver.recv()
-        told = told_to_stop(sweep) is not None or owner.is_gone()
-        note(work.app, work.settings, work.folder, *death(process.exitcode or 0, told))
+        told = read_stop_signal(sweep) is not None or owner.is_gone()
+        record_outcome(work.app, work.settings, work.folder, *exit_reason(process.exitcode or 0, told))
     return math.nan
 
 
-def death(code: int, told: bool) -> tuple[str, str]:
+def exit_reason(code: int, told: bool) -> tuple[str, str]:
     """(status, reason) of a child that left without a result; ``told`` to stop, it was not quick enough."""
     if told:
         return "interrupted", "ended before it was saved"
@@ -100,7 +100,7 @@ def death(code: int, told: bool) -> tuple[str, str]:
 
 
 @contextmanager
-def deferred() -> Iterator[list[int]]:
+def deferring_signals() -> Iterator[list[int]]:
     """Signals for which somebody else has a handler, as submitit has for pre-emption: passed on to it once the job is saved.
 
     Ctrl-C reaches the workers of a launcher too, and is not for them: the sweep's own process tells their jobs.
@@ -112,7 +112,9 @@ def deferred() -> Iterator[list[int]]:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGUSR2)}
-    theirs = {n: found for n, found in handlers.items() if callable(found) and not isinstance(found, Stop)}
+    theirs = {
+        n: found for n, found in handlers.items() if callable(found) and not isinstance(found, SignalFlag)
+    }
     for each in theirs:
         signal.signal(each, lambda number, _frame: asked.append(number))
     try:
@@ -124,7 +126,7 @@ def deferred() -> Iterator[list[int]]:
         signal.raise_signal(number)
 
 
-def live(work: Work, results: Connection) -> None:
+def child_main(work: ChildJob, results: Connection) -> None:
     """In the child."""
     outlast_readers()
     for each in CODES:
@@ -134,12 +136,12 @@ def live(work: Work, results: Connection) -> None:
     from hydra.core.utils import configure_log
     from omegaconf import OmegaConf
 
-    from pgrun.runs.outcome import recorded
+    from pgrun.runs.outcome import run_and_record
 
     configure_log(OmegaConf.create(work.log), work.verbose)
     try:
         with typed_in(work.typed_in):
-            value = recorded(work.settings, work.folder, work.app, in_sweep=True)
+            value = run_and_record(work.settings, work.folder, work.app, in_sweep=True)
     except KeyboardInterrupt:
         value = math.nan
     with suppress(OSError):  # nobody is left to read it

@@ -17,77 +17,83 @@ from omegaconf import DictConfig, OmegaConf
 
 from pgrun.command.app import PGRUN, App
 from pgrun.errors import Refused
-from pgrun.runs.outcome import note, recorded, write_record
+from pgrun.runs.outcome import record_outcome, run_and_record, write_record
 
 
 def job(cfg: DictConfig) -> float:
     """Train; the final evaluation's mean return, for any Hydra sweeper to optimise. NaN for a sweep's failed job."""
-    return guarded(cfg, PGRUN)
+    return run_job(cfg, PGRUN)
 
 
-def guarded(cfg: DictConfig, app: App) -> float:
+def run_job(cfg: DictConfig, app: App) -> float:
     """What the job's ``work`` returns, or returned before. Whatever happens in it is recorded, and a sweep goes on."""
-    from pgrun.command.compose import plain
+    from pgrun.command.compose import to_plain
 
     hydra: Any = HydraConfig.get()
-    settings, in_sweep = plain(cfg), hydra.mode == RunMode.MULTIRUN
+    settings, in_sweep = to_plain(cfg), hydra.mode == RunMode.MULTIRUN
 
     def once(settings: Mapping[str, Any], folder: Path) -> float:
-        if (before := done(folder, app, in_sweep)) is not None:
+        if (before := earlier_result(folder, app, in_sweep)) is not None:
             return before
-        return swept(hydra, settings, folder, app) if in_sweep else recorded(settings, folder, app)
+        return (
+            run_in_sweep(hydra, settings, folder, app) if in_sweep else run_and_record(settings, folder, app)
+        )
 
     def several(settings: Mapping[str, Any], folder: Path) -> float:
         from pgrun.runs import seeds
 
-        return seeds.each(cfg, settings, folder, app, once, verdict(hydra))
+        return seeds.run_each_seed(cfg, settings, folder, app, once, pruning_rule(hydra))
 
     folder = Path(hydra.runtime.output_dir)
     if not settings.get("seeds"):
         return once(settings, folder)
-    before = done(folder, app, in_sweep)
+    before = earlier_result(folder, app, in_sweep)
     if before is not None:
         return before
     # here, outside of the runs' own processes, an exit is the launcher's: to queue the job again
     theirs = (SystemExit,) if in_sweep else ()
-    return recorded(settings, folder, app, several, in_sweep, theirs)
+    return run_and_record(settings, folder, app, several, in_sweep, theirs)
 
 
-def verdict(hydra: Any) -> Callable[[Sequence[dict[str, Any]]], str | None]:
+def pruning_rule(hydra: Any) -> Callable[[Sequence[dict[str, Any]]], str | None]:
     """Why a job is not worth the rest of its seeds: in a search it may be hopeless."""
     from pgrun.command.search_settings import CHOICE
-    from pgrun.runs.search.pruning import hopeless
+    from pgrun.runs.search.pruning import reason_to_prune
 
     if hydra.runtime.choices.get("hydra/sweeper") != CHOICE:
         return lambda runs: None
-    return partial(hopeless, Path(hydra.runtime.cwd, hydra.sweep.dir))
+    return partial(reason_to_prune, Path(hydra.runtime.cwd, hydra.sweep.dir))
 
 
-def done(folder: Path, app: App, in_sweep: bool) -> float | None:
+def earlier_result(folder: Path, app: App, in_sweep: bool) -> float | None:
     """The value of a job that was done before; NaN of one that failed, which a sweep tries again on request alone."""
-    from pgrun.runs.job_status import result
+    from pgrun.runs.job_status import read_result
 
-    before = result(folder, app)
+    before = read_result(folder, app)
     if before["status"] in ("finished", "pruned"):
         return app.call("value")(before)
     return math.nan if in_sweep and before["status"] == "failed" else None
 
 
-def swept(hydra: DictConfig, settings: Mapping[str, Any], folder: Path, app: App) -> float:
+def run_in_sweep(hydra: DictConfig, settings: Mapping[str, Any], folder: Path, app: App) -> float:
     """The same in a process of its own, unless the sweep was told to stop."""
-    from pgrun.runs.child_process import Work, lived
+    from pgrun.runs.child_process import ChildJob, run_in_child_process
     from pgrun.runs.job_status import write_settings
-    from pgrun.terminal.signals import Stopped, SweepStop, told_to_stop
+    from pgrun.terminal.signals import Stopped, SweepStop, read_stop_signal
 
     sweep = Path(hydra.runtime.cwd, hydra.sweep.dir)
-    if number := told_to_stop(sweep):
+    if number := read_stop_signal(sweep):
         with suppress(OSError):
             write_settings(folder, settings)
-        note(app, settings, folder, "not run", f"the sweep was stopped by {signal.Signals(number).name}")
+        record_outcome(
+            app, settings, folder, "not run", f"the sweep was stopped by {signal.Signals(number).name}"
+        )
         value = math.nan
     else:
         logs: Any = OmegaConf.to_container(hydra.job_logging, resolve=True)
-        value = lived(Work(app, settings, folder, logs, hydra.verbose, Path(hydra.runtime.cwd)), sweep)
+        value = run_in_child_process(
+            ChildJob(app, settings, folder, logs, hydra.verbose, Path(hydra.runtime.cwd)), sweep
+        )
     stop = signal.getsignal(signal.SIGINT)
     if (
         isinstance(stop, SweepStop) and stop.number is not None
@@ -98,23 +104,23 @@ def swept(hydra: DictConfig, settings: Mapping[str, Any], folder: Path, app: App
 
 def train_in(settings: Mapping[str, Any], folder: Path, saved: dict[str, Any] | None = None) -> float:
     """``saved``: the state to go on from; without it the newest in the folder, if there is one."""
-    from pgrun.runs.run_summary import describe
+    from pgrun.runs.run_summary import format_result
     from pgrun.terminal.printing import say, shortest
     from pgrun.terminal.signals import Stopped
     from pgrun.training.build import build
     from pgrun.training.loop import train
-    from pgrun.training.saver import understanding
+    from pgrun.training.saver import refusing_bad_data
 
     if settings["tuned"]:
         say(f"tuned settings from conf/{settings['tuned']}; tuned=none turns them off")
-    with understanding(f"{folder}: its configuration cannot be built") if saved else nullcontext():
+    with refusing_bad_data(f"{folder}: its configuration cannot be built") if saved else nullcontext():
         run = build(settings)
     try:
-        summary = train(run, folder, saved or left_off(settings, folder))
+        summary = train(run, folder, saved or load_latest_checkpoint(settings, folder))
     except Stopped as stop:
         stop.hint = f"saved at step {stop.env_steps} in {shortest(folder)}; to go on: {resume_command(settings, folder)}"
         raise
-    say(describe(summary, folder))
+    say(format_result(summary, folder))
     return value(summary)
 
 
@@ -122,9 +128,9 @@ def resume_command(settings: Mapping[str, Any], folder: Path) -> str:
     """As it is typed, with the code of the user's that has to be named again."""
     from pgrun.command.overrides import shell_word
     from pgrun.terminal.printing import shortest
-    from pgrun.training.identity import unnamed
+    from pgrun.training.identity import find_code_to_name_again
 
-    code = (word.partition("=") for word in unnamed(settings, {}))
+    code = (word.partition("=") for word in find_code_to_name_again(settings, {}))
     words = [
         shell_word("resume", shortest(folder)),
         *(f"{key}={shlex.quote(value)}" for key, _, value in code),
@@ -132,13 +138,13 @@ def resume_command(settings: Mapping[str, Any], folder: Path) -> str:
     return f"pgrun {' '.join(words)}"
 
 
-def left_off(settings: Mapping[str, Any], folder: Path) -> dict[str, Any] | None:
+def load_latest_checkpoint(settings: Mapping[str, Any], folder: Path) -> dict[str, Any] | None:
     """The newest whole checkpoint. Raises ``Refused`` where it is one of another configuration."""
-    from pgrun.runs.job_status import differing
+    from pgrun.runs.job_status import describe_differences
     from pgrun.storage.checkpoint import Checkpoints
     from pgrun.terminal.printing import say
     from pgrun.training.identity import check_settings
-    from pgrun.training.saver import understanding
+    from pgrun.training.saver import refusing_bad_data
 
     try:
         state, problems = Checkpoints(folder / "checkpoints").load()
@@ -148,8 +154,8 @@ def left_off(settings: Mapping[str, Any], folder: Path) -> dict[str, Any] | None
         return None
     for problem in problems:
         say(f"pgrun: {problem}; going on from the one before", error=True)
-    with understanding(f"{folder}: its checkpoint makes no sense"):
-        changes = differing(state["settings"], settings)
+    with refusing_bad_data(f"{folder}: its checkpoint makes no sense"):
+        changes = describe_differences(state["settings"], settings)
         if not changes:
             check_settings(state)
             say_changed_versions(state, folder)

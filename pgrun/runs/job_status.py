@@ -31,10 +31,10 @@ WITHOUT_VALUE = ("failed", "killed", "interrupted", "not run")
 Flat = dict[str, Hashable]
 
 
-def result(folder: Path, app: App) -> dict[str, Any]:
+def read_result(folder: Path, app: App) -> dict[str, Any]:
     """What a job's folder says of how it ended; one that died without a word was killed."""
     if (folder / app.result).exists():
-        found = read(folder / app.result)
+        found = read_json_object(folder / app.result)
         if is_result(found, app):
             return found
     if (folder / SETTINGS).exists():
@@ -60,10 +60,10 @@ def is_result(found: Mapping[str, Any], app: App) -> bool:
     return all(isinstance(x, int | float) for x in values) and all(type(seed) is int for seed in seeds)
 
 
-def read(place: Path) -> dict[str, Any]:
+def read_json_object(place: Path) -> dict[str, Any]:
     """Empty where it cannot be read."""
     with suppress(OSError, ValueError, RecursionError):
-        found = json.loads(atomic_files.read(place))
+        found = json.loads(atomic_files.read_bytes(place))
         if isinstance(found, dict):
             return {"settings": {}, **found}
     return {"settings": {}}
@@ -73,25 +73,29 @@ def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     atomic_files.write_json(folder / SETTINGS, {"settings": settings, "versions": dict(installed_versions())})
 
 
-def flat(settings: Any) -> Flat:
+def flatten_for_comparison(settings: Any) -> Flat:
     """Every setting by its key; numbers that are equal are, however they were typed."""
     if not isinstance(settings, Mapping):
         return {}
     found: Flat = {}
     for key, value in settings.items():
         if isinstance(value, Mapping):
-            found |= {f"{key}.{name}": inner for name, inner in flat(value).items()}
+            found |= {f"{key}.{name}": inner for name, inner in flatten_for_comparison(value).items()}
         else:
             found[str(key)] = value if isinstance(value, Hashable) else json.dumps(value)
     return {key: value for key, value in found.items() if key not in NEUTRAL}
 
 
-def differing(old: Any, new: Any) -> str:
+def describe_differences(old: Any, new: Any) -> str:
     """What two configurations do not have in common; empty where they are the same."""
-    return "" if flat(old) == flat(new) else changes(flat(old), flat(new))
+    return (
+        ""
+        if flatten_for_comparison(old) == flatten_for_comparison(new)
+        else format_changes(flatten_for_comparison(old), flatten_for_comparison(new))
+    )
 
 
-def changes(old: Flat, new: Flat) -> str:
+def format_changes(old: Flat, new: Flat) -> str:
     """``optimizer.lr=0.1, not 0.2; seed=1, not 0``."""
     keys = [key for key in {**old, **new} if old.get(key, "unset") != new.get(key, "unset")]
     texts = [f"{key}={old.get(key, 'unset')}, not {new.get(key, 'unset')}" for key in keys[:SHOWN]]

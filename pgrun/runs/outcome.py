@@ -16,7 +16,7 @@ from pgrun.errors import EnvironmentFault, Refused, escape_line
 log = logging.getLogger(__name__)
 
 
-def note(
+def record_outcome(
     app: App, settings: Mapping[str, Any], folder: Path, status: str, reason: str, quiet: bool = False
 ) -> None:
     """How a job ended without a result, where the disk lets it be said. ``quiet``: the disk is the reason."""
@@ -45,7 +45,7 @@ def one_line(error: BaseException) -> str:
     return escape_line(text.strip().rstrip(":").splitlines()[0])
 
 
-def recorded(
+def run_and_record(
     settings: Mapping[str, Any],
     folder: Path,
     app: App,
@@ -54,10 +54,10 @@ def recorded(
     theirs: tuple[type[BaseException], ...] = (),
 ) -> float:
     """What ``work`` returns, without it the app's own. How it ended is said in the run directory; ``theirs`` pass."""
-    from pgrun.training.saver import Occupied, alone
+    from pgrun.training.saver import Occupied, run_lock
 
     try:
-        with alone(folder):
+        with run_lock(folder):
             return record_how_it_ends(settings, folder, app, work or app.call("work"), in_sweep, theirs)
     except Occupied as error:
         if not in_sweep:
@@ -85,12 +85,12 @@ def record_how_it_ends(
     except KeyboardInterrupt as stop:
         name = getattr(stop, "name", "SIGINT")
         reason = "stopped by Ctrl-C" if name == "SIGINT" else f"stopped by {name}"
-        note(app, settings, folder, "interrupted", reason)
+        record_outcome(app, settings, folder, "interrupted", reason)
         raise
     except BaseException as error:
         if isinstance(error, Refused) and not in_sweep:  # nothing was run: what the folder says stays true
             raise
-        note(app, settings, folder, "failed", one_line(error), quiet=isinstance(error, OSError))
+        record_outcome(app, settings, folder, "failed", one_line(error), quiet=isinstance(error, OSError))
         if in_sweep:
             known = isinstance(error, Refused | EnvironmentFault | OSError)
             log.error("the job in %s failed: %s", folder, one_line(error), exc_info=not known)

@@ -16,42 +16,42 @@ from omegaconf import OmegaConf
 
 from pgrun import atomic_files
 from pgrun.command.app import PGRUN
-from pgrun.command.overrides import Command, Word
-from pgrun.command.preflight import refuse
+from pgrun.command.overrides import CliOverride, Command
+from pgrun.command.preflight import refuse_all
 from pgrun.config.settings import flatten_settings, spell_advantage_norm
 from pgrun.errors import Refused, escape_line, join_lines
-from pgrun.runs.job_status import SETTINGS, Flat, changes, flat, read
+from pgrun.runs.job_status import SETTINGS, Flat, flatten_for_comparison, format_changes, read_json_object
 from pgrun.storage.checkpoint import Checkpoints
 from pgrun.terminal.printing import say
-from pgrun.training.identity import MAY_CHANGE, check_settings, unnamed
-from pgrun.training.saver import understanding
+from pgrun.training.identity import MAY_CHANGE, check_settings, find_code_to_name_again
+from pgrun.training.saver import refusing_bad_data
 
 LIMIT = "env.max_episode_steps"
 
 
-def resume(command: Command) -> float:
+def resume_run(command: Command) -> float:
     """Train the rest; the final evaluation's mean return. Raises ``Refused``."""
     from pgrun.runs.job import say_changed_versions, train_in
-    from pgrun.runs.outcome import recorded
+    from pgrun.runs.outcome import run_and_record
 
-    refuse(command.problems)
-    folder, state = saved(command)
-    with understanding(f"{folder}: its checkpoint makes no sense"):
+    refuse_all(command.problems)
+    folder, state = load_saved_run(command)
+    with refusing_bad_data(f"{folder}: its checkpoint makes no sense"):
         words = for_evaluations(command.words) if state["row"] is not None else command.words
         refuse_other_run(state, folder)
-        settings = continued(state["settings"], words, folder)
+        settings = settings_of_resumed_run(state["settings"], words, folder)
         refuse_misfits(settings, folder)
-        state = left(state, settings, folder)
+        state = state_to_go_on_from(state, settings, folder)
         columns = len(state["run"]["envs"]["ended"])  # before so many are made
         if settings["env"]["num_envs"] != columns:
             raise ValueError(f"env.num_envs={settings['env']['num_envs']}, and it holds {columns}")
         say_changed_versions(state, folder)
     for line in stretched_schedules(state["settings"], settings, state["counters"]["env_steps"]):
         say(f"pgrun: {line}", error=True)
-    return recorded(settings, folder, PGRUN, lambda settings, folder: train_in(settings, folder, state))
+    return run_and_record(settings, folder, PGRUN, lambda settings, folder: train_in(settings, folder, state))
 
 
-def saved(command: Command) -> tuple[Path, dict[str, Any]]:
+def load_saved_run(command: Command) -> tuple[Path, dict[str, Any]]:
     """(the run directory, its newest whole checkpoint)."""
     word = next(word for word in command.words if word.key == "resume")
     if command.multirun:
@@ -77,23 +77,23 @@ def saved(command: Command) -> tuple[Path, dict[str, Any]]:
 def refuse_other_run(state: Mapping[str, Any], folder: Path) -> None:
     """A checkpoint has to be of the run that lies in the folder: that of another would go on upon its metrics. Raises ``Refused``."""
     check_settings(state)
-    held = read(folder / SETTINGS)["settings"]
+    held = read_json_object(folder / SETTINGS)["settings"]
     if not isinstance(held, dict) or not held:
         unknown = f"{folder} has no {SETTINGS} that says which run it is: its checkpoint is taken at its word"
         return say(f"pgrun: {unknown}", error=True)
     own, there = (fixed_settings(settings) for settings in (held, state["settings"]))
     if own != there:
         raise Refused(
-            f"{folder} was started with {changes(own, there)}: its checkpoint is of another run; put back the run's own "
+            f"{folder} was started with {format_changes(own, there)}: its checkpoint is of another run; put back the run's own "
             "checkpoints, or resume the folder that these are from"
         )
 
 
 def fixed_settings(settings: Mapping[str, Any]) -> Flat:
-    return {key: value for key, value in flat(settings).items() if key not in MAY_CHANGE}
+    return {key: value for key, value in flatten_for_comparison(settings).items() if key not in MAY_CHANGE}
 
 
-def left(state: dict[str, Any], settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def state_to_go_on_from(state: dict[str, Any], settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The state to go on from. Raises ``Refused`` where nothing is left to be done."""
     done, wanted = state["counters"]["env_steps"], settings["trainer"]["total_steps"]
     if type(done) is not int or done < 0:
@@ -101,7 +101,7 @@ def left(state: dict[str, Any], settings: Mapping[str, Any], folder: Path) -> di
     over, extended = state["final"] is not None, wanted != state["settings"]["trainer"]["total_steps"]
     if extended and wanted > done:
         return {**state, "final": None}
-    if extended or (over and reported(folder, done)):
+    if extended or (over and has_reported_end(folder, done)):
         more = 2 * max(done, wanted)
         raise Refused(
             f"{folder} is finished, with {done} environment steps: to extend it add trainer.total_steps={more}"
@@ -114,15 +114,15 @@ def stretched_schedules(
 ) -> Iterator[str]:
     """What goes to 0 over the run goes there later, or sooner, where the run's length has changed: at once it stands elsewhere."""
     from pgrun.command.unused_settings import unread
-    from pgrun.command.validate import classes
+    from pgrun.command.validate import classes_chosen
 
     old, new = before["trainer"]["total_steps"], settings["trainer"]["total_steps"]
-    chosen = classes(settings)
+    chosen = classes_chosen(settings)
     linear = [
         f"{key}=linear"
         for key, value in flatten_settings(settings).items()
         if key.endswith("schedule") and value == "linear" and not key.startswith("usual.")
-        if not list(unread([Word(key, key, value)], settings, chosen, None))
+        if not list(unread([CliOverride(key, key, value)], settings, chosen, None))
     ]
     if linear and old != new:
         then, now = (max(1 - env_steps / total, 0.0) for total in (old, new))
@@ -134,7 +134,7 @@ def stretched_schedules(
         )
 
 
-def reported(folder: Path, env_steps: int) -> bool:
+def has_reported_end(folder: Path, env_steps: int) -> bool:
     """Whether the run has said how it ended: one that was killed just before still has to."""
     try:
         summary = atomic_files.read_json(folder / "summary.json")
@@ -143,12 +143,14 @@ def reported(folder: Path, env_steps: int) -> bool:
         return False
 
 
-def for_evaluations(words: Sequence[Word]) -> list[Word]:
+def for_evaluations(words: Sequence[CliOverride]) -> list[CliOverride]:
     """Where training is over: a limit of episodes is that of the evaluations, and the environments stand as they stood."""
     return [replace(word, key="trainer.eval_max_steps") if word.key == LIMIT else word for word in words]
 
 
-def continued(settings: Mapping[str, Any], words: Sequence[Word], folder: Path) -> dict[str, Any]:
+def settings_of_resumed_run(
+    settings: Mapping[str, Any], words: Sequence[CliOverride], folder: Path
+) -> dict[str, Any]:
     """The run's settings, with what may change; other words must say what they are already."""
     result = copy.deepcopy(dict(settings))
     named = {word.key: word.value for word in words if word.key != "resume"}
@@ -157,22 +159,22 @@ def continued(settings: Mapping[str, Any], words: Sequence[Word], folder: Path) 
         if key in MAY_CHANGE:
             section, _, name = key.partition(".")
             result[section][name] = value
-        elif not same(
-            present(settings, key), spell_advantage_norm(value) if key == "advantage_norm" else value
+        elif not is_same_value(
+            setting_as_typed(settings, key), spell_advantage_norm(value) if key == "advantage_norm" else value
         ):
-            differing.append(escape_line(f"{key}={present(settings, key)}, not {value}"))
+            differing.append(escape_line(f"{key}={setting_as_typed(settings, key)}, not {value}"))
     if differing:
         hint = "; trainer.eval_max_steps cuts the episodes of evaluations" if LIMIT in named else ""
         raise Refused(
             f"{folder} was started with {'; '.join(differing)}: a run goes on with its own configuration, "
             f"only {' and '.join(MAY_CHANGE)} may change; for another one start anew{hint}"
         )
-    for missing in unnamed(settings, named):
+    for missing in find_code_to_name_again(settings, named):
         raise Refused(f"{folder} runs code of yours, which has to be named again: add {escape_line(missing)}")
     return result
 
 
-def present(settings: Mapping[str, Any], key: str) -> Any:
+def setting_as_typed(settings: Mapping[str, Any], key: str) -> Any:
     """What the run has for a key as it is typed: a setting, or the name of a group's option."""
     found = OmegaConf.select(OmegaConf.create(dict(settings)), key)
     if OmegaConf.is_dict(found):
@@ -180,14 +182,14 @@ def present(settings: Mapping[str, Any], key: str) -> Any:
     return OmegaConf.to_container(found) if OmegaConf.is_config(found) else found
 
 
-def same(a: Any, b: Any) -> bool:
+def is_same_value(a: Any, b: Any) -> bool:
     return a == b or (isinstance(a, str) and a == str(b))
 
 
 def refuse_misfits(settings: dict[str, Any], folder: Path) -> None:
     """The same check as of a new run: a checkpoint is data from anywhere."""
     from pgrun.command.compose import Job
-    from pgrun.command.validate import problems
+    from pgrun.command.validate import find_problems
 
     job = Job(settings=settings, choices={}, words=[], hydra=OmegaConf.create(), folder=folder)
-    refuse([f"{folder}: {join_lines(problem)}" for problem in problems(job)])
+    refuse_all([f"{folder}: {join_lines(problem)}" for problem in find_problems(job)])

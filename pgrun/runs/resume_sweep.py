@@ -17,14 +17,21 @@ from pgrun.command.app import App
 from pgrun.command.compose import Job
 from pgrun.command.overrides import Command
 from pgrun.errors import Refused
-from pgrun.runs.job_status import SETTINGS, Flat, changes, flat, read, result
+from pgrun.runs.job_status import (
+    SETTINGS,
+    Flat,
+    flatten_for_comparison,
+    format_changes,
+    read_json_object,
+    read_result,
+)
 from pgrun.terminal.printing import say
 from pgrun.terminal.signals import STOP
 
 HOW = ("auto", "retry")
 
 
-def taken(command: Command) -> tuple[Command, str | None]:
+def split_resume_word(command: Command) -> tuple[Command, str | None]:
     """(the command without its ``resume=auto``, which is ours and not Hydra's; ``auto``, ``retry`` or None)."""
     how = [str(word.value) for word in command.words if word.key == "resume" and word.value in HOW]
     if not how:
@@ -32,11 +39,11 @@ def taken(command: Command) -> tuple[Command, str | None]:
     words = [word for word in command.words if word.key != "resume"]
     setting = "hydra.sweep.dir" if command.multirun else "hydra.run.dir"
     if not any(word.key == setting for word in words):
-        raise Refused(f"resume={how[-1]}: in which folder? {example(command, setting)}")
+        raise Refused(f"resume={how[-1]}: in which folder? {resume_example(command, setting)}")
     return replace(command, words=words), how[-1]
 
 
-def example(command: Command, setting: str) -> str:
+def resume_example(command: Command, setting: str) -> str:
     """What to type: with the newest sweep below the usual folder, if there is one."""
     name = command.app.name + (" -m" if command.multirun else "")
     found = sorted(Path().glob("outputs/multirun/*/*" if command.multirun else "outputs/2*/*"))
@@ -44,18 +51,21 @@ def example(command: Command, setting: str) -> str:
     return f"type the same command with its folder: {name} … resume=auto {setting}={folder}"
 
 
-def settle(jobs: Sequence[Job], command: Command, how: str) -> None:
+def prepare_resume(jobs: Sequence[Job], command: Command, how: str) -> None:
     """Every job of the command in its folder, ready to go on. Raises ``Refused`` and then has changed nothing."""
     app, top = command.app, Path(jobs[0].hydra.sweep.dir) if command.multirun else jobs[0].folder
-    held = {path.parent: flat(read(path)["settings"]) for path in sorted(top.rglob(SETTINGS))}
-    wanted = {job.folder: flat(job.settings) for job in jobs}
-    idle(held)
+    held = {
+        path.parent: flatten_for_comparison(read_json_object(path)["settings"])
+        for path in sorted(top.rglob(SETTINGS))
+    }
+    wanted = {job.folder: flatten_for_comparison(job.settings) for job in jobs}
+    refuse_if_training(held)
     held = {
         folder: settings for folder, settings in held.items() if folder.parent not in held
     }  # no runs of `seeds`
     if not command.multirun:
         refuse_folder_of_jobs(top, list(held))
-    moves = moved(held, wanted)
+    moves = plan_moves(held, wanted)
     for folder in wanted:
         if folder in moves.values():
             continue
@@ -64,14 +74,14 @@ def settle(jobs: Sequence[Job], command: Command, how: str) -> None:
         if folder in held and held[folder] != wanted[folder]:
             which = "of the sweep, more values after those it has" if command.multirun else "that it has"
             raise Refused(
-                f"{folder} holds a {'job' if command.multirun else 'run'} with {changes(held[folder], wanted[folder])}: "
+                f"{folder} holds a {'job' if command.multirun else 'run'} with {format_changes(held[folder], wanted[folder])}: "
                 f"type the settings {which}, or choose another folder"
             )
-    move(moves, top)
+    move_folders(moves, top)
     (top / STOP).unlink(missing_ok=True)
     if how == "retry":
         forget_failures(wanted, app)
-    say(f"resume={how}: {told(wanted, app)}")
+    say(f"resume={how}: {format_status_counts(wanted, app)}")
 
 
 def refuse_folder_of_jobs(folder: Path, held: Sequence[Path]) -> None:
@@ -83,7 +93,7 @@ def refuse_folder_of_jobs(folder: Path, held: Sequence[Path]) -> None:
         )
 
 
-def moved(held: Mapping[Path, Flat], wanted: Mapping[Path, Flat]) -> dict[Path, Path]:
+def plan_moves(held: Mapping[Path, Flat], wanted: Mapping[Path, Flat]) -> dict[Path, Path]:
     """{folder where the command wants a job: folder that holds it now}."""
     spare: dict[frozenset[Any], list[Path]] = {}
     for folder, settings in held.items():
@@ -93,7 +103,7 @@ def moved(held: Mapping[Path, Flat], wanted: Mapping[Path, Flat]) -> dict[Path, 
     return {folder: spare[key].pop(0) for folder, key in missing.items() if spare.get(key)}
 
 
-def move(moves: Mapping[Path, Path], top: Path) -> None:
+def move_folders(moves: Mapping[Path, Path], top: Path) -> None:
     """By way of names that nobody has; after a crash in between they are found again, by what is in them."""
     aside = {to: top / f".moved-{number}" for number, to in enumerate(moves)}
     for to, at in moves.items():
@@ -103,23 +113,23 @@ def move(moves: Mapping[Path, Path], top: Path) -> None:
         at.rename(to)
 
 
-def idle(held: Mapping[Path, Flat]) -> None:
+def refuse_if_training(held: Mapping[Path, Flat]) -> None:
     """Raises ``Refused`` where a process is still training."""
-    from pgrun.training.saver import alone
+    from pgrun.training.saver import run_lock
 
     for folder in held:
         if (folder / ".lock").exists():
-            with alone(folder):
+            with run_lock(folder):
                 pass
 
 
 def forget_failures(folders: Mapping[Path, Flat], app: App) -> None:
     for place in (place for folder in folders for place in folder.rglob(app.result)):
-        if result(place.parent, app)["status"] == "failed":
+        if read_result(place.parent, app)["status"] == "failed":
             place.unlink()
 
 
-def told(folders: Mapping[Path, Flat], app: App) -> str:
+def format_status_counts(folders: Mapping[Path, Flat], app: App) -> str:
     """``3 finished, 1 killed, 2 not run``."""
-    count = Counter(result(folder, app)["status"] for folder in folders)
+    count = Counter(read_result(folder, app)["status"] for folder in folders)
     return ", ".join(f"{number} {status}" for status, number in count.items())

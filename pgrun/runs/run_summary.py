@@ -9,7 +9,7 @@ from typing import Any
 from pgrun.terminal.printing import shortest
 
 
-def describe(summary: Mapping[str, Any], folder: Path) -> str:
+def format_result(summary: Mapping[str, Any], folder: Path) -> str:
     """Final evaluation, cost, where to look, and what the doctor has found."""
     from pgrun.analysis.doctor.report import after
 

@@ -23,16 +23,16 @@ ENDED = ("finished", "failed", "killed")  # the other seeds are run all the same
 
 def with_seed(cfg: DictConfig, seed: int) -> dict[str, Any]:
     """The settings of one run; what refers to ``${seed}`` has it too."""
-    from pgrun.command.compose import plain
+    from pgrun.command.compose import to_plain
 
     own = cfg.copy()
     OmegaConf.set_readonly(own, False)
     with open_dict(own):
         own["seed"], own["seeds"] = seed, None
-    return plain(own)
+    return to_plain(own)
 
 
-def each(
+def run_each_seed(
     cfg: DictConfig,
     settings: Mapping[str, Any],
     folder: Path,
@@ -43,7 +43,7 @@ def each(
     """``one`` run for each seed, and the job's summary. The mean; NaN where a seed has no result."""
     from pgrun.atomic_files import write_json
     from pgrun.command.overrides import shell_word
-    from pgrun.runs.job_status import result
+    from pgrun.runs.job_status import read_result
     from pgrun.terminal.printing import say, shortest
     from pgrun.terminal.signals import Stopped
 
@@ -58,25 +58,25 @@ def each(
             word = shell_word("hydra.run.dir", shortest(folder))
             stop.hint = f"saved in {shortest(folder)}; to go on: the same command with resume=auto {word}"
             raise
-        runs.append(told(seed, result(below, app)))
+        runs.append(seed_record(seed, read_result(below, app)))
         reason = verdict(runs) if len(runs) < len(settings["seeds"]) else None
         if reason or runs[-1]["status"] not in ENDED:
             break
-    summary = summarise(settings, runs, reason)
+    summary = summarise_seeds(settings, runs, reason)
     write_json(folder / app.result, summary)
     if summary["status"] in ("finished", "pruned"):
-        say(describe(summary))
+        say(format_seeds_mean(summary))
         return summary["eval"]["return_mean"]
     return math.nan
 
 
-def told(seed: int, summary: Mapping[str, Any]) -> Run:
+def seed_record(seed: int, summary: Mapping[str, Any]) -> Run:
     if summary["status"] == "finished":
         return {"seed": seed, "status": "finished", "return_mean": summary["eval"]["return_mean"]}
     return {"seed": seed, "status": summary["status"], "error": summary.get("error")}
 
 
-def summarise(settings: Mapping[str, Any], runs: Sequence[Run], reason: str | None) -> dict[str, Any]:
+def summarise_seeds(settings: Mapping[str, Any], runs: Sequence[Run], reason: str | None) -> dict[str, Any]:
     """``reason``: why the other seeds were left out; a seed without a result decides how the job ended."""
     names = {key: settings[key]["name"] for key in ("algo", "variance")}
     summary = {**names, "env": settings["env"]["id"], "seeds": list(settings["seeds"]), "runs": list(runs)}
@@ -91,7 +91,7 @@ def summarise(settings: Mapping[str, Any], runs: Sequence[Run], reason: str | No
     return {"status": "finished", **summary, "eval": over}
 
 
-def describe(summary: Mapping[str, Any]) -> str:
+def format_seeds_mean(summary: Mapping[str, Any]) -> str:
     """``mean over seeds 0, 1, 2: 231.0 ± 12.1``."""
     over, seeds = summary["eval"], ", ".join(str(run["seed"]) for run in summary["runs"])
     spread = "" if over["return_std"] is None else f" ± {over['return_std']:.1f}"

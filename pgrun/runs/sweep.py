@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pgrun.atomic_files import write_json
 from pgrun.command.app import PGRUN, App
 from pgrun.errors import escape_line
-from pgrun.runs.job_status import result
+from pgrun.runs.job_status import read_result
 from pgrun.terminal.printing import say, shortest
 
 if TYPE_CHECKING:
@@ -18,40 +18,44 @@ if TYPE_CHECKING:
     from pgrun.command.compose import Job
 
 
-def report(folder: Path, expected: Sequence[Job], app: App = PGRUN) -> int:
+def report_sweep(folder: Path, expected: Sequence[Job], app: App = PGRUN) -> int:
     """Print and keep how every job of ``expected`` ended, with a table of those that finished; how many did not."""
     jobs = [
-        {**result(job.folder, app), "words": list(job.words), "number": n} for n, job in enumerate(expected)
+        {**read_result(job.folder, app), "words": list(job.words), "number": n}
+        for n, job in enumerate(expected)
     ]
     done = [job for job in jobs if job["status"] == "finished"]
     lost = [job for job in jobs if job["status"] != "finished"]
     say("\n" + (app.call("table")(done) if done else "no job finished"))
     say("\n" + app.hint.format(shortest(folder)))
     if app.page and done:
-        picture(folder, [job.folder for job in expected], app)
-    for line in outcomes(lost):
+        write_sweep_page(folder, [job.folder for job in expected], app)
+    for line in describe_outcomes(lost):
         say(f"{app.name}: {line}", error=True)
     if lost:
-        say(f"{app.name}: {len(lost)} of {len(jobs)} jobs did not finish: {advice(lost, folder)}", error=True)
-    keep(folder, jobs, app)
+        say(
+            f"{app.name}: {len(lost)} of {len(jobs)} jobs did not finish: {advise_on_lost_jobs(lost, folder)}",
+            error=True,
+        )
+    write_sweep_summary(folder, jobs, app)
     return len(lost)
 
 
-def outcomes(lost: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def describe_outcomes(lost: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """A line for each job that was run, and one for all that were not."""
     for job in lost:
         if job["status"] != "not run":
-            yield escape_line(f"job {job['number']} ({typed(job)}) {job['status']}: {job['error']}")
+            yield escape_line(f"job {job['number']} ({words_of_job(job)}) {job['status']}: {job['error']}")
     numbers = [str(job["number"]) for job in lost if job["status"] == "not run"]
     if numbers:
         yield f"not run: job{'s' * (len(numbers) > 1)} {', '.join(numbers)}"
 
 
-def typed(job: Mapping[str, Any]) -> str:
+def words_of_job(job: Mapping[str, Any]) -> str:
     return " ".join(word.shown for word in job["words"])
 
 
-def advice(lost: Sequence[Mapping[str, Any]], folder: Path) -> str:
+def advise_on_lost_jobs(lost: Sequence[Mapping[str, Any]], folder: Path) -> str:
     """``1 failed, 2 not run; the same command goes on with resume=auto hydra.sweep.dir=…``."""
     count = Counter(str(job["status"]) for job in lost)
     told = ", ".join(f"{number} {status}" for status, number in count.items())
@@ -63,9 +67,9 @@ def advice(lost: Sequence[Mapping[str, Any]], folder: Path) -> str:
     return f"{told}; the same command {', '.join(how)} hydra.sweep.dir={shortest(folder)}"
 
 
-def keep(folder: Path, jobs: Sequence[Mapping[str, Any]], app: App) -> None:
+def write_sweep_summary(folder: Path, jobs: Sequence[Mapping[str, Any]], app: App) -> None:
     """sweep.json: the jobs that were to run and how each ended, also of those that have no folder."""
-    told = [{"words": typed(job), "status": job["status"], "error": job.get("error")} for job in jobs]
+    told = [{"words": words_of_job(job), "status": job["status"], "error": job.get("error")} for job in jobs]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "sweep.json", {"command": app.name, "jobs": told})
@@ -73,7 +77,7 @@ def keep(folder: Path, jobs: Sequence[Mapping[str, Any]], app: App) -> None:
         say(f"{app.name}: no sweep.json: {error}", error=True)
 
 
-def picture(folder: Path, jobs: Sequence[Path], app: App) -> None:
+def write_sweep_page(folder: Path, jobs: Sequence[Path], app: App) -> None:
     """Learning curves with intervals, on a page; a disk that is full does not hide what follows."""
     try:
         page = app.call("page")(folder, jobs)
@@ -86,7 +90,7 @@ def picture(folder: Path, jobs: Sequence[Path], app: App) -> None:
         )
 
 
-def table(jobs: Sequence[dict[str, Any]]) -> str:
+def format_sweep_table(jobs: Sequence[dict[str, Any]]) -> str:
     """Configuration without seed · seeds · mean and IQM over seeds of the final evaluation, as ``pgrun-compare`` has them.
 
     Words that all jobs share stand above the table, once; what the runs do not show stands below it.
@@ -99,11 +103,11 @@ def table(jobs: Sequence[dict[str, Any]]) -> str:
         words = tuple(word.shown for word in job["words"] if word.key not in ("seed", "seeds"))
         groups.setdefault(words, []).append(job)
     shared = set.intersection(*map(set, groups)) if len(groups) > 1 else set()
-    rows = [row(words, members, shared) for words, members in groups.items()]
+    rows = [sweep_row(words, members, shared) for words, members in groups.items()]
     common = [word for word in next(iter(groups)) if word in shared]
     warnings = [*few_seeds(rows)]
     if len({job.get("env") for job in jobs}) == 1:
-        warnings += indistinct(sorted(rows, key=lambda row: -row.iqm), ())
+        warnings += indistinct(sorted(rows, key=lambda sweep_row: -sweep_row.iqm), ())
     return "\n".join(
         [
             *(["all: " + " ".join(common)] if common else []),
@@ -115,7 +119,7 @@ def table(jobs: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def row(words: Sequence[str], members: Sequence[dict[str, Any]], shared: set[str]) -> Row:
+def sweep_row(words: Sequence[str], members: Sequence[dict[str, Any]], shared: set[str]) -> Row:
     """What the final evaluations of one configuration say."""
     import numpy as np
 

@@ -48,9 +48,9 @@ class Checkpoints:
         tree = json.dumps(pack(state, "", tensors))
         content = save(tensors, {"tree": tree})
         place = self.folder / f"{env_steps:09d}.safetensors"
-        atomic_files.write(place, content)
+        atomic_files.write_bytes(place, content)
         manifest = {"format": FORMAT, "size": len(content), "sha256": digest(content), "env_steps": env_steps}
-        atomic_files.write(place.with_suffix(".json"), json.dumps(manifest).encode())
+        atomic_files.write_bytes(place.with_suffix(".json"), json.dumps(manifest).encode())
         self.forget(env_steps)
 
     def complete(self) -> list[Path]:
@@ -95,7 +95,7 @@ def read(manifest: Path) -> dict[str, Any]:
     data = manifest.with_suffix(".safetensors")
     if data.lstat().st_size != told["size"]:  # before a terabyte is read
         raise ValueError(UNLIKE)
-    content = atomic_files.read(data)
+    content = atomic_files.read_bytes(data)
     if len(content) != told["size"] or digest(content) != told["sha256"]:
         raise ValueError(UNLIKE)
     from safetensors.torch import load  # loads torch, which nothing damaged is worth

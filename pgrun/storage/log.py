@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2, summary_v2
 
-from pgrun.atomic_files import naming, open_plain, replace_file, show_size
+from pgrun.atomic_files import naming_file_in_errors, open_plain, replace_file, show_size
 from pgrun.config.settings import flatten_settings
 from pgrun.errors import Refused
 from pgrun.storage import tensorboard_events
@@ -79,7 +79,7 @@ class Log:
 
     def row(self, env_steps: int, scalars: Mapping[str, float]) -> None:
         """One row; tags without a value stay blank, and have no point in TensorBoard."""
-        with naming(self.folder / METRICS):
+        with naming_file_in_errors(self.folder / METRICS):
             self.table.writerow({"env_steps": env_steps, **scalars})
         values = [Summary.Value(tag=tag, simple_value=x) for tag, x in scalars.items()]
         self.events.add(Summary(value=values), env_steps)
@@ -100,7 +100,7 @@ class Log:
 
     def flush(self) -> None:
         for file in (self.file, self.events.file):
-            with naming(Path(file.name)):
+            with naming_file_in_errors(Path(file.name)):
                 file.flush()
         self.flushed = time.monotonic()
 
@@ -110,7 +110,10 @@ class Log:
         data = plugin_data_pb2.HParamsPluginData(session_end_info=record)
         content = metadata.create_summary_metadata(data)
         tag = metadata.SESSION_END_INFO_TAG
-        metrics, written = naming(self.folder / METRICS), naming(self.events.place)
+        metrics, written = (
+            naming_file_in_errors(self.folder / METRICS),
+            naming_file_in_errors(self.events.place),
+        )
         with metrics, closing(self.file), written, closing(self.events.file):
             self.events.add(Summary(value=[Summary.Value(tag=tag, metadata=content)]))
             self.flush()

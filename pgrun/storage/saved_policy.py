@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
-from pgrun.atomic_files import read, read_json
+from pgrun.atomic_files import read_bytes, read_json
 from pgrun.config.paths import POLICY_FILES
 from pgrun.errors import Refused, join_lines
 from pgrun.policies.policy import Policy
@@ -49,7 +49,7 @@ def load(folder: str, which: str = "final", typed: str = "") -> Saved:
         )
         from safetensors.torch import load as load_tensors  # loads torch, which nothing damaged is worth
 
-        return replace(described, tensors=load_tensors(read(files[1], links=True)))
+        return replace(described, tensors=load_tensors(read_bytes(files[1], links=True)))
     except (ValueError, KeyError, TypeError, AttributeError, OSError, MemoryError, SafetensorError) as error:
         why = f"{type(error).__name__}: {join_lines(error)}"
         raise Refused(f"{shown}: its policy cannot be read: {why}") from error

@@ -15,7 +15,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from pgrun.atomic_files import naming
+from pgrun.atomic_files import naming_file_in_errors
 
 PATTERN = "events.out.tfevents.*"
 NUMBERS = itertools.count()
@@ -36,5 +36,5 @@ class EventFile:
 
     def _write(self, event: Event) -> None:
         event.wall_time = time.time()
-        with naming(self.place):
+        with naming_file_in_errors(self.place):
             self.records.write(event.SerializeToString())

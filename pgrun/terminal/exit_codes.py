@@ -31,9 +31,9 @@ MISTAKEN = 2
 INTERRUPTED = 130
 
 
-def guarded(work: Callable[[], int], name: str, spoken: Callable[[str], str] = str) -> int:
+def run_guarded(work: Callable[[], int], name: str, spoken: Callable[[str], str] = str) -> int:
     """The exit code of a command; what goes wrong in it is said in one paragraph."""
-    lazy_torch.torch()
+    lazy_torch.load_torch_lazily()
     logging.raiseExceptions = False  # of a disk that takes no log: the terminal has the same line
     with outlasting_readers():
         return exit_code(work, name, spoken)

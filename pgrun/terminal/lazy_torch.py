@@ -24,7 +24,7 @@ class Unloaded(ModuleType):
         return getattr(self, name)
 
 
-def torch() -> None:
+def load_torch_lazily() -> None:
     """``import torch`` binds a name from now on. Nothing happens where it is loaded already, or not installed."""
     spec = None if "torch" in sys.modules else find_spec("torch")
     if spec is None:

@@ -37,7 +37,7 @@ class Stopped(KeyboardInterrupt):
         self.code, self.name = CODES[signal.Signals(number)], signal.Signals(number).name
 
 
-class Stop:
+class SignalFlag:
     """Whether a signal has come."""
 
     number: int | None = None
@@ -49,7 +49,7 @@ class Stop:
             os._exit(CODES[signal.Signals(number)])
 
 
-class SweepStop(Stop):
+class SweepStop(SignalFlag):
     """The same of a sweep: its jobs are told to stop, and by a second signal killed."""
 
     def __init__(self, sweep: Path):
@@ -59,26 +59,26 @@ class SweepStop(Stop):
         again = self.number is not None
         self.number = self.number or number
         self.sweep.mkdir(parents=True, exist_ok=True)
-        atomic_files.write(self.sweep / STOP, str(int(signal.SIGKILL if again else number)).encode())
+        atomic_files.write_bytes(self.sweep / STOP, str(int(signal.SIGKILL if again else number)).encode())
         if again:
             for child in multiprocessing.active_children():
                 child.kill()
             os._exit(CODES[signal.Signals(number)])
 
 
-def told_to_stop(sweep: Path) -> int | None:
+def read_stop_signal(sweep: Path) -> int | None:
     """The signal that the jobs of a sweep are to get."""
     try:
-        number = int(atomic_files.read(sweep / STOP))
+        number = int(atomic_files.read_bytes(sweep / STOP))
     except (OSError, ValueError):  # none, or not all of it written yet
         return None
     return number if number in (*CODES, signal.SIGKILL) else None
 
 
 @contextmanager
-def heeded(stop: Stop | None = None) -> Iterator[Stop]:
+def noting_signals(stop: SignalFlag | None = None) -> Iterator[SignalFlag]:
     """The signals of ``CODES`` are noted meanwhile, and also while what was stopped is recorded; the main thread alone has handlers."""
-    stop = stop or Stop()
+    stop = stop or SignalFlag()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return

@@ -32,7 +32,7 @@ class Outlet(io.FileIO):
             return len(memoryview(data).cast("B"))
 
 
-def outlasting(stream: Any) -> Any:
+def through_outlet(stream: Any) -> Any:
     """The same stream through an ``Outlet``; what is no plain stream of a process is left alone."""
     if type(stream) is not io.TextIOWrapper or isinstance(getattr(stream.buffer, "raw", None), Outlet):
         return stream
@@ -53,7 +53,7 @@ def outlasting(stream: Any) -> Any:
 
 def outlast_readers() -> None:
     """From now on, in this process."""
-    sys.stdout, sys.stderr = outlasting(sys.stdout), outlasting(sys.stderr)
+    sys.stdout, sys.stderr = through_outlet(sys.stdout), through_outlet(sys.stderr)
 
 
 @contextmanager

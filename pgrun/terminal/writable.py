@@ -13,7 +13,7 @@ BELOW = 300  # bytes of the names that come below a folder: .hydra, checkpoints,
 PART, PATH = 255, 4095  # bytes of one name and of all of them
 
 
-def unwritable(folder: Path) -> str | None:
+def reason_unwritable(folder: Path) -> str | None:
     """Why nothing can be made in ``folder``, which need not be there yet.
 
     Tried rather than asked: permissions say nothing to root, or about a read-only disk.
@@ -38,7 +38,7 @@ def is_too_long(folder: Path) -> bool:
 
 def refuse_unwritable_folder(option: str, folder: Path) -> None:
     """Raises ``Refused`` where ``folder``, named by ``option``, is or would be no folder that can be written in."""
-    if reason := unwritable(folder):
+    if reason := reason_unwritable(folder):
         raise Refused(f"{option} {folder} cannot be written: {reason}; name another folder")
 
 
@@ -49,7 +49,7 @@ def refuse_unwritable_file(option: str, file: Path) -> None:
     elif not file.parent.is_dir():
         reason = "its folder is not there"
     else:
-        reason = os.strerror(errno.EISDIR) if file.is_dir() else unwritable(file.parent)
+        reason = os.strerror(errno.EISDIR) if file.is_dir() else reason_unwritable(file.parent)
     if reason:
         raise Refused(
             f"{option} {file} cannot be written: {reason}; name a file in a folder that exists and is yours"

@@ -10,8 +10,8 @@ import torch
 
 from pgrun.algorithms.base import Algorithm, Learner
 from pgrun.config.random_streams import RESTART, SHARED, integers, seed_global_generators, spawned, streams
-from pgrun.config.schema import construct, lookup
-from pgrun.config.settings import Diagnostics, Logger, Top, Trainer
+from pgrun.config.schema import construct, find_class
+from pgrun.config.settings import Diagnostics, Logger, RunSettings, Trainer
 from pgrun.critics.base import Context, Critic, NoCritic
 from pgrun.diagnostics.exact_errors import Truth, Unknown, truth
 from pgrun.diagnostics.gradient_variance import Meter
@@ -29,7 +29,7 @@ class Run:
     """Everything that one run is made of."""
 
     settings: Mapping[str, Any]
-    top: Top
+    top: RunSettings
     trainer: Trainer
     diagnostics: Diagnostics
     logger: Logger
@@ -94,12 +94,12 @@ class Run:
 def member(settings: Mapping[str, Any], group: str) -> Any:
     """The object that a config group describes: its class by name, its fields from the rest."""
     given = dict(settings[group])
-    return construct(lookup(group, given.pop("name"), tuple(settings["modules"])), given)
+    return construct(find_class(group, given.pop("name"), tuple(settings["modules"])), given)
 
 
 def build(settings: Mapping[str, Any]) -> Run:
     """The run of a resolved configuration, as plain data; ``check`` has been through it."""
-    top = construct(Top, {k: v for k, v in settings.items() if k in Top.__dataclass_fields__})
+    top = construct(RunSettings, {k: v for k, v in settings.items() if k in RunSettings.__dataclass_fields__})
     device = resolve_device(top.device)
     torch.set_num_threads(top.threads)
     torch.set_grad_enabled(False)

@@ -23,10 +23,10 @@ def evaluating(settings: Mapping[str, Any], folder: Path, saved_at: int | None) 
 
 def way_on(settings: Mapping[str, Any], folder: Path, saved_at: int | None) -> str:
     from pgrun.terminal.printing import shortest
-    from pgrun.training.identity import unnamed
+    from pgrun.training.identity import find_code_to_name_again
 
     kept = "training is over and saved with its policy"
     if saved_at is not None:
         kept = f"training is saved up to environment step {saved_at}"
-    command = " ".join([f"pgrun resume={shortest(folder)}", *unnamed(settings, {})])
+    command = " ".join([f"pgrun resume={shortest(folder)}", *find_code_to_name_again(settings, {})])
     return f"{kept}: {command} goes on, and trainer.eval_max_steps={CAP} cuts the episodes of evaluations"

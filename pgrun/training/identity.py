@@ -94,7 +94,7 @@ def shortest(numbers: np.ndarray) -> str:
     return str(flat.tolist()) if flat.size <= FEW else f"#{hashlib.sha256(flat.tobytes()).hexdigest()[:12]}"
 
 
-def unnamed(settings: Mapping[str, Any], named: Mapping[str, Any]) -> Iterator[str]:
+def find_code_to_name_again(settings: Mapping[str, Any], named: Mapping[str, Any]) -> Iterator[str]:
     """What the command has to say again."""
     env = str(settings["env"]["id"])
     if ":" in env and "env" not in named and "env.id" not in named:

@@ -21,14 +21,14 @@ from pgrun.policies.distributions import Gaussian
 from pgrun.policies.normalization import UnitScale
 from pgrun.storage.log import ALWAYS, WITH_CLIPPING, WITH_CRITIC, WITH_OPTIMIZER, WITH_STD, Log
 from pgrun.storage.versions import installed_versions
-from pgrun.terminal.signals import Stop, Stopped, heeded
+from pgrun.terminal.signals import SignalFlag, Stopped, noting_signals
 from pgrun.training.build import Run
 from pgrun.training.counters import Clock, Counters
 from pgrun.training.evaluation import evaluating
 from pgrun.training.nonfinite import watch_losses, watching
 from pgrun.training.policy_export import save_policy
 from pgrun.training.progress import Progress
-from pgrun.training.saver import Saver, alone, restore
+from pgrun.training.saver import Saver, restore, run_lock
 from pgrun.types import Batch, Rollout
 from pgrun.variance.base import Scheme
 
@@ -45,7 +45,7 @@ READINGS = 60  # of the gradient's variance in a run, by default
 def train(run: Run, folder: Path, saved: dict[str, Any] | None = None) -> dict[str, Any]:
     """Train to the end of ``trainer.total_steps``, from the start or from a ``saved`` state; the run's summary."""
     counters, clock = Counters(next_eval=run.trainer.eval_every or 0), Clock()
-    with alone(folder), heeded() as stop, closing(run.envs), closing(run.eval_envs):
+    with run_lock(folder), noting_signals() as stop, closing(run.envs), closing(run.eval_envs):
         saver, whole = Saver(folder, run.trainer.checkpoint_every), True
         if saved is None:
             saver.save(run, counters, clock, {})
@@ -82,7 +82,7 @@ def loop(
     clock: Clock,
     progress: Progress,
     saver: Saver,
-    stop: Stop,
+    stop: SignalFlag,
     row: dict[str, float] | None = None,
 ) -> np.ndarray:
     """Update until the steps are used up or the wanted return is reached; the final evaluation's returns.

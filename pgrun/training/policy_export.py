@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.torch import save
 
-from pgrun.atomic_files import write, write_json
+from pgrun.atomic_files import write_bytes, write_json
 from pgrun.config.paths import POLICY_FILES
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def save_policy(
     phi = run.learner.critic.state_dict().get("phi")
     if isinstance(phi, torch.Tensor):  # of V; of Q where the algorithm learns that
         tensors["critic.phi"] = phi.cpu().contiguous()
-    write(folder / f"{name}.safetensors", save(tensors))
+    write_bytes(folder / f"{name}.safetensors", save(tensors))
     content = {
         "observation_space": str(envs.observation_space),
         "action_space": str(envs.action_space),

@@ -78,7 +78,7 @@ class Occupied(Refused):
 
 
 @contextmanager
-def alone(folder: Path, what: str = "another process is training there") -> Iterator[None]:
+def run_lock(folder: Path, what: str = "another process is training there") -> Iterator[None]:
     """No other process writes into this run's or sweep's directory meanwhile; once more within itself it changes nothing.
 
     Raises ``Occupied``, saying ``what`` does.
@@ -106,9 +106,9 @@ def restore(state: Mapping[str, Any], run: Run, counters: Counters, clock: Clock
 
     is no state of such a run, or the episodes would have to and nobody has allowed it.
     """
-    with understanding("its checkpoint does not belong to its configuration"):
+    with refusing_bad_data("its checkpoint does not belong to its configuration"):
         refuse_other_spaces(state, run)
-        for problem in misfits(run.state_dict(), state["run"], ""):
+        for problem in find_state_mismatches(run.state_dict(), state["run"], ""):
             raise ValueError(problem)
         if not all(type(size) is int for size in state["log"].values()):
             raise ValueError(f"log={state['log']}")
@@ -117,16 +117,16 @@ def restore(state: Mapping[str, Any], run: Run, counters: Counters, clock: Clock
         if not all(type(x) is float for x in (state["row"] or {}).values()):
             raise ValueError(f"row={state['row']}")
         for record, name in ((counters, "counters"), (clock, "clock")):
-            refill(record, state[name])
+            restore_counters(record, state[name])
         try:
             run.load_state_dict(state["run"])
         except Unrepeatable as error:
-            begin_anew(run, counters, error)
+            restart_episodes(run, counters, error)
             return False
     return True
 
 
-def begin_anew(run: Run, counters: Counters, error: Unrepeatable) -> None:
+def restart_episodes(run: Run, counters: Counters, error: Unrepeatable) -> None:
     """With fresh episodes, where ``env.restart`` allows it; else raises the error with what to type."""
     if not run.settings["env"].get("restart"):
         raise Unrepeatable(f"{error}; to go on with fresh episodes add env.restart=true") from error
@@ -137,7 +137,7 @@ def begin_anew(run: Run, counters: Counters, error: Unrepeatable) -> None:
     run.begin_episodes_anew(len(counters.restarts))
 
 
-def refill(record: Counters | Clock, given: Mapping[str, Any]) -> None:
+def restore_counters(record: Counters | Clock, given: Mapping[str, Any]) -> None:
     """Numbers for numbers, none of them negative but the best return; pairs of numbers for the episodes."""
     for name, now in vars(record).items():
         value = given[name]
@@ -150,14 +150,14 @@ def refill(record: Counters | Clock, given: Mapping[str, Any]) -> None:
         setattr(record, name, value)
 
 
-def misfits(expected: Any, given: Any, path: str) -> Iterator[str]:
+def find_state_mismatches(expected: Any, given: Any, path: str) -> Iterator[str]:
     """Where ``given`` has another type, shape or name than ``expected``; numbers may differ, and lists in length."""
     if isinstance(expected, Mapping):
         for name in expected:
             if not isinstance(given, Mapping) or name not in given:
                 yield f"{path}/{name} is not in it"
             else:
-                yield from misfits(expected[name], given[name], f"{path}/{name}")
+                yield from find_state_mismatches(expected[name], given[name], f"{path}/{name}")
     elif hasattr(expected, "shape"):
         there = (type(given), getattr(given, "dtype", None), tuple(getattr(given, "shape", ())))
         if there != (type(expected), expected.dtype, tuple(expected.shape)):
@@ -165,7 +165,7 @@ def misfits(expected: Any, given: Any, path: str) -> Iterator[str]:
 
 
 @contextmanager
-def understanding(what: str) -> Iterator[None]:
+def refusing_bad_data(what: str) -> Iterator[None]:
     """A file is data from anywhere, and what it says may make no sense in any way. Raises ``Refused``."""
     try:
         yield

@@ -13,7 +13,7 @@ from pathlib import Path
 from pgrun.analysis.compare.usual_scalars import SCALARS
 from pgrun.atomic_files import LEADS_OUT, leads_out
 from pgrun.errors import Refused
-from pgrun.terminal.exit_codes import guarded
+from pgrun.terminal.exit_codes import run_guarded
 from pgrun.terminal.options import Options, at_least
 from pgrun.terminal.writable import refuse_unwritable_file, refuse_unwritable_folder
 
@@ -100,7 +100,7 @@ def main() -> None:
     """The console script."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    sys.exit(guarded(lambda: run(sys.argv[1:]), "pgrun-compare"))
+    sys.exit(run_guarded(lambda: run(sys.argv[1:]), "pgrun-compare"))
 
 
 def run(argv: Sequence[str]) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 
 from pgrun.analysis.compare.curves import Panel
 from pgrun.analysis.compare.groups import Group
-from pgrun.atomic_files import LEADS_OUT, find_link, replace_file, write
+from pgrun.atomic_files import LEADS_OUT, find_link, replace_file, write_bytes
 from pgrun.errors import Refused
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -38,7 +38,7 @@ def write_csv(groups: Sequence[Group], path: Path) -> None:
     table.writerow(["configuration", "env", *(f"seed {seed}" for seed in seeds)])
     for name, row in zip(names, scores, strict=True):
         table.writerow([*map(quote_formula, name), *("" if np.isnan(x) else repr(float(x)) for x in row)])
-    write(path, text.getvalue().encode())
+    write_bytes(path, text.getvalue().encode())
 
 
 def quote_formula(text: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pgrun.atomic_files import read
+from pgrun.atomic_files import read_bytes
 
 SPEED = "time/env_steps_per_second"
 EVAL = "return/eval"
@@ -54,7 +54,7 @@ class Metrics:
 def read_metrics(path: Path, wanted: Iterable[str]) -> Metrics:
     """The columns in ``wanted``. Lines that are cut are left out and counted in the note. Raises ``TooLarge``."""
     try:
-        content = read(path, links=True)
+        content = read_bytes(path, links=True)
     except OSError:
         return Metrics(note="no metrics.csv")
     end = content.rfind(b"\n") + 1  # a last line without it may have lost digits

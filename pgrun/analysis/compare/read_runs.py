@@ -57,7 +57,9 @@ def read_runs(names: Sequence[str], wanted: Sequence[str] = (), at: int | None =
     """
     found = Found()
     tags = list(dict.fromkeys([*wanted, *((EVAL,) if at is not None else ())]))
-    folders = dict.fromkeys(run for name in names for top in expand(name) for run in below(top, found))
+    folders = dict.fromkeys(
+        run for name in names for top in expand_glob(name) for run in find_run_folders(top, found)
+    )
     for folder in folders:
         run = read_run(folder, tags, at, found)
         if run:
@@ -66,7 +68,7 @@ def read_runs(names: Sequence[str], wanted: Sequence[str] = (), at: int | None =
     return found
 
 
-def expand(name: str) -> list[Path]:
+def expand_glob(name: str) -> list[Path]:
     """A folder, or all that a glob matches."""
     path = Path(name).expanduser()
     if path.is_dir():
@@ -81,7 +83,7 @@ def expand(name: str) -> list[Path]:
     return matches
 
 
-def below(top: Path, found: Found) -> Iterator[Path]:
+def find_run_folders(top: Path, found: Found) -> Iterator[Path]:
     """The run directories in ``top``, itself included."""
     for here, folders, files in os.walk(top):
         folder = Path(here)
@@ -108,27 +110,29 @@ def read_run(folder: Path, wanted: Sequence[str], at: int | None, found: Found) 
 
 def read_parts(folder: Path, wanted: Sequence[str], at: int | None, found: Found) -> Run:
     """Raises ``ValueError`` where it is none, or one of its files is larger than any run's."""
-    config, seed, typed = configuration(folder)
+    config, seed, typed = read_configuration(folder)
     if "algo.name" not in config:
         raise ValueError("not a run of pgrun")
     summary, broken = read_summary(folder)
     finished = summary.get("status") == "finished"
     metrics = read_metrics(folder / "metrics.csv", wanted) if wanted or not finished else Metrics()
-    score = last_evaluation(metrics, at, finished) if at is not None else final(summary)
+    score = last_evaluation(metrics, at, finished) if at is not None else final_return(summary)
     why = "" if score is not None else without_score(summary, broken, metrics, at)
     if why or metrics.note:
         found.note(folder, why, metrics.note)
     return Run(folder, config, typed, int(seed), finished, score, metrics)
 
 
-def configuration(folder: Path) -> tuple[Flat, int, tuple[str, ...]]:
+def read_configuration(folder: Path) -> tuple[Flat, int, tuple[str, ...]]:
     """(settings, seed, typed keys): what the policy was made with (a resumed run may have been extended), else what was started."""
-    settings = recorded(folder, "policy.json", "config") or recorded(folder, "job.json", "settings")
+    settings = recorded_settings(folder, "policy.json", "config") or recorded_settings(
+        folder, "job.json", "settings"
+    )
     try:
         if settings is not None:
             config, seed = compared(settings), settings.get("seed")
         else:
-            config, seed = read_config(text(folder / ".hydra" / "config.yaml"))
+            config, seed = read_config(read_text(folder / ".hydra" / "config.yaml"))
     except OSError:
         raise ValueError("no .hydra/config.yaml") from None
     except atomic_files.TooLarge:
@@ -141,7 +145,7 @@ def configuration(folder: Path) -> tuple[Flat, int, tuple[str, ...]]:
     return config, seed, typed_keys(hydra / ".hydra" / "overrides.yaml")
 
 
-def recorded(folder: Path, name: str, key: str) -> dict[str, Any] | None:
+def recorded_settings(folder: Path, name: str, key: str) -> dict[str, Any] | None:
     """The configuration in policy.json, of a run that has ended, or in job.json, of one that was started."""
     try:
         settings = read_json(folder / name).get(key)
@@ -152,13 +156,13 @@ def recorded(folder: Path, name: str, key: str) -> dict[str, Any] | None:
     return settings if isinstance(settings, dict) else None
 
 
-def text(path: Path) -> str:
-    return atomic_files.read(path, links=True).decode(errors="replace")
+def read_text(path: Path) -> str:
+    return atomic_files.read_bytes(path, links=True).decode(errors="replace")
 
 
 def typed_keys(path: Path) -> tuple[str, ...]:
     try:
-        words = load_yaml(text(path))
+        words = load_yaml(read_text(path))
     except atomic_files.TooLarge:
         raise
     except (OSError, ValueError, yaml.YAMLError):
@@ -189,7 +193,7 @@ def read_summary(folder: Path) -> tuple[dict[str, Any], bool]:
         return {}, True
 
 
-def final(summary: dict[str, Any]) -> float | None:
+def final_return(summary: dict[str, Any]) -> float | None:
     """The mean return of the final evaluation, if the run has finished with a finite one."""
     result = summary.get("eval")
     value = result.get("return_mean") if isinstance(result, dict) else None

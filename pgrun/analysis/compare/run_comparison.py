@@ -16,7 +16,7 @@ from pgrun.analysis.compare.read_runs import Run, read_runs
 from pgrun.analysis.compare.report import FINAL, Comparison, compare
 from pgrun.analysis.compare.statistics import iqm, mean
 from pgrun.analysis.compare.usual_scalars import SCALARS
-from pgrun.atomic_files import write
+from pgrun.atomic_files import write_bytes
 from pgrun.errors import Refused
 from pgrun.terminal.exit_codes import DONE
 from pgrun.terminal.printing import say
@@ -110,7 +110,7 @@ def write_page(
         f"Curves: {curve} over seeds with its 95 % interval{best}. At each of {POINTS} points a seed counts with its last value at "
         "or before; drawn where at least half of the seeds have one."
     )
-    write(path, page(comparison, rows, drawn, note, notes, title).encode())
+    write_bytes(path, page(comparison, rows, drawn, note, notes, title).encode())
 
 
 def write_others(

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from pgrun.errors import Refused
-from pgrun.terminal.exit_codes import guarded
+from pgrun.terminal.exit_codes import run_guarded
 from pgrun.terminal.options import Options
 from pgrun.terminal.printing import say
 from pgrun.terminal.threads import pin_threads
@@ -33,20 +33,20 @@ def parser() -> Options:
 
 def main() -> None:
     """The console script."""
-    sys.exit(guarded(lambda: run(sys.argv[1:]), NAME))
+    sys.exit(run_guarded(lambda: run(sys.argv[1:]), NAME))
 
 
 def run(argv: Sequence[str]) -> int:
     """0 whether something was found or not."""
     names = parser().parse_args(list(argv)).runs
     pin_threads([])
-    from pgrun.analysis.compare.read_runs import Found, below, expand
+    from pgrun.analysis.compare.read_runs import Found, expand_glob, find_run_folders
     from pgrun.analysis.doctor.report import diagnosis
     from pgrun.analysis.doctor.run_data import read_chart
 
     charts = []
     for name in names:
-        folders = dict.fromkeys(run for top in expand(name) for run in below(top, Found()))
+        folders = dict.fromkeys(run for top in expand_glob(name) for run in find_run_folders(top, Found()))
         if not folders:
             raise Refused(
                 f"{name} holds no run: name a directory with a metrics.csv, such as outputs/<date>/<time>"

@@ -16,9 +16,9 @@ import numpy as np
 
 from pgrun.analysis.compare.config import Flat
 from pgrun.analysis.compare.metrics import Metrics, read_metrics
-from pgrun.analysis.compare.read_runs import configuration, read_json, read_summary
+from pgrun.analysis.compare.read_runs import read_configuration, read_json, read_summary
 from pgrun.analysis.doctor.return_trend import Course, course
-from pgrun.atomic_files import TooLarge, read
+from pgrun.atomic_files import TooLarge, read_bytes
 from pgrun.errors import Refused
 from pgrun.storage.one_number import read_number
 
@@ -111,7 +111,7 @@ def read_chart(folder: Path) -> Chart:
     """Raises ``Refused`` where it is no run of pgrun; damage is a note."""
     notes = []
     try:
-        settings = configuration(folder)[0]
+        settings = read_configuration(folder)[0]
     except ValueError as error:
         settings, reason = {}, str(error)
         notes.append(f"{reason}: only the scalars were looked at")
@@ -167,7 +167,7 @@ def normaliser(folder: Path) -> float | None:
 def not_finite(path: Path) -> str:
     """``kl/old_new = nan at 1,024 steps``: blanks are no such thing, so the text itself is read."""
     try:
-        lines = read(path, links=True).decode(errors="replace").splitlines()
+        lines = read_bytes(path, links=True).decode(errors="replace").splitlines()
     except (OSError, TooLarge):
         return ""
     suspects = (line for line in lines[1:] if "nan" in line or "inf" in line)

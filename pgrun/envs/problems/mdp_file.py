@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from pgrun.atomic_files import read, show_size
+from pgrun.atomic_files import read_bytes, show_size
 from pgrun.config.plain_yaml import load_yaml
 from pgrun.envs.problems.teaching import Outcomes, Table, Tabular
 from pgrun.envs.problems.transitions import OUTCOME, ROUNDING, check_transitions
@@ -41,9 +41,9 @@ def from_file(file: str = "") -> Tabular:
         raise ValueError("name the file that holds it: add env.kwargs.file=my_mdp.yaml")
     path = Path(file)
     if path.suffix == ".npz":
-        content: Mapping[str, Any] = of_arrays(read_arrays(read(path, links=True, most=UNPACKED)))
+        content: Mapping[str, Any] = of_arrays(read_arrays(read_bytes(path, links=True, most=UNPACKED)))
     else:
-        content = load_yaml(read(path, links=True, most=TEXT), ENTRIES)
+        content = load_yaml(read_bytes(path, links=True, most=TEXT), ENTRIES)
     if not isinstance(content, Mapping) or not {"P", "start"} <= set(content):
         raise ValueError(f"{file} must hold P and start, and may hold seen")
     if unknown := [str(name) for name in content if name not in ("P", "start", "seen")]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pgrun.atomic_files import write_json
-from pgrun.runs.job_status import read
+from pgrun.runs.job_status import read_json_object
 from pgrun.runs.seeds import Run
 
 FILE = ".bars.json"
@@ -21,12 +21,12 @@ def set_bars(sweep: Path, bars: Mapping[int, float]) -> None:
     write_json(sweep / FILE, {"bars": {str(count): bar for count, bar in bars.items()}})
 
 
-def hopeless(sweep: Path, runs: Sequence[Run]) -> str | None:
+def reason_to_prune(sweep: Path, runs: Sequence[Run]) -> str | None:
     """Why the seeds that are left are not worth their time, after those in ``runs``."""
     failed = [run for run in runs if run["status"] != "finished"]
     if failed:
         return f"seed {failed[0]['seed']} {failed[0]['status']}"
-    bar = read(sweep / FILE).get("bars", {}).get(str(len(runs)))
+    bar = read_json_object(sweep / FILE).get("bars", {}).get(str(len(runs)))
     mean = statistics.fmean(run["return_mean"] for run in runs)
     if bar is None or mean >= bar:
         return None

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from pgrun import atomic_files
-from pgrun.command.search_settings import FILE, Search, there
+from pgrun.command.search_settings import FILE, Search, holds_search
 from pgrun.command.search_space import Space, Trial
 from pgrun.errors import Refused
-from pgrun.runs.job_status import differing, read
+from pgrun.runs.job_status import describe_differences, read_json_object
 
 FREE = ("n_trials", "n_jobs", "params")  # may change from one command to the next
 
@@ -31,7 +31,7 @@ class Record:
         atomic_files.write_json(folder / FILE, asdict(self))
 
 
-def begun(search: Search, space: Space, settings: Mapping[str, Any]) -> Record:
+def new_record(search: Search, space: Space, settings: Mapping[str, Any]) -> Record:
     """Of a search without trials."""
     from optuna import __version__
 
@@ -40,22 +40,22 @@ def begun(search: Search, space: Space, settings: Mapping[str, Any]) -> Record:
     return Record(f"optuna {__version__}", sweeper, typed, settings)
 
 
-def load(folder: Path, new: Record, space: Space) -> Record:
+def load_record(folder: Path, new: Record, space: Space) -> Record:
     """What was begun in the folder, ``new`` if nothing was. Raises ``Refused`` where that is another search, or makes no sense."""
-    if not there(folder):
+    if not holds_search(folder):
         return new
-    found = read(folder / FILE)
+    found = read_json_object(folder / FILE)
     for name in ("sweeper", "space", "settings"):
-        if difference := differing(found.get(name), getattr(new, name)):
+        if difference := describe_differences(found.get(name), getattr(new, name)):
             raise Refused(
                 f"{folder} holds a search with {difference}: type the words of that search, of which only "
                 "hydra.sweeper.n_trials may change, or choose another folder"
             )
-    new.trials = trials(found.get("trials"), space, folder)
+    new.trials = check_trials(found.get("trials"), space, folder)
     return new
 
 
-def trials(found: Any, space: Space, folder: Path) -> list[Trial]:
+def check_trials(found: Any, space: Space, folder: Path) -> list[Trial]:
     """As data from anywhere: every value one that the space has."""
     keys = {p.key: p for p in space.parameters}
     rows: Sequence[Any] = found if isinstance(found, list) else [None]

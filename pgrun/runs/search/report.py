@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pgrun.command.overrides import Command, Word
+from pgrun.command.overrides import CliOverride, Command
 from pgrun.command.search_settings import FILE
 from pgrun.errors import escape_line
 from pgrun.runs import sweep
-from pgrun.runs.job_status import read, result
+from pgrun.runs.job_status import read_json_object, read_result
 from pgrun.terminal.printing import say, shortest
 
 if TYPE_CHECKING:
@@ -33,24 +33,24 @@ def report(command: Command, jobs: Sequence[Job]) -> int:
         say("\n" + best(ranked[0], command))
     say("\n" + app.hint.format(shortest(folder)))
     if ranked:
-        sweep.picture(folder, [folder / str(row["number"]) for row in ranked], app)
-    for line in sweep.outcomes(others):
+        sweep.write_sweep_page(folder, [folder / str(row["number"]) for row in ranked], app)
+    for line in sweep.describe_outcomes(others):
         say(f"{app.name}: {line.replace('job', 'trial', 1)}", error=True)
     if lost:
-        told = f"{len(lost)} of {len(rows)} trials did not finish: {sweep.advice(lost, folder)}"
+        told = f"{len(lost)} of {len(rows)} trials did not finish: {sweep.advise_on_lost_jobs(lost, folder)}"
         say(f"{app.name}: {told}", error=True)
-    sweep.keep(folder, rows, app)
+    sweep.write_sweep_summary(folder, rows, app)
     return len(lost) or int(not ranked)
 
 
 def trials(folder: Path, command: Command, wanted: int) -> list[Row]:
     """Those that were proposed, and those that were not."""
-    proposed = read(folder / FILE).get("trials", [])
+    proposed = read_json_object(folder / FILE).get("trials", [])
     rows: list[Row] = []
     for number in range(max(wanted, len(proposed))):
         values = proposed[number] if number < len(proposed) else {}
-        words = [Word(f"{key}={value}", key, value) for key, value in values.items()]
-        found = result(folder / str(number), command.app)
+        words = [CliOverride(f"{key}={value}", key, value) for key, value in values.items()]
+        found = read_result(folder / str(number), command.app)
         rows.append({**found, "number": number, "values": values, "words": words})
     return rows
 

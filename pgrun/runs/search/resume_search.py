@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pgrun.command import search_space
-from pgrun.command.compose import Job, composing, parsed
+from pgrun.command.compose import Job, composing, parse_overrides
 from pgrun.command.overrides import Command
-from pgrun.command.search_check import settings
-from pgrun.command.search_settings import FILE, there
+from pgrun.command.search_check import search_settings_of
+from pgrun.command.search_settings import FILE, holds_search
 from pgrun.errors import Refused
 from pgrun.runs import resume_sweep
 from pgrun.runs.job_status import SETTINGS, Flat
@@ -18,21 +18,21 @@ from pgrun.terminal.printing import say
 from pgrun.terminal.signals import STOP
 
 
-def settle(jobs: Sequence[Job], command: Command, how: str) -> None:
+def prepare_search_resume(jobs: Sequence[Job], command: Command, how: str) -> None:
     """What was begun is that of the command, and ready to go on. Raises ``Refused`` and then has changed nothing."""
-    app, top, search = command.app, Path(jobs[0].hydra.sweep.dir), settings(jobs[0])
-    if not there(top) and any(top.rglob(SETTINGS)):
+    app, top, search = command.app, Path(jobs[0].hydra.sweep.dir), search_settings_of(jobs[0])
+    if not holds_search(top) and any(top.rglob(SETTINGS)):
         raise Refused(f"{top} holds runs, but no {FILE} of a search: choose another folder")
     typed = [f"{key}={value}" for key, value in search.params.items()]
     with composing(command.config_dir, app):
         searched = search_space.read(
-            [word for word in parsed(command, typed) if not word.is_hydra_override()]
+            [word for word in parse_overrides(command, typed) if not word.is_hydra_override()]
         )
-    known = record.load(top, record.begun(search, searched, jobs[0].settings), searched)
-    resume_sweep.idle({path.parent: {} for path in top.rglob(SETTINGS)})
+    known = record.load_record(top, record.new_record(search, searched, jobs[0].settings), searched)
+    resume_sweep.refuse_if_training({path.parent: {} for path in top.rglob(SETTINGS)})
     (top / STOP).unlink(missing_ok=True)
     proposed = {top / str(number): Flat() for number in range(len(known.trials))}
     if how == "retry":
         resume_sweep.forget_failures(proposed, app)
-    told = resume_sweep.told(proposed, app) or "nothing yet"
+    told = resume_sweep.format_status_counts(proposed, app) or "nothing yet"
     say(f"resume={how}: {told}, of {search.n_trials} trials")

@@ -21,7 +21,7 @@ from pgrun.command.app import PGRUN
 from pgrun.command.search_settings import Search
 from pgrun.config.schema import construct
 from pgrun.terminal.printing import say
-from pgrun.terminal.signals import told_to_stop
+from pgrun.terminal.signals import read_stop_signal
 
 
 class Optuna(Sweeper):
@@ -52,13 +52,13 @@ class Optuna(Sweeper):
         params = [f"{key}={value}" for key, value in self.search.params.items()]
         self.space = search_space.read(parser.parse_overrides([*params, *arguments]))
         first = self.compose(self.space.typed(self.space.corners()[0]), 0).settings
-        known = record.load(self.folder, record.begun(self.search, self.space, first), self.space)
+        known = record.load_record(self.folder, record.new_record(self.search, self.space, first), self.space)
         study = Study(self.search, self.space, known, self.folder)
         for batch in batches(self.search.n_trials, self.search.n_jobs):
             trials = {number: self.space.typed(study.ask()) for number in batch}
             pruning.set_bars(self.folder, study.bars())
             self.launch(trials)
-            if told_to_stop(self.folder):
+            if read_stop_signal(self.folder):
                 return
             for number in trials:
                 study.tell(number, self.result(number))
@@ -66,15 +66,15 @@ class Optuna(Sweeper):
 
     def compose(self, words: Sequence[str], number: int) -> Any:
         """The job of a trial, as ``compose.compose_one`` makes one of a command."""
-        from pgrun.command.compose import Job, plain
-        from pgrun.command.overrides import Word
+        from pgrun.command.compose import Job, to_plain
+        from pgrun.command.overrides import CliOverride
 
         cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(words))
         with open_dict(cfg.hydra):
             cfg.hydra.job.num, cfg.hydra.job.id = number, str(number)
         choices: Any = OmegaConf.to_container(cfg.hydra.runtime.choices)
-        typed = [Word.read(word) for word in words]
-        return Job(plain(cfg), choices, typed, cfg.hydra, self.folder / str(number))
+        typed = [CliOverride.read(word) for word in words]
+        return Job(to_plain(cfg), choices, typed, cfg.hydra, self.folder / str(number))
 
     def launch(self, trials: dict[int, list[str]]) -> None:
         """Those that are not done, and are no combination that the check refuses."""
@@ -88,10 +88,10 @@ class Optuna(Sweeper):
         return self.result(number)["status"] in ("finished", "pruned", "failed")
 
     def allowed(self, number: int, words: Sequence[str]) -> bool:
-        from pgrun.command.validate import problems
+        from pgrun.command.validate import find_problems
 
         try:
-            found = problems(self.compose(words, number))
+            found = find_problems(self.compose(words, number))
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             found = [str(error).splitlines()[0]]
         if found:
@@ -102,9 +102,9 @@ class Optuna(Sweeper):
         return not found
 
     def result(self, number: int) -> dict[str, Any]:
-        from pgrun.runs.job_status import result
+        from pgrun.runs.job_status import read_result
 
-        return result(self.folder / str(number), PGRUN)
+        return read_result(self.folder / str(number), PGRUN)
 
     def progress(self, number: int) -> None:
         from pgrun.runs.search.report import one_line

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin
 
-from pgrun.config.schema import fields, show
+from pgrun.config.schema import fields, format_value
 
 WIDTH = 96
 PIECES = re.compile(r"(?<=[.;])(?<!al\.)(?<!eq\.)\s+(?=[^\W\da-z]|``|[∇Σ])")
@@ -46,7 +46,9 @@ def told(cls: Any, given: Mapping[str, Any]) -> list[str]:
 
 def valued(text: str, given: Mapping[str, Any]) -> str:
     """Without backticks; the name of a setting with its value."""
-    named = re.sub(r"``(\w+)``", lambda m: f"{m[1]}={show(given[m[1]])}" if m[1] in given else m[1], text)
+    named = re.sub(
+        r"``(\w+)``", lambda m: f"{m[1]}={format_value(given[m[1]])}" if m[1] in given else m[1], text
+    )
     return named.replace("``", "")
 
 
@@ -62,7 +64,7 @@ def applies(sentence: str, cls: Any, given: Mapping[str, Any]) -> bool:
     if match is None or match[1] not in given:
         return True
     value = given[match[1]]
-    return show(value) == match[2] if match[2] else value is not None and value is not False
+    return format_value(value) == match[2] if match[2] else value is not None and value is not False
 
 
 def marked(block: str, cls: Any, given: Mapping[str, Any]) -> Iterator[str]:

@@ -9,8 +9,8 @@ from typing import Any
 from pgrun.algorithms.base import Algorithm
 from pgrun.command.compose import Job
 from pgrun.command.unused_settings import critic, declared, optimizer, other
-from pgrun.command.validate import classes, environment
-from pgrun.config.schema import show
+from pgrun.command.validate import classes_chosen, probe_environment
+from pgrun.config.schema import format_value
 from pgrun.diagnostics import gradient_variance
 from pgrun.tools.explain import facts
 from pgrun.tools.explain.docstring import WIDTH, citations, piece, told, wrapped
@@ -21,8 +21,8 @@ INTERNAL = ("usual", "tuned")
 
 def page(job: Job) -> str:
     """Sections of one job, each under its heading."""
-    settings, chosen = job.settings, classes(job.settings)
-    env, _ = environment(settings)
+    settings, chosen = job.settings, classes_chosen(job.settings)
+    env, _ = probe_environment(settings)
     parts = methods(settings, chosen)
     sections = {f"{title} · {label}": paragraphs for title, label, paragraphs in parts}
     sections |= {
@@ -97,9 +97,9 @@ def values(job: Job, chosen: Mapping[str, Any], env: Any) -> Iterator[str]:
         if key.split(".")[0] in INTERNAL or not_read(name, job, chosen, env):
             continue
         if found[key] == DEFAULT:
-            usual.append(f"{name}={show(value)}".replace(" ", "\N{NO-BREAK SPACE}"))
+            usual.append(f"{name}={format_value(value)}".replace(" ", "\N{NO-BREAK SPACE}"))
         else:
-            rows.append((name, show(value), found[key]))
+            rows.append((name, format_value(value), found[key]))
     widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
     yield "\n".join(f" {key:<{widths[0]}}  {value:<{widths[1]}}  {where}" for key, value, where in rows)
     yield f"default: {' '.join(usual)}"

@@ -9,10 +9,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from pgrun.atomic_files import write
+from pgrun.atomic_files import write_bytes
 from pgrun.tools.lab.catalogue import chosen
 from pgrun.tools.lab.experiment import Experiment
-from pgrun.tools.lab.run import conduct
+from pgrun.tools.lab.run import run_experiment
 
 
 def results(
@@ -31,10 +31,10 @@ def one(work: tuple[str, Path]) -> tuple[str, dict[str, Any]]:
     """Whatever happens in one, the others go on."""
     name, folder = work
     try:
-        return name, conduct(chosen([name])[0], folder)
+        return name, run_experiment(chosen([name])[0], folder)
     except Exception as error:
         folder.mkdir(parents=True, exist_ok=True)
-        write(folder / "error.txt", traceback.format_exc().encode())
+        write_bytes(folder / "error.txt", traceback.format_exc().encode())
         return name, {"error": f"{type(error).__name__}: {error}".splitlines()[0], "seconds": 0.0}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pgrun.errors import Refused
-from pgrun.terminal.exit_codes import DONE, FAILED, guarded
+from pgrun.terminal.exit_codes import DONE, FAILED, run_guarded
 from pgrun.terminal.options import Options, at_least
 from pgrun.terminal.threads import pin_threads
 from pgrun.terminal.writable import refuse_unwritable_folder
@@ -48,7 +48,7 @@ def parser() -> Options:
 def main() -> None:
     """The console script."""
     pin_threads(sys.argv[1:])
-    sys.exit(guarded(lambda: run(sys.argv[1:]), "pgrun-lab"))
+    sys.exit(run_guarded(lambda: run(sys.argv[1:]), "pgrun-lab"))
 
 
 def run(argv: Sequence[str]) -> int:
@@ -105,10 +105,10 @@ def time_of(experiment: Experiment) -> str:
 
 def show(experiment: Experiment, folder: Path) -> None:
     """Run one, and say what came out."""
-    from pgrun.tools.lab.run import conduct
+    from pgrun.tools.lab.run import run_experiment
 
     print("\n".join(heading(experiment)), flush=True)
-    result = conduct(experiment, folder, lambda line: print(f"  {line}", flush=True))
+    result = run_experiment(experiment, folder, lambda line: print(f"  {line}", flush=True))
     print("\n".join(told(experiment, result, folder)), flush=True)
 
 
@@ -126,11 +126,11 @@ def heading(experiment: Experiment) -> list[str]:
 
 def told(experiment: Experiment, result: dict[str, Any], folder: Path) -> list[str]:
     from pgrun.terminal.printing import shortest
-    from pgrun.tools.lab.run import table
+    from pgrun.tools.lab.run import format_lab_table
 
     changes = [f"  not as expected: {line}" for line in result["changes"]]
     return [
-        *("", table(result["table"]), "", result["sentence"], *changes, ""),
+        *("", format_lab_table(result["table"]), "", result["sentence"], *changes, ""),
         experiment.shows,
         f"Try next: {experiment.next}",
         f"  the picture, for a browser: {shortest(folder / 'picture.svg')}; beside it result.json, table.txt",

@@ -24,7 +24,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Done:
+class JobResult:
     """A finished job: the words of its command, what study.json or summary.json holds, and where the rest lies."""
 
     words: dict[str, str]
@@ -43,48 +43,49 @@ class Done:
         return {key: np.array([float(row[key] or "nan") for row in rows]) for key in rows[0]}
 
 
-def run(lines: Sequence[str], folder: Path, say: Say = lambda _: None) -> list[list[Done]]:
+def run_command_lines(lines: Sequence[str], folder: Path, say: Say = lambda _: None) -> list[list[JobResult]]:
     """The jobs of each command, one after the other: a command may use what one before it has left."""
-    return [one(line, folder, folder / str(number), say) for number, line in enumerate(lines)]
+    return [run_command_line(line, folder, folder / str(number), say) for number, line in enumerate(lines)]
 
 
-def one(line: str, home: Path, folder: Path, say: Say) -> list[Done]:
+def run_command_line(line: str, home: Path, folder: Path, say: Say) -> list[JobResult]:
     say(line)
     name, *words = shlex.split(line.replace(HERE, str(home)))
     app = APPS[name]
     composed = composed_jobs(words, app)
     work = study if app is STUDY else train
     return [
-        done(job, work, folder / str(n) if len(composed) > 1 else folder) for n, job in enumerate(composed)
+        run_job_once(job, work, folder / str(n) if len(composed) > 1 else folder)
+        for n, job in enumerate(composed)
     ]
 
 
 def composed_jobs(words: list[str], app: App) -> list[Job]:
     """Refused as the command line refuses; folders are the laboratory's."""
-    from pgrun.command.compose import jobs
-    from pgrun.command.overrides import read
-    from pgrun.command.preflight import in_jobs, refuse
+    from pgrun.command.compose import compose_jobs
+    from pgrun.command.overrides import read_command
+    from pgrun.command.preflight import check_jobs, refuse_all
 
-    command = read(words, app)
-    found = jobs(command)
+    command = read_command(words, app)
+    found = compose_jobs(command)
     problems = [*command.problems, *found.problems]
-    refuse([*problems, *in_jobs(found.composed, app, whole=not problems)])
+    refuse_all([*problems, *check_jobs(found.composed, app, whole=not problems)])
     return found.composed
 
 
-def done(job: Job, work: Callable[[dict[str, Any], Path], dict[str, Any]], folder: Path) -> Done:
+def run_job_once(job: Job, work: Callable[[dict[str, Any], Path], dict[str, Any]], folder: Path) -> JobResult:
     typed = {word.key: word.shown.partition("=")[2] for word in job.words}
     if "hydra.run.dir" in typed:
         folder = Path(typed["hydra.run.dir"])
     folder.mkdir(parents=True, exist_ok=True)
-    return Done(typed, work(job.settings, folder), folder)
+    return JobResult(typed, work(job.settings, folder), folder)
 
 
 def study(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     from pgrun.atomic_files import write_json
-    from pgrun.tools.study.study import conduct
+    from pgrun.tools.study.study import run_study
 
-    result = conduct({key: value for key, value in settings.items() if key != "usual"})
+    result = run_study({key: value for key, value in settings.items() if key != "usual"})
     write_json(folder / "study.json", result)
     return result
 
@@ -97,7 +98,7 @@ def train(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     return train(build(quiet), folder)
 
 
-def only(jobs: Sequence[Done]) -> Done:
+def only_result(jobs: Sequence[JobResult]) -> JobResult:
     """Of a command that is no sweep."""
     if len(jobs) != 1:
         raise Refused(f"{len(jobs)} jobs, where one was expected")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pgrun.tools.lab.chart import Panel
-    from pgrun.tools.lab.commands import Done
+    from pgrun.tools.lab.commands import JobResult
 
 TOLERANCE = 4.0  # standard errors: one in 16,000 of a normal's draws lies beyond
 
@@ -87,7 +87,7 @@ class Experiment:
     place: str  # document and lines
     formula: str
     commands: Sequence[str]
-    read: Callable[[Sequence[Sequence[Done]]], Finding]
+    read: Callable[[Sequence[Sequence[JobResult]]], Finding]
     expected: Mapping[str, Expected]
     verdict: Verdict
     shows: str

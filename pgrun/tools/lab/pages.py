@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pgrun.atomic_files import write, write_json
+from pgrun.atomic_files import write_bytes, write_json
 from pgrun.tools.lab.catalogue import GROUPS, Group, experiments
 from pgrun.tools.lab.experiment import Experiment
-from pgrun.tools.lab.run import conduct
+from pgrun.tools.lab.run import run_experiment
 
 Book = dict[str, str]  # the text of each page, by file name
 KEPT = ("commands", "verdict", "sentence", "table", "changes")  # of a result, on the page
@@ -22,12 +22,12 @@ def write_book(docs: Path, wanted: Sequence[Experiment], out: Path) -> None:
     for place in (docs / "results", docs / "figures"):
         place.mkdir(parents=True, exist_ok=True)
     for experiment in wanted:
-        result = conduct(experiment, out / experiment.name)
+        result = run_experiment(experiment, out / experiment.name)
         write_json(docs / "results" / f"{experiment.name}.json", {key: result[key] for key in KEPT})
         shutil.copy(out / experiment.name / "picture.svg", docs / "figures" / f"{experiment.name}.svg")
         print(f"{experiment.name}: {result['sentence']}", flush=True)
     for name, text in pages(docs).items():
-        write(docs / name, text.encode())
+        write_bytes(docs / name, text.encode())
     if missing := stale(docs):
         print(f"left out, not run for {docs} as they stand now: pgrun-lab {' '.join(missing)} --docs {docs}")
 

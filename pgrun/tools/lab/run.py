@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pgrun.atomic_files import write, write_json
+from pgrun.atomic_files import write_bytes, write_json
 from pgrun.tools.lab import commands
 from pgrun.tools.lab.chart import picture
 from pgrun.tools.lab.experiment import Experiment, Finding
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     from pgrun.tools.lab.commands import Say
 
 
-def conduct(experiment: Experiment, folder: Path, say: Say = lambda _: None) -> dict[str, Any]:
+def run_experiment(experiment: Experiment, folder: Path, say: Say = lambda _: None) -> dict[str, Any]:
     """The content of result.json, which is written beside table.txt and picture.svg."""
     begun = time.perf_counter()
     folder.mkdir(parents=True, exist_ok=True)
-    finding = experiment.read(commands.run(experiment.commands, folder, say))
-    result = record(experiment, finding, round(time.perf_counter() - begun, 1))
+    finding = experiment.read(commands.run_command_lines(experiment.commands, folder, say))
+    result = experiment_record(experiment, finding, round(time.perf_counter() - begun, 1))
     write_json(folder / "result.json", result)
-    write(folder / "table.txt", (table(finding.table) + "\n").encode())
-    write(folder / "picture.svg", picture(finding.panels, experiment.claim).encode())
+    write_bytes(folder / "table.txt", (format_lab_table(finding.table) + "\n").encode())
+    write_bytes(folder / "picture.svg", picture(finding.panels, experiment.claim).encode())
     return result
 
 
-def record(experiment: Experiment, finding: Finding, seconds: float) -> dict[str, Any]:
+def experiment_record(experiment: Experiment, finding: Finding, seconds: float) -> dict[str, Any]:
     return {
         "experiment": experiment.name,
         "commands": list(experiment.commands),
         "verdict": str(finding.verdict),
-        "sentence": sentence(finding),
+        "sentence": verdict_sentence(finding),
         "outcomes": {label: {"value": m.value, "se": m.se} for label, m in finding.outcomes.items()},
         "table": [list(row) for row in finding.table],
         "changes": experiment.changes(finding),
@@ -42,10 +42,10 @@ def record(experiment: Experiment, finding: Finding, seconds: float) -> dict[str
     }
 
 
-def sentence(finding: Finding) -> str:
+def verdict_sentence(finding: Finding) -> str:
     """The claim holds, holds under conditions, or fails: with the numbers."""
     return f"The claim {finding.verdict}: {finding.sentence}"
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
+def format_lab_table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("  " + line for line in lines(rows))

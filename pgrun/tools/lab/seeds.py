@@ -11,13 +11,13 @@ from pgrun.analysis.compare.statistics import bootstrap, improvement_interval, i
 from pgrun.tools.lab.experiment import Measured
 
 if TYPE_CHECKING:
-    from pgrun.tools.lab.commands import Done
+    from pgrun.tools.lab.commands import JobResult
 
-Groups = dict[tuple[str, ...], list["Done"]]
-Of = Callable[["Done"], float]
+Groups = dict[tuple[str, ...], list["JobResult"]]
+Of = Callable[["JobResult"], float]
 
 
-def by(jobs: Iterable[Done], *keys: str) -> Groups:
+def by(jobs: Iterable[JobResult], *keys: str) -> Groups:
     """The jobs of each combination of values of ``keys``, in the order they came: what is left in a group are its seeds.
 
     Numbers stand as ``f"{x:g}"``, however they were typed, and true and false in small letters.
@@ -35,16 +35,16 @@ def plain(typed: str) -> str:
         return typed.lower() if typed in ("True", "False") else typed
 
 
-def scores(jobs: Sequence[Done], of: Of) -> np.ndarray:
+def scores(jobs: Sequence[JobResult], of: Of) -> np.ndarray:
     return np.array([of(job) for job in jobs])
 
 
-def final(job: Done) -> float:
+def final(job: JobResult) -> float:
     """The mean return of the last evaluation."""
     return float(job.result["eval"]["return_mean"])
 
 
-def learning(job: Done) -> float:
+def learning(job: JobResult) -> float:
     """The mean of all evaluations: how much was learned, and how early."""
     return mean_of("return/eval")(job)
 
@@ -52,13 +52,13 @@ def learning(job: Done) -> float:
 def mean_of(tag: str, first: int | None = None, skip: int = 0) -> Of:
     """The mean of a scalar's rows, of the ``first`` ones, or without some ``skip``."""
 
-    def of(job: Done) -> float:
+    def of(job: JobResult) -> float:
         return float(np.mean(track(job, tag)[skip:first]))
 
     return of
 
 
-def track(job: Done, tag: str) -> np.ndarray:
+def track(job: JobResult, tag: str) -> np.ndarray:
     """The rows of a scalar, blank ones left out."""
     values = job.metrics[tag]
     return values[~np.isnan(values)]
@@ -88,7 +88,7 @@ def odds(x: np.ndarray, y: np.ndarray) -> str:
     return f"{p:.2f} ({low:.2f} … {high:.2f})"
 
 
-def curve(jobs: Sequence[Done], tag: str) -> tuple[np.ndarray, np.ndarray]:
+def curve(jobs: Sequence[JobResult], tag: str) -> tuple[np.ndarray, np.ndarray]:
     """(steps, the mean over seeds) at the rows that all seeds have."""
     tracks = [(job.metrics["env_steps"], job.metrics[tag]) for job in jobs]
     kept = [(steps[~np.isnan(values)], values[~np.isnan(values)]) for steps, values in tracks]

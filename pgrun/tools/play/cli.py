@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pgrun.errors import Refused
-from pgrun.terminal.exit_codes import guarded
+from pgrun.terminal.exit_codes import run_guarded
 from pgrun.terminal.options import Options, at_least
 from pgrun.terminal.printing import say
 from pgrun.terminal.threads import pin_threads
-from pgrun.tools.play.options import Wish
+from pgrun.tools.play.options import PlayOptions
 
 NAME = "pgrun-play"
 MOST = 100_000  # episodes: all that is seen in them is kept to their end
@@ -26,7 +26,7 @@ examples:
 
 def main() -> None:
     """The console script."""
-    sys.exit(guarded(lambda: run(sys.argv[1:]), NAME))
+    sys.exit(run_guarded(lambda: run(sys.argv[1:]), NAME))
 
 
 def run(argv: Sequence[str]) -> int:
@@ -38,14 +38,14 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def read(argv: Sequence[str]) -> Wish:
+def read(argv: Sequence[str]) -> PlayOptions:
     """Raises ``Refused``."""
     given = vars(parser().parse_args(argv))
     given["modules"] = tuple(given["modules"])
     if given["format"] and not given["video"]:
         raise Refused(f"--format {given['format']} is that of a video: add --video DIR")
     given["format"] = given["format"] or "mp4"
-    wish = Wish(**given)
+    wish = PlayOptions(**given)
     if wish.render and wish.video:
         raise Refused("--render or --video: one of them")
     return wish
@@ -89,7 +89,7 @@ def parser() -> Options:
     return found
 
 
-def threads_of(wish: Wish) -> int:
+def threads_of(wish: PlayOptions) -> int:
     """What the run computed with: NumPy's sums hang on it, and it must be told before NumPy is imported."""
     from pgrun.atomic_files import read_json
     from pgrun.config.paths import POLICY_FILES

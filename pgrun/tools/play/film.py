@@ -22,7 +22,7 @@ from pgrun.envs.make import make_one
 from pgrun.envs.vector import Loop
 from pgrun.errors import Refused
 from pgrun.terminal.writable import refuse_unwritable_folder
-from pgrun.tools.play.options import Wish
+from pgrun.tools.play.options import PlayOptions
 from pgrun.tools.play.writers import WRITERS, Writer
 
 INSTALL = 'pip install -c constraints.txt -e ".[video]"'
@@ -93,7 +93,7 @@ def headless() -> bool:
     return sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
-def screening(wish: Wish, env: EnvSettings, episodes: int) -> Camera:
+def screening(wish: PlayOptions, env: EnvSettings, episodes: int) -> Camera:
     """The camera that was asked for; raises ``Refused`` where there can be none, before anything is played."""
     if wish.video is None:
         if headless() and not os.environ.get("SDL_VIDEODRIVER"):

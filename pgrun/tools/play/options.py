@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Wish:
+class PlayOptions:
     """What the command line asks for."""
 
     run: str

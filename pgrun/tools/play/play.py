@@ -11,7 +11,7 @@ import torch
 from pgrun.config import user_modules
 from pgrun.config.random_streams import SHARED_IN_EVALUATION, apart, integers, spawned, streams
 from pgrun.config.schema import construct
-from pgrun.config.settings import Top, Trainer
+from pgrun.config.settings import RunSettings, Trainer
 from pgrun.envs import Envs, EnvSettings, make
 from pgrun.envs.faults import import_error
 from pgrun.errors import Refused, escape_line, join_lines
@@ -21,10 +21,10 @@ from pgrun.rollouts.samplers.episodes import Evaluation
 from pgrun.rollouts.trajectory import Finished
 from pgrun.storage.saved_policy import Saved, load, restore
 from pgrun.tools.play.film import Camera, look, screening
-from pgrun.tools.play.options import Wish
+from pgrun.tools.play.options import PlayOptions
 from pgrun.tools.play.report import report
 from pgrun.training.build import member
-from pgrun.training.saver import understanding
+from pgrun.training.saver import refusing_bad_data
 
 COLUMNS = 100  # environments at once, where more episodes are asked for than the run's evaluation has
 
@@ -35,17 +35,17 @@ class Role:
 
     env: EnvSettings
     network: Network
-    top: Top
+    top: RunSettings
     episodes: int  # of an evaluation
     max_steps: int | None  # of one of its episodes
 
 
-def play(wish: Wish) -> str:
+def play(wish: PlayOptions) -> str:
     """What came out, for the terminal. Raises ``Refused``."""
     saved = load(wish.run, wish.policy)
     torch.set_grad_enabled(False)
     import_modules(wish.modules)
-    role = understood(saved, wish)
+    role = load_role(saved, wish)
     torch.set_num_threads(min(role.top.threads, os.cpu_count() or 1))
     seed = role.top.seed if wish.seed is None else wish.seed
     random = streams(seed, "cpu")
@@ -65,16 +65,16 @@ def import_modules(names: tuple[str, ...]) -> None:
     """Code of the user's, which a run directory may name but only the command line may load."""
     for name in names:
         try:
-            user_modules.load(name)
+            user_modules.import_user_module(name)
         except (Exception, SystemExit) as error:
             raise Refused(f"--modules {name}: {import_error(name, error)}") from error
 
 
-def understood(saved: Saved, wish: Wish) -> Role:
+def load_role(saved: Saved, wish: PlayOptions) -> Role:
     config, where = saved.config, saved.folder
     try:
         env = construct(EnvSettings, config["env"])
-        top = construct(Top, {key: config[key] for key in ("seed", "threads", "state_norm")})
+        top = construct(RunSettings, {key: config[key] for key in ("seed", "threads", "state_norm")})
         trainer = construct(Trainer, config["trainer"])
         name = escape_line(str(config["network"]["name"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -90,7 +90,7 @@ def understood(saved: Saved, wish: Wish) -> Role:
     )
 
 
-def network_of(saved: Saved, name: str, wish: Wish) -> Network:
+def network_of(saved: Saved, name: str, wish: PlayOptions) -> Network:
     theirs = saved.config.get("modules") or ()
     again = "".join(f" --modules {module}" for module in theirs)
     try:
@@ -105,7 +105,7 @@ def network_of(saved: Saved, name: str, wish: Wish) -> Network:
     return network
 
 
-def env_id(theirs: str, wish: Wish) -> str:
+def env_id(theirs: str, wish: PlayOptions) -> str:
     """The run's own, or the same named again with its module: only the command line may import one."""
     theirs = escape_line(theirs)
     if wish.env is None:
@@ -124,7 +124,7 @@ def acting(saved: Saved, role: Role, envs: Envs) -> Policy:
     norm = RunningNorm(envs.obs_size) if role.top.state_norm else Identity()
     norm.widen_observations(envs)
     dist = distribution_for(envs.action_space)
-    with understanding(f"{saved.folder}: its network cannot be built"):
+    with refusing_bad_data(f"{saved.folder}: its network cannot be built"):
         policy = role.network.policy(envs.obs_size, dist, norm, saved.value_head, torch.Generator())
     restore(policy, saved)
     return policy

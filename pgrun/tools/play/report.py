@@ -10,10 +10,10 @@ from pgrun.errors import escape_line
 from pgrun.rollouts.trajectory import Finished
 from pgrun.storage.saved_policy import Saved
 from pgrun.terminal.printing import shortest
-from pgrun.tools.play.options import Wish
+from pgrun.tools.play.options import PlayOptions
 
 
-def report(wish: Wish, saved: Saved, finished: Finished, files: list[Path]) -> str:
+def report(wish: PlayOptions, saved: Saved, finished: Finished, files: list[Path]) -> str:
     """Whose policy, how it acted, and what it got."""
     config = saved.config
     names = [config.get("algo", {}).get("name"), config.get("variance", {}).get("name"), config["env"]["id"]]

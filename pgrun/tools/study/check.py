@@ -9,10 +9,16 @@ from typing import Any
 import gymnasium as gym
 
 from pgrun.command.compose import Job
-from pgrun.command.overrides import Word
+from pgrun.command.overrides import CliOverride
 from pgrun.command.unused_settings import declared, other
-from pgrun.command.validate import environment, group_values, modules, user_module_names, wrong_values
-from pgrun.config.schema import construct, fields, lookup, violations
+from pgrun.command.validate import (
+    check_modules,
+    find_wrong_values,
+    group_values,
+    probe_environment,
+    user_module_names,
+)
+from pgrun.config.schema import construct, fields, find_class, violations
 from pgrun.envs import EnvSettings
 from pgrun.errors import Refused, escape_line
 from pgrun.tools.study import schemes
@@ -28,8 +34,8 @@ PICTURE = 'picture=true needs the extra "plot": pip install -c constraints.txt -
 def problems(job: Job, whole: bool = True) -> list[str]:
     """One short phrase per violation: the values first; once they are right, what does not fit together."""
     settings = job.settings
-    found = [*choices(job), *modules(settings), *keys(job)]
-    found += wrong_values(job, values(settings))
+    found = [*choices(job), *check_modules(settings), *keys(job)]
+    found += find_wrong_values(job, values(settings))
     if not found and whole:
         found += together(job)
     return found
@@ -89,8 +95,8 @@ def together(job: Job) -> Iterator[str]:
     if saved is not None and (problem := foreign(job, saved.config)):
         yield problem
         return
-    env, found = environment(settings)
-    critic = lookup("critic", settings["critic"]["name"], (*study.modules, OWN))
+    env, found = probe_environment(settings)
+    critic = find_class("critic", settings["critic"]["name"], (*study.modules, OWN))
     yield from found
     if env is not None:
         yield from misfits(settings, study, critic, env, saved)
@@ -239,12 +245,14 @@ def exact_known(settings: Mapping[str, Any], env: gym.Env, p: Any) -> bool:
     return linear and isinstance(env.unwrapped, Lq1 | TwoGaussians)
 
 
-def unread(words: list[Word], settings: Mapping[str, Any], critic: Any, env: gym.Env | None) -> Iterator[str]:
+def unread(
+    words: list[CliOverride], settings: Mapping[str, Any], critic: Any, env: gym.Env | None
+) -> Iterator[str]:
     """Settings that were typed and that nothing reads."""
     name = settings["critic"]["name"]
     chosen = {"critic": critic}
     if settings.get("variance") is not None:
-        chosen["variance"] = lookup("variance", settings["variance"]["name"], tuple(settings["modules"]))
+        chosen["variance"] = find_class("variance", settings["variance"]["name"], tuple(settings["modules"]))
     table = any(value is not None for value in settings["policy"].values())
     for word in words:
         if word.value is None:

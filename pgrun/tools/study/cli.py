@@ -35,20 +35,20 @@ def main() -> None:
 
 def job(cfg: DictConfig) -> float:
     """A study; the least variance among its schemes, for any Hydra sweeper to minimise."""
-    from pgrun.runs.job import guarded
+    from pgrun.runs.job import run_job
 
-    return guarded(cfg, STUDY)
+    return run_job(cfg, STUDY)
 
 
 def study_in(settings: Mapping[str, Any], folder: Path) -> float:
     from pgrun.atomic_files import write_json
     from pgrun.terminal.printing import say, shortest
     from pgrun.tools.study.check import drawable
-    from pgrun.tools.study.study import conduct
+    from pgrun.tools.study.study import run_study
     from pgrun.tools.study.table import describe
 
     settings = {key: setting for key, setting in settings.items() if key != "usual"}
-    result = conduct(settings, lambda text: say(text, error=True))
+    result = run_study(settings, lambda text: say(text, error=True))
     write_json(folder / "study.json", result)
     say(describe(result))
     shown = "study.json"

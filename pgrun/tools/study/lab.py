@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from pgrun.config.random_streams import SHARED, generator, integers, seed_global_generators, spawned
-from pgrun.config.schema import construct, lookup
+from pgrun.config.schema import construct, find_class
 from pgrun.critics.base import Context, Critic, NoCritic
 from pgrun.critics.fitted import Fitted, SeparateCritic
 from pgrun.envs import EnvSettings, make
@@ -95,7 +95,7 @@ def build(study: Study, settings: Mapping[str, Any]) -> Lab:
     env = settings_of(study, settings)
     one = make_one(env)
     policy, network = freeze(settings, saved, one, generator(init))
-    kind = lookup("critic", settings["critic"]["name"], tuple(settings["modules"]))
+    kind = find_class("critic", settings["critic"]["name"], tuple(settings["modules"]))
     p = tabular(one)
     schemes, left_out = fitting(settings, study, kind, equally_long(p))  # type: ignore[arg-type]
     behaviour = behaving(policy, construct(Behaviour, settings["behaviour"]), p, generator(away))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import torch
 
-from pgrun.config.schema import Probability, construct, fit
+from pgrun.config.schema import Probability, coerce, construct
 from pgrun.envs import EnvSettings
 from pgrun.envs.problems.teaching import Tabular
 from pgrun.envs.spaces import observation_encoder
@@ -21,7 +21,7 @@ from pgrun.storage.saved_policy import Saved, load, restore
 from pgrun.tools.study.exact_ascent import climb
 from pgrun.tools.study.settings import Study, Table
 from pgrun.training.build import member
-from pgrun.training.saver import understanding
+from pgrun.training.saver import refusing_bad_data
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,10 +37,10 @@ def resolved(settings: Mapping[str, Any]) -> tuple[dict[str, Any], Saved | None]
         return {**settings, "gamma": gamma}, None
     saved = load(settings["run"], typed="run=")
     theirs = saved.config
-    with understanding(f"run={settings['run']}: its configuration cannot be read"):
+    with refusing_bad_data(f"run={settings['run']}: its configuration cannot be read"):
         found = {
             **settings,
-            "gamma": fit(theirs["gamma"] if settings["gamma"] is None else settings["gamma"], Probability),
+            "gamma": coerce(theirs["gamma"] if settings["gamma"] is None else settings["gamma"], Probability),
             "env": {**theirs["env"], "num_envs": settings["env"]["num_envs"]},
             "network": theirs["network"],
         }
@@ -71,7 +71,7 @@ def freeze(
     if saved is not None:
         network = member(settings, "network")
         norm = RunningNorm(size) if saved.config["state_norm"] else Identity()
-        with understanding(f"run={saved.folder}: its network cannot be built"):
+        with refusing_bad_data(f"run={saved.folder}: its network cannot be built"):
             policy = network.policy(size, dist, norm, saved.value_head, init)
         restore(policy, saved, "run=")
         return policy, network

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgrun.cli.compatibility_table import names
 from pgrun.config.paths import conf_dir
-from pgrun.config.schema import construct, fields, lookup, show, violations
+from pgrun.config.schema import construct, fields, find_class, format_value, violations
 from pgrun.tools.study.settings import TERMS, Study
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Asked:
     @property
     def label(self) -> str:
         """``gae``, ``gae lam=0.5``"""
-        typed = (f"{key}={show(value)}" for key, value in self.given.items() if key != "discounting")
+        typed = (f"{key}={format_value(value)}" for key, value in self.given.items() if key != "discounting")
         return " ".join((self.name, *typed))
 
     def build(self, study: Study) -> Scheme:
@@ -43,7 +43,7 @@ class Asked:
 
 def kind(name: str, modules: tuple[str, ...]) -> type:
     """The class of a scheme, or of a term that only a study has. Raises ``LookupError``."""
-    return lookup("variance", name, (*modules, TERMS))
+    return find_class("variance", name, (*modules, TERMS))
 
 
 def asked(settings: Mapping[str, Any]) -> list[Asked]:
@@ -97,7 +97,7 @@ def wrong(settings: Mapping[str, Any], modules: tuple[str, ...]) -> Iterator[str
     ) or any(
         isinstance(entry, Mapping) and not all(map(is_settings, entry.values())) for entry in parts(several)
     ):
-        yield f"schemes={show(several)}: must be a list such as [none,gae,{{gae:{{lam:0.5}}}}]"
+        yield f"schemes={format_value(several)}: must be a list such as [none,gae,{{gae:{{lam:0.5}}}}]"
         return
     found = asked(settings) if several is not None else []
     for one in found:

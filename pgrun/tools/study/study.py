@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 
-def conduct(settings: Mapping[str, Any], say: Say = lambda _: None) -> dict[str, Any]:
+def run_study(settings: Mapping[str, Any], say: Say = lambda _: None) -> dict[str, Any]:
     """The content of study.json. ``settings``: plain data that ``check`` has been through."""
     begun = time.time()
     study = construct(Study, {key: settings[key] for key in fields(Study)})
@@ -38,14 +38,14 @@ def conduct(settings: Mapping[str, Any], say: Say = lambda _: None) -> dict[str,
     torch.set_grad_enabled(False)
     lab = build(study, settings)
     try:
-        reference, objective = refer(lab, say)
+        reference, objective = compute_reference(lab, say)
         observers = sections(lab, reference)
         tally, found, costs = measure(lab, say, observers)
     finally:
         lab.close()
     claims = lab.claims(tally.truncated > 0)
     scores = {
-        label: scored(g, reference, claims[label] == ZERO)
+        label: score_estimates(g, reference, claims[label] == ZERO)
         | known_bias(lab.weights.get(label), reference)
         | {"microseconds": costs[label], "claim": claims[label]}
         for label, g in found.items()
@@ -62,7 +62,7 @@ def conduct(settings: Mapping[str, Any], say: Say = lambda _: None) -> dict[str,
         "estimates": study.estimates,
         "env_steps": tally.steps,
         "truncated": tally.truncated,
-        "policy": describe(lab, tally, objective),
+        "policy": study_summary(lab, tally, objective),
         "reference": reference.kind,
         "reference_norm": float(reference.gradient.norm()),
         "reference_se": math.sqrt(reference.variance),
@@ -76,7 +76,7 @@ def conduct(settings: Mapping[str, Any], say: Say = lambda _: None) -> dict[str,
     }
 
 
-def scored(g: Tensor, reference: Reference, zero: bool) -> dict[str, Any]:
+def score_estimates(g: Tensor, reference: Reference, zero: bool) -> dict[str, Any]:
     """A term of mean 0 is scored along ∇J too, against 0; it has no direction to agree with."""
     if not zero:
         return asdict(score(g, reference))
@@ -111,24 +111,24 @@ def measure(
             one.see(seen)
         first = rollout if first is None else first
     assert first is not None
-    costs = {label: cost(lab, first, make) for label, make in makers.items()}
+    costs = {label: seconds_per_estimate(lab, first, make) for label, make in makers.items()}
     return tally, {label: torch.cat(parts) for label, parts in found.items()}, costs
 
 
-def cost(lab: Lab, rollout: Rollout, make: Maker) -> float:
+def seconds_per_estimate(lab: Lab, rollout: Rollout, make: Maker) -> float:
     """Microseconds of one estimate, critic, Ψ, scores and sums: the median over groups of the first rollout."""
     batch = lab.study.batch
     groups = rollout.mask.shape[1] // batch
     times = []
     for i in range(lab.study.repeats):
-        one = trimmed(rollout.columns(torch.arange(batch) + i % groups * batch))
+        one = trim_padding(rollout.columns(torch.arange(batch) + i % groups * batch))
         start = time.perf_counter()
         make(Seen(lab.policy, one, lab.critic))
         times.append(1e6 * (time.perf_counter() - start))
     return round(median(times), 1)
 
 
-def trimmed(rollout: Rollout) -> Rollout:
+def trim_padding(rollout: Rollout) -> Rollout:
     """Without rows that are padding in every column."""
     steps = int(rollout.mask.any(1).sum())
     kept = {
@@ -139,7 +139,7 @@ def trimmed(rollout: Rollout) -> Rollout:
     return type(rollout)(**{**vars(rollout), **kept})
 
 
-def refer(lab: Lab, say: Say) -> tuple[Reference, float | None]:
+def compute_reference(lab: Lab, say: Say) -> tuple[Reference, float | None]:
     """(∇J, J where it is known)"""
     study, gamma = lab.study, lab.settings["gamma"]
     known = truth.exact(lab.one, lab.policy, gamma)
@@ -151,7 +151,7 @@ def refer(lab: Lab, say: Say) -> tuple[Reference, float | None]:
     return truth.sampled(lab.policy, lab.spare, gamma, episodes), objective
 
 
-def describe(lab: Lab, tally: Tally, objective: float | None) -> dict[str, Any]:
+def study_summary(lab: Lab, tally: Tally, objective: float | None) -> dict[str, Any]:
     """Of the policy: undiscounted return, and J_γ."""
     returns, discounted = torch.cat(tally.returns), torch.cat(tally.discounted)
     return {
@@ -169,6 +169,6 @@ def error_of(x: Tensor) -> float:
     return float(x.std()) / math.sqrt(len(x))
 
 
-def unbiased(result: Mapping[str, Any]) -> Sequence[str]:
+def find_unbiased(result: Mapping[str, Any]) -> Sequence[str]:
     """The schemes of a result that claim to be."""
     return [label for label, entry in result["schemes"].items() if entry["claim"] == UNBIASED]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pgrun.algorithms.off_policy_pg import OffPolicyPg, log_ratio
-from pgrun.config.schema import fields, show, violations
+from pgrun.config.schema import fields, format_value, violations
 from pgrun.critics.base import NoCritic
 from pgrun.estimator import Estimator
 from pgrun.exact import Problem, table, values, visits, weighted_scores
@@ -48,7 +48,7 @@ def wrong(given: Any) -> Iterator[str]:
         return
     entries = [given] if isinstance(given, str | Mapping) else given
     if not isinstance(entries, list) or not entries:
-        yield f"weights={show(given)}: must be a list such as [trajectory,per_step,{{trajectory:{{truncate:10}}}}]"
+        yield f"weights={format_value(given)}: must be a list such as [trajectory,per_step,{{trajectory:{{truncate:10}}}}]"
         return
     for one in (one for entry in entries for one in read(entry)):
         if one.name not in KINDS:

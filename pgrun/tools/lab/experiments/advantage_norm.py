@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgrun.tools.lab.chart import Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import better, by, curve, mean_of, odds, scores, together
 
@@ -11,7 +11,7 @@ CRITICS = {"0": "knows nothing (V̂ = 0)", "1": "exact"}
 NORM = {"true": "normalised", "false": "as they are"}
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     runs = by(commands[0], "critic.factor", "advantage_norm")
     study = {plain[0]: jobs[0] for plain, jobs in by(commands[1], "advantage_norm").items()}
     returns = {cell: scores(runs[cell], mean_of("objective/exact")) for cell in runs}

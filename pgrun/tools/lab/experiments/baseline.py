@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgrun.tools.lab.chart import Bar, Bars, Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.units import mean_in_theta, variance_in_theta
 
@@ -14,7 +14,7 @@ FLAT = 136 + 32 / (
 )  # Var(ρB) + (σ_r²σ_B² + ‖∇J‖²)/(N − 1), ρ = r − E r, the second for a mean of the N − 1 others
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     found: dict[str, Measured] = {}
     rows = [
         (
@@ -54,7 +54,7 @@ def read(commands: Sequence[Sequence[Done]]) -> Finding:
 
 
 def panels(
-    jobs: Sequence[Done], without: Sequence[Measured], with_it: Sequence[Measured]
+    jobs: Sequence[JobResult], without: Sequence[Measured], with_it: Sequence[Measured]
 ) -> tuple[Lines, Bars]:
     curves = [
         Series(label, OFFSETS, [m.value for m in ms], [m.se for m in ms])

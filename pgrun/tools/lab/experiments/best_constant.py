@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.tables import bars, compared
 from pgrun.tools.lab.units import variance_in_theta
@@ -41,7 +41,7 @@ EXPECTED = {
 }
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     one, small = (jobs[0].result for jobs in commands)
     found = {label: variance_in_theta(one["schemes"][name], 0.5, BATCH) for name, label in NAMES.items()}
     mean, best = (small["schemes"][name] for name in ("leave_one_out", "optimal_baseline"))

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgrun.tools.lab.chart import Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import by, mean_of, scores, together
 
@@ -17,7 +17,7 @@ CASES = (
 TAGS = ("kl/old_new", "ratio/max", "ratio/clip_fraction")
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     groups = by(commands[0], "algo.clip", "algo.epochs")
     cells = {
         (c, n): {tag: together(scores(groups[c, str(n)], mean_of(tag))) for tag in TAGS}

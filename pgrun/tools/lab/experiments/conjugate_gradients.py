@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pgrun.tools.lab.chart import Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 
 SIZES, ITERATIONS = (8, 64, 256, 1024), 20
@@ -17,7 +17,7 @@ EXPECTED = {
 }
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     parts = [job.result["cg"] for job in commands[0]]
     parameters = [p["parameters"] for p in parts]
     times = [p["microseconds_product"] for p in parts]

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgrun.tools.lab.chart import Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.tables import compared
 from pgrun.tools.lab.units import bias_in_theta
@@ -21,7 +21,7 @@ EXPECTED = {f"bias, fitted before, K_v = {k}": Expected(bias(k)) for k in STEPS}
 }
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     found: dict[str, Measured] = {}
     for job in commands[0]:
         label = f"bias, fitted {job.words['critic.fit']}, K_v = {job.words['critic.epochs']}"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pgrun.tools.lab.chart import Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import by, curve, mean_of, scores, together, track
 
@@ -13,7 +13,7 @@ TARGETS = ("mc", "n_step", "td_lambda", "td0")
 EARLY, LATE = slice(0, 5), slice(-20, None)  # updates
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     groups = by(commands[0], "critic.target")
     noise = {t: together(scores(groups[t,], mean_of("value/target_variance"))) for t in TARGETS}
     bias = {t: together(scores(groups[t,], mean_of("value/target_bias"))) for t in TARGETS}
@@ -54,7 +54,7 @@ def read(commands: Sequence[Sequence[Done]]) -> Finding:
 def size_of_bias(rows: slice):
     """√(mean bias²) over some updates: it has no sign of its own, since V̂ starts at random."""
 
-    def of(job: Done) -> float:
+    def of(job: JobResult) -> float:
         return float(np.sqrt(np.mean(track(job, "value/target_bias")[rows] ** 2)))
 
     return of

@@ -3,13 +3,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgrun.tools.lab.chart import Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 
 GAMMA, LATE, SHOWN = 0.9, 20, 40
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     strict, usual = (job.result for job in commands[0])
     entries = {
         "from_start": strict["schemes"]["reward_to_go"],

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from pgrun.tools.lab.chart import Bar, Bars, Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import by, curve, learning, scores, together, told, track
 
 KINDS = {"none": "Q", "v": "Q − Σ_a πQ", "expectation": "Σ_a π(a|s)Q(s, a)∇log π(a|s)"}
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     groups = {name: jobs for (name,), jobs in by(commands[0], "algo.baseline").items()}
     noise = {k: together(scores(groups[k], log_variance)) for k in KINDS}
     returns = {k: scores(groups[k], learning) for k in KINDS}
@@ -55,7 +55,7 @@ def read(commands: Sequence[Sequence[Done]]) -> Finding:
     )
 
 
-def log_variance(job: Done) -> float:
+def log_variance(job: JobResult) -> float:
     return float(np.log10(track(job, "gradient/variance")).mean())
 
 

@@ -3,14 +3,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pgrun.tools.lab.chart import Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 
 STEPS = 5
 WHOLE, CONTROL = "largest relative difference", "the same with p(s'|s, a) squared in one of them"
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     import gymnasium as gym
     import numpy as np
 

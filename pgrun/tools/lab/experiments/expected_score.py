@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.tables import bars, compared
 
@@ -11,7 +11,7 @@ CONTROL = "mean with b = Q(s, a)"
 EXPECTED = {label: Expected(0.0) for label in LABELS.values()} | {CONTROL: Expected(0.0)}
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     result = commands[0][0].result
     entries, size = result["schemes"], result["reference_norm"]
     found = {

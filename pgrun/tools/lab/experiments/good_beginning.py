@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import comb
 
 from pgrun.tools.lab.chart import Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.tables import compared
 
@@ -33,7 +33,7 @@ EXPECTED = {
 }
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     by_step = commands[0][0].result["by_step"]
     shares = {label: [share(by_step[name], t) for t in range(STEPS)] for name, label in NAMES.items()}
     found = {

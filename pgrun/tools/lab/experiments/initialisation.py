@@ -3,14 +3,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgrun.tools.lab.chart import Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import better, by, curve, learning, mean_of, odds, scores, together, told
 
 CELLS = [(init, activation) for init in ("orthogonal", "xavier") for activation in ("tanh", "relu")]
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     groups = by(commands[0], "network.init", "network.activation")
     returns = {cell: scores(groups[cell], learning) for cell in CELLS}
     noise = {cell: together(scores(groups[cell], mean_of("gradient/variance", first=2))) for cell in CELLS}

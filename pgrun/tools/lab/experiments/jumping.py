@@ -3,14 +3,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgrun.tools.lab.chart import Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.units import mean_in_theta, variance_in_theta
 
 OFFSETS = (-4, 0, 10, 100)
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     found: dict[str, Measured] = {}
     rows = [("added to every return", "variance", "exact", "mean of the gradient", "exact")]
     for job, c in zip(commands[0], OFFSETS, strict=True):

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgrun.tools.lab.chart import Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Verdict
 from pgrun.tools.lab.seeds import by, scores, together, track
 
@@ -11,7 +11,7 @@ RADII = ("1", "0.1", "0.01", "0.001", "0.0001", "1e-05")
 WAYS = {"kl/old_new": "KL(old‖new)", "kl/new_old": "KL(new‖old)"}
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     groups = by(commands[0], "algo.delta")
     found = {way: [together(scores(groups[r,], share(way))) for r in RADII] for way in WAYS}
     gains = [together(scores(groups[r,], gain)) for r in RADII]
@@ -51,13 +51,13 @@ def radii() -> list[float]:
 
 
 def share(way: str):
-    def of(job: Done) -> float:
+    def of(job: JobResult) -> float:
         return float(track(job, way)[0] / (2 * track(job, "step/kl_quadratic")[0]))
 
     return of
 
 
-def gain(job: Done) -> float:
+def gain(job: JobResult) -> float:
     return float(track(job, "step/gain_realised")[0] / track(job, "step/gain_predicted")[0])
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgrun.tools.lab.chart import Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.tables import compared
 from pgrun.tools.lab.units import error_in_theta
@@ -18,7 +18,7 @@ EXPECTED = {f"critic 20 % high, λ = {lam:g}": Expected(mse, slack=0.5) for lam,
 }
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     errors = {CRITICS[job.words["critic.factor"]]: of(job) for job in commands[0]}
     best = {label: least(ms) for label, ms in errors.items()}
     found = {f"critic 20 % high, λ = {lam:g}": m for lam, m in errors["20 % high"].items()}
@@ -44,7 +44,7 @@ def least(errors: dict[float, Measured]) -> float:
     return min(errors, key=lambda lam: errors[lam].value)
 
 
-def of(job: Done) -> dict[float, Measured]:
+def of(job: JobResult) -> dict[float, Measured]:
     entries = job.result["schemes"]
     return {
         lam: error_in_theta(entries["gae" if lam == 0.95 else f"gae lam={lam:g}"], 0.9) for lam in LAMBDAS

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from pgrun.tools.lab.chart import Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 
 BATCHES = (1, 4, 16, 64)
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     entries = [job.result["schemes"]["none"] for job in commands[1]]
     variance = np.array([e["variance"] for e in entries])
     error = np.array([e["variance_se"] for e in entries])

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pgrun.tools.lab.chart import Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import by, track
 
@@ -13,7 +13,7 @@ RADII = ("0.001", "0.01", "0.1")
 ROUNDING = 1e-9  # of J, summed over a hundred steps in float64
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     groups = by(commands[0], "algo.delta")
     changes = {r: np.concatenate([steps(job) for job in groups[r,]]) for r in RADII}
     down = {r: int((x < -ROUNDING).sum()) for r, x in changes.items()}
@@ -59,11 +59,11 @@ def read(commands: Sequence[Sequence[Done]]) -> Finding:
     )
 
 
-def j(job: Done) -> np.ndarray:
+def j(job: JobResult) -> np.ndarray:
     return track(job, "objective/exact")
 
 
-def steps(job: Done) -> np.ndarray:
+def steps(job: JobResult) -> np.ndarray:
     """The change of J by each accepted step but the first."""
     return np.diff(j(job))[track(job, "step/accepted")[1:] > 0]
 

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 
 from pgrun.tools.lab.chart import Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Verdict
 from pgrun.tools.lab.tables import compared
 from pgrun.tools.lab.units import bias_in_theta, variance_in_theta
@@ -21,7 +21,7 @@ EXPECTED = {f"bias, n = {n}": Expected(-0.4 * 0.5 ** (n - 1)) for n in VARIANCES
 }
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     entries = [job.result["schemes"][next(iter(job.result["schemes"]))] for job in commands[0]]
     found = {f"bias, n = {n}": bias_in_theta(e, 0.5) for n, e in zip(VARIANCES, entries, strict=True)}
     found |= {

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.tables import bars, compared
 from pgrun.tools.lab.units import variance
@@ -22,7 +22,7 @@ EXPECTED = {
 }
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     result = commands[0][0].result
     found: dict[str, Measured] = {
         label: variance(result["schemes"][name], result["batch"]) for name, label in NAMES.items()

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from pgrun.tools.lab.chart import Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import better, by, curve, learning, mean_of, odds, scores, together, told
 
 CAPACITIES = ("128", "1000", "8000")
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     groups = by(commands[0], "sampler.capacity")
     returns = {c: scores(groups[c,], learning) for c in CAPACITIES}
     age = {c: together(scores(groups[c,], mean_of("replay/kl_age"))) for c in CAPACITIES}

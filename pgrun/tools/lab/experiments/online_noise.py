@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pgrun.tools.lab.chart import Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import by, learning, mean_of, scores, together, told
 
@@ -19,7 +19,7 @@ COMMON = (
 )
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     batches = by(commands[0], "env.num_envs")
     noise = [together(scores(batches[str(n),], mean_of("gradient/variance", first=1))) for n in COLUMNS]
     rows_of = [n * STEPS for n in COLUMNS]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pgrun.tools.lab.chart import Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import Groups, by, curve, learning, odds, scores, together, told, track
 
@@ -17,7 +17,7 @@ COMMON = (
 )
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     plain, natural = (
         by(jobs, key) for jobs, key in zip(commands, ("algo.radius", "algo.delta"), strict=True)
     )
@@ -64,18 +64,18 @@ def read(commands: Sequence[Sequence[Done]]) -> Finding:
     )
 
 
-def summary(jobs: Sequence[Done]) -> tuple[str, str, str]:
+def summary(jobs: Sequence[JobResult]) -> tuple[str, str, str]:
     first = [at for job in jobs if (at := reached(job)) is not None]
     median = f"{np.median(first):,.0f} ({len(first)} of {len(jobs)})" if first else "never"
     return told(scores(jobs, learning)), median, f"{sum(map(lost, jobs))} of {len(jobs)}"
 
 
-def reached(job: Done) -> float | None:
+def reached(job: JobResult) -> float | None:
     steps, values = curve([job], "return/eval")
     return float(steps[values >= GOOD][0]) if (values >= GOOD).any() else None
 
 
-def lost(job: Done) -> bool:
+def lost(job: JobResult) -> bool:
     """Fell below half its best so far, and never came back above that."""
     values = track(job, "return/eval")
     peak = int(values.argmax())

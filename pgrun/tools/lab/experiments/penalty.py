@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pgrun.tools.lab.chart import Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import by, curve, track
 
@@ -13,7 +13,7 @@ TARGET, STARTS = 0.01, ("0.01", "1", "100")
 SETTLING = 12  # updates
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     groups = by(commands[0], "algo.beta")
     kl = {b: np.concatenate([track(job, "kl/old_new")[SETTLING:] for job in groups[b,]]) for b in STARTS}
     inside = {b: float(((x >= TARGET / 1.5) & (x <= TARGET * 1.5)).mean()) for b, x in kl.items()}
@@ -59,7 +59,7 @@ def read(commands: Sequence[Sequence[Done]]) -> Finding:
     )
 
 
-def entry(job: Done) -> int:
+def entry(job: JobResult) -> int:
     """The number of the first update with KL in the band; one more than there are if none is."""
     kl = track(job, "kl/old_new")
     there = (kl >= TARGET / 1.5) & (kl <= TARGET * 1.5)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgrun.tools.lab.chart import Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Verdict
 from pgrun.tools.lab.tables import compared
 from pgrun.tools.lab.units import mean_in_theta
@@ -13,7 +13,7 @@ TRUE = 4.0  # 1/(1 − θ)² at θ = ½
 EXPECTED = {f"reward {c:+g} at every step": Expected((1 + c) * TRUE) for c in OFFSETS}
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     jobs = commands[0]
     found = {
         label: mean_in_theta(job.result, job.result["schemes"]["leave_one_out"], 0.5)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgrun.tools.lab.chart import Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 
 HORIZONS = (1, 10, 100, 500)
@@ -18,7 +18,7 @@ EXPECTED = (
 )
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     parts = {t: job.result["products"] for t, job in zip(HORIZONS, commands[0], strict=True)}
     entries = {t: job.result["schemes"] for t, job in zip(HORIZONS, commands[0], strict=True)}
     relative = {

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.tables import bars, compared
 from pgrun.tools.lab.units import bias_in_theta, variance_in_theta
@@ -13,7 +13,7 @@ EXPECTED = {name: Expected(v) for name, v in EXACT.items()} | {
 }
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     entries = commands[0][0].result["schemes"]
     found: dict[str, Measured] = {name: variance_in_theta(entries[name], 0.5) for name in EXACT}
     found |= {f"bias of {name}": bias_in_theta(entries[name], 0.5) for name in EXACT}

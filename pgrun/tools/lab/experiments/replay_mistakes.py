@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from pgrun.tools.lab.chart import Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import by, curve, learning, mean_of, scores, together, told, track
 
@@ -16,7 +16,7 @@ STEPS = {
 }
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     walk, pole = (by(jobs, "algo.corrections") for jobs in commands)
     error = {c: together(scores(walk[c,], mean_of("value/error", skip=10))) for c in STEPS}
     bias = {c: together(scores(walk[c,], mean_of("value/target_bias", skip=10))) for c in STEPS}

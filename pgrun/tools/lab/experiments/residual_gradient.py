@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgrun.tools.lab.chart import Bar, Bars
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 
 STATES = "ABC"
@@ -14,7 +14,7 @@ EXPECTED = {
 } | {f"target held fixed, V({s})": Expected(v, slack=1e-6) for s, v in zip(STATES, TRUE, strict=True)}
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     import gymnasium as gym
 
     import pgrun.envs.problems.registration  # noqa: F401

@@ -3,14 +3,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgrun.tools.lab.chart import Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import better, by, curve, learning, mean_of, odds, scores, together, told
 
 REUSES = ("1", "2", "4", "8", "32")
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     groups = by(commands[0], "algo.reuses")
     returns = {n: scores(groups[n,], learning) for n in REUSES}
     ess = {n: together(scores(groups[n,], mean_of("weight/ess"))) for n in REUSES}

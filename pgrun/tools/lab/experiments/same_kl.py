@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from pgrun.tools.lab.chart import Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import by, scores, together, track
 
@@ -17,7 +17,7 @@ COMMON = (
 )
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     groups = by([job for jobs in commands for job in jobs], "algo", "network.logit_scale")
     kl = {rule: [together(scores(groups[rule, f"{c:g}"], first_kl)) for c in SCALES] for rule in RULES}
     power = {
@@ -52,12 +52,12 @@ def read(commands: Sequence[Sequence[Done]]) -> Finding:
     )
 
 
-def first_kl(job: Done) -> float:
+def first_kl(job: JobResult) -> float:
     """Of the one update that every representation makes from the same policy on the same data; by ½ΔᵀFΔ, since float32 loses a KL of 1e-10."""
     return float(track(job, "step/kl_quadratic")[0])
 
 
-def realised(job: Done) -> float:
+def realised(job: JobResult) -> float:
     return float(track(job, "kl/old_new").mean()) / EPSILON
 
 

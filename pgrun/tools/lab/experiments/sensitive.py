@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pgrun.tools.lab.chart import Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import by, learning, scores
 
@@ -20,7 +20,7 @@ COMMON = (
 )
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     cells = {a: by(jobs, *keys) for jobs, (a, keys) in zip(commands, GRIDS.items(), strict=True)}
     grid = {
         a: {cell: scores(jobs, learning).mean() for cell, jobs in found.items()} for a, found in cells.items()

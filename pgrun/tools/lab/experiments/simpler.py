@@ -3,14 +3,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgrun.tools.lab.chart import Bar, Bars, Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import better, by, curve, learning, mean_of, odds, scores, together, told, track
 
 ALGORITHMS = ("trpo", "ppo", "ppo_penalty")
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     groups = {name: jobs for jobs_of in commands for (name,), jobs in by(jobs_of, "algo").items()}
     returns = {a: scores(groups[a], learning) for a in ALGORITHMS}
     kl = {a: together(scores(groups[a], mean_of("kl/old_new"))) for a in ALGORITHMS}
@@ -56,7 +56,7 @@ def read(commands: Sequence[Sequence[Done]]) -> Finding:
     )
 
 
-def learning_seconds(job: Done) -> float:
+def learning_seconds(job: JobResult) -> float:
     """Seconds of learning an update: their share of the loop."""
     return (
         float(track(job, "time/learning_share")[-1])

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from pgrun.tools.lab.chart import Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 
 DISTANCES = (0.0001, 0.001, 0.01, 0.1)
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     results = [job.result for job in commands[0]]
     states = [r["products"]["states"] for r in results]
     entries = [r["schemes"] for r in results]

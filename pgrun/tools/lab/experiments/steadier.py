@@ -3,14 +3,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgrun.tools.lab.chart import Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import better, by, learning, odds, scores, together, told
 
 STEPS, SCHEMES = ("1", "5", "32"), ("td0", "n_step", "gae")
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     groups = by(commands[0], "variance", "sampler.steps")
     returns = {(s, n): scores(groups[s, n], learning) for s in SCHEMES for n in STEPS}
     start = returns["td0", "1"]

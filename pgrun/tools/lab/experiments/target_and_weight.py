@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgrun.tools.lab.chart import Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import by, curve, mean_of, scores, together, track
 
@@ -16,7 +16,7 @@ COMMON = (
 )
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     groups = by([job for jobs in commands for job in jobs], "variance", "critic.target")
     noise, error, end = ({} for _ in range(3))
     for cell, jobs in groups.items():

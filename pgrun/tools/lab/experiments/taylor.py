@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from pgrun.tools.lab.chart import Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import by, track
 
 DELTA = 0.01
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     groups = {name: jobs for (name,), jobs in by(commands[0], "algo").items()}
     kl = {
         name: np.concatenate([track(job, "step/kl_realised") for job in jobs])

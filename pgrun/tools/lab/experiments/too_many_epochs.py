@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgrun.tools.lab.chart import Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import by, mean_of, scores, together
 
@@ -15,7 +15,7 @@ EPOCHS = (1, 3, 10, 30, 100)
 TAGS = {"kl/old_new": "mean KL", "ratio/ess": "ESS ÷ rows", "ratio/max": "largest ratio"}
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     clipped, free = (by(jobs, "algo.epochs") for jobs in commands)
     found = {tag: [together(scores(clipped[str(n),], mean_of(tag))) for n in EPOCHS] for tag in TAGS}
     without = {tag: [together(scores(free[str(n),], mean_of(tag))) for n in EPOCHS] for tag in TAGS}

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from pgrun.tools.lab.chart import Lines, Series
-from pgrun.tools.lab.commands import Done
+from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.tables import compared
 
@@ -20,7 +20,7 @@ for _s in SIGMAS:
     }
 
 
-def read(commands: Sequence[Sequence[Done]]) -> Finding:
+def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     found: dict[str, Measured] = {}
     for s, job in zip(SIGMAS, commands[0], strict=True):
         step = job.result["step"]
