@@ -12,7 +12,6 @@ from textwrap import dedent
 from types import ModuleType
 
 import pytest
-from fixtures_cli import here  # noqa: F401
 
 import pgrun.command.validate
 import pgrun.tools.study.check
@@ -21,6 +20,7 @@ from pgrun.command.compose import compose_jobs
 from pgrun.command.overrides import read_command
 from pgrun.runs.resume_sweep import HOW
 from pgrun.tools.study.cli import STUDY
+from tests.helpers.fixtures_cli import here  # noqa: F401
 
 ROOT = Path(__file__).parents[1]
 METHODS = ROOT / "docs" / "methods"
@@ -81,7 +81,7 @@ def commands(path: Path) -> Iterator[list[str]]:
             yield words
 
 
-# those of the laboratory's pages are the experiments' own, which tests/test_lab.py checks
+# those of the laboratory's pages are the experiments' own, which tests/tools/test_lab.py checks
 WITH_COMMANDS = [path for path in TEXTS if path.parent.name != "lab" and any(commands(path))]
 
 

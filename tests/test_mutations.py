@@ -1,4 +1,4 @@
-"""The mutation check itself (``python tests/mutations.py`` runs it): every fault still has its place, and the verdict is right."""
+"""The mutation check itself (``python tests/campaigns/mutations.py`` runs it): every fault still has its place, and the verdict is right."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from tests.mutations import FAULTS, ROOT, Outcome, fault
+from tests.campaigns.mutations import FAULTS, ROOT, Outcome, fault
 
 DEMANDED = {
     "wrong sign",

@@ -9,7 +9,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from support_cli import QUICK
+
+from tests.helpers.support_cli import QUICK
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = {path.relative_to(ROOT).as_posix() for path in (ROOT / "conf").rglob("*.yaml")}
@@ -47,7 +48,7 @@ def test_the_sdist_holds_what_a_checkout_holds(built: Path) -> None:
         "LICENSE",
         "CHANGELOG.md",
         "constraints.txt",
-        "tests/test_cli.py",
+        "tests/cli/test_cli.py",
     }
     assert names >= wanted
 

@@ -1,0 +1,341 @@
+"""Weights of reused episodes: the ratio of state visits, what they average to in closed form, and what is logged of them."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from itertools import product
+from math import comb
+from pathlib import Path
+
+import gymnasium as gym
+import pytest
+import torch
+from torch import Tensor
+
+from pgrun import exact
+from pgrun.algorithms.base import Learner
+from pgrun.algorithms.off_policy_pg import OffPolicyPg, log_ratio, weight_scalars
+from pgrun.critics.base import NoCritic
+from pgrun.estimator import Estimator
+from pgrun.policies.distributions import Categorical
+from pgrun.policies.mlp import Mlp
+from pgrun.policies.normalization import Identity, UnitScale
+from pgrun.policies.policy import Policy
+from pgrun.rollouts.trajectory import Arrays
+from pgrun.types import Batch, Rollout, each_tensor
+from pgrun.variance.base import Scheme
+from pgrun.variance.none import None_
+from pgrun.variance.reward_to_go import RewardToGo
+from tests.algorithms.test_exact_fisher import problem_of
+from tests.algorithms.test_exact_off_policy import mean, moved, with_q_of_the_behaviour
+from tests.helpers import support_one_state as one_state
+from tests.helpers.fixtures_cli import here  # noqa: F401
+from tests.helpers.support_cli import pgrun
+from tests.helpers.support_enumerate import batch_of, tabular_policy, world
+from tests.helpers.support_exact import EXACT, FAR, GAMMA, MDPS, error, probabilities, true_gradient
+from tests.helpers.support_pipeline import built, trained
+
+all_mdps = pytest.mark.parametrize("name", MDPS)
+TO_GO = RewardToGo(discounting="from_start")
+
+
+class MovesTo:
+    """An optimizer whose first step lands on the given θ, and which keeps the gradients it is handed."""
+
+    def __init__(self, policy: Policy, theta: Tensor):
+        self.policy, self.theta, self.handed = policy, theta, []
+
+    def step(self, gradient: Tensor) -> None:
+        self.handed.append(gradient)
+        self.policy.theta.copy_(self.theta)
+
+
+def reused(
+    weights: str,
+    rollout: Rollout,
+    old: Policy,
+    new: Tensor,
+    scheme: Scheme = TO_GO,
+    gamma: float = GAMMA,
+    **given,
+) -> tuple[OffPolicyPg, Tensor]:
+    """(the algorithm after two steps on data of ``old``, the ascent direction at ``new`` that the second was handed)."""
+    policy = Policy(old.net, old.dist, old.theta.clone(), Identity())
+    batch = batch_of(policy, rollout, torch.zeros_like(rollout.obs[..., 0]), Estimator(scheme, gamma))
+    algorithm, optimizer = OffPolicyPg(weights=weights, reuses=2), MovesTo(policy, new)
+    for name, value in given.items():
+        setattr(algorithm, name, value)
+    algorithm.improve(batch, Learner(policy, NoCritic(), optimizer, torch.Generator()))
+    return algorithm, -optimizer.handed[1]
+
+
+# --- the ratio of state visits ----------------------------------------------------------------------------------------
+
+
+def with_states(name: str) -> Rollout:
+    """Every trajectory with its states; where there is none, an invalid number is not looked up but must index something."""
+    mdp, _, found = world(name)
+    return replace(found.rollout, state=found.state.clamp(max=mdp.states - 1))
+
+
+@all_mdps
+def test_it_is_the_mean_of_the_past_product_in_each_state(name: str) -> None:
+    """E[∏_{k<t} ρₖ | sₜ, alive] over every trajectory, for each t and s: the documents' open question."""
+    mdp, theta, found = world(name)
+    new, rollout = moved(theta), found.rollout
+    algorithm, _ = reused("state_ratio", with_states(name), found.policy, new, problem=problem_of(mdp))
+    padded = [
+        torch.cat([probabilities(mdp, x), torch.ones(1, 2)]) for x in (new, theta)
+    ]  # 1 where nobody acts
+    rho = (padded[0] / padded[1])[found.state[:-1], rollout.action]
+    past = torch.cat([torch.ones_like(rho[:1]), torch.where(rollout.mask > 0, rho, 1.0).cumprod(0)[:-1]])
+    pairs = 0
+    for t, s in product(range(mdp.horizon), range(mdp.states)):
+        now = (found.state[t] == s) & (rollout.mask[t] > 0)
+        if now.any():
+            p, ratio = found.probability[now], algorithm.state_ratio[t][now]
+            assert error(ratio, (p * past[t][now]).sum() / p.sum()) < EXACT
+            pairs += bool((ratio - 1).abs().max() > FAR)
+    assert pairs >= 1  # ratios of 1 would be easy to equal
+
+
+@all_mdps
+def test_its_mean_is_that_of_the_past_products(name: str) -> None:
+    """E_θ[Σ gₜ Q^{π_old}(sₜ,aₜ)], biased; each trajectory alone, so that no two are averaged."""
+    mdp, theta, found = world(name)
+    new, p = moved(theta), problem_of(mdp)
+    total = torch.zeros_like(theta)
+    for column, chance in enumerate(found.probability):
+        rollout = with_states(name).columns(torch.tensor([column]))
+        total += chance * reused("state_ratio", rollout, found.policy, new, problem=p)[1]
+    assert error(total, with_q_of_the_behaviour(mdp, theta, new, state_of=new)) < EXACT
+    assert error(total, mean(name, "past_only", TO_GO)) < EXACT
+    first_order = mean(name, "per_step", TO_GO)
+    assert error(total, first_order) > 1e-4  # three steps leave little to drift: 0.0002, 0.004, 0.008
+    assert error(total, true_gradient(mdp, new)) > FAR
+
+
+@pytest.mark.parametrize("words", [("env=FrozenLake-v1",), ("env=FrozenLake-v1", "state_norm=true")], ids=str)
+def test_through_the_sampler(words: tuple[str, ...]) -> None:
+    """The chance of each row is that of its time and of the one state that looks so."""
+    run = built(*words, "algo=off_policy_pg", "algo.weights=state_ratio")
+    rollout, _ = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
+    batch = run.estimator.batch(
+        rollout, rollout.reward.new_zeros(rollout.obs.shape[:2]), NoCritic(), run.policy
+    )
+    chance = run.algorithm.chances(run.policy, batch)
+    p = exact.problem(run.envs.envs[0])
+    seen, rows = rollout.raw_obs[:-1].argmax(-1), rollout.mask.bool()
+    expected = exact.visits(p, exact.table(run.policy, p))[rollout.time.long(), seen]
+    assert torch.equal(chance[rows], expected[rows])
+    assert (chance[rows] > 0).all()
+    ended = 1 - exact.visits(p, exact.table(run.policy, p)).sum(1)  # before each time, a state like any other
+    assert torch.equal(chance[~rows], ended[: len(rows), None].expand_as(chance)[~rows])
+
+
+@pytest.mark.parametrize("env", ["FrozenLake-v1", "pgrun/Mismatch-v0"])
+def test_it_trains_on_tables_also_where_states_look_alike(env: str, tmp_path: Path) -> None:
+    words = (
+        f"env={env}",
+        "algo=off_policy_pg",
+        "algo.weights=state_ratio",
+        "trainer.total_steps=600",
+        "gamma=1.0",
+    )
+    run, _ = trained(tmp_path, *words)
+    assert run.policy.theta.isfinite().all()
+    assert run.algorithm.state_ratio is not None
+    last = list(csv.DictReader((tmp_path / "metrics.csv").open()))[-1]
+    assert 0 < float(last["weight/ess"]) <= 1
+    assert float(last["weight/max"]) >= float(last["weight/mean"]) > 0
+    assert last["weight/return"]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (
+            "algo.weights=state_ratio",
+            ["CartPole-v1", "no transition table", "algo.weights=per_step", "FrozenLake-v1"],
+        ),
+        ("algo.weights=state_ratio env=Taxi-v4 env.kwargs.fickle_passenger=true", ["fickle"]),
+        ("algo.weights=per_decision", ["advantage_norm=none or scale"]),
+        (
+            "algo.weights=per_decision advantage_norm=none variance=none",
+            ["variance=none", "variance=reward_to_go", "algo.weights=trajectory"],
+        ),
+    ],
+)
+def test_refused_with_what_works(line: str, told: list[str], here: Path) -> None:  # noqa: F811
+    answer = pgrun(f"algo=off_policy_pg {line}")
+    assert answer.code == 2
+    assert [x for x in told if x not in answer.err] == []
+    assert not list(here.iterdir())
+
+
+@all_mdps
+def test_why_per_decision_takes_rewards_to_go_alone(name: str) -> None:
+    """Past rewards stand in Ψₜ without ρₜ, and E_old[gₜ] ≠ 0 for the score of another policy; with trajectory weights it is 0."""
+    mdp, theta, _ = world(name)
+    assert error(mean(name, "per_decision", None_()), true_gradient(mdp, moved(theta))) > FAR
+    assert error(mean(name, "trajectory", None_()), true_gradient(mdp, moved(theta))) < EXACT
+
+
+# --- closed forms -----------------------------------------------------------------------------------------------------
+
+
+@all_mdps
+def test_the_weight_from_policies_is_that_of_whole_trajectories(name: str) -> None:
+    """p_θ(τ)/p_old(τ) with start, transitions and policies multiplied out, relative to its size; and Ĵ(θ), J(θ) undiscounted."""
+    mdp, theta, found = world(name)
+    new, rollout = moved(theta), found.rollout
+    batch = batch_of(found.policy, rollout, torch.zeros_like(rollout.obs[..., 0]), Estimator(TO_GO, GAMMA))
+    policy = tabular_policy(new)
+    rho = log_ratio(policy.dist.log_prob(policy.params(batch.obs), batch.action), batch)
+    weight = OffPolicyPg(weights="trajectory").products(rho)[0]
+    whole = [torch.tensor(whole_probabilities(name, x), dtype=torch.float64) for x in (new, theta)]
+    assert error(whole[1], found.probability) < EXACT
+    assert float((weight * whole[1] / whole[0] - 1).abs().max()) < 1e-12
+    estimate = (found.probability * weight * rollout.reward.sum(0)).sum()
+    table = exact.table(policy, problem_of(mdp))
+    assert float(estimate) == pytest.approx(float(exact.objective(problem_of(mdp), table, 1.0)), abs=EXACT)
+
+
+def whole_probabilities(name: str, theta: Tensor) -> list[float]:
+    """p(s₁) ∏ π(aₜ|sₜ) p(sₜ₊₁|sₜ, aₜ) of each column."""
+    mdp, _, found = world(name)
+    pi, result = probabilities(mdp, theta), []
+    for column in range(len(found.probability)):
+        p = 1.0
+        for t in range(int(found.rollout.mask[:, column].sum())):
+            s, a, after = found.state[t, column], found.rollout.action[t, column], found.state[t + 1, column]
+            p *= float(pi[s, a] * mdp.chance[s, a, after])
+        result.append(p)
+    return result
+
+
+def coin(chance: float) -> Policy:
+    """π(1) = chance whatever is seen."""
+    theta = torch.tensor([1 - chance, chance], dtype=torch.float64).log()
+    return Policy(Mlp([1, 2], bias=False), Categorical(2), theta, Identity())
+
+
+def flips(actions: Tensor) -> Batch:
+    """Episodes of FixedHorizon under a fair coin, one for each column of actions [T, N]."""
+    steps, columns = actions.shape
+    ends = torch.zeros(actions.shape, dtype=torch.bool)
+    ends[-1] = True
+    obs = torch.ones(steps + 1, columns, 1, dtype=torch.float64)
+    arrays = Arrays(
+        obs=obs.numpy(), action=actions.numpy(), reward=actions.double().numpy(), terminated=ends.numpy(),
+        ended=ends.numpy(), mask=torch.ones_like(ends).numpy(), time=torch.arange(steps)[:, None].expand_as(ends).numpy(),
+    )  # fmt: skip
+    rollout = arrays.seal(coin(0.5), UnitScale(), columns, whole=True)
+    return batch_of(coin(0.5), rollout, torch.zeros(steps + 1, columns).double(), Estimator(TO_GO, 1.0))
+
+
+def log_rho(batch: Batch) -> Tensor:
+    """0.5 → 0.55"""
+    policy = coin(0.55)
+    return log_ratio(policy.dist.log_prob(policy.params(batch.obs), batch.action), batch)
+
+
+def test_every_episode_of_fixed_horizon() -> None:
+    """All 2¹⁰ are equally likely, so that the logged means are expectations: W̄ = 1, largest 1.1ᵀ, E[W²] = 1.01ᵀ, Ĵ = 0.55 T."""
+    steps = 10
+    batch = flips(torch.tensor(list(product((0, 1), repeat=steps))).T.contiguous())
+    found = weight_scalars(log_rho(batch), batch)
+    expected = {"mean": 1.0, "max": 1.1**steps, "ess": 1.01**-steps, "return": 0.55 * steps}
+    assert {k: float(v) for k, v in found.items()} == pytest.approx(
+        {f"weight/{k}": v for k, v in expected.items()}, rel=1e-12
+    )
+
+
+@pytest.mark.parametrize(("steps", "ess"), [(1, 0.99), (10, 0.91), (100, 0.37), (500, 0.007)])
+def test_products_explode_with_the_horizon(steps: int, ess: float) -> None:
+    """One column for each number of ones, which is all that W depends on, binomially likely."""
+    ones = (torch.arange(steps)[:, None] < torch.arange(steps + 1)).long()
+    batch = flips(ones)
+    chance = torch.tensor([comb(steps, n) / 2**steps for n in range(steps + 1)], dtype=torch.float64)
+    weight = OffPolicyPg(weights="trajectory").products(log_rho(batch))[0]
+    assert float(weight.max()) == pytest.approx(1.1**steps, rel=1e-10)
+    assert float((chance * weight).sum()) == pytest.approx(1, rel=1e-10)
+    squares = float((chance * weight**2).sum())
+    assert squares == pytest.approx(1.01**steps, rel=1e-10)
+    assert 1 / squares == pytest.approx(ess, rel=0.02)  # the documents' percentages have two digits
+    per_step = OffPolicyPg(weights="per_step").products(log_rho(batch))
+    assert float(per_step.max()) == pytest.approx(1.1)
+
+
+def test_weights_beyond_the_range_of_floats_still_have_an_effective_sample_size() -> None:
+    """W = e^±1000: one episode has all the weight."""
+    batch = flips(torch.zeros(1, 4, dtype=torch.long))
+    found = weight_scalars(torch.tensor([[1000.0, -1000.0, 0.0, 3.0]]), batch)
+    assert float(found["weight/ess"]) == pytest.approx(0.25)
+    even = weight_scalars(torch.full((1, 4), -2000.0), batch)
+    assert float(even["weight/ess"]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("behaviour", [0.5, 0.8])
+def test_one_state(behaviour: float) -> None:
+    """dJ/dθ at θ = 0.6: trajectory and per_decision 1/(1 − θ)², past_only and state_ratio 1/((1 − θ)(1 − β)), per_step
+    1/(1 − β)², times θ(1 − θ) in the first logit; E[W²] = ((1 − θ)²/(1 − β))/(1 − θ²/β).
+    """
+    theta, length = 0.6, 120
+    rollout, chance = one_state.episodes(behaviour, length)
+    rollout = replace(rollout, state=torch.zeros(length + 1, length, dtype=torch.long))
+    problem = exact.problem(gym.make("pgrun/OneState-v0"), length)
+    old, new = one_state.policy(behaviour), one_state.policy(theta).theta
+    past = 1 / ((1 - theta) * (1 - behaviour))
+    expected = {
+        "trajectory": (1 - theta) ** -2,
+        "per_decision": (1 - theta) ** -2,
+        "past_only": past,
+        "state_ratio": past,
+        "per_step": (1 - behaviour) ** -2,
+    }
+    for weights, slope in expected.items():
+        given = {"problem": problem} if weights == "state_ratio" else {}
+        total = 0.0
+        for column in range(length):
+            alone = rollout.columns(torch.tensor([column]))
+            total += float(chance[column] * reused(weights, alone, old, new, gamma=1.0, **given)[1][0])
+        # the tail beyond 120 steps, 0.8¹²⁰ = 2e-12, times weights and returns of up to some hundreds
+        assert total == pytest.approx(slope * theta * (1 - theta), rel=1e-8), weights
+    policy = one_state.policy(theta)
+    batch = batch_of(policy, rollout, torch.zeros(length + 1, length).double(), Estimator(TO_GO, 1.0))
+    rho = log_ratio(policy.dist.log_prob(policy.params(batch.obs), batch.action), batch)
+    weight = OffPolicyPg(weights="trajectory").products(rho)[0]
+    second = (1 - theta) ** 2 / (1 - behaviour) / (1 - theta**2 / behaviour)
+    assert float((chance * weight**2).sum()) == pytest.approx(second, rel=1e-8)
+
+
+def population(behaviour: float, exponent: int) -> Rollout:
+    """2^exponent episodes of OneState under a fair coin, each length as often as it is likely: no sampling error but at the end."""
+    assert behaviour == 0.5
+    rollout, _ = one_state.episodes(behaviour, 45)
+    whole = {"obs": rollout.obs[: exponent + 1], "raw_obs": rollout.raw_obs[: exponent + 1]}
+    short = replace(rollout, **(each_tensor(rollout, lambda x: x[:exponent]) | whole))
+    lengths = [n for n in range(1, exponent + 1) for _ in range(2 ** (exponent - n))]
+    return short.columns(torch.tensor([*lengths, exponent]) - 1)
+
+
+@pytest.mark.parametrize(
+    ("weights", "slope"),
+    [("per_decision", 6.25), ("trajectory", 6.25), ("past_only", 5.0), ("state_ratio", 5.0)],
+)
+def test_self_normalised_weights_are_consistent(weights: str, slope: float) -> None:
+    """β = 0.5, θ = 0.6: with many episodes as without normalisation (dJ/dθ = 6.25), since the mean weight over *all*
+    episodes is 1. Over those still alive per_decision gives 3.97. What is left: episodes beyond 17 steps, 0.6¹⁷·17² ≈ 5 %
+    of the longest weights' share, under 1 % of the whole.
+    """  # fmt: skip
+    theta, rollout = 0.6, population(0.5, 17)
+    steps, columns = rollout.mask.shape
+    rollout = replace(rollout, state=torch.zeros(steps + 1, columns, dtype=torch.long))
+    given = (
+        {"problem": exact.problem(gym.make("pgrun/OneState-v0"), steps)} if weights == "state_ratio" else {}
+    )
+    old, new = one_state.policy(0.5), one_state.policy(theta).theta
+    found = reused(weights, rollout, old, new, gamma=1.0, self_normalise=True, **given)[1][0]
+    assert float(found) == pytest.approx(slope * theta * (1 - theta), rel=0.02)

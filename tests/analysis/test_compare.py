@@ -1,0 +1,389 @@
+"""pgrun-compare on made-up runs: what is grouped, what is shown, what is said of damaged ones."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pgrun.analysis.compare.config import compared, read_config
+from pgrun.analysis.compare.groups import group
+from pgrun.analysis.compare.metrics import read_metrics
+from pgrun.analysis.compare.read_runs import read_runs
+from pgrun.command.app import PGRUN
+from pgrun.command.compose import compose_jobs
+from pgrun.command.overrides import read_command
+from tests.helpers.fixtures_cli import here  # noqa: F401
+from tests.helpers.support_cli import shell
+from tests.helpers.support_compare import cells, compare, make_run, nested
+
+
+def sweep(top: Path, *configurations: tuple[dict, list[str], list[float | None]]) -> Path:
+    """A run for each score, seeds from 0."""
+    for i, (changes, typed, scores) in enumerate(configurations):
+        for seed, score in enumerate(scores):
+            make_run(top / f"{i}{seed}", seed, score, changes, typed)
+    return top
+
+
+def labels(top: Path, *by: str) -> dict[str, int]:
+    return {g.label: len(g.runs) for g in group(read_runs([str(top)]).runs, by)}
+
+
+A2C = {"algo": {"name": "a2c", "entropy": 0.0}, "optimizer.lr": 7e-4}
+
+
+def test_what_was_typed_and_differs(tmp_path: Path) -> None:
+    """The defaults that follow from the algorithm are not in the label, nor what all share."""
+    top = sweep(
+        tmp_path,
+        ({}, ["algo=ppo", "gamma=0.99"], [1.0, 2.0]),
+        (A2C, ["algo=a2c", "gamma=0.99"], [3.0]),
+    )
+    assert labels(top) == {"algo=ppo": 2, "algo=a2c": 1}
+
+
+def test_a_typed_setting_is_named_for_all(tmp_path: Path) -> None:
+    top = sweep(tmp_path, ({"optimizer.lr": 0.01}, ["optimizer.lr=0.01"], [1.0]), (A2C, ["algo=a2c"], [3.0]))
+    assert labels(top) == {"algo=ppo optimizer.lr=0.01": 1, "algo=a2c optimizer.lr=0.0007": 1}
+
+
+def test_without_a_record_of_the_command(tmp_path: Path) -> None:
+    """Choices that differ, and within one choice every setting that differs."""
+    top = sweep(
+        tmp_path,
+        (A2C, [], [1.0]),
+        ({"algo.clip": 0.1}, [], [1.0]),
+        ({"algo.clip": 0.1, "gamma": 0.5}, [], [1.0]),
+    )
+    assert labels(top) == {"algo=a2c": 1, "algo=ppo gamma=0.99": 1, "algo=ppo gamma=0.5": 1}
+
+
+def test_what_is_left_at_its_default_is_the_same_as_typed(tmp_path: Path) -> None:
+    """lr is 0.001 by the preset in one and by hand in the other; the logger has no part in it."""
+    top = sweep(
+        tmp_path,
+        ({}, [], [1.0]),
+        ({"usual": {}, "optimizer.lr": 1e-3, "logger.progress": False}, ["optimizer.lr=1e-3"], [2.0]),
+    )
+    shutil.move(tmp_path / "10" / ".hydra" / "config.yaml", tmp_path / "c")
+    (tmp_path / "10" / ".hydra" / "config.yaml").write_text(
+        (tmp_path / "c").read_text().replace("seed: 0", "seed: 9")
+    )
+    assert labels(top) == {"algo=ppo variance=gae env=CartPole-v1": 2}
+
+
+def test_by(tmp_path: Path) -> None:
+    top = sweep(tmp_path, ({}, [], [1.0]), ({"gamma": 0.5}, ["gamma=0.5"], [2.0]), (A2C, [], [3.0]))
+    assert labels(top, "algo") == {"algo=ppo": 2, "algo=a2c": 1}
+    answer = compare(top, "--by", "algo")
+    assert "algo=ppo: pooled over different gamma" in answer.out
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "pgrun",
+        "pgrun algo=a2c env=Pendulum-v1 network.hidden=[8]",
+        "pgrun algo=trpo variance=gae",
+        "pgrun algo=off_policy_ac",
+        "pgrun critic/optimizer=sgd algo=npg critic.optimizer.lr=1e-5",
+    ],
+)
+def test_references_are_resolved_as_hydra_does(command: str, here: Path) -> None:  # noqa: F811
+    """Our reader, which calls no resolver, against OmegaConf's."""
+    from omegaconf import OmegaConf
+
+    from pgrun.command.compose import compose, composing
+
+    words = command.split()[1:]
+    settings = compose_jobs(read_command(words, PGRUN)).composed[0].settings
+    with composing():
+        written = OmegaConf.to_yaml(compose(PGRUN.config, overrides=words))
+    found, seed = read_config(written)
+    assert found == compared(settings)
+    assert seed == 0
+    assert not [value for value in found.values() if isinstance(value, str) and "${" in value]
+
+
+def test_no_resolver_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "word")
+    run = make_run(
+        tmp_path / "r", 0, 1.0, {"env.kwargs.x": "${oc.env:SECRET}", "env.kwargs.y": "${env.kwargs.y}"}
+    )
+    (found,) = read_runs([str(run)]).runs
+    assert found.config["env.kwargs.x"] == "${oc.env:SECRET}"
+    assert found.config["env.kwargs.y"] == "${env.kwargs.y}"
+
+
+def test_the_table(tmp_path: Path) -> None:
+    top = sweep(
+        tmp_path,
+        ({}, ["algo=ppo"], [10.0, 20.0, 30.0, 40.0, 100.0]),
+        (A2C, ["algo=a2c"], [10.0, 20.0, 20.0, 10.0, 15.0]),
+    )
+    answer = compare(top, "--baseline", "algo=a2c")
+    assert answer.code == 0
+    rows = cells(answer)
+    assert list(rows) == ["algo=ppo", "algo=a2c"]  # best first
+    seeds, spread, _, middle, _, better = rows["algo=ppo"]
+    assert (seeds, spread, middle) == ("0,1,2,3,4", "40.0 ± 35.4", "30.0")
+    wins = (0 + 2 * 0.5) + (3 + 2 * 0.5) + 3 * 5  # of 10, of 20, of the other three, over 5 scores each
+    assert better.startswith(f"{wins / 25:.2f} (")
+    assert rows["algo=a2c"][-1] == "baseline"
+    assert "fewer than five" not in answer.out
+
+
+def test_warnings(tmp_path: Path) -> None:
+    top = sweep(
+        tmp_path,
+        ({}, ["algo=ppo"], [10.0, 20.0, 30.0]),
+        (A2C, ["algo=a2c"], [12.0, 22.0, None]),
+        ({"gamma": 0.1}, ["gamma=0.1"], [1.0, 1.0, 1.0, 1.0, 1.0]),
+    )
+    out = compare(top).out
+    assert "fewer than five seeds: algo=ppo gamma=0.99 (3); algo=a2c gamma=0.99 (2)" in out
+    assert "overlap: algo=ppo gamma=0.99 with algo=a2c gamma=0.99; these" in out
+    assert "algo=a2c gamma=0.99: 1 of 3 runs without a score" in out
+
+
+def curve_rows(*pairs: tuple[int, float]) -> list[dict]:
+    return [{"env_steps": s, "return/eval": v, "time/env_steps_per_second": 50} for s, v in pairs]
+
+
+def test_steps_and_seconds_to_a_threshold(tmp_path: Path) -> None:
+    """The median over runs, in which one that never gets there counts as infinite."""
+    for seed, rows in enumerate(
+        [curve_rows((100, 1), (200, 9)), curve_rows((100, 9), (200, 1)), curve_rows((100, 1), (200, 2))]
+    ):
+        make_run(tmp_path / str(seed), seed, 1.0, rows=rows)
+    (row,) = cells(compare(tmp_path, "--threshold", 9)).values()
+    assert row[-2:] == ["200 (2/3)", "4.0"]
+    (row,) = cells(compare(tmp_path, "--threshold", 10)).values()
+    assert row[-2:] == ["– (0/3)", "–"]
+
+
+def test_scores_at_a_number_of_steps(tmp_path: Path) -> None:
+    make_run(tmp_path / "0", 0, 7.0, rows=curve_rows((100, 1), (200, 9)))
+    make_run(tmp_path / "1", 1, None, rows=curve_rows((100, 3), (160, 8)))
+    make_run(tmp_path / "2", 2, None, rows=curve_rows((100, 5)))
+    answer = compare(tmp_path, "--at", 150)
+    (row,) = cells(answer).values()
+    assert row[:2] == ["0,1", "2.000 ± 1.414"]
+    assert "2: unfinished, 100 steps so far, no score" in answer.err
+
+
+def test_several_environments(tmp_path: Path) -> None:
+    """Normalised in each, and pooled: the rows of a stratum are its own."""
+    other = {"env.id": "Pendulum-v1"}
+    top = sweep(
+        tmp_path,
+        ({}, [], [0.0, 100.0]),
+        ({**other}, ["env=Pendulum-v1"], [-300.0, -100.0]),
+        (A2C, ["algo=a2c"], [50.0, 50.0]),
+        ({**A2C, **other}, ["algo=a2c", "env=Pendulum-v1"], [-200.0, -200.0]),
+    )
+    assert len(labels(top)) == 4
+    answer = compare(top, "--by", "algo", "--baseline", "algo=a2c")
+    rows = cells(answer)
+    assert rows["algo=ppo"][1].startswith("0.500 ± ")
+    assert rows["algo=ppo"][-1].startswith("0.50 (")
+    assert "scores are (x − low)/(high − low)" in answer.out
+    ranged = cells(compare(top, "--by", "algo", "--range", "CartPole-v1=0:200"))
+    assert ranged["algo=ppo"][1].startswith("0.375 ± ")
+    apart = cells(compare(top, "--baseline", "algo=a2c"))  # each in its environment
+    for env in ("CartPole-v1", "Pendulum-v1"):
+        assert apart[f"algo=ppo env={env}"][-1].startswith("0.50 (")
+        assert apart[f"algo=a2c env={env}"][-1] == "baseline"
+
+
+def damaged(top: Path) -> Path:
+    rows = curve_rows((100, 1), (200, 2), (300, 3))
+    names = ("good", "cut", "json", "unfinished", "failed", "yaml", "bare", "nan", "binary", "list", "again")
+    for seed, name in enumerate(names):
+        make_run(top / name, seed, 5.0, rows=rows)
+    (top / "empty").mkdir()
+    metrics = top / "cut" / "metrics.csv"
+    metrics.write_text(metrics.read_text()[:-9])
+    (top / "json" / "summary.json").write_text('{"status": "fini')
+    (top / "unfinished" / "summary.json").unlink()
+    (top / "failed" / "summary.json").write_text('{"status": "failed", "error": "ValueError: no\\nmore"}')
+    (top / "yaml" / ".hydra" / "config.yaml").write_text("seed: 3\nalgo: {name: [")
+    shutil.rmtree(top / "bare" / ".hydra")
+    (top / "nan" / "summary.json").write_text('{"status": "finished", "eval": {"return_mean": NaN}}')
+    (top / "binary" / "metrics.csv").write_bytes(b"\x00\xff\n\x9c,")
+    (top / "list" / "summary.json").write_text("[1]")
+    shutil.copytree(top / "good", top / "good2")
+    shutil.rmtree(top / "again")
+    return top
+
+
+def test_damaged_runs_are_named_in_one_line_each(tmp_path: Path) -> None:
+    """None stops the others."""
+    answer = compare(damaged(tmp_path), "--threshold", 3)
+    assert answer.code == 0
+    lines = {line.split(": ")[1].rsplit("/", 1)[1]: line for line in answer.err.splitlines()}
+    assert len(lines) == len(answer.err.splitlines()) == 11
+    for name, said in {
+        "cut": "1 line of metrics.csv cut",
+        "json": "summary.json is broken, no score",
+        "unfinished": "unfinished, 300 steps so far, no score",
+        "failed": "failed (ValueError: no), no score",
+        "yaml": ".hydra/config.yaml is broken (not YAML), left out",
+        "bare": "no .hydra/config.yaml, left out",
+        "nan": "no finite final evaluation, no score",
+        "binary": "metrics.csv has no header",
+        "list": "summary.json is broken, no score",
+        "empty": "empty, left out",
+        "good": "the same configuration and seed as",
+    }.items():
+        assert said in lines[name], name
+    (row,) = cells(answer).values()
+    assert row[0] == "0,1,8"
+
+
+@pytest.mark.parametrize("left", range(0, 130, 7))
+def test_a_table_cut_anywhere(left: int, tmp_path: Path) -> None:
+    """Whatever is read, is read right: a number that has lost its end is no number."""
+    run = make_run(tmp_path / "r", 0, None, rows=curve_rows((100, 111.25), (200, 222.5), (300, 333.75)))
+    metrics = run / "metrics.csv"
+    metrics.write_text(metrics.read_text()[:left])
+    steps, values = read_metrics(metrics, ["return/eval"]).track("return/eval")
+    assert list(zip(steps, values, strict=True)) == [(100, 111.25), (200, 222.5), (300, 333.75)][: len(steps)]
+    assert compare(run).code == 0
+
+
+def test_rows_that_a_resumed_run_has_written_again(tmp_path: Path) -> None:
+    run = make_run(
+        tmp_path / "r",
+        0,
+        None,
+        rows=curve_rows((100, 1), (200, 2), (300, 3), (200, 20), (300, 30), (400, 40)),
+    )
+    steps, values = read_metrics(run / "metrics.csv", ["return/eval"]).track("return/eval")
+    assert steps.tolist() == [100, 200, 300, 400]
+    assert values.tolist() == [1, 20, 30, 40]
+
+
+def test_a_run_that_keeps_no_hydra_folder(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "r", 4, 2.0)
+    config = compared({"algo": {"name": "ppo"}, "env": {"id": "E"}})
+    shutil.rmtree(run / ".hydra")
+    (run / "policy.json").write_text(
+        json.dumps({"config": {"seed": 4, "algo": {"name": "ppo"}, "env": {"id": "E"}}})
+    )
+    (found,) = read_runs([str(run)]).runs
+    assert (found.config, found.seed) == (config, 4)
+
+
+def test_a_run_that_was_extended_is_no_longer_the_shorter_one(tmp_path: Path) -> None:
+    """``pgrun resume=DIR trainer.total_steps=2000``: Hydra's record is of the beginning, the policy's of the end."""
+    for seed in (0, 1):
+        make_run(tmp_path / str(seed), seed, 1.0)
+    longer = nested({"trainer.total_steps": 2000}) | {"seed": 1}
+    (tmp_path / "1" / "policy.json").write_text(json.dumps({"config": longer}))
+    assert labels(tmp_path) == {"trainer.total_steps=1000": 1, "trainer.total_steps=2000": 1}
+
+
+def test_globs_and_folders_of_sweeps(tmp_path: Path) -> None:
+    for seed, name in enumerate(("a-1/0", "a-2/0", "b/deep/er/0")):
+        make_run(tmp_path / name, seed, 1.0)
+    (tmp_path / "a-1" / "multirun.yaml").write_text("")
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "study.json").write_text("{}")
+    assert len(read_runs([f"{tmp_path}/a-*"]).runs) == 2
+    assert len(read_runs([f"{tmp_path}/**/er"]).runs) == 1
+    everything = read_runs([str(tmp_path), f"{tmp_path}/a-*"])
+    assert len(everything.runs) == 3  # each once
+    assert everything.notes == []
+
+
+MISTAKES = {
+    "nowhere": "nowhere: no such directory",
+    "top/00/metrics.csv": "is a file: name the run directory",
+    "void": "no run of pgrun in void",
+    "": "name the run directories, sweeps or globs",
+    "--scalars return/train top": "name the run directories, sweeps or globs",
+    "top --scalars kl/old": "--scalars kl/old: no run has it; near it: kl/old_new",
+    "top --baseline algo=trpo": "fits no group; there are: algo=ppo",
+    "top --baseline gamma=0.99": "fits several groups",
+    "top --baseline a2c": "say it as setting=value",
+    "top --by hue": "hue: no such setting",
+    "top --picture curves.gif": "must end in .png or .svg or .pdf",
+    "top --export nowhere/scores.csv": "cannot be written",
+    "top --html top": "must end in .html",
+    "top --range CartPole-v1=0:1": "--range is for groups over several environments",
+    "top --threshold high": "invalid finite value",
+    "top --at 0": "argument --at",
+    "top --fast": "unrecognized arguments: --fast",
+    "top --tensorboard tb": "holds events already",
+}
+
+
+@pytest.mark.parametrize("words", MISTAKES)
+def test_mistakes(words: str, here: Path) -> None:  # noqa: F811
+    sweep(here / "top", ({}, ["algo=ppo"], [1.0]), (A2C, ["algo=a2c"], [1.0]))
+    (here / "void").mkdir()
+    (here / "tb").mkdir()
+    (here / "tb" / "events.out.tfevents.1").write_text("")
+    answer = compare(*words.split())
+    assert answer.code == 2
+    assert MISTAKES[words] in answer.err
+    said = [line for line in answer.err.splitlines() if "empty, left out" not in line]
+    assert len(said) == 1
+    assert answer.out == ""
+
+
+def test_help_imports_nothing_heavy(here: Path) -> None:  # noqa: F811
+    watch = (
+        "import atexit; atexit.register(lambda: print('IMPORTED', *sys.modules))\n"
+        "import pgrun.analysis.compare.cli, pgrun.cli.main; pgrun.cli.main.main = pgrun.analysis.compare.cli.main"
+    )
+    answer = shell("--help", python=watch)
+    assert answer.code == 0
+    imported = answer.out.split("IMPORTED ")[1].split()
+    heavy = ("torch._C", "numpy", "gymnasium", "matplotlib", "tensorboard", "omegaconf", "hydra")
+    assert [name for name in heavy if name in imported] == []
+
+
+def test_a_comparison_needs_no_torch(here: Path) -> None:  # noqa: F811
+    make_run(here / "r", 0, 1.0)
+    watch = (
+        "import atexit; atexit.register(lambda: print('IMPORTED', *sys.modules))\n"
+        "import pgrun.analysis.compare.cli, pgrun.cli.main; pgrun.cli.main.main = pgrun.analysis.compare.cli.main"
+    )
+    imported = shell("r --html c.html", python=watch).out.split("IMPORTED ")[1].split()
+    assert "numpy" in imported
+    assert [name for name in ("torch._C", "gymnasium", "hydra", "matplotlib") if name in imported] == []
+
+
+def test_every_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """200 runs in under 10 s: four files a run, whatever is asked for (benchmarks: 3 s with 1000 rows each)."""
+    rows = curve_rows(*((100 * i, i) for i in range(1, 20)))
+    for seed in range(30):
+        make_run(tmp_path / str(seed), seed, 1.0, {"gamma": 0.9 + seed // 5 / 100}, rows=rows)
+    reads: list[Path] = []
+    original = os.open
+
+    def counted(place: Path, *args: int) -> int:
+        handle = original(place, *args)
+        reads.extend([Path(place)] if Path(place).parent.parent == tmp_path or ".hydra" in str(place) else [])
+        return handle
+
+    monkeypatch.setattr(os, "open", counted)
+    answer = compare(tmp_path, "--threshold", 5, "--html", tmp_path / "c.html", "--scalars", "return/eval")
+    assert answer.code == 0
+    assert len(reads) == len(set(reads)) == 4 * 30
+
+
+def test_thresholds_that_are_not_numbers() -> None:
+    from pgrun.analysis.compare.table import middle
+
+    reached = np.array([[1.0, 1.0], [3.0, 2.0], [math.inf, math.inf], [math.inf, math.inf]])
+    assert middle(reached[:3]).tolist() == [3.0, 2.0]
+    assert middle(reached)[0] == math.inf

@@ -1,0 +1,105 @@
+"""The files in examples/ do what they say, with budgets that take no time."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import gymnasium as gym
+import pytest
+import torch
+
+from pgrun.types import Batch, Rollout
+from tests.helpers.fixtures_cli import here  # noqa: F401
+from tests.helpers.support_pipeline import draw, trained
+
+FOLDER = Path(__file__).parents[2] / "examples"
+TINY: dict[str, dict[str, Any]] = {  # arguments of each file's main
+    "train_from_python": {"steps": 500},
+    "new_scheme": {"steps": 500, "episodes": 100},
+    "new_algorithm": {"steps": 200, "betas": (0.5,)},
+    "own_environment_and_network": {"steps": 300},
+    "compare_runs": {"steps": 300, "seeds": 1},
+}
+PRINTED = {  # what a reader sees, but for the numbers
+    "train_from_python": r"return # after # steps, in .*\nlast update: KL #, entropy #\nat the start: left and right with \[# #\], "
+    r"log π\(right\) = #\nmost likely actions: return #\nsampled actions: return #\nenv=CartPole-v2: no such option; nearest: .*\n",
+    "new_scheme": r"none +variance #, cosine with the exact ∇J #\nmean_baseline +variance #.*\nranked_return +variance #.*\n"
+    r"trained with ranks: return #\n",
+    "new_algorithm": r"β = #: nine of ten reach the goal (after #|not in #) steps; at the end #% of the rows are imitated\n",
+    "own_environment_and_network": r"return # of at most 1\n(from the middle, the exit at #: down with #, up with #\n){2}",
+    "compare_runs": r"ppo +return +# over 1 seeds; KL of an update #, the largest #\nreinforce +return .*\n",
+}
+NUMBER = r"-?[\\d.]+(e-?\\d+)?"
+
+
+@pytest.fixture
+def examples(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    yield
+    for name in TINY:
+        sys.modules.pop(name, None)
+    gym.registry.pop("Corridor-v0", None)
+
+
+def test_every_example_is_run() -> None:
+    assert sorted(TINY) == sorted(path.stem for path in FOLDER.glob("*.py"))
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_an_example_prints_what_it_promises(
+    name: str,
+    examples: None,
+    here: Path,  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    importlib.import_module(name).main(**TINY[name])
+    assert re.fullmatch(re.sub("#", NUMBER, PRINTED[name]), capsys.readouterr().out)
+
+
+def example(name: str) -> ModuleType:
+    return importlib.import_module(name)
+
+
+def test_ranks_are_of_the_order_alone(examples: None) -> None:
+    """Three episodes with returns 5, 1, 1: one beats both, the others tie and are beaten once."""
+    names = ("obs", "action", "log_prob", "params", "terminated", "ended", "raw_obs", "raw_reward")
+    reward = torch.tensor([[2.0, 1.0, 0.0], [3.0, 0.0, 1.0]])
+    rest = {"mask": torch.ones(2, 3), "time": torch.tensor([[0.0], [1.0]]).expand(2, 3)}
+    rollout = Rollout(
+        **dict.fromkeys(names, reward), reward=reward, **rest, count=3.0, whole_episodes=True
+    )  # what it does not read is anything
+    psi = example("new_scheme").RankedReturn().psi(rollout, torch.zeros(3, 3), 1.0)
+    assert psi.tolist() == [[1.0, -0.5, -0.5]] * 2
+
+
+def test_imitation_is_the_gradient_of_its_formula(examples: None) -> None:
+    """Against the sum written out; without β it is A2C."""
+    rows = {name: torch.randn(6, generator=draw(i)) for i, name in enumerate(("psi", "log_prob", "surplus"))}
+    mask, none = torch.tensor([1.0, 1, 0, 1, 1, 1]), torch.zeros(6)
+    batch = Batch(
+        none, none, none, none, rows["psi"], mask, none, none, 4.0, extra={"surplus": rows["surplus"]}
+    )
+    cls = example("new_algorithm").SelfImitation
+    for beta in (0.0, 0.5):
+        expected = mask * (rows["psi"] + beta * rows["surplus"]) / 4
+        got = cls(imitation=beta).gradient_weight(rows["log_prob"], batch)
+        assert torch.allclose(got, expected, atol=1e-7)  # float32
+
+
+def test_without_imitation_the_new_algorithm_is_a2c(examples: None, tmp_path: Path) -> None:
+    """Through whole runs, in minibatches that shuffle the new field with the rest."""
+    a2c = {"name": "a2c", "epochs": 2, "minibatches": 2, "entropy": 0.0}
+    changes = {"trainer.total_steps": 200, "modules": ["new_algorithm"]}
+    hashes = []
+    for i, own in enumerate(({}, {"imitation": 0.0}, {"imitation": 0.5})):
+        algo = {**a2c, **own, "name": "self_imitation" if own else "a2c"}
+        (tmp_path / str(i)).mkdir()
+        _, summary = trained(tmp_path / str(i), "algo=a2c", **changes, algo=algo)
+        hashes.append(summary["params_sha256"])
+    assert hashes[0] == hashes[1] != hashes[2]

@@ -1,0 +1,250 @@
+"""Mutation check: deliberate faults in the training code, each of which the tests must catch.
+
+    python tests/campaigns/mutations.py              all of them; exit code 1 if one survives
+    python tests/campaigns/mutations.py NAME ...     some of them
+    python tests/campaigns/mutations.py --list       what they are
+
+A fault replaces one text, found exactly once, in a copy of the package; the tests that should catch it run on the copy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+COPIED = ("pgrun", "conf", "tests", "pyproject.toml")
+LIMIT = 300  # seconds for a file of tests: a fault that hangs is not caught
+CRASHES = ("NameError", "SyntaxError", "ImportError", "TypeError", "AttributeError", "IndentationError")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """``old`` → ``new`` in ``file``, a mistake of ``kind``; ``tests``: the files that should catch it, in that order."""
+
+    name: str
+    kind: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+    def applied(self, text: str) -> str:
+        """The faulty text. Raises ``LookupError`` where the place is no longer found exactly once."""
+        if (found := text.count(self.old)) != 1:
+            raise LookupError(f"{self.name}: found {found} times in {self.file}, not once: {self.old!r}")
+        return text.replace(self.old, self.new)
+
+
+def fault(name: str, kind: str, file: str, old: str, new: str, tests: str) -> Fault:
+    """``file`` and ``tests`` by their short names: ``returns`` is pgrun/returns.py, and also test_returns.py in its folder."""
+    return Fault(name, kind, f"pgrun/{file}.py", old, new, tuple(find_test_file(x) for x in tests.split()))
+
+
+def find_test_file(name: str) -> str:
+    """``returns`` → ``variance/test_returns.py``. Raises ``ValueError`` unless there is exactly one."""
+    (path,) = (ROOT / "tests").rglob(f"test_{name}.py")
+    return path.relative_to(ROOT / "tests").as_posix()
+
+
+RESET = "value[1:].where(ended == 0, torch.cat([value[2:], value[-1:]]))"
+FAULTS = [
+    fault("wrong_sign", "wrong sign", "algorithms/base",
+          "-self.params_gradient(", "self.params_gradient(", "exact objective"),
+    fault("entropy_sign", "wrong sign", "algorithms/base",
+          "result += share", "result -= share", "objective"),
+    fault("trace_cut_late", "off-by-one in ended", "returns",
+          "lam * (1 - ended)", "lam * (1 - ended.roll(1, 0))", "returns"),
+    fault("mask_early", "off-by-one in ended", "rollouts/trajectory",
+          "~np.concatenate([self.was_ended[None], ended[:-1]])", "~ended", "sampler"),
+    fault("truncation_is_termination", "off-by-one in ended", "returns",
+          "(1 - terminated), lam", "(1 - ended), lam", "truncation"),
+    fault("weights_differentiated", "missing detach", "algorithms/off_policy_pg",
+          ".detach().view(batch.shape)", ".view(batch.shape)", "exact_off_policy"),
+    fault("advantage_differentiated", "missing detach", "algorithms/base",
+          "joint_delta(kept[-1], batch)", "joint_delta(kept[-1], batch) + batch.mask * batch.log_prob / batch.count",
+          "objective"),
+    fault("target_moves", "missing detach", "critics/base",
+          "error = value - batch.target\n", "error = value - batch.target - 0.9 * (value - batch.value)\n", "updates"),
+    fault("target_network_ignored", "missing detach", "critics/action_value",
+          "self.net.activations(*self.slow, ", "self.net.activations(self.layers, self.free, ", "iteration"),
+    fault("gamma_power", "wrong power of gamma", "variance/base",
+          "weight * gamma**rollout.time", "weight * gamma ** (rollout.time + 1)", "exact"),
+    fault("reset_observation", "bootstrapping from the reset observation", "returns",
+          "discount * (1 - trace) * value[1:]", f"discount * (1 - trace) * {RESET}", "truncation"),
+    fault("stale_log_prob", "stale log-probabilities", "algorithms/base",
+          "self.gradient_weight(dist.log_prob(params, batch.action), batch)",
+          "self.gradient_weight(batch.log_prob, batch)", "objective"),
+    fault("stale_statistics", "stale log-probabilities", "policies/normalization",
+          "mean, scale = self.mean.numpy(), self.scale.numpy()",
+          'mean, scale = self.__dict__.setdefault("first", (self.mean.numpy().copy(), self.scale.numpy().copy()))',
+          "iteration"),
+    fault("unclipped_ratio", "unclipped ratio", "algorithms/ppo",
+          "(batch.mask > 0) & ~self.clipped(ratio, batch)", "batch.mask > 0", "updates"),
+    fault("beta_per_minibatch", "beta updated per minibatch", "algorithms/ppo_penalty",
+          "def improve(self, batch: Batch, learner: Learner) -> None:\n        super().improve(",
+          "def ascend(self, batch: Batch, learner: Learner) -> None:\n        super().ascend(", "iteration"),
+    fault("psi_transposed", "swapped axes", "estimator",
+          "psi=psi * rollout.mask", "psi=(psi * rollout.mask).T.reshape(psi.shape)", "exact probes"),
+    fault("units_transposed", "swapped axes", "variance/leave_out",
+          "x.transpose(0, 1).flatten(0, 1)", "x.flatten(0, 1)", "meter"),
+    fault("normaliser_frozen", "normaliser frozen in training", "training/loop",
+          "run.policy.normaliser.update(rollout)", "pass", "normalise"),
+    fault("reward_scale_frozen", "normaliser frozen in training", "training/loop",
+          "run.scale.update(rollout)", "pass", "iteration"),
+    fault("minibatch_divisor", "a divisor that does not shrink with the minibatch", "types",
+          'count=self.count * len(chosen["mask"]) / len(self.mask)', "count=self.count", "objective"),
+    fault("radius_ignored", "a step outside the trust region", "algorithms/trpo",
+          "if not bool(mean_kl(policy, batch) <= self.delta):", "if False:", "natural"),
+    fault("scale_centres", "a constant baseline cancelled", "variance/advantage_norm",
+          "    if norm in CENTERING:\n        x = x -", "    if norm != \"none\":\n        x = x -", "advantage_norm"),
+    fault("self_normalised_over_the_living", "an inconsistent estimator", "algorithms/off_policy_pg",
+          "weight / weight.mean(1, keepdim=True)",
+          "weight / ((m := batch.mask.view(batch.shape)) * weight).sum(1, True) * m.sum(1, True).clamp(min=1)",
+          "off_policy_weights"),
+    fault("value_subtracted_twice", "V subtracted twice", "algorithms/off_policy_ac",
+          "replace(seen, q=critic.action_values(seen))",
+          "replace(seen, q=critic.action_values(seen) - (self.baseline == 'v') * critic.value(rollout.obs[:-1]))",
+          "off_policy_ac"),
+    fault("closed_form_presumed", "a closed form that does not hold", "diagnostics/gradient_variance",
+          "if estimator.scheme.has_closed_form else", "if not estimator.scheme.sees_scores else", "meter"),
+    fault("kl_before_the_line_search", "told of another step than the one taken", "algorithms/npg",
+          "0.5 * (taken * size).square()", "0.5 * size.square()", "step_taken"),
+    fault("kl_with_damping", "told of another step than the one taken", "algorithms/npg",
+          "product = fisher(policy, batch, 0.0, ", "product = fisher(policy, batch, self.damping, ", "step_taken"),
+    fault("size_of_no_step", "told of another step than the one taken", "training/loop",
+          "return policy.at(policy.theta.clone())", "return policy.at(policy.theta)", "step_taken"),
+    fault("search_without_bonus", "another objective judged than differentiated", "algorithms/trpo",
+          "return surrogate + bonus + linear", "return surrogate + linear", "step_taken"),
+    fault("search_without_correction", "another objective judged than differentiated", "algorithms/trpo",
+          "return surrogate + bonus + linear", "return surrogate + bonus", "step_taken"),
+    fault("kl_reversed", "KL(new‖old) for KL(old‖new)", "optimization/natural_gradient",
+          "policy.dist.kl(batch.params, policy.params(batch.obs))",
+          "policy.dist.kl(policy.params(batch.obs), batch.params)", "natural"),
+    fault("stale_positions_lost", "an item missing from a state", "envs/snapshot",
+          'x[...] = given["computed"][at : at + x.nbytes].view(x.dtype).reshape(x.shape)', "pass", "snapshot"),
+    fault("elapsed_steps_lost", "an item missing from a state", "envs/snapshot",
+          "setattr(wrapper, LAYERS[type(wrapper)], value)", "pass", "snapshot"),
+    fault("rewards_not_compared", "a replay that is not compared", "envs/replay",
+          "if float(reward) != self.rewards[t]:", "if False:", "replayed"),
+]  # fmt: skip
+
+GUARD = """
+from pathlib import Path
+import pytest, pgrun, tests.helpers.support_pipeline
+
+def pytest_sessionstart(session):
+    for module in (pgrun, tests.helpers.support_pipeline):
+        if not Path(module.__file__).is_relative_to(Path(__file__).resolve().parent):
+            pytest.exit(f"{module.__name__} is imported from {module.__file__}", returncode=7)
+"""  # the copy, and not the installed package, must be what is tested
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of the tests on one copy. ``test``: the first that failed; ``reason``: its last line, or why there is no verdict."""
+
+    code: int
+    test: str
+    reason: str
+    seconds: float
+
+    @property
+    def caught(self) -> bool:
+        """By a test that failed on what the code computed: a crash would be no deliberate fault."""
+        return self.code == 1 and self.test != "" and not self.reason.startswith(CRASHES)
+
+
+def copied(folder: Path) -> Path:
+    """The package and its tests in ``folder``."""
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, folder / name)
+    (folder / "mutation_guard.py").write_text(GUARD)
+    return folder.resolve()
+
+
+def run_tests(folder: Path, tests: Sequence[str]) -> Outcome:
+    """pytest on the copy, up to the first failure."""
+    begun = time.time()
+    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "mutation_guard"]
+    command += ["-n", "0", "--tb=short", "-rfE", *(f"tests/{test}" for test in tests)]
+    limit = LIMIT * len(tests)
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=limit
+        )
+    except subprocess.TimeoutExpired:
+        return Outcome(-1, "", f"still running after {limit} s", time.time() - begun)
+    failed = re.search(r"^FAILED (\S+::.*?)(?: - (.*))?$", done.stdout, re.M)
+    test, reason = failed.groups(default="") if failed else ("", (done.stdout + done.stderr)[-600:].strip())
+    return Outcome(done.returncode, test.removeprefix("tests/"), reason, time.time() - begun)
+
+
+def checked(one: Fault) -> Outcome:
+    """The tests of one fault, with the fault."""
+    with tempfile.TemporaryDirectory(prefix="mutation_") as name:
+        folder = copied(Path(name))
+        file = folder / one.file
+        file.write_text(one.applied(file.read_text()))
+        return run_tests(folder, one.tests)
+
+
+def baseline(faults: Sequence[Fault]) -> Outcome:
+    """The same tests without any fault."""
+    with tempfile.TemporaryDirectory(prefix="mutation_") as name:
+        return run_tests(copied(Path(name)), sorted({test for one in faults for test in one.tests}))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--list", action="store_true", help="print the faults and stop")
+    parser.add_argument("--jobs", type=int, default=1, help="faults checked at a time")
+    given = parser.parse_args(argv)
+    if unknown := set(given.names) - {one.name for one in FAULTS}:
+        parser.error(f"no such fault: {', '.join(sorted(unknown))}; --list shows them")
+    faults = [one for one in FAULTS if not given.names or one.name in given.names]
+    if given.list:
+        print(*(f"{one.name:26} {one.kind:42} {one.file}" for one in faults), sep="\n")
+        return 0
+    for one in faults:
+        one.applied((ROOT / one.file).read_text())
+    clean = baseline(faults)
+    if clean.code != 0:
+        print(f"the tests fail without any fault: {clean.test} {clean.reason}")
+        return 1
+    print(f"no fault: all tests pass ({clean.seconds:.0f} s)\n")
+    return report(faults, given.jobs)
+
+
+def report(faults: Sequence[Fault], jobs: int) -> int:
+    """The table, row by row; the exit code."""
+    show = partial("{:26} {:42} {:>4}  {}".format)
+    print(show("fault", "kind", "s", "caught by"))
+    survived = 0
+    with ThreadPoolExecutor(jobs) as pool:  # each waits for a process of its own
+        for one, outcome in zip(faults, pool.map(checked, faults), strict=True):
+            survived += not outcome.caught
+            verdict = outcome.test if outcome.caught else f"NOT CAUGHT: {outcome.test} {outcome.reason}"
+            print(show(one.name, one.kind, f"{outcome.seconds:.0f}", verdict), flush=True)
+    print(f"\n{len(faults) - survived} of {len(faults)} caught")
+    return int(survived > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,441 @@
+"""Commands with a mistake in them: what is refused, and what has to be said. Run as a script it times each as a process of its own.
+
+    python tests/campaigns/refusals.py [PART OF A COMMAND]
+
+A refusal of what is wrong in the command should take less than 2 s (median, on a quiet machine); only checks of the device load torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
+
+from tests.helpers.support_cli import Answer, answer  # noqa: E402
+
+MODULE = """
+import sys
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+class Fine(gym.Env):
+    observation_space = spaces.Box(-1, 1, (2,), np.float32)
+    action_space = spaces.Discrete(2)
+    def __init__(self, size=1):
+        pass
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(2, np.float32), {}
+    def step(self, action):
+        return np.zeros(2, np.float32), 0.0, False, False, {}
+
+class NoEnv:
+    pass
+
+def boom(*args, **kwargs):
+    raise ValueError("broken\\nin two lines")
+
+def leave(*args, **kwargs):
+    sys.exit(0)
+
+def given(value):
+    return lambda self, seed=None, options=None: value
+
+for name, members in {
+    "Fine": {},
+    "ResetRaises": {"reset": boom},
+    "ResetLeaves": {"reset": leave},
+    "ResetNone": {"reset": given(None)},
+    "ResetBare": {"reset": given(np.zeros(2, np.float32))},
+    "ResetWide": {"reset": given((np.zeros(3, np.float32), {}))},
+    "ResetText": {"reset": given(("hello", {}))},
+    "ResetNan": {"reset": given((np.full(2, np.nan, np.float32), {}))},
+    "ResetNoSeed": {"reset": lambda self: (np.zeros(2, np.float32), {})},
+    "InitLeaves": {"__init__": leave},
+    "NoSpace": {"observation_space": None},
+    "NoAction": {"action_space": None},
+    "GraphObs": {"observation_space": spaces.Graph(spaces.Discrete(2), None)},
+    "TextObs": {"observation_space": spaces.Text(5)},
+    "IntBox": {"action_space": spaces.Box(0, 5, (2,), np.int64)},
+    "DictAct": {"action_space": spaces.Dict({"a": spaces.Discrete(2)})},
+    "EmptyBox": {"observation_space": spaces.Box(-1, 1, (0,), np.float32)},
+    "EmptyAct": {"action_space": spaces.Box(-1, 1, (0,), np.float32)},
+    "HugeObs": {"observation_space": spaces.Discrete(10**12), "reset": given((0, {}))},
+}.items():
+    gym.register(name + "-v0", type(name, (Fine,), members))
+gym.register("NoEnv-v0", NoEnv)
+gym.register("NoEntry-v0", "bad_mod:Missing")
+gym.register("Old-v0", type("Old", (gym.Env,), {}))
+"""
+
+NOT_A_SETTING = "no such setting"
+TABLE: dict[str, list[str]] = {
+    # numbers that are none, or none of this kind
+    "pgrun seed=": ["seed=: must be an integer"],
+    "pgrun seed=true": ["must be an integer"],
+    "pgrun seed=[0]": ["must be an integer"],
+    "pgrun seed={a:1}": ["must be an integer"],
+    "pgrun seed=null": ["seed=null: must be an integer"],
+    "pgrun seed=1e30": ["must be an integer below 2^63"],
+    "pgrun seed=1e400": ["must be an integer"],
+    f"pgrun seed={'9' * 30}": ["below 2^63"],
+    f"pgrun seed={'x' * 5000}": ["must be an integer"],
+    "pgrun threads=0": ["threads=0: must be in [1, 1024]"],
+    "pgrun threads=1e9": ["must be in [1, 1024]"],
+    "pgrun trainer.total_steps=1e30": ["with an exponent below 2^53"],
+    "pgrun trainer.total_steps=-0": ["must be ≥ 1"],
+    "pgrun trainer.eval_episodes=0": ["must be ≥ 1"],
+    "pgrun trainer.eval_every=0": ["must be ≥ 1"],
+    "pgrun trainer.stop_at_return=nan": ["must be a finite number"],
+    "pgrun trainer.checkpoint_every=0": ["must be ≥ 1"],
+    "pgrun logger.every=0": ["must be ≥ 1"],
+    "pgrun logger.progress=yes": ["must be true or false"],
+    "pgrun diagnostics.gradient_every=-1": ["must be ≥ 0"],
+    "pgrun gamma=nan": ["must be a finite number"],
+    "pgrun gamma=-1e-9": ["must be in [0, 1]"],
+    "pgrun gamma=0x1": ["must be a finite number"],
+    "pgrun gamma=0,99": ["several values are a sweep: type pgrun -m"],
+    "pgrun variance.lam=-0.1": ["must be in [0, 1]"],
+    "pgrun variance=n_step variance.n=0": ["must be ≥ 1"],
+    "pgrun optimizer.lr=-1e-3": ["must be > 0"],
+    "pgrun optimizer.lr=1e-400": ["must be > 0"],
+    "pgrun optimizer.lr=1e400": ["must be a finite number"],
+    "pgrun optimizer.max_grad_norm=0": ["must be > 0"],
+    "pgrun optimizer.schedule=cosine": ["must be one of constant, linear"],
+    "pgrun algo.clip=-0.0": ["must be > 0"],
+    "pgrun algo.target_kl=0": ["must be > 0"],
+    "pgrun algo.entropy=-0.1": ["must be ≥ 0"],
+    "pgrun algo.epochs=0": ["must be in [1, 10000]"],
+    "pgrun algo.epochs=1e12": ["must be in [1, 10000]"],
+    "pgrun algo=trpo algo.delta=0": ["must be > 0"],
+    "pgrun algo=trpo algo.backtrack=1": ["must be in (0, 1)"],
+    "pgrun critic.fit=during": ["must be one of after, before"],
+    "pgrun critic.clip=0": ["must be > 0"],
+    "pgrun network.hidden=[0]": ["must be ≥ 1"],
+    "pgrun network.hidden=[true]": ["must be an integer"],
+    "pgrun network.hidden=[64,null]": ["must be an integer"],
+    "pgrun network.hidden=null": ["must be a list such as [64, 64]"],
+    "pgrun sampler.steps=0": ["must be ≥ 1"],
+    "pgrun algo=reinforce sampler.at_cap=ignore": ["must be one of error, truncate"],
+    "pgrun algo=reinforce sampler.max_steps=0": ["must be ≥ 1"],
+    "pgrun env.max_episode_steps=-5": ["must be ≥ 1"],
+    "pgrun env.max_episode_steps=1.5": ["must be an integer"],
+    "pgrun device=gpu": ["must be one of cpu, cuda, auto"],
+    "pgrun device=cuda:7": ["must be one of cpu, cuda, auto"],
+    # more than any machine has
+    "pgrun env.num_envs=1e12": ["env.num_envs=1000000000000", "this machine has"],
+    "pgrun network.hidden=[1e9,1e9]": ["network.hidden=", "this machine has"],
+    "pgrun sampler.steps=1e12": ["sampler.steps=", "take less"],
+    "pgrun algo=reinforce sampler.episodes=1e12": ["sampler.episodes=", "take less"],
+    "pgrun trainer.eval_episodes=1e12": ["trainer.eval_episodes=", "take less"],
+    "pgrun algo=off_policy_ac sampler.capacity=1e13": ["sampler.capacity=", "take less"],
+    "pgrun -m seed=range(0,1e9)": ["a sweep of 1,000,000,000 jobs"],
+    "pgrun -m seed=range(0,1000) threads=range(1,1000)": ["a sweep of 999,000 jobs"],
+    # keys
+    "pgrun seed=1 seed=2": ["seed=1 seed=2: given 2 times: leave one"],
+    "pgrun algo=ppo algo=a2c": ["given 2 times"],
+    "pgrun env=CartPole-v1 env.id=Acrobot-v1": ["given 2 times"],
+    "pgrun -m seed=0,1 seed=2,3": ["given 2 times"],
+    "pgrun +new.key=3": [NOT_A_SETTING],
+    "pgrun ++new.key=3": [NOT_A_SETTING],
+    "pgrun +env.foo=3": [NOT_A_SETTING],
+    "pgrun ~algo.clip": ["every setting is needed"],
+    "pgrun γ=0.9": ["cannot be read: 'γ' is no name of a setting"],
+    # words
+    "pgrun ''": ["'': settings are typed key=value"],
+    "pgrun =": ["settings are typed key=value"],
+    "pgrun =3": ["settings are typed key=value"],
+    "pgrun seed:3": ["settings are typed key=value"],
+    "pgrun seed==3": ["cannot be read"],
+    "pgrun seed=3=4": ["cannot be read", "two kinds of quotes"],
+    "pgrun ' seed=3'": ["is no name of a setting"],
+    "pgrun 'seed=\"3'": ["brackets and quotes come in pairs"],
+    "pgrun network.hidden=[64": ["brackets and quotes come in pairs"],
+    "pgrun gamma=½": ["cannot be read"],
+    "pgrun gamma=０.９": ["cannot be read"],
+    # options
+    "pgrun algo=": ["algo=: no such option"],
+    "pgrun algo=PPO": ["no such option"],
+    "pgrun algo=1": ["the name of one option is needed"],
+    "pgrun algo=../algo/ppo": ["the name of one option is needed"],
+    "pgrun algo=/etc/passwd": ["the name of one option is needed"],
+    "pgrun algo=ppo.yaml": ["the name of one option is needed"],
+    "pgrun optimizer=unknown": ["there are adam, adamw"],
+    "pgrun critic=none": ["no such option"],
+    "pgrun hydra/sweeper=ax": ["it is for sweeps: type pgrun -m"],
+    "pgrun hydra/launcher=joblib": ["it is for sweeps: type pgrun -m"],
+    "pgrun -m hydra.launcher=joblib seed=0,1": ["chosen as a whole: hydra/launcher=joblib"],
+    "pgrun tuned=foo/bar": ["no such file"],
+    # sweeps
+    "pgrun -m seed=range(3,0)": ["a range without values"],
+    "pgrun -m seed=range(0,0)": ["a range without values"],
+    "pgrun -m seed=range(0,3,0)": ["a range without values"],
+    "pgrun -m seed=range(0,3,-1)": ["a range without values"],
+    "pgrun -m seed=range(0,3": ["brackets and quotes come in pairs"],
+    "pgrun -m seed=choice()": ["cannot be read"],
+    "pgrun -m seed=glob(*)": ["a sweep without jobs"],
+    "pgrun -m seed=[]": ["must be an integer"],
+    "pgrun -m seed=": ["must be an integer"],
+    "pgrun -m seed=0,0": ["0 stands there 2 times"],
+    "pgrun -m algo=ppo,ppo": ["ppo stands there 2 times"],
+    "pgrun -m algo=ppo,../algo/ppo": ["the name of one option is needed"],
+    # flags
+    "pgrun --config-dir": ["expected one argument"],
+    "pgrun --config-dir=": ["no such folder"],
+    "pgrun --config-dir bad_mod.py": ["no such folder"],
+    "pgrun --config-name=x": ["add yours with --config-dir"],
+    "pgrun --package algo": ["goes with --cfg job"],
+    "pgrun --cfg job --resolve --package foo": ["no such part"],
+    "pgrun --resume=x": ["here: resume=x"],
+    "pgrun -x": ["no such option"],
+    # run directories
+    "pgrun hydra.run.dir=": ["the name of a folder is needed"],
+    "pgrun hydra.run.dir=null": ["not Optional"],
+    "pgrun hydra.run.dir=/etc/passwd": ["/etc/passwd cannot be written: Not a directory"],
+    "pgrun hydra.run.dir=../kept": ["holds a run already"],
+    "pgrun hydra.sweep.dir=x": ["type pgrun -m, or for one run hydra.run.dir"],
+    "pgrun -m hydra.run.dir=x seed=0,1": ["set by hydra.sweep.dir"],
+    # resume
+    "pgrun resume=nowhere": ["no such directory"],
+    "pgrun resume=": ["nothing to go on from"],
+    "pgrun resume=null": ["no such directory"],
+    "pgrun resume=../bad_mod.py": ["no such directory"],
+    "pgrun resume=../empty": ["no checkpoint in"],
+    "pgrun resume=../kept": ["no checkpoint in"],
+    "pgrun resume=../broken": ["nothing to go on from"],
+    "pgrun resume=../odd": ["nothing to go on from"],
+    "pgrun resume=../garbage": ["nothing to go on from"],
+    "pgrun resume=../kept resume=../empty": ["given 2 times"],
+    "pgrun -m resume=../kept,../empty": ["one run is resumed at a time"],
+    # environments
+    "pgrun env=": ["no such option"],
+    "pgrun env=cartpole": ["nearest: CartPole-v1"],
+    "pgrun env=[CartPole-v1]": ["the name of one option is needed"],
+    "pgrun env=os:": ["not registered"],
+    "pgrun env=os:Foo": ["not registered"],
+    "pgrun env=:CartPole-v1": ["CartPole-v1"],
+    "pgrun env=..:Foo": ["the name of one option is needed"],
+    "pgrun env=a:b:c": ["cannot import a:b"],
+    "pgrun env=bad_mod.sub:Foo-v0": ["'bad_mod' is not a package"],
+    "pgrun env=raising_mod:Foo-v0": ["cannot import raising_mod: RuntimeError: no licence"],
+    "pgrun env=leaving_mod:Foo-v0": ["cannot import leaving_mod: sys.exit(0)"],
+    "pgrun env=syntax_mod:Foo-v0": ["SyntaxError"],
+    "pgrun env=bad_mod:Missing-v0": ["not registered"],
+    "pgrun env=bad_mod:NoEnv": ["NoEnv is a class, and an id is needed", "gymnasium.register"],
+    "pgrun env=bad_mod:NoEnv-v0": ["must inherit from the gymnasium.Env class"],
+    "pgrun env=bad_mod:NoEntry-v0": ["no attribute 'Missing'"],
+    "pgrun env=bad_mod:Old-v0": ["observation space None is not supported"],
+    "pgrun env=bad_mod:InitLeaves-v0": ["cannot be made: sys.exit(0)"],
+    "pgrun env=bad_mod:ResetRaises-v0": ["reset raised ValueError: broken in two lines"],
+    "pgrun env=bad_mod:ResetLeaves-v0": ["reset called sys.exit(0)"],
+    "pgrun env=bad_mod:ResetNone-v0": ["reset must return (observation, info)"],
+    "pgrun env=bad_mod:ResetBare-v0": ["reset must return (observation, info)"],
+    "pgrun env=bad_mod:ResetWide-v0": ["shape (3,), and its observation space (2,)"],
+    "pgrun env=bad_mod:ResetText-v0": ["its observation has shape ()"],
+    "pgrun env=bad_mod:ResetNan-v0": ["observation is nan"],
+    "pgrun env=bad_mod:ResetNoSeed-v0": ["unexpected keyword argument 'seed'"],
+    "pgrun env=bad_mod:NoSpace-v0": ["observation space None is not supported"],
+    "pgrun env=bad_mod:NoAction-v0": ["action space None is not supported"],
+    "pgrun env=bad_mod:GraphObs-v0": ["is not supported"],
+    "pgrun env=bad_mod:TextObs-v0": ["is not supported"],
+    "pgrun env=bad_mod:IntBox-v0": ["a Box of integers has no density"],
+    "pgrun env=bad_mod:DictAct-v0": ["is not supported"],
+    "pgrun env=bad_mod:EmptyBox-v0": ["has no entries"],
+    "pgrun env=bad_mod:EmptyAct-v0": ["has no entries"],
+    "pgrun env=bad_mod:HugeObs-v0": ["its observations have 1,000,000,000,000 entries"],
+    "pgrun env=bad_mod:Fine-v0 env.kwargs.siz=3": ["{'siz': 3}", "unexpected keyword argument 'siz'"],
+    "pgrun env.kwargs=3": ["must be a mapping"],
+    "pgrun env.kwargs={1:2}": ["keywords must be strings"],
+    "pgrun env.kwargs.render_mode=human": ["training draws nothing"],
+    "pgrun env.kwargs.max_episode_steps=10": ["set env.max_episode_steps"],
+    "pgrun env.kwargs.id=3": ["chosen with env="],
+    # modules
+    "pgrun modules=[leaving_mod]": ["cannot import leaving_mod: sys.exit(0)"],
+    "pgrun modules=[1]": ["must be a string"],
+    "pgrun modules=null": ["must be a list such as [name]"],
+    "pgrun 'modules=[\"\"]'": ["cannot import"],
+    # what does not fit together, or is read by nothing
+    "pgrun variance=none sampler=steps": ["needs whole episodes"],
+    "pgrun algo=npg network=shared": ["add network=separate"],
+    "pgrun algo=trpo optimizer.lr=1e-3": ["takes its own step"],
+    "pgrun algo=trpo optimizer=sgd": ["takes its own step"],
+    "pgrun optimizer.momentum=0.9": ["a setting of optimizer=sgd"],
+    "pgrun variance=n_step variance.lam=0.9": ["a setting of variance=gae"],
+    "pgrun variance=q": ["needs Q(s, a)"],
+    "pgrun critic=exact": ["it publishes no transition table"],
+    "pgrun critic=action_value": ["cannot learn from critic=action_value"],
+    "pgrun critic.fit=before network=shared": ["add network=separate"],
+    "pgrun algo.minibatches=257 sampler.steps=64 env.num_envs=4": ["a batch has only 256 rows"],
+    "pgrun algo=online_ac sampler=episodes": ["needs sampler=steps"],
+    "pgrun algo=off_policy_pg sampler=steps": ["needs sampler=episodes"],
+    "pgrun algo=off_policy_ac variance=gae": ["takes variance=q or advantage"],
+    "pgrun algo=off_policy_ac sampler.capacity=10": ["the buffer holds only sampler.capacity=10"],
+    "pgrun algo=off_policy_ac sampler.warmup=1e6 sampler.capacity=1e6": ["nothing would be learned"],
+    "pgrun algo=reinforce sampler.steps=3": ["a setting of sampler="],
+    # the other commands
+    "pgrun-study env=nope": ["env=nope: no such option"],
+    "pgrun-study batch=1 episodes=1": ["a variance needs two estimates"],
+    "pgrun-study episodes=0": ["must be ≥ 1"],
+    "pgrun-study gamma=nan": ["must be a finite number"],
+    "pgrun-study schemes=[]": ["must be a list such as"],
+    "pgrun-study schemes=[foo]": ["there is no foo"],
+    "pgrun-study schemes=[none,none]": ["none stands there twice"],
+    "pgrun-study 'schemes=[{gae:3}]'": ["must be a list such as"],
+    "pgrun-study 'schemes=[{gae:{lam:2}}]'": ["gae.lam=2: must be in [0, 1]"],
+    "pgrun-study variance=gae schemes=[none]": ["one of them"],
+    "pgrun-study run=nowhere": ["no such folder"],
+    "pgrun-study run=../empty": ["holds no policy"],
+    "pgrun-study critic=run": ["add run=DIR"],
+    "pgrun-study policy.theta=0.5": ["needs Discrete states and actions"],
+    "pgrun-study reference=exact": ["publishes no transition table"],
+    "pgrun-study algo=ppo": [NOT_A_SETTING],
+    "pgrun-study device=cuda": [NOT_A_SETTING],
+    "pgrun-study -m seed=range(2,0)": ["a range without values"],
+    "pgrun-explain seed=-1": ["seed=-1: must be ≥ 0"],
+    "pgrun-explain algo=foo": ["algo=foo: no such option"],
+    "pgrun-explain 3": ["pgrun-explain seed=3"],
+    "pgrun-play": ["name a run directory"],
+    "pgrun-play nowhere": ["no such folder"],
+    "pgrun-play ../empty": ["holds no policy"],
+    "pgrun-play ../garbage": ["its policy cannot be read"],
+    "pgrun-play ../empty --episodes 0": ["must be an integer in [1, 100000]"],
+    "pgrun-play ../empty --episodes 1e400": ["must be an integer in [1, 100000]"],
+    "pgrun-play ../empty --seed -1": ["must be an integer ≥ 0"],
+    "pgrun-play ../empty --policy worst": ["'final', 'best'"],
+    "pgrun-play ../empty --render --video d": ["one of them"],
+    "pgrun-play ../empty --format gif": ["add --video DIR"],
+    "pgrun-play ../empty extra": ["unrecognized arguments: extra"],
+    "pgrun-compare": ["name the run directories"],
+    "pgrun-compare nowhere": ["no such directory"],
+    "pgrun-compare ../empty": ["no run of pgrun in ../empty"],
+    "pgrun-compare ../bad_mod.py": ["is a file"],
+    "pgrun-compare ../kept --at inf": ["inf: must be an integer ≥ 1"],
+    "pgrun-compare ../kept --top 0": ["0: must be an integer ≥ 1"],
+    "pgrun-compare ../kept --threshold nan": ["nan: must be a finite number"],
+    "pgrun-compare ../kept --threshold x": ["x"],
+    "pgrun-compare ../kept --curve median": ["'mean', 'iqm'"],
+    "pgrun-compare ../kept --picture x.bmp": ["must end in .png"],
+    "pgrun-compare ../kept --html nowhere/x.html": ["cannot be written"],
+    "pgrun-compare ../kept --export x.xls": ["must end in .csv"],
+}
+
+
+WITHOUT_TORCH = [
+    "pgrun seed=x",
+    "pgrun optimizer.lr=0",
+    "pgrun algo.clip=0",
+    "pgrun critic.optimizer.lr=nan",
+    "pgrun algo=pppo",
+    "pgrun agorithm=ppo",
+    "pgrun env=CartPol-v1",
+    "pgrun variance=none sampler=steps",
+    "pgrun algo=trpo network=shared",
+    "pgrun algo=trpo optimizer.lr=1",
+    "pgrun algo.minibatches=5000",
+    "pgrun env.num_envs=1e12",
+    "pgrun -m variance=gae,none seed=0,1",
+    "pgrun resume=nowhere",
+    "pgrun resume=../broken",
+    "pgrun resume=../odd",
+    "pgrun resume=../garbage",
+    "pgrun-explain algo=pppo",
+    "pgrun-study batch=0",
+    "pgrun-play nowhere",
+    "pgrun-play ../garbage",
+    "pgrun-compare nowhere",
+]
+
+
+def prepare(folder: Path) -> None:
+    """The modules and directories that the table speaks of, to be called from a folder in this one."""
+    (folder / "bad_mod.py").write_text(MODULE)
+    (folder / "raising_mod.py").write_text("raise RuntimeError('no licence')\n")
+    (folder / "leaving_mod.py").write_text("import sys\nsys.exit(0)\n")
+    (folder / "syntax_mod.py").write_text("def f(:\n")
+    for name in ("empty", "kept", "broken", "odd", "garbage"):
+        (folder / name / "checkpoints").mkdir(parents=True)
+    (folder / "empty" / "checkpoints").rmdir()
+    (folder / "kept" / "summary.json").write_text("{}")
+    for name, manifest in (("broken", "{"), ("odd", "[]"), ("garbage", '{"format": 1, "size": 3}')):
+        (folder / name / "checkpoints" / "000000100.json").write_text(manifest)
+        (folder / name / "checkpoints" / "000000100.safetensors").write_bytes(b"\xff" * 100)
+    (folder / "garbage" / "policy.json").write_text("[1]")
+    (folder / "garbage" / "policy.safetensors").write_bytes(b"\xff" * 100)
+
+
+def entry(name: str) -> str:
+    """``module:function`` of a console script."""
+    from importlib.metadata import entry_points
+
+    return entry_points(group="console_scripts")[name].value
+
+
+def said(command: str) -> Answer:
+    name, *words = shlex.split(command)
+    module, _, function = entry(name).partition(":")
+    return answer(getattr(importlib.import_module(module), function), name, *words)
+
+
+def report(lines: list[str]) -> None:
+    """[exit code, whether torch is loaded] after each command."""
+    print(json.dumps([[said(line).code, "torch._C" in sys.modules] for line in lines]))
+
+
+def timed(command: str, folder: Path) -> tuple[float, int, str, bool]:
+    """(seconds, exit code, what it said, whether torch was loaded) of a process of its own."""
+    name, *words = shlex.split(command)
+    module, _, function = entry(name).partition(":")
+    code = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: open('../loaded', 'w').write(str('torch._C' in sys.modules)))\n"
+        f"from {module} import {function}\nsys.exit({function}())"
+    )
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join((str(folder.parent), os.environ.get("PYTHONPATH", ""))),
+        },
+        check=False,
+    )
+    seconds = time.perf_counter() - start
+    return seconds, done.returncode, done.stderr, (folder.parent / "loaded").read_text() == "True"
+
+
+def main() -> int:
+    part = sys.argv[1] if len(sys.argv) > 1 else ""
+    with tempfile.TemporaryDirectory() as top:
+        prepare(Path(top))
+        here = Path(top, "here")
+        here.mkdir()
+        seconds, wrong = {}, 0
+        for command in (line for line in TABLE if part in line):
+            seconds[command], code, said, torch = timed(command, here)
+            fine = code == 2 and "Traceback" not in said and not torch and not list(here.iterdir())
+            wrong += not fine
+            if not fine:
+                print(f"{command[:100]}: exit {code}{', torch was loaded' * torch}: {said.strip()[-300:]}")
+    slowest = max(seconds, key=lambda command: seconds[command])
+    print(
+        f"{len(seconds)} commands, {wrong} not refused as they should be; seconds: median "
+        f"{statistics.median(seconds.values()):.2f}, maximum {seconds[slowest]:.2f} ({slowest[:60]})"
+    )
+    return int(bool(wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""Bad input of every class: exit code 2, a short paragraph that helps, nothing left behind, and torch never loaded for it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pgrun.errors import LONGEST, MOST, Refused
+from tests.campaigns.refusals import TABLE, WITHOUT_TORCH, prepare, said
+from tests.helpers.fixtures_cli import here  # noqa: F401
+from tests.helpers.support_cli import QUICK, pgrun
+
+SHORT = 1500  # characters: two problems, or a full list of options
+
+
+@pytest.fixture
+def beside(here: Path) -> Path:  # noqa: F811
+    """An empty folder among what the table speaks of."""
+    prepare(here.parent)
+    yield here
+    for name in ("bad_mod", "raising_mod", "leaving_mod", "syntax_mod"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("command", TABLE, ids=lambda command: command[:80])
+def test_it_is_refused(command: str, beside: Path) -> None:
+    told = said(command)
+    assert told.code == 2, told.err
+    assert told.err.startswith(f"{command.split()[0]}: ")
+    for fragment in TABLE[command]:
+        assert fragment in told.err
+    assert len(told.err) < SHORT
+    assert "Traceback" not in told.err
+    assert not told.out
+    assert not list(beside.iterdir())
+
+
+def test_the_table_is_long_enough() -> None:
+    assert len(TABLE) >= 60
+
+
+def test_what_is_said_stays_short_and_printable() -> None:
+    text = str(Refused("x" * 10_000 + "\x1b[31m" + "\n  - y" * 100))
+    lines = text.split("\n")
+    assert len(lines) == MOST + 1
+    assert max(map(len, lines)) <= LONGEST + 3
+    assert "\x1b" not in text
+    assert lines[-1] == f"  … and {101 - MOST} more"
+
+
+@pytest.mark.parametrize(
+    "damage", ["truncated", "bit-flipped", "foreign", "without its tensors", "empty manifest"]
+)
+def test_a_damaged_run_is_not_resumed(damage: str, here: Path, finished: Path) -> None:  # noqa: F811
+    """Where no checkpoint of it is whole."""
+    shutil.copytree(finished, here / "run")
+    for manifest in (here / "run" / "checkpoints").glob("*.json"):
+        tensors = manifest.with_suffix(".safetensors")
+        content = bytearray(tensors.read_bytes())
+        if damage == "truncated":
+            tensors.write_bytes(content[:-7])
+        elif damage == "bit-flipped":
+            content[len(content) // 2] ^= 4
+            tensors.write_bytes(content)
+        elif damage == "foreign":
+            manifest.write_text(json.dumps({"weights": [1, 2]}))
+        elif damage == "without its tensors":
+            tensors.unlink()
+        else:
+            manifest.write_text("")
+    before = sorted(path.name for path in (here / "run").rglob("*"))
+    told = pgrun("resume=run")
+    assert told.code == 2
+    assert told.err.startswith("pgrun: resume=run: nothing to go on from: ")
+    assert len(told.err.splitlines()) == 1
+    assert len(told.err) < SHORT
+    assert sorted(path.name for path in (here / "run").rglob("*")) == before
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run directory of a short run."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    words = f"algo=a2c network.hidden=[4] {QUICK} hydra.run.dir={folder}"
+    code = "from pgrun.cli.main import main; main()"
+    subprocess.run([sys.executable, "-c", code, *shlex.split(words)], check=True, capture_output=True)
+    return folder
+
+
+def test_a_refusal_does_not_load_torch(tmp_path: Path) -> None:
+    """Values, names, keys and combinations; one process for all, which then sees that a check of the device does."""
+    code = (
+        f"import sys\nsys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
+        "from tests.campaigns.refusals import report\nreport(sys.argv[1:])"
+    )
+    lines = [*WITHOUT_TORCH, "pgrun device=cuda"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *lines], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == [[2, False]] * len(WITHOUT_TORCH) + [[2, True]]

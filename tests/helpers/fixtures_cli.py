@@ -1,0 +1,35 @@
+"""Fixtures for tests that call the command line in this process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from gymnasium import registry
+
+from tests.helpers.support_cli import users_own
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty current folder with the user's module in it, and the process as it was afterwards."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    users_own(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "HYDRA_FULL_ERROR"):
+        monkeypatch.setenv(name, os.environ.get(name, "1"))
+    monkeypatch.delenv("PGRUN_DEBUG", raising=False)
+    grad, threads, handlers = torch.is_grad_enabled(), torch.get_num_threads(), logging.root.handlers[:]
+    yield tmp_path / "here"
+    torch.set_grad_enabled(grad)
+    torch.set_num_threads(threads)
+    logging.root.handlers[:] = handlers
+    if sys.modules.pop("my_mod", None):
+        for name in ("Line-v0", "space/Line-v0", "Whole-v0", "Refusing-v0"):
+            registry.pop(name, None)

@@ -1,0 +1,27 @@
+"""A few kills of the campaign in tests/campaigns/crashes.py, which has hundreds: real processes, real SIGKILL."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).parents[1] / "campaigns" / "crashes.py"
+
+
+def test_killed_runs_go_on_to_the_same_end() -> None:
+    """At random times, inside the writing of checkpoints, and ten times in a row."""
+    words = [
+        "--kills",
+        "3",
+        "--only",
+        "at_random_times",
+        "while_saving",
+        "in_chains",
+        "--cases",
+        "ppo CartPole-v1",
+    ]
+    done = subprocess.run([sys.executable, str(SCRIPT), *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    kills = int(done.stdout.splitlines()[-1].split()[0])
+    assert kills >= 3 + 6 + 1, done.stdout

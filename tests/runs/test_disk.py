@@ -1,0 +1,17 @@
+"""A few faults of the campaign in tests/campaigns/disk.py, which has hundreds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).parents[1] / "campaigns" / "disk.py"
+
+
+def test_a_failing_disk_ends_in_one_line_and_loses_nothing() -> None:
+    """Full, read-only and failing at some calls, and disks that are really filled where mounting is permitted."""
+    words = ["--calls", "3", "--only", "at_calls", "really_full"]
+    done = subprocess.run([sys.executable, str(SCRIPT), *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("disk, at a call") == 3

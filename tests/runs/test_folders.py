@@ -1,0 +1,308 @@
+"""Folders that are not ours: links in them, what their names say to a terminal, and files of any size. The campaign is malice.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pgrun import atomic_files
+from pgrun.analysis.compare.export import quote_formula
+from pgrun.analysis.compare.sweep_page import page
+from pgrun.analysis.doctor import cli as doctor
+from pgrun.analysis.doctor.run_data import read_chart
+from pgrun.command.app import PGRUN
+from pgrun.config.plain_yaml import load_yaml
+from pgrun.envs import EnvSettings
+from pgrun.envs.problems import mdp_file
+from pgrun.envs.problems.mdp_file import from_file
+from pgrun.errors import Refused, bounded, escape_line
+from pgrun.runs.job_status import read_result, write_settings
+from pgrun.storage.log import Log, cut
+from pgrun.storage.one_number import read_number
+from pgrun.terminal.signals import SweepStop, read_stop_signal
+from pgrun.tools.play.film import Camera, screening
+from pgrun.tools.play.options import PlayOptions
+from tests.campaigns.attacks import LOUD, TABLES
+from tests.helpers.fixtures_cli import here  # noqa: F401
+from tests.helpers.support_cli import QUICK, answer, pgrun
+from tests.helpers.support_compare import compare, make_run
+
+PACKAGE = Path(__file__).parents[2] / "pgrun"
+TERABYTE = 2**40
+EVALS = [{"env_steps": 100, "return/eval": 1.0}, {"env_steps": 200, "return/eval": 2.0}]
+
+
+# links
+
+
+@pytest.mark.parametrize(
+    "name", ["multirun.yaml", "compare.html", "sweep.json", ".stop", "0", "1", "0/.hydra", "0/pgrun.log"]
+)
+def test_links_in_a_sweep_are_refused_before_it_starts(name: str, here: Path) -> None:  # noqa: F811
+    (here / "victim").mkdir()
+    (here / "s" / name).parent.mkdir(parents=True)
+    (here / "s" / name).symlink_to(here / "victim")
+    refused = pgrun(f"-m algo=a2c,ppo {QUICK} hydra.sweep.dir=s")
+    assert (refused.code, "links and devices lead out of a run" in refused.err) == (2, True), refused
+    assert list((here / "victim").iterdir()) == []
+
+
+def test_links_to_the_folders_of_seeds_are_refused(here: Path) -> None:  # noqa: F811
+    (here / "victim").mkdir()
+    (here / "r").mkdir()
+    (here / "r" / "1").symlink_to(here / "victim")
+    refused = pgrun("seeds=[0,1] hydra.run.dir=r")
+    assert (refused.code, "r/1 is no plain file or folder" in refused.err) == (2, True), refused
+
+
+def test_other_links_in_a_sweep_are_the_user_s(here: Path) -> None:  # noqa: F811
+    """``best -> 3``; and the folder of the sweep may be a link itself."""
+    (here / "real").mkdir()
+    (here / "real" / "best").symlink_to("3")
+    (here / "s").symlink_to(here / "real")
+    refused = pgrun("-m algo=a2c,ppo hydra.sweep.dir=s nonsense=1")
+    assert "lead out" not in refused.err
+
+
+def victim(folder: Path, name: str) -> tuple[Path, Path]:
+    """(a link, what it leads to)."""
+    (folder / "victim").write_text("precious")
+    (folder / name).symlink_to(folder / "victim")
+    return folder / name, folder / "victim"
+
+
+@pytest.mark.parametrize(
+    ("option", "name"), [("--html", "c.html"), ("--export", "c.csv"), ("--export", "c.npz")]
+)
+def test_pages_and_exports_are_not_written_through_links(option: str, name: str, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", 0, 1.0)
+    link, precious = victim(tmp_path, name)
+    refused = compare(run, option, link)
+    assert (refused.code, "lead out of a run" in refused.err) == (2, True)
+    assert precious.read_text() == "precious"
+
+
+def test_the_page_of_a_sweep_and_its_stop_replace_links(tmp_path: Path) -> None:
+    """The last line of defence, where a link was made after the check."""
+    run = make_run(tmp_path / "0", 0, 1.0, rows=EVALS)
+    _, precious = victim(tmp_path, "compare.html")
+    (tmp_path / ".stop").symlink_to(precious)
+    assert page(tmp_path, [run]) == tmp_path / "compare.html"
+    SweepStop(tmp_path)(15, None)
+    assert read_stop_signal(tmp_path) == 15
+    assert precious.read_text() == "precious"
+
+
+def test_films_are_not_written_through_links(tmp_path: Path) -> None:
+    pytest.importorskip("PIL")
+    _, precious = victim(tmp_path, ".part-episode-0.gif")
+    camera = Camera("rgb_array", tmp_path, "gif")
+    with camera.episode(0):
+        assert camera.writer is not None
+        camera.writer.add(np.zeros((4, 4, 3), np.uint8))
+    assert precious.read_text() == "precious"
+    assert (tmp_path / "episode-0.gif").read_bytes().startswith(b"GIF")
+    (tmp_path / "episode-1.gif").symlink_to("nothing yet")
+    wish = PlayOptions("run", video=tmp_path, format="gif")
+    (tmp_path / "episode-0.gif").unlink()
+    with pytest.raises(Refused, match=r"episode-1\.gif is there already"):
+        screening(wish, EnvSettings("CartPole-v1", 1), 2)
+
+
+# what a terminal is sent
+
+
+def test_what_a_terminal_obeys_is_shown() -> None:
+    assert escape_line("a\x1b[2J\u202e\n\t\udcff") == r"a\x1b[2J\u202e\n\t\udcff"
+    assert escape_line("±·π \N{NO-BREAK SPACE}") == "±·π \N{NO-BREAK SPACE}"
+    assert bounded("one\ntwo\x07") == "one\ntwo\\x07"
+
+
+SPEAKING = {
+    "cli.py": 4,
+    "command/report.py": 1,
+    "command/progress.py": 1,
+}  # help, version, list, configuration
+
+
+def test_what_comes_from_files_is_printed_in_one_place() -> None:
+    """``print`` stands only where nothing but our own words is printed; the lab prints what it computed."""
+    counts = {
+        str(path.relative_to(PACKAGE)): len(re.findall(r"(?<!\w)print\(", path.read_text()))
+        for path in PACKAGE.rglob("*.py")
+        if "lab" not in path.relative_to(PACKAGE).parts
+    }
+    assert {name: n for name, n in counts.items() if n} == SPEAKING
+
+
+def quiet(text: str) -> bool:
+    return not any(obeyed in text for obeyed in ("\x1b", "\u202e", "\x07", "\npgrun: all is well"))
+
+
+def test_names_from_a_run_directory_are_shown_and_not_obeyed(tmp_path: Path) -> None:
+    names = {"algo.name": LOUD, "env.id": LOUD, f"algo.{LOUD}": LOUD}
+    make_run(tmp_path / LOUD.replace("/", "") / "0", 0, 1.0, names, rows=EVALS)
+    make_run(tmp_path / LOUD / "1", 1, None, {**names, "env.id": "CartPole-v1"})
+    (tmp_path / LOUD / "1" / "summary.json").write_text(json.dumps({"status": LOUD, "error": LOUD}))
+    (tmp_path / "empty" / LOUD).mkdir(parents=True)
+    told = compare(tmp_path, "--html", tmp_path / "c.html", "--export", tmp_path / "c.csv")
+    assert told.code == 0, told
+    assert "\\x1b]0;owned" in told.out
+    assert quiet(told.out)
+    assert quiet(told.err)
+    assert quiet((tmp_path / "c.html").read_text())
+    assert quiet((tmp_path / "c.csv").read_text())
+    seen = answer(doctor.main, "pgrun-doctor", str(tmp_path / LOUD))
+    assert (seen.code, quiet(seen.out)) == (0, True), seen
+    assert "\\x1b" in seen.out
+
+
+def test_labels_are_no_formulas_and_numbers_stay_numbers(tmp_path: Path) -> None:
+    make_run(tmp_path / "0", 0, -12.5, {"env.id": "=1+1"})
+    make_run(tmp_path / "1", 0, 3.0, {"env.id": "@SUM(A1)", "gamma": 0.5})
+    assert compare(tmp_path, "--export", tmp_path / "c.csv").code == 0
+    cells = (tmp_path / "c.csv").read_text().replace("\r", "").replace("\n", ",").split(",")
+    assert "-12.5" in cells
+    assert {"'=1+1", "'@SUM(A1)"} <= set(cells)
+    assert [quote_formula(text)[0] for text in ("=x", "+x", "-x", "@x", "x=1")] == ["'"] * 4 + ["x"]
+
+
+RESULTS = [
+    *({}, {"status": LOUD}, {"status": "failed"}, {"status": "failed", "error": 3}),
+    *({"status": "finished"}, {"status": "finished", "seed": 0, "eval": {"return_mean": "high"}}),
+    {"status": "finished", "seed": "x", "eval": {"return_mean": 1.0}},
+    {"status": "finished", "eval": {"return_mean": 1.0}, "runs": [{"seed": 0}]},
+    {"status": "finished", "eval": {"return_mean": 1.0}, "runs": 7},
+]
+
+
+@pytest.mark.parametrize("content", RESULTS, ids=str)
+def test_a_result_that_makes_no_sense_is_none(content: dict, tmp_path: Path) -> None:
+    write_settings(tmp_path, {})
+    (tmp_path / "summary.json").write_text(json.dumps(content))
+    assert read_result(tmp_path, PGRUN) == {"status": "killed", "error": "died without a word"}
+
+
+# files of any size
+
+READ = (
+    "summary.json",
+    "metrics.csv",
+    "policy.json",
+    "job.json",
+    ".hydra/config.yaml",
+    ".hydra/overrides.yaml",
+)
+
+
+@pytest.mark.parametrize("size", [TERABYTE, 3 * 2**30])
+@pytest.mark.parametrize("name", READ)
+def test_a_run_with_a_huge_file_is_left_out_with_a_line(name: str, size: int, tmp_path: Path) -> None:
+    make_run(tmp_path / "good", 0, 1.0, rows=EVALS)
+    bad = make_run(tmp_path / "bad", 1, 2.0, rows=EVALS)
+    (bad / name).touch()
+    os.truncate(bad / name, size)
+    told = compare(tmp_path, "--scalars", "return/eval")
+    assert told.code == 0, told
+    assert f"bad: {Path(name).name} is larger than" in told.err
+    assert "left out" in told.err
+    assert len(told.err.splitlines()) == 1
+    seen = answer(doctor.main, "pgrun-doctor", str(bad))
+    assert (seen.code, "Traceback" in seen.err) == (0, False)
+
+
+def test_the_bound_is_asked_before_a_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.yaml").write_bytes(b"a" * 100)
+    monkeypatch.setitem(atomic_files.LARGEST, ".yaml", 100)
+    assert atomic_files.read_bytes(tmp_path / "x.yaml") == b"a" * 100
+    monkeypatch.setitem(atomic_files.LARGEST, ".yaml", 99)
+    with pytest.raises(atomic_files.TooLarge, match=r"x\.yaml is larger than 99 bytes"):
+        atomic_files.read_bytes(tmp_path / "x.yaml")
+
+
+def test_the_doctor_reads_one_number_of_a_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from safetensors.numpy import save_file
+
+    tensors = {"theta": np.zeros(1000, np.float32), "obs_count": np.float64(321.0), "z": np.ones(3)}
+    save_file({k: np.asarray(x) for k, x in tensors.items()}, tmp_path / "policy.safetensors")
+    assert read_number(tmp_path / "policy.safetensors", "obs_count") == 321.0
+    with pytest.raises(ValueError, match="no number"):
+        read_number(tmp_path / "policy.safetensors", "nothing")
+    make_run(tmp_path / "r", 0, 1.0, {"state_norm": True}, rows=EVALS)
+    (tmp_path / "policy.safetensors").rename(tmp_path / "r" / "policy.safetensors")
+    assert read_chart(tmp_path / "r").seen == 321.0
+    os.truncate(tmp_path / "r" / "policy.safetensors", TERABYTE)  # what is behind it is not read
+    assert read_chart(tmp_path / "r").seen == 321.0
+    os.truncate(tmp_path / "r" / "policy.safetensors", 0)
+    os.truncate(tmp_path / "r" / "policy.safetensors", TERABYTE)
+    assert read_chart(tmp_path / "r").seen is None
+
+
+def test_a_log_with_more_than_was_saved_is_copied_and_not_read(tmp_path: Path) -> None:
+    log = Log(tmp_path, ["kl/max"])
+    log.row(1, {"kl/max": 0.5})
+    position = log.position()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    log.close(True)
+    for path in tmp_path.iterdir():
+        os.truncate(path, TERABYTE)
+    cut(tmp_path, position)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    os.truncate(tmp_path / "metrics.csv", TERABYTE)
+    with pytest.raises(Refused, match="larger than 16 GiB"):
+        cut(tmp_path, {**position, "metrics.csv": TERABYTE})
+
+
+# YAML and arrays
+
+
+def test_aliases_are_read_as_far_as_they_are_small() -> None:
+    assert load_yaml("a: &x [1, 2]\nb: *x\nc: {<<: {d: 1}}") == {"a": [1, 2], "b": [1, 2], "c": {"d": 1}}
+    assert len(load_yaml("[" + "1," * 98 + "1]", 100)) == 99
+    with pytest.raises(ValueError, match="more than 100 entries"):
+        load_yaml("[" + "1," * 99 + "1]", 100)
+    with pytest.raises(ValueError, match="more than 100 entries"):
+        load_yaml("a: &x [1,2,3,4,5,6,7,8,9]\nb: [*x,*x,*x,*x,*x,*x,*x,*x,*x,*x]", 100)
+    with pytest.raises(ValueError, match="of what it is in itself"):
+        load_yaml("&a [*a]")
+
+
+SAID = {
+    "merge keys": "with what its aliases stand for",
+    "aliases": "with what its aliases stand for",
+    "an alias of itself": "of what it is in itself",
+    "deep lists": "nested too deeply",
+    "a shape of 2^60": "unpacked it is larger than 256 MiB",
+    "no archive": "no .npz",
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_tables_that_grow_are_refused(name: str, tmp_path: Path) -> None:
+    ending, made = TABLES[name]
+    (tmp_path / f"t.{ending}").write_bytes(made(tmp_path))
+    with pytest.raises(ValueError, match=SAID[name]):
+        from_file(str(tmp_path / f"t.{ending}"))
+
+
+def test_arrays_are_measured_before_they_are_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez_compressed(tmp_path / "t.npz", P=np.zeros(2**17))
+    assert (tmp_path / "t.npz").stat().st_size < 2**12
+    monkeypatch.setattr(mdp_file, "UNPACKED", 2**19)
+    with pytest.raises(ValueError, match=r"unpacked it is larger than 512 KiB: P\.npy has 1,048,"):
+        from_file(str(tmp_path / "t.npz"))
+
+
+@pytest.mark.parametrize("ending", ["yaml", "npz"])
+def test_tables_have_a_size(ending: str, tmp_path: Path) -> None:
+    (tmp_path / f"t.{ending}").touch()
+    os.truncate(tmp_path / f"t.{ending}", TERABYTE)
+    with pytest.raises(atomic_files.TooLarge):
+        from_file(str(tmp_path / f"t.{ending}"))

@@ -1,0 +1,119 @@
+"""``seeds=[…]``: runs that are those of ``seed=…``, one summary over them, and nothing run twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import statistics
+from pathlib import Path
+
+import pytest
+import support_faults
+from support_faults import EPISODE, Sweep, steps, told
+
+from pgrun.analysis.compare.read_runs import read_runs
+from tests.helpers.fixtures_cli import here  # noqa: F401
+from tests.helpers.support_cli import QUICK, pgrun
+from tests.helpers.support_slurm import pretend
+
+LINE = f"env=my_mod:Line-v0 algo=reinforce network.hidden=[4] {QUICK}"
+
+
+def summary(folder: Path) -> dict:
+    return json.loads((folder / "summary.json").read_text())
+
+
+def test_each_run_is_the_one_of_its_seed(here: Path) -> None:  # noqa: F811
+    """Also where a setting refers to the seed."""
+    line = f"{LINE} '+env.kwargs.trouble=${{seed}}'"
+    answer = pgrun(f"{line} seeds=[5,3] hydra.run.dir=a")
+    assert answer.code == 0, answer.err
+    assert pgrun(f"{line} seed=3 hydra.run.dir=b").code == 0
+    for name in ("policy.safetensors", "metrics.csv"):
+        a, b = ((here / folder / name).read_bytes() for folder in ("a/3", "b"))
+        assert name == "metrics.csv" or a == b
+        assert a.count(b"\n") == b.count(b"\n")
+    settings = [json.loads((here / folder / "job.json").read_text()) for folder in ("a/3", "b")]
+    assert settings[0] == settings[1]
+    assert settings[0]["settings"]["env"]["kwargs"] == {"trouble": 3}
+    found = summary(here / "a")
+    returns = [summary(here / "a" / seed)["eval"]["return_mean"] for seed in "53"]
+    assert [run["return_mean"] for run in found["runs"]] == returns
+    assert found["eval"] == {
+        "return_mean": statistics.mean(returns),
+        "return_std": pytest.approx(statistics.stdev(returns)),
+        "seeds": 2,
+    }
+    assert f"mean over seeds 5, 3: {statistics.mean(returns):.1f} ±" in answer.out
+    read = read_runs(["a"])
+    assert [run.seed for run in read.runs] == [3, 5]
+    assert read.notes == []
+
+
+def test_a_sweep_over_jobs_of_several_seeds(here: Path) -> None:  # noqa: F811
+    """A failed seed leaves the others, and the job has no value; the table has a row for a configuration, over its seeds."""
+    answer = pgrun(f"-m {LINE} seeds=[0,1] env.kwargs.trouble=null,crash hydra.sweep.dir=s")
+    assert answer.code == 1
+    jobs = [summary(here / "s" / job) for job in "01"]
+    assert [job["status"] for job in jobs] == ["finished", "failed"]
+    assert [run["status"] for run in jobs[1]["runs"]] == ["failed", "failed"]
+    assert jobs[1]["error"].startswith("seed 0: ")
+    assert "the line is cut" in jobs[1]["error"]
+    row = next(line for line in answer.out.splitlines() if " 0,1 " in line)
+    mean = statistics.mean(run["return_mean"] for run in jobs[0]["runs"])  # of ten steps, so less than 10
+    assert f" 0,1    {mean:.3f} ±" in row
+
+
+def test_finished_seeds_are_not_run_again(here: Path) -> None:  # noqa: F811
+    line = f"{LINE} seeds=[0,1] hydra.run.dir=a"
+    assert pgrun(line).code == 0
+    before = summary(here / "a")
+    kept = [(here / "a" / seed / "policy.safetensors").stat().st_mtime_ns for seed in "01"]
+    (here / "a" / "summary.json").unlink()  # killed before its end
+    (here / "a" / "1" / "summary.json").unlink()
+    assert "a holds a run already" in pgrun(line).err
+    assert "runs below it may go on, such as resume=a/0" in pgrun("resume=a").err
+    assert pgrun(f"{line} resume=auto").code == 0
+    assert summary(here / "a") == before
+    after = [(here / "a" / seed / "policy.safetensors").stat().st_mtime_ns for seed in "01"]
+    assert [a == b for a, b in zip(kept, after, strict=True)] == [True, False]
+
+
+@pytest.mark.slow
+def test_a_preempted_job_of_seeds_goes_on(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """Queued again it is started anew by Slurm, and goes on within its second seed."""
+    (here.parent / "faulty.py").write_text(support_faults.MODULE)
+    slurm = pretend(here.parent, monkeypatch)
+    line = support_faults.LINE.replace("dir=s", "dir=whole")
+    assert pgrun(f"-m gamma=0.9,0.99 seed=0,1 {line}").code == 0
+    before = [steps(here, n) for n in (0, 1)]
+    (here / "fault").write_text("1 slow")
+    sweep = Sweep(f"-m hydra/launcher=slurm gamma=0.9,0.99 seeds=[0,1] {support_faults.LINE}")
+    sweep.wait_for(lambda: sweep.saved(here / "s" / "0" / "1") >= 32)
+    os.kill(int((slurm / "pid-0").read_text()), signal.SIGUSR2)
+    sweep.wait_for(lambda: (slurm / "starts-0").stat().st_size == 4)
+    (here / "fault").unlink()
+    answer = sweep.answer()
+    assert answer.code == 0, (answer, (slurm / "log").read_text())
+    assert summary(here / "s" / "0")["status"] == "finished"
+    assert [told(here / "s" / "0" / n) for n in "01"] == [told(here / "whole" / n) for n in "01"]
+    assert steps(here, 0) == 2 * before[0]  # also of the other job
+    assert steps(here, 1) <= 2 * before[1] + 2 * EPISODE
+
+
+REFUSED = {
+    "seeds=[0,1] seed=1": "seed and seeds=[0,1]: one of them",
+    "seeds=[]": "seeds=[]: name at least one",
+    "seeds=[1,1]": "the same seed twice is no second sample",
+    "seeds=[-1]": "seeds=[-1]: must be ≥ 0",
+    "seeds=[a]": "seeds=['a']: must be an integer",
+    "seeds=3": "seeds=3: must be a list",
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_refusals(words: str, here: Path) -> None:  # noqa: F811
+    answer = pgrun(f"{LINE} {words}")
+    assert (answer.code, REFUSED[words] in answer.err) == (2, True), answer.err
+    assert not list(here.iterdir())

@@ -1,0 +1,400 @@
+"""What a run leaves behind, read back with TensorBoard's own reader, csv, json and safetensors."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Literal, Union, get_args, get_origin
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import metadata
+
+from pgrun.config.schema import GROUPS, fields, find_class
+from pgrun.config.settings import Diagnostics, Logger, RunSettings, Trainer
+from pgrun.envs import EnvSettings
+from pgrun.storage.log import Log
+from pgrun.training.build import Run, build
+from pgrun.training.loop import tags, train
+from tests.helpers.support_pipeline import built, settings, trained
+
+EVERY = {
+    "return/train",
+    "return/eval",
+    "episode/length",
+    "episode/count",
+    "kl/old_new",
+    "kl/new_old",
+    "kl/max",
+    "gradient/variance",
+    "gradient/variance_se",
+    "gradient/norm",
+    "gradient/snr",
+    "policy/entropy",
+    "policy/loss",
+    "step/size",
+    "ratio/max",
+    "ratio/ess",
+    "time/env_steps_per_second",
+    "time/learning_share",
+    "optimizer/lr",
+}
+CRITIC = {"value/loss", "value/mean", "value/explained_variance"}
+CLIPPING = {"ratio/clip_fraction"}
+BRIEF = "trainer.total_steps=1500 trainer.eval_every=500 env.num_envs=4 env=CartPole-v1 logger.every=1 network.hidden=[16]"
+METHODS = {
+    "ppo": ("algo=ppo sampler.steps=32 state_norm=true reward_scaling=true", EVERY | CRITIC | CLIPPING),
+    "a2c": ("algo=a2c sampler.steps=32 network=shared", EVERY | CRITIC),
+    "reinforce": ("algo=reinforce sampler.episodes=4", EVERY),
+}
+each_method = pytest.mark.parametrize("algo", METHODS)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """algo → (run directory, run, summary), each trained once."""
+
+    @cache
+    def once(algo: str) -> tuple[Path, Run, dict]:
+        folder = tmp_path_factory.mktemp(algo)
+        run, summary = trained(folder, *METHODS[algo][0].split(), *BRIEF.split(), seed=7)
+        return folder, run, summary
+
+    return once
+
+
+def events(folder: Path) -> EventAccumulator:
+    return EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@each_method
+def test_every_scalar_is_in_both_files_with_equal_values(finished, algo: str) -> None:
+    folder, _, _ = finished(algo)
+    wanted, table, board = METHODS[algo][1], rows(folder), events(folder)
+    assert set(table[0]) == wanted | {"env_steps"}
+    assert next(iter(table[0])) == "env_steps", "the first column"
+    assert set(board.Tags()["scalars"]) == wanted
+    for tag in wanted:
+        points = [(int(row["env_steps"]), np.float32(row[tag])) for row in table if row[tag]]
+        found = [(event.step, np.float32(event.value)) for event in board.Scalars(tag)]
+        assert found == points, tag  # TensorBoard keeps float32
+        assert len(points) > 2, tag
+        assert all(math.isfinite(x) for _, x in points), tag
+    steps = [int(row["env_steps"]) for row in table]
+    assert steps == sorted(set(steps))
+
+
+@each_method
+def test_scalars_have_their_meaning(finished, algo: str) -> None:
+    folder, _, summary = finished(algo)
+    table = rows(folder)
+    final = table[-1]
+    assert int(final["env_steps"]) == summary["env_steps"] >= 1500
+    assert float(final["return/eval"]) == summary["eval"]["return_mean"]
+    assert sum(bool(row["return/eval"]) for row in table) == 3, "at 500, 1000 and the end"
+    for row in table:
+        if row["return/train"]:  # CartPole earns 1 a step
+            assert float(row["return/train"]) == pytest.approx(float(row["episode/length"]))
+        if row["kl/old_new"]:
+            assert 0 <= float(row["kl/old_new"]) <= float(row["kl/max"])
+            assert 0 < float(row["ratio/ess"]) <= 1 + 1e-6  # float32
+            assert 0 <= float(row["policy/entropy"]) <= math.log(2) + 1e-6
+        assert 0 < float(row["time/learning_share"]) < 1
+    counts = [float(row["episode/count"]) for row in table]
+    assert counts == sorted(counts)
+
+
+def test_the_learning_rate_and_sigma_of_each_update(tmp_path: Path) -> None:
+    """A linear schedule is at its share when the update is made; σ is that of the policy after it, and no other policy has one."""
+    words = "algo=a2c env=Pendulum-v1 env.num_envs=4 sampler.steps=8 optimizer.schedule=linear optimizer.lr=0.1 network.hidden=[4]"
+    run, _ = trained(tmp_path, *words.split(), "trainer.total_steps=128", "trainer.eval_episodes=1", seed=1)
+    table = rows(tmp_path)
+    before = [0, *(int(row["env_steps"]) for row in table[:-1])]
+    assert [float(row["optimizer/lr"]) for row in table] == pytest.approx(
+        [0.1 * (1 - n / 128) for n in before]
+    )
+    sigmas = [float(row["policy/std"]) for row in table]
+    assert sigmas[-1] == pytest.approx(float(run.policy.free.exp().mean()))
+    assert len({math.exp(-0.5), *sigmas}) == len(table) + 1, "it moves with every update"
+
+
+def test_a_natural_step_has_no_learning_rate() -> None:
+    found = tags(built("algo=trpo", "env=Pendulum-v1"))
+    assert ("optimizer/lr" in found, "policy/std" in found) == (False, True)
+
+
+def test_a_log_of_an_earlier_pgrun_keeps_its_columns(tmp_path: Path) -> None:
+    """A value never stands under another tag; the events have what the table has not."""
+    log = Log(tmp_path, ["kl/max"])
+    log.row(5, {"kl/max": 0.25})
+    position = log.position()
+    log.close(True)
+    log = Log(tmp_path, ["policy/std", "kl/max"], position)
+    log.row(10, {"policy/std": 0.5, "kl/max": 0.125})
+    log.close(True)
+    assert rows(tmp_path)[1] == {"env_steps": "10", "kl/max": "0.125"}
+    assert events(tmp_path).Scalars("policy/std")[0].value == 0.5
+    with pytest.raises(ValueError, match="not in fieldnames"):
+        Log(made(tmp_path / "new"), ["kl/max"]).row(1, {"policy/std": 0.5})
+
+
+def made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+@each_method
+def test_episodes_are_all_accounted_for(finished, algo: str) -> None:
+    """Σ count·length of the finished episodes is env_steps, less what is under way."""
+    folder, run, summary = finished(algo)
+    total, before = 0.0, 0.0
+    for row in rows(folder):
+        count = float(row["episode/count"])
+        if row["episode/length"]:
+            total += (count - before) * float(row["episode/length"])
+        before = count
+    under_way = 0 if algo == "reinforce" else run.envs.time[~run.envs.ended].sum()
+    assert total + under_way == pytest.approx(summary["env_steps"])
+
+
+@each_method
+def test_hyperparameters_are_in_the_same_run(finished, algo: str) -> None:
+    """One event file, no sub-directory; numbers as numbers, switches as switches; the seed apart, so that seeds share a row."""
+    folder, _, _ = finished(algo)
+    assert len(list(folder.rglob("*tfevents*"))) == 1
+    assert [path.name for path in folder.iterdir() if path.is_dir()] == ["checkpoints"]
+    content = events(folder).PluginTagToContent("hparams")
+    start = metadata.parse_session_start_info_plugin_data(content[metadata.SESSION_START_INFO_TAG])
+    found = {key: getattr(value, value.WhichOneof("kind")) for key, value in start.hparams.items()}
+    assert found["algo.name"] == algo
+    assert found["trainer.total_steps"] == 1500.0
+    assert found["state_norm"] is (algo == "ppo")
+    assert found["network.hidden"] == "[16]"
+    assert "null" not in found.values()
+    assert isinstance(found["optimizer.lr"], float)
+    assert "seed" not in found
+    end = metadata.parse_session_end_info_plugin_data(content[metadata.SESSION_END_INFO_TAG])
+    assert end.status == 1, "STATUS_SUCCESS"
+
+
+def group(folder: Path) -> str:
+    content = events(folder).PluginTagToContent("hparams")
+    return metadata.parse_session_start_info_plugin_data(content[metadata.SESSION_START_INFO_TAG]).group_name
+
+
+def test_seeds_of_one_configuration_share_a_group(tmp_path) -> None:
+    names = []
+    for k, (seed, lr) in enumerate([(0, 1e-3), (1, 1e-3), (0, 2e-3)]):
+        (folder := tmp_path / str(k)).mkdir()
+        log = Log(folder, ["kl/max"])
+        log.hyperparameters(settings("algo=ppo", seed=seed, **{"optimizer.lr": lr}))
+        log.close(True)
+        names.append(group(folder))
+    assert names[0] == names[1] != names[2]
+
+
+def test_rows_reach_the_disk_while_the_run_goes_on(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("pgrun.storage.log.FLUSH_EVERY", 0.0)
+    log = Log(tmp_path, ["kl/max"])
+    time.sleep(0.01)
+    log.row(5, {"kl/max": 0.25})
+    assert rows(tmp_path) == [{"env_steps": "5", "kl/max": "0.25"}]
+    assert events(tmp_path).Scalars("kl/max")[0].value == 0.25
+    log.close(True)
+
+
+def test_a_run_that_fails_says_so(tmp_path) -> None:
+    """What was logged before is on disk, and the session's status is a failure."""
+    run = built(*["algo=ppo", "env=CartPole-v1", "sampler.steps=32", "trainer.total_steps=2000"])
+    play, left = run.envs._step, iter(range(40))
+
+    def breaks(action):
+        if next(left, None) is None:
+            raise ZeroDivisionError
+        return play(action)
+
+    run.envs._step = breaks
+    with pytest.raises(ZeroDivisionError):
+        train(run, tmp_path)
+    content = events(tmp_path).PluginTagToContent("hparams")
+    end = metadata.parse_session_end_info_plugin_data(content[metadata.SESSION_END_INFO_TAG])
+    assert end.status == 2, "STATUS_FAILURE"
+    assert len(rows(tmp_path)) == 1
+    assert not (tmp_path / "summary.json").exists()
+
+
+@each_method
+def test_summary_has_the_contract_s_keys(finished, algo: str) -> None:
+    folder, _run, summary = finished(algo)
+    written = json.loads((folder / "summary.json").read_text())
+    assert written == summary
+    assert set(written) == {
+        "status",
+        "algo",
+        "variance",
+        "env",
+        "seed",
+        "env_steps",
+        "updates",
+        "wall_seconds",
+        "env_steps_per_second",
+        "eval",
+        "params_sha256",
+        "versions",
+    }
+    assert set(written["eval"]) == {"return_mean", "return_std", "episodes"}
+    assert written["status"] == "finished"
+    assert (written["algo"], written["env"], written["seed"]) == (algo, "CartPole-v1", 7)
+    assert written["updates"] == len(rows(folder)), "every update is logged here"
+    assert {"pgrun", "torch", "gymnasium", "numpy", "python"} <= set(written["versions"])
+
+
+@each_method
+def test_the_policy_loads_back_without_pickle(finished, algo: str) -> None:
+    """Into a policy built from policy.json's own configuration, with the same outputs on raw observations."""
+    folder, run, _ = finished(algo)
+    described = json.loads((folder / "policy.json").read_text())
+    tensors = load_file(folder / "policy.safetensors")
+    with safe_open(folder / "policy.safetensors", "pt") as file:
+        assert set(file.keys()) == set(tensors)
+    statistics = {"obs_count", "obs_mean", "obs_squares"}
+    critic = {"critic.phi"} if run.estimator.scheme.uses_critic and not run.policy.first else set()
+    assert set(tensors) == {"theta"} | critic | (statistics if algo == "ppo" else set())
+    again = build({**described["config"], "seed": 99})
+    raw = torch.randn(50, 4)
+    wanted = run.policy.params(run.policy.normaliser(raw))
+    assert not torch.equal(again.policy.params(again.policy.normaliser(raw)), wanted)
+    again.policy.load_state_dict(tensors)
+    assert torch.equal(again.policy.params(again.policy.normaliser(raw)), wanted)
+    assert "Discrete(2)" in described["action_space"]
+
+
+# --- TensorBoard itself -----------------------------------------------------------------------------------------------
+
+
+def ask(url: str, body: dict | None = None) -> dict:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)
+
+
+@pytest.fixture
+def board(finished, tmp_path: Path):
+    """The address of a TensorBoard that shows the ppo and the reinforce run, and no other test's."""
+    for algo in ("ppo", "reinforce"):
+        run = finished(algo)[0]
+        shutil.copytree(run, tmp_path / run.name)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(tmp_path), "--host", "127.0.0.1"]
+    server = subprocess.Popen(
+        [*command, "--port", str(port), "--load_fast", "false"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    yield f"http://127.0.0.1:{port}/data"
+    server.terminate()
+    server.wait(timeout=10)
+
+
+def finished_runs(board: str) -> set[str]:
+    """Those whose last record, that the run succeeded, has been read."""
+    request = {"experimentName": "", "startIndex": 0, "sliceSize": 100, "allowedStatuses": ["STATUS_SUCCESS"]}
+    groups = ask(f"{board}/plugin/hparams/session_groups", request).get("sessionGroups", [])
+    return {session["name"] for found in groups for session in found["sessions"]}
+
+
+def shown(board: str, runs: int, seconds: float = 120) -> set[str]:
+    """The runs that it shows, once there are so many: the server needs a moment to start, and to read."""
+    found: set[str] = set()
+    deadline = time.monotonic() + seconds
+    while len(found) < runs and time.monotonic() < deadline:
+        time.sleep(0.3)
+        with suppress(URLError, ConnectionError):
+            found = finished_runs(board)
+    return found
+
+
+def test_tensorboard_shows_scalars_and_hyperparameters(finished, board: str) -> None:
+    names = {algo: finished(algo)[0].name for algo in ("ppo", "reinforce")}
+    assert shown(board, len(names)) == set(names.values()), "the runs themselves, no sub-runs"
+    tags = ask(f"{board}/plugin/scalars/tags")
+    for algo, name in names.items():
+        assert set(tags[name]) == METHODS[algo][1]
+    points = ask(f"{board}/plugin/scalars/scalars?run={names['ppo']}&tag=kl/old_new")
+    assert [step for _, step, _ in points] == [
+        int(r["env_steps"]) for r in rows(finished("ppo")[0]) if r["kl/old_new"]
+    ]
+    experiment = ask(f"{board}/plugin/hparams/experiment", {"experimentName": ""})
+    known = {info["name"] for info in experiment["hparamInfos"]}
+    assert {"algo.name", "variance.name", "gamma"} <= known
+    check_sorting_and_filters(board, experiment)
+
+
+def check_sorting_and_filters(board: str, experiment: dict) -> None:
+    """By a setting that is 0.5 in one run and null in the other: text and numbers in one column cannot be sorted."""
+    column = "optimizer.max_grad_norm"
+    (kind,) = {info["type"] for info in experiment["hparamInfos"] if info["name"] == column}
+    assert kind == "DATA_TYPE_FLOAT64"
+    for order in ("ORDER_ASC", "ORDER_DESC"):
+        assert len(session_groups(board, {"hparam": column, "order": order})) == 2
+    in_range = {"hparam": column, "filterInterval": {"minValue": 0.1, "maxValue": 1}}
+    assert len(session_groups(board, in_range)) == 2, "missing values pass, unless they are left out"
+    (found,) = session_groups(board, {**in_range, "excludeMissingValues": True})
+    assert found["hparams"][column] == 0.5
+
+
+def session_groups(board: str, column: dict) -> list[dict]:
+    request = {"experimentName": "", "startIndex": 0, "sliceSize": 100, "allowedStatuses": ["STATUS_SUCCESS"]}
+    return ask(f"{board}/plugin/hparams/session_groups", {**request, "colParams": [column]})["sessionGroups"]
+
+
+def test_every_setting_has_one_type_in_hparams() -> None:
+    """Whatever the run: a number, a switch or text, and nothing where it is null."""
+    for cls in (RunSettings, Trainer, Diagnostics, Logger, EnvSettings, *map(option, options())):
+        for name, annotation in fields(cls).items():
+            assert len(column_types(annotation)) == 1, (cls, name)
+
+
+def options() -> list[tuple[str, str]]:
+    conf = Path(__file__).parents[2] / "conf"
+    return [(group, path.stem) for group in GROUPS for path in sorted((conf / group).glob("*.yaml"))]
+
+
+def option(named: tuple[str, str]) -> type:
+    return find_class(*named)
+
+
+def column_types(annotation) -> set[str]:
+    """Of what a setting may be, null aside; lists are text."""
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return column_types(args[0])
+    if origin in (Union, UnionType):
+        return set.union(*(column_types(arg) for arg in args if arg is not type(None)))
+    if origin is Literal:
+        return set.union(*(column_types(type(choice)) for choice in args))
+    return {{bool: "switch", int: "number", float: "number"}.get(annotation, "text")}

@@ -1,0 +1,247 @@
+"""The laboratory: its files are whole, what is quick comes out as stored, a change is noticed, and the book is what the files say."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import pgrun.command.validate
+import pgrun.tools.study.check
+from pgrun.command.app import PGRUN
+from pgrun.command.compose import compose_one, composing, split_sweep
+from pgrun.command.overrides import read_command
+from pgrun.tools.lab import check as checking
+from pgrun.tools.lab import cli
+from pgrun.tools.lab.catalogue import GROUPS, chosen, experiments
+from pgrun.tools.lab.chart import Bar, Bars, Lines, Series, picture
+from pgrun.tools.lab.commands import HERE
+from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
+from pgrun.tools.lab.pages import pages, stale
+from pgrun.tools.lab.run import run_experiment
+from pgrun.tools.study.cli import STUDY
+from tests.helpers.support_cli import Answer, answer
+
+ROOT = Path(__file__).parents[2]
+BOOK = ROOT / "docs" / "lab"
+EVERY = experiments()
+each = pytest.mark.parametrize("experiment", EVERY, ids=lambda e: e.name)
+CHECKS = {
+    "pgrun": (PGRUN, pgrun.command.validate.find_problems),
+    "pgrun-study": (STUDY, pgrun.tools.study.check.problems),
+}
+
+
+@pytest.fixture(autouse=True)
+def _automatic_differentiation() -> Iterator[None]:
+    """Training and studies turn it off."""
+    on = torch.is_grad_enabled()
+    yield
+    torch.set_grad_enabled(on)
+
+
+def lab(line: str) -> Answer:
+    return answer(cli.main, "pgrun-lab", *shlex.split(line))
+
+
+def test_names_tell_experiments_and_groups_apart() -> None:
+    names = [e.name for e in EVERY]
+    assert len({*names, *(g.name for g in GROUPS)}) == len(names) + len(GROUPS)
+    assert {e.group for e in EVERY} <= {g.name for g in GROUPS}
+    files = {path.stem for path in (ROOT / "pgrun/tools/lab/experiments").glob("*.py")} - {"__init__"}
+    assert files == set(names)
+
+
+@each
+def test_an_experiment_is_whole(experiment: Experiment) -> None:
+    assert "\n" not in experiment.claim
+    assert re.search("[\u4e00-\u9fff]", experiment.chinese), "in the documents' own words"
+    assert re.match(r"[ABC] L\d", experiment.place)
+    assert experiment.expected
+    assert experiment.formula
+    assert experiment.shows
+    assert experiment.next
+
+
+@each
+def test_its_commands_pass_the_check(experiment: Experiment) -> None:
+    """Of a sweep the last job; all were checked when they were run for the book. So were those that need what an earlier one leaves."""
+    for line in experiment.commands:
+        name, *words = shlex.split(line)
+        if any(HERE in word and not word.startswith("hydra.run.dir=") for word in words):
+            continue
+        app, check = CHECKS[name]
+        command = read_command(words, app)
+        assert command.problems == []
+        with composing(None, app):
+            last = split_sweep(command, [])[-1]
+            assert list(check(compose_one(last, command.multirun, 0, app.config))) == []
+
+
+@pytest.mark.parametrize("experiment", [e for e in EVERY if e.fast], ids=lambda e: e.name)
+def test_it_comes_out_as_expected(experiment: Experiment, tmp_path: Path) -> None:
+    result = run_experiment(experiment, tmp_path)
+    assert result["changes"] == []
+    ElementTree.parse(tmp_path / "picture.svg")
+    assert (tmp_path / "table.txt").read_text().splitlines()[0].split()
+
+
+def test_claims_that_are_false_fail() -> None:
+    """The negative controls."""
+    wanted = ("conserved", "mismatch", "normalised_gae", "residual_gradient", "past_only", "per_step_offset")
+    assert {e.verdict for e in chosen(wanted)} == {Verdict.FAILS}
+    assert len(chosen(wanted)) == len(wanted)
+
+
+def test_expected_values() -> None:
+    assert Expected(1.0).admits(Measured(1.39, 0.1))
+    assert not Expected(1.0).admits(Measured(1.41, 0.1))
+    assert Expected(1.0, slack=0.1).admits(Measured(1.09))
+    assert not Expected(1.0).admits(Measured(1.0 + 1e-9)), "without an error or slack it is exact"
+    assert Expected(low=2.0, high=3.0).admits(Measured(2.0))
+    assert not Expected(low=2.0).admits(Measured(1.9, 10.0)), "a bound has no error"
+    assert not Expected(1.0).admits(Measured(float("nan"), 0.1))
+
+
+def finding(value: float, verdict: Verdict = Verdict.HOLDS) -> Finding:
+    panel = Lines("t", "x", (Series("<s>", (1, 10), (0.0, value)),), log_x=True)
+    return Finding({"v": Measured(value, 0.1)}, [("a", "b"), ("1", "2")], (panel,), verdict, "so it is.")
+
+
+def made(read) -> Experiment:
+    return replace(
+        EVERY[0], name="made", commands=(), read=read, expected={"v": Expected(1.0)}, verdict=Verdict.HOLDS
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "verdict", "said"),
+    [
+        (1.0, Verdict.HOLDS, []),
+        (2.0, Verdict.HOLDS, ["v: 2 ± 0.1, and it must be 1"]),
+        (1.0, Verdict.FAILS, ["the claim fails, and what must come out is: holds"]),
+    ],
+)
+def test_what_changed_is_said(value: float, verdict: Verdict, said: list[str], tmp_path: Path) -> None:
+    result = run_experiment(made(lambda _: finding(value, verdict)), tmp_path)
+    assert result["changes"] == said
+    assert result["sentence"] == f"The claim {verdict}: so it is."
+
+
+def test_outcomes_and_expectations_must_be_the_same() -> None:
+    other = replace(made(lambda _: finding(1.0)), expected={"w": Expected(1.0)})
+    assert other.changes(finding(1.0)) == ["w: not measured", "v: nothing is expected of it"]
+
+
+def broken(_) -> Finding:
+    raise ZeroDivisionError("no rows")
+
+
+def test_the_check_names_what_changed_and_goes_on(tmp_path: Path, monkeypatch, capsys) -> None:
+    several = {
+        "made": made(lambda _: finding(3.0)),
+        "broken": replace(made(broken), name="broken"),
+        "good": replace(made(lambda _: finding(1.0)), name="good"),
+    }
+    monkeypatch.setattr(checking, "chosen", lambda names: [several[names[0]]])
+    assert checking.check(list(several.values()), tmp_path, 1) == 2
+    said = capsys.readouterr().out
+    assert re.search("CHANGED +made.*\n.*v: 3 ± 0.1, and it must be 1", said)
+    assert re.search("CHANGED +broken.*\n.*it broke: ZeroDivisionError: no rows", said)
+    assert re.search("as expected +good", said)
+    assert "3 experiments" in said
+    assert "2 changed" in said
+    assert "ZeroDivisionError" in (tmp_path / "broken" / "error.txt").read_text()
+
+
+def test_the_exit_code_of_a_check(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert lab("residual_gradient dynamics_cancel --check --jobs 2").code == 0
+    wrong = replace(chosen(["residual_gradient"])[0], verdict=Verdict.HOLDS)
+    monkeypatch.setattr("pgrun.tools.lab.check.chosen", lambda names: [wrong])
+    found = lab("residual_gradient --check")
+    assert found.code == 1
+    assert "what must come out is: holds" in found.out
+
+
+def test_the_list_and_one_experiment(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    listed = lab("")
+    assert listed.code == 0
+    assert all(e.claim in listed.out for e in EVERY)
+    assert not (tmp_path / "outputs").exists()
+    one = lab("residual_gradient")
+    assert one.code == 0
+    for part in ("φ ← φ − β", "The claim fails: ", "Try next: ", "picture.svg"):
+        assert part in one.out
+    (folder,) = (tmp_path / "outputs" / "lab").glob("*/*/residual_gradient")
+    assert {path.name for path in folder.iterdir()} == {"result.json", "table.txt", "picture.svg"}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("basline", "basline: there is no such experiment; nearest: baseline"),
+        ("--jobs 0", "argument --jobs: 0: must be an integer in [1, 1024]"),
+        ("--slow", "unrecognized arguments: --slow; pgrun-lab --help says more"),
+        ("large_numbers --fast", "none of these takes seconds only; leave --fast out"),
+    ],
+)
+def test_mistakes_are_refused(line: str, said: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = lab(line)
+    assert found.code == 2
+    assert said in found.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_output_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    found = lab(f"residual_gradient --out {tmp_path}/file/below")
+    assert found.code == 2
+    assert "cannot be written" in found.err
+
+
+def test_pictures_are_xml_whatever_is_in_them() -> None:
+    panels = (
+        Lines(
+            "a < b & c",
+            "x",
+            (Series("", (0, 1), (1, float("nan"))), Series("s", (1,), (2,), (0.5,), points=True)),
+            log_y=True,
+        ),
+        Bars("b", "y", [Bar("none", 0.0), Bar("some", 2.0, 0.1, exact=1.9)], log=True),
+        Bars("b", "y", [Bar("negative", -1.0)]),
+    )
+    root = ElementTree.fromstring(picture(panels, "<title>"))
+    assert root.find("{http://www.w3.org/2000/svg}title").text == "<title>"  # type: ignore[union-attr]
+    text = "".join(root.itertext())
+    assert "a < b & c" in text
+    assert "nan" not in ElementTree.tostring(root, encoding="unicode")
+
+
+def test_the_book_is_what_the_files_say() -> None:
+    written = {path.name: path.read_text() for path in BOOK.glob("*.md")}
+    assert written == pages(BOOK), "pgrun-lab --docs docs/lab writes it anew"
+
+
+def test_every_experiment_is_in_the_book_as_it_is_now() -> None:
+    assert stale(BOOK) == []
+    text = (BOOK / "README.md").read_text()
+    for e in EVERY:
+        assert f"({e.group}.md#{e.name})" in text
+        ElementTree.parse(BOOK / "figures" / f"{e.name}.svg")
+
+
+def test_experiments_that_are_mentioned_exist() -> None:
+    known = {e.name for e in EVERY} | {g.name for g in GROUPS}
+    texts = [path.read_text() for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]]
+    texts += [text for e in EVERY for text in (e.shows, e.next)]
+    mentioned = {name for text in texts for name in re.findall(r"`?pgrun-lab ([a-z_]+)", text)}
+    assert mentioned - known == set()

@@ -1,0 +1,316 @@
+"""A saved run played again: the figures of its own evaluation, films, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageSequence
+from safetensors.torch import load_file, save_file
+
+import pgrun.training.loop
+from pgrun.errors import Refused
+from pgrun.storage.saved_policy import load
+from pgrun.tools.play import film
+from pgrun.tools.play.cli import read
+from pgrun.tools.play.play import evaluated, load_role, play
+from pgrun.training.build import build
+from tests.helpers.fixtures_cli import here  # noqa: F401
+from tests.helpers.support_cli import shell
+from tests.helpers.support_pipeline import trained
+
+SHORT = ("algo=ppo", "trainer.total_steps=256", "env.num_envs=2", "sampler.steps=64", "algo.epochs=1")
+
+
+def plays(words: str) -> str:
+    return play(read(shlex.split(words)))
+
+
+@pytest.fixture(scope="module")
+def cartpole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cartpole")
+    changes = {"trainer.eval_episodes": 3, "trainer.eval_every": 64, "env.max_episode_steps": 30}
+    trained(folder, *SHORT, state_norm=True, **changes)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("env", "words"),
+    [
+        ("CartPole-v1", ("state_norm=true",)),
+        ("CliffWalkingSlippery-v1", ()),
+        ("Pendulum-v1", ("network=shared", "state_norm=true")),
+        ("Pendulum-v1", ("reward_scaling=true",)),
+    ],
+)
+def test_the_run_s_own_seeds_give_its_own_figure(env: str, words: tuple[str, ...], tmp_path: Path) -> None:
+    """From another place, as from another machine: the native, the looped and the tabular environments."""
+    (tmp_path / "run").mkdir()
+    changes = {"trainer.eval_episodes": 4, "env.max_episode_steps": 300 if env == "CartPole-v1" else 20}
+    _, summary = trained(tmp_path / "run", *SHORT, f"env={env}", *words, seed=6, **changes)
+    elsewhere = shutil.move(tmp_path / "run", tmp_path / "elsewhere")
+    wish = read([str(elsewhere)])
+    saved = load(wish.run)
+    role = load_role(saved, wish)
+    run = build(saved.config)
+    finished = evaluated(saved, role, run.eval_seeds, None)
+    returns = np.array([got for got, _ in finished])
+    found = {"return_mean": returns.mean(), "return_std": returns.std(), "episodes": len(returns)}
+    assert found["return_std"] > 0, "this would not tell one start from another"
+    assert found == summary["eval"]  # the same operations in the same order: no tolerance
+    printed = plays(str(elsewhere))
+    assert f"{returns.mean():.1f} ± {returns.std():.1f} over 4 episodes" in printed
+
+
+def test_the_best_policy_is_the_one_of_the_best_evaluation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Evaluations return what is planted: 1, 5, 2, NaN, 5; θ of the second is kept, and a tie does not replace it."""
+    planted, thetas = iter([1.0, 5.0, 2.0, float("nan"), 5.0]), []
+
+    def evaluate(run) -> np.ndarray:
+        thetas.append(run.policy.theta.clone())
+        return np.array([next(planted)])
+
+    monkeypatch.setattr(pgrun.training.loop, "evaluate", evaluate)
+    words = (*SHORT, "trainer.total_steps=640")
+    trained(tmp_path, *words, **{"trainer.eval_every": 128})
+    assert len(thetas) == 5
+    best, final = load(str(tmp_path), "best"), load(str(tmp_path))
+    assert torch.equal(best.tensors["theta"], thetas[1])
+    assert torch.equal(final.tensors["theta"], thetas[4])
+    assert not torch.equal(thetas[1], thetas[4])
+    with (tmp_path / "metrics.csv").open() as file:
+        first = next(row for row in csv.DictReader(file) if row["return/eval"] == "5.0")
+    assert best.evaluation["env_steps"] == int(first["env_steps"])
+    assert best.evaluation["return_mean"] == 5
+
+
+def test_the_best_policy_gets_the_return_it_was_chosen_by(cartpole: Path) -> None:
+    told = load(str(cartpole), "best").evaluation
+    printed = plays(f"{cartpole} --policy best")
+    assert f"best policy: {told['return_mean']:.1f}" in printed
+    assert f"return   {told['return_mean']:.1f} ± {told['return_std']:.1f} over 3 episodes" in printed
+
+
+def test_without_evaluations_in_training_there_is_no_best(tmp_path: Path) -> None:
+    trained(tmp_path, *SHORT)
+    assert not list(tmp_path.glob("best_policy*"))
+    with pytest.raises(Refused, match=r"not evaluated during training.*a final one"):
+        plays(f"{tmp_path} --policy best")
+
+
+@pytest.fixture(scope="module")
+def pendulum(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    """Its run and summary: no two episodes have the same return."""
+    folder = tmp_path_factory.mktemp("pendulum")
+    changes = {"trainer.eval_episodes": 2, "env.max_episode_steps": 5}
+    return folder, trained(folder, *SHORT, "env=Pendulum-v1", **changes)[1]
+
+
+def got(words: str) -> str:
+    """The line of the return."""
+    return plays(words).splitlines()[1]
+
+
+def test_seeds_and_sampling(pendulum: tuple[Path, dict]) -> None:
+    run, _ = pendulum
+    assert got(f"{run}") == got(f"{run} --episodes 2") == got(f"{run} --seed 0")  # the run's seed
+    assert got(f"{run}") != got(f"{run} --seed 9")
+    sampled = f"{run} --seed 9 --stochastic --episodes 20"
+    assert "over 20 episodes" in got(sampled)
+    assert got(sampled) == got(sampled)
+    assert got(sampled) != got(f"{run} --seed 9 --episodes 20")
+
+
+def test_more_episodes_than_columns(cartpole: Path) -> None:
+    assert "over 120 episodes" in plays(f"{cartpole} --episodes 120")
+
+
+def test_a_gif_shows_every_observation(cartpole: Path, tmp_path: Path) -> None:
+    printed = plays(f"{cartpole} --video {tmp_path / 'films'} --format gif --episodes 2")
+    files = sorted((tmp_path / "films").iterdir())
+    assert [file.name for file in files] == ["episode-0.gif", "episode-1.gif"]
+    lengths = []
+    for file in files:
+        with Image.open(file) as picture:
+            assert picture.size == (600, 400)
+            frames = [frame.copy() for frame in ImageSequence.Iterator(picture)]
+        shown = sum(frame.info["duration"] for frame in frames)  # equal neighbours are merged: 20 ms each
+        lengths.append(shown // 20 - 1)
+        first, last = (np.asarray(frame.convert("RGB"), int) for frame in (frames[0], frames[-1]))
+        assert np.abs(first - last).max() > 100, "nothing moved"
+    assert f"length   {np.mean(lengths):.1f} ±" in printed
+
+
+def test_an_mp4_has_a_picture_for_every_observation(cartpole: Path, tmp_path: Path) -> None:
+    ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    printed = plays(f"{cartpole} --video {tmp_path} --seed 1")
+    frames, seconds = ffmpeg.count_frames_and_secs(str(tmp_path / "episode-0.mp4"))
+    assert f"length   {frames - 1:.1f} ±" in printed
+    assert seconds == pytest.approx(frames / 50, abs=0.02)  # CartPole's 50 a second; to one picture
+    with pytest.raises(Refused, match=r"episode-0\.mp4 is there already"):
+        plays(f"{cartpole} --video {tmp_path}")
+
+
+def test_filmed_episodes_are_the_evaluation_s(pendulum: tuple[Path, dict], tmp_path: Path) -> None:
+    """Where each environment has its own seed; CartPole's columns share one stream."""
+    run, summary = pendulum
+    printed = got(f"{run} --video {tmp_path} --format gif --episodes 2")
+    assert f"{summary['eval']['return_mean']:.1f} ± {summary['eval']['return_std']:.1f}" in printed
+
+
+def test_a_film_that_is_not_finished_leaves_nothing(
+    cartpole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self, picture) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(film.WRITERS["gif"], "add", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        plays(f"{cartpole} --video {tmp_path / 'films'} --format gif")
+    assert list((tmp_path / "films").iterdir()) == []
+
+
+def test_a_window_needs_a_display(cartpole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(film.sys, "platform", "linux")
+    with pytest.raises(Refused, match="needs a display"):
+        plays(f"{cartpole} --render")
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    assert "over 1 episode" in plays(f"{cartpole} --render")
+
+
+@pytest.mark.parametrize(
+    ("given", "there", "taken"),
+    [
+        (None, ("EGL", "OSMesa"), "egl"),
+        (None, ("OSMesa",), "osmesa"),
+        (None, (), None),
+        ("", ("OSMesa",), "osmesa"),
+        ("glfw", ("EGL",), "glfw"),
+    ],
+)
+def test_what_mujoco_draws_with(
+    given: str | None, there: tuple[str, ...], taken: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a display: what is installed, unless the user chose."""
+    environment = {} if given is None else {"MUJOCO_GL": given}
+    monkeypatch.setattr(film.os, "environ", environment)
+    monkeypatch.setattr(film.ctypes.util, "find_library", lambda name: name if name in there else None)
+    film.without_display()
+    assert environment.get("MUJOCO_GL") == taken
+    assert environment["SDL_VIDEODRIVER"] == "dummy"
+
+
+def test_missing_extras_are_named(cartpole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(film, "find_spec", lambda name: None)
+    with pytest.raises(Refused, match=r'extra "video".*\[video\].*--format gif'):
+        plays(f"{cartpole} --video {tmp_path}")
+    missing = film.gym.error.DependencyNotInstalled("pygame is not installed")
+    assert 'the extra "video"' in film.undrawn("CartPole-v1", missing)
+
+
+def copy(run: Path, folder: Path, change: Callable[[dict], None] = lambda content: None) -> Path:
+    shutil.copytree(run, folder)
+    path = folder / "policy.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    return folder
+
+
+def test_the_user_s_code_is_loaded_only_where_the_command_names_it(
+    cartpole: Path,
+    here: Path,  # noqa: F811
+) -> None:
+    """``my_mod`` says so when it is imported."""
+    Path("own_env.py").write_text(
+        "import gymnasium as gym\nfrom gymnasium.envs.classic_control import CartPoleEnv\n"
+        "print('IMPORTED')\ngym.register('Own-v0', CartPoleEnv, max_episode_steps=7)\n"
+    )
+    foreign = copy(cartpole, here / "run", lambda x: x["config"]["env"].update(id="own_env:Own-v0"))
+    code = "from pgrun.tools.play.cli import main; main()"
+    refused = shell("run", python=code)
+    assert refused.code == 2
+    assert refused.err.strip().endswith("name it again: --env own_env:Own-v0")
+    assert "IMPORTED" not in refused.out
+    found = shell(f"{foreign} --env own_env:Own-v0", python=code)
+    assert found.code == 0, found.err
+    assert "IMPORTED" in found.out
+    assert "over 3 episodes" in found.out
+    assert "Own-v0" in found.out
+    assert shell("run --env other:Thing-v0", python=code).code == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda x: x.pop("config"), "cannot be read"),
+        (lambda x: x["config"].pop("env"), "cannot be read"),
+        (lambda x: x["config"]["env"].update(num_envs="many"), "cannot be read"),
+        (lambda x: x["config"]["network"].update(name="policy"), "cannot be built|is no network"),
+        (lambda x: x["config"]["network"].update(hidden=[3]), "θ has shape"),
+        (lambda x: x["config"]["network"].update(name="my_net"), "cannot be built"),
+        (lambda x: x["config"]["env"].update(id="Acrobot-v1"), "θ has shape"),
+        (lambda x: x["config"]["env"].update(id="CartPol-v1"), "nearest: CartPole-v1"),
+    ],
+)
+def test_a_run_that_is_not_one(change: Callable, said: str, cartpole: Path, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=said):
+        plays(str(copy(cartpole, tmp_path / "run", change)))
+
+
+def test_damaged_files(cartpole: Path, tmp_path: Path) -> None:
+    one = copy(cartpole, tmp_path / "one")
+    (one / "policy.safetensors").write_bytes((one / "policy.safetensors").read_bytes()[:40])
+    with pytest.raises(Refused, match="cannot be read"):
+        plays(str(one))
+    two = copy(cartpole, tmp_path / "two")
+    tensors = load_file(two / "policy.safetensors")
+    save_file({"theta": tensors["theta"]}, two / "policy.safetensors")
+    with pytest.raises(Refused, match="lacks"):
+        plays(str(two))
+    (two / "policy.json").unlink()
+    with pytest.raises(Refused, match="did not finish; it has a best one"):
+        plays(str(two))
+    assert "best policy" in plays(f"{two} --policy best")
+    with pytest.raises(Refused, match=r"runs below it do: .*one"):
+        plays(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("nowhere", "no such folder"),
+        ("", "name a run directory"),
+        ("x --episodes 0", r"must be an integer in \[1, 100000\]"),
+        ("x --seed -1", "must be an integer ≥ 0"),
+        ("x --format gif", "add --video DIR"),
+        ("x --render --video y", "one of them"),
+        ("x --policy worst", "invalid choice"),
+        ("x --sed 3", "unrecognized arguments"),
+    ],
+)
+def test_words_that_are_refused(words: str, said: str) -> None:
+    with pytest.raises(Refused, match=said):
+        plays(words)
+
+
+def test_help_is_fast_and_a_mistake_one_paragraph() -> None:
+    watch = "import atexit; atexit.register(lambda: print('IMPORTED', *sys.modules))"
+    code = f"{watch}; from pgrun.tools.play.cli import main; main()"
+    answer = shell("--help", python=code)
+    imported = answer.out.split("IMPORTED ")[1].split()
+    assert not {"torch._C", "numpy", "gymnasium", "hydra", "PIL"} & set(imported)
+    assert "--stochastic" in answer.out
+    wrong = shell("nowhere", python="from pgrun.tools.play.cli import main; main()")
+    assert (wrong.code, wrong.err) == (2, "pgrun-play: nowhere: no such folder\n")
