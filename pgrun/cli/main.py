@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pgrun import __version__
 from pgrun.command.app import PGRUN, App
 from pgrun.errors import Refused
-from pgrun.terminal.exit_codes import DONE, FAILED, run_guarded
+from pgrun.terminal.exit_codes import ExitCode, run_guarded
 from pgrun.terminal.printing import say
 from pgrun.terminal.threads import pin_threads
 
@@ -45,12 +45,12 @@ def run(argv: list[str], app: App = PGRUN) -> int:
         return show_help(argv, app)
     if "--version" in argv:
         print(f"{app.name} {__version__}")
-        return DONE
+        return ExitCode.DONE
     if "--list" in argv:
         from pgrun.cli.compatibility_table import listing
 
         print(listing())
-        return DONE
+        return ExitCode.DONE
     return carry_out(argv, app).code
 
 
@@ -73,7 +73,9 @@ def carry_out(argv: list[str], app: App = PGRUN) -> Outcome:
             from pgrun.runs.resume_run import resume_run
 
             resume_run(command)
-            return Outcome(DONE, next(Path(str(w.value)) for w in command.words if w.key == "resume"))
+            return Outcome(
+                ExitCode.DONE, next(Path(str(w.value)) for w in command.words if w.key == "resume")
+            )
     if command.shows:
         return Outcome(show(command))
     from pgrun.command.preflight import compose_and_check
@@ -93,7 +95,7 @@ def carry_out(argv: list[str], app: App = PGRUN) -> Outcome:
             return Outcome(sweep(command, jobs))
     if how:
         settle(jobs, command, how)
-    return Outcome(DONE, run_alone(command, jobs[0], again=how is not None))
+    return Outcome(ExitCode.DONE, run_alone(command, jobs[0], again=how is not None))
 
 
 @contextmanager
@@ -122,7 +124,7 @@ def show_help(argv: list[str], app: App) -> int:
 
     own = [Path(value) for flag, value in pairwise(argv) if flag in ("--config-dir", "-cd")]
     print(app.call("help")([conf_dir(), *own]))
-    return DONE
+    return ExitCode.DONE
 
 
 def show(command: Command) -> int:
@@ -137,12 +139,12 @@ def show(command: Command) -> int:
     refuse_all([*command.problems, *(found.problems if found else ())])
     if found and command.flags.cfg == "job":  # Hydra's own shows where values come from: ${oc.select:usual.…}
         print(found.composed[0].yaml(command.flags.package))
-        return DONE
+        return ExitCode.DONE
     try:
         call_hydra(command, command.argv)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise Refused(str(error).strip().splitlines()[0]) from error
-    return DONE
+    return ExitCode.DONE
 
 
 def run_alone(command: Command, job: Job, again: bool) -> Path | None:
@@ -184,7 +186,7 @@ def sweep(command: Command, jobs: list[Job]) -> int:
         lost = told(command, jobs) if searched(command) else report_sweep(folder, jobs, command.app)
         if stop.number is not None:
             raise Stopped(stop.number)
-    return FAILED if lost else DONE
+    return ExitCode.FAILED if lost else ExitCode.DONE
 
 
 def call_hydra(command: Command, argv: list[str]) -> Path | None:

@@ -102,7 +102,7 @@ def check_modules(settings: Mapping[str, Any]) -> Iterator[str]:
 
 
 def user_module_names(settings: Mapping[str, Any]) -> tuple[str, ...]:
-    """() for what is no list of names, which ``wrong_values`` reports."""
+    """() for what is no list of names, which ``find_wrong_values`` reports."""
     given = settings.get("modules")
     return tuple(x for x in given if isinstance(x, str)) if isinstance(given, list) else ()
 

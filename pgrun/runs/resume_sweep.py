@@ -2,7 +2,7 @@
 
 Every job writes its settings to ``job.json`` when it starts. A job of the command is the same as one in the folder where all
 settings and the seed agree; it then lies where the command wants it, moved there if the sweep has grown. What was done is left
-to the job itself (``job.guarded``): it returns the result that it has, or goes on from its checkpoint, or starts.
+to the job itself (``job.run_job``): it returns the result that it has, or goes on from its checkpoint, or starts.
 """
 
 from __future__ import annotations

@@ -8,27 +8,24 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from enum import IntEnum
 
 from pgrun.errors import EnvironmentFault, Refused, bounded
 from pgrun.terminal import lazy_torch
 from pgrun.terminal.printing import say
 from pgrun.terminal.streams import outlasting_readers
 
-if TYPE_CHECKING:
-    pass
 
+class ExitCode(IntEnum):
+    """What the shell is told. A signal's own is 128 and its number, but where batch systems have a word of theirs."""
 
-DONE = 0
-
-
-FAILED = 1
-
-
-MISTAKEN = 2
-
-
-INTERRUPTED = 130
+    DONE = 0
+    FAILED = 1  # something went wrong in the run, or in one of a sweep's
+    MISTAKEN = 2  # the command is wrong: nothing was done
+    REQUEUE = 75  # EX_TEMPFAIL: saved by SIGUSR1, to be queued again
+    HANGUP = 129
+    INTERRUPTED = 130
+    TERMINATED = 143
 
 
 def run_guarded(work: Callable[[], int], name: str, spoken: Callable[[str], str] = str) -> int:
@@ -48,11 +45,11 @@ def exit_code(work: Callable[[], int], name: str, spoken: Callable[[str], str]) 
         if os.environ.get("PGRUN_DEBUG"):
             traceback.print_exc()
         say(f"{name}: {spoken(str(error))}", error=True)
-        return MISTAKEN if isinstance(error, Refused) else FAILED
+        return ExitCode.MISTAKEN if isinstance(error, Refused) else ExitCode.FAILED
     except KeyboardInterrupt as stop:
         hint = getattr(stop, "hint", "")
         say(f"{name}: interrupted{hint and ': '}{hint}", error=True)
-        return getattr(stop, "code", INTERRUPTED)
+        return getattr(stop, "code", ExitCode.INTERRUPTED)
     except (OSError, ValueError) as error:  # a disk that is full, read-only or failing
         fault = error.__cause__ if isinstance(error, ValueError) else error  # logging wraps it
         if not isinstance(fault, OSError):
@@ -61,4 +58,6 @@ def exit_code(work: Callable[[], int], name: str, spoken: Callable[[str], str]) 
             traceback.print_exc()
         told = [str(x) for x in (fault.filename, fault.strerror) if x]
         say(f"{name}: {bounded(': '.join(told) or str(fault))}", error=True)
-        return MISTAKEN if fault.errno == errno.ENAMETOOLONG else FAILED  # no disk's fault: it was typed so
+        return (
+            ExitCode.MISTAKEN if fault.errno == errno.ENAMETOOLONG else ExitCode.FAILED
+        )  # no disk's fault: it was typed so

@@ -15,14 +15,15 @@ from pathlib import Path
 from types import FrameType
 
 from pgrun import atomic_files
+from pgrun.terminal.exit_codes import ExitCode
 
-CODES = {  # exit codes
-    signal.SIGINT: 130,
-    signal.SIGTERM: 143,
-    signal.SIGUSR1: 75,  # EX_TEMPFAIL: to be queued again, as batch systems ask before they pre-empt
+CODES = {
+    signal.SIGINT: ExitCode.INTERRUPTED,
+    signal.SIGTERM: ExitCode.TERMINATED,
+    signal.SIGUSR1: ExitCode.REQUEUE,  # as batch systems ask before they pre-empt
 }
 if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it: a run outlives its terminal
-    CODES[signal.SIGHUP] = 129
+    CODES[signal.SIGHUP] = ExitCode.HANGUP
 STOP = ".stop"  # in a sweep's directory: the number of the signal that its jobs are to get
 
 

@@ -124,9 +124,9 @@ def test_what_a_terminal_obeys_is_shown() -> None:
 
 
 SPEAKING = {
-    "cli.py": 4,
-    "command/report.py": 1,
-    "command/progress.py": 1,
+    "cli/main.py": 4,
+    "terminal/printing.py": 1,
+    "training/progress.py": 1,
 }  # help, version, list, configuration
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pgrun.cli import main as cli
+from pgrun.terminal.exit_codes import ExitCode
 from pgrun.terminal.streams import outlasting_readers, through_outlet
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import QUICK
@@ -33,7 +34,7 @@ def status(folder: Path) -> str:
 def test_what_the_encoding_has_not_is_replaced(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     with (here / "out").open("w", encoding="ascii") as out:
         monkeypatch.setattr(sys, "stdout", out)
-        assert run(RUN) == cli.DONE
+        assert run(RUN) == ExitCode.DONE
         assert sys.stdout is out, "as it was"
     assert status(here) == "finished"
     shown = (here / "out").read_text(encoding="ascii")
@@ -54,9 +55,9 @@ def test_a_reader_that_has_left_ends_no_run(here: Path, monkeypatch: pytest.Monk
     for name in ("stdout", "stderr"):
         monkeypatch.setattr(sys, name, text_of(os.dup(writer)))
     os.close(writer)
-    assert run(RUN) == cli.DONE
+    assert run(RUN) == ExitCode.DONE
     assert status(here) == "finished"
-    assert run("gamma=2") == cli.MISTAKEN
+    assert run("gamma=2") == ExitCode.MISTAKEN
 
 
 def test_a_terminal_that_is_gone_ends_no_run() -> None:
@@ -72,7 +73,7 @@ def test_a_terminal_that_is_gone_ends_no_run() -> None:
 def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     full = text_of(os.open("/dev/full", os.O_WRONLY))
     monkeypatch.setattr(sys, "stdout", full)
-    assert run("--version") == cli.FAILED
+    assert run("--version") == ExitCode.FAILED
     assert capsys.readouterr().err == "pgrun: No space left on device\n"
 
 

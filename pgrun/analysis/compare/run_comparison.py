@@ -18,7 +18,7 @@ from pgrun.analysis.compare.statistics import iqm, mean
 from pgrun.analysis.compare.usual_scalars import SCALARS
 from pgrun.atomic_files import write_bytes
 from pgrun.errors import Refused
-from pgrun.terminal.exit_codes import DONE
+from pgrun.terminal.exit_codes import ExitCode
 from pgrun.terminal.printing import say
 
 
@@ -40,7 +40,7 @@ def work(options: argparse.Namespace) -> int:
     if options.html:
         write_page(options.html, comparison, rows, drawn, found.notes, options.curve)
     write_others(options, comparison.groups, drawn, rows)
-    return DONE
+    return ExitCode.DONE
 
 
 def scalars(options: argparse.Namespace) -> list[str]:

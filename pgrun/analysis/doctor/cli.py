@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from pgrun.errors import Refused
-from pgrun.terminal.exit_codes import run_guarded
+from pgrun.terminal.exit_codes import ExitCode, run_guarded
 from pgrun.terminal.options import Options
 from pgrun.terminal.printing import say
 from pgrun.terminal.threads import pin_threads
@@ -53,7 +53,7 @@ def run(argv: Sequence[str]) -> int:
             )
         charts += [read_chart(folder) for folder in folders]
     say("\n\n".join(map(diagnosis, charts)))
-    return 0
+    return ExitCode.DONE
 
 
 if __name__ == "__main__":  # python -m

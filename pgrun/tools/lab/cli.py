@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pgrun.errors import Refused
-from pgrun.terminal.exit_codes import DONE, FAILED, run_guarded
+from pgrun.terminal.exit_codes import ExitCode, run_guarded
 from pgrun.terminal.options import Options, at_least
 from pgrun.terminal.threads import pin_threads
 from pgrun.terminal.writable import refuse_unwritable_folder
@@ -64,18 +64,18 @@ def run(argv: Sequence[str]) -> int:
         from pgrun.tools.lab.pages import write_book
 
         write_book(given.docs, wanted if given.names else [], output(given.out))
-        return DONE
+        return ExitCode.DONE
     if given.check:
         from pgrun.tools.lab.check import check
 
-        return FAILED if check(wanted, output(given.out), given.jobs) else DONE
+        return ExitCode.FAILED if check(wanted, output(given.out), given.jobs) else ExitCode.DONE
     if not given.names and not given.fast:
         print(listing(wanted))
-        return DONE
+        return ExitCode.DONE
     folder = output(given.out)
     for experiment in wanted:
         show(experiment, folder / experiment.name)
-    return DONE
+    return ExitCode.DONE
 
 
 def output(folder: Path | None) -> Path:

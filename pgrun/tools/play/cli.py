@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pgrun.errors import Refused
-from pgrun.terminal.exit_codes import run_guarded
+from pgrun.terminal.exit_codes import ExitCode, run_guarded
 from pgrun.terminal.options import Options, at_least
 from pgrun.terminal.printing import say
 from pgrun.terminal.threads import pin_threads
@@ -35,7 +35,7 @@ def run(argv: Sequence[str]) -> int:
     from pgrun.tools.play.play import play
 
     say(play(wish))
-    return 0
+    return ExitCode.DONE
 
 
 def read(argv: Sequence[str]) -> PlayOptions:
