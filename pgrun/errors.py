@@ -26,6 +26,20 @@ class Diverged(EnvironmentFault):
     """Numbers that an update made are NaN or infinite, exit code 1. Says which, at which step, and what to try."""
 
 
+class OutOfMemory(Told):
+    """The machine, or a limit set on the process, had no more memory, exit code 1. Says how much was asked for."""
+
+
+def describe_lack_of_memory(error: BaseException) -> str | None:
+    """``out of memory: …`` for what NumPy, Python and torch raise then, the last on CPU and CUDA; None for anything else."""
+    text = join_lines(error)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return f"out of memory: {text}" if text else "out of memory"
+    if isinstance(error, RuntimeError) and "can't allocate memory" in text:
+        return f"out of memory: {text.partition('memory: ')[2]}"
+    return None
+
+
 def bounded(text: str) -> str:
     lines = [escape_line(line) for line in text.split("\n")]
     short = [

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -17,14 +19,29 @@ COLUMN = 4096  # bytes of one environment, at least
 def too_large(settings: Mapping[str, Any], env: gym.Env) -> Iterator[str]:
     """What takes most of it, where all together is more than the machine has."""
     parts = needed(settings, env)
-    total, there = sum(parts.values()), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    total, (there, whose) = sum(parts.values()), memory_limit()
     if total > there:
         key = max(parts, key=lambda name: parts[name])
         given = value(settings, key)
         yield (
-            f"{key}={given}: the run would take at least {total / 1e9:,.0f} GB, and this machine has {there / 1e9:,.0f} GB: "
+            f"{key}={given}: the run would take at least {total / 1e9:,.0f} GB, and {whose} {there / 1e9:,.0f} GB: "
             f"{'take an environment with smaller observations' if key == 'env' else 'take less'}"
         )
+
+
+def memory_limit(cgroups: Path = Path("/sys/fs/cgroup")) -> tuple[float, str]:
+    """(bytes that a run may have, whose limit that is): of the machine, of the process or of the container it is in, the least."""
+    limits = [(float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")), "this machine has")]
+    for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
+        soft = resource.getrlimit(kind)[0]
+        if soft != resource.RLIM_INFINITY:
+            limits.append((float(soft), "this process may have (ulimit)"))
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # cgroups, version 2 and 1
+        try:
+            limits.append((float((cgroups / name).read_text()), "this container may have"))
+        except (OSError, ValueError):  # none of that version, or "max"
+            continue
+    return min(limits)
 
 
 def value(settings: Mapping[str, Any], key: str) -> Any:

@@ -11,7 +11,8 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from pgrun.command.app import App
-from pgrun.errors import EnvironmentFault, Refused, escape_line
+from pgrun.errors import OutOfMemory, Refused, Told, describe_lack_of_memory, escape_line
+from pgrun.terminal.printing import shortest
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def write_record(
 def one_line(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"something in the run called sys.exit({error.code!r})"
-    text = str(error) if isinstance(error, Refused | EnvironmentFault) else f"{type(error).__name__}: {error}"
+    text = str(error) if isinstance(error, Told) else f"{type(error).__name__}: {error}"
     return escape_line(text.strip().rstrip(":").splitlines()[0])
 
 
@@ -87,14 +88,29 @@ def record_how_it_ends(
         reason = "stopped by Ctrl-C" if name == "SIGINT" else f"stopped by {name}"
         record_outcome(app, settings, folder, "interrupted", reason)
         raise
-    except BaseException as error:
+    except BaseException as raised:
+        error = name_lack_of_memory(raised, folder)
         if isinstance(error, Refused) and not in_sweep:  # nothing was run: what the folder says stays true
             raise
         record_outcome(app, settings, folder, "failed", one_line(error), quiet=isinstance(error, OSError))
         if in_sweep:
-            known = isinstance(error, Refused | EnvironmentFault | OSError)
+            known = isinstance(error, Told | OSError)
             log.error("the job in %s failed: %s", folder, one_line(error), exc_info=not known)
             return math.nan
         if isinstance(error, SystemExit):  # a run that was left is no finished run, whatever code it names
             raise RuntimeError(one_line(error)) from error
+        if error is not raised:
+            raise error from raised
         raise
+
+
+def name_lack_of_memory(error: BaseException, folder: Path) -> BaseException:
+    """The error itself, or one sentence where it says that there is no more memory."""
+    if (lack := describe_lack_of_memory(error)) is None:
+        return error
+    saved = ""
+    if (folder / "checkpoints").is_dir():
+        saved = f"; the run is saved: pgrun resume={shortest(folder)} goes on where there is more"
+    return OutOfMemory(
+        f"{lack}: take fewer env.num_envs, sampler.steps or sampler.episodes, or a smaller network{saved}"
+    )

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from enum import IntEnum
 
-from pgrun.errors import EnvironmentFault, Refused, bounded
+from pgrun.errors import Refused, Told, bounded, describe_lack_of_memory
 from pgrun.terminal import lazy_torch
 from pgrun.terminal.printing import say
 from pgrun.terminal.streams import outlasting_readers
@@ -41,7 +41,7 @@ def exit_code(work: Callable[[], int], name: str, spoken: Callable[[str], str]) 
         code = work()
         sys.stdout.flush()
         return code
-    except (Refused, EnvironmentFault) as error:
+    except Told as error:
         if os.environ.get("PGRUN_DEBUG"):
             traceback.print_exc()
         say(f"{name}: {spoken(str(error))}", error=True)
@@ -50,6 +50,11 @@ def exit_code(work: Callable[[], int], name: str, spoken: Callable[[str], str]) 
         hint = getattr(stop, "hint", "")
         say(f"{name}: interrupted{hint and ': '}{hint}", error=True)
         return getattr(stop, "code", ExitCode.INTERRUPTED)
+    except (MemoryError, RuntimeError) as error:  # before a run has begun, or in a command that reads runs
+        if (lack := describe_lack_of_memory(error)) is None:
+            raise
+        say(f"{name}: {bounded(lack)}", error=True)
+        return ExitCode.FAILED
     except (OSError, ValueError) as error:  # a disk that is full, read-only or failing
         fault = error.__cause__ if isinstance(error, ValueError) else error  # logging wraps it
         if not isinstance(fault, OSError):
