@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import time
 from collections.abc import Iterator, Mapping
@@ -10,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
 
 from pgrun.atomic_files import refuse_links
 from pgrun.envs.faults import Unrepeatable
@@ -89,16 +90,17 @@ def run_lock(folder: Path, what: str = "another process is training there") -> I
         return
     place = folder / ".lock"
     refuse_links(place)
-    with place.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise Occupied(f"{folder}: {what}") from error
-        HELD.add(real)
-        try:
-            yield
-        finally:
-            HELD.discard(real)
+    lock = FileLock(place, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise Occupied(f"{folder}: {what}") from error
+    HELD.add(real)
+    try:
+        yield
+    finally:
+        HELD.discard(real)
+        lock.release()
 
 
 def restore(state: Mapping[str, Any], run: Run, counters: Counters, clock: Clock) -> bool:

@@ -56,7 +56,7 @@ def test_a_run_that_is_over_when_the_second_may_begin(here: Path, monkeypatch: p
         (folder / "summary.json").write_text(first)
         yield
 
-    monkeypatch.setattr(saver, "alone", at_last)
+    monkeypatch.setattr(saver, "run_lock", at_last)
     answer = pgrun(f"{BRIEF} hydra.run.dir=r")
     assert (answer.code, "r holds a run already" in answer.err) == (2, True)
     assert (here / "r" / "summary.json").read_text() == first
