@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -64,7 +65,7 @@ class Npg(Algorithm):
             "step/cg_residual": solution.residual,
         }
 
-    def solve(self, product, gradient: Tensor) -> Solution:
+    def solve(self, product: Callable[[Tensor], Tensor], gradient: Tensor) -> Solution:
         if self.solver == "dense":
             return dense(product, gradient)
         return conjugate_gradient(product, gradient, self.iterations)

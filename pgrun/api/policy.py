@@ -27,7 +27,7 @@ class ActionDistribution:
     Of a Box it is the Gaussian before actions are clipped to the bounds; mean, std and densities are in the environment's units.
     """
 
-    space: spaces.Space
+    space: spaces.Space[Any]
     dist: Distribution
     params: Tensor  # [K]
 
@@ -41,7 +41,7 @@ class ActionDistribution:
             case Categorical():
                 return self.params.softmax(-1).numpy()
             case MultiCategorical():
-                return [part.softmax(-1).numpy() for part in self.params.split(self.dist.counts)]
+                return [part.softmax(-1).numpy() for part in torch.split(self.params, self.dist.counts)]
             case Bernoulli():
                 return self.params.sigmoid().numpy()
         return None

@@ -151,7 +151,7 @@ def set_openblas_threads(number: int) -> int | None:
         for suffix in ("64_", ""):
             with suppress(AttributeError, OSError):
                 blas = ctypes.CDLL(str(library))
-                before = getattr(blas, f"scipy_openblas_get_num_threads{suffix}")()
+                before: int = getattr(blas, f"scipy_openblas_get_num_threads{suffix}")()
                 getattr(blas, f"scipy_openblas_set_num_threads{suffix}")(number)
                 return before
     return None

@@ -202,7 +202,8 @@ def call_hydra(command: Command, argv: list[str]) -> Path | None:
     def work(cfg: DictConfig) -> float:
         folders.append(Path(HydraConfig.get().runtime.output_dir))
         try:
-            return job(cfg)
+            result: float = job(cfg)
+            return result
         except Exception as error:  # Hydra would say something of its own before it lets it pass
             raised.append(error)
             return math.nan

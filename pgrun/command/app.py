@@ -32,7 +32,8 @@ class App:
     def call(self, which: str) -> Callable[..., Any]:
         """The function that a field names."""
         module, _, function = getattr(self, which).partition(":")
-        return getattr(importlib.import_module(module), function)
+        called: Callable[..., Any] = getattr(importlib.import_module(module), function)
+        return called
 
     def spoken(self, text: str) -> str:
         """A message that says ``pgrun -m`` or ``pgrun seed=3``, for this command."""

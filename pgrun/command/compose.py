@@ -201,4 +201,5 @@ def to_plain(cfg: DictConfig) -> dict[str, Any]:
     settings: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
     if "advantage_norm" in settings:
         settings["advantage_norm"] = spell_advantage_norm(settings["advantage_norm"])
-    return settings
+    plain: dict[str, Any] = settings
+    return plain

@@ -65,7 +65,7 @@ def find_wrong_code(hydra: DictConfig) -> Iterator[str]:
         names = ", ".join(map(str, hydra.callbacks))
         yield f"hydra.callbacks: {names}: pgrun calls nobody's code at the ends of a run: leave them out"
     for part in ("launcher", "sweeper"):
-        target = str(OmegaConf.to_container(hydra[part], resolve=False).get("_target_"))  # type: ignore[union-attr, call-overload]
+        target = str(OmegaConf.to_container(hydra[part], resolve=False).get("_target_"))  # type: ignore[union-attr]
         if not target.startswith(PLUGINS):
             yield f"hydra.{part}._target_={target}: no {part} of Hydra's: choose one with hydra/{part}=…"
 

@@ -71,7 +71,8 @@ class Command:
 
     @property
     def multirun(self) -> bool:
-        return self.flags.multirun
+        asked: bool = self.flags.multirun
+        return asked
 
     @property
     def config_dir(self) -> str | None:

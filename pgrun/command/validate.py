@@ -288,7 +288,8 @@ def find_wrong_advantage_norm(settings: Mapping[str, Any], chosen: Mapping[str, 
 def constant_baseline(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> bool:
     """Whether the scheme, with its settings, gives every action of the batch its return minus one number."""
     given = {key: value for key, value in settings["variance"].items() if key != "name"}
-    return construct(chosen["variance"], given).has_constant_baseline
+    constant: bool = construct(chosen["variance"], given).has_constant_baseline
+    return constant
 
 
 def too_many_minibatches(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[str]:

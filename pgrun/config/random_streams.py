@@ -59,7 +59,8 @@ def integers(sequence: np.random.SeedSequence, count: int) -> list[int]:
     if isinstance(seed, int) and seed < 2**SEED and len(key) == 1 and key[0] < 2**STREAM:
         number = np.arange(min(count, 2**NUMBER))
         found[: len(number)] = scattered((seed << STREAM | key[0]) << NUMBER | number)
-    return found.tolist()
+    numbers: list[int] = found.tolist()
+    return numbers
 
 
 def seed_global_generators(sequence: np.random.SeedSequence) -> None:
@@ -105,4 +106,5 @@ def scattered(x: np.ndarray) -> np.ndarray:
     """A permutation of the numbers of 31 bits after which neighbours have nothing in common: each step can be undone."""
     for factor in ODD:
         x = (x ^ (x >> 16)) * factor & WHOLE
-    return x ^ (x >> 15)
+    mixed: np.ndarray = x ^ (x >> 15)
+    return mixed

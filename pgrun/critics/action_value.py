@@ -104,7 +104,8 @@ class ActionCritic:
 
     def sample(self, params: Tensor) -> Tensor:
         noise = self.policy.dist.noise(params.shape[:-1], self.generator, params.dtype)
-        return self.policy.dist.act(params, noise)
+        action: Tensor = self.policy.dist.act(params, noise)
+        return action
 
     def values(self, rollout: Rollout) -> Tensor:
         """V(s) [T+1, N]; nothing bootstraps from the last row, which stays NaN."""

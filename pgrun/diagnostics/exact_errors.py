@@ -80,10 +80,10 @@ CRITIC = ("value/error", "value/target_bias", "value/target_variance")
 
 def within(y: Tensor, cell: Tensor) -> Tensor:
     """Σ (y − mean of its cell)²/(rows − cells), unbiased where a cell's rows are independent; no entry where each has one row [] or [0]."""
-    _, number, count = cell.unique(return_inverse=True, return_counts=True)
+    _, number, count = torch.unique(cell, return_inverse=True, return_counts=True)
     mean = torch.zeros(len(count), dtype=y.dtype, device=y.device).index_add_(0, number, y) / count
     free = len(y) - len(count)
-    squares = (y - mean[number]).square().sum()
+    squares: Tensor = (y - mean[number]).square().sum()
     return squares / free if free else squares.new_empty(0)
 
 

@@ -31,7 +31,7 @@ def detail(reading: Measurement, rows: Tensor, net: Net) -> dict[str, Tensor]:
         "gradient/noise_scale": (rows * reading.variance / signal)[signal > 0],
     }
     sizes = net.groups()
-    for name, part in zip(sizes, without.split(list(sizes.values()), 1), strict=True):
+    for name, part in zip(sizes, torch.split(without, list(sizes.values()), 1), strict=True):
         found[f"gradient/variance/{name}"] = scale * jackknife(part)[0]
     return found
 

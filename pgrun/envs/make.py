@@ -141,7 +141,7 @@ def probe(env: EnvSettings) -> gym.Env:
     return one
 
 
-def refuse_images(env: EnvSettings, space: gym.Space, size: int) -> None:
+def refuse_images(env: EnvSettings, space: gym.Space[Any], size: int) -> None:
     """The networks here know nothing of pixels that are neighbours: that has to be wanted."""
     shape = image_shape(space)
     if shape and not env.flatten_images:

@@ -129,4 +129,5 @@ def closed(chance: np.ndarray) -> np.ndarray:
 
 def drawn(cumulative: np.ndarray, uniform: np.ndarray) -> np.ndarray:
     """The first outcome whose cumulative chance exceeds the draw [N]; cumulative [K] or [N, K]."""
-    return (uniform[:, None] < cumulative).argmax(-1)
+    outcome: np.ndarray = (uniform[:, None] < cumulative).argmax(-1)
+    return outcome

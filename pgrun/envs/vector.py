@@ -48,7 +48,7 @@ class Envs:
     name = "the environment"  # in messages
     limit: float = np.inf  # steps after which an episode is truncated
 
-    def __init__(self, num_envs: int, observation: gym.Space, action: gym.Space):
+    def __init__(self, num_envs: int, observation: gym.Space[Any], action: gym.Space[Any]):
         self.num_envs = num_envs
         self.observation_space, self.action_space = observation, action
         self.obs_size, self.encode = observation_encoder(observation)
@@ -255,7 +255,7 @@ class Native(Envs):
         self.envs.close()
 
 
-class Trusted(gym.Space):
+class Trusted(gym.Space[Any]):
     """Takes any action: the policy's are valid by construction, and the check takes a quarter of CartPole's step."""
 
     def contains(self, x: object) -> bool:

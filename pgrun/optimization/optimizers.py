@@ -6,8 +6,9 @@ vector of this size.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -74,7 +75,15 @@ class Adam(Settings):
     def step(self, theta: Tensor, gradient: Tensor, state: dict[str, Tensor], lr: float) -> None:
         self._fused(torch._fused_adam_, theta, gradient, state, lr, 0.0)
 
-    def _fused(self, kernel, theta, gradient, state, lr: float, weight_decay: float) -> None:
+    def _fused(
+        self,
+        kernel: Callable[..., Any],
+        theta: Tensor,
+        gradient: Tensor,
+        state: dict[str, Tensor],
+        lr: float,
+        weight_decay: float,
+    ) -> None:
         state["step"] += 1
         first, second = self.betas
         kernel(

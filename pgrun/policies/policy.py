@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def distribution_for(space: spaces.Space) -> Distribution:
+def distribution_for(space: spaces.Space[Any]) -> Distribution:
     """The distribution whose samples an action space takes."""
     match space:
         case spaces.Discrete():
@@ -104,7 +104,8 @@ class TorchActor:
         policy = self.policy
         like = policy.theta
         obs = policy.normaliser(torch.from_numpy(raw_obs).to(like.device)).to(like.dtype)
-        return policy.dist.act(policy.params(obs), noise).cpu().numpy()
+        action: np.ndarray = policy.dist.act(policy.params(obs), noise).cpu().numpy()
+        return action
 
 
 IN_NUMPY: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -137,7 +138,8 @@ class NumpyActor:
         params = h @ weight + bias
         if self.free.size:
             params = np.concatenate([params, np.broadcast_to(self.free, params.shape)], -1)
-        return self.dist.act(params, None if noise is None else noise.numpy())
+        action: np.ndarray = self.dist.act(params, None if noise is None else noise.numpy())
+        return action
 
 
 @dataclass(frozen=True)

@@ -91,18 +91,21 @@ class AnyModule:
         theta = self.flat(layers, kept[1])
 
         def one(x: Tensor, d: Tensor) -> Tensor:
-            return vjp(self.of_theta(x[None]), theta)[1](d[None])[0]
+            gradient: Tensor = vjp(self.of_theta(x[None]), theta)[1](d[None])[0]
+            return gradient
 
         return Rows(vmap(one)(kept[0], delta))
 
     def gradient(self, layers: Any, kept: list[Tensor], delta: Tensor) -> Tensor:
         """∂L/∂θ [P] from δ = ∂L/∂y [B, out + F]."""
-        return vjp(self.of_theta(kept[0]), self.flat(layers, kept[1]))[1](delta)[0]
+        gradient: Tensor = vjp(self.of_theta(kept[0]), self.flat(layers, kept[1]))[1](delta)[0]
+        return gradient
 
     def tangent(self, change: tuple[Any, Tensor], layers: Any, kept: list[Tensor]) -> Tensor:
         """(∂y/∂θ)v [B, out + F] along v = ``change``."""
         v = torch.cat([*(x.flatten() for x in change[0].values()), change[1]])
-        return jvp(self.of_theta(kept[0]), (self.flat(layers, kept[1]),), (v,))[1]
+        along: Tensor = jvp(self.of_theta(kept[0]), (self.flat(layers, kept[1]),), (v,))[1]
+        return along
 
     def flat(self, layers: Any, y: Tensor) -> Tensor:
         """θ from its views; the free outputs stand at the end of every row of y."""

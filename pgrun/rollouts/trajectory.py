@@ -143,7 +143,8 @@ class Arrays:
 
 def fits_float32(obs: np.ndarray) -> np.ndarray:
     """Where an observation is finite as float32; in float64 it may be larger than that."""
-    return np.isfinite(obs) if obs.dtype == np.float32 else np.abs(obs) <= LARGEST
+    fits: np.ndarray = np.isfinite(obs) if obs.dtype == np.float32 else np.abs(obs) <= LARGEST
+    return fits
 
 
 def clock(mask: np.ndarray, start: np.ndarray) -> np.ndarray:
@@ -180,7 +181,7 @@ def columns(track: Arrays, share: np.ndarray) -> Arrays:
     def cut(x: np.ndarray, extra: int) -> np.ndarray:
         rows = row[: len(row) - 1 + extra]
         kept = rows < length + extra
-        out = x[np.where(kept, first + rows, 0), column]
+        out: np.ndarray = x[np.where(kept, first + rows, 0), column]
         out[~kept] = 0
         return out
 

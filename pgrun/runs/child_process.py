@@ -81,7 +81,8 @@ def run_in_child_process(work: ChildJob, sweep: Path) -> float:
             process.join()
         with suppress(EOFError):
             if receiver.poll():  # something that the job started may hold the pipe open
-                return receiver.recv()
+                result: float = receiver.recv()
+                return result
         told = read_stop_signal(sweep) is not None or owner.is_gone()
         record_outcome(work.app, work.settings, work.folder, *exit_reason(process.exitcode or 0, told))
     return math.nan

@@ -71,7 +71,8 @@ def earlier_result(folder: Path, app: App, in_sweep: bool) -> float | None:
 
     before = read_result(folder, app)
     if before["status"] in ("finished", "pruned"):
-        return app.call("value")(before)
+        done: float = app.call("value")(before)
+        return done
     return math.nan if in_sweep and before["status"] == "failed" else None
 
 
@@ -174,7 +175,8 @@ def say_changed_versions(state: Mapping[str, Any], folder: Path) -> None:
 
 
 def value(summary: Mapping[str, Any]) -> float:
-    return summary["eval"]["return_mean"]
+    mean: float = summary["eval"]["return_mean"]
+    return mean
 
 
 def record(settings: Mapping[str, Any], folder: Path, status: str, error: str) -> None:

@@ -138,7 +138,8 @@ def has_reported_end(folder: Path, env_steps: int) -> bool:
     """Whether the run has said how it ended: one that was killed just before still has to."""
     try:
         summary = atomic_files.read_json(folder / "summary.json")
-        return summary["status"] == "finished" and summary["env_steps"] == env_steps
+        told: bool = summary["status"] == "finished" and summary["env_steps"] == env_steps
+        return told
     except (OSError, ValueError, LookupError, TypeError):
         return False
 

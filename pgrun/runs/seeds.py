@@ -66,7 +66,8 @@ def run_each_seed(
     write_json(folder / app.result, summary)
     if summary["status"] in ("finished", "pruned"):
         say(format_seeds_mean(summary))
-        return summary["eval"]["return_mean"]
+        mean: float = summary["eval"]["return_mean"]
+        return mean
     return math.nan
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from pgrun import __version__
 from pgrun.config.schema import LARGEST, fit_scalar
@@ -47,8 +47,8 @@ def at_least(least: int, most: int = LARGEST) -> Callable[[str], int]:
 
     def read_integer(text: str) -> int:
         try:
-            value: Any = int(text) if re.fullmatch(r"[+-]?[0-9]{1,30}", text) else float(text)
-            value = fit_scalar(value, int)
+            given = int(text) if re.fullmatch(r"[+-]?[0-9]{1,30}", text) else float(text)
+            value: int = fit_scalar(given, int)
         except ValueError as error:
             hint = " and below 2^63" if "2^63" in str(error) else ""
             raise argparse.ArgumentTypeError(f"{text}: must be an integer {allowed}{hint}") from error

@@ -33,7 +33,7 @@ def watching(run: Run, rollout: Rollout, batch: Batch, counters: Counters) -> It
         raise diverged(counters, tell(run, rollout, batch, counters))
     try:
         yield
-    except torch.linalg.LinAlgError as error:
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         raise diverged(counters, f"{error}: {advise(run, rollout, counters, False)}") from error
     if not all(finite(x) for x in parameters(run).values()):
         raise diverged(counters, tell(run, rollout, batch, counters))

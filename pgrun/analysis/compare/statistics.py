@@ -21,11 +21,13 @@ Interval = tuple[float, float]
 def iqm(x: np.ndarray) -> np.ndarray:
     """Mean without the ⌊n/4⌋ least and the ⌊n/4⌋ greatest, over the last axis."""
     cut = x.shape[-1] // 4
-    return np.sort(x, -1)[..., cut : x.shape[-1] - cut].mean(-1)
+    middle: np.ndarray = np.sort(x, -1)[..., cut : x.shape[-1] - cut].mean(-1)
+    return middle
 
 
 def mean(x: np.ndarray) -> np.ndarray:
-    return x.mean(-1)
+    average: np.ndarray = x.mean(-1)
+    return average
 
 
 def bootstrap(
@@ -60,7 +62,8 @@ def improvement(x: np.ndarray, y: np.ndarray) -> float:
 
 def wins(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """S [n, m]."""
-    return (x[:, None] > y) + 0.5 * (x[:, None] == y)
+    won: np.ndarray = (x[:, None] > y) + 0.5 * (x[:, None] == y)
+    return won
 
 
 def improvement_interval(
@@ -81,7 +84,8 @@ def shares(rng: np.random.Generator, table: np.ndarray, resamples: int) -> np.nd
     n, m = table.shape
     c = rng.multinomial(n, np.full(n, 1 / n), resamples)
     d = rng.multinomial(m, np.full(m, 1 / m), resamples)
-    return ((c @ table) * d).sum(-1) / (n * m)
+    shares: np.ndarray = ((c @ table) * d).sum(-1) / (n * m)
+    return shares
 
 
 def bands(

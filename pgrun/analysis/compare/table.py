@@ -116,7 +116,8 @@ def middle(reached: np.ndarray) -> np.ndarray:
     """Median over runs; with an even number and one of the two middle ones infinite, infinite."""
     ordered = np.sort(reached, 0)
     n = len(ordered)
-    return (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
+    median: np.ndarray = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
+    return median
 
 
 def lines(table: Sequence[Sequence[str]]) -> list[str]:

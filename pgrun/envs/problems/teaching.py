@@ -32,12 +32,14 @@ class Tabular(gym.Env):
         self.action_space = spaces.Discrete(len(table[0]))
         self.state = 0
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[int, dict[str, Any]]:
         super().reset(seed=seed)
         self.state = int(self.np_random.choice(len(self.start), p=self.start))
         return int(self.seen[self.state]), {}
 
-    def step(self, action: int):
+    def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
         outcomes = self.P[self.state][int(action)]
         drawn = self.np_random.choice(len(outcomes), p=[p for p, *_ in outcomes])
         _, self.state, reward, terminated = outcomes[drawn]

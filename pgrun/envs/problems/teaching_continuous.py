@@ -29,11 +29,13 @@ class TwoGaussians(gym.Env):
     observation_space = spaces.Discrete(1)
     action_space = spaces.Box(*REAL)
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[int, dict[str, Any]]:
         super().reset(seed=seed)
         return 0, {}
 
-    def step(self, action: np.ndarray):
+    def step(self, action: np.ndarray) -> tuple[int, float, bool, bool, dict[str, Any]]:
         return 0, float(action[0]), True, False, {}
 
 
@@ -102,12 +104,14 @@ class Lq1(gym.Env):
         self.problem = LinearQuadratic(**constants)
         self.state = 0.0
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed)
         self.state = self.problem.start * self.np_random.standard_normal()
         return np.array([self.state]), {}
 
-    def step(self, action: np.ndarray):
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         p, s, a = self.problem, self.state, float(action[0])
         disturbance = p.noise * self.np_random.standard_normal() if p.noise else 0.0
         self.state = p.A * s + p.B * a + disturbance

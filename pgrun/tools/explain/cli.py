@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pgrun.cli import main as cli
 from pgrun.command.app import PGRUN
+from pgrun.terminal.exit_codes import DONE
 from pgrun.terminal.printing import say
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def explain(jobs: list[Job]) -> int:
     if len(jobs) > 1:
         say("\n".join(sweep(jobs)) + "\n")
     say(page(jobs[0]))
-    return cli.DONE
+    return DONE
 
 
 def sweep(jobs: list[Job]) -> Iterator[str]:

@@ -61,7 +61,8 @@ def mean_of(tag: str, first: int | None = None, skip: int = 0) -> Of:
 def track(job: JobResult, tag: str) -> np.ndarray:
     """The rows of a scalar, blank ones left out."""
     values = job.metrics[tag]
-    return values[~np.isnan(values)]
+    rows: np.ndarray = values[~np.isnan(values)]
+    return rows
 
 
 def together(values: np.ndarray) -> Measured:

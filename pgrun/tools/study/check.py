@@ -103,7 +103,7 @@ def together(job: Job) -> Iterator[str]:
     if study.estimates < 2:
         yield f"batch={study.batch}: a variance needs two estimates, and episodes={study.episodes} make {study.estimates}"
     even = env is not None and schemes.equally_long(table_of(env))
-    taken, left_out = schemes.fitting(settings, study, critic, even)  # type: ignore[arg-type]
+    taken, left_out = schemes.fitting(settings, study, critic, even)
     if env is not None and not found:
         yield from too_much(settings, study, len(taken), env, saved)
     if schemes.explicit(settings):
@@ -158,7 +158,8 @@ def of_sections(settings: Mapping[str, Any], study: Study, p: Any, env: gym.Env)
     """What weights, behaviour, by_step, fisher and step need."""
     from pgrun.tools.study.policy import wrong_theta
 
-    behaviour, step = (construct(SECTIONS[name], settings[name]) for name in ("behaviour", "step"))
+    behaviour = construct(Behaviour, settings["behaviour"])
+    step = construct(Step, settings["step"])
     name = settings["env"]["id"]
     if behaviour.wanted and study.weights is None:
         yield "behaviour: episodes of another policy need weights: add weights=[trajectory,per_decision,per_step]"
@@ -218,7 +219,8 @@ def parameters(settings: Mapping[str, Any], env: gym.Env) -> int:
 
     dist, network = distribution_for(env.action_space), settings["network"]
     sizes = [observation_encoder(env.observation_space)[0], *network["hidden"], dist.linear]
-    return sum((a + network["bias"]) * b for a, b in pairwise(sizes)) + dist.free
+    of_layers: int = sum((a + network["bias"]) * b for a, b in pairwise(sizes))
+    return of_layers + dist.free
 
 
 def wrong_table(settings: Mapping[str, Any], table: Table, p: Any, env: gym.Env) -> Iterator[str]:

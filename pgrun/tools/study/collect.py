@@ -131,10 +131,10 @@ def together(
     policy: Policy, rollout: Rollout, value: Tensor, estimator: Estimator, batch: int
 ) -> tuple[Tensor, ...]:
     """Ψ [G, T, B], and corrections [G, P] where there are some: all groups in one program, since Ψ is pure."""
-    grouped = each_tensor(rollout, lambda x: x.unflatten(1, (-1, batch)))
+    grouped = each_tensor(rollout, lambda x: torch.unflatten(x, 1, (-1, batch)))
 
     def one(fields: dict[str, Any], value: Tensor) -> tuple[Tensor, ...]:
         psi, correction = estimator.psi(replace(rollout, **fields, count=float(batch)), value, policy)
         return (psi,) if correction is None else (psi, correction)
 
-    return torch.vmap(one, in_dims=1)(grouped, value.unflatten(1, (-1, batch)))
+    return torch.vmap(one, in_dims=1)(grouped, torch.unflatten(value, 1, (-1, batch)))

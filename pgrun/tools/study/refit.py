@@ -29,7 +29,7 @@ class Refitted:
 
     def values(self, rollout: Rollout) -> Tensor:
         columns = torch.arange(rollout.mask.shape[1])
-        return torch.cat([self.of(rollout.columns(group)) for group in columns.split(self.batch)], 1)
+        return torch.cat([self.of(rollout.columns(group)) for group in torch.split(columns, self.batch)], 1)
 
     def of(self, group: Rollout) -> Tensor:
         critic = self.critic

@@ -130,7 +130,8 @@ def along(g: Tensor, reference: Reference) -> tuple[float | None, float | None]:
 
 def difference(mean: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """D for each of several a [n, P]: [n]"""
-    return ((a @ (mean - b)) / a.norm(dim=1) + ((mean - a) @ b) / b.norm()) / 2
+    found: Tensor = ((a @ (mean - b)) / a.norm(dim=1) + ((mean - a) @ b) / b.norm()) / 2
+    return found
 
 
 def of_leaving_out(mean: Tensor, half: Tensor, other: Tensor) -> float:

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.seeds import by, curve, mean_of, scores, together, track
+from pgrun.tools.lab.seeds import Groups, by, curve, mean_of, scores, together, track
 
 TARGETS = ("mc", "n_step", "td_lambda", "td0")
 EARLY, LATE = slice(0, 5), slice(-20, None)  # updates
@@ -51,7 +51,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     )
 
 
-def size_of_bias(rows: slice):
+def size_of_bias(rows: slice) -> Callable[[JobResult], float]:
     """√(mean bias²) over some updates: it has no sign of its own, since V̂ starts at random."""
 
     def of(job: JobResult) -> float:
@@ -60,7 +60,7 @@ def size_of_bias(rows: slice):
     return of
 
 
-def panels(groups) -> list[Lines]:
+def panels(groups: Groups) -> list[Lines]:
     found = []
     for title, tag in (
         ("Variance of the target within a state", "value/target_variance"),

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pgrun.envs.problems.teaching import Table
 
 STEPS = 5
 WHOLE, CONTROL = "largest relative difference", "the same with p(s'|s, a) squared in one of them"
@@ -56,7 +62,9 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     )
 
 
-def paths(table, new, old, state: int, left: int, so_far: tuple[float, ...]) -> Iterator[tuple[float, ...]]:
+def paths(
+    table: Table, new: np.ndarray, old: np.ndarray, state: int, left: int, so_far: tuple[float, ...]
+) -> Iterator[tuple[float, ...]]:
     """(p'(τ), p(τ), ∏ρ, p'(τ) with the dynamics squared) of every trajectory."""
     if not left:
         yield so_far

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import comb
+from typing import Any
 
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
@@ -18,7 +19,9 @@ NAMES = {
 
 def below(left: int) -> float:
     """P(1 + Bin(left − 1, ½) < left/2): a good action is followed by so much bad luck that the sum is below what is usual."""
-    return sum(comb(left - 1, k) for k in range(left) if 1 + k < left / 2) / 2 ** (left - 1)
+    ways = sum(comb(left - 1, k) for k in range(left) if 1 + k < left / 2)
+    chance: float = ways / 2 ** (left - 1)
+    return chance
 
 
 EXACT = {
@@ -58,7 +61,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     )
 
 
-def share(by: dict, t: int) -> Measured:
+def share(by: Mapping[str, Any], t: int) -> Measured:
     p, n = by["good_wrong"][t], by["good"][t]
     return Measured(p, (max(p * (1 - p), 1 / n) / n) ** 0.5)
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
@@ -50,7 +50,7 @@ def radii() -> list[float]:
     return [float(r) for r in RADII]
 
 
-def share(way: str):
+def share(way: str) -> Callable[[JobResult], float]:
     def of(job: JobResult) -> float:
         return float(track(job, way)[0] / (2 * track(job, "step/kl_quadratic")[0]))
 

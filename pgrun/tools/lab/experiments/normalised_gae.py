@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
@@ -11,7 +11,7 @@ T = 10
 NAMES = {"gae lam=1": "Monte Carlo (GAE, λ = 1)", "gae lam=1 normalised=true": "normalised form, λ = 1"}
 
 
-def quadratic(weight) -> float:
+def quadratic(weight: Callable[[int, int], float]) -> float:
     """Var Σₜ gₜΨₜ for Ψₜ = Σⱼ w(j, K)εₜ₊ⱼ, K = T − t steps left and ε = ±½ independent: Σ_{j>0} w²/8 for two logits."""
     return sum(weight(j, T - t) ** 2 for t in range(T) for j in range(1, T - t)) / 8
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.seeds import by, curve, learning, mean_of, scores, together, told, track
+from pgrun.tools.lab.seeds import Groups, by, curve, learning, mean_of, scores, together, told, track
 
 STEPS = {
     "none": "naive: y from V, a from the buffer",
@@ -63,7 +63,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     )
 
 
-def series(groups, tag: str) -> list[Series]:
+def series(groups: Groups, tag: str) -> list[Series]:
     return [Series(c, *(x.tolist() for x in curve(groups[c,], tag))) for c in STEPS]
 
 

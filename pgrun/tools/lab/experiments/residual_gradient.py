@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pgrun.tools.lab.chart import Bar, Bars
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
+
+if TYPE_CHECKING:
+    from pgrun.envs.problems.teaching import Table
 
 STATES = "ABC"
 TRUE = (0.5, 1.0, 0.0)
@@ -43,7 +47,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     )
 
 
-def fitted(table, literal: bool, steps: int = 4000, rate: float = 0.1) -> list[float]:
+def fitted(table: Table, literal: bool, steps: int = 4000, rate: float = 0.1) -> list[float]:
     """V after many expected updates on the transitions as often as episodes have them: A, then B or C."""
     often = (1.0, 0.5, 0.5)
     v = [0.3, 0.3, 0.3]

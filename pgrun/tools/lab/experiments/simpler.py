@@ -58,12 +58,13 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
 
 def learning_seconds(job: JobResult) -> float:
     """Seconds of learning an update: their share of the loop."""
-    return (
+    seconds: float = (
         float(track(job, "time/learning_share")[-1])
         * job.result["env_steps"]
         / job.result["env_steps_per_second"]
         / job.result["updates"]
     )
+    return seconds
 
 
 EXPERIMENT = Experiment(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -89,9 +90,10 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     )
 
 
-def off(entries: dict, name: str) -> float:
+def off(entries: Mapping[str, Any], name: str) -> float:
     e = entries[name]
-    return abs(e["bias_along"] - e["bias_along_exact"]) / e["bias_se"]
+    standard_errors: float = abs(e["bias_along"] - e["bias_along_exact"]) / e["bias_se"]
+    return standard_errors
 
 
 EXPERIMENT = Experiment(
