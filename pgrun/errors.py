@@ -19,11 +19,17 @@ class Refused(Told):
 
 
 class EnvironmentFault(Told):
-    """An environment did what nothing can be learned from, exit code 1. Says which one, and in which episode and step."""
+    """An environment did what nothing can be learned from, exit code 1.
+
+    Says which one, and in which episode and step.
+    """
 
 
 class Diverged(EnvironmentFault):
-    """Numbers that an update made are NaN or infinite, exit code 1. Says which, at which step, and what to try."""
+    """Numbers that an update made are NaN or infinite, exit code 1.
+
+    Says which, at which step, and what to try.
+    """
 
 
 def bounded(text: str) -> str:
@@ -36,10 +42,11 @@ def bounded(text: str) -> str:
 
 
 def escape_line(text: str) -> str:
-    """One line, whatever stands in ``text``: what a terminal would obey is shown as Python writes it, ``\\x1b`` or ``\\u202e``.
+    """One line, whatever stands in ``text``: what a terminal would obey is shown as Python writes it,
+    ``\\x1b`` or ``\\u202e``.
 
-    Names and texts in a run directory may be anybody's: they could clear the screen, name the window, turn the line around,
-    or begin a line that reads like one of ours.
+    Names and texts in a run directory may be anybody's: they could clear the screen, name the window, turn
+    the line around, or begin a line that reads like one of ours.
     """
     if text.isprintable():
         return text

@@ -1,4 +1,7 @@
-"""``ablate=<practice>`` leaves one practice out. One that the algorithm does not read would only repeat ``ablate=nothing``."""
+"""``ablate=<practice>`` leaves one practice out.
+
+One that the algorithm does not read would only repeat ``ablate=nothing``.
+"""
 
 from __future__ import annotations
 

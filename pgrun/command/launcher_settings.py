@@ -1,4 +1,6 @@
-"""What ``hydra.launcher.*`` and ``hydra.sweeper.*`` may be: the launchers' own errors come when the sweep's folders are there."""
+"""What ``hydra.launcher.*`` and ``hydra.sweeper.*`` may be: the launchers' own errors come when the sweep's
+folders are there.
+"""
 
 from __future__ import annotations
 

@@ -22,7 +22,8 @@ def too_large(settings: Mapping[str, Any], env: gym.Env) -> Iterator[str]:
         key = max(parts, key=lambda name: parts[name])
         given = value(settings, key)
         yield (
-            f"{key}={given}: the run would take at least {total / 1e9:,.0f} GB, and this machine has {there / 1e9:,.0f} GB: "
+            f"{key}={given}: the run would take at least {total / 1e9:,.0f} GB, and this machine has "
+            f"{there / 1e9:,.0f} GB: "
             f"{'take an environment with smaller observations' if key == 'env' else 'take less'}"
         )
 

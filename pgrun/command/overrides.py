@@ -88,8 +88,8 @@ class Command:
     def argv(self) -> list[str]:
         """For Hydra, whose parser wants the flags first.
 
-        In a sweep over ``algo`` a word such as ``algo.delta=0.05`` becomes a sweep of one value: Hydra composes the sweep's base
-        without what is swept, where there is no such setting.
+        In a sweep over ``algo`` a word such as ``algo.delta=0.05`` becomes a sweep of one value: Hydra
+        composes the sweep's base without what is swept, where there is no such setting.
         """
         groups = (word.key for word in self.words if word.value is None and "." not in word.key)
         swept = set(groups) if self.multirun else set()
@@ -233,7 +233,9 @@ def find_repeated(texts: list[str]) -> Iterator[str]:
 
 
 def hydra_word(key: str, value: object, quote: str = "'") -> str:
-    """``key='value'``, which Hydra's grammar takes whatever the value is: it halves backslashes before a quote, and no others."""
+    """``key='value'``, which Hydra's grammar takes whatever the value is: it halves backslashes before a
+    quote, and no others.
+    """
     inner = re.sub(rf"(\\*){quote}", rf"\1\1\\{quote}", str(value))
     inner = re.sub(r"(\\+)$", r"\1\1", inner)
     return f"{key}={quote}{inner}{quote}"

@@ -1,6 +1,7 @@
 """Settings typed on the command line that nothing in the job reads: they are refused, not ignored.
 
-A class says what it reads in ``read_when``: {"alpha": ("step", "fixed")} where ``alpha`` is read with step=fixed alone.
+A class says what it reads in ``read_when``: {"alpha": ("step", "fixed")} where ``alpha`` is read with
+step=fixed alone.
 """
 
 from __future__ import annotations

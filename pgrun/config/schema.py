@@ -116,7 +116,10 @@ def annotation(cls: type, field: dataclasses.Field[Any]) -> Any:
 
 
 def coerce(value: Any, kind: Any) -> Any:
-    """The value as its annotation wants it, e.g. 1e6 as an integer. Raises ``ValueError`` saying what is allowed."""
+    """The value as its annotation wants it, e.g. 1e6 as an integer.
+
+    Raises ``ValueError`` saying what is allowed.
+    """
     origin, args = get_origin(kind), get_args(kind)
     if origin is Annotated:
         value = coerce(value, args[0])

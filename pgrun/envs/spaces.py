@@ -19,7 +19,9 @@ SIDE = 32  # pixels: a board of bytes is smaller
 
 
 def observation_encoder(space: spaces.Space[Any]) -> tuple[int, Encoder]:
-    """(D, f): f flattens one observation to a vector [D] as gymnasium does; Discrete becomes one-hot. f raises ``Misfit``."""
+    """(D, f): f flattens one observation to a vector [D] as gymnasium does; Discrete becomes one-hot. f
+    raises ``Misfit``.
+    """
     match space:
         case spaces.Box() | spaces.MultiBinary():
             return int(np.prod(space.shape)), numbers_of(space.shape)
@@ -118,7 +120,10 @@ def refuse_odd_entries(space: spaces.Tuple[Any] | spaces.Dict) -> None:
 def odd_entries(
     space: spaces.Space[Any], path: tuple[Any, ...] = ()
 ) -> Iterator[tuple[tuple[Any, ...], str]]:
-    """(keys down to it, its class) of each entry that is no vector. Not asked whether it can be flattened: a space of one's own raises."""
+    """(keys down to it, its class) of each entry that is no vector.
+
+    Not asked whether it can be flattened: a space of one's own raises.
+    """
     if isinstance(space, spaces.Tuple | spaces.Dict):
         for key, member in entries(space).items():
             yield from odd_entries(member, (*path, key))
@@ -134,7 +139,8 @@ def shortened(space: Any) -> str:
 def action_decoder(space: spaces.Space[Any]) -> Callable[[np.ndarray], np.ndarray]:
     """f maps the policy's actions [N, …] to the environment's: shifted by ``start``, or unscaled and clipped.
 
-    A Gaussian acts on [−1, 1] where both bounds are finite: a ↦ low + (a + 1)(high − low)/2, then clipped to the bounds.
+    A Gaussian acts on [−1, 1] where both bounds are finite: a ↦ low + (a + 1)(high − low)/2, then clipped to
+    the bounds.
     """
     if isinstance(space, spaces.Discrete):
         start = space.start
@@ -154,7 +160,10 @@ def action_decoder(space: spaces.Space[Any]) -> Callable[[np.ndarray], np.ndarra
 
 
 def bounds(space: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
-    """(low, high). The largest number of float32 is what many environments write where they mean that there is no bound."""
+    """(low, high).
+
+    The largest number of float32 is what many environments write where they mean that there is no bound.
+    """
     low, high = space.low.astype(np.float64), space.high.astype(np.float64)
     return np.where(low <= -VAST, -np.inf, low), np.where(high >= VAST, np.inf, high)
 
@@ -167,7 +176,10 @@ def action_limits(space: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
 
 
 def image_shape(space: spaces.Space[Any]) -> tuple[int, ...] | None:
-    """Of the first image that observations consist of: bytes in three axes or more, or in two that are long. None without one."""
+    """Of the first image that observations consist of: bytes in three axes or more, or in two that are long.
+
+    None without one.
+    """
     if isinstance(space, spaces.Tuple | spaces.Dict):
         members = space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces
         return next((shape for shape in map(image_shape, members) if shape), None)
@@ -191,8 +203,10 @@ def check_action_space(space: spaces.Space[Any]) -> None:
         if np.issubdtype(space.dtype, np.floating):
             return
         raise Refused(
-            f"action space {shortened(space)}: a Box of integers has no density; make it Discrete or MultiDiscrete"
+            f"action space {shortened(space)}: a Box of integers has no density; make it Discrete or "
+            "MultiDiscrete"
         )
     raise Refused(
-        f"action space {shortened(space)} is not supported: Discrete, MultiDiscrete, MultiBinary or Box of floats"
+        f"action space {shortened(space)} is not supported: Discrete, MultiDiscrete, MultiBinary or Box of "
+        "floats"
     )

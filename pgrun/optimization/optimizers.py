@@ -1,7 +1,7 @@
 """How a gradient becomes a step: one rule an optimizer, on one flat vector, with clipping and a schedule.
 
-The rules call torch's own fused kernels; torch.optim's step around them takes several times as long as they do on a
-vector of this size.
+The rules call torch's own fused kernels; torch.optim's step around them takes several times as long as they
+do on a vector of this size.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """``schedule=linear`` takes lr to 0 over the run; ``max_grad_norm`` rescales longer gradients to that norm."""
+    """``schedule=linear`` takes lr to 0 over the run; ``max_grad_norm`` rescales
+    longer gradients to that norm.
+    """
 
     lr: Positive
     schedule: Literal["constant", "linear"] = "constant"

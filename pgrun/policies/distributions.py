@@ -1,10 +1,12 @@
 """Action distributions as pure functions of their parameters, one class per action space.
 
-``params`` are the policy network's outputs [..., size]. A sample is a deterministic function of params and noise, so
-that the noise of a whole rollout is drawn at once: ``act`` is that sample, or the mode without noise, for NumPy arrays
-as well as tensors. ``encode(action)`` is the action as ``encoded`` numbers, one-hot where it is a choice. ``score`` is ∂log π(a)/∂params and ``entropy_gradient`` ∂H/∂params, both [..., size], in closed form.
-``kl(p, q)`` is the exact KL(p‖q), not an estimate, ``kl_gradient`` ∂KL(p‖q)/∂q; ``metric(params, u)`` is Mu with M = ∂²KL(p‖q)/∂q² at q = p, the Fisher
-matrix in the distribution's own parameters.
+``params`` are the policy network's outputs [..., size]. A sample is a deterministic function of params and
+noise, so that the noise of a whole rollout is drawn at once: ``act`` is that sample, or the mode without
+noise, for NumPy arrays as well as tensors. ``encode(action)`` is the action as ``encoded`` numbers, one-hot
+where it is a choice. ``score`` is ∂log π(a)/∂params and ``entropy_gradient`` ∂H/∂params, both [..., size], in
+closed form. ``kl(p, q)`` is the exact KL(p‖q), not an estimate, ``kl_gradient`` ∂KL(p‖q)/∂q;
+``metric(params, u)`` is Mu with M = ∂²KL(p‖q)/∂q² at q = p, the Fisher matrix in the distribution's own
+parameters.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Running normalisation of states, and scaling of rewards; frozen during a rollout, updated once after the update."""
+"""Running normalisation of states, and scaling of rewards; frozen during a rollout,
+updated once after the update.
+"""
 
 from __future__ import annotations
 

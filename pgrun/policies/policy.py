@@ -146,8 +146,8 @@ class NumpyActor:
 class Network:
     """Sizes and initialisation; the last policy layer starts small, so that π starts near uniform.
 
-    ``logit_scale``: the policy's outputs (logits, or the mean) are that many times what the last layer gives, which starts as much smaller:
-    the same policies and the same first one, in another parametrisation.
+    ``logit_scale``: the policy's outputs (logits, or the mean) are that many times what the last layer gives,
+    which starts as much smaller: the same policies and the same first one, in another parametrisation.
     """
 
     hidden: tuple[PositiveInt, ...] = (64, 64)

@@ -97,7 +97,9 @@ class Arrays:
         return bool(np.abs(self.reward).max() <= LARGEST and fits_float32(self.obs).all())
 
     def first_fault(self, envs: Envs) -> str:
-        """Where the first number stands that is NaN, infinite or beyond float32; ``envs.episodes`` had ended before row 0."""
+        """Where the first number stands that is NaN, infinite or beyond float32;
+        ``envs.episodes`` had ended before row 0.
+        """
         bad_obs, bad_reward = ~fits_float32(self.obs), ~(np.abs(self.reward) <= LARGEST)
         bad = bad_obs[1:].any(-1) | bad_reward
         bad[0] |= bad_obs[0].any(-1)

@@ -1,7 +1,7 @@
 """A job of a sweep in a process of its own: whatever becomes of it, the sweep goes on and knows.
 
-Children are forked from a server that has imported torch and done nothing else: some 20 ms each, with no thread, no CUDA
-context and nothing of the user's in them from before.
+Children are forked from a server that has imported torch and done nothing else: some 20 ms each, with no
+thread, no CUDA context and nothing of the user's in them from before.
 """
 
 from __future__ import annotations
@@ -102,9 +102,11 @@ def exit_reason(code: int, told: bool) -> tuple[str, str]:
 
 @contextmanager
 def deferring_signals() -> Iterator[list[int]]:
-    """Signals for which somebody else has a handler, as submitit has for pre-emption: passed on to it once the job is saved.
+    """Signals for which somebody else has a handler, as submitit has for pre-emption: passed on to it once
+    the job is saved.
 
-    Ctrl-C reaches the workers of a launcher too, and is not for them: the sweep's own process tells their jobs.
+    Ctrl-C reaches the workers of a launcher too, and is not for them: the sweep's own process tells their
+    jobs.
     """
     asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():

@@ -21,12 +21,18 @@ from pgrun.runs.outcome import record_outcome, run_and_record, write_record
 
 
 def job(cfg: DictConfig) -> float:
-    """Train; the final evaluation's mean return, for any Hydra sweeper to optimise. NaN for a sweep's failed job."""
+    """Train; the final evaluation's mean return, for any Hydra sweeper to optimise.
+
+    NaN for a sweep's failed job.
+    """
     return run_job(cfg, PGRUN)
 
 
 def run_job(cfg: DictConfig, app: App) -> float:
-    """What the job's ``work`` returns, or returned before. Whatever happens in it is recorded, and a sweep goes on."""
+    """What the job's ``work`` returns, or returned before.
+
+    Whatever happens in it is recorded, and a sweep goes on.
+    """
     from pgrun.command.compose import to_plain
 
     hydra: Any = HydraConfig.get()
@@ -66,7 +72,9 @@ def pruning_rule(hydra: Any) -> Callable[[Sequence[dict[str, Any]]], str | None]
 
 
 def earlier_result(folder: Path, app: App, in_sweep: bool) -> float | None:
-    """The value of a job that was done before; NaN of one that failed, which a sweep tries again on request alone."""
+    """The value of a job that was done before; NaN of one that failed, which a sweep
+    tries again on request alone.
+    """
     from pgrun.runs.job_status import read_result
 
     before = read_result(folder, app)
@@ -119,7 +127,10 @@ def train_in(settings: Mapping[str, Any], folder: Path, saved: dict[str, Any] | 
     try:
         summary = train(run, folder, saved or load_latest_checkpoint(settings, folder))
     except Stopped as stop:
-        stop.hint = f"saved at step {stop.env_steps} in {shortest(folder)}; to go on: {resume_command(settings, folder)}"
+        stop.hint = (
+            f"saved at step {stop.env_steps} in {shortest(folder)}; to go on: "
+            f"{resume_command(settings, folder)}"
+        )
         raise
     say(format_result(summary, folder))
     return value(summary)

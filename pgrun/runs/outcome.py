@@ -53,7 +53,10 @@ def run_and_record(
     in_sweep: bool = False,
     theirs: tuple[type[BaseException], ...] = (),
 ) -> float:
-    """What ``work`` returns, without it the app's own. How it ended is said in the run directory; ``theirs`` pass."""
+    """What ``work`` returns, without it the app's own.
+
+    How it ended is said in the run directory; ``theirs`` pass.
+    """
     from pgrun.training.saver import Occupied, run_lock
 
     try:

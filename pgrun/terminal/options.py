@@ -1,4 +1,6 @@
-"""Command lines with options (``pgrun-compare`` and its like), refused in one paragraph as ``pgrun``'s words are."""
+"""Command lines with options (``pgrun-compare`` and its like), refused in one
+paragraph as ``pgrun``'s words are.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ class Options(argparse.ArgumentParser):
         for word in args:
             if not word.strip() or re.fullmatch(r"--[\w-]+=\s*", word):
                 raise Refused(
-                    f"{word if word.strip() else repr(word)}: a name or a value is missing; {self.prog} --help says more"
+                    f"{word if word.strip() else repr(word)}: a name or a value is missing; {self.prog} "
+                    "--help says more"
                 )
         return super().parse_args(args)
 

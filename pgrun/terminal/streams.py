@@ -1,4 +1,6 @@
-"""Standard output and error that cannot end a run: what they cannot show is replaced, and dropped what nobody reads any more."""
+"""Standard output and error that cannot end a run: what they cannot show is replaced, and dropped what nobody
+reads any more.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ REPLACING = ("replace", "backslashreplace", "namereplace", "xmlcharrefreplace", 
 
 
 class Outlet(io.FileIO):
-    """Writes to a descriptor until nobody is there to read, and from then on nowhere: the environment's own prints, too."""
+    """Writes to a descriptor until nobody is there to read, and from then on nowhere:
+    the environment's own prints, too.
+    """
 
     def __init__(self, descriptor: int):
         super().__init__(descriptor, "wb", closefd=False)

@@ -1,4 +1,6 @@
-"""NaN and infinity in what an update computed: the run stops in that update, before anything of it is logged or saved."""
+"""NaN and infinity in what an update computed: the run stops in that update, before
+anything of it is logged or saved.
+"""
 
 from __future__ import annotations
 
@@ -120,15 +122,18 @@ def advise(run: Run, rollout: Rollout, counters: Counters, critic: bool) -> str:
 
 
 def describe_large_rewards(run: Run, rollout: Rollout, counters: Counters) -> str | None:
-    """Scaling by statistics comes too late for the first update, whose rewards are as the environment gives them."""
+    """Scaling by statistics comes too late for the first update, whose rewards are as
+    the environment gives them.
+    """
     largest = size(rollout.reward)
     steps = max(len(rollout.reward), 1 / max(1 - run.top.gamma, 1e-4))  # that a return adds up
     if largest * steps < LARGE_RETURN:
         return None
     later = counters.updates > 1 and not run.top.reward_scaling
     return (
-        f"the rewards reach {largest:.0e}, and squares of returns pass what float32 holds: divide them in the environment, "
-        f"gymnasium.wrappers.TransformReward does{', or take reward_scaling=true' if later else ''}"
+        f"the rewards reach {largest:.0e}, and squares of returns pass what float32 holds: divide them in "
+        "the environment, gymnasium.wrappers.TransformReward "
+        f"does{', or take reward_scaling=true' if later else ''}"
     )
 
 

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 def by_unit(x: Tensor, units: int) -> Tensor:
-    """Rows [T, N, …] in the order of their units [units·R, …]: columns, or blocks of one column, equal up to a row of zeros."""
+    """Rows [T, N, …] in the order of their units [units·R, …]: columns, or blocks of one column, equal up to
+    a row of zeros.
+    """
     if x.shape[1] == 1 and units > 1:
         return torch.nn.utils.rnn.pad_sequence(list(x.tensor_split(units)), batch_first=True).flatten(0, 2)
     return x.transpose(0, 1).flatten(0, 1)

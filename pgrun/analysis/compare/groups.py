@@ -83,8 +83,9 @@ def path_of(key: str, runs: Iterable[Run]) -> str:
 def labels(groups: Sequence[tuple[dict[str, Any], set[str]]]) -> list[str]:
     """A label for each (configuration, keys typed for it).
 
-    First what was typed and differs; groups that it leaves alike are told apart by their choices (algorithm, scheme, …),
-    and those that are still alike by every setting that differs. So defaults that follow from a choice are not in the label.
+    First what was typed and differs; groups that it leaves alike are told apart by their choices
+    (algorithm, scheme, …), and those that are still alike by every setting that differs. So defaults that
+    follow from a choice are not in the label.
     """
     configs = [config for config, _ in groups]
     if len(configs) == 1:
@@ -183,7 +184,9 @@ def find_baseline(groups: Sequence[Group], typed: Sequence[str]) -> dict[tuple[s
 
 
 def normalised(groups: Sequence[Group], ranges: dict[str, tuple[float, float]]) -> list[Group]:
-    """Scores as (x − low)/(high − low) of their environment: ``ranges``, or the least and greatest score found in it."""
+    """Scores as (x − low)/(high − low) of their environment: ``ranges``, or the least
+    and greatest score found in it.
+    """
     found: dict[str, list[float]] = {}
     for run in (run for group in groups for run in group.runs):
         if run.score is not None:

@@ -1,7 +1,8 @@
-"""Interquartile mean, percentile bootstrap and probability of improvement (Agarwal et al. 2021, arXiv 2108.13264).
+"""Interquartile mean, percentile bootstrap and probability of improvement (Agarwal et
+al. 2021, arXiv 2108.13264).
 
-Scores come as strata: one array for each environment. Runs are drawn again within each, so that every environment keeps its
-weight; with one environment it is the usual bootstrap.
+Scores come as strata: one array for each environment. Runs are drawn again within each, so that every
+environment keeps its weight; with one environment it is the usual bootstrap.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ def mean(x: np.ndarray) -> np.ndarray:
 def bootstrap(
     strata: Sequence[np.ndarray], statistic: Callable[[np.ndarray], np.ndarray], resamples: int = RESAMPLES
 ) -> Interval:
-    """95 % percentile interval of ``statistic`` over the scores of all strata together; NaN for fewer than two runs."""
+    """95 % percentile interval of ``statistic`` over the scores of all strata
+    together; NaN for fewer than two runs.
+    """
     if max((len(x) for x in strata), default=0) < 2:
         return np.nan, np.nan
     rng = np.random.default_rng(SEED)
@@ -56,7 +59,9 @@ def percentiles(values: np.ndarray) -> Interval:
 
 
 def improvement(x: np.ndarray, y: np.ndarray) -> float:
-    """P(X > Y) = 1/(nm) ΣᵢΣⱼ S(xᵢ, yⱼ), S = 1, ½ or 0 (ties half): the Mann–Whitney statistic, their eq. 3."""
+    """P(X > Y) = 1/(nm) ΣᵢΣⱼ S(xᵢ, yⱼ), S = 1, ½ or 0 (ties half): the Mann–Whitney
+    statistic, their eq. 3.
+    """
     return float(wins(x, y).mean())
 
 
@@ -69,7 +74,9 @@ def wins(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def improvement_interval(
     xs: Sequence[np.ndarray], ys: Sequence[np.ndarray], resamples: int = RESAMPLES
 ) -> tuple[float, Interval]:
-    """P(X > Y), the mean over the strata that both have, with its interval: both sides drawn again in each stratum."""
+    """P(X > Y), the mean over the strata that both have, with its interval: both
+    sides drawn again in each stratum.
+    """
     rng = np.random.default_rng(SEED)
     tables = [wins(x, y) for x, y in zip(xs, ys, strict=True)]
     value = float(np.mean([table.mean() for table in tables]))

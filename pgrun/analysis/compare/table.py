@@ -101,7 +101,9 @@ def against(group: Group, base: Group) -> tuple[list[np.ndarray], list[np.ndarra
 
 
 def thresholds(groups: Sequence[Group], threshold: float) -> list[list[str]]:
-    """Median environment steps and seconds until an evaluation reaches it; runs that never do count as infinite."""
+    """Median environment steps and seconds until an evaluation reaches it; runs that
+    never do count as infinite.
+    """
     steps, seconds = [f"steps to {threshold:g}"], ["seconds"]
     for group in groups:
         reached = np.array([run.metrics.reaches(threshold) for run in group.runs])
@@ -147,7 +149,10 @@ def few_seeds(rows: Sequence[Row]) -> list[str]:
     if not few:
         return []
     return [
-        f"fewer than five seeds: {some(few)}; intervals of so few are too narrow, and a claim rests on five or more"
+        (
+            f"fewer than five seeds: {some(few)}; intervals of so few are too narrow, and a claim rests on "
+            "five or more"
+        )
     ]
 
 
@@ -158,7 +163,10 @@ def overlaps(rows: Sequence[Row], to: Row) -> list[str]:
     if not alike:
         return []
     return [
-        f"95 % intervals of the IQM overlap: {to.label} with {some(alike)}; these runs do not show which is better"
+        (
+            f"95 % intervals of the IQM overlap: {to.label} with {some(alike)}; these runs do not show "
+            "which is better"
+        )
     ]
 
 

@@ -1,4 +1,6 @@
-"""What the doctor looks at: a run's settings, scalars and summary, read as data from whatever is left of it."""
+"""What the doctor looks at: a run's settings, scalars and summary, read as data from
+whatever is left of it.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""search.json, in the directory of a search: what is searched and which trials were proposed, with all that proposing depends on.
+"""search.json, in the directory of a search: what is searched and which trials were proposed, with all that
+proposing depends on.
 
-How a trial ended is said in its own directory. So a search that was killed anywhere goes on, and is the search that never stopped.
+How a trial ended is said in its own directory. So a search that was killed anywhere goes on, and is the
+search that never stopped.
 """
 
 from __future__ import annotations
@@ -41,7 +43,10 @@ def new_record(search: Search, space: Space, settings: Mapping[str, Any]) -> Rec
 
 
 def load_record(folder: Path, new: Record, space: Space) -> Record:
-    """What was begun in the folder, ``new`` if nothing was. Raises ``Refused`` where that is another search, or makes no sense."""
+    """What was begun in the folder, ``new`` if nothing was.
+
+    Raises ``Refused`` where that is another search, or makes no sense.
+    """
     if not holds_search(folder):
         return new
     found = read_json_object(folder / FILE)

@@ -98,7 +98,10 @@ def best(row: Row, command: Command) -> str:
     kept = {key: text for key, text in kept.items() if key not in ("seed", "seeds")}
     options = ["--config-dir", command.flags.config_dir] if command.flags.config_dir else []
     line = shlex.join([command.app.name, *options, *kept.values(), fresh])
-    return f"best: trial {row['number']}, {one_line(row)}. As the best of several it is lucky too; on other seeds:\n  {line}"
+    return (
+        f"best: trial {row['number']}, {one_line(row)}. As the best of several it is lucky too; on other "
+        f"seeds:\n  {line}"
+    )
 
 
 def one_line(summary: Mapping[str, Any]) -> str:

@@ -25,7 +25,10 @@ from pgrun.terminal.signals import read_stop_signal
 
 
 class Optuna(Sweeper):
-    """``hydra/sweeper=optuna``, by way of ``hydra_plugins``. The keyword arguments are those of ``Search``."""
+    """``hydra/sweeper=optuna``, by way of ``hydra_plugins``.
+
+    The keyword arguments are those of ``Search``.
+    """
 
     config: DictConfig
     hydra_context: HydraContext

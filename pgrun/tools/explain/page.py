@@ -44,7 +44,8 @@ def summary(settings: Mapping[str, Any]) -> str:
     names = (settings["algo"]["name"], settings["variance"]["name"], settings["env"]["id"])
     return (
         f"{' · '.join(names)} · seed {settings['seed']}\n"
-        f"  {int(trainer['total_steps']):,} steps; {count} episodes of evaluation {when}, by the policy's mode"
+        f"  {int(trainer['total_steps']):,} steps; {count} episodes of evaluation {when}, by the policy's "
+        "mode"
     )
 
 

@@ -1,4 +1,7 @@
-"""The command ``pgrun-lab``: claims about policy gradients, tried. Imports nothing heavy until something runs."""
+"""The command ``pgrun-lab``: claims about policy gradients, tried.
+
+Imports nothing heavy until something runs.
+"""
 
 from __future__ import annotations
 

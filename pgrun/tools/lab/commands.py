@@ -25,7 +25,9 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class JobResult:
-    """A finished job: the words of its command, what study.json or summary.json holds, and where the rest lies."""
+    """A finished job: the words of its command, what study.json or summary.json
+    holds, and where the rest lies.
+    """
 
     words: dict[str, str]
     result: dict[str, Any]

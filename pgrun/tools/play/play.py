@@ -111,7 +111,8 @@ def env_id(theirs: str, wish: PlayOptions) -> str:
     if wish.env is None:
         if ":" in theirs:
             raise Refused(
-                f"{wish.run} was trained on env={theirs}, which imports a module: name it again: --env {theirs}"
+                f"{wish.run} was trained on env={theirs}, which imports a module: name it again: --env "
+                f"{theirs}"
             )
         return theirs
     if wish.env.rpartition(":")[2] != theirs.rpartition(":")[2]:

@@ -1,4 +1,6 @@
-"""What a study is made of: the frozen policy, who collects, a critic that has not seen what is scored, and what makes estimates."""
+"""What a study is made of: the frozen policy, who collects, a critic that has not seen what is scored, and
+what makes estimates.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What ∇J_γ of the time-limited problem is: exactly where it can be known, otherwise from many more episodes."""
+"""What ∇J_γ of the time-limited problem is: exactly where it can be known, otherwise from many
+more episodes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""critic.fit=before: V fitted to the very episodes of an estimate before Ψ is taken from it, as batch actor-critic is often written."""
+"""critic.fit=before: V fitted to the very episodes of an estimate before Ψ is taken from it, as batch
+actor-critic is often written.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
 
 
 class Refitted:
-    """V of each group of ``batch`` columns, fitted to them by ``critic.epochs`` from the same V; that V stays as it is."""
+    """V of each group of ``batch`` columns, fitted to them by ``critic.epochs`` from
+    the same V; that V stays as it is.
+    """
 
     fits_first = True
 

@@ -42,8 +42,9 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         rows,
         (Bars("What both rules converge to", "V", bars),),
         Verdict.FAILS if wrong else Verdict.HOLDS,
-        f"the gradient of δ², taken literally, also moves V(s') towards what came before it: it converges to ({', '.join(f'{v:.2f}' for v in literal)}) instead of "
-        f"({', '.join(f'{v:g}' for v in TRUE)}). With the target held fixed, φ += 2βδ∇V(s), it converges to ({', '.join(f'{v:.2f}' for v in held)}).",
+        "the gradient of δ², taken literally, also moves V(s') towards what came before it: it converges to "
+        f"({', '.join(f'{v:.2f}' for v in literal)}) instead of ({', '.join(f'{v:g}' for v in TRUE)}). With "
+        f"the target held fixed, φ += 2βδ∇V(s), it converges to ({', '.join(f'{v:.2f}' for v in held)}).",
     )
 
 
@@ -68,15 +69,19 @@ EXPERIMENT = Experiment(
     group="actor_critic",
     row=14,
     claim="The critic's update is the gradient of the squared TD error: φ ← φ − β∇(δ²).",
-    chinese="每走一步就用当前 transition 更新 critic,再用同一个 TD-error 立刻更新 actor …… # 2) critic update (one-step TD)  δ = r + γ(1−done) Vφ(s') − Vφ(s);  φ ← φ − β * ∇φ (δ^2)",
+    chinese=(
+        "每走一步就用当前 transition 更新 critic,再用同一个 TD-error 立刻更新 actor …… # 2) critic update "
+        "(one-step TD)  δ = r + γ(1−done) Vφ(s') − Vφ(s);  φ ← φ − β * ∇φ (δ^2)"
+    ),
     place="C L169–172",
     formula="meant:   φ += 2βδ∇V(s);      written:   φ += 2βδ(∇V(s) − γ∇V(s'))",
     commands=(),
     read=read,
     expected=EXPECTED,
     verdict=Verdict.FAILS,
-    shows="A goes to B or C at even odds; B earns 1, C nothing (Sutton & Barto 2018, example 11.2). The literal gradient makes consecutive values alike, which lowers δ² but is "
-    "no prediction: B and C are drawn towards A.",
+    shows="A goes to B or C at even odds; B earns 1, C nothing (Sutton & Barto 2018, example 11.2). The "
+    "literal gradient makes consecutive values alike, which lowers δ² but is no prediction: B and C are "
+    "drawn towards A.",
     next="pgrun algo=online_ac env=pgrun/ASplit-v0, which holds the target fixed.",
     seconds=1,
     fast=True,
