@@ -38,7 +38,7 @@ def write_bytes(place: Path, content: bytes) -> None:
 
 
 def replace_file(place: Path, fill: Callable[[BinaryIO], object]) -> None:
-    """The same where the content need not be in memory: ``fill`` writes it."""
+    """Like ``write_bytes``, but ``fill`` writes the content, which need not be in memory."""
     part = place.with_name(f".{place.name}.part")
     try:
         with naming_file_in_errors(place):

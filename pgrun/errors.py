@@ -59,5 +59,5 @@ def join_lines(text: object) -> str:
 
 
 def escape_lines(text: str) -> str:
-    """The same of a text that has lines of its own."""
+    """``escape_line`` for a text that has lines of its own."""
     return "\n".join(map(escape_line, text.split("\n")))

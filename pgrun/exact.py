@@ -35,7 +35,7 @@ class Problem:
 
 
 def problem(env: Any, horizon: int | None = None) -> Problem:
-    """Of any environment that publishes a transition table: ours, FrozenLake, CliffWalking, Taxi.
+    """The problem of any environment that publishes a transition table: ours, FrozenLake, CliffWalking, Taxi.
 
     Raises ``LookupError`` where there is no table, or none that is right, or neither a time limit nor
     ``horizon``.

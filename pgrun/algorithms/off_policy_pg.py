@@ -76,7 +76,7 @@ class OffPolicyPg(Algorithm):
             self.problem = followed(envs)
 
     def surrogate(self, log_prob: Tensor, batch: Batch) -> Tensor:
-        """Its gradient is the estimate: the weights are constants in it."""
+        """A number whose gradient is the estimate: the weights are constants in it."""
         return (
             batch.mask * self.weighted_psi(log_ratio(log_prob, batch), batch) * log_prob
         ).sum() / batch.count
@@ -143,9 +143,9 @@ def log_ratio(log_prob: Tensor, batch: Batch) -> Tensor:
 
 
 def weight_scalars(log_ratio: Tensor, batch: Batch) -> dict[str, Tensor]:
-    """Of the episodes' W = ∏ρ, whichever weights the update takes: the effective sample size (ΣW)²/ΣW² ÷ N,
-    their mean, which should be 1, the largest, and the importance-sampled return Ĵ(θ) = 1/N Σ W r(τ),
-    undiscounted as ``return/train`` is.
+    """Scalars of the episodes' W = ∏ρ, whichever weights the update takes: the effective sample size
+    (ΣW)²/ΣW² ÷ N, their mean, which should be 1, the largest, and the importance-sampled return Ĵ(θ) = 1/N Σ
+    W r(τ), undiscounted as ``return/train`` is.
     """
     log_weight = log_ratio.double().sum(0)
     episodes = len(log_weight)

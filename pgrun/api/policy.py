@@ -65,7 +65,7 @@ class ActionDistribution:
 
     @property
     def entropy(self) -> float:
-        """In nats; of a Box the differential entropy."""
+        """The entropy in nats; of a Box the differential entropy."""
         return float(self.dist.entropy(self.params))
 
     def log_prob(self, action: Any) -> float:

@@ -153,7 +153,7 @@ def none_if_blank(cell: float) -> float | None:
 
 
 def read_study(folder: Path) -> StudyResult:
-    """Of a study that has just finished."""
+    """The result of a study that has just finished, from its folder."""
     from pgrun.atomic_files import read_json
     from pgrun.tools.study.cli import STUDY
 

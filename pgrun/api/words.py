@@ -30,7 +30,7 @@ def build_command(
 
 
 def split_text(text: str) -> list[str]:
-    """As a shell would."""
+    """The words of one text, split as a shell would."""
     try:
         return shlex.split(text)
     except ValueError as error:

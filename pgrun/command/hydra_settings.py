@@ -71,7 +71,7 @@ def find_wrong_code(hydra: DictConfig) -> Iterator[str]:
 
 
 def find_wrong_names(command: Command, job: Job) -> Iterator[str]:
-    """Of folders and of the log."""
+    """What is wrong with the names of folders and of the log."""
     hydra = job.hydra
     key = "hydra.sweep.dir" if command.multirun else "hydra.run.dir"
     top = str(hydra.sweep.dir if command.multirun else hydra.run.dir)

@@ -54,7 +54,7 @@ def needed(settings: Mapping[str, Any], env: gym.Env) -> dict[str, float]:
 
 
 def rows(sampler: Mapping[str, Any], columns: float) -> dict[str, float]:
-    """Of the networks' inputs that are kept at the same time; of an episode one at least."""
+    """How many rows of the networks' inputs are kept at the same time; of an episode one at least."""
     counts = {
         "steps": sampler.get("steps", 0) * columns,
         "episodes": sampler.get("episodes", 0),

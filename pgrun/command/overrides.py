@@ -39,11 +39,11 @@ class CliOverride:
 
     @property
     def shown(self) -> str:
-        """As the user would type it."""
+        """The word as the user would type it."""
         return self.text.lstrip("+").replace("\\:", ":")
 
     def once(self) -> str:
-        """As a sweep of its one value; as it is where it has several, or none."""
+        """The word as a sweep of its one value; as it is where it has several, or none."""
         if self.value is None:
             return self.text
         key, _, value = self.text.partition("=")
@@ -209,7 +209,7 @@ def is_option(name: Any) -> bool:
 
 
 def describe_unreadable(text: str) -> str:
-    """In place of the parser's own words, which speak of tokens."""
+    """Why a word cannot be read, in place of the parser's own message, which speaks of tokens."""
     key, _, value = text.partition("=")
     if not re.fullmatch(r"[+~]{0,2}[A-Za-z_][\w./@:-]*", key, re.ASCII):
         return f"{text}: cannot be read: {key!r} is no name of a setting; pgrun --cfg job shows them all"
@@ -222,7 +222,7 @@ def describe_unreadable(text: str) -> str:
 
 
 def find_repeated(texts: list[str]) -> Iterator[str]:
-    """The same key again: Hydra would silently take the last."""
+    """Keys that are given twice: Hydra would silently take the last."""
     given: dict[str, list[str]] = {}
     for text in texts:
         if not is_bare(text):
@@ -242,7 +242,7 @@ def hydra_word(key: str, value: object, quote: str = "'") -> str:
 
 
 def shell_word(key: str, value: object) -> str:
-    """The same as a user types it in a shell, with quotes where it needs any."""
+    """``key=value`` as a user types it in a shell, with quotes where it needs any."""
     plain = f"{key}={value}"
     try:
         kept = CliOverride.read(plain).value == str(value)

@@ -129,7 +129,9 @@ def links_written(composed: list[Job], setting: str) -> Iterator[Path]:
 
 
 def is_written(name: str) -> bool:
-    """By a sweep, in its folder; the trials of a search have numbers too, and are not among its jobs."""
+    """Whether a sweep writes that name in its folder; the trials of a search have numbers too, and are not
+    among its jobs.
+    """
     return name in SWEEP_FILES or name.isdigit()
 
 

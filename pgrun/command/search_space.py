@@ -116,7 +116,7 @@ class Space:
 
 
 def read(overrides: Sequence[Override]) -> Space:
-    """Of a command's words, without Hydra's own.
+    """The space that a command's words span, without Hydra's own.
 
     The last of several with one key counts. Raises ``Refused``.
     """

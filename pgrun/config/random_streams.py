@@ -65,8 +65,8 @@ def integers(sequence: np.random.SeedSequence, count: int) -> list[int]:
 
 
 def seed_global_generators(sequence: np.random.SeedSequence) -> None:
-    """Those that everything in the process shares: nothing of pgrun's draws from
-    them, environments of users may.
+    """Seed the generators that everything in the process shares: nothing of pgrun's draws from them,
+    environments of users may.
     """
     python, legacy, tensors = (int(x) for x in sequence.generate_state(3))
     random.seed(python)

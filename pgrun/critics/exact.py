@@ -144,7 +144,10 @@ def followed(envs: Envs) -> Problem:
 
 
 def tabulated(env: gym.Env) -> Problem:
-    """Its problem. Raises ``LookupError`` where the table is not what is seen and played."""
+    """The problem of an environment's table.
+
+    Raises ``LookupError`` where the table is not what is seen and played.
+    """
     p = problem(env)
     space = env.observation_space
     if not (isinstance(space, gym.spaces.Discrete) and (space.n, space.start) == (p.observations, 0)):

@@ -74,7 +74,7 @@ class Fitted(CriticSettings):
 
 
 class SeparateCritic(StateValue):
-    """Its own network φ and optimizer."""
+    """A critic with its own network φ and optimizer."""
 
     def __init__(self, settings: Fitted, net: Net, phi: Tensor, optimizer: Descent):
         self.settings, self.net, self.phi, self.optimizer = settings, net, phi, optimizer

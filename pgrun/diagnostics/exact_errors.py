@@ -36,8 +36,9 @@ class Unknown:
 
 @dataclass(frozen=True)
 class Truth:
-    """Of one update, π_old before it and π_new after, x̂ the critic's word and y its target for each row with
-    mask 1, x the exact value:
+    """Exact scalars of one update, π_old before it and π_new after.
+
+    x̂ is the critic's word and y its target for each row with mask 1, x the exact value:
 
     objective/exact        J_γ(π_new) of the time-limited problem, γ the run's
     value/error            mean (x̂ − x)², x = V of π_old, or Q(s, a) for a critic of replayed actions

@@ -25,7 +25,7 @@ TAGS = ("step/gain_predicted", "step/gain_realised", "step/kl_quadratic")
 
 
 def models(before: Policy, after: Policy, batch: Batch, gradient: Tensor) -> dict[str, Tensor]:
-    """Of one update on ``batch``, ``gradient`` = ĝ at θ_old:
+    """What was predicted of one update on ``batch``, and what it did, ``gradient`` = ĝ at θ_old:
 
     gain_predicted  ĝᵀΔ
     gain_realised   1/count Σ mask·(ρ − 1)Ψ on the same rows, ρ = π_new(a|s)/π_old(a|s): what ĝᵀΔ is the first

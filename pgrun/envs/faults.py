@@ -36,7 +36,7 @@ class ColumnFault(Exception):
 
 
 class Unrepeatable(Refused):
-    """Where environments stood cannot be had again.
+    """The state of environments cannot be had again.
 
     A word of the user's lets such a run go on with fresh episodes.
     """
@@ -67,7 +67,7 @@ def reason(error: BaseException, phase: str) -> str:
 
 
 def exception(error: BaseException) -> str:
-    """In one line."""
+    """An exception in one line."""
     if isinstance(error, SystemExit):
         return f"sys.exit({error.code!r})"
     text = " ".join(str(error).split())[:LONGEST]

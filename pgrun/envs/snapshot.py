@@ -52,15 +52,17 @@ def layers(env: gym.Env) -> list[gym.Env]:
 
 
 def can_be_read(env: gym.Env) -> bool:
-    """By exact class: a class of the user's that is derived from a known one may keep more."""
+    """Whether the state is known by the exact class: a class of the user's that is derived from a known one
+    may keep more.
+    """
     *wrappers, inner = layers(env)
     known = all(type(wrapper) in LAYERS for wrapper in wrappers) and inner.render_mode is None
     return known and f"{type(inner).__module__}.".startswith(KNOWN)
 
 
 def read_state(env: gym.Env) -> dict[str, Any]:
-    """Its random generator, what its wrappers count, every attribute that is made of numbers, and the state
-    of its simulator.
+    """The state of an environment: its random generator, what its wrappers count, every attribute that is
+    made of numbers, and the state of its simulator.
     """
     *wrappers, inner = layers(env)
     attributes = {name: exact(x) for name, x in vars(inner).items() if changes(name, x)}
@@ -201,6 +203,6 @@ def put_back_mujoco(env: Any, given: dict[str, np.ndarray]) -> None:
 
 
 def computed_arrays(env: Any) -> dict[str, np.ndarray]:
-    """By name, views into the simulator's memory."""
+    """Views into the simulator's memory, by name."""
     found = {name: getattr(env.data, name) for name in COMPUTED}
     return {name: x for name, x in found.items() if x.size}

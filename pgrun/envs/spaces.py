@@ -83,7 +83,7 @@ def one_hots(space: spaces.MultiDiscrete) -> Encoder:
 
 
 def parts(space: spaces.Tuple[Any] | spaces.Dict) -> tuple[int, Encoder]:
-    """Of a Tuple or Dict, in the space's order."""
+    """(size, encoder) of a Tuple or Dict, in the space's order."""
     members = entries(space)
     keys = list(members)
     kinds = Mapping if isinstance(space, spaces.Dict) else (tuple, list, np.ndarray)
@@ -100,7 +100,7 @@ def parts(space: spaces.Tuple[Any] | spaces.Dict) -> tuple[int, Encoder]:
 
 
 def entries(space: spaces.Tuple[Any] | spaces.Dict) -> dict[Any, spaces.Space[Any]]:
-    """By key, or by number."""
+    """The spaces inside, by key, or by number."""
     return dict(space.spaces if isinstance(space, spaces.Dict) else enumerate(space.spaces))
 
 
@@ -176,7 +176,8 @@ def action_limits(space: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
 
 
 def image_shape(space: spaces.Space[Any]) -> tuple[int, ...] | None:
-    """Of the first image that observations consist of: bytes in three axes or more, or in two that are long.
+    """The shape of the first image that observations consist of: bytes in three axes
+    or more, or in two that are long.
 
     None without one.
     """

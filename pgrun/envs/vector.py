@@ -92,7 +92,7 @@ class Envs:
         return EnvironmentFault(f"{place(self.name, fault.column, episode, fault.step)}: {fault.reason}")
 
     def state_dict(self) -> dict[str, Any]:
-        """Where every column stands, as arrays and plain data."""
+        """The state of every column, as arrays and plain data."""
         return {name: getattr(self, name).copy() for name in CONTINUES}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -115,7 +115,7 @@ class Envs:
 
 
 def table_row(env: gym.Env) -> int:
-    """Where an environment with a transition table stands: gymnasium's keep it in
+    """The state of an environment with a transition table: gymnasium's keep it in
     ``s``, ours in ``state``.
     """
     inner: Any = env.unwrapped
@@ -193,7 +193,7 @@ class Loop(Envs):
         return found
 
     def steps(self, i: int) -> int:
-        """Of the episode under way, with the one that failed; 0 in its reset."""
+        """Steps of the episode under way, with the one that failed; 0 in its reset."""
         return self.noted[i].steps
 
     def state_dict(self) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class Policy:
         self.layers, self.free = net.layers(theta)
 
     def at(self, theta: Tensor) -> Policy:
-        """The same policy at another θ [P]."""
+        """A policy with other parameters θ [P] and all else the same."""
         return Policy(self.net, self.dist, theta, self.normaliser, bool(self.first))
 
     def activations(self, obs: Tensor) -> list[Tensor]:
@@ -115,7 +115,9 @@ IN_NUMPY: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 class NumpyActor:
-    """The same forward in NumPy, on views of θ: for a few rows its operations cost a third of torch's."""
+    """The policy's forward pass in NumPy, on views of θ: for a few rows its
+    operations cost a third of torch's.
+    """
 
     def __init__(self, policy: Policy):
         net = policy.net

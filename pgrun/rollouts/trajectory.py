@@ -97,7 +97,7 @@ class Arrays:
         return bool(np.abs(self.reward).max() <= LARGEST and fits_float32(self.obs).all())
 
     def first_fault(self, envs: Envs) -> str:
-        """Where the first number stands that is NaN, infinite or beyond float32;
+        """The place of the first number that is NaN, infinite or beyond float32;
         ``envs.episodes`` had ended before row 0.
         """
         bad_obs, bad_reward = ~fits_float32(self.obs), ~(np.abs(self.reward) <= LARGEST)
@@ -144,7 +144,7 @@ class Arrays:
 
 
 def fits_float32(obs: np.ndarray) -> np.ndarray:
-    """Where an observation is finite as float32; in float64 it may be larger than that."""
+    """Whether each entry of an observation is finite as float32; in float64 it may be larger than that."""
     fits: np.ndarray = np.isfinite(obs) if obs.dtype == np.float32 else np.abs(obs) <= LARGEST
     return fits
 

@@ -130,7 +130,7 @@ def deferring_signals() -> Iterator[list[int]]:
 
 
 def child_main(work: ChildJob, results: Connection) -> None:
-    """In the child."""
+    """The body of the child process: the job, and its result sent to the parent."""
     outlast_readers()
     for each in CODES:
         signal.signal(each, stop_once)
@@ -152,7 +152,7 @@ def child_main(work: ChildJob, results: Connection) -> None:
 
 
 def stop_once(number: int, _frame: FrameType | None) -> None:
-    """Where nothing notes signals, as training does: the job ends here."""
+    """The signal handler where nothing notes signals, as training does: the job ends here."""
     for each in CODES:
         signal.signal(each, signal.SIG_IGN)
     raise Stopped(number)

@@ -85,7 +85,7 @@ def earlier_result(folder: Path, app: App, in_sweep: bool) -> float | None:
 
 
 def run_in_sweep(hydra: DictConfig, settings: Mapping[str, Any], folder: Path, app: App) -> float:
-    """The same in a process of its own, unless the sweep was told to stop."""
+    """Run the job in a process of its own, unless the sweep was told to stop."""
     from pgrun.runs.child_process import ChildJob, run_in_child_process
     from pgrun.runs.job_status import write_settings
     from pgrun.terminal.signals import Stopped, SweepStop, read_stop_signal
@@ -137,7 +137,9 @@ def train_in(settings: Mapping[str, Any], folder: Path, saved: dict[str, Any] | 
 
 
 def resume_command(settings: Mapping[str, Any], folder: Path) -> str:
-    """As it is typed, with the code of the user's that has to be named again."""
+    """The command that resumes the run, as it is typed, with the code of the user's
+    that has to be named again.
+    """
     from pgrun.command.overrides import shell_word
     from pgrun.terminal.printing import shortest
     from pgrun.training.identity import find_code_to_name_again

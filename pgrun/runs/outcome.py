@@ -77,7 +77,7 @@ def record_how_it_ends(
     in_sweep: bool,
     theirs: tuple[type[BaseException], ...],
 ) -> float:
-    """In a folder that is this process's alone."""
+    """The value of the work, whose end is recorded, in a folder that is this process's alone."""
     from pgrun.runs.job_status import write_settings
 
     try:

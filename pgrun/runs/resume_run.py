@@ -153,7 +153,7 @@ def has_reported_end(folder: Path, env_steps: int) -> bool:
 
 
 def for_evaluations(words: Sequence[CliOverride]) -> list[CliOverride]:
-    """Where training is over: a limit of episodes is that of the evaluations, and the
+    """The words for a run whose training is over: a limit of episodes is that of the evaluations, and the
     environments stand as they stood.
     """
     return [replace(word, key="trainer.eval_max_steps") if word.key == LIMIT else word for word in words]
@@ -198,7 +198,7 @@ def is_same_value(a: Any, b: Any) -> bool:
 
 
 def refuse_misfits(settings: dict[str, Any], folder: Path) -> None:
-    """The same check as of a new run: a checkpoint is data from anywhere."""
+    """Refuse what a new run would be refused for: a checkpoint is data from anywhere."""
     from pgrun.command.compose import Job
     from pgrun.command.validate import find_problems
 

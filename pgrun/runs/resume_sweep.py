@@ -111,7 +111,9 @@ def plan_moves(held: Mapping[Path, Flat], wanted: Mapping[Path, Flat]) -> dict[P
 
 
 def move_folders(moves: Mapping[Path, Path], top: Path) -> None:
-    """By way of names that nobody has; after a crash in between they are found again, by what is in them."""
+    """Rename folders by way of names that nobody has; after a crash in between they
+    are found again, by what is in them.
+    """
     aside = {to: top / f".moved-{number}" for number, to in enumerate(moves)}
     for to, at in moves.items():
         at.rename(aside[to])

@@ -37,7 +37,7 @@ def safe_import_path() -> Iterator[None]:
 
 
 def restore_import_path() -> None:
-    """In a job: Python scripts that the user's environment starts find their own folder again."""
+    """Let Python scripts that the user's environment starts inside a job find their own folder again."""
     if os.environ.get(SAFE_PATH) == OURS:
         del os.environ[SAFE_PATH]
 

@@ -38,7 +38,7 @@ UNREADABLE = (
 
 
 class Checkpoints:
-    """Those of one run, ``keep`` newest of them."""
+    """The checkpoints of one run, ``keep`` newest of them."""
 
     def __init__(self, folder: Path, keep: int = 2):
         self.folder, self.keep = folder, keep

@@ -53,7 +53,7 @@ class SignalFlag:
 
 
 class SweepStop(SignalFlag):
-    """The same of a sweep: its jobs are told to stop, and by a second signal killed."""
+    """Notes the signal that stops a sweep: its jobs are told to stop, and by a second signal killed."""
 
     def __init__(self, sweep: Path):
         self.sweep = sweep

@@ -37,7 +37,7 @@ class Outlet(io.FileIO):
 
 
 def through_outlet(stream: Any) -> Any:
-    """The same stream through an ``Outlet``; what is no plain stream of a process is left alone."""
+    """The stream through an ``Outlet``; what is no plain stream of a process is left alone."""
     if type(stream) is not io.TextIOWrapper or isinstance(getattr(stream.buffer, "raw", None), Outlet):
         return stream
     try:

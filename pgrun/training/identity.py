@@ -44,7 +44,7 @@ def describe_run(run: Run) -> dict[str, Any]:
 
 
 def hash_settings(settings: Mapping[str, Any]) -> str:
-    """Of all but ``MAY_CHANGE``; numbers that are equal are, however they were typed."""
+    """A hash of all settings but ``MAY_CHANGE``; numbers that are equal are, however they were typed."""
     flat = {key: value for key, value in flatten_settings(settings).items() if key not in MAY_CHANGE}
     numbers = {key: float(x) for key, x in flat.items() if isinstance(x, int) and abs(x) < 2**53}
     return hashlib.sha256(json.dumps({**flat, **numbers}, sort_keys=True).encode()).hexdigest()

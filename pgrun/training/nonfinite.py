@@ -42,7 +42,7 @@ def watching(run: Run, rollout: Rollout, batch: Batch, counters: Counters) -> It
 
 
 def watch_losses(run: Run, rollout: Rollout, scalars: Mapping[str, float], counters: Counters) -> None:
-    """Those of a row that is to be logged. Raises ``Diverged``."""
+    """Check the losses of a row that is to be logged. Raises ``Diverged``."""
     for name in LOSSES:
         if not np.isfinite(scalars.get(name, 0.0)):
             critic = name.startswith("value") and not run.policy.first
@@ -152,7 +152,7 @@ def describe_extreme_sigma(run: Run, rollout: Rollout) -> str | None:
 
 
 def describe_large_observations(rollout: Rollout) -> str | None:
-    """Those that are normalised lie within ±10."""
+    """Advice where observations are large; those that are normalised lie within ±10."""
     largest = size(rollout.obs)
     if largest < LARGE_INPUT:
         return None

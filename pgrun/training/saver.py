@@ -160,8 +160,8 @@ def restore_counters(record: Counters | Clock, given: Mapping[str, Any]) -> None
 
 
 def find_state_mismatches(expected: Any, given: Any, path: str) -> Iterator[str]:
-    """Where ``given`` has another type, shape or name than ``expected``; numbers may
-    differ, and lists in length.
+    """Places where ``given`` has another type, shape or name than ``expected``;
+    numbers may differ, and lists in length.
     """
     if isinstance(expected, Mapping):
         for name in expected:

@@ -34,7 +34,7 @@ class DeleteOnePsi:
     shift: Tensor  # [T, M] or [1, M]
 
     def centered(self, mask: Tensor) -> DeleteOnePsi:
-        """The same with x of mean 0, so that large sums do not cancel."""
+        """The same Ψ written with x of mean 0, so that large sums do not cancel."""
         center = (mask * self.x).sum() / mask.sum().clamp(min=1)
         return replace(self, x=self.x - center, shift=self.shift - self.scale * center)
 

@@ -38,8 +38,8 @@ class Panel:
 
     @property
     def log(self) -> bool:
-        """Where what is drawn is positive and spans two decades; never for returns, which may
-        have any sign.
+        """Whether y is logarithmic: what is drawn is positive and spans two decades; never for returns, which
+        may have any sign.
         """
         values = np.concatenate([curve.middle for curve in self.curves])
         return bool(

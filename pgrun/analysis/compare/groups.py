@@ -55,7 +55,7 @@ class Group:
 
 
 def group(runs: Sequence[Run], by: Sequence[str] = ()) -> list[Group]:
-    """By configuration without seed, or by the settings ``by`` alone."""
+    """The runs by configuration without seed, or by the settings ``by`` alone."""
     paths = [path_of(key, runs) for key in by]
     found: dict[str, list[Run]] = {}
     for run in runs:
@@ -111,7 +111,7 @@ def add(shown: list[list[str]], which: Iterable[int], path: str) -> None:
 
 
 def same_label(configs: Sequence[dict[str, Any]], shown: Sequence[list[str]]) -> list[list[int]]:
-    """Those of several that the paths shown so far do not tell apart."""
+    """Numbers of the configurations that the paths shown so far do not tell apart, group by group."""
     found: dict[str, list[int]] = {}
     for i, (config, paths) in enumerate(zip(configs, shown, strict=True)):
         found.setdefault(words(config, ordered(paths)), []).append(i)
@@ -147,7 +147,7 @@ def short(path: str) -> str:
 
 
 def text(value: Any) -> str:
-    """As one would type it."""
+    """A value as one would type it."""
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -45,7 +45,7 @@ def work(options: argparse.Namespace) -> int:
 
 
 def scalars(options: argparse.Namespace) -> list[str]:
-    """Those whose curves are wanted; none where nothing shows them."""
+    """The scalars whose curves are wanted; none where nothing shows them."""
     drawing = options.html or options.picture or options.tensorboard
     if not drawing and not options.scalars:
         return []

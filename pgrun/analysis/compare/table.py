@@ -52,7 +52,7 @@ def of_group(group: Group) -> Row:
 
 
 def best_first(groups: Sequence[Group]) -> list[Group]:
-    """By environment, then by IQM; without a score last."""
+    """The groups by environment, then by IQM; without a score last."""
 
     def rank(group: Group) -> tuple[object, ...]:
         scores = np.concatenate([np.empty(0), *group.strata])

@@ -79,7 +79,7 @@ def few_effective(chart: Chart) -> str | None:
 
 
 def sigma(chart: Chart) -> float:
-    """Of the actions at the end, exp(H/d − ½ log 2πe); NaN where they are no Gaussian's."""
+    """σ of the actions at the end, exp(H/d − ½ log 2πe); NaN where they are no Gaussian's."""
     entropy = chart.typical("policy/entropy", 0.1)
     return math.exp(min(entropy / chart.actions - GAUSSIAN, 700)) if chart.actions else math.nan
 

@@ -95,7 +95,7 @@ def unpacked_size(members: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
 
 
 def of_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """The same as nested lists."""
+    """The arrays of a .npz as the nested lists of a problem."""
     if not {"P", "R", "start"} <= set(arrays) or arrays["P"].ndim != 3:
         raise ValueError("a .npz must hold P [S, A, S], R [S, A] or [S, A, S], and start [S]")
     chances, reward = arrays["P"], arrays["R"]

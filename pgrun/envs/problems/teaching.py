@@ -123,5 +123,5 @@ def require_counts(**counts: Any) -> None:
 
 
 def both(outcome: tuple[float, int, float, bool]) -> dict[int, Outcomes]:
-    """The same certain outcome for both actions."""
+    """Outcomes of two actions that lead to the same, for certain."""
     return {0: [outcome], 1: [outcome]}

@@ -34,7 +34,7 @@ class Record:
 
 
 def new_record(search: Search, space: Space, settings: Mapping[str, Any]) -> Record:
-    """Of a search without trials."""
+    """The record of a search without trials."""
     from optuna import __version__
 
     sweeper = {name: value for name, value in asdict(search).items() if name not in FREE}
@@ -61,7 +61,7 @@ def load_record(folder: Path, new: Record, space: Space) -> Record:
 
 
 def check_trials(found: Any, space: Space, folder: Path) -> list[Trial]:
-    """As data from anywhere: every value one that the space has."""
+    """The trials, taken as data from anywhere: every value must be one that the space has."""
     keys = {p.key: p for p in space.parameters}
     rows: Sequence[Any] = found if isinstance(found, list) else [None]
     for number, row in enumerate(rows):

@@ -44,7 +44,7 @@ def report(command: Command, jobs: Sequence[Job]) -> int:
 
 
 def trials(folder: Path, command: Command, wanted: int) -> list[Row]:
-    """Those that were proposed, and those that were not."""
+    """A row for each trial that was proposed, and for those that were not."""
     proposed = read_json_object(folder / FILE).get("trials", [])
     rows: list[Row] = []
     for number in range(max(wanted, len(proposed))):
@@ -76,7 +76,7 @@ def table(rows: Sequence[Row], of: int) -> str:
 
 
 def runs(row: Row) -> list[Mapping[str, Any]]:
-    """Of each seed; of the one that a trial without ``seeds`` has."""
+    """The summaries of each seed; of the one that a trial without ``seeds`` has."""
     return row.get("runs") or [row]
 
 

@@ -23,8 +23,8 @@ SAMPLERS: dict[str, type[BaseSampler]] = {"tpe": TPESampler, "random": RandomSam
 
 
 class Study:
-    """In memory; a trial depends on the seed, its number and what was told before, so
-    that it can be proposed again.
+    """Optuna's study, in memory; a trial depends on the seed, its number and what was told before, so that it
+    can be proposed again.
     """
 
     def __init__(self, search: Search, space: Space, record: Record, folder: Path):

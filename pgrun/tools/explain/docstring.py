@@ -71,7 +71,7 @@ def applies(sentence: str, cls: Any, given: Mapping[str, Any]) -> bool:
 
 
 def marked(block: str, cls: Any, given: Mapping[str, Any]) -> Iterator[str]:
-    """Where the lines are the choices of a setting, a mark before the chosen one."""
+    """The lines of a block; where they are the choices of a setting, a mark before the chosen one."""
     kinds = fields(cls) if hasattr(cls, "__dataclass_fields__") else {}
     choices = {
         str(choice): name

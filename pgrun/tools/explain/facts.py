@@ -25,7 +25,7 @@ Classes = Mapping[str, Any]
 
 
 def bias(settings: Settings, chosen: Classes) -> Iterator[str]:
-    """Of ĝ as an estimate of ∇J, beside what the scheme says of itself."""
+    """Sentences about the bias of ĝ as an estimate of ∇J, beside what the scheme says of itself."""
     scheme, critic, algo = chosen["variance"], chosen["critic"], settings["algo"]
     name = settings["critic"]["name"]
     if not scheme.uses_critic:

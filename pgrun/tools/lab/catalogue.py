@@ -87,7 +87,7 @@ def experiments() -> list[Experiment]:
 
 
 def chosen(names: Sequence[str]) -> list[Experiment]:
-    """Those of these names, in the order of the book; all without a name.
+    """The experiments of these names, in the order of the book; all without a name.
 
     A group's name stands for its experiments.
     """

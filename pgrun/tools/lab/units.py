@@ -22,7 +22,9 @@ def slope(theta: float) -> float:
 
 
 def variance(entry: Entry, batch: int = 1) -> Measured:
-    """Of one estimate times its episodes: of one episode, where episodes are independent."""
+    """The variance of one estimate times its episodes: that of one episode, where
+    episodes are independent.
+    """
     return Measured(batch * entry["variance"], batch * entry["variance_se"])
 
 

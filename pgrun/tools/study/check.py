@@ -241,7 +241,7 @@ def too_much(
 
 
 def parameters(settings: Mapping[str, Any], env: gym.Env) -> int:
-    """Of the fresh policy's layers."""
+    """How many parameters the fresh policy's layers have."""
     from pgrun.envs.spaces import observation_encoder
     from pgrun.policies.policy import distribution_for
 

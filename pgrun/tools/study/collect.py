@@ -30,8 +30,8 @@ ROWS = 120_000  # of a rollout in memory, padding included
 
 @dataclass
 class Source:
-    """Where episodes come from: environments with random streams of their own, which
-    go on from one call to the next.
+    """A source of episodes: environments with random streams of their own, which go
+    on from one call to the next.
     """
 
     policy: Policy

@@ -56,7 +56,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Score:
-    """The same for every scheme; None where there is nothing to divide by."""
+    """The figures of one scheme, the same for all; None where there is nothing to divide by."""
 
     variance: float
     variance_se: float

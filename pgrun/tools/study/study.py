@@ -156,7 +156,7 @@ def compute_reference(lab: Lab, say: Say) -> tuple[Reference, float | None]:
 
 
 def study_summary(lab: Lab, tally: Tally, objective: float | None) -> dict[str, Any]:
-    """Of the policy: undiscounted return, and J_γ."""
+    """Figures of the policy: undiscounted return, and J_γ."""
     returns, discounted = torch.cat(tally.returns), torch.cat(tally.discounted)
     return {
         "parameters": len(lab.policy.theta),

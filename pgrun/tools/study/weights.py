@@ -67,7 +67,7 @@ def wrong(given: Any) -> Iterator[str]:
 def weighted(
     given: Any, policy: Policy, behaviour: Policy, p: Problem | None, gamma: float
 ) -> dict[str, Weighted]:
-    """By label."""
+    """The importance-weighted estimators that ``weights`` asks for, by label."""
     entries = [given] if isinstance(given, str | Mapping) else given or []
     found = {}
     for one in (one for entry in entries for one in read(entry)):
@@ -185,7 +185,7 @@ def exactly(p: Problem, pi: Tensor, beta: Tensor) -> dict[str, Any]:
 
 
 def shift(p: Problem, pi: Tensor, beta: Tensor) -> dict[str, Any]:
-    """By time step t: max_s |p_π(sₜ)/p_β(sₜ) − 1|, Σ_s |p_π − p_β|, and what that
+    """How far state visits move, by time step t: max_s |p_π(sₜ)/p_β(sₜ) − 1|, Σ_s |p_π − p_β|, and what that
     cannot exceed, 2t·max_s TV(π, β).
     """
     new, old = visits(p, pi), visits(p, beta)

@@ -54,8 +54,8 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
 
 
 def first_kl(job: JobResult) -> float:
-    """Of the one update that every representation makes from the same policy on the same data; by ½ΔᵀFΔ,
-    since float32 loses a KL of 1e-10.
+    """The KL of the one update that every representation makes from the same policy on the same data; by
+    ½ΔᵀFΔ, since float32 loses a KL of 1e-10.
     """
     return float(track(job, "step/kl_quadratic")[0])
 
