@@ -1,9 +1,11 @@
-"""Fisher-vector products: the closed form beside double backward through a retained graph, on one network and batch.
+"""Fisher-vector products: the closed form beside double backward through a retained
+graph, on one network and batch.
 
     python benchmarks/fisher_cost.py --repeats 200
 
-The peer differentiates mean KL once with ``create_graph`` and then g·v for each v, as sb3-contrib and Spinning Up do.
-``solve`` is what a natural step costs: the set-up (forward pass, graph) and eleven products. One thread, in turn.
+The peer differentiates mean KL once with ``create_graph`` and then g·v for each v, as sb3-contrib and
+Spinning Up do. ``solve`` is what a natural step costs: the set-up (forward pass, graph) and eleven products.
+One thread, in turn.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
-"""Do two batches agree on the direction? Cosine between independent gradient estimates against the number of samples, early and late
-in training: Ilyas et al. 2020, "A closer look at deep policy gradients", figure 2, for PPO on HalfCheetah-v5.
+"""Do two batches agree on the direction? Cosine between independent gradient estimates against the number of
+samples, early and late in training: Ilyas et al. 2020, "A closer look at deep policy gradients", figure 2,
+for PPO on HalfCheetah-v5.
 
     pip install -c constraints.txt -e ".[mujoco,plot]"
     python benchmarks/gradient_cosine.py --figure docs/figures/gradient_cosine.png
 
-Trains the tuned PPO twice, short and long, freezes both policies, and takes their gradients with the critic of the run (gae as
-tuned, no factor γ^t, as PPO has it) episode by episode: estimates from k episodes are means of k of those.
+Trains the tuned PPO twice, short and long, freezes both policies, and takes their gradients with the critic
+of the run (gae as tuned, no factor γ^t, as PPO has it) episode by episode: estimates from k episodes are
+means of k of those.
 """
 
 from __future__ import annotations
@@ -42,7 +44,10 @@ def trained(steps: int, folder: Path) -> float:
 
 def gradients(run: Path, episodes: int) -> tuple[torch.Tensor, int]:
     """(ĝ of single episodes [M, P], steps of an episode)"""
-    line = f"run={run} critic=run schemes=gae discounting=reward_to_go batch=1 episodes={episodes} env.num_envs=8"
+    line = (
+        f"run={run} critic=run schemes=gae discounting=reward_to_go batch=1 episodes={episodes} "
+        "env.num_envs=8"
+    )
     settings = compose_jobs(read_command(line.split(), STUDY)).composed[0].settings
     study = Study(episodes=episodes, batch=1, discounting="reward_to_go", repeats=1)
     lab = build(study, settings)

@@ -51,7 +51,8 @@ def main() -> None:
     )
     parser.add_argument("rows", nargs="*", default=list(ROWS))
     print(
-        "| command | wanted | final evaluation of each seed (± over its 20 episodes) | mean | steps | steps/s |"
+        "| command | wanted | final evaluation of each seed (± over its 20 episodes) | mean | steps | "
+        "steps/s |"
     )
     print("|---|---|---|---|---|---|")
     for name in parser.parse_args().rows:

@@ -2,8 +2,8 @@
 
     python benchmarks/meter_cost.py --repeats 3
 
-Seconds inside the meter ÷ seconds of collecting, updating and logging of the same run, so that a machine that drifts between
-runs does not matter. At its default cadence and at every update.
+Seconds inside the meter ÷ seconds of collecting, updating and logging of the same run, so that a machine that
+drifts between runs does not matter. At its default cadence and at every update.
 """
 
 from __future__ import annotations

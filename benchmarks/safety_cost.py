@@ -2,9 +2,9 @@
 
     python benchmarks/safety_cost.py --repeats 5
 
-A clock around every call that saves or checks, in the run itself: the difference of a run with and one without drowns in what two
-equal runs differ by (10 % of 15 seconds on a shared machine). The clock's own time is counted as theirs. Wall time of ``train``,
-its final evaluation included.
+A clock around every call that saves or checks, in the run itself: the difference of a run with and one
+without drowns in what two equal runs differ by (10 % of 15 seconds on a shared machine). The clock's own time
+is counted as theirs. Wall time of ``train``, its final evaluation included.
 """
 
 from __future__ import annotations

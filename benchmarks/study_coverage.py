@@ -2,8 +2,9 @@
 
     python benchmarks/study_coverage.py
 
-OneState (episodes of any length, returns without bound) and FixedHorizon with three steps, single episodes. The estimates are
-those of the training functions for every possible episode; which ones come is drawn, 4000 times for each number.
+OneState (episodes of any length, returns without bound) and FixedHorizon with three steps, single episodes.
+The estimates are those of the training functions for every possible episode; which ones come is drawn, 4000
+times for each number.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ def arrays(action: np.ndarray, reward: np.ndarray, last: np.ndarray, mask: np.nd
 
 
 def coverage(table: torch.Tensor, chance: np.ndarray, estimates: int) -> float:
-    """Of ``interval`` over repeats of M draws from the rows of ``table`` [K, P], counted rather than listed."""
+    """Of ``interval`` over repeats of M draws from the rows of ``table`` [K, P],
+    counted rather than listed.
+    """
     probability = torch.from_numpy(chance / chance.sum())
     truth = float(probability @ (table - probability @ table).square().sum(1))
     counts = np.random.default_rng(0).multinomial(estimates, probability.numpy(), size=REPEATS)

@@ -1,4 +1,6 @@
-"""What a process for each job of a sweep costs: a child of the server, against a Python of its own. No extra needed.
+"""What a process for each job of a sweep costs: a child of the server, against a Python of its own.
+
+No extra needed.
 
 python benchmarks/sweep_jobs.py [jobs]
 """
@@ -65,7 +67,8 @@ def main() -> None:
     few, many = sweep(1), sweep(1 + jobs)
     print(f"sweep of one job     {few:8.2f} s beside its training")
     print(
-        f"each job more        {1e3 * (many - few) / jobs:8.1f} ms beside its training, Hydra's composing included"
+        f"each job more        {1e3 * (many - few) / jobs:8.1f} ms beside its training, Hydra's composing "
+        "included"
     )
 
 

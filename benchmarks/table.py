@@ -4,9 +4,10 @@
     python benchmarks/table.py --algos ppo trpo --envs CartPole-v1
     python benchmarks/table.py --write               # only the table, from the runs that are there
 
-Runs go to ``outputs/table/<algo>/<env>/<seed>/``. The table goes to docs/results/table.md, the figures of each summary.json to
-docs/results/table.csv; what is finished there or there is not run again (``--again`` does). ``algo=<name>`` alone decides
-everything else, and the project's tuned settings where it ships some for the pair.
+Runs go to ``outputs/table/<algo>/<env>/<seed>/``. The table goes to docs/results/table.md, the figures of
+each summary.json to docs/results/table.csv; what is finished there or there is not run again
+(``--again`` does). ``algo=<name>`` alone decides everything else, and the project's tuned settings where it
+ships some for the pair.
 """
 
 from __future__ import annotations
@@ -41,9 +42,10 @@ PUBLISHED = {  # (algorithm, environment): figure, from the sources named below 
     ("reinforce", "HalfCheetah-v5"): "363 ᵗ",
 }
 NOTE = (
-    "Mean ± standard deviation over seeds 0, 1, 2 of the final evaluation (20 episodes, deterministic policy), and in brackets each "
-    "seed's own mean. Made by `python benchmarks/table.py`; the figures of every run are in [table.csv](table.csv). Published: "
-    "ʳ rl-zoo's trained agents, ᵗ Tianshou's MuJoCo benchmark at 500 000 steps (10 seeds, v3), ᵏ KLip-PPO 2026 (5 seeds)."
+    "Mean ± standard deviation over seeds 0, 1, 2 of the final evaluation (20 episodes, deterministic "
+    "policy), and in brackets each seed's own mean. Made by `python benchmarks/table.py`; the figures of "
+    "every run are in [table.csv](table.csv). Published: ʳ rl-zoo's trained agents, ᵗ Tianshou's MuJoCo "
+    "benchmark at 500 000 steps (10 seeds, v3), ᵏ KLip-PPO 2026 (5 seeds)."
 )
 COLUMNS = (
     *("algo", "variance", "env", "seed", "env_steps", "updates", "return_mean", "return_std", "episodes"),

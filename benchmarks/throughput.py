@@ -1,11 +1,13 @@
-"""Environment steps per second beside Stable-Baselines3 and sb3-contrib: the same recipe, the same number of updates, one thread, interleaved.
+"""Environment steps per second beside Stable-Baselines3 and sb3-contrib: the same recipe, the same number of
+updates, one thread, interleaved.
 
     pip install -c constraints.txt -e ".[bench]"
     python benchmarks/throughput.py            # every recipe, five repeats
     python benchmarks/throughput.py ppo_4x128 --repeats 3
 
-Both sides learn; ours also logs every row to TensorBoard and CSV and measures the gradient's variance at least 50 times.
-Set-up and evaluation are outside the clock of either side. Compare the ratio, not the figures: machines differ and drift.
+Both sides learn; ours also logs every row to TensorBoard and CSV and measures the gradient's variance at
+least 50 times. Set-up and evaluation are outside the clock of either side. Compare the ratio, not the
+figures: machines differ and drift.
 """
 
 from __future__ import annotations
@@ -94,7 +96,8 @@ def main() -> None:
         ratios = sorted(a / b for a, b in pairs)
         mine, peer = (median(side) for side in zip(*pairs, strict=True))
         print(
-            f"{recipe:<18}{mine:>10.0f}{peer:>10.0f}{median(ratios):>8.2f}   ({ratios[0]:.2f} … {ratios[-1]:.2f})",
+            f"{recipe:<18}{mine:>10.0f}{peer:>10.0f}{median(ratios):>8.2f}   ({ratios[0]:.2f} … "
+            f"{ratios[-1]:.2f})",
             flush=True,
         )
 

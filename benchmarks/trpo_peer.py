@@ -1,11 +1,12 @@
 """TRPO beside sb3-contrib with the same settings, every seed: the table of docs/results.md.
 
     pip install -c constraints.txt -e ".[bench]"
-    python benchmarks/trpo_peer.py HalfCheetah-v5                 # 3 seeds × 100 000 steps a side, a quarter of an hour
+    python benchmarks/trpo_peer.py HalfCheetah-v5                 # 3 seeds × 100 000 steps a side: 15 minutes
     python benchmarks/trpo_peer.py Hopper-v5 --sides pgrun,peer   # some of the sides
 
-sb3-contrib takes the mean of the Gaussian's KL over the A action dimensions too. Its radius δ and its damping are therefore
-Aδ and A·damping of the KL itself: the side ``pgrun_times_A``. ``pgrun`` takes the same numbers as they are.
+sb3-contrib takes the mean of the Gaussian's KL over the A action dimensions too. Its radius δ and its damping
+are therefore Aδ and A·damping of the KL itself: the side ``pgrun_times_A``. ``pgrun`` takes the same numbers
+as they are.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
-"""Does TRPO keep its promise? Every update judged from outside, by code that shares nothing with the algorithm's.
+"""Does TRPO keep its promise? Every update judged from outside, by code that shares
+nothing with the algorithm's.
 
-    python benchmarks/trust_region.py                                   # algo=trpo env=HalfCheetah-v5, 500 000 steps
+    python benchmarks/trust_region.py   # algo=trpo env=HalfCheetah-v5, 500 000 steps
     python benchmarks/trust_region.py algo=trpo env=CartPole-v1 trainer.total_steps=100000
-    python benchmarks/trust_region.py algo=npg env=HalfCheetah-v5       # no line search: KL goes beyond δ
+    python benchmarks/trust_region.py algo=npg env=HalfCheetah-v5 # no line search: KL goes beyond δ
 
-From copies of θ before and after each update, the mean KL(old‖new) over the update's states and the surrogate, with
-``torch.distributions`` on a forward pass of its own, in float64. Accepted means that θ moved.
+From copies of θ before and after each update, the mean KL(old‖new) over the update's states and the
+surrogate, with ``torch.distributions`` on a forward pass of its own, in float64. Accepted means that θ moved.
 """
 
 from __future__ import annotations

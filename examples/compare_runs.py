@@ -1,7 +1,7 @@
 """Runs side by side, over seeds: python examples/compare_runs.py.
 
-The runs are trained here one after the other. With many, let `pgrun -m algo=reinforce,ppo seed=0,1` do it, several at once, and
-read its folder; `pgrun-compare FOLDER` has intervals, curves and a page.
+The runs are trained here one after the other. With many, let `pgrun -m algo=reinforce,ppo seed=0,1` do it,
+several at once, and read its folder; `pgrun-compare FOLDER` has intervals, curves and a page.
 """
 
 import statistics

@@ -22,7 +22,8 @@ from pgrun.variance.base import returns_to_go
 class SelfImitation(A2c):
     """A2C that also repeats what went better than expected (Oh et al. 2018, eq. 2, on the present batch):
 
-    L = 1/count Σ mask·[Ψ + β (G − V(s))₊] log π(a|s),  G the discounted return that followed, bootstrapped where it is cut.
+    L = 1/count Σ mask·[Ψ + β (G − V(s))₊] log π(a|s), G the discounted return that followed, bootstrapped
+    where it is cut.
     """
 
     imitation: NonNegative = 0.1  # β; annotations are what is allowed
@@ -33,7 +34,9 @@ class SelfImitation(A2c):
     tags: ClassVar[tuple[str, ...]] = ("imitation/share",)  # one more scalar, in metrics.csv and TensorBoard
 
     def recast(self, rollout: Rollout, learner: Learner) -> Rollout:
-        """(G − V)₊ needs time and episodes, which are gone in a shuffled minibatch: it is kept for each row [T, N]."""
+        """(G − V)₊ needs time and episodes, which are gone in a shuffled minibatch:
+        it is kept for each row [T, N].
+        """
         value = learner.critic.values(rollout)  # [T+1, N]
         surplus = (returns_to_go(rollout, value, self.gamma) - value[:-1]).clamp(min=0) * rollout.mask
         self.share = (surplus > 0).sum() / rollout.mask.sum()

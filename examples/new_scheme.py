@@ -18,10 +18,11 @@ from pgrun.variance.base import Scheme
 
 @dataclass(frozen=True)
 class RankedReturn(Scheme):
-    """Ψₜ = 1/(N−1) Σⱼ sign(r(τᵢ) − r(τⱼ)): the share of the other episodes that this one beats, less the share that beats it.
+    """Ψₜ = 1/(N−1) Σⱼ sign(r(τᵢ) − r(τⱼ)): the share of the other episodes that this one beats, less the
+    share that beats it.
 
-    Only the order of the returns counts, as in fitness shaping (Wierstra et al. 2014): a multiple of the rewards changes nothing.
-    It is biased: E[ĝ] is the gradient of the chance to beat another episode.
+    Only the order of the returns counts, as in fitness shaping (Wierstra et al. 2014): a multiple of the
+    rewards changes nothing. It is biased: E[ĝ] is the gradient of the chance to beat another episode.
     """
 
     whole_episodes: ClassVar[bool] = True  # needs sampler=episodes; anything else is refused
@@ -40,7 +41,8 @@ def main(steps: int = 20_000, episodes: int = 4_000) -> None:
     study = pgrun.study(env="pgrun/OneState-v0", schemes=schemes, episodes=episodes, **own)
     for row in study.rows:
         print(
-            f"{row['scheme']:<14} variance {row['variance']:.4f}, cosine with the exact ∇J {row['cosine']:.3f}"
+            f"{row['scheme']:<14} variance {row['variance']:.4f}, cosine with the exact ∇J "
+            f"{row['cosine']:.3f}"
         )
 
     words = (

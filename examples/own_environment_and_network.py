@@ -19,7 +19,9 @@ from pgrun.policies.torch_module import AnyModule
 
 
 class Corridor(gym.Env):
-    """A picture of a corridor: 1 where one stands, −1 at the exit, which is at either end and pays 1; a step costs 0.1."""
+    """A picture of a corridor: 1 where one stands, −1 at the exit, which is at either
+    end and pays 1; a step costs 0.1.
+    """
 
     observation_space = gym.spaces.Box(-1, 1, (12,), np.float32)
     action_space = gym.spaces.Discrete(2)
@@ -47,7 +49,9 @@ gym.register("Corridor-v0", Corridor, max_episode_steps=40)
 
 @dataclass(frozen=True)
 class Convolution(Network):
-    """Any torch module that maps [B, inputs] to [B, outputs] row by row, for the policy and for the critic."""
+    """Any torch module that maps [B, inputs] to [B, outputs] row by row, for the
+    policy and for the critic.
+    """
 
     channels: PositiveInt = 8
 
@@ -61,7 +65,10 @@ class Convolution(Network):
 
 
 def main(steps: int = 8_000) -> None:
-    words = f"algo=ppo env=Corridor-v0 network=convolution network.channels=4 sampler.steps=32 trainer.total_steps={steps}"
+    words = (
+        "algo=ppo env=Corridor-v0 network=convolution network.channels=4 sampler.steps=32 "
+        f"trainer.total_steps={steps}"
+    )
     # this very file, or notebook, is where the class is found: __name__
     run = pgrun.train(words, modules=[__name__], config_dir=Path(__file__).parent / "conf", quiet=True)
     print(f"return {run.summary['eval']['return_mean']:.2f} of at most 1")

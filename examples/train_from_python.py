@@ -1,4 +1,6 @@
-"""Train, look at what came out, and act with it in an environment of one's own: python examples/train_from_python.py."""
+"""Train, look at what came out, and act with it in an environment of one's own: python
+examples/train_from_python.py.
+"""
 
 import gymnasium as gym
 
@@ -6,11 +8,13 @@ import pgrun
 
 
 def main(steps: int = 20_000) -> None:
-    # the words of the command, settings by name, or both: pgrun algo=ppo env=CartPole-v1 seed=3 trainer.total_steps=…
+    # the words of the command, settings by name, or both: pgrun algo=ppo env=CartPole-v1 seed=3
+    # trainer.total_steps=…
     run = pgrun.train("algo=ppo env=CartPole-v1", seed=3, quiet=True, **{"trainer.total_steps": steps})
 
     print(
-        f"return {run.summary['eval']['return_mean']:.0f} after {run.summary['env_steps']} steps, in {run.folder}"
+        f"return {run.summary['eval']['return_mean']:.0f} after {run.summary['env_steps']} steps, in "
+        f"{run.folder}"
     )
     last = run.metrics[-1]  # every row: pandas.DataFrame(run.metrics)
     print(f"last update: KL {last['kl/old_new']:.4f}, entropy {last['policy/entropy']:.3f}")

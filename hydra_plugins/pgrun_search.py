@@ -1,4 +1,6 @@
-"""Where Hydra looks for sweepers, and takes them from alone: ``hydra_plugins`` is shared by all packages that bring some."""
+"""Where Hydra looks for sweepers, and takes them from alone: ``hydra_plugins`` is
+shared by all packages that bring some.
+"""
 
 import pgrun.runs.search.sweeper
 

@@ -1,4 +1,6 @@
-"""Files of a run directory: written whole or not at all, also when the process dies or the power goes; read if they are plain."""
+"""Files of a run directory: written whole or not at all, also when the process dies or the power goes; read
+if they are plain.
+"""
 
 from __future__ import annotations
 
@@ -25,15 +27,18 @@ LARGEST = {  # bytes that are read of a file, by its name or ending: several tim
 
 
 def write_bytes(place: Path, content: bytes) -> None:
-    """Written beside ``place``, flushed to disk, then moved there. Raises ``OSError`` and leaves what was there.
+    """Written beside ``place``, flushed to disk, then moved there.
 
-    What stands at ``place``, be it a link or one of several names of a file, is replaced and never written to.
+    Raises ``OSError`` and leaves what was there.
+
+    What stands at ``place``, be it a link or one of several names of a file, is replaced and never written
+    to.
     """
     replace_file(place, lambda file: file.write(content))
 
 
 def replace_file(place: Path, fill: Callable[[BinaryIO], object]) -> None:
-    """The same where the content need not be in memory: ``fill`` writes it."""
+    """Like ``write_bytes``, but ``fill`` writes the content, which need not be in memory."""
     part = place.with_name(f".{place.name}.part")
     try:
         with naming_file_in_errors(place):
@@ -63,7 +68,9 @@ def flush_folder(folder: Path) -> None:
 
 
 def read_bytes(place: Path, links: bool = False, most: int | None = None) -> bytes:
-    """All of a plain file. Raises ``OSError`` for anything else: a pipe would be waited for, a link leads anywhere.
+    """All of a plain file.
+
+    Raises ``OSError`` for anything else: a pipe would be waited for, a link leads anywhere.
 
     Raises ``TooLarge`` where it has more than ``most`` bytes; without it, what ``LARGEST`` says of its kind.
     """
@@ -128,7 +135,9 @@ def leads_out(place: Path) -> bool:
 
 
 def find_link(top: Path, place: Path) -> Path | None:
-    """The first on the way from the folder ``top``, which may be a link itself, down to ``place`` that leads out."""
+    """The first on the way from the folder ``top``, which may be a link itself, down
+    to ``place`` that leads out.
+    """
     parts = place.relative_to(top).parts if place.is_relative_to(top) else ()
     way = [top.joinpath(*parts[: n + 1]) for n in range(len(parts))] or [place]
     return next((step for step in way if leads_out(step)), None)

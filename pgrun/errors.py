@@ -19,19 +19,25 @@ class Refused(Told):
 
 
 class EnvironmentFault(Told):
-    """An environment did what nothing can be learned from, exit code 1. Says which one, and in which episode and step."""
+    """An environment did what nothing can be learned from, exit code 1.
+
+    Says which one, and in which episode and step.
+    """
 
 
 class Diverged(EnvironmentFault):
-    """Numbers that an update made are NaN or infinite, exit code 1. Says which, at which step, and what to try."""
+    """Numbers that an update made are NaN or infinite, exit code 1.
+
+    Says which, at which step, and what to try.
+    """
 
 
 class OutOfMemory(Told):
-    """The machine, or a limit set on the process, had no more memory, exit code 1. Says how much was asked for."""
+    """The machine, or a limit of the process, had no more memory, exit code 1. Says how much was asked for."""
 
 
 def describe_lack_of_memory(error: BaseException) -> str | None:
-    """``out of memory: …`` for what NumPy, Python and torch raise then, the last on CPU and CUDA; None for anything else."""
+    """``out of memory: …`` for what NumPy, Python and torch (CPU, CUDA) raise then; None for anything else."""
     text = join_lines(error)
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return f"out of memory: {text}" if text else "out of memory"
@@ -50,10 +56,11 @@ def bounded(text: str) -> str:
 
 
 def escape_line(text: str) -> str:
-    """One line, whatever stands in ``text``: what a terminal would obey is shown as Python writes it, ``\\x1b`` or ``\\u202e``.
+    """One line, whatever stands in ``text``: what a terminal would obey is shown as Python writes it,
+    ``\\x1b`` or ``\\u202e``.
 
-    Names and texts in a run directory may be anybody's: they could clear the screen, name the window, turn the line around,
-    or begin a line that reads like one of ours.
+    Names and texts in a run directory may be anybody's: they could clear the screen, name the window, turn
+    the line around, or begin a line that reads like one of ours.
     """
     if text.isprintable():
         return text
@@ -66,5 +73,5 @@ def join_lines(text: object) -> str:
 
 
 def escape_lines(text: str) -> str:
-    """The same of a text that has lines of its own."""
+    """``escape_line`` for a text that has lines of its own."""
     return "\n".join(map(escape_line, text.split("\n")))

@@ -1,7 +1,8 @@
-"""Exact J, V, Q, ∇J and Fisher matrix of a tabular problem, by backward induction over its time limit; float64.
+"""Exact J, V, Q, ∇J and Fisher matrix of a tabular problem, by backward induction
+over its time limit; float64.
 
-``Problem`` is for the time-limited J_γ = E Σ_{t<H} γᵗ rₜ: what estimators without a critic are unbiased for. A policy
-enters as its table π [S, A].
+``Problem`` is for the time-limited J_γ = E Σ_{t<H} γᵗ rₜ: what estimators without a critic are unbiased for.
+A policy enters as its table π [S, A].
 """
 
 from __future__ import annotations
@@ -34,9 +35,10 @@ class Problem:
 
 
 def problem(env: Any, horizon: int | None = None) -> Problem:
-    """Of any environment that publishes a transition table: ours, FrozenLake, CliffWalking, Taxi.
+    """The problem of any environment that publishes a transition table: ours, FrozenLake, CliffWalking, Taxi.
 
-    Raises ``LookupError`` where there is no table, or none that is right, or neither a time limit nor ``horizon``.
+    Raises ``LookupError`` where there is no table, or none that is right, or neither a time limit nor
+    ``horizon``.
     """
     inner = env.unwrapped
     if not hasattr(inner, "P"):
@@ -68,7 +70,9 @@ def problem(env: Any, horizon: int | None = None) -> Problem:
 
 
 def natural_horizon(table: Any) -> int:
-    """The longest episode of a table without cycles: how long it takes until nothing is under way, whatever is done."""
+    """The longest episode of a table without cycles: how long it takes until nothing
+    is under way, whatever is done.
+    """
     follows = {
         s: {n for outcomes in by_action.values() for p, n, _, end in outcomes if p > 0 and not end}
         for s, by_action in table.items()
@@ -124,7 +128,9 @@ def gradient(policy: Policy, p: Problem, gamma: float) -> Tensor:
 
 
 def weighted_scores(policy: Policy, p: Problem, gamma: float, often: Tensor, q: Tensor) -> Tensor:
-    """Σₜ γᵗ Σ_s oftenₜ(s) Σ_a π(a|s) qₜ(s, a) ∇log π(a|s) [P]; with visits [H, S] and Q [H, S, A] of π itself, ∇J_γ."""
+    """Σₜ γᵗ Σ_s oftenₜ(s) Σ_a π(a|s) qₜ(s, a) ∇log π(a|s) [P]; with visits [H, S] and
+    Q [H, S, A] of π itself, ∇J_γ.
+    """
     pi = table(policy, p)
     discount = gamma ** torch.arange(p.horizon, dtype=torch.float64)
     weight = torch.einsum("t,ts,tsa->sa", discount, often, q) * pi  # [S, A]
@@ -134,18 +140,20 @@ def weighted_scores(policy: Policy, p: Problem, gamma: float, often: Tensor, q: 
 
 
 def fisher(policy: Policy, p: Problem) -> Tensor:
-    """F [P, P] = Σ_s d(s) Σ_a π(a|s) ∇log π ∇log πᵀ, d(s) ∝ Σₜ P(sₜ = s): the mean over visited states (Kakade 2002).
+    """F [P, P] = Σ_s d(s) Σ_a π(a|s) ∇log π ∇log πᵀ, d(s) ∝ Σₜ P(sₜ = s): the mean over visited states
+    (Kakade 2002).
 
-    What natural steps use, and the Hessian of their mean KL. For a table of logits its block of a state is d(s)(diag(p) − ppᵀ),
-    and with logits that depend on ψ it is JᵀFJ, J their derivative. On OneState 1/(θ(1 − θ)) in θ.
+    What natural steps use, and the Hessian of their mean KL. For a table of logits its block of a state is
+    d(s)(diag(p) − ppᵀ), and with logits that depend on ψ it is JᵀFJ, J their derivative. On OneState
+    1/(θ(1 − θ)) in θ.
     """
     often = visits(p, table(policy, p)).sum(0)
     return outer_products(policy, p, often / often.sum())
 
 
 def fisher_of_trajectories(policy: Policy, p: Problem) -> Tensor:
-    """E_τ[BBᵀ], B = Σₜ ∇log π(aₜ|sₜ): the mean length of an episode times ``fisher``, since a later score has mean 0 given an
-    earlier one (Bagnell & Schneider 2003). On OneState 1/(θ(1 − θ)²) in θ.
+    """E_τ[BBᵀ], B = Σₜ ∇log π(aₜ|sₜ): the mean length of an episode times ``fisher``, since a later score has
+    mean 0 given an earlier one (Bagnell & Schneider 2003). On OneState 1/(θ(1 − θ)²) in θ.
     """
     return outer_products(policy, p, visits(p, table(policy, p)).sum(0))
 

@@ -44,7 +44,9 @@ def td_target(reward: Tensor, terminated: Tensor, after: Tensor, gamma: float) -
 def n_step_return(
     reward: Tensor, terminated: Tensor, ended: Tensor, value: Tensor, gamma: float, n: int
 ) -> Tensor:
-    """Σ_{k<n} γᵏ rₜ₊ₖ + γⁿ v(sₜ₊ₙ), cut at the episode's or the rollout's end: the backup with λ = 1, n times from v."""
+    """Σ_{k<n} γᵏ rₜ₊ₖ + γⁿ v(sₜ₊ₙ), cut at the episode's or the rollout's end: the
+    backup with λ = 1, n times from v.
+    """
     discount, trace = gamma * (1 - terminated), 1 - ended
     target = value
     for _ in range(min(n, len(reward))):

@@ -46,7 +46,9 @@ class Rollout:
         return replace(self, **each_tensor(self, lambda x: x[:, keep]), count=self.count * share)
 
     def shared_rows(self) -> dict[str, Any]:
-        """What a batch of these rows takes over as it is, by name: [T, N, …], without the row that follows the last step."""
+        """What a batch of these rows takes over as it is, by name: [T, N, …], without the row that follows
+        the last step.
+        """
         names = {f.name for f in fields(Batch)}.intersection(f.name for f in fields(Rollout))
         rows = {name: getattr(self, name) for name in names}
         return rows | {name: rows[name][:-1] for name in ("obs", "state") if rows[name] is not None}
@@ -88,7 +90,9 @@ class Batch:
 
 
 def each_tensor(record: Rollout | Batch, change: Callable[[Tensor], Tensor]) -> dict[str, Any]:
-    """The changed tensors of a record, by name, those of ``extra`` among them; its other fields are left out."""
+    """The changed tensors of a record, by name, those of ``extra`` among them; its
+    other fields are left out.
+    """
     changed: dict[str, Any] = {
         name: change(x) for name, x in vars(record).items() if isinstance(x, torch.Tensor)
     }

@@ -1,4 +1,6 @@
-"""The documentation says what is so: code that it shows is in the package, commands compose and fit together, links lead somewhere."""
+"""The documentation says what is so: code that it shows is in the package, commands compose and fit together,
+links lead somewhere.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,10 @@ METHODS = ROOT / "docs" / "methods"
 PAGES = sorted(METHODS.glob("*.md"))
 METHOD_PAGES = [page for page in PAGES if page.stem != "README"]
 TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-MDP = "start: [1.0]\nP: [[[[0.5, 0, 1.0, false], [0.5, 0, 0.0, true]], [[1.0, 0, 0.0, true]]]]\n"  # the reader's my.yaml
+MDP = (
+    "start: [1.0]\nP: [[[[0.5, 0, 1.0, false], [0.5, 0, 0.0, true]], "
+    "[[1.0, 0, 0.0, true]]]]\n"
+)  # the reader's my.yaml
 CHECKS = {
     "pgrun": (PGRUN, pgrun.command.validate.find_problems),
     "pgrun-study": (STUDY, pgrun.tools.study.check.problems),

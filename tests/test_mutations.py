@@ -1,4 +1,6 @@
-"""The mutation check itself (``python tests/campaigns/mutations.py`` runs it): every fault still has its place, and the verdict is right."""
+"""The mutation check itself (``python tests/campaigns/mutations.py`` runs it): every fault still has its
+place, and the verdict is right.
+"""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def one(built: Path, pattern: str) -> Path:
 @pytest.mark.slow
 def test_the_wheel_holds_the_configuration(built: Path) -> None:
     names = set(zipfile.ZipFile(one(built, "*.whl")).namelist())
-    assert names >= {f"pgrun/{path}" for path in CONF}
+    assert names >= {"pgrun/py.typed", *(f"pgrun/{path}" for path in CONF)}
     assert not [name for name in names if name.startswith(("tests/", "conf/"))]
 
 
@@ -48,6 +48,7 @@ def test_the_sdist_holds_what_a_checkout_holds(built: Path) -> None:
         "LICENSE",
         "CHANGELOG.md",
         "constraints.txt",
+        "pgrun/py.typed",
         "tests/cli/test_cli.py",
     }
     assert names >= wanted

@@ -1,4 +1,6 @@
-"""What the pictures share: curves over environment steps, bars of a study, and exact values to set beside them."""
+"""What the pictures share: curves over environment steps, bars of a study, and exact
+values to set beside them.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def grouped(runs: Iterable[Any], *keys: str) -> dict[str, list[Any]]:
 
 
 def curves(axis: Axes, groups: Mapping[str, Sequence[Any]], scalar: str, log: bool = False) -> None:
-    """Every seed thin, their mean thick: over 1/25 of the steps, then over seeds, as far as all of them go."""
+    """Every seed thin, their mean thick: over 1/25 of the steps, then over seeds, as
+    far as all of them go.
+    """
     for colour, (label, runs) in zip(COLOURS, groups.items(), strict=False):
         tracks = [track(run, scalar) for run in runs]
         for x, y in tracks:
@@ -82,7 +86,9 @@ def legend(axis: Axes, **more: Any) -> None:
 def bars(
     axis: Axes, run: Any, title: str, known: Mapping[str, float] | None = None, log: bool = False
 ) -> None:
-    """Variance of each scheme of a study with its 95 % interval, top to bottom as listed; ``known``: exact values."""
+    """Variance of each scheme of a study with its 95 % interval, top to bottom as
+    listed; ``known``: exact values.
+    """
     entries = run.result["schemes"]
     at = {label: -i for i, label in enumerate(entries)}
     v = np.array([e["variance"] for e in entries.values()])

@@ -4,8 +4,9 @@ python docs/methods/figures.py --list
 python docs/methods/figures.py gae
 python docs/methods/figures.py all
 
-The commands are read from the ```bash block of NAME.md and run one after the other, below outputs/figures/NAME/ in the
-current folder; what is finished there is not run again. The picture goes to figures/NAME.png beside this file.
+The commands are read from the ```bash block of NAME.md and run one after the other, below
+outputs/figures/NAME/ in the current folder; what is finished there is not run again. The picture goes to
+figures/NAME.png beside this file.
 """
 
 from __future__ import annotations

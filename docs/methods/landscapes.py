@@ -1,4 +1,6 @@
-"""The lecture's two pictures: distance in parameters is not distance of policies, and what that does to plain steps."""
+"""The lecture's two pictures: distance in parameters is not distance of policies, and
+what that does to plain steps.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""Exact variances of the ladder's estimators on a tabular problem, by moments that are handed back from step to step.
+"""Exact variances of the ladder's estimators on a tabular problem, by moments that
+are handed back from step to step.
 
-For one episode from state s with h steps gone, by backward induction: the pair of what an estimate adds up and of what it
-multiplies by. A mean over N independent episodes has 1/N of the variance, and a baseline from the other N − 1 adds to it.
+For one episode from state s with h steps gone, by backward induction: the pair of what an estimate adds up
+and of what it multiplies by. A mean over N independent episodes has 1/N of the variance, and a baseline from
+the other N − 1 adds to it.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ from pgrun.policies.policy import Policy
 
 
 def outcomes(env, policy: Policy, p: Problem) -> tuple[Tensor, ...]:
-    """(state, chance given the state, ∇log π, reward, successor, going on) of everything that can happen in a step [K]."""
+    """(state, chance given the state, ∇log π, reward, successor, going on) of
+    everything that can happen in a step [K].
+    """
     pi = table(policy, p)
     obs = p.encoded().to(policy.theta)
     rows: list[tuple] = []
@@ -55,7 +59,9 @@ def whole_return(env, policy: Policy, p: Problem) -> dict[str, float]:
 
 
 def weighted(env, policy: Policy, p: Problem, lam: float, critic: bool) -> float:
-    """E‖Σₜ gₜΨₜ‖² at γ = 1 for Ψₜ = δₜ + λ(1 − dₜ)Ψₜ₊₁, δ of the exact V, or of V ≡ 0 where there is no critic."""
+    """E‖Σₜ gₜΨₜ‖² at γ = 1 for Ψₜ = δₜ + λ(1 − dₜ)Ψₜ₊₁, δ of the exact V, or of V ≡ 0
+    where there is no critic.
+    """
     s, chance, g, r, n, on = outcomes(env, policy, p)
     v = values(p, table(policy, p), 1.0)[0] * critic  # [H+1, S]
     size, wide = len(p.start), g.shape[1]
@@ -83,7 +89,8 @@ def weighted(env, policy: Policy, p: Problem, lam: float, critic: bool) -> float
 
 
 def variances(env, policy: Policy, p: Problem, batch: int) -> dict[str, float]:
-    """E‖ĝ − Eĝ‖² of the mean of ``batch`` episodes, γ = 1. optimal_baseline: of a b* known beforehand, which is less than
+    """E‖ĝ − Eĝ‖² of the mean of ``batch`` episodes, γ = 1. optimal_baseline: of a b*
+    known beforehand, which is less than
 
     the cross-fitted one has, whose b* is estimated.
     """

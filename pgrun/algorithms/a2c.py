@@ -12,9 +12,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class A2c(Repeated):
-    """Batch actor-critic: ``epochs`` × ``minibatches`` actor steps on  L = 1/count Σ mask·Ψ·log π(a|s)  (Mnih et al. 2016).
+    """Batch actor-critic: ``epochs`` × ``minibatches`` actor steps on L = 1/count Σ mask·Ψ·log π(a|s)
+    (Mnih et al. 2016).
 
-    Only the first of several steps is a gradient of J: the later ones use the same Ψ under a policy that has moved (watch ``kl/old_new``).
+    Only the first of several steps is a gradient of J: the later ones use the same Ψ under a policy that has
+    moved (watch ``kl/old_new``).
     """
 
     def surrogate(self, log_prob: Tensor, batch: Batch) -> Tensor:

@@ -39,8 +39,8 @@ class Learner:
     )
 
     def renormalise(self, rows: Batch) -> Batch:
-        """A minibatch with Ψ normalised over its own rows. On Ψ that the batch's norm has moved and scaled the same norm
-        gives what it would of the raw Ψ, but for its ε.
+        """A minibatch with Ψ normalised over its own rows. On Ψ that the batch's norm has moved and scaled
+        the same norm gives what it would of the raw Ψ, but for its ε.
         """
         if self.minibatch_norm == "none":
             return rows
@@ -65,7 +65,9 @@ class Algorithm(Stateless):
 
     @classmethod
     def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:
-        """Settings of its own that make no sense together with others or with the environment, each with the nearest that do."""
+        """Settings of its own that make no sense together with others or with the environment, each with the
+        nearest that do.
+        """
         yield from ()
 
     def prepare(self, envs: Envs) -> None:
@@ -76,7 +78,10 @@ class Algorithm(Stateless):
         raise NotImplementedError
 
     def gradient_weight(self, log_prob: Tensor, batch: Batch) -> Tensor:
-        """∂L/∂log π_θ(a|s) [B], so that ∇L = Σ weight·∇log π. Where it is worth it, algorithms give the closed form."""
+        """∂L/∂log π_θ(a|s) [B], so that ∇L = Σ weight·∇log π.
+
+        Where it is worth it, algorithms give the closed form.
+        """
         with torch.enable_grad():
             log_prob = log_prob.detach().requires_grad_()
             return torch.autograd.grad(self.surrogate(log_prob, batch), log_prob)[0]
@@ -86,13 +91,17 @@ class Algorithm(Stateless):
         return scheme
 
     def recast(self, rollout: Rollout, learner: Learner) -> Rollout:
-        """The rollout as this algorithm weighs it: off-policy ones take other actions at the same states. What it needs
-        of each row beside that, it puts into ``extra`` [T, N, …], and finds in the batch's ``extra``.
+        """The rollout as this algorithm weighs it: off-policy ones take other actions at the same states.
+        What it needs of each row beside that, it puts into ``extra`` [T, N, …], and finds in the batch's
+        ``extra``.
         """
         return rollout
 
     def update(self, batch: Batch, learner: Learner) -> None:
-        """Move θ, then fit the critic: Ψ was computed before, so both use the same old values. Unless it ``fits_first``."""
+        """Move θ, then fit the critic: Ψ was computed before, so both use the same old values.
+
+        Unless it ``fits_first``.
+        """
         self.improve(batch, learner)
         if not learner.critic.fits_first:
             learner.critic.fit(batch.for_critic, learner.generator)
@@ -138,7 +147,9 @@ class Algorithm(Stateless):
 
 @dataclass
 class Repeated(Algorithm):
-    """Several steps on one batch: ``epochs`` passes over it, in ``minibatches`` of equal size drawn at random."""
+    """Several steps on one batch: ``epochs`` passes over it, in ``minibatches`` of
+    equal size drawn at random.
+    """
 
     epochs: Repeats = 1
     minibatches: PositiveInt = 1

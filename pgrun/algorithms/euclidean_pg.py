@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class EuclideanPg(Algorithm):
-    """The steepest step in a Euclidean ball: Δθ = ε g/‖g‖ for ‖Δθ‖ ≤ ε (``ball=norm``), √ε g/‖g‖ for ‖Δθ‖² ≤ ε (``squared``).
+    """The steepest step in a Euclidean ball: Δθ = ε g/‖g‖ for ‖Δθ‖ ≤ ε (``ball=norm``), √ε g/‖g‖ for
+    ‖Δθ‖² ≤ ε (``squared``).
 
-    The foil of the natural gradient: the same distance in θ, whatever it does to the policy (watch ``step/kl_realised``).
+    The foil of the natural gradient: the same distance in θ, whatever it does to the policy
+    (watch ``step/kl_realised``).
     """
 
     radius: Positive = 0.1

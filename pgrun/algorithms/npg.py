@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
 class Npg(Algorithm):
     """The natural gradient: Δθ = αF⁻¹g, g = ∇J (Kakade 2002; Amari 1998).
 
-    F is the Hessian of the mean KL at θ (``fisher=exact``), or the mean outer product of the sampled scores. x ≈ A⁻¹g is
-    solved with A = F + ``damping``·I: ``solver=cg`` never forms it; ``solver=dense`` does, for small networks.
-    ``step=radius`` takes α = √(2δ/xᵀAx), so that ½ΔᵀAΔ = δ; ``step=fixed`` takes α itself. In exact arithmetic xᵀAx = gᵀx,
-    however early CG stops; in float32 the two come apart, and only xᵀAx is about the x at hand. A zero gradient is a zero step.
+    F is the Hessian of the mean KL at θ (``fisher=exact``), or the mean outer product of the sampled scores.
+    x ≈ A⁻¹g is solved with A = F + ``damping``·I: ``solver=cg`` never forms it; ``solver=dense`` does, for
+    small networks. ``step=radius`` takes α = √(2δ/xᵀAx), so that ½ΔᵀAΔ = δ; ``step=fixed`` takes α itself. In
+    exact arithmetic xᵀAx = gᵀx, however early CG stops; in float32 the two come apart, and only xᵀAx is about
+    the x at hand. A zero gradient is a zero step.
     """
 
     step: Literal["radius", "fixed"] = "radius"
@@ -64,7 +66,7 @@ class Npg(Algorithm):
             "step/cg_residual": solution.residual,
         }
 
-    def solve(self, product, gradient: Tensor) -> Solution:
+    def solve(self, product: Callable[[Tensor], Tensor], gradient: Tensor) -> Solution:
         if self.solver == "dense":
             return dense(product, gradient)
         return conjugate_gradient(product, gradient, self.iterations)

@@ -24,15 +24,17 @@ class OffPolicyAc(Algorithm):
 
         ∇J ≈ 1/B Σ ∇log π(a^π|s) Ψ,  a^π ~ π(·|s);    Q(s, a) → r + γ(1 − d)Q(s', a'),  a' ~ π(·|s')
 
-    (Degris, White & Sutton 2012; Lillicrap et al. 2016 for the replay). ``corrections`` mends the naive form step by step:
+    (Degris, White & Sutton 2012; Lillicrap et al. 2016 for the replay). ``corrections`` mends the naive form
+    step by step:
 
-        none    y = r + γ(1 − d)V(s') of the policies that filled the buffer; the actor takes their a, Ψ from y
-        q       fits Q(s, a) instead: a is given, so it may be anybody's; a' is still the buffer's
-        q_next  a' from the present policy
-        all     a too
+      none    y = r + γ(1 − d)V(s') of the policies that filled the buffer; the actor takes their a, Ψ from y
+      q       fits Q(s, a) instead: a is given, so it may be anybody's; a' is still the buffer's
+      q_next  a' from the present policy
+      all     a too
 
-    ``baseline``: none; v subtracts V(s) = Σ_a πQ, as ``variance=advantage`` does; expectation puts Σ_a π(a|s)Q(s, a)∇log π(a|s), no draw at all, in the actor's
-    place. What remains wrong is the distribution of s. (The critic's error falls with each correction; the actor's, with the last.)
+    ``baseline``: none; v subtracts V(s) = Σ_a πQ, as ``variance=advantage`` does; expectation puts Σ_a
+    π(a|s)Q(s, a)∇log π(a|s), no draw at all, in the actor's place. What remains wrong is the distribution of
+    s. (The critic's error falls with each correction; the actor's, with the last.)
     """
 
     corrections: Literal["none", "q", "q_next", "all"] = "all"
@@ -78,7 +80,9 @@ class OffPolicyAc(Algorithm):
         return replace(seen, q=critic.action_values(seen))
 
     def every_action(self, rollout: Rollout, critic: ActionCritic) -> Rollout:
-        """K rows for each state, an action each, with Ψ = π(a|s)Q(s, a): the column of a state stays one unit."""
+        """K rows for each state, an action each, with Ψ = π(a|s)Q(s, a): the column
+        of a state stays one unit.
+        """
         obs = rollout.obs[0]
         action, chance = critic.choices(obs)
         k = len(action)

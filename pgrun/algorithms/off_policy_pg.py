@@ -26,17 +26,23 @@ ROUNDING = 1e-12  # of a sum of probabilities: below it "ended" was not reached
 
 @dataclass
 class OffPolicyPg(Algorithm):
-    """A batch of whole episodes of π_old reused for ``reuses`` steps of π_θ, with importance weights ρₖ = π_θ(aₖ|sₖ)/π_old(aₖ|sₖ):
+    """A batch of whole episodes of π_old reused for ``reuses`` steps of π_θ, with importance weights
+    ρₖ = π_θ(aₖ|sₖ)/π_old(aₖ|sₖ):
 
-        trajectory    1/N Σᵢ ∏_{all} ρ Σₜ gₜΨₜ                       unbiased
-        per_decision  1/N Σᵢ Σₜ gₜ Σ_{t'≥t} r_{t'} ∏_{k≤t'} ρₖ       unbiased; the rewards to go so weighted, no baseline
-        past_only     1/N Σᵢ Σₜ gₜ ∏_{k≤t} ρₖ Ψₜ                     biased: mean E_θ[Σ gₜ Q^{π_old}(sₜ,aₜ)]
-        state_ratio   1/N Σᵢ Σₜ gₜ p_θ(sₜ)/p_old(sₜ) ρₜ Ψₜ           the same mean: E[∏_{k<t} ρₖ | sₜ] is that ratio; tabular
-        per_step      1/N Σᵢ Σₜ gₜ ρₜ Ψₜ                             first order: the ratio of state visits taken for 1
+        trajectory    1/N Σᵢ ∏_{all} ρ Σₜ gₜΨₜ                  unbiased
+        per_decision  1/N Σᵢ Σₜ gₜ Σ_{t'≥t} r_{t'} ∏_{k≤t'} ρₖ  unbiased; the rewards to go so
+                                                        weighted, no baseline
+        past_only     1/N Σᵢ Σₜ gₜ ∏_{k≤t} ρₖ Ψₜ                biased: mean
+                                                        E_θ[Σ gₜ Q^{π_old}(sₜ,aₜ)]
+        state_ratio   1/N Σᵢ Σₜ gₜ p_θ(sₜ)/p_old(sₜ) ρₜ Ψₜ      the same mean: E[∏_{k<t} ρₖ | sₜ]
+                                                        is that ratio; tabular
+        per_step      1/N Σᵢ Σₜ gₜ ρₜ Ψₜ                        first order: the ratio of
+                                                        state visits taken for 1
 
-    Precup, Sutton & Singh 2000; Jie & Abbeel 2010. ``truncate`` caps each product: less variance, some bias (Ionides 2008).
-    ``self_normalise`` divides the products of a time step by their mean over all episodes, an ended one keeping its last:
-    less variance, and a bias that vanishes with their number (Precup et al. 2000, "weighted" importance sampling).
+    Precup, Sutton & Singh 2000; Jie & Abbeel 2010. ``truncate`` caps each product: less variance, some bias
+    (Ionides 2008). ``self_normalise`` divides the products of a time step by their mean over all episodes, an
+    ended one keeping its last: less variance, and a bias that vanishes with their number (Precup et al. 2000,
+    "weighted" importance sampling).
     """
 
     weights: Literal["trajectory", "per_decision", "past_only", "state_ratio", "per_step"] = "per_decision"
@@ -60,8 +66,9 @@ class OffPolicyPg(Algorithm):
                 tabulated(env)
             except LookupError as error:
                 yield (
-                    f"algo.weights=state_ratio needs the transition table of env={settings['env']['id']}: {error}; "
-                    "take algo.weights=per_step, which sets the ratio to 1, or a tabular environment such as env=FrozenLake-v1"
+                    f"algo.weights=state_ratio needs the transition table of env={settings['env']['id']}: "
+                    f"{error}; take algo.weights=per_step, which sets the ratio to 1, or a tabular "
+                    "environment such as env=FrozenLake-v1"
                 )
 
     def prepare(self, envs: Envs) -> None:
@@ -69,7 +76,7 @@ class OffPolicyPg(Algorithm):
             self.problem = followed(envs)
 
     def surrogate(self, log_prob: Tensor, batch: Batch) -> Tensor:
-        """Its gradient is the estimate: the weights are constants in it."""
+        """A number whose gradient is the estimate: the weights are constants in it."""
         return (
             batch.mask * self.weighted_psi(log_ratio(log_prob, batch), batch) * log_prob
         ).sum() / batch.count
@@ -136,8 +143,9 @@ def log_ratio(log_prob: Tensor, batch: Batch) -> Tensor:
 
 
 def weight_scalars(log_ratio: Tensor, batch: Batch) -> dict[str, Tensor]:
-    """Of the episodes' W = ∏ρ, whichever weights the update takes: the effective sample size (ΣW)²/ΣW² ÷ N, their mean, which
-    should be 1, the largest, and the importance-sampled return Ĵ(θ) = 1/N Σ W r(τ), undiscounted as ``return/train`` is.
+    """Scalars of the episodes' W = ∏ρ, whichever weights the update takes: the effective sample size
+    (ΣW)²/ΣW² ÷ N, their mean, which should be 1, the largest, and the importance-sampled return Ĵ(θ) = 1/N Σ
+    W r(τ), undiscounted as ``return/train`` is.
     """
     log_weight = log_ratio.double().sum(0)
     episodes = len(log_weight)
@@ -153,12 +161,15 @@ def weight_scalars(log_ratio: Tensor, batch: Batch) -> dict[str, Tensor]:
 
 
 def not_rewards_alone(settings: Mapping[str, Any]) -> Iterator[str]:
-    """∏_{k≤t'} ρₖ stands beside a reward. What else Ψₜ holds would stand without ρₜ, and E_old[gₜ] is not 0."""
+    """∏_{k≤t'} ρₖ stands beside a reward.
+
+    What else Ψₜ holds would stand without ρₜ, and E_old[gₜ] is not 0.
+    """
     name = settings["variance"]["name"]
     if name != "reward_to_go":
         yield (
-            f"algo.weights=per_decision weighs rewards to go, and is biased by what variance={name} adds to them: "
-            "add variance=reward_to_go, or take algo.weights=trajectory"
+            f"algo.weights=per_decision weighs rewards to go, and is biased by what variance={name} adds to "
+            "them: add variance=reward_to_go, or take algo.weights=trajectory"
         )
     if settings["advantage_norm"] in CENTERING:
         yield "algo.weights=per_decision is biased by subtracting a mean: add advantage_norm=none or scale"

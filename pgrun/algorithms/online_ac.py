@@ -16,8 +16,8 @@ class OnlineAc(Algorithm):
 
         δ = r + γ(1 − d)V(s') − V(s),   φ ← φ + βδ∇V(s),   θ ← θ + αδ∇log π(a|s)
 
-    δ is taken before φ moves, and its target is held fixed: the gradient of δ² through V(s') would be another algorithm (the
-    2 of ∇δ² is in β). Small batches, ``sampler.steps``, take n_step or gae as well.
+    δ is taken before φ moves, and its target is held fixed: the gradient of δ² through V(s') would be another
+    algorithm (the 2 of ∇δ² is in β). Small batches, ``sampler.steps``, take n_step or gae as well.
     """
 
     samplers: ClassVar[tuple[str, ...]] = ("steps",)

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 class Ppo(Repeated):
     """Proximal policy optimisation: L = 1/count Σ mask·min(ρA, clip(ρ, 1−ε, 1+ε)A), ρ = π_θ(a|s)/π_old(a|s).
 
-    Schulman et al. 2017, eq. 7, in ``epochs`` of ``minibatches``. ``target_kl``: no further epoch once the exact mean
-    KL(old‖new) over the batch exceeds it. ``clip_schedule=linear`` takes ε from ``clip`` to 0 over the run.
+    Schulman et al. 2017, eq. 7, in ``epochs`` of ``minibatches``. ``target_kl``: no further epoch once the
+    exact mean KL(old‖new) over the batch exceeds it. ``clip_schedule=linear`` takes ε from ``clip`` to 0 over
+    the run.
     """
 
     clip: Positive = 0.2
@@ -38,7 +39,9 @@ class Ppo(Repeated):
         return (batch.mask * (ratio * batch.psi).minimum(near * batch.psi)).sum() / batch.count
 
     def gradient_weight(self, log_prob: Tensor, batch: Batch) -> Tensor:
-        """mask·ρA/count, and 0 where the clip is active, though ρ be infinite: there the minimum is constant."""
+        """mask·ρA/count, and 0 where the clip is active, though ρ be infinite: there
+        the minimum is constant.
+        """
         ratio = weighted_log_ratio(log_prob, batch).exp()
         live = (batch.mask > 0) & ~self.clipped(ratio, batch)
         return torch.where(live, ratio * batch.psi, 0.0) / batch.count

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 class PpoPenalty(Repeated):
     """PPO with an adaptive KL penalty: 1/count Σ mask·(ρΨ − β·KL(old‖new)) (Schulman et al. 2017, eq. 8).
 
-    Once an iteration, with d the mean KL it has made: β ← β/2 if d < d_targ/1.5, β ← 2β if d > 1.5·d_targ, within
-    [``beta_min``, ``beta_max``]: halved without end it becomes 0, which no doubling leaves again, and doubled ∞.
-    ``step/beta_bound`` tells when it stands at one of them.
+    Once an iteration, with d the mean KL it has made: β ← β/2 if d < d_targ/1.5, β ← 2β if d > 1.5·d_targ,
+    within [``beta_min``, ``beta_max``]: halved without end it becomes 0, which no doubling leaves again, and
+    doubled ∞. ``step/beta_bound`` tells when it stands at one of them.
     """
 
     target_kl: Positive = 0.01  # d_targ

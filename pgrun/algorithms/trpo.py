@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class Trpo(Npg):
-    """max L = 1/count Σ mask·ρΨ subject to mean KL(old‖new) ≤ δ (Schulman et al. 2015, eq. 14 and appendix C).
+    """max L = 1/count Σ mask·ρΨ subject to mean KL(old‖new) ≤ δ (Schulman et al.
+    2015, eq. 14 and appendix C).
 
-    The natural step of radius δ, then θ_old + βʲΔθ for the smallest j < ``backtracks`` with KL ≤ δ. ``improve_surrogate``
-    asks for a larger objective as well: what was differentiated, so L with its entropy bonus and with the correction of a
-    baseline for each parameter. If none is found θ stays, bit for bit.
+    The natural step of radius δ, then θ_old + βʲΔθ for the smallest j < ``backtracks`` with KL ≤ δ.
+    ``improve_surrogate`` asks for a larger objective as well: what was differentiated, so L with its entropy
+    bonus and with the correction of a baseline for each parameter. If none is found θ stays, bit for bit.
     Both conditions are checked in float64, so that they hold for whoever recomputes them.
     """
 
@@ -60,7 +61,9 @@ class Trpo(Npg):
         return not self.improve_surrogate or bool(self.objective(policy, batch) > before)
 
     def objective(self, policy: Policy, batch: Batch) -> Tensor:
-        """What ``loss_gradient`` differentiates, at the policy's θ: L + c_H·(1/count) Σ mask·H + correctionᵀθ."""
+        """What ``loss_gradient`` differentiates, at the policy's θ: L + c_H·(1/count) Σ
+        mask·H + correctionᵀθ.
+        """
         params = policy.params(batch.obs)
         surrogate = self.surrogate(policy.dist.log_prob(params, batch.action), batch)
         bonus = self.entropy / batch.count * (batch.mask * policy.dist.entropy(params)).sum()

@@ -1,4 +1,6 @@
-"""``pgrun`` and ``pgrun-study`` as functions: the same words, the same path, a record instead of an exit code."""
+"""``pgrun`` and ``pgrun-study`` as functions: the same words, the same path, a record
+instead of an exit code.
+"""
 
 from __future__ import annotations
 
@@ -30,12 +32,13 @@ def train(
     quiet: bool = False,
     **settings: Any,
 ) -> RunResult:
-    """Train as the command ``pgrun`` does, to the same parameters, bit for bit: ``train("algo=ppo env=CartPole-v1", seed=3)``.
+    """Train as the command ``pgrun`` does, to the same parameters, bit for bit:
+    ``train("algo=ppo env=CartPole-v1", seed=3)``.
 
-    words: as they are typed in a terminal, in one text or one by one. settings: more of them by name; one that is no Python name
-    goes ``**{"optimizer.lr": 1e-3}``. folder: for the run, otherwise outputs/<date>/<time>. config_dir: of your own options.
-    quiet: print nothing. Raises ``Refused`` with what the command would say, before anything is written, ``EnvironmentFault`` and
-    ``Diverged``.
+    words: as they are typed in a terminal, in one text or one by one. settings: more of them by name; one
+    that is no Python name goes ``**{"optimizer.lr": 1e-3}``. folder: for the run, otherwise
+    outputs/<date>/<time>. config_dir: of your own options. quiet: print nothing. Raises ``Refused`` with what
+    the command would say, before anything is written, ``EnvironmentFault`` and ``Diverged``.
     """
     argv = build_command(words, settings, folder, config_dir)
     run = load(run_command(argv, PGRUN, quiet))
@@ -51,7 +54,8 @@ def study(
     quiet: bool = False,
     **settings: Any,
 ) -> StudyResult:
-    """Compare gradient estimators on one frozen policy as ``pgrun-study`` does: ``study("env=pgrun/OneState-v0 episodes=2000")``.
+    """Compare gradient estimators on one frozen policy as ``pgrun-study`` does:
+    ``study("env=pgrun/OneState-v0 episodes=2000")``.
 
     The arguments are those of ``train``.
     """
@@ -89,6 +93,7 @@ def refuse_what_is_no_run(argv: Sequence[str], app: App) -> None:
     several = any(word.key == "seeds" and word.value is not None for word in command.words)
     if command.multirun or several:
         raise Refused(
-            f"{typed} is several runs: type it in a terminal and read its folder with pgrun.load_runs(folder), or train one "
-            "after the other: [pgrun.train(…, seed=s) for s in (0, 1, 2)]"
+            f"{typed} is several runs: type it in a terminal and read its folder with "
+            "pgrun.load_runs(folder), or train one after the other: [pgrun.train(…, seed=s) for s in (0, 1, "
+            "2)]"
         )

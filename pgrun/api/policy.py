@@ -24,16 +24,19 @@ from pgrun.tools.play.play import acting, import_modules, load_role
 class ActionDistribution:
     """π(·|s) at one observation, over actions as the environment takes them.
 
-    Of a Box it is the Gaussian before actions are clipped to the bounds; mean, std and densities are in the environment's units.
+    Of a Box it is the Gaussian before actions are clipped to the bounds; mean, std and densities are in the
+    environment's units.
     """
 
-    space: spaces.Space
+    space: spaces.Space[Any]
     dist: Distribution
     params: Tensor  # [K]
 
     @property
     def probabilities(self) -> Any:
-        """Discrete: [n], in the order of its actions. MultiDiscrete: one such array an entry. MultiBinary: P(aᵢ = 1) [A].
+        """Discrete: [n], in the order of its actions.
+
+        MultiDiscrete: one such array an entry. MultiBinary: P(aᵢ = 1) [A].
 
         None for a Box, which has ``mean`` and ``std``.
         """
@@ -41,7 +44,7 @@ class ActionDistribution:
             case Categorical():
                 return self.params.softmax(-1).numpy()
             case MultiCategorical():
-                return [part.softmax(-1).numpy() for part in self.params.split(self.dist.counts)]
+                return [part.softmax(-1).numpy() for part in torch.split(self.params, self.dist.counts)]
             case Bernoulli():
                 return self.params.sigmoid().numpy()
         return None
@@ -62,7 +65,7 @@ class ActionDistribution:
 
     @property
     def entropy(self) -> float:
-        """In nats; of a Box the differential entropy."""
+        """The entropy in nats; of a Box the differential entropy."""
         return float(self.dist.entropy(self.params))
 
     def log_prob(self, action: Any) -> float:
@@ -88,8 +91,8 @@ class ActingPolicy:
     def act(self, obs: Any, sample: bool = False, seed: int | None = None) -> Any:
         """The action at one observation, both as the environment has them.
 
-        The most likely one, of a Box the mean, as evaluations take it; with ``sample`` one drawn from π(·|s). ``seed`` begins the
-        random stream anew; without it the stream goes on.
+        The most likely one, of a Box the mean, as evaluations take it; with ``sample`` one drawn from π(·|s).
+        ``seed`` begins the random stream anew; without it the stream goes on.
         """
         if seed is not None:
             self.generator.manual_seed(seed)
@@ -125,7 +128,10 @@ def in_environment_units(params: Tensor, space: spaces.Box) -> Tensor:
 
 
 def load_policy(saved: Saved, env: str | None, modules: Sequence[str]) -> ActingPolicy:
-    """``env`` and ``modules``: the user's own code, which the run may name and only its user may load. Raises ``Refused``."""
+    """``env`` and ``modules``: the user's own code, which the run may name and only its user may load.
+
+    Raises ``Refused``.
+    """
     wish = PlayOptions(str(saved.folder), env=env if env and ":" in env else None, modules=tuple(modules))
     import_modules(wish.modules)
     role = load_role(saved, wish)

@@ -1,4 +1,7 @@
-"""A command changes the process that it runs in, which from a terminal is its own. Here it is the user's, and is given back."""
+"""A command changes the process that it runs in, which from a terminal is its own.
+
+Here it is the user's, and is given back.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,9 @@ VARIABLES = (*THREAD_VARIABLES, "HYDRA_FULL_ERROR")
 
 @contextmanager
 def borrowed_process(argv: Sequence[str]) -> Iterator[None]:
-    """Nobody else runs a command in this process meanwhile, and what a command changes in it is afterwards as it was."""
+    """Nobody else runs a command in this process meanwhile, and what a command
+    changes in it is afterwards as it was.
+    """
     with (
         ONE_COMMAND,
         kept_arguments(),
@@ -59,7 +64,9 @@ def kept_environment() -> Iterator[None]:
 
 @contextmanager
 def kept_logging() -> Iterator[None]:
-    """Hydra's ``dictConfig`` takes the root logger's handlers away, and closes every one that the logging knows of."""
+    """Hydra's ``dictConfig`` takes the root logger's handlers away, and closes every
+    one that the logging knows of.
+    """
     root, registered = logging.getLogger(), logging._handlerList  # type: ignore[attr-defined]
     handlers, level, known = root.handlers[:], root.level, registered[:]
     registered.clear()  # what is not known is not closed
@@ -75,7 +82,9 @@ def kept_logging() -> Iterator[None]:
 
 @contextmanager
 def kept_signals() -> Iterator[None]:
-    """After Ctrl-C too: a run that was stopped leaves its handlers, for which a second one ends the process."""
+    """After Ctrl-C too: a run that was stopped leaves its handlers, for which a
+    second one ends the process.
+    """
     from pgrun.terminal.signals import CODES
 
     if threading.current_thread() is not threading.main_thread():
@@ -124,8 +133,8 @@ def kept_torch() -> Iterator[None]:
 
 @contextmanager
 def kept_numpy(argv: Sequence[str]) -> Iterator[None]:
-    """NumPy's OpenBLAS gets the command's number of threads, on which the last bits of large products hang, and global
-    generators are put back.
+    """NumPy's OpenBLAS gets the command's number of threads, on which the last bits of large products hang,
+    and global generators are put back.
 
     Elsewhere the number is read from the environment when NumPy is loaded, which here may have been long ago.
     """
@@ -151,7 +160,7 @@ def set_openblas_threads(number: int) -> int | None:
         for suffix in ("64_", ""):
             with suppress(AttributeError, OSError):
                 blas = ctypes.CDLL(str(library))
-                before = getattr(blas, f"scipy_openblas_get_num_threads{suffix}")()
+                before: int = getattr(blas, f"scipy_openblas_get_num_threads{suffix}")()
                 getattr(blas, f"scipy_openblas_set_num_threads{suffix}")(number)
                 return before
     return None

@@ -22,7 +22,9 @@ Row = dict[str, float | None]
 
 @dataclass(frozen=True)
 class OwnCode:
-    """What a run's folder may name, and only its user may load: their environment's module, and their modules."""
+    """What a run's folder may name, and only its user may load: their environment's
+    module, and their modules.
+    """
 
     env: str | None = None
     modules: tuple[str, ...] = ()
@@ -30,7 +32,10 @@ class OwnCode:
 
 @dataclass(frozen=True)
 class RunResult:
-    """A finished run. ``metrics`` are the rows of metrics.csv, what was not measured is None: ``pandas.DataFrame(run.metrics)``."""
+    """A finished run.
+
+    ``metrics`` are the rows of metrics.csv, what was not measured is None: ``pandas.DataFrame(run.metrics)``.
+    """
 
     folder: Path
     summary: dict[str, Any]  # of summary.json
@@ -57,7 +62,10 @@ class RunResult:
 
 @dataclass(frozen=True)
 class StudyResult:
-    """A finished study. ``rows``: one a scheme, with its variance, bias and cost: ``pandas.DataFrame(study.rows)``."""
+    """A finished study.
+
+    ``rows``: one a scheme, with its variance, bias and cost: ``pandas.DataFrame(study.rows)``.
+    """
 
     folder: Path
     result: dict[str, Any] = field(repr=False)  # of study.json
@@ -74,10 +82,12 @@ def load(
     env: str | None = None,
     modules: Sequence[str] = (),
 ) -> RunResult:
-    """The finished run in a folder. ``policy``: the last one, or the one that did best in an evaluation during training.
+    """The finished run in a folder.
 
-    A run of your own code names it, and only you may load it, which its policy needs: say ``env`` and ``modules`` again.
-    Raises ``Refused``.
+    ``policy``: the last one, or the one that did best in an evaluation during training.
+
+    A run of your own code names it, and only you may load it, which its policy needs: say ``env`` and
+    ``modules`` again. Raises ``Refused``.
     """
     from pgrun.runs.job_status import SETTINGS, read_json_object, read_result
 
@@ -98,7 +108,8 @@ def load_runs(
 ) -> list[RunResult]:
     """Every finished run in a sweep's folder, or below any other, in the order of their folders.
 
-    One that did not finish is left out with a warning that says why. Raises ``Refused`` where there is none at all.
+    One that did not finish is left out with a warning that says why. Raises ``Refused`` where there is none
+    at all.
     """
     from pgrun.analysis.compare.read_runs import Found, expand_glob, find_run_folders
 
@@ -142,7 +153,7 @@ def none_if_blank(cell: float) -> float | None:
 
 
 def read_study(folder: Path) -> StudyResult:
-    """Of a study that has just finished."""
+    """The result of a study that has just finished, from its folder."""
     from pgrun.atomic_files import read_json
     from pgrun.tools.study.cli import STUDY
 

@@ -16,7 +16,10 @@ def build_command(
     folder: str | os.PathLike[str] | None,
     config_dir: str | os.PathLike[str] | None,
 ) -> list[str]:
-    """``words`` as they would be typed, one text or one by one, then each setting as ``key=value``. Raises ``Refused``."""
+    """``words`` as they would be typed, one text or one by one, then each setting as ``key=value``.
+
+    Raises ``Refused``.
+    """
     argv = split_text(words) if isinstance(words, str) else [str(word) for word in words]
     argv += [f"{key}={format_value(value, key)}" for key, value in settings.items()]
     if folder is not None:
@@ -27,7 +30,7 @@ def build_command(
 
 
 def split_text(text: str) -> list[str]:
-    """As a shell would."""
+    """The words of one text, split as a shell would."""
     try:
         return shlex.split(text)
     except ValueError as error:
@@ -35,7 +38,10 @@ def split_text(text: str) -> list[str]:
 
 
 def format_value(value: Any, key: str) -> str:
-    """A Python value as the command line writes it: None is null, True is true, a list is [1,2]. Raises ``Refused``."""
+    """A Python value as the command line writes it: None is null, True is true, a list is [1,2].
+
+    Raises ``Refused``.
+    """
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -56,7 +62,9 @@ def format_value(value: Any, key: str) -> str:
 
 
 def quote_if_needed(text: str) -> str:
-    """A text that is read as itself; in quotes where it would be read as a number, a list or several values."""
+    """A text that is read as itself; in quotes where it would be read as a number, a list or
+    several values.
+    """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import Quote, QuotedString
     from hydra.errors import HydraException

@@ -30,7 +30,8 @@ ABOUT = {
 FLAGS = """\
   -m                  a sweep: every combination of comma-separated values, then a table over seeds; with
                       hydra/launcher=parallel|local|slurm on several processes or a cluster,
-                      hydra/sweeper=optuna a search: 'optimizer.lr=tag(log,interval(1e-4,1e-2))' 'seeds=[0,1,2]'
+                      hydra/sweeper=optuna a search: 'optimizer.lr=tag(log,interval(1e-4,1e-2))' \
+'seeds=[0,1,2]'
   resume=RUN_DIR      go on with a run that was stopped or killed; in a sweep hydra.sweep.dir=DIR resume=auto
   --cfg job           show the composed configuration, every setting with its value
   --list              which algorithm goes with which scheme, and the tuned pairs
@@ -39,7 +40,10 @@ FLAGS = """\
 
 
 def help_text(places: list[Path]) -> str:
-    """Examples, the groups with their options, flags. ``places``: ours and the user's configuration folders."""
+    """Examples, the groups with their options, flags.
+
+    ``places``: ours and the user's configuration folders.
+    """
     return "\n\n".join(
         (
             "pgrun — policy-gradient experiments, with the variance of the gradient measured",
@@ -48,14 +52,17 @@ def help_text(places: list[Path]) -> str:
             options_of(places, ABOUT),
             "Any setting is changed as group.key=value, for example trainer.total_steps=1e6",
             FLAGS,
-            "What came out: tensorboard --logdir outputs, pgrun-compare, pgrun-doctor, pgrun-play;"
-            "\nbefore a run: pgrun-explain; estimators on a frozen policy: pgrun-study; the lecture's claims: pgrun-lab",
+            "What came out: tensorboard --logdir outputs, pgrun-compare, pgrun-doctor, pgrun-play;\nbefore "
+            "a run: pgrun-explain; estimators on a frozen policy: pgrun-study; the lecture's claims: "
+            "pgrun-lab",
         )
     )
 
 
 def options_of(places: list[Path], about: Mapping[str, str], only: Sequence[str] = ()) -> str:
-    """The groups with their options: those that ``about`` says something of, then the user's own, or ``only`` some."""
+    """The groups with their options: those that ``about`` says something of, then the
+    user's own, or ``only`` some.
+    """
     found: dict[str, set[str]] = {group: set() for group in about}
     for place in places:
         for path in sorted(place.rglob("*.yaml")):

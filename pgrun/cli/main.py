@@ -55,7 +55,10 @@ def run(argv: list[str], app: App = PGRUN) -> int:
 
 
 def carry_out(argv: list[str], app: App = PGRUN) -> Outcome:
-    """Read, check and run a command: the one way to a run, from the terminal and from Python. Raises ``Refused``."""
+    """Read, check and run a command: the one way to a run, from the terminal and from Python.
+
+    Raises ``Refused``.
+    """
     pin_threads(argv)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us as they are
     from pgrun.command.overrides import read_command
@@ -100,8 +103,8 @@ def carry_out(argv: list[str], app: App = PGRUN) -> Outcome:
 
 @contextmanager
 def owning_sweep(jobs: Sequence[Job]) -> Iterator[None]:
-    """Alone in the sweep's folder, where no signal of an earlier sweep is left; workers import nothing from the current
-    folder, and end with this process.
+    """Alone in the sweep's folder, where no signal of an earlier sweep is left; workers import nothing from
+    the current folder, and end with this process.
     """
     from pgrun.runs.workers import owning_workers, safe_import_path
     from pgrun.terminal.signals import STOP
@@ -148,7 +151,9 @@ def show(command: Command) -> int:
 
 
 def run_alone(command: Command, job: Job, again: bool) -> Path | None:
-    """The folder is this process's before Hydra writes there, so that of two runs that begin at the same moment one is refused."""
+    """The folder is this process's before Hydra writes there, so that of two runs that begin at the same
+    moment one is refused.
+    """
     from pgrun.command.overrides import hydra_word
     from pgrun.command.preflight import check_folders, refuse_all
     from pgrun.training.saver import run_lock
@@ -204,7 +209,8 @@ def call_hydra(command: Command, argv: list[str]) -> Path | None:
     def work(cfg: DictConfig) -> float:
         folders.append(Path(HydraConfig.get().runtime.output_dir))
         try:
-            return job(cfg)
+            result: float = job(cfg)
+            return result
         except Exception as error:  # Hydra would say something of its own before it lets it pass
             raised.append(error)
             return math.nan

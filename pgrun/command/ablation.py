@@ -1,4 +1,7 @@
-"""``ablate=<practice>`` leaves one practice out. One that the algorithm does not read would only repeat ``ablate=nothing``."""
+"""``ablate=<practice>`` leaves one practice out.
+
+One that the algorithm does not read would only repeat ``ablate=nothing``.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from pgrun.config.paths import conf_dir
 from pgrun.config.settings import flatten_settings
 
 
-def without_effect(job: Job, chosen: Mapping[str, Any], space: Space | None) -> Iterator[str]:
+def without_effect(job: Job, chosen: Mapping[str, Any], space: Space[Any] | None) -> Iterator[str]:
     """``chosen``: the class of each group. Said where nothing reads any setting of the option's file."""
     path = conf_dir() / "ablate" / f"{job.choices.get('ablate')}.yaml"
     if not path.exists():  # none, or one of the user's own

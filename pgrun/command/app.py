@@ -1,4 +1,6 @@
-"""What differs between ``pgrun`` and ``pgrun-study``: everything else of a command line is read, composed and refused alike."""
+"""What differs between ``pgrun`` and ``pgrun-study``: everything else of a command line is read, composed and
+refused alike.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class App:
-    """A console command. Functions are named ``module:function``: importing them takes seconds that ``--help`` does without."""
+    """A console command.
+
+    Functions are named ``module:function``: importing them takes seconds that ``--help`` does without.
+    """
 
     name: str  # as typed
     config: str  # conf/<config>.yaml
@@ -32,7 +37,8 @@ class App:
     def call(self, which: str) -> Callable[..., Any]:
         """The function that a field names."""
         module, _, function = getattr(self, which).partition(":")
-        return getattr(importlib.import_module(module), function)
+        called: Callable[..., Any] = getattr(importlib.import_module(module), function)
+        return called
 
     def spoken(self, text: str) -> str:
         """A message that says ``pgrun -m`` or ``pgrun seed=3``, for this command."""

@@ -144,7 +144,8 @@ def split_sweep(command: Command, params: list[str]) -> list[list[CliOverride]]:
         batch = BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
     except HydraException as error:
         raise Refused(
-            f"{error}; a sweep takes values: seed=0,1,2 or seed=range(0,3); intervals are searched: hydra/sweeper=optuna"
+            f"{error}; a sweep takes values: seed=0,1,2 or seed=range(0,3); intervals are searched: "
+            "hydra/sweeper=optuna"
         ) from error
     if not batch:
         raise Refused("a sweep without jobs: a pattern such as algo=glob(*) has to fit some option's name")
@@ -179,7 +180,9 @@ def compose_one(words: Sequence[CliOverride], multirun: bool, number: int, confi
 
 
 def with_other_seed(like: Job, words: Sequence[CliOverride], number: int) -> Job | None:
-    """The same job with another seed, without composing it (a tenth of a second); None where that is not so simple."""
+    """The same job with another seed, without composing it (a tenth of a second);
+    None where that is not so simple.
+    """
     subdir = OmegaConf.to_container(like.hydra.sweep, resolve=False)["subdir"]  # type: ignore[index, call-overload]
     seeds = [word for word in words if word.key == "seed"]
     if subdir != NUMBERED or len(seeds) != 1 or "${" in seeds[0].text:
@@ -201,4 +204,5 @@ def to_plain(cfg: DictConfig) -> dict[str, Any]:
     settings: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
     if "advantage_norm" in settings:
         settings["advantage_norm"] = spell_advantage_norm(settings["advantage_norm"])
-    return settings
+    plain: dict[str, Any] = settings
+    return plain

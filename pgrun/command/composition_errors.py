@@ -59,7 +59,10 @@ class Explainer:
         files = [(word, f"{self.group_of(word)}/{word.value}.yaml") for word in words if self.is_option(word)]
         named = [word.shown for word, file in files if any((place / file).is_file() for place in own)]
         shown = " ".join(named) or "the configuration"
-        return f"{shown}: a file that names itself in its defaults, or two that name each other: take that line out"
+        return (
+            f"{shown}: a file that names itself in its defaults, or two that name each other: take that "
+            "line out"
+        )
 
     def unknown_option(
         self, path: str, words: Sequence[CliOverride]
@@ -80,7 +83,10 @@ class Explainer:
         if extra:
             return f'needs the extra "{extra}": pip install -c constraints.txt -e ".[{extra}]"'
         if group == "env" and "/" in name and ":" not in name:
-            return f"not registered with gymnasium; if another package brings it, name its module: env=module:{name}"
+            return (
+                "not registered with gymnasium; if another package brings it, name its module: "
+                f"env=module:{name}"
+            )
         return f"no such option; {nearest(name, self.options(group))}"
 
     def options(self, group: str) -> list[str]:

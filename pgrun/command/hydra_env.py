@@ -1,6 +1,7 @@
 """Every id registered with gymnasium, and ``module:Id``, as an option of the config group ``env``.
 
-A file in conf/env comes first in Hydra's search path and wins; for any other id the option is made on the fly.
+A file in conf/env comes first in Hydra's search path and wins; for any other id the option is made on the
+fly.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ class GymnasiumSource(ConfigSource):
 
 
 class PgrunSearchPath(SearchPathPlugin):
-    """The user's ``--config-dir``, a command's own options, then the source: Hydra's own handling would put the folder behind it."""
+    """The user's ``--config-dir``, a command's own options, then the source: Hydra's own handling would put
+    the folder behind it.
+    """
 
     folders: ClassVar[list[str]] = []
 
@@ -76,7 +79,10 @@ def env_id(config_path: str) -> str | None:
 
 
 def register(config_dir: str | None = None, options: str | None = None) -> None:
-    """Before composing; twice does no harm. ``config_dir`` holds the user's own options, ``options`` those of one command."""
+    """Before composing; twice does no harm.
+
+    ``config_dir`` holds the user's own options, ``options`` those of one command.
+    """
     PgrunSearchPath.folders = [folder for folder in (config_dir, options) if folder]
     Plugins.instance().register(GymnasiumSource)
     Plugins.instance().register(PgrunSearchPath)

@@ -65,13 +65,13 @@ def find_wrong_code(hydra: DictConfig) -> Iterator[str]:
         names = ", ".join(map(str, hydra.callbacks))
         yield f"hydra.callbacks: {names}: pgrun calls nobody's code at the ends of a run: leave them out"
     for part in ("launcher", "sweeper"):
-        target = str(OmegaConf.to_container(hydra[part], resolve=False).get("_target_"))  # type: ignore[union-attr, call-overload]
+        target = str(OmegaConf.to_container(hydra[part], resolve=False).get("_target_"))  # type: ignore[union-attr]
         if not target.startswith(PLUGINS):
             yield f"hydra.{part}._target_={target}: no {part} of Hydra's: choose one with hydra/{part}=…"
 
 
 def find_wrong_names(command: Command, job: Job) -> Iterator[str]:
-    """Of folders and of the log."""
+    """What is wrong with the names of folders and of the log."""
     hydra = job.hydra
     key = "hydra.sweep.dir" if command.multirun else "hydra.run.dir"
     top = str(hydra.sweep.dir if command.multirun else hydra.run.dir)
@@ -83,7 +83,10 @@ def find_wrong_names(command: Command, job: Job) -> Iterator[str]:
         subdir = str(hydra.sweep.subdir)
         inside = os.path.normpath(subdir)
         if not subdir.strip() or inside == "." or os.path.isabs(inside) or inside.split(os.sep)[0] == "..":
-            yield f"hydra.sweep.subdir={subdir!r}: each job needs a folder inside hydra.sweep.dir, such as ${{hydra.job.num}}"
+            yield (
+                f"hydra.sweep.subdir={subdir!r}: each job needs a folder inside hydra.sweep.dir, such as "
+                "${hydra.job.num}"
+            )
     name = str(hydra.job.name)
     if not name.strip() or "/" in name or len(os.fsencode(name)) > 200:
         yield f"hydra.job.name={name!r}: a name for the log is needed: at most 200 characters, without /"
@@ -110,4 +113,7 @@ def find_missing_sources(hydra: DictConfig) -> Iterator[str]:
             yield f"hydra.searchpath: {path}: {str(error).splitlines()[0]}"
             continue
         if not there:
-            yield f"hydra.searchpath: {path} leads to nothing: name a folder, as file://{rest}; --config-dir does the same"
+            yield (
+                f"hydra.searchpath: {path} leads to nothing: name a folder, as file://{rest}; --config-dir "
+                "does the same"
+            )

@@ -1,4 +1,6 @@
-"""What ``hydra.launcher.*`` and ``hydra.sweeper.*`` may be: the launchers' own errors come when the sweep's folders are there."""
+"""What ``hydra.launcher.*`` and ``hydra.sweeper.*`` may be: the launchers' own errors come when the sweep's
+folders are there.
+"""
 
 from __future__ import annotations
 
@@ -105,7 +107,10 @@ KNOWN = {  # by the class that Hydra makes
 
 
 def find_wrong_launcher(job: Job) -> Iterator[str]:
-    """Of a sweep. Launchers and sweepers that are not pgrun's extras look after themselves."""
+    """What is wrong with a sweep's launcher and sweeper.
+
+    Those that are not pgrun's extras look after themselves.
+    """
     for part in ("launcher", "sweeper"):
         given: Any = OmegaConf.to_container(job.hydra[part], resolve=True)
         known = KNOWN.get(str(given.pop("_target_", "")).rpartition(".")[2])

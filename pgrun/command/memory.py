@@ -24,13 +24,14 @@ def too_large(settings: Mapping[str, Any], env: gym.Env) -> Iterator[str]:
         key = max(parts, key=lambda name: parts[name])
         given = value(settings, key)
         yield (
-            f"{key}={given}: the run would take at least {total / 1e9:,.0f} GB, and {whose} {there / 1e9:,.0f} GB: "
+            f"{key}={given}: the run would take at least {total / 1e9:,.0f} GB, "
+            f"and {whose} {there / 1e9:,.0f} GB: "
             f"{'take an environment with smaller observations' if key == 'env' else 'take less'}"
         )
 
 
 def memory_limit(cgroups: Path = Path("/sys/fs/cgroup")) -> tuple[float, str]:
-    """(bytes that a run may have, whose limit that is): of the machine, of the process or of the container it is in, the least."""
+    """(bytes that a run may have, whose limit that is): the least of machine, process and container."""
     limits = [(float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")), "this machine has")]
     for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
         soft = resource.getrlimit(kind)[0]
@@ -70,7 +71,7 @@ def needed(settings: Mapping[str, Any], env: gym.Env) -> dict[str, float]:
 
 
 def rows(sampler: Mapping[str, Any], columns: float) -> dict[str, float]:
-    """Of the networks' inputs that are kept at the same time; of an episode one at least."""
+    """How many rows of the networks' inputs are kept at the same time; of an episode one at least."""
     counts = {
         "steps": sampler.get("steps", 0) * columns,
         "episodes": sampler.get("episodes", 0),

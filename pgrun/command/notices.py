@@ -20,6 +20,7 @@ def cancelled_baseline(job: Job) -> Iterator[str]:
     norm, name = settings["advantage_norm"], settings["variance"]["name"]
     if norm in CENTERING and constant_baseline(settings, classes_chosen(settings)):
         yield (
-            f"advantage_norm={norm} subtracts the batch's mean from Ψ, whatever constant variance={name} subtracts: "
-            "none, mean_baseline and leave_one_out become the same estimator; advantage_norm=scale keeps them apart"
+            f"advantage_norm={norm} subtracts the batch's mean from Ψ, whatever constant variance={name} "
+            "subtracts: none, mean_baseline and leave_one_out become the same estimator; "
+            "advantage_norm=scale keeps them apart"
         )

@@ -39,11 +39,11 @@ class CliOverride:
 
     @property
     def shown(self) -> str:
-        """As the user would type it."""
+        """The word as the user would type it."""
         return self.text.lstrip("+").replace("\\:", ":")
 
     def once(self) -> str:
-        """As a sweep of its one value; as it is where it has several, or none."""
+        """The word as a sweep of its one value; as it is where it has several, or none."""
         if self.value is None:
             return self.text
         key, _, value = self.text.partition("=")
@@ -71,7 +71,8 @@ class Command:
 
     @property
     def multirun(self) -> bool:
-        return self.flags.multirun
+        asked: bool = self.flags.multirun
+        return asked
 
     @property
     def config_dir(self) -> str | None:
@@ -87,8 +88,8 @@ class Command:
     def argv(self) -> list[str]:
         """For Hydra, whose parser wants the flags first.
 
-        In a sweep over ``algo`` a word such as ``algo.delta=0.05`` becomes a sweep of one value: Hydra composes the sweep's base
-        without what is swept, where there is no such setting.
+        In a sweep over ``algo`` a word such as ``algo.delta=0.05`` becomes a sweep of one value: Hydra
+        composes the sweep's base without what is swept, where there is no such setting.
         """
         groups = (word.key for word in self.words if word.value is None and "." not in word.key)
         swept = set(groups) if self.multirun else set()
@@ -208,7 +209,7 @@ def is_option(name: Any) -> bool:
 
 
 def describe_unreadable(text: str) -> str:
-    """In place of the parser's own words, which speak of tokens."""
+    """Why a word cannot be read, in place of the parser's own message, which speaks of tokens."""
     key, _, value = text.partition("=")
     if not re.fullmatch(r"[+~]{0,2}[A-Za-z_][\w./@:-]*", key, re.ASCII):
         return f"{text}: cannot be read: {key!r} is no name of a setting; pgrun --cfg job shows them all"
@@ -221,7 +222,7 @@ def describe_unreadable(text: str) -> str:
 
 
 def find_repeated(texts: list[str]) -> Iterator[str]:
-    """The same key again: Hydra would silently take the last."""
+    """Keys that are given twice: Hydra would silently take the last."""
     given: dict[str, list[str]] = {}
     for text in texts:
         if not is_bare(text):
@@ -232,14 +233,16 @@ def find_repeated(texts: list[str]) -> Iterator[str]:
 
 
 def hydra_word(key: str, value: object, quote: str = "'") -> str:
-    """``key='value'``, which Hydra's grammar takes whatever the value is: it halves backslashes before a quote, and no others."""
+    """``key='value'``, which Hydra's grammar takes whatever the value is: it halves backslashes before a
+    quote, and no others.
+    """
     inner = re.sub(rf"(\\*){quote}", rf"\1\1\\{quote}", str(value))
     inner = re.sub(r"(\\+)$", r"\1\1", inner)
     return f"{key}={quote}{inner}{quote}"
 
 
 def shell_word(key: str, value: object) -> str:
-    """The same as a user types it in a shell, with quotes where it needs any."""
+    """``key=value`` as a user types it in a shell, with quotes where it needs any."""
     plain = f"{key}={value}"
     try:
         kept = CliOverride.read(plain).value == str(value)

@@ -82,7 +82,10 @@ def check_mode(command: Command, first: list[Job]) -> Iterator[str]:
     """``-m`` alone decides between a run and a sweep: what is checked and reported hangs on it."""
     for job in first:
         if job.hydra.mode not in (None, RunMode.MULTIRUN if command.multirun else RunMode.RUN):
-            yield f"hydra.mode={job.hydra.mode.name}: type {'pgrun' if command.multirun else 'pgrun -m'} instead"
+            yield (
+                f"hydra.mode={job.hydra.mode.name}: type {'pgrun' if command.multirun else 'pgrun -m'} "
+                "instead"
+            )
         if job.hydra.output_subdir != ".hydra":
             yield "hydra.output_subdir: a run directory keeps its configuration in .hydra"
 
@@ -99,7 +102,10 @@ def check_folders(composed: list[Job], files: Sequence[str], setting: str) -> It
             yield f"{job.folder}: {os.strerror(errno.ENAMETOOLONG)}; choose a shorter {setting}"
             return
         if any((job.folder / name).exists() for name in (*files, *find_held_runs(job, files))):
-            yield f"{job.folder} holds a run already: choose another {setting}, go on with resume=auto, or remove it"
+            yield (
+                f"{job.folder} holds a run already: choose another {setting}, go on with resume=auto, or "
+                "remove it"
+            )
             return
     for link in links_written(composed, setting):
         yield f"{link} is {LEADS_OUT}: remove it, or choose another {setting}"
@@ -110,7 +116,9 @@ def check_folders(composed: list[Job], files: Sequence[str], setting: str) -> It
 
 
 def links_written(composed: list[Job], setting: str) -> Iterator[Path]:
-    """What leads out where Hydra, the end of a sweep or its jobs would write: a run looks after its other files itself."""
+    """What leads out where Hydra, the end of a sweep or its jobs would write: a run
+    looks after its other files itself.
+    """
     for job in composed:
         top = Path(job.hydra.sweep.dir) if setting == "hydra.sweep.dir" else job.folder
         for folder in (job.folder, *(job.folder / str(seed) for seed in seeds_of(job))):
@@ -121,7 +129,9 @@ def links_written(composed: list[Job], setting: str) -> Iterator[Path]:
 
 
 def is_written(name: str) -> bool:
-    """By a sweep, in its folder; the trials of a search have numbers too, and are not among its jobs."""
+    """Whether a sweep writes that name in its folder; the trials of a search have numbers too, and are not
+    among its jobs.
+    """
     return name in SWEEP_FILES or name.isdigit()
 
 

@@ -31,22 +31,34 @@ def find_wrong_search(command: Command, jobs: Sequence[Job], again: bool) -> Ite
     wrong = list(violations("hydra.sweeper.", given, Search))
     yield from wrong
     if len(jobs) == 1:
-        yield "nothing to search: give a setting several values, such as 'optimizer.lr=tag(log,interval(1e-4,1e-2))'"
+        yield (
+            "nothing to search: give a setting several values, such as "
+            "'optimizer.lr=tag(log,interval(1e-4,1e-2))'"
+        )
     if not wrong:
         yield from find_wrong_job_count(given["n_jobs"], job)
     if hydra_part(job, "sweep")["subdir"] != NUMBERED:
         yield "hydra.sweep.subdir: the trials of a search lie in folders by their numbers; leave it out"
     if holds_search(Path(job.hydra.sweep.dir)) and not again:
-        yield f"{Path(job.hydra.sweep.dir)} holds a search already ({FILE}): go on with resume=auto, or choose another hydra.sweep.dir"
+        yield (
+            f"{Path(job.hydra.sweep.dir)} holds a search already ({FILE}): go on with resume=auto, or "
+            "choose another hydra.sweep.dir"
+        )
 
 
 def find_wrong_job_count(n_jobs: int, job: Job) -> Iterator[str]:
     """A launcher for several, and several for it."""
     basic = hydra_part(job, "launcher")["_target_"] == BASIC
     if basic and n_jobs > 1:
-        yield f"hydra.sweeper.n_jobs={n_jobs}: one trial at a time without a launcher for more: add hydra/launcher=parallel"
+        yield (
+            f"hydra.sweeper.n_jobs={n_jobs}: one trial at a time without a launcher for more: add "
+            "hydra/launcher=parallel"
+        )
     if not basic and n_jobs == 1:
-        yield "hydra.sweeper.n_jobs=1: the launcher would have one trial at a time: set it to as many as are to run at once"
+        yield (
+            "hydra.sweeper.n_jobs=1: the launcher would have one trial at a time: set it to as many as are "
+            "to run at once"
+        )
 
 
 def sweeper(job: Job) -> dict[str, Any]:

@@ -14,7 +14,10 @@ CHOICE = "optuna"  # hydra/sweeper=optuna
 
 @dataclass(frozen=True)
 class Search:
-    """``n_jobs``: trials at once, proposed together. ``prune_after``: trials that are to finish before one is pruned."""
+    """``n_jobs``: trials at once, proposed together.
+
+    ``prune_after``: trials that are to finish before one is pruned.
+    """
 
     n_trials: PositiveInt = 20
     n_jobs: PositiveInt = 1

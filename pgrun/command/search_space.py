@@ -1,7 +1,8 @@
 """What is searched: the swept words of a command, as Hydra's grammar has them.
 
-``interval(a,b)`` is a number in [a, b], ``int(interval(a,b))`` an integer, ``tag(log,interval(a,b))`` uniform in its logarithm;
-``range(a,b,step)`` one of a, a + step, … below b; ``x,y,z`` and ``choice(x,y,z)`` one of these.
+``interval(a,b)`` is a number in [a, b], ``int(interval(a,b))`` an integer, ``tag(log,interval(a,b))`` uniform
+in its logarithm; ``range(a,b,step)`` one of a, a + step, … below b; ``x,y,z`` and ``choice(x,y,z)`` one of
+these.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ class Numbers:
 
     @property
     def ends(self) -> tuple[Value, ...]:
-        """What is checked before: all between is allowed where these are; one inside says whether fractions are."""
+        """What is checked before: all between is allowed where these are; one inside
+        says whether fractions are.
+        """
         inside = self.low + (self.step or GOLDEN * (self.high - self.low))
         return (self.low, self.high) if self.whole else (self.low, inside, self.high)
 
@@ -96,7 +99,9 @@ class Space:
         return [word if isinstance(word, str) else f"{word.key}={trial[word.key]}" for word in self.words]
 
     def corners(self) -> list[Trial]:
-        """What is checked before the first trial: every combination of choices if there are few, else each choice; both ends."""
+        """What is checked before the first trial: every combination of choices if there are few, else each
+        choice; both ends.
+        """
         first = {p.key: p.ends[0] for p in self.parameters}
         alone = [{**first, p.key: value} for p in self.parameters for value in p.ends]
         choices = [p for p in self.parameters if isinstance(p, Choices)]
@@ -111,7 +116,10 @@ class Space:
 
 
 def read(overrides: Sequence[Override]) -> Space:
-    """Of a command's words, without Hydra's own. The last of several with one key counts. Raises ``Refused``."""
+    """The space that a command's words span, without Hydra's own.
+
+    The last of several with one key counts. Raises ``Refused``.
+    """
     words: dict[str, str | Parameter] = {}
     for override in overrides:
         key = override.get_key_element()

@@ -47,5 +47,5 @@ def size(override: Override) -> int:
 
 
 def jobs(overrides: Iterable[Override]) -> int:
-    """Of a sweep over all combinations."""
+    """How many jobs a sweep over all combinations has."""
     return math.prod(size(override) for override in overrides if override.is_sweep_override())

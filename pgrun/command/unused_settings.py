@@ -1,6 +1,7 @@
 """Settings typed on the command line that nothing in the job reads: they are refused, not ignored.
 
-A class says what it reads in ``read_when``: {"alpha": ("step", "fixed")} where ``alpha`` is read with step=fixed alone.
+A class says what it reads in ``read_when``: {"alpha": ("step", "fixed")} where ``alpha`` is read with
+step=fixed alone.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from pgrun.command.overrides import CliOverride
 
 
 def unread(
-    words: Sequence[CliOverride], settings: Mapping[str, Any], chosen: Mapping[str, Any], space: Space | None
+    words: Sequence[CliOverride],
+    settings: Mapping[str, Any],
+    chosen: Mapping[str, Any],
+    space: Space[Any] | None,
 ) -> Iterator[str]:
     """``chosen``: the class of each group; ``space``: the environment's actions, if it could be made."""
     for word in words:
@@ -60,7 +64,7 @@ def declared(key: str, settings: Mapping[str, Any], chosen: Mapping[str, Any]) -
     return f"it is read with {group}.{switch}={value}, not with {settings[group].get(switch)}"
 
 
-def other(key: str, settings: Mapping[str, Any], space: Space | None) -> str | None:
+def other(key: str, settings: Mapping[str, Any], space: Space[Any] | None) -> str | None:
     if key == "network.log_std" and space is not None and not isinstance(space, Box):
         return f"actions of {space} have no σ; it is read where they are a Box"
     if key == "trainer.stop_at_return" and settings["trainer"]["eval_every"] is None:

@@ -77,7 +77,10 @@ def check_choices(job: Job) -> Iterator[str]:
     for group in GROUPS:
         given = job.settings.get(group)
         if given is not None and not (isinstance(given, Mapping) and given.get("name")):
-            yield f"{group}={job.choices.get(group)}: its file must say which class it sets, such as name: {EXAMPLES[group]}"
+            yield (
+                f"{group}={job.choices.get(group)}: its file must say which class it sets, such as name: "
+                f"{EXAMPLES[group]}"
+            )
     for group, choice in job.choices.items():
         if choice is None and group in (*GROUPS, *SECTIONS, "critic/optimizer"):
             yield f"{group}=null: a run needs one; pgrun --help lists them"
@@ -161,7 +164,9 @@ def group_values(
     module, base_name = BASES.get(group, ("builtins", "object"))
     base = getattr(importlib.import_module(module), base_name)
     if not (dataclasses.is_dataclass(cls) and issubclass(cls, base)):
-        yield f"{group}={name}: {cls.__module__}.{cls.__name__} must be a dataclass and a {module}.{base_name}"
+        yield (
+            f"{group}={name}: {cls.__module__}.{cls.__name__} must be a dataclass and a {module}.{base_name}"
+        )
         return
     yield from violations(f"{where}.", rest, cls)
 
@@ -205,7 +210,8 @@ def find_misfits(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iter
         yield f"algo={settings['algo']['name']} steps in the policy's parameters alone: add network=separate"
     if scheme.whole_episodes and kind != "episodes":
         yield (
-            f"variance={name} needs whole episodes: add sampler=episodes, or take variance=value_baseline or gae"
+            f"variance={name} needs whole episodes: add sampler=episodes, or take variance=value_baseline or "
+            "gae"
         )
     if kind == "episodes" and scheme.compares_episodes and sampler["episodes"] < 2:
         yield f"variance={name} compares episodes: sampler.episodes must be at least 2"
@@ -216,8 +222,8 @@ def find_misfits(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iter
         if "steps" not in algo.samplers:
             instead = "add variance.normalised=false"
         yield (
-            "variance.normalised=true averages over the steps left in the rollout, and with sampler=episodes the length of "
-            f"the episodes themselves decides how many those are, which biases: {instead}"
+            "variance.normalised=true averages over the steps left in the rollout, and with sampler=episodes "
+            f"the length of the episodes themselves decides how many those are, which biases: {instead}"
         )
     yield from find_wrong_advantage_norm(settings, chosen)
     if kind == "steps":
@@ -235,7 +241,8 @@ def find_wrong_scheme(settings: Mapping[str, Any], chosen: Mapping[str, Any]) ->
         )
     elif scheme.uses_q and not chosen["critic"].knows_q:
         yield (
-            f"variance={name} needs Q(s, a): add critic=exact on a tabular environment, or take algo=off_policy_ac"
+            f"variance={name} needs Q(s, a): add critic=exact on a tabular environment, or take "
+            "algo=off_policy_ac"
         )
 
 
@@ -255,8 +262,8 @@ def not_one_plain_step(settings: Mapping[str, Any]) -> Iterator[str]:
     several = [key for key in ("epochs", "minibatches", "reuses") if settings["algo"].get(key, 1) > 1]
     if several:
         yield (
-            f"variance.kind=per_parameter corrects one gradient, and algo.{several[0]} asks for several steps: "
-            "take algo=reinforce, or variance.kind=scalar"
+            f"variance.kind=per_parameter corrects one gradient, and algo.{several[0]} asks for several "
+            "steps: take algo=reinforce, or variance.kind=scalar"
         )
     if settings["advantage_norm"] != "none":
         yield "variance.kind=per_parameter corrects the gradient as it is: add advantage_norm=none"
@@ -274,8 +281,9 @@ def find_wrong_advantage_norm(settings: Mapping[str, Any], chosen: Mapping[str, 
     if sampler["name"] == "episodes":
         if sampler["episodes"] == 1 and constant_baseline(settings, chosen):
             yield (
-                f"{zero}, and with sampler.episodes=1 variance={settings['variance']['name']} gives every action the "
-                "same: nothing would be learned; add advantage_norm=scale or none, or sampler.episodes=2"
+                f"{zero}, and with sampler.episodes=1 variance={settings['variance']['name']} gives every "
+                "action the same: nothing would be learned; add advantage_norm=scale or none, or "
+                "sampler.episodes=2"
             )
         return
     rows = sampler["batch"] if sampler["name"] == "replay" else sampler["steps"] * settings["env"]["num_envs"]
@@ -288,7 +296,8 @@ def find_wrong_advantage_norm(settings: Mapping[str, Any], chosen: Mapping[str, 
 def constant_baseline(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> bool:
     """Whether the scheme, with its settings, gives every action of the batch its return minus one number."""
     given = {key: value for key, value in settings["variance"].items() if key != "name"}
-    return construct(chosen["variance"], given).has_constant_baseline
+    constant: bool = construct(chosen["variance"], given).has_constant_baseline
+    return constant
 
 
 def too_many_minibatches(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[str]:
@@ -306,7 +315,10 @@ def too_many_minibatches(settings: Mapping[str, Any], chosen: Mapping[str, Any])
 def find_wrong_replay(sampler: Mapping[str, Any], total: float) -> Iterator[str]:
     for name in ("warmup", "batch"):
         if sampler[name] > sampler["capacity"]:
-            yield f"sampler.{name}={sampler[name]}: the buffer holds only sampler.capacity={sampler['capacity']}"
+            yield (
+                f"sampler.{name}={sampler[name]}: the buffer holds only "
+                f"sampler.capacity={sampler['capacity']}"
+            )
     if sampler["warmup"] >= total:
         yield f"sampler.warmup={sampler['warmup']}: nothing would be learned in trainer.total_steps={total}"
 
@@ -332,4 +344,7 @@ def check_device(settings: Mapping[str, Any]) -> Iterator[str]:
         import torch
 
         if not torch.cuda.is_available():
-            yield "device=cuda: no CUDA device is available here; take device=cpu, or device=auto for whichever there is"
+            yield (
+                "device=cuda: no CUDA device is available here; take device=cpu, or device=auto for "
+                "whichever there is"
+            )

@@ -1,4 +1,7 @@
-"""Where the configuration lies, and where the user stands. Imports nothing heavy: ``--help`` and ``--version`` need it at once."""
+"""Where the configuration lies, and where the user stands.
+
+Imports nothing heavy: ``--help`` and ``--version`` need it at once.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,9 @@ STOOD: list[Path] = []  # where commands under way were typed, the innermost las
 
 @contextmanager
 def typed_in(folder: Path) -> Iterator[None]:
-    """``hydra.job.chdir=true`` sends the process elsewhere meanwhile; paths are shown as they are from ``folder``."""
+    """``hydra.job.chdir=true`` sends the process elsewhere meanwhile; paths are shown
+    as they are from ``folder``.
+    """
     STOOD.append(folder)
     try:
         yield

@@ -12,14 +12,16 @@ NODES = 100_000
 
 
 def load_yaml(text: str | bytes, nodes: int = NODES) -> Any:
-    """Raises ``ValueError`` where it could exhaust whoever reads it, and ``yaml.YAMLError`` where it is no YAML."""
+    """Raises ``ValueError`` where it could exhaust whoever reads it, and
+    ``yaml.YAMLError`` where it is no YAML.
+    """
     refuse_bombs(text, nodes)
     return yaml.load(text, LOADER)
 
 
 def refuse_bombs(text: str | bytes, most: int) -> None:
-    """An alias counts with all that it stands for, since it is read again wherever it stands: aliases of aliases multiply, and
-    so do the merge keys that name them.
+    """An alias counts with all that it stands for, since it is read again wherever it stands: aliases of
+    aliases multiply, and so do the merge keys that name them.
     """
     sizes: dict[str, int] = {}  # of what an anchor names, once it is complete
     under_way: list[tuple[str | None, int]] = []  # (anchor, nodes before it) of the collections that are open

@@ -49,21 +49,25 @@ def generator(sequence: np.random.SeedSequence, place: str = "cpu") -> torch.Gen
 
 
 def integers(sequence: np.random.SeedSequence, count: int) -> list[int]:
-    """``count`` seeds for environments, of 31 bits: NumPy's old generators, which many environments have, take 32.
+    """``count`` seeds for environments, of 31 bits: NumPy's old generators, which
+    many environments have, take 32.
 
-    For the first 1024 of a stream of a seed below 2¹⁷ they are (seed, stream, number) in another order: no two are equal.
-    The others are drawn from the sequence, and equal to another one by chance, 1 in 2³¹.
+    For the first 1024 of a stream of a seed below 2¹⁷ they are (seed, stream, number) in another order: no
+    two are equal. The others are drawn from the sequence, and equal to another one by chance, 1 in 2³¹.
     """
     found = sequence.generate_state(count).astype(np.int64) >> 1
     seed, key = sequence.entropy, sequence.spawn_key
     if isinstance(seed, int) and seed < 2**SEED and len(key) == 1 and key[0] < 2**STREAM:
         number = np.arange(min(count, 2**NUMBER))
         found[: len(number)] = scattered((seed << STREAM | key[0]) << NUMBER | number)
-    return found.tolist()
+    numbers: list[int] = found.tolist()
+    return numbers
 
 
 def seed_global_generators(sequence: np.random.SeedSequence) -> None:
-    """Those that everything in the process shares: nothing of pgrun's draws from them, environments of users may."""
+    """Seed the generators that everything in the process shares: nothing of pgrun's draws from them,
+    environments of users may.
+    """
     python, legacy, tensors = (int(x) for x in sequence.generate_state(3))
     random.seed(python)
     np.random.seed(legacy)
@@ -102,7 +106,10 @@ def fingerprints() -> dict[str, object]:
 
 
 def scattered(x: np.ndarray) -> np.ndarray:
-    """A permutation of the numbers of 31 bits after which neighbours have nothing in common: each step can be undone."""
+    """A permutation of the numbers of 31 bits after which neighbours have nothing in
+    common: each step can be undone.
+    """
     for factor in ODD:
         x = (x ^ (x >> 16)) * factor & WHOLE
-    return x ^ (x >> 15)
+    mixed: np.ndarray = x ^ (x >> 15)
+    return mixed

@@ -14,9 +14,11 @@ import re
 import sys
 import types
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pgrun.config import user_modules
+
+T = TypeVar("T")
 
 NAME = re.compile(r"[a-zA-Z]\w{,99}")  # of an option; no part of a path or package
 GROUPS = {
@@ -105,7 +107,7 @@ def fields(cls: type) -> dict[str, Any]:
     return {f.name: annotation(cls, f) for f in dataclasses.fields(cls) if f.init}
 
 
-def annotation(cls: type, field: dataclasses.Field) -> Any:
+def annotation(cls: type, field: dataclasses.Field[Any]) -> Any:
     """Evaluated alone: other fields are annotated with what only a type checker imports."""
     if not isinstance(field.type, str):
         return field.type
@@ -114,7 +116,10 @@ def annotation(cls: type, field: dataclasses.Field) -> Any:
 
 
 def coerce(value: Any, kind: Any) -> Any:
-    """The value as its annotation wants it, e.g. 1e6 as an integer. Raises ``ValueError`` saying what is allowed."""
+    """The value as its annotation wants it, e.g. 1e6 as an integer.
+
+    Raises ``ValueError`` saying what is allowed.
+    """
     origin, args = get_origin(kind), get_args(kind)
     if origin is Annotated:
         value = coerce(value, args[0])
@@ -174,7 +179,7 @@ def violations(where: str, given: Mapping[str, Any], cls: type) -> Iterator[str]
             yield f"{where}{name}={format_value(value)}: {error}"
 
 
-def construct(cls: type, given: Mapping[str, Any]) -> Any:
+def construct(cls: type[T], given: Mapping[str, Any]) -> T:
     """An instance from checked settings."""
     kinds = fields(cls)
     return cls(**{name: coerce(value, kinds[name]) for name, value in given.items()})

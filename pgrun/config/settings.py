@@ -62,10 +62,12 @@ class Trainer:
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """``gradient_every``: updates between readings of the gradient's variance; 0 never; null: 60 readings a run.
+    """``gradient_every``: updates between readings of the gradient's variance; 0
+    never; null: 60 readings a run.
 
-    ``detail``: with each reading the variance by group of parameters, the noise scale, the cosine of two half batches, and what the
-    local models of the step predicted. ``exact``: on tabular problems J of the new policy and the critic's error, with each row.
+    ``detail``: with each reading the variance by group of parameters, the noise scale, the cosine of two half
+    batches, and what the local models of the step predicted. ``exact``: on tabular problems J of the new
+    policy and the critic's error, with each row.
     """
 
     gradient_every: NonNegativeInt | None = None

@@ -1,7 +1,8 @@
-"""The user's own modules, which the command names: found in the current folder too, behind everything installed.
+"""The user's own modules, which the command names: found in the current folder too,
+behind everything installed.
 
-The folder is no place to import from before that: it may be somebody's run directory, with a ``tensorflow.py`` in it that
-TensorBoard would look for.
+The folder is no place to import from before that: it may be somebody's run directory, with a
+``tensorflow.py`` in it that TensorBoard would look for.
 """
 
 from __future__ import annotations

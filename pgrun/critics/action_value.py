@@ -25,7 +25,8 @@ Share = Annotated[float, Range(0, 1, open=True)]
 
 @dataclass(frozen=True)
 class ActionValue(CriticSettings):
-    """A network Q_φ(s, a). ``rate``: the target network follows by φ̄ ← φ̄ + rate·(φ − φ̄) after each fit (Lillicrap et al. 2016); 1: none.
+    """A network Q_φ(s, a). ``rate``: the target network follows by φ̄ ← φ̄ + rate·(φ − φ̄) after each fit
+    (Lillicrap et al. 2016); 1: none.
 
     ``samples`` actions stand for the sum in V(s) = Σ_a π(a|s)Q(s, a) where there is no list of them.
     ``fit``: whether the actor's Q is the one before or the one after the step on the same draw.
@@ -50,8 +51,8 @@ class ActionValue(CriticSettings):
 class ActionCritic:
     """y = r + γ(1 − d)Q(s', a'), regressed on by Q(s, a).
 
-    ``of_actions`` off, the network sees no action: V(s), y = r + γ(1 − d)V(s'), and y itself stands for Q(s, a).
-    ``next_now``: a' from the present policy, not from the one that filled the buffer.
+    ``of_actions`` off, the network sees no action: V(s), y = r + γ(1 − d)V(s'), and y itself stands for
+    Q(s, a). ``next_now``: a' from the present policy, not from the one that filled the buffer.
     """
 
     def __init__(
@@ -104,7 +105,8 @@ class ActionCritic:
 
     def sample(self, params: Tensor) -> Tensor:
         noise = self.policy.dist.noise(params.shape[:-1], self.generator, params.dtype)
-        return self.policy.dist.act(params, noise)
+        action: Tensor = self.policy.dist.act(params, noise)
+        return action
 
     def values(self, rollout: Rollout) -> Tensor:
         """V(s) [T+1, N]; nothing bootstraps from the last row, which stays NaN."""
@@ -112,7 +114,9 @@ class ActionCritic:
         return torch.cat([value, torch.full_like(value[:1], torch.nan)])
 
     def action_values(self, rollout: Rollout) -> Tensor:
-        """Q(s, a) [T, N] of the rollout's actions, or the y of its transitions where the network sees no action."""
+        """Q(s, a) [T, N] of the rollout's actions, or the y of its transitions where
+        the network sees no action.
+        """
         if self.of_actions:
             return self.q(rollout.obs[:-1], rollout.action)
         return td_target(rollout.reward, rollout.terminated, self.value(rollout.obs[1:]), self.gamma)

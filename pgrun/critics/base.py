@@ -75,7 +75,9 @@ class Critic(Protocol):
         """``value_loss`` of the critic as it is now."""
 
     def joint_delta(self, out: Tensor, batch: Batch) -> Tensor | float:
-        """∂(value term of a joint loss)/∂V [B], from the policy network's outputs; 0 where the networks are separate."""
+        """∂(value term of a joint loss)/∂V [B], from the policy network's outputs; 0
+        where the networks are separate.
+        """
 
     def set_progress(self, progress: float) -> None:
         """Schedules of the critic's own optimizer."""
@@ -135,7 +137,9 @@ class StateValue:
 
 
 def value_loss(value: Tensor, batch: Batch, clip: float | None) -> Tensor:
-    """½ mean (V − target)² over rows with mask 1; clipped, the larger of that and the same of V_old + clip(V − V_old, ±c)."""
+    """½ mean (V − target)² over rows with mask 1; clipped, the larger of that and the same of
+    V_old + clip(V − V_old, ±c).
+    """
     error = (value - batch.target).square()
     if clip is not None:
         near = batch.value + (value - batch.value).clamp(-clip, clip)
@@ -144,7 +148,9 @@ def value_loss(value: Tensor, batch: Batch, clip: float | None) -> Tensor:
 
 
 def value_delta(value: Tensor, batch: Batch, clip: float | None) -> Tensor:
-    """∂(value_loss)/∂V [B]: (V − target)/n, and 0 where the clipped error is the larger one beyond the clip."""
+    """∂(value_loss)/∂V [B]: (V − target)/n, and 0 where the clipped error is the larger one
+    beyond the clip.
+    """
     error = value - batch.target
     scale = batch.mask / batch.mask.sum().clamp(min=1)
     if clip is not None:

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Exact(CriticSettings):
-    """V(s) and Q(s, a) of the present policy, by backward induction over the time limit; θ moves, so anew at each update."""
+    """V(s) and Q(s, a) of the present policy, by backward induction over the time
+    limit; θ moves, so anew at each update.
+    """
 
     optimizer: dict[str, Any] | None = None
     knows_q: ClassVar[bool] = True
@@ -56,11 +58,13 @@ class Exact(CriticSettings):
 
 
 class ExactCritic(Stateless):
-    """``factor`` times V and Q of the time-limited problem, whose V is 0 at the limit: h steps after the start
+    """``factor`` times V and Q of the time-limited problem, whose V is 0 at the
+    limit: h steps after the start
 
         V_h(s) = Σ_a π(a|s)Q_h(s, a),   Q_h(s, a) = r(s, a) + γ Σ P(s'|s, a)V_{h+1}(s'),   V_H = 0.
 
-    Reads ``rollout.state``. What a truncated return leaves out is 0 here, so that schemes which bootstrap are unbiased.
+    Reads ``rollout.state``. What a truncated return leaves out is 0 here, so that schemes which bootstrap are
+    unbiased.
     """
 
     fits_first = False
@@ -106,7 +110,9 @@ class ExactCritic(Stateless):
 
 
 def by_steps_left(p: Problem, pi: Tensor, gamma: float) -> Tensor:
-    """V [K+1, S] with k steps left; from K on, at the latest the time limit, it no longer changes in float64."""
+    """V [K+1, S] with k steps left; from K on, at the latest the time limit, it no
+    longer changes in float64.
+    """
     reward = (pi * p.reward).sum(1)
     follows = gamma * torch.einsum("sa,san->sn", pi, p.transition)
     found = [torch.zeros_like(reward)]
@@ -118,7 +124,9 @@ def by_steps_left(p: Problem, pi: Tensor, gamma: float) -> Tensor:
 
 
 def arrival(rollout: Rollout) -> Tensor:
-    """Steps since the start of the episode that each observation belongs to [T+1, N]: the last one too, at its end."""
+    """Steps since the start of the episode that each observation belongs to [T+1, N]:
+    the last one too, at its end.
+    """
     time, mask = rollout.time.long(), rollout.mask.long()
     return torch.cat([time[:1], mask * (time + 1)]).cpu()
 
@@ -136,7 +144,10 @@ def followed(envs: Envs) -> Problem:
 
 
 def tabulated(env: gym.Env) -> Problem:
-    """Its problem. Raises ``LookupError`` where the table is not what is seen and played."""
+    """The problem of an environment's table.
+
+    Raises ``LookupError`` where the table is not what is seen and played.
+    """
     p = problem(env)
     space = env.observation_space
     if not (isinstance(space, gym.spaces.Discrete) and (space.n, space.start) == (p.observations, 0)):

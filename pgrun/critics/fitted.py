@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 class Fitted(CriticSettings):
     """A value network. ``target``: what V is regressed on, chosen apart from Ψ:
 
-    mc  Gₜ, bootstrapped at truncations and cuts · td0  rₜ + γV(sₜ₊₁) · n_step · td_lambda  Gλ.
-    Targets are detached, and fixed for the whole batch. ``clip``: Schulman's value clipping, ±clip around the old V.
+    mc Gₜ, bootstrapped at truncations and cuts · td0 rₜ + γV(sₜ₊₁) · n_step · td_lambda Gλ. Targets are
+    detached, and fixed for the whole batch. ``clip``: Schulman's value clipping, ±clip around the old V.
 
-    ``fit=before`` fits V to the batch first and takes Ψ from the fitted one, as batch actor-critic is often written down: a
-    baseline that has seen the returns it is subtracted from, which biases. ``fit=after`` takes Ψ from the V of earlier batches.
+    ``fit=before`` fits V to the batch first and takes Ψ from the fitted one, as batch actor-critic is often
+    written down: a baseline that has seen the returns it is subtracted from, which biases. ``fit=after``
+    takes Ψ from the V of earlier batches.
     """
 
     target: Literal["mc", "td0", "n_step", "td_lambda"] = "td_lambda"
@@ -49,7 +50,10 @@ class Fitted(CriticSettings):
     @classmethod
     def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:
         if settings["critic"].get("fit") == "before" and settings["network"]["name"] == "shared":
-            yield "critic.fit=before fits the critic by itself, and network=shared fits both at once: add network=separate"
+            yield (
+                "critic.fit=before fits the critic by itself, and network=shared fits both at once: add "
+                "network=separate"
+            )
 
     def targets(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
         """[T, N]"""
@@ -70,7 +74,7 @@ class Fitted(CriticSettings):
 
 
 class SeparateCritic(StateValue):
-    """Its own network φ and optimizer."""
+    """A critic with its own network φ and optimizer."""
 
     def __init__(self, settings: Fitted, net: Net, phi: Tensor, optimizer: Descent):
         self.settings, self.net, self.phi, self.optimizer = settings, net, phi, optimizer

@@ -9,7 +9,9 @@ from pgrun.critics.exact import Exact, ExactCritic
 
 @dataclass(frozen=True)
 class Scaled(Exact):
-    """``factor`` times the exact values: a critic whose error is known, so that the bias it makes can be seen. 0 knows nothing."""
+    """``factor`` times the exact values: a critic whose error is known, so that the bias it makes can be
+    seen. 0 knows nothing.
+    """
 
     factor: NonNegative = 1.2
 

@@ -1,4 +1,6 @@
-"""What a transition table lets one know of a run: J itself, and how wrong the critic and its targets are (``diagnostics.exact``)."""
+"""What a transition table lets one know of a run: J itself, and how wrong the critic and its targets are
+(``diagnostics.exact``).
+"""
 
 from __future__ import annotations
 
@@ -34,15 +36,18 @@ class Unknown:
 
 @dataclass(frozen=True)
 class Truth:
-    """Of one update, π_old before it and π_new after, x̂ the critic's word and y its target for each row with mask 1, x the exact value:
+    """Exact scalars of one update, π_old before it and π_new after.
+
+    x̂ is the critic's word and y its target for each row with mask 1, x the exact value:
 
     objective/exact        J_γ(π_new) of the time-limited problem, γ the run's
     value/error            mean (x̂ − x)², x = V of π_old, or Q(s, a) for a critic of replayed actions
     value/target_bias      mean (y − x)
-    value/target_variance  mean variance of y among rows of one state (and action): what the best fit would still leave
+    value/target_variance  mean variance of y among rows of one state (and action): what the best fit
+                           would still leave
 
-    The state's steps left enter x as they enter the returns. A critic that sees no action (``algo.corrections=none``) is compared
-    with Q as well: it is what the actor takes for it.
+    The state's steps left enter x as they enter the returns. A critic that sees no action
+    (``algo.corrections=none``) is compared with Q as well: it is what the actor takes for it.
     """
 
     problem: Problem
@@ -79,11 +84,13 @@ CRITIC = ("value/error", "value/target_bias", "value/target_variance")
 
 
 def within(y: Tensor, cell: Tensor) -> Tensor:
-    """Σ (y − mean of its cell)²/(rows − cells), unbiased where a cell's rows are independent; no entry where each has one row [] or [0]."""
-    _, number, count = cell.unique(return_inverse=True, return_counts=True)
+    """Σ (y − mean of its cell)²/(rows − cells), unbiased where a cell's rows are independent; no entry where
+    each has one row [] or [0].
+    """
+    _, number, count = torch.unique(cell, return_inverse=True, return_counts=True)
     mean = torch.zeros(len(count), dtype=y.dtype, device=y.device).index_add_(0, number, y) / count
     free = len(y) - len(count)
-    squares = (y - mean[number]).square().sum()
+    squares: Tensor = (y - mean[number]).square().sum()
     return squares / free if free else squares.new_empty(0)
 
 

@@ -17,9 +17,10 @@ TAGS = ("gradient/halves_cosine", "gradient/noise_scale")
 
 
 def detail(reading: Measurement, rows: Tensor, net: Net) -> dict[str, Tensor]:
-    """Of one reading over ``rows`` rows of mask 1:
+    """Details of one reading over ``rows`` rows of mask 1:
 
-    halves_cosine  cos(ĝ_A, ĝ_B) of the estimates from every other unit: near 0, the batch is too small to point anywhere
+    halves_cosine  cos(ĝ_A, ĝ_B) of the estimates from every other unit: near 0, the batch is too small to
+                   point anywhere
     noise_scale    B·Var ĝ/‖G‖², ‖G‖² estimated by ‖ĝ‖² − Var ĝ: the rows at which noise and signal are equal
                    (McCandlish et al. 2018, eq. 2.9); blank where the estimate of ‖G‖² is not positive
     variance/…     the variance of each group of parameters; they add up to ``gradient/variance``
@@ -31,13 +32,15 @@ def detail(reading: Measurement, rows: Tensor, net: Net) -> dict[str, Tensor]:
         "gradient/noise_scale": (rows * reading.variance / signal)[signal > 0],
     }
     sizes = net.groups()
-    for name, part in zip(sizes, without.split(list(sizes.values()), 1), strict=True):
+    for name, part in zip(sizes, torch.split(without, list(sizes.values()), 1), strict=True):
         found[f"gradient/variance/{name}"] = scale * jackknife(part)[0]
     return found
 
 
 def halves_cosine(without: Tensor) -> Tensor:
-    """From pseudo-values gᵢ = Mĝ − (M−1)ĝ₍₋ᵢ₎, ĝ the mean of the ĝ₍₋ᵢ₎: for independent units their own estimates."""
+    """From pseudo-values gᵢ = Mĝ − (M−1)ĝ₍₋ᵢ₎, ĝ the mean of the ĝ₍₋ᵢ₎: for
+    independent units their own estimates.
+    """
     m = len(without)
     each = m * without.mean(0) - (m - 1) * without
     return torch.cosine_similarity(each[0::2].mean(0), each[1::2].mean(0), dim=0)

@@ -2,9 +2,10 @@
 
     ĝ = (1/count) Σ mask·Ψ·∇log π(a|s)   at θ_old, before clipping and before the optimizer,
 
-over independent units: whole trajectories (``episodes``), environment columns (``steps``), or 16 contiguous blocks of
-time where there is one column only. With ĝ₍₋ᵢ₎ the estimate without unit i, every batch quantity (means, σ, in-batch
-baselines) recomputed without it, the delete-one jackknife (Efron & Stein 1981) estimates E‖ĝ − Eĝ‖² by
+over independent units: whole trajectories (``episodes``), environment columns (``steps``), or 16 contiguous
+blocks of time where there is one column only. With ĝ₍₋ᵢ₎ the estimate without unit i, every batch quantity
+(means, σ, in-batch baselines) recomputed without it, the delete-one jackknife (Efron & Stein 1981) estimates
+E‖ĝ − Eĝ‖² by
 
     (M−1)/M · Σᵢ ‖ĝ₍₋ᵢ₎ − mean‖²,
 
@@ -61,8 +62,8 @@ def jackknife(without: Tensor) -> tuple[Tensor, Tensor]:
 class Meter:
     """Readings in training.
 
-    One column of fewer than 16 steps has no units in it: then the estimates of 64 updates in a row are the units, and the
-    variance is that of one of them, θ taken as still meanwhile.
+    One column of fewer than 16 steps has no units in it: then the estimates of 64 updates in a row are the
+    units, and the variance is that of one of them, θ taken as still meanwhile.
     """
 
     def __init__(self) -> None:
@@ -122,9 +123,11 @@ def estimate(
 def delete_in_closed_form(
     policy: Policy, scores: Scores, rollout: Rollout, value: Tensor, estimator: Estimator, units: int
 ) -> Tensor:
-    """ĝ₍₋ᵢ₎ [M, P] where Ψ without unit i is scaleᵢₜ·xₜⱼ − shiftᵢₜ, normalised anew or not: linear in sums of scores.
+    """ĝ₍₋ᵢ₎ [M, P] where Ψ without unit i is scaleᵢₜ·xₜⱼ − shiftᵢₜ, normalised anew
+    or not: linear in sums of scores.
 
-    With Aₜ = Σⱼ mask·x·∇log π and Bₜ = Σⱼ mask·∇log π over all units, Σₜ (scaleᵢₜAₜ − shiftᵢₜBₜ) minus the unit's own part.
+    With Aₜ = Σⱼ mask·x·∇log π and Bₜ = Σⱼ mask·∇log π over all units, Σₜ (scaleᵢₜAₜ − shiftᵢₜBₜ) minus the
+    unit's own part.
     """
     psi = estimator.scheme.delete_one_psi(rollout, value, estimator.gamma, units).centered(rollout.mask)
     psi = normalise_delete_one(psi, rollout, units, estimator.advantage_norm)
@@ -143,7 +146,8 @@ def delete_and_recompute(
 ) -> Tensor:
     """ĝ₍₋ᵢ₎ [M, P] for any scheme: everything anew from the rollout without unit i.
 
-    A column is taken out; a block of one column is masked, since what stands before it is still followed by it.
+    A column is taken out; a block of one column is masked, since what stands before it is still followed by
+    it.
     """
     result = []
     for i in range(units):

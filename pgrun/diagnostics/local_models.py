@@ -1,6 +1,7 @@
 """What the local models of a step predicted, and what it did: the same three numbers for every algorithm.
 
-At θ_old, with the step Δ that the update took (whatever took it: a natural step, Adam, forty epochs of clipping),
+At θ_old, with the step Δ that the update took (whatever took it: a natural step, Adam, forty epochs of
+clipping),
 
     J ≈ J_old + ĝᵀΔ,    mean KL(old‖new) ≈ ½ΔᵀFΔ,
 
@@ -24,10 +25,11 @@ TAGS = ("step/gain_predicted", "step/gain_realised", "step/kl_quadratic")
 
 
 def models(before: Policy, after: Policy, batch: Batch, gradient: Tensor) -> dict[str, Tensor]:
-    """Of one update on ``batch``, ``gradient`` = ĝ at θ_old:
+    """What was predicted of one update on ``batch``, and what it did, ``gradient`` = ĝ at θ_old:
 
     gain_predicted  ĝᵀΔ
-    gain_realised   1/count Σ mask·(ρ − 1)Ψ on the same rows, ρ = π_new(a|s)/π_old(a|s): what ĝᵀΔ is the first order of
+    gain_realised   1/count Σ mask·(ρ − 1)Ψ on the same rows, ρ = π_new(a|s)/π_old(a|s): what ĝᵀΔ is the first
+                    order of
     kl_quadratic    ½ΔᵀFΔ, to be compared with ``kl/old_new``
     """
     step = after.theta - before.theta

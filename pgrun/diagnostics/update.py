@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 
 def policy_change(before: Policy, policy: Policy, batch: Batch, algorithm: Algorithm) -> dict[str, Tensor]:
-    """‖Δθ‖, and KL both ways, entropy and importance ratios of the new θ over the update's rows (closed forms, no sampling).
+    """‖Δθ‖, and KL both ways, entropy and importance ratios of the new θ over the update's rows
+    (closed forms, no sampling).
 
-    With a baseline for each parameter the gradient has a part that no row has, and the loss its integral, correctionᵀΔθ.
+    With a baseline for each parameter the gradient has a part that no row has, and the loss its integral,
+    correctionᵀΔθ.
     """
     step = policy.theta - before.theta
     mask, rows = batch.mask, batch.mask.sum().clamp(min=1)
@@ -45,7 +47,9 @@ def policy_change(before: Policy, policy: Policy, batch: Batch, algorithm: Algor
 
 
 def step_settings(policy: Policy, algorithm: Algorithm, lr: float) -> dict[str, Tensor]:
-    """The learning rate of the update, where an optimizer took it; the mean of σ over the actions' entries, in the policy's own units."""
+    """The learning rate of the update, where an optimizer took it; the mean of σ over the actions' entries,
+    in the policy's own units.
+    """
     scalars = {} if algorithm.own_step else {"optimizer/lr": policy.theta.new_tensor(lr, dtype=torch.float64)}
     if isinstance(policy.dist, Gaussian):
         scalars["policy/std"] = policy.free.exp().mean()
@@ -53,7 +57,9 @@ def step_settings(policy: Policy, algorithm: Algorithm, lr: float) -> dict[str, 
 
 
 def value_fit(batch: Batch, loss: Tensor, scale: float) -> dict[str, Tensor]:
-    """The critic before the update, in units of the raw reward (``scale`` = raw ÷ scaled): 1 − Var(target − V)/Var(target) among them."""
+    """The critic before the update, in units of the raw reward (``scale`` = raw ÷ scaled):
+    1 − Var(target − V)/Var(target) among them.
+    """
     mask, rows = batch.mask, batch.mask.sum().clamp(min=1)
 
     def variance(x: Tensor) -> Tensor:

@@ -1,4 +1,6 @@
-"""N environments stepped together, behind one interface: native vector programs or a loop over gymnasium objects."""
+"""N environments stepped together, behind one interface: native vector programs or a
+loop over gymnasium objects.
+"""
 
 from pgrun.envs.make import EnvSettings, make, probe
 from pgrun.envs.vector import Envs

@@ -1,4 +1,6 @@
-"""What an environment did wrong, told in one line; and the checks of what it returns, for all columns at once."""
+"""What an environment did wrong, told in one line; and the checks of what it returns,
+for all columns at once.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,10 @@ class ColumnFault(Exception):
 
 
 class Unrepeatable(Refused):
-    """Where environments stood cannot be had again. A word of the user's lets such a run go on with fresh episodes."""
+    """The state of environments cannot be had again.
+
+    A word of the user's lets such a run go on with fresh episodes.
+    """
 
 
 class Misfit(ValueError):
@@ -62,7 +67,7 @@ def reason(error: BaseException, phase: str) -> str:
 
 
 def exception(error: BaseException) -> str:
-    """In one line."""
+    """An exception in one line."""
     if isinstance(error, SystemExit):
         return f"sys.exit({error.code!r})"
     text = " ".join(str(error).split())[:LONGEST]
@@ -70,7 +75,9 @@ def exception(error: BaseException) -> str:
 
 
 def exception_of_user_code(error: BaseException) -> str:
-    """With the line of code that raised it: an assertion has no other text. gymnasium and Python's own import machinery are not the user's."""
+    """With the line of code that raised it: an assertion has no other text. gymnasium and Python's own import
+    machinery are not the user's.
+    """
     cause = (
         error.__cause__ if isinstance(error, TypeError) and error.__cause__ else error
     )  # of gymnasium.make
@@ -80,7 +87,10 @@ def exception_of_user_code(error: BaseException) -> str:
 
 
 def import_error(module: str, error: BaseException) -> str:
-    """Why a module of the user's cannot be imported. Python's own words for a missing one, or for bad syntax, say where already."""
+    """Why a module of the user's cannot be imported.
+
+    Python's own words for a missing one, or for bad syntax, say where already.
+    """
     said = str(error) if isinstance(error, ImportError) and str(error) else exception_of_user_code(error)
     return f"cannot import {module}: {' '.join(said.split())}"
 
@@ -90,7 +100,10 @@ def place_in_code(frame: FrameSummary) -> str:
 
 
 def from_reset(result: Any) -> Any:
-    """The observation in what ``reset`` returned. An array of two entries would come apart as well as (observation, info) does."""
+    """The observation in what ``reset`` returned.
+
+    An array of two entries would come apart as well as (observation, info) does.
+    """
     if isinstance(result, tuple | list) and len(result) == 2:
         return result[0]
     hint = "" if result is None else ": gym before 0.26 had the observation alone"

@@ -141,13 +141,14 @@ def probe(env: EnvSettings) -> gym.Env:
     return one
 
 
-def refuse_images(env: EnvSettings, space: gym.Space, size: int) -> None:
+def refuse_images(env: EnvSettings, space: gym.Space[Any], size: int) -> None:
     """The networks here know nothing of pixels that are neighbours: that has to be wanted."""
     shape = image_shape(space)
     if shape and not env.flatten_images:
         raise Refused(
-            f"env={env.id}: its observations are images of {' × '.join(map(str, shape))} bytes, and the networks here take a "
-            f"flat vector: type env.flatten_images=true for one of {size:,} numbers, or wrap the environment to give features"
+            f"env={env.id}: its observations are images of {' × '.join(map(str, shape))} bytes, and the "
+            f"networks here take a flat vector: type env.flatten_images=true for one of {size:,} numbers, or "
+            "wrap the environment to give features"
         )
     if env.flatten_images and not shape:
         raise Refused(f"env.flatten_images=true: env={env.id} gives no images; leave it out")

@@ -1,4 +1,6 @@
-"""Whether environments that are saved as their actions could be brought back: a few steps, played again by a twin, before a run begins."""
+"""Whether environments that are saved as their actions could be brought back: a few steps, played again by a
+twin, before a run begins.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ def warn_if_unrepeatable(envs: Envs) -> None:
     why = why_unrepeatable(envs)
     if why:
         log.warning(
-            "%s: %s. If this run is interrupted it will not go on, unless with fresh episodes: env.restart=true allows that",
+            "%s: %s. If this run is interrupted it will not go on, unless with fresh episodes: "
+            "env.restart=true allows that",
             envs.name,
             why,
         )
@@ -48,7 +51,9 @@ def why_unrepeatable(envs: Envs) -> str | None:
 
 
 def compared(played: Loop, twin: Loop) -> str | None:
-    """The third episode of one in the second of the other, as in a resumed run: what lasts from episode to episode shows too."""
+    """The third episode of one in the second of the other, as in a resumed run: what lasts from episode to
+    episode shows too.
+    """
     played.reset([1])
     twin.reset([2])
     with drawn_from() as used:
@@ -58,8 +63,9 @@ def compared(played: Loop, twin: Loop) -> str | None:
         walk(played)
     if used:
         return (
-            f"it draws from {' and '.join(used)}, which everything in the process shares: the same command repeats the run, "
-            "but where it stands cannot be had again (self.np_random is an environment's own)"
+            f"it draws from {' and '.join(used)}, which everything in the process shares: the same command "
+            "repeats the run, but where it stands cannot be had again (self.np_random is an environment's "
+            "own)"
         )
     try:
         twin.load_state_dict(copy.deepcopy(played.state_dict()))

@@ -1,4 +1,7 @@
-"""Where one environment stands, as how its episode began, and what was done in it since. Played again, it stands there."""
+"""Where one environment stands, as how its episode began, and what was done in it since.
+
+Played again, it stands there.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,11 @@ log = logging.getLogger(__name__)
 
 
 class ByReplay:
-    """One column's record: the ``seed`` of its episode, or the state of the environment's generator before it; the actions since, and
+    """One column's record: the ``seed`` of its episode, or the state of the environment's generator before
+    it; the actions since, and
 
-    what they brought. ``room``: bytes that it may have; an episode that needs more is recorded no longer. ``where``: the column's
-    name in messages.
+    what they brought. ``room``: bytes that it may have; an episode that needs more is recorded no longer.
+    ``where``: the column's name in messages.
     """
 
     def __init__(self, room: int, where: Callable[[], str]):
@@ -40,7 +44,9 @@ class ByReplay:
         self.begun(seed, generator)
 
     def act(self, action: Any) -> None:
-        """To be called before ``env.step(action)``: what is recorded is a copy, for an environment may write into its action."""
+        """To be called before ``env.step(action)``: what is recorded is a copy, for an environment may write
+        into its action.
+        """
         if self.steps >= len(self.actions) and not self.too_long:
             self.grow(action)
         if not self.too_long:
@@ -71,8 +77,9 @@ class ByReplay:
 
     def unrecorded(self) -> str:
         return (
-            f"its episode has {self.steps:,} steps and more, and its state cannot be read: too many to be recorded and played "
-            "again, so that a run interrupted within it goes on with a fresh episode (env.restart=true)"
+            f"its episode has {self.steps:,} steps and more, and its state cannot be read: too many to be "
+            "recorded and played again, so that a run interrupted within it goes on with a fresh episode "
+            "(env.restart=true)"
         )
 
     def state_dict(self, env: gym.Env) -> dict[str, Any]:
@@ -97,7 +104,10 @@ class ByReplay:
             raise ValueError(f"{len(self.actions)} actions, {len(self.rewards)} rewards, {self.steps} steps")
 
     def play(self, env: gym.Env) -> Any:
-        """Bring ``env`` to where it stood; the observation there. Raises ``Unrepeatable`` where another reward or end comes."""
+        """Bring ``env`` to where it stood; the observation there.
+
+        Raises ``Unrepeatable`` where another reward or end comes.
+        """
         if self.too_long:
             raise Unrepeatable(self.unrecorded())
         if self.generator is not None:

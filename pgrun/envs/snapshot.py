@@ -1,7 +1,9 @@
-"""Where one environment stands, read from it and put back exactly: nothing is played again, however long its episode is.
+"""Where one environment stands, read from it and put back exactly: nothing is played
+again, however long its episode is.
 
-That is possible where everything an environment keeps is known: gymnasium's classic control and MuJoCo tasks and the
-teaching problems, in the wrappers that ``gymnasium.make`` puts around them. Others are played again (``replay``).
+That is possible where everything an environment keeps is known: gymnasium's classic control and MuJoCo tasks
+and the teaching problems, in the wrappers that ``gymnasium.make`` puts around them. Others are played again
+(``replay``).
 """
 
 from __future__ import annotations
@@ -50,14 +52,18 @@ def layers(env: gym.Env) -> list[gym.Env]:
 
 
 def can_be_read(env: gym.Env) -> bool:
-    """By exact class: a class of the user's that is derived from a known one may keep more."""
+    """Whether the state is known by the exact class: a class of the user's that is derived from a known one
+    may keep more.
+    """
     *wrappers, inner = layers(env)
     known = all(type(wrapper) in LAYERS for wrapper in wrappers) and inner.render_mode is None
     return known and f"{type(inner).__module__}.".startswith(KNOWN)
 
 
 def read_state(env: gym.Env) -> dict[str, Any]:
-    """Its random generator, what its wrappers count, every attribute that is made of numbers, and the state of its simulator."""
+    """The state of an environment: its random generator, what its wrappers count, every attribute that is
+    made of numbers, and the state of its simulator.
+    """
     *wrappers, inner = layers(env)
     attributes = {name: exact(x) for name, x in vars(inner).items() if changes(name, x)}
     return {
@@ -86,7 +92,9 @@ def put_back(env: gym.Env, state: dict[str, Any]) -> None:
 
 
 def changes(name: str, x: Any) -> bool:
-    """Whether an attribute is part of where an environment stands: spaces, models, texts and settings are not."""
+    """Whether an attribute is part of where an environment stands: spaces, models,
+    texts and settings are not.
+    """
     if isinstance(x, list | tuple):
         return name not in CONSTANT and all(changes(name, part) for part in x)
     return x is None or isinstance(x, bool | int | float | np.generic | np.ndarray)
@@ -113,7 +121,11 @@ def unpacked(x: Any) -> Any:
 
 
 def fitting(name: str, given: Any, now: Any) -> Any:
-    """``given``. Raises ``ValueError`` where an array would change its shape; it may change its type, as gymnasium's ``state`` does."""
+    """``given``.
+
+    Raises ``ValueError`` where an array would change its shape; it may change its type, as gymnasium's
+    ``state`` does.
+    """
     if isinstance(now, np.ndarray) and isinstance(given, np.ndarray) and now.shape != given.shape:
         raise ValueError(f"{name}: {list(now.shape)} wanted, not {list(given.shape)}")
     return given
@@ -161,10 +173,12 @@ def is_simulated(env: gym.Env) -> bool:
 
 
 def read_mujoco(env: Any) -> dict[str, np.ndarray]:
-    """What a step starts from, and what the last one has computed: Ant and Humanoid read positions of before their step there.
+    """What a step starts from, and what the last one has computed: Ant and Humanoid read positions of before
+    their step there.
 
-    mjSTATE_INTEGRATION is documented to give the same trajectory to the bit. Of what is computed, the arrays that environments
-    read: contacts, constraints and islands are made anew in every step, in memory that is not theirs in between.
+    mjSTATE_INTEGRATION is documented to give the same trajectory to the bit. Of what is computed, the arrays
+    that environments read: contacts, constraints and islands are made anew in every step, in memory that is
+    not theirs in between.
     """
     import mujoco
 
@@ -189,6 +203,6 @@ def put_back_mujoco(env: Any, given: dict[str, np.ndarray]) -> None:
 
 
 def computed_arrays(env: Any) -> dict[str, np.ndarray]:
-    """By name, views into the simulator's memory."""
+    """Views into the simulator's memory, by name."""
     found = {name: getattr(env.data, name) for name in COMPUTED}
     return {name: x for name, x in found.items() if x.size}

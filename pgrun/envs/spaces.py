@@ -18,8 +18,10 @@ VAST = 3e38  # of a bound: none
 SIDE = 32  # pixels: a board of bytes is smaller
 
 
-def observation_encoder(space: spaces.Space) -> tuple[int, Encoder]:
-    """(D, f): f flattens one observation to a vector [D] as gymnasium does; Discrete becomes one-hot. f raises ``Misfit``."""
+def observation_encoder(space: spaces.Space[Any]) -> tuple[int, Encoder]:
+    """(D, f): f flattens one observation to a vector [D] as gymnasium does; Discrete becomes one-hot. f
+    raises ``Misfit``.
+    """
     match space:
         case spaces.Box() | spaces.MultiBinary():
             return int(np.prod(space.shape)), numbers_of(space.shape)
@@ -39,7 +41,8 @@ def numbers_of(shape: tuple[int, ...]) -> Encoder:
             obs = np.asarray(obs)
             if obs.shape != shape:
                 raise Misfit(f"its observation has shape {obs.shape}, and its observation space {shape}")
-        return obs.ravel()
+        flat: np.ndarray = obs.ravel()
+        return flat
 
     return encode
 
@@ -53,7 +56,8 @@ def one_hot(space: spaces.Discrete) -> Encoder:
         if not 0 <= k < n or k + start != obs:
             raise Misfit(f"its observation is {obs}, and its observation space {space}")
         if eye is not None:
-            return eye[k]
+            known: np.ndarray = eye[k]
+            return known
         row = np.zeros(n, np.float32)
         row[k] = 1
         return row
@@ -78,8 +82,8 @@ def one_hots(space: spaces.MultiDiscrete) -> Encoder:
     return encode
 
 
-def parts(space: spaces.Tuple | spaces.Dict) -> tuple[int, Encoder]:
-    """Of a Tuple or Dict, in the space's order."""
+def parts(space: spaces.Tuple[Any] | spaces.Dict) -> tuple[int, Encoder]:
+    """(size, encoder) of a Tuple or Dict, in the space's order."""
     members = entries(space)
     keys = list(members)
     kinds = Mapping if isinstance(space, spaces.Dict) else (tuple, list, np.ndarray)
@@ -95,12 +99,12 @@ def parts(space: spaces.Tuple | spaces.Dict) -> tuple[int, Encoder]:
     return sum(size for _, size, _ in found), encode
 
 
-def entries(space: spaces.Tuple | spaces.Dict) -> dict[Any, spaces.Space]:
-    """By key, or by number."""
+def entries(space: spaces.Tuple[Any] | spaces.Dict) -> dict[Any, spaces.Space[Any]]:
+    """The spaces inside, by key, or by number."""
     return dict(space.spaces if isinstance(space, spaces.Dict) else enumerate(space.spaces))
 
 
-def refuse_odd_entries(space: spaces.Tuple | spaces.Dict) -> None:
+def refuse_odd_entries(space: spaces.Tuple[Any] | spaces.Dict) -> None:
     """Name the entries that are no numbers, as a mission in words is none, and say how to do without them."""
     odd = dict(odd_entries(space))
     if not odd:
@@ -113,8 +117,13 @@ def refuse_odd_entries(space: spaces.Tuple | spaces.Dict) -> None:
     raise Refused(f"observation space: its entry {named}, which is not supported ({ENCODED}): {hint}")
 
 
-def odd_entries(space: spaces.Space, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], str]]:
-    """(keys down to it, its class) of each entry that is no vector. Not asked whether it can be flattened: a space of one's own raises."""
+def odd_entries(
+    space: spaces.Space[Any], path: tuple[Any, ...] = ()
+) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """(keys down to it, its class) of each entry that is no vector.
+
+    Not asked whether it can be flattened: a space of one's own raises.
+    """
     if isinstance(space, spaces.Tuple | spaces.Dict):
         for key, member in entries(space).items():
             yield from odd_entries(member, (*path, key))
@@ -127,10 +136,11 @@ def shortened(space: Any) -> str:
     return text if len(text) <= 120 else f"{text[:120]}…"
 
 
-def action_decoder(space: spaces.Space) -> Callable[[np.ndarray], np.ndarray]:
+def action_decoder(space: spaces.Space[Any]) -> Callable[[np.ndarray], np.ndarray]:
     """f maps the policy's actions [N, …] to the environment's: shifted by ``start``, or unscaled and clipped.
 
-    A Gaussian acts on [−1, 1] where both bounds are finite: a ↦ low + (a + 1)(high − low)/2, then clipped to the bounds.
+    A Gaussian acts on [−1, 1] where both bounds are finite: a ↦ low + (a + 1)(high − low)/2, then clipped to
+    the bounds.
     """
     if isinstance(space, spaces.Discrete):
         start = space.start
@@ -150,7 +160,10 @@ def action_decoder(space: spaces.Space) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def bounds(space: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
-    """(low, high). The largest number of float32 is what many environments write where they mean that there is no bound."""
+    """(low, high).
+
+    The largest number of float32 is what many environments write where they mean that there is no bound.
+    """
     low, high = space.low.astype(np.float64), space.high.astype(np.float64)
     return np.where(low <= -VAST, -np.inf, low), np.where(high >= VAST, np.inf, high)
 
@@ -162,8 +175,12 @@ def action_limits(space: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
     return np.where(finite, -1.0, low).ravel(), np.where(finite, 1.0, high).ravel()
 
 
-def image_shape(space: spaces.Space) -> tuple[int, ...] | None:
-    """Of the first image that observations consist of: bytes in three axes or more, or in two that are long. None without one."""
+def image_shape(space: spaces.Space[Any]) -> tuple[int, ...] | None:
+    """The shape of the first image that observations consist of: bytes in three axes
+    or more, or in two that are long.
+
+    None without one.
+    """
     if isinstance(space, spaces.Tuple | spaces.Dict):
         members = space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces
         return next((shape for shape in map(image_shape, members) if shape), None)
@@ -173,7 +190,7 @@ def image_shape(space: spaces.Space) -> tuple[int, ...] | None:
     return space.shape if axes > 2 or (axes == 2 and min(space.shape) >= SIDE) else None
 
 
-def check_action_space(space: spaces.Space) -> None:
+def check_action_space(space: spaces.Space[Any]) -> None:
     """Refuse what no policy here can act in."""
     if isinstance(space, spaces.Box | spaces.MultiBinary | spaces.MultiDiscrete) and 0 in space.shape:
         raise Refused(f"action space {shortened(space)}: it has no entries")
@@ -187,8 +204,10 @@ def check_action_space(space: spaces.Space) -> None:
         if np.issubdtype(space.dtype, np.floating):
             return
         raise Refused(
-            f"action space {shortened(space)}: a Box of integers has no density; make it Discrete or MultiDiscrete"
+            f"action space {shortened(space)}: a Box of integers has no density; make it Discrete or "
+            "MultiDiscrete"
         )
     raise Refused(
-        f"action space {shortened(space)} is not supported: Discrete, MultiDiscrete, MultiBinary or Box of floats"
+        f"action space {shortened(space)} is not supported: Discrete, MultiDiscrete, MultiBinary or Box of "
+        "floats"
     )

@@ -30,7 +30,9 @@ def keeps_to_table(env: gym.Env) -> bool:
 
 
 def has_table(env: gym.Env) -> bool:
-    """Whether ``P`` is a transition table for certain; a class of the user's may mean something else by it."""
+    """Whether ``P`` is a transition table for certain; a class of the user's may mean
+    something else by it.
+    """
     return type(env.unwrapped).__module__ in KEPT and hasattr(env.unwrapped, "P")
 
 
@@ -42,7 +44,8 @@ def check_table(env: gym.Env) -> None:
 
 
 class TableEnvs(Envs):
-    """s' and r drawn from P[s][a] by inversion: the law of the single environment, one random stream for all columns.
+    """s' and r drawn from P[s][a] by inversion: the law of the single environment,
+    one random stream for all columns.
 
     FrozenLake's own step takes 20 µs, half of it to draw; this takes 1 to 2 µs a column.
     """
@@ -103,7 +106,9 @@ class TableEnvs(Envs):
 
 
 def arrays(table: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Cumulative chances, successors, rewards and ends [S, A, K] of P[s][a] = [(chance, s', r, terminated), …], K the most outcomes."""
+    """Cumulative chances, successors, rewards and ends [S, A, K] of P[s][a] = [(chance, s', r, terminated),
+    …], K the most outcomes.
+    """
     most = max(len(outcomes) for by_action in table.values() for outcomes in by_action.values())
     shape = (len(table), len(table[0]), most)
     chance, successor, gain, end = (
@@ -120,7 +125,9 @@ def arrays(table: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 
 def closed(chance: np.ndarray) -> np.ndarray:
-    """Cumulative sums that end in ∞: rounding must not let a draw fall behind the last outcome of positive chance."""
+    """Cumulative sums that end in ∞: rounding must not let a draw fall behind the
+    last outcome of positive chance.
+    """
     total = chance.cumsum(-1)
     last = chance.shape[-1] - 1 - (chance[..., ::-1] > 0).argmax(-1)
     np.put_along_axis(total, last[..., None], np.inf, -1)
@@ -129,4 +136,5 @@ def closed(chance: np.ndarray) -> np.ndarray:
 
 def drawn(cumulative: np.ndarray, uniform: np.ndarray) -> np.ndarray:
     """The first outcome whose cumulative chance exceeds the draw [N]; cumulative [K] or [N, K]."""
-    return (uniform[:, None] < cumulative).argmax(-1)
+    outcome: np.ndarray = (uniform[:, None] < cumulative).argmax(-1)
+    return outcome

@@ -1,7 +1,7 @@
 """Environments with NEXT_STEP autoreset: the step after an episode's end only resets, its reward is 0.
 
-Both classes hold what continues from one rollout to the next: the current observation [N, D] and which columns
-have just ended.
+Both classes hold what continues from one rollout to the next: the current observation [N, D] and which
+columns have just ended.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Envs:
     name = "the environment"  # in messages
     limit: float = np.inf  # steps after which an episode is truncated
 
-    def __init__(self, num_envs: int, observation: gym.Space, action: gym.Space):
+    def __init__(self, num_envs: int, observation: gym.Space[Any], action: gym.Space[Any]):
         self.num_envs = num_envs
         self.observation_space, self.action_space = observation, action
         self.obs_size, self.encode = observation_encoder(observation)
@@ -58,7 +58,10 @@ class Envs:
         hush()
 
     def reset(self, seeds: Sequence[int] | None = None) -> None:
-        """Start every column anew; without seeds the environments' own random streams go on. Raises ``EnvironmentFault``."""
+        """Start every column anew; without seeds the environments' own random streams go on.
+
+        Raises ``EnvironmentFault``.
+        """
         self.ended = np.zeros(self.num_envs, bool)
         self.active = np.ones(self.num_envs, bool)
         self.time = np.zeros(self.num_envs, np.int64)
@@ -69,7 +72,10 @@ class Envs:
             raise self.fault(fault, int(self.episodes[fault.column])) from fault.__cause__
 
     def step(self, action: np.ndarray) -> Step:
-        """Act in every column, and reset those that have ended; ``obs`` and ``ended`` are renewed. Raises ``ColumnFault``."""
+        """Act in every column, and reset those that have ended; ``obs`` and ``ended`` are renewed.
+
+        Raises ``ColumnFault``.
+        """
         reward, terminated, truncated = self._step(self.decode(action))
         self.ended = terminated | truncated
         return reward, terminated, truncated
@@ -86,7 +92,7 @@ class Envs:
         return EnvironmentFault(f"{place(self.name, fault.column, episode, fault.step)}: {fault.reason}")
 
     def state_dict(self) -> dict[str, Any]:
-        """Where every column stands, as arrays and plain data."""
+        """The state of every column, as arrays and plain data."""
         return {name: getattr(self, name).copy() for name in CONTINUES}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -109,13 +115,18 @@ class Envs:
 
 
 def table_row(env: gym.Env) -> int:
-    """Where an environment with a transition table stands: gymnasium's keep it in ``s``, ours in ``state``."""
+    """The state of an environment with a transition table: gymnasium's keep it in
+    ``s``, ours in ``state``.
+    """
     inner: Any = env.unwrapped
     return int(inner.s if hasattr(inner, "s") else inner.state)
 
 
 class Loop(Envs):
-    """One gymnasium environment a column. Each is saved by its state where that can be read, and is played again where not."""
+    """One gymnasium environment a column.
+
+    Each is saved by its state where that can be read, and is played again where not.
+    """
 
     def __init__(self, factory: Callable[[], gym.Env], num_envs: int):
         self.factory, self.envs = factory, [factory() for _ in range(num_envs)]
@@ -182,7 +193,7 @@ class Loop(Envs):
         return found
 
     def steps(self, i: int) -> int:
-        """Of the episode under way, with the one that failed; 0 in its reset."""
+        """Steps of the episode under way, with the one that failed; 0 in its reset."""
         return self.noted[i].steps
 
     def state_dict(self) -> dict[str, Any]:
@@ -220,7 +231,9 @@ class Loop(Envs):
 
 
 class Native(Envs):
-    """A vector environment of gymnasium's own (CartPole-v1): all columns in one array program, one random stream."""
+    """A vector environment of gymnasium's own (CartPole-v1): all columns in one array
+    program, one random stream.
+    """
 
     INNER = ("state", "steps", "prev_done")
 
@@ -255,8 +268,10 @@ class Native(Envs):
         self.envs.close()
 
 
-class Trusted(gym.Space):
-    """Takes any action: the policy's are valid by construction, and the check takes a quarter of CartPole's step."""
+class Trusted(gym.Space[Any]):
+    """Takes any action: the policy's are valid by construction, and the check takes a
+    quarter of CartPole's step.
+    """
 
     def contains(self, x: object) -> bool:
         return True

@@ -11,7 +11,9 @@ from pgrun.types import Batch
 
 
 def shuffled(batch: Batch, parts: int, generator: torch.Generator) -> Iterator[Batch]:
-    """``parts`` random minibatches, each row once, sizes equal up to one; the whole batch as it is for one part."""
+    """``parts`` random minibatches, each row once, sizes equal up to one; the whole
+    batch as it is for one part.
+    """
     if parts == 1:
         yield batch
         return

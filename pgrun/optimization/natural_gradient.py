@@ -1,11 +1,12 @@
 """Natural steps: the Fisher matrix as a linear map, conjugate gradients, and what a step predicts.
 
-The Fisher matrix per state, averaged over the update's states, is the Hessian of KL(π_old‖π_θ) at θ_old (Kakade 2002):
+The Fisher matrix per state, averaged over the update's states, is the Hessian of KL(π_old‖π_θ) at θ_old
+(Kakade 2002):
 
     F = mean_s E_a[∇log π ∇log πᵀ] = mean_s JᵀMJ,
 
-J = ∂params/∂θ of the network and M the metric of the distribution in its parameters. Both products are closed forms, so
-that Fv costs one tangent and one backward pass, and no graph is kept.
+J = ∂params/∂θ of the network and M the metric of the distribution in its parameters. Both products are closed
+forms, so that Fv costs one tangent and one backward pass, and no graph is kept.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 def fisher(policy: Policy, batch: Batch, damping: float, sampled: bool = False) -> Product:
     """v ↦ (F + damping·I)v over the rows with mask 1, at the present θ.
 
-    ``sampled`` takes the outer products of the scores of the batch's own actions, drawn from π, for M: F̂ = mean ggᵀ.
+    ``sampled`` takes the outer products of the scores of the batch's own actions, drawn from π, for M:
+    F̂ = mean ggᵀ.
     """
     kept = policy.activations(batch.obs)
     params = kept[-1]
@@ -56,7 +58,8 @@ class Solution:
 
 
 def conjugate_gradient(product: Product, b: Tensor, iterations: int, tolerance: float = 1e-10) -> Solution:
-    """x with Ax ≈ b for a positive definite A, known by its products (Hestenes & Stiefel 1952). b = 0 gives 0.
+    """x with Ax ≈ b for a positive definite A, known by its products
+    (Hestenes & Stiefel 1952). b = 0 gives 0.
 
     Stops early where rounding leaves no curvature along the next direction.
     """
@@ -79,7 +82,9 @@ def conjugate_gradient(product: Product, b: Tensor, iterations: int, tolerance: 
 
 
 def dense(product: Product, b: Tensor) -> Solution:
-    """The least-squares solution with the matrix written out, column by column; b must not have thousands of entries."""
+    """The least-squares solution with the matrix written out, column by column; b
+    must not have thousands of entries.
+    """
     matrix = torch.stack([product(column) for column in torch.eye(len(b), dtype=b.dtype, device=b.device)], 1)
     x = torch.linalg.pinv(matrix, hermitian=True) @ b
     return Solution(x, (b - matrix @ x).norm() / b.norm().clamp(min=1e-30))
@@ -94,8 +99,8 @@ def mean_kl(policy: Policy, batch: Batch) -> Tensor:
 def in_float64(policy: Policy, batch: Batch) -> tuple[Policy, Batch]:
     """Copies of both in float64, π_old's parameters and log-probabilities computed anew from θ.
 
-    In float32 a mean KL of 1e-2 is off by 4e-6 of itself and one of 1e-6 by 3e-2, as measured on a Gaussian policy (it is
-    a difference of terms of size 1): too much to promise KL ≤ δ.
+    In float32 a mean KL of 1e-2 is off by 4e-6 of itself and one of 1e-6 by 3e-2, as measured on a Gaussian
+    policy (it is a difference of terms of size 1): too much to promise KL ≤ δ.
     """
     twin = policy.at(policy.theta.to(torch.float64, copy=True))
     exact = replace(batch, **each_tensor(batch, lambda x: x.double() if x.is_floating_point() else x))

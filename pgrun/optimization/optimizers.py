@@ -1,13 +1,14 @@
 """How a gradient becomes a step: one rule an optimizer, on one flat vector, with clipping and a schedule.
 
-The rules call torch's own fused kernels; torch.optim's step around them takes several times as long as they do on a
-vector of this size.
+The rules call torch's own fused kernels; torch.optim's step around them takes several times as long as they
+do on a vector of this size.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """``schedule=linear`` takes lr to 0 over the run; ``max_grad_norm`` rescales longer gradients to that norm."""
+    """``schedule=linear`` takes lr to 0 over the run; ``max_grad_norm`` rescales
+    longer gradients to that norm.
+    """
 
     lr: Positive
     schedule: Literal["constant", "linear"] = "constant"
@@ -74,7 +77,15 @@ class Adam(Settings):
     def step(self, theta: Tensor, gradient: Tensor, state: dict[str, Tensor], lr: float) -> None:
         self._fused(torch._fused_adam_, theta, gradient, state, lr, 0.0)
 
-    def _fused(self, kernel, theta, gradient, state, lr: float, weight_decay: float) -> None:
+    def _fused(
+        self,
+        kernel: Callable[..., Any],
+        theta: Tensor,
+        gradient: Tensor,
+        state: dict[str, Tensor],
+        lr: float,
+        weight_decay: float,
+    ) -> None:
         state["step"] += 1
         first, second = self.betas
         kernel(

@@ -1,16 +1,18 @@
 """Action distributions as pure functions of their parameters, one class per action space.
 
-``params`` are the policy network's outputs [..., size]. A sample is a deterministic function of params and noise, so
-that the noise of a whole rollout is drawn at once: ``act`` is that sample, or the mode without noise, for NumPy arrays
-as well as tensors. ``encode(action)`` is the action as ``encoded`` numbers, one-hot where it is a choice. ``score`` is ∂log π(a)/∂params and ``entropy_gradient`` ∂H/∂params, both [..., size], in closed form.
-``kl(p, q)`` is the exact KL(p‖q), not an estimate, ``kl_gradient`` ∂KL(p‖q)/∂q; ``metric(params, u)`` is Mu with M = ∂²KL(p‖q)/∂q² at q = p, the Fisher
-matrix in the distribution's own parameters.
+``params`` are the policy network's outputs [..., size]. A sample is a deterministic function of params and
+noise, so that the noise of a whole rollout is drawn at once: ``act`` is that sample, or the mode without
+noise, for NumPy arrays as well as tensors. ``encode(action)`` is the action as ``encoded`` numbers, one-hot
+where it is a choice. ``score`` is ∂log π(a)/∂params and ``entropy_gradient`` ∂H/∂params, both [..., size], in
+closed form. ``kl(p, q)`` is the exact KL(p‖q), not an estimate, ``kl_gradient`` ∂KL(p‖q)/∂q;
+``metric(params, u)`` is Mu with M = ∂²KL(p‖q)/∂q² at q = p, the Fisher matrix in the distribution's own
+parameters.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +88,7 @@ class MultiCategorical:
         return library(params).stack(parts, -1)
 
     def log_prob(self, params: Tensor, action: Tensor) -> Tensor:
-        split = zip(self.parts, params.split(self.counts, -1), action.unbind(-1), strict=True)
+        split = zip(self.parts, torch.split(params, self.counts, -1), action.unbind(-1), strict=True)
         return sum_of(part.log_prob(x, a) for part, x, a in split)
 
     def encode(self, action: Tensor) -> Tensor:
@@ -94,27 +96,29 @@ class MultiCategorical:
         return torch.cat([part.encode(a) for part, a in split], -1)
 
     def entropy(self, params: Tensor) -> Tensor:
-        split = zip(self.parts, params.split(self.counts, -1), strict=True)
+        split = zip(self.parts, torch.split(params, self.counts, -1), strict=True)
         return sum_of(part.entropy(x) for part, x in split)
 
     def score(self, params: Tensor, action: Tensor) -> Tensor:
-        split = zip(self.parts, params.split(self.counts, -1), action.unbind(-1), strict=True)
+        split = zip(self.parts, torch.split(params, self.counts, -1), action.unbind(-1), strict=True)
         return torch.cat([part.score(x, a) for part, x, a in split], -1)
 
     def entropy_gradient(self, params: Tensor) -> Tensor:
-        split = zip(self.parts, params.split(self.counts, -1), strict=True)
+        split = zip(self.parts, torch.split(params, self.counts, -1), strict=True)
         return torch.cat([part.entropy_gradient(x) for part, x in split], -1)
 
     def kl(self, p: Tensor, q: Tensor) -> Tensor:
-        split = zip(self.parts, p.split(self.counts, -1), q.split(self.counts, -1), strict=True)
+        split = zip(self.parts, torch.split(p, self.counts, -1), torch.split(q, self.counts, -1), strict=True)
         return sum_of(part.kl(x, y) for part, x, y in split)
 
     def metric(self, params: Tensor, u: Tensor) -> Tensor:
-        split = zip(self.parts, params.split(self.counts, -1), u.split(self.counts, -1), strict=True)
+        split = zip(
+            self.parts, torch.split(params, self.counts, -1), torch.split(u, self.counts, -1), strict=True
+        )
         return torch.cat([part.metric(x, y) for part, x, y in split], -1)
 
     def kl_gradient(self, p: Tensor, q: Tensor) -> Tensor:
-        split = zip(self.parts, p.split(self.counts, -1), q.split(self.counts, -1), strict=True)
+        split = zip(self.parts, torch.split(p, self.counts, -1), torch.split(q, self.counts, -1), strict=True)
         return torch.cat([part.kl_gradient(x, y) for part, x, y in split], -1)
 
 
@@ -219,11 +223,11 @@ class Gaussian:
 Distribution = Categorical | MultiCategorical | Bernoulli | Gaussian
 
 
-def sum_of(terms) -> Tensor:
+def sum_of(terms: Iterable[Tensor]) -> Tensor:
     """Σ of an iterable of tensors, at least one."""
     return torch.stack(list(terms)).sum(0)
 
 
-def library(x: Array):
+def library(x: Array) -> Any:
     """The module that x's functions are in."""
     return np if isinstance(x, np.ndarray) else torch

@@ -1,4 +1,6 @@
-"""Importance ratios ρ = π_θ(a|s)/π_old(a|s) by their logarithms: ρ overflows from log ρ = 89 on in float32, and 0·∞ is no number."""
+"""Importance ratios ρ = π_θ(a|s)/π_old(a|s) by their logarithms: ρ overflows from log ρ = 89 on in float32,
+and 0·∞ is no number.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ def weighted_log_ratio(log_prob: Tensor, batch: Batch) -> Tensor:
 def effective_share(log_weight: Tensor, count: Tensor | float) -> Tensor:
     """Effective sample size ÷ samples, (ΣW)²/(n ΣW²) (Kong 1992), from log W [K] and n = ``count``.
 
-    Rows that are no samples have log W = −∞. No entry where W is 0 throughout, or infinite: then it is 0/0 or ∞/∞.
+    Rows that are no samples have log W = −∞. No entry where W is 0 throughout, or infinite: then it is 0/0 or
+    ∞/∞.
     """
     log_weight = log_weight.double()
     total, squares = log_weight.logsumexp(0), (2 * log_weight).logsumexp(0)

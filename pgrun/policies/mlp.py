@@ -1,9 +1,9 @@
 """Multi-layer perceptrons on one flat parameter vector, differentiated in closed form.
 
-Small networks are bound by the number of operations, not by arithmetic: the closed form does in about a
-dozen what automatic differentiation does in several dozen. A row's gradient is the product of what goes in and what comes
-back, ∂L/∂W_l = δ_l a_{l−1}ᵀ, so the same two factors yield the gradient of a batch, of every unit of it,
-or of any weighted sum of rows.
+Small networks are bound by the number of operations, not by arithmetic: the closed form does in about a dozen
+what automatic differentiation does in several dozen. A row's gradient is the product of what goes in and what
+comes back, ∂L/∂W_l = δ_l a_{l−1}ᵀ, so the same two factors yield the gradient of a batch, of every unit of
+it, or of any weighted sum of rows.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ class Scores(Protocol):
 
 
 class Net(Protocol):
-    """A network on one flat θ, with the products that training needs: ``Mlp`` in closed form, ``modules.AnyModule`` in general."""
+    """A network on one flat θ, with the products that training needs: ``Mlp`` in closed form,
+    ``modules.AnyModule`` in general.
+    """
 
     inputs: int
     free: int
@@ -205,7 +207,9 @@ class Mlp:
         return Factors(back[::-1], kept[:-1], delta[:, linear_outputs:], self.bias)
 
     def tangent(self, change: tuple[Layers, Tensor], layers: Layers, kept: list[Tensor]) -> Tensor:
-        """(∂y/∂θ)v [B, out + F] along v = ``change``, at the activations ``kept``: one forward pass of differentials."""
+        """(∂y/∂θ)v [B, out + F] along v = ``change``, at the activations ``kept``: one forward pass of
+        differentials.
+        """
         moved: Tensor | None = None
         (steps, free) = change
         for index, ((weight, _), (step, shift)) in enumerate(zip(layers, steps, strict=True)):

@@ -1,4 +1,6 @@
-"""Running normalisation of states, and scaling of rewards; frozen during a rollout, updated once after the update."""
+"""Running normalisation of states, and scaling of rewards; frozen during a rollout,
+updated once after the update.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,7 @@ class Identity(Stateless):
         """Not needed: float32 is what the networks take."""
 
     def in_numpy(self) -> Callable[[np.ndarray], np.ndarray]:
-        """The same for arrays, as the statistics stand now."""
+        """The normaliser as a function of arrays, with the statistics as they stand now."""
         return lambda obs: obs
 
     def update(self, rollout: Rollout) -> None:
@@ -75,7 +77,9 @@ class RunningNorm:
         return ((obs - self.mean) * self.scale).clamp_(-10, 10).to(self.dtype)
 
     def in_numpy(self) -> Callable[[np.ndarray], np.ndarray]:
-        """The same for arrays, as the statistics stand now; the result is still float64."""
+        """The normaliser as a function of arrays, with the statistics as they stand
+        now; the result is still float64.
+        """
         mean, scale = self.mean.numpy(), self.scale.numpy()
         return lambda obs: np.minimum(np.maximum((obs - mean) * scale, -10), 10)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def distribution_for(space: spaces.Space) -> Distribution:
+def distribution_for(space: spaces.Space[Any]) -> Distribution:
     """The distribution whose samples an action space takes."""
     match space:
         case spaces.Discrete():
@@ -51,7 +51,7 @@ class Policy:
         self.layers, self.free = net.layers(theta)
 
     def at(self, theta: Tensor) -> Policy:
-        """The same policy at another θ [P]."""
+        """A policy with other parameters θ [P] and all else the same."""
         return Policy(self.net, self.dist, theta, self.normaliser, bool(self.first))
 
     def activations(self, obs: Tensor) -> list[Tensor]:
@@ -104,7 +104,8 @@ class TorchActor:
         policy = self.policy
         like = policy.theta
         obs = policy.normaliser(torch.from_numpy(raw_obs).to(like.device)).to(like.dtype)
-        return policy.dist.act(policy.params(obs), noise).cpu().numpy()
+        action: np.ndarray = policy.dist.act(policy.params(obs), noise).cpu().numpy()
+        return action
 
 
 IN_NUMPY: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -114,7 +115,9 @@ IN_NUMPY: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 class NumpyActor:
-    """The same forward in NumPy, on views of θ: for a few rows its operations cost a third of torch's."""
+    """The policy's forward pass in NumPy, on views of θ: for a few rows its
+    operations cost a third of torch's.
+    """
 
     def __init__(self, policy: Policy):
         net = policy.net
@@ -137,15 +140,16 @@ class NumpyActor:
         params = h @ weight + bias
         if self.free.size:
             params = np.concatenate([params, np.broadcast_to(self.free, params.shape)], -1)
-        return self.dist.act(params, None if noise is None else noise.numpy())
+        action: np.ndarray = self.dist.act(params, None if noise is None else noise.numpy())
+        return action
 
 
 @dataclass(frozen=True)
 class Network:
     """Sizes and initialisation; the last policy layer starts small, so that π starts near uniform.
 
-    ``logit_scale``: the policy's outputs (logits, or the mean) are that many times what the last layer gives, which starts as much smaller:
-    the same policies and the same first one, in another parametrisation.
+    ``logit_scale``: the policy's outputs (logits, or the mean) are that many times what the last layer gives,
+    which starts as much smaller: the same policies and the same first one, in another parametrisation.
     """
 
     hidden: tuple[PositiveInt, ...] = (64, 64)

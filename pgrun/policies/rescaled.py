@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 class Rescaled:
-    """y = c·f_θ(x), c for each output (a log σ keeps 1): what every product of the network gets on its way in or out."""
+    """y = c·f_θ(x), c for each output (a log σ keeps 1): what every product of the
+    network gets on its way in or out.
+    """
 
     def __init__(self, net: Net, scale: Tensor):
         self.net, self.scale = net, scale  # [out + F]
@@ -26,7 +28,9 @@ class Rescaled:
         return self.net.groups()
 
     def init(self, scheme: str, gains: Sequence[float], free: float, generator: torch.Generator) -> Tensor:
-        """Gains are those of y: rows of the last layer start c times smaller, so that f starts as the same function."""
+        """Gains are those of y: rows of the last layer start c times smaller, so that
+        f starts as the same function.
+        """
         linear = self.scale[: len(gains)].tolist()
         return self.net.init(scheme, [g / c for g, c in zip(gains, linear, strict=True)], free, generator)
 

@@ -1,6 +1,7 @@
 """Any torch module where an ``Mlp`` could stand: the same products, by torch.func instead of closed forms.
 
-Slower (a graph is built for every call), and general: convolutions, attention, whatever maps [B, D] to [B, outputs] row by row.
+Slower (a graph is built for every call), and general: convolutions, attention, whatever maps [B, D] to [B,
+outputs] row by row.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ class Rows:
 
 
 class AnyModule:
-    """y = f_θ(x) of the module that ``make`` makes, on one flat θ; ``free`` more outputs are parameters that see no input.
+    """y = f_θ(x) of the module that ``make`` makes, on one flat θ; ``free`` more
+    outputs are parameters that see no input.
 
     The module must be without buffers and treat rows apart (no batch normalisation).
     """
@@ -67,7 +69,9 @@ class AnyModule:
         return sizes | ({"log_std": self.free} if self.free else {})
 
     def init(self, scheme: str, gains: Sequence[float], free: float, generator: torch.Generator) -> Tensor:
-        """θ as the module initialises itself, from a seed of the generator; ``scheme`` and ``gains`` belong to ``Mlp``."""
+        """θ as the module initialises itself, from a seed of the generator;
+        ``scheme`` and ``gains`` belong to ``Mlp``.
+        """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
             fresh = self.make()
@@ -91,18 +95,21 @@ class AnyModule:
         theta = self.flat(layers, kept[1])
 
         def one(x: Tensor, d: Tensor) -> Tensor:
-            return vjp(self.of_theta(x[None]), theta)[1](d[None])[0]
+            gradient: Tensor = vjp(self.of_theta(x[None]), theta)[1](d[None])[0]
+            return gradient
 
         return Rows(vmap(one)(kept[0], delta))
 
     def gradient(self, layers: Any, kept: list[Tensor], delta: Tensor) -> Tensor:
         """∂L/∂θ [P] from δ = ∂L/∂y [B, out + F]."""
-        return vjp(self.of_theta(kept[0]), self.flat(layers, kept[1]))[1](delta)[0]
+        gradient: Tensor = vjp(self.of_theta(kept[0]), self.flat(layers, kept[1]))[1](delta)[0]
+        return gradient
 
     def tangent(self, change: tuple[Any, Tensor], layers: Any, kept: list[Tensor]) -> Tensor:
         """(∂y/∂θ)v [B, out + F] along v = ``change``."""
         v = torch.cat([*(x.flatten() for x in change[0].values()), change[1]])
-        return jvp(self.of_theta(kept[0]), (self.flat(layers, kept[1]),), (v,))[1]
+        along: Tensor = jvp(self.of_theta(kept[0]), (self.flat(layers, kept[1]),), (v,))[1]
+        return along
 
     def flat(self, layers: Any, y: Tensor) -> Tensor:
         """θ from its views; the free outputs stand at the end of every row of y."""

@@ -97,7 +97,9 @@ class Arrays:
         return bool(np.abs(self.reward).max() <= LARGEST and fits_float32(self.obs).all())
 
     def first_fault(self, envs: Envs) -> str:
-        """Where the first number stands that is NaN, infinite or beyond float32; ``envs.episodes`` had ended before row 0."""
+        """The place of the first number that is NaN, infinite or beyond float32;
+        ``envs.episodes`` had ended before row 0.
+        """
         bad_obs, bad_reward = ~fits_float32(self.obs), ~(np.abs(self.reward) <= LARGEST)
         bad = bad_obs[1:].any(-1) | bad_reward
         bad[0] |= bad_obs[0].any(-1)
@@ -142,8 +144,9 @@ class Arrays:
 
 
 def fits_float32(obs: np.ndarray) -> np.ndarray:
-    """Where an observation is finite as float32; in float64 it may be larger than that."""
-    return np.isfinite(obs) if obs.dtype == np.float32 else np.abs(obs) <= LARGEST
+    """Whether each entry of an observation is finite as float32; in float64 it may be larger than that."""
+    fits: np.ndarray = np.isfinite(obs) if obs.dtype == np.float32 else np.abs(obs) <= LARGEST
+    return fits
 
 
 def clock(mask: np.ndarray, start: np.ndarray) -> np.ndarray:
@@ -180,7 +183,7 @@ def columns(track: Arrays, share: np.ndarray) -> Arrays:
     def cut(x: np.ndarray, extra: int) -> np.ndarray:
         rows = row[: len(row) - 1 + extra]
         kept = rows < length + extra
-        out = x[np.where(kept, first + rows, 0), column]
+        out: np.ndarray = x[np.where(kept, first + rows, 0), column]
         out[~kept] = 0
         return out
 

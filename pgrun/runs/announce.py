@@ -10,7 +10,10 @@ if TYPE_CHECKING:
 
 
 def describe_size(jobs: Sequence[Job], trials: int | None = None) -> str:
-    """``45 jobs of 1,000,000 steps: 45,000,000 in all``. ``trials`` of a search, whose ``jobs`` are only its corners."""
+    """``45 jobs of 1,000,000 steps: 45,000,000 in all``.
+
+    ``trials`` of a search, whose ``jobs`` are only its corners.
+    """
     seeds = [len(job.settings.get("seeds") or [0]) for job in jobs]
     count = trials or len(jobs)
     shown = f"{count:,} {'trial' if trials else 'job'}{'s' * (count > 1)}"

@@ -1,7 +1,7 @@
 """A job of a sweep in a process of its own: whatever becomes of it, the sweep goes on and knows.
 
-Children are forked from a server that has imported torch and done nothing else: some 20 ms each, with no thread, no CUDA
-context and nothing of the user's in them from before.
+Children are forked from a server that has imported torch and done nothing else: some 20 ms each, with no
+thread, no CUDA context and nothing of the user's in them from before.
 """
 
 from __future__ import annotations
@@ -81,7 +81,8 @@ def run_in_child_process(work: ChildJob, sweep: Path) -> float:
             process.join()
         with suppress(EOFError):
             if receiver.poll():  # something that the job started may hold the pipe open
-                return receiver.recv()
+                result: float = receiver.recv()
+                return result
         told = read_stop_signal(sweep) is not None or owner.is_gone()
         record_outcome(work.app, work.settings, work.folder, *exit_reason(process.exitcode or 0, told))
     return math.nan
@@ -101,9 +102,11 @@ def exit_reason(code: int, told: bool) -> tuple[str, str]:
 
 @contextmanager
 def deferring_signals() -> Iterator[list[int]]:
-    """Signals for which somebody else has a handler, as submitit has for pre-emption: passed on to it once the job is saved.
+    """Signals for which somebody else has a handler, as submitit has for pre-emption: passed on to it once
+    the job is saved.
 
-    Ctrl-C reaches the workers of a launcher too, and is not for them: the sweep's own process tells their jobs.
+    Ctrl-C reaches the workers of a launcher too, and is not for them: the sweep's own process tells their
+    jobs.
     """
     asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():
@@ -127,7 +130,7 @@ def deferring_signals() -> Iterator[list[int]]:
 
 
 def child_main(work: ChildJob, results: Connection) -> None:
-    """In the child."""
+    """The body of the child process: the job, and its result sent to the parent."""
     outlast_readers()
     for each in CODES:
         signal.signal(each, stop_once)
@@ -149,7 +152,7 @@ def child_main(work: ChildJob, results: Connection) -> None:
 
 
 def stop_once(number: int, _frame: FrameType | None) -> None:
-    """Where nothing notes signals, as training does: the job ends here."""
+    """The signal handler where nothing notes signals, as training does: the job ends here."""
     for each in CODES:
         signal.signal(each, signal.SIG_IGN)
     raise Stopped(number)

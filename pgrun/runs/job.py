@@ -21,12 +21,18 @@ from pgrun.runs.outcome import record_outcome, run_and_record, write_record
 
 
 def job(cfg: DictConfig) -> float:
-    """Train; the final evaluation's mean return, for any Hydra sweeper to optimise. NaN for a sweep's failed job."""
+    """Train; the final evaluation's mean return, for any Hydra sweeper to optimise.
+
+    NaN for a sweep's failed job.
+    """
     return run_job(cfg, PGRUN)
 
 
 def run_job(cfg: DictConfig, app: App) -> float:
-    """What the job's ``work`` returns, or returned before. Whatever happens in it is recorded, and a sweep goes on."""
+    """What the job's ``work`` returns, or returned before.
+
+    Whatever happens in it is recorded, and a sweep goes on.
+    """
     from pgrun.command.compose import to_plain
 
     hydra: Any = HydraConfig.get()
@@ -66,17 +72,20 @@ def pruning_rule(hydra: Any) -> Callable[[Sequence[dict[str, Any]]], str | None]
 
 
 def earlier_result(folder: Path, app: App, in_sweep: bool) -> float | None:
-    """The value of a job that was done before; NaN of one that failed, which a sweep tries again on request alone."""
+    """The value of a job that was done before; NaN of one that failed, which a sweep
+    tries again on request alone.
+    """
     from pgrun.runs.job_status import read_result
 
     before = read_result(folder, app)
     if before["status"] in ("finished", "pruned"):
-        return app.call("value")(before)
+        done: float = app.call("value")(before)
+        return done
     return math.nan if in_sweep and before["status"] == "failed" else None
 
 
 def run_in_sweep(hydra: DictConfig, settings: Mapping[str, Any], folder: Path, app: App) -> float:
-    """The same in a process of its own, unless the sweep was told to stop."""
+    """Run the job in a process of its own, unless the sweep was told to stop."""
     from pgrun.runs.child_process import ChildJob, run_in_child_process
     from pgrun.runs.job_status import write_settings
     from pgrun.terminal.signals import Stopped, SweepStop, read_stop_signal
@@ -118,14 +127,19 @@ def train_in(settings: Mapping[str, Any], folder: Path, saved: dict[str, Any] | 
     try:
         summary = train(run, folder, saved or load_latest_checkpoint(settings, folder))
     except Stopped as stop:
-        stop.hint = f"saved at step {stop.env_steps} in {shortest(folder)}; to go on: {resume_command(settings, folder)}"
+        stop.hint = (
+            f"saved at step {stop.env_steps} in {shortest(folder)}; to go on: "
+            f"{resume_command(settings, folder)}"
+        )
         raise
     say(format_result(summary, folder))
     return value(summary)
 
 
 def resume_command(settings: Mapping[str, Any], folder: Path) -> str:
-    """As it is typed, with the code of the user's that has to be named again."""
+    """The command that resumes the run, as it is typed, with the code of the user's
+    that has to be named again.
+    """
     from pgrun.command.overrides import shell_word
     from pgrun.terminal.printing import shortest
     from pgrun.training.identity import find_code_to_name_again
@@ -174,7 +188,8 @@ def say_changed_versions(state: Mapping[str, Any], folder: Path) -> None:
 
 
 def value(summary: Mapping[str, Any]) -> float:
-    return summary["eval"]["return_mean"]
+    mean: float = summary["eval"]["return_mean"]
+    return mean
 
 
 def record(settings: Mapping[str, Any], folder: Path, status: str, error: str) -> None:

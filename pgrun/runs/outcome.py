@@ -54,7 +54,10 @@ def run_and_record(
     in_sweep: bool = False,
     theirs: tuple[type[BaseException], ...] = (),
 ) -> float:
-    """What ``work`` returns, without it the app's own. How it ended is said in the run directory; ``theirs`` pass."""
+    """What ``work`` returns, without it the app's own.
+
+    How it ended is said in the run directory; ``theirs`` pass.
+    """
     from pgrun.training.saver import Occupied, run_lock
 
     try:
@@ -75,7 +78,7 @@ def record_how_it_ends(
     in_sweep: bool,
     theirs: tuple[type[BaseException], ...],
 ) -> float:
-    """In a folder that is this process's alone."""
+    """The value of the work, whose end is recorded, in a folder that is this process's alone."""
     from pgrun.runs.job_status import write_settings
 
     try:

@@ -1,7 +1,8 @@
 """``pgrun resume=RUN_DIR``: go on where a run was saved, to the same end, bit for bit.
 
-The run's own configuration is read from its checkpoint, as data. Code of the user's (``modules``, ``env=module:Id``) is loaded
-only where the command names it again: nothing in a run directory decides what is executed.
+The run's own configuration is read from its checkpoint, as data. Code of the user's (``modules``,
+``env=module:Id``) is loaded only where the command names it again: nothing in a run directory decides what is
+executed.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ def load_saved_run(command: Command) -> tuple[Path, dict[str, Any]]:
     word = next(word for word in command.words if word.key == "resume")
     if command.multirun:
         raise Refused(
-            f"{word.text}: one run is resumed at a time: type pgrun without -m, or resume=auto for a whole sweep"
+            f"{word.text}: one run is resumed at a time: type pgrun without -m, or resume=auto for a whole "
+            "sweep"
         )
     folder = Path(str(word.value))
     if not folder.is_dir():
@@ -75,7 +77,9 @@ def load_saved_run(command: Command) -> tuple[Path, dict[str, Any]]:
 
 
 def refuse_other_run(state: Mapping[str, Any], folder: Path) -> None:
-    """A checkpoint has to be of the run that lies in the folder: that of another would go on upon its metrics. Raises ``Refused``."""
+    """A checkpoint has to be of the run that lies in the folder: that of another would go on upon its
+    metrics. Raises ``Refused``.
+    """
     check_settings(state)
     held = read_json_object(folder / SETTINGS)["settings"]
     if not isinstance(held, dict) or not held:
@@ -84,8 +88,8 @@ def refuse_other_run(state: Mapping[str, Any], folder: Path) -> None:
     own, there = (fixed_settings(settings) for settings in (held, state["settings"]))
     if own != there:
         raise Refused(
-            f"{folder} was started with {format_changes(own, there)}: its checkpoint is of another run; put back the run's own "
-            "checkpoints, or resume the folder that these are from"
+            f"{folder} was started with {format_changes(own, there)}: its checkpoint is of another run; put "
+            "back the run's own checkpoints, or resume the folder that these are from"
         )
 
 
@@ -104,7 +108,8 @@ def state_to_go_on_from(state: dict[str, Any], settings: Mapping[str, Any], fold
     if extended or (over and has_reported_end(folder, done)):
         more = 2 * max(done, wanted)
         raise Refused(
-            f"{folder} is finished, with {done} environment steps: to extend it add trainer.total_steps={more}"
+            f"{folder} is finished, with {done} environment steps: to extend it add "
+            f"trainer.total_steps={more}"
         )
     return state
 
@@ -112,7 +117,9 @@ def state_to_go_on_from(state: dict[str, Any], settings: Mapping[str, Any], fold
 def stretched_schedules(
     before: Mapping[str, Any], settings: Mapping[str, Any], env_steps: int
 ) -> Iterator[str]:
-    """What goes to 0 over the run goes there later, or sooner, where the run's length has changed: at once it stands elsewhere."""
+    """What goes to 0 over the run goes there later, or sooner, where the run's length has changed: at once it
+    stands elsewhere.
+    """
     from pgrun.command.unused_settings import unread
     from pgrun.command.validate import classes_chosen
 
@@ -129,8 +136,9 @@ def stretched_schedules(
         one = len(linear) == 1
         named = " and ".join(filter(None, (", ".join(linear[:-1]), linear[-1])))
         yield (
-            f"{named} now reach{'es' * one} 0 at step {new}, not {old}: at step {env_steps} {'it stands' if one else 'they stand'} "
-            f"at {now:.0%} of the start, where {'it' if one else 'they'} stood at {then:.0%}"
+            f"{named} now reach{'es' * one} 0 at step {new}, not {old}: at step {env_steps} "
+            f"{'it stands' if one else 'they stand'} at {now:.0%} of the start, where "
+            f"{'it' if one else 'they'} stood at {then:.0%}"
         )
 
 
@@ -138,13 +146,16 @@ def has_reported_end(folder: Path, env_steps: int) -> bool:
     """Whether the run has said how it ended: one that was killed just before still has to."""
     try:
         summary = atomic_files.read_json(folder / "summary.json")
-        return summary["status"] == "finished" and summary["env_steps"] == env_steps
+        told: bool = summary["status"] == "finished" and summary["env_steps"] == env_steps
+        return told
     except (OSError, ValueError, LookupError, TypeError):
         return False
 
 
 def for_evaluations(words: Sequence[CliOverride]) -> list[CliOverride]:
-    """Where training is over: a limit of episodes is that of the evaluations, and the environments stand as they stood."""
+    """The words for a run whose training is over: a limit of episodes is that of the evaluations, and the
+    environments stand as they stood.
+    """
     return [replace(word, key="trainer.eval_max_steps") if word.key == LIMIT else word for word in words]
 
 
@@ -187,7 +198,7 @@ def is_same_value(a: Any, b: Any) -> bool:
 
 
 def refuse_misfits(settings: dict[str, Any], folder: Path) -> None:
-    """The same check as of a new run: a checkpoint is data from anywhere."""
+    """Refuse what a new run would be refused for: a checkpoint is data from anywhere."""
     from pgrun.command.compose import Job
     from pgrun.command.validate import find_problems
 

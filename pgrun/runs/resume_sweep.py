@@ -1,8 +1,9 @@
 """``resume=auto`` and ``resume=retry``: what of a command was done before, in the folder that it names.
 
-Every job writes its settings to ``job.json`` when it starts. A job of the command is the same as one in the folder where all
-settings and the seed agree; it then lies where the command wants it, moved there if the sweep has grown. What was done is left
-to the job itself (``job.run_job``): it returns the result that it has, or goes on from its checkpoint, or starts.
+Every job writes its settings to ``job.json`` when it starts. A job of the command is the same as one in the
+folder where all settings and the seed agree; it then lies where the command wants it, moved there if the
+sweep has grown. What was done is left to the job itself (``job.run_job``): it returns the result that it has,
+or goes on from its checkpoint, or starts.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ HOW = ("auto", "retry")
 
 
 def split_resume_word(command: Command) -> tuple[Command, str | None]:
-    """(the command without its ``resume=auto``, which is ours and not Hydra's; ``auto``, ``retry`` or None)."""
+    """(the command without its ``resume=auto``, which is ours and not Hydra's; ``auto``,
+    ``retry`` or None).
+    """
     how = [str(word.value) for word in command.words if word.key == "resume" and word.value in HOW]
     if not how:
         return command, None
@@ -52,7 +55,10 @@ def resume_example(command: Command, setting: str) -> str:
 
 
 def prepare_resume(jobs: Sequence[Job], command: Command, how: str) -> None:
-    """Every job of the command in its folder, ready to go on. Raises ``Refused`` and then has changed nothing."""
+    """Every job of the command in its folder, ready to go on.
+
+    Raises ``Refused`` and then has changed nothing.
+    """
     app, top = command.app, Path(jobs[0].hydra.sweep.dir) if command.multirun else jobs[0].folder
     held = {
         path.parent: flatten_for_comparison(read_json_object(path)["settings"])
@@ -74,8 +80,9 @@ def prepare_resume(jobs: Sequence[Job], command: Command, how: str) -> None:
         if folder in held and held[folder] != wanted[folder]:
             which = "of the sweep, more values after those it has" if command.multirun else "that it has"
             raise Refused(
-                f"{folder} holds a {'job' if command.multirun else 'run'} with {format_changes(held[folder], wanted[folder])}: "
-                f"type the settings {which}, or choose another folder"
+                f"{folder} holds a {'job' if command.multirun else 'run'} with "
+                f"{format_changes(held[folder], wanted[folder])}: type the settings {which}, or choose "
+                "another folder"
             )
     move_folders(moves, top)
     (top / STOP).unlink(missing_ok=True)
@@ -88,8 +95,8 @@ def refuse_folder_of_jobs(folder: Path, held: Sequence[Path]) -> None:
     """One run has the folder to itself: jobs below it are a sweep's."""
     if held and folder not in held:
         raise Refused(
-            f"{folder} holds {len(held)} jobs, of a sweep: go on with them by pgrun -m … resume=auto hydra.sweep.dir={folder}, "
-            "with one by its own folder, or choose another folder"
+            f"{folder} holds {len(held)} jobs, of a sweep: go on with them by pgrun -m … resume=auto "
+            f"hydra.sweep.dir={folder}, with one by its own folder, or choose another folder"
         )
 
 
@@ -104,7 +111,9 @@ def plan_moves(held: Mapping[Path, Flat], wanted: Mapping[Path, Flat]) -> dict[P
 
 
 def move_folders(moves: Mapping[Path, Path], top: Path) -> None:
-    """By way of names that nobody has; after a crash in between they are found again, by what is in them."""
+    """Rename folders by way of names that nobody has; after a crash in between they
+    are found again, by what is in them.
+    """
     aside = {to: top / f".moved-{number}" for number, to in enumerate(moves)}
     for to, at in moves.items():
         at.rename(aside[to])

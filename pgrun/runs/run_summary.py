@@ -20,10 +20,10 @@ def format_result(summary: Mapping[str, Any], folder: Path) -> str:
     )
     return (
         f"\n{summary['algo']} · {summary['variance']} · {summary['env']} · seed {summary['seed']}\n"
-        f"  evaluation  {result['return_mean']:.1f} ± {result['return_std']:.1f} over {result['episodes']} episodes\n"
+        f"  evaluation  {result['return_mean']:.1f} ± {result['return_std']:.1f} over {result['episodes']} "
+        "episodes\n"
         f"  training    {summary['env_steps']:,} steps in {summary['wall_seconds']:.1f} s "
         f"({summary['env_steps_per_second']:,.0f} steps/s)\n"
-        f"{restarts}"
-        f"  run         {shown}\n"
+        f"{restarts}  run         {shown}\n"
         f"  look at it  tensorboard --logdir {shown}{after(folder)}"
     )

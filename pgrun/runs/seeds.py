@@ -1,7 +1,8 @@
-"""``seeds=[0,1,2]``: a job that is the same run with each of these seeds, each in a folder of its own below the job's.
+"""``seeds=[0,1,2]``: a job that is the same run with each of these seeds, each in a
+folder of its own below the job's.
 
-Such a run is the one that ``seed=…`` alone would be, bit for bit. The job's value is the mean over seeds of the final
-evaluations' mean returns.
+Such a run is the one that ``seed=…`` alone would be, bit for bit. The job's value is the mean over seeds of
+the final evaluations' mean returns.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ def run_each_seed(
     write_json(folder / app.result, summary)
     if summary["status"] in ("finished", "pruned"):
         say(format_seeds_mean(summary))
-        return summary["eval"]["return_mean"]
+        mean: float = summary["eval"]["return_mean"]
+        return mean
     return math.nan
 
 

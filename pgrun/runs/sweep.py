@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def report_sweep(folder: Path, expected: Sequence[Job], app: App = PGRUN) -> int:
-    """Print and keep how every job of ``expected`` ended, with a table of those that finished; how many did not."""
+    """Print and keep how every job of ``expected`` ended, with a table of those that
+    finished; how many did not.
+    """
     jobs = [
         {**read_result(job.folder, app), "words": list(job.words), "number": n}
         for n, job in enumerate(expected)
@@ -34,7 +36,8 @@ def report_sweep(folder: Path, expected: Sequence[Job], app: App = PGRUN) -> int
         say(f"{app.name}: {line}", error=True)
     if lost:
         say(
-            f"{app.name}: {len(lost)} of {len(jobs)} jobs did not finish: {advise_on_lost_jobs(lost, folder)}",
+            f"{app.name}: {len(lost)} of {len(jobs)} jobs did not finish: "
+            f"{advise_on_lost_jobs(lost, folder)}",
             error=True,
         )
     write_sweep_summary(folder, jobs, app)
@@ -86,12 +89,14 @@ def write_sweep_page(folder: Path, jobs: Sequence[Path], app: App) -> None:
         return
     if page:
         say(
-            f"curves over seeds: {shortest(page)}, made again by: pgrun-compare {shortest(folder)} --html FILE"
+            f"curves over seeds: {shortest(page)}, made again by: pgrun-compare {shortest(folder)} --html "
+            "FILE"
         )
 
 
 def format_sweep_table(jobs: Sequence[dict[str, Any]]) -> str:
-    """Configuration without seed · seeds · mean and IQM over seeds of the final evaluation, as ``pgrun-compare`` has them.
+    """Configuration without seed · seeds · mean and IQM over seeds of the final evaluation, as
+    ``pgrun-compare`` has them.
 
     Words that all jobs share stand above the table, once; what the runs do not show stands below it.
     """

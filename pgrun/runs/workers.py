@@ -1,7 +1,9 @@
-"""The processes of a sweep: what they must not inherit from the folder it was started in, and whose end is theirs.
+"""The processes of a sweep: what they must not inherit from the folder it was started
+in, and whose end is theirs.
 
-A launcher's workers and the servers that jobs are forked from are new Python processes. Python puts the current folder in
-front of their path (``-c`` and ``-m`` do), so that an innocent ``random.py`` of the user's would be imported there.
+A launcher's workers and the servers that jobs are forked from are new Python processes. Python puts the
+current folder in front of their path (``-c`` and ``-m`` do), so that an innocent ``random.py`` of the user's
+would be imported there.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ TAKES_WORKERS_ALONG = ("joblib", "parallel", "submitit_local", "local")  # launc
 
 @contextmanager
 def safe_import_path() -> Iterator[None]:
-    """Python processes that are started meanwhile import nothing from the current folder, unless the path names it."""
+    """Python processes that are started meanwhile import nothing from the current
+    folder, unless the path names it.
+    """
     if os.environ.get(SAFE_PATH):
         yield
         return
@@ -33,7 +37,7 @@ def safe_import_path() -> Iterator[None]:
 
 
 def restore_import_path() -> None:
-    """In a job: Python scripts that the user's environment starts find their own folder again."""
+    """Let Python scripts that the user's environment starts inside a job find their own folder again."""
     if os.environ.get(SAFE_PATH) == OURS:
         del os.environ[SAFE_PATH]
 
@@ -74,7 +78,9 @@ class Owner:
 
 
 class Worker:
-    """This process, if a launcher started it: one job at a time, and none once the sweep's process is gone."""
+    """This process, if a launcher started it: one job at a time, and none once the sweep's
+    process is gone.
+    """
 
     def __init__(self) -> None:
         self.owner = Owner()
@@ -83,7 +89,9 @@ class Worker:
             threading.Thread(target=self.leave_with_owner, daemon=True).start()
 
     def leave_with_owner(self) -> None:
-        """Wait for the job under way, which is told to save itself; what is queued behind it must not start."""
+        """Wait for the job under way, which is told to save itself; what is queued
+        behind it must not start.
+        """
         while not self.owner.is_gone():
             time.sleep(POLL)
         self.busy.acquire()

@@ -1,7 +1,10 @@
-"""Checkpoints: nested state as one safetensors file and one JSON file, without pickle; complete or not there at all.
+"""Checkpoints: nested state as one safetensors file and one JSON file, without
+pickle; complete or not there at all.
 
-    checkpoints/000012345.safetensors    every tensor and array, by its path in the tree; the tree itself as JSON metadata
-    checkpoints/000012345.json           the manifest: size and SHA-256 of the other; written last, so that it says "complete"
+    checkpoints/000012345.safetensors    every tensor and array, by its path in the tree;
+                                         the tree itself as JSON metadata
+    checkpoints/000012345.json           the manifest: size and SHA-256 of the other;
+                                         written last, so that it says "complete"
 
 The number is the environment steps. Each file is written beside its place, flushed to disk and moved there.
 """
@@ -29,11 +32,13 @@ if TYPE_CHECKING:
 FORMAT = 2  # of what is written here
 UNLIKE = "not what its manifest says: truncated or changed"
 NAME = re.compile(r"\d{9,}\.json")
-UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, MemoryError, SafetensorError)  # fmt: skip
+UNREADABLE = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, MemoryError, SafetensorError
+)  # fmt: skip
 
 
 class Checkpoints:
-    """Those of one run, ``keep`` newest of them."""
+    """The checkpoints of one run, ``keep`` newest of them."""
 
     def __init__(self, folder: Path, keep: int = 2):
         self.folder, self.keep = folder, keep
@@ -59,7 +64,10 @@ class Checkpoints:
         return sorted(found, key=lambda path: int(path.stem))
 
     def load(self) -> tuple[dict[str, Any], list[str]]:
-        """(the newest state that is whole, what is wrong with newer ones). Raises ``LookupError`` where there is none."""
+        """(the newest state that is whole, what is wrong with newer ones).
+
+        Raises ``LookupError`` where there is none.
+        """
         problems: list[str] = []
         try:
             atomic_files.refuse_links(self.folder)
@@ -73,9 +81,11 @@ class Checkpoints:
         raise LookupError("; ".join(problems) or f"no checkpoint in {self.folder}")
 
     def forget(self, env_steps: int) -> None:
-        """All but the newest up to ``env_steps``: later ones are of a future that was given up, and cannot be read or trusted.
+        """All but the newest up to ``env_steps``: later ones are of a future that was given up, and cannot be
+        read or trusted.
 
-        The manifest goes first: what is left without one does not count. So do remains of an interrupted save.
+        The manifest goes first: what is left without one does not count. So do remains of an interrupted
+        save.
         """
         found = self.complete()
         kept = [path for path in found if int(path.stem) <= env_steps][-self.keep :]

@@ -55,7 +55,10 @@ class Log:
     """Rows of scalars over environment steps; every tag of the run is a column from the start."""
 
     def __init__(self, folder: Path, tags: Iterable[str], position: Mapping[str, int] | None = None):
-        """``position``: where an earlier log is to be taken up; what was written after it is cut off. Empty: there was none."""
+        """``position``: where an earlier log is to be taken up; what was written after it is cut off.
+
+        Empty: there was none.
+        """
         self.folder = folder
         self.tags = list(tags)
         position = position or {}
@@ -93,7 +96,8 @@ class Log:
     def hyperparameters(self, settings: Mapping[str, Any]) -> None:
         """The HPARAMS tab's record, in this same run; seeds of one configuration share a row.
 
-        What is null is left out: as text it would make text of a column of numbers, which TensorBoard cannot sort.
+        What is null is left out: as text it would make text of a column of numbers, which TensorBoard cannot
+        sort.
         """
         flat = {k: v for k, v in flatten_settings(without_nulls(settings)).items() if k != "seed"}
         self.events.add(summary_v2.hparams_pb(flat, trial_id=configuration_id(settings)))
@@ -129,9 +133,12 @@ def files(folder: Path) -> list[Path]:
 
 
 def cut(folder: Path, position: Mapping[str, int]) -> None:
-    """Every file of a log back to its size at ``position``; files from after it go. Raises ``Refused`` where one is shorter.
+    """Every file of a log back to its size at ``position``; files from after it go.
 
-    What is written to from now on is replaced: other names of the file, a copy by ``cp -al`` say, keep what they have.
+    Raises ``Refused`` where one is shorter.
+
+    What is written to from now on is replaced: other names of the file, a copy by ``cp -al`` say, keep what
+    they have.
     """
     for path in files(folder):
         if path.name not in position:

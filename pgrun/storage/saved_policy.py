@@ -30,7 +30,10 @@ class Saved:
 
 
 def load(folder: str, which: str = "final", typed: str = "") -> Saved:
-    """Raises ``Refused`` where there is no policy, or none that can be read. ``typed``: what stands before the folder."""
+    """Raises ``Refused`` where there is no policy, or none that can be read.
+
+    ``typed``: what stands before the folder.
+    """
     at, shown = Path(folder), f"{typed}{folder}"
     if not at.is_dir():
         raise Refused(f"{shown}: no such folder")

@@ -1,4 +1,5 @@
-"""One TensorBoard event file, written by the thread that logs: what the disk refuses is raised there, at once.
+"""One TensorBoard event file, written by the thread that logs: what the disk refuses
+is raised there, at once.
 
 TensorBoard's own writer has a thread of its own, which dies of a full disk; closing it then waits for ever.
 """

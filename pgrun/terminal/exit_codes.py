@@ -17,7 +17,7 @@ from pgrun.terminal.streams import outlasting_readers
 
 
 class ExitCode(IntEnum):
-    """What the shell is told. A signal's own is 128 and its number, but where batch systems have a word of theirs."""
+    """What the shell is told. A signal's own is 128 and its number, unless batch systems have a word."""
 
     DONE = 0
     FAILED = 1  # something went wrong in the run, or in one of a sweep's

@@ -25,7 +25,10 @@ class Unloaded(ModuleType):
 
 
 def load_torch_lazily() -> None:
-    """``import torch`` binds a name from now on. Nothing happens where it is loaded already, or not installed."""
+    """``import torch`` binds a name from now on.
+
+    Nothing happens where it is loaded already, or not installed.
+    """
     spec = None if "torch" in sys.modules else find_spec("torch")
     if spec is None:
         return

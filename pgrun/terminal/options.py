@@ -1,11 +1,13 @@
-"""Command lines with options (``pgrun-compare`` and its like), refused in one paragraph as ``pgrun``'s words are."""
+"""Command lines with options (``pgrun-compare`` and its like), refused in one
+paragraph as ``pgrun``'s words are.
+"""
 
 from __future__ import annotations
 
 import argparse
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from pgrun import __version__
 from pgrun.config.schema import LARGEST, fit_scalar
@@ -31,7 +33,8 @@ class Options(argparse.ArgumentParser):
         for word in args:
             if not word.strip() or re.fullmatch(r"--[\w-]+=\s*", word):
                 raise Refused(
-                    f"{word if word.strip() else repr(word)}: a name or a value is missing; {self.prog} --help says more"
+                    f"{word if word.strip() else repr(word)}: a name or a value is missing; {self.prog} "
+                    "--help says more"
                 )
         return super().parse_args(args)
 
@@ -47,8 +50,8 @@ def at_least(least: int, most: int = LARGEST) -> Callable[[str], int]:
 
     def read_integer(text: str) -> int:
         try:
-            value: Any = int(text) if re.fullmatch(r"[+-]?[0-9]{1,30}", text) else float(text)
-            value = fit_scalar(value, int)
+            given = int(text) if re.fullmatch(r"[+-]?[0-9]{1,30}", text) else float(text)
+            value: int = fit_scalar(given, int)
         except ValueError as error:
             hint = " and below 2^63" if "2^63" in str(error) else ""
             raise argparse.ArgumentTypeError(f"{text}: must be an integer {allowed}{hint}") from error

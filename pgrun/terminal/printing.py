@@ -13,7 +13,8 @@ from pgrun.errors import escape_line, escape_lines
 def say(text: str, error: bool = False) -> None:
     """Printed, unless nobody reads any more (``pgrun … | head``): what is done stays done.
 
-    Every text that may come from a file goes this way: a terminal obeys what is in it otherwise. ``error``: to stderr.
+    Every text that may come from a file goes this way: a terminal obeys what is in it otherwise. ``error``:
+    to stderr.
     """
     stream = sys.stderr if error else sys.stdout
     try:

@@ -1,6 +1,9 @@
-"""Signals that end a run: noticed between two updates, so that it is saved first. A second one ends it at once.
+"""Signals that end a run: noticed between two updates, so that it is saved first.
 
-A sweep's own process says it to all its jobs, in whatever processes they are, by a file in the sweep's directory.
+A second one ends it at once.
+
+A sweep's own process says it to all its jobs, in whatever processes they are, by a file in the sweep's
+directory.
 """
 
 from __future__ import annotations
@@ -51,7 +54,7 @@ class SignalFlag:
 
 
 class SweepStop(SignalFlag):
-    """The same of a sweep: its jobs are told to stop, and by a second signal killed."""
+    """Notes the signal that stops a sweep: its jobs are told to stop, and by a second signal killed."""
 
     def __init__(self, sweep: Path):
         self.sweep = sweep
@@ -78,7 +81,9 @@ def read_stop_signal(sweep: Path) -> int | None:
 
 @contextmanager
 def noting_signals(stop: SignalFlag | None = None) -> Iterator[SignalFlag]:
-    """The signals of ``CODES`` are noted meanwhile, and also while what was stopped is recorded; the main thread alone has handlers."""
+    """The signals of ``CODES`` are noted meanwhile, and also while what was stopped is recorded; the main
+    thread alone has handlers.
+    """
     stop = stop or SignalFlag()
     if threading.current_thread() is not threading.main_thread():
         yield stop

@@ -1,4 +1,6 @@
-"""Standard output and error that cannot end a run: what they cannot show is replaced, and dropped what nobody reads any more."""
+"""Standard output and error that cannot end a run: what they cannot show is replaced, and dropped what nobody
+reads any more.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ REPLACING = ("replace", "backslashreplace", "namereplace", "xmlcharrefreplace", 
 
 
 class Outlet(io.FileIO):
-    """Writes to a descriptor until nobody is there to read, and from then on nowhere: the environment's own prints, too."""
+    """Writes to a descriptor until nobody is there to read, and from then on nowhere:
+    the environment's own prints, too.
+    """
 
     def __init__(self, descriptor: int):
         super().__init__(descriptor, "wb", closefd=False)
@@ -33,7 +37,7 @@ class Outlet(io.FileIO):
 
 
 def through_outlet(stream: Any) -> Any:
-    """The same stream through an ``Outlet``; what is no plain stream of a process is left alone."""
+    """The stream through an ``Outlet``; what is no plain stream of a process is left alone."""
     if type(stream) is not io.TextIOWrapper or isinstance(getattr(stream.buffer, "raw", None), Outlet):
         return stream
     try:

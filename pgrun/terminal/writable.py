@@ -37,13 +37,17 @@ def is_too_long(folder: Path) -> bool:
 
 
 def refuse_unwritable_folder(option: str, folder: Path) -> None:
-    """Raises ``Refused`` where ``folder``, named by ``option``, is or would be no folder that can be written in."""
+    """Raises ``Refused`` where ``folder``, named by ``option``, is or would be no
+    folder that can be written in.
+    """
     if reason := reason_unwritable(folder):
         raise Refused(f"{option} {folder} cannot be written: {reason}; name another folder")
 
 
 def refuse_unwritable_file(option: str, file: Path) -> None:
-    """Raises ``Refused`` where ``file``, named by ``option``, cannot be made or replaced; its folder must be there."""
+    """Raises ``Refused`` where ``file``, named by ``option``, cannot be made or
+    replaced; its folder must be there.
+    """
     if is_too_long(file):
         reason: str | None = os.strerror(errno.ENAMETOOLONG)
     elif not file.parent.is_dir():

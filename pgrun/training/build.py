@@ -1,4 +1,6 @@
-"""From checked settings to the objects of a run: every network and environment is made here, every random stream begun."""
+"""From checked settings to the objects of a run: every network and environment is
+made here, every random stream begun.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,9 @@ class Run:
         return {name: part.state_dict() for name, part in self.stateful.items()} | generators
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raises ``Unrepeatable`` where the environments alone could not be brought back: all else then is."""
+        """Raises ``Unrepeatable`` where the environments alone could not be brought
+        back: all else then is.
+        """
         for name, part in self.stateful.items():
             if name != "envs":
                 part.load_state_dict(state[name])

@@ -14,7 +14,9 @@ CAP = 1000  # steps, in what is proposed
 
 @contextmanager
 def evaluating(settings: Mapping[str, Any], folder: Path, saved_at: int | None) -> Iterator[None]:
-    """Around an evaluation; ``saved_at``: environment steps of the last checkpoint, None where training is over and saved."""
+    """Around an evaluation; ``saved_at``: environment steps of the last checkpoint, None where training is
+    over and saved.
+    """
     try:
         yield
     except EnvironmentFault as fault:

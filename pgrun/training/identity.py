@@ -1,6 +1,8 @@
-"""What a checkpoint is of: the settings of its run, the versions that it was made with, the spaces of its environment.
+"""What a checkpoint is of: the settings of its run, the versions that it was made
+with, the spaces of its environment.
 
-Compared on every resume, before anything is done: a checkpoint of another run may fit into this one without a word.
+Compared on every resume, before anything is done: a checkpoint of another run may fit into this one without a
+word.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ def describe_run(run: Run) -> dict[str, Any]:
 
 
 def hash_settings(settings: Mapping[str, Any]) -> str:
-    """Of all but ``MAY_CHANGE``; numbers that are equal are, however they were typed."""
+    """A hash of all settings but ``MAY_CHANGE``; numbers that are equal are, however they were typed."""
     flat = {key: value for key, value in flatten_settings(settings).items() if key not in MAY_CHANGE}
     numbers = {key: float(x) for key, x in flat.items() if isinstance(x, int) and abs(x) < 2**53}
     return hashlib.sha256(json.dumps({**flat, **numbers}, sort_keys=True).encode()).hexdigest()
@@ -55,14 +57,16 @@ def check_settings(state: Mapping[str, Any]) -> None:
 
 
 def refuse_other_spaces(state: Mapping[str, Any], run: Run) -> None:
-    """Raises ``Refused`` where the environment has other observations or actions than when the run was saved."""
+    """Raises ``Refused`` where the environment has other observations or actions than when the
+    run was saved.
+    """
     now = describe_run(run)
     for name, plural in (("observation", "observations"), ("action", "actions")):
         before = escape_line(str(state["identity"][name]))
         if before != now[name]:
             raise Refused(
-                f"{run.envs.name}: its {plural} are {now[name]}, and were {before} when the run was saved: the environment "
-                "has changed; put back what it was, or start a new run"
+                f"{run.envs.name}: its {plural} are {now[name]}, and were {before} when the run was saved: "
+                "the environment has changed; put back what it was, or start a new run"
             )
 
 

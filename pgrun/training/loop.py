@@ -43,7 +43,9 @@ READINGS = 60  # of the gradient's variance in a run, by default
 
 
 def train(run: Run, folder: Path, saved: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Train to the end of ``trainer.total_steps``, from the start or from a ``saved`` state; the run's summary."""
+    """Train to the end of ``trainer.total_steps``, from the start or from a ``saved``
+    state; the run's summary.
+    """
     counters, clock = Counters(next_eval=run.trainer.eval_every or 0), Clock()
     with run_lock(folder), noting_signals() as stop, closing(run.envs), closing(run.eval_envs):
         saver, whole = Saver(folder, run.trainer.checkpoint_every), True
@@ -184,7 +186,9 @@ def weigh(run: Run, rollout: Rollout) -> tuple[Rollout, Tensor, Batch]:
 
 
 def fit_first(run: Run, rollout: Rollout) -> Batch | None:
-    """With ``critic.fit=before``: the rows that the critic was fitted to just now, before Ψ is taken from it."""
+    """With ``critic.fit=before``: the rows that the critic was fitted to just now, before Ψ is
+    taken from it.
+    """
     learner = run.learner
     if not learner.critic.fits_first:
         return None
@@ -227,7 +231,9 @@ def evaluate_if_due(run: Run, counters: Counters) -> tuple[np.ndarray | None, bo
 
 
 def evaluate(run: Run) -> np.ndarray:
-    """Undiscounted returns of the deterministic policy, from the same starts every time: training never sees it."""
+    """Undiscounted returns of the deterministic policy, from the same starts every
+    time: training never sees it.
+    """
     with apart(spawned(run.top.seed, SHARED_IN_EVALUATION)):
         _, finished = run.evaluation.collect(run.policy, run.eval_envs, None, UnitScale(), run.eval_seeds)
     return np.array([episode_return for episode_return, _ in finished])

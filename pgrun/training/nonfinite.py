@@ -1,4 +1,6 @@
-"""NaN and infinity in what an update computed: the run stops in that update, before anything of it is logged or saved."""
+"""NaN and infinity in what an update computed: the run stops in that update, before
+anything of it is logged or saved.
+"""
 
 from __future__ import annotations
 
@@ -33,14 +35,14 @@ def watching(run: Run, rollout: Rollout, batch: Batch, counters: Counters) -> It
         raise diverged(counters, tell(run, rollout, batch, counters))
     try:
         yield
-    except torch.linalg.LinAlgError as error:
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         raise diverged(counters, f"{error}: {advise(run, rollout, counters, False)}") from error
     if not all(finite(x) for x in parameters(run).values()):
         raise diverged(counters, tell(run, rollout, batch, counters))
 
 
 def watch_losses(run: Run, rollout: Rollout, scalars: Mapping[str, float], counters: Counters) -> None:
-    """Those of a row that is to be logged. Raises ``Diverged``."""
+    """Check the losses of a row that is to be logged. Raises ``Diverged``."""
     for name in LOSSES:
         if not np.isfinite(scalars.get(name, 0.0)):
             critic = name.startswith("value") and not run.policy.first
@@ -120,15 +122,18 @@ def advise(run: Run, rollout: Rollout, counters: Counters, critic: bool) -> str:
 
 
 def describe_large_rewards(run: Run, rollout: Rollout, counters: Counters) -> str | None:
-    """Scaling by statistics comes too late for the first update, whose rewards are as the environment gives them."""
+    """Scaling by statistics comes too late for the first update, whose rewards are as
+    the environment gives them.
+    """
     largest = size(rollout.reward)
     steps = max(len(rollout.reward), 1 / max(1 - run.top.gamma, 1e-4))  # that a return adds up
     if largest * steps < LARGE_RETURN:
         return None
     later = counters.updates > 1 and not run.top.reward_scaling
     return (
-        f"the rewards reach {largest:.0e}, and squares of returns pass what float32 holds: divide them in the environment, "
-        f"gymnasium.wrappers.TransformReward does{', or take reward_scaling=true' if later else ''}"
+        f"the rewards reach {largest:.0e}, and squares of returns pass what float32 holds: divide them in "
+        "the environment, gymnasium.wrappers.TransformReward "
+        f"does{', or take reward_scaling=true' if later else ''}"
     )
 
 
@@ -147,7 +152,7 @@ def describe_extreme_sigma(run: Run, rollout: Rollout) -> str | None:
 
 
 def describe_large_observations(rollout: Rollout) -> str | None:
-    """Those that are normalised lie within ±10."""
+    """Advice where observations are large; those that are normalised lie within ±10."""
     largest = size(rollout.obs)
     if largest < LARGE_INPUT:
         return None

@@ -1,4 +1,6 @@
-"""A policy as data: <name>.safetensors (θ, normaliser, a fitted critic) and <name>.json (spaces, configuration). No pickle."""
+"""A policy as data: <name>.safetensors (θ, normaliser, a fitted critic) and <name>.json
+(spaces, configuration). No pickle.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 def save_policy(
     folder: Path, run: Run, which: str = "final", evaluation: Mapping[str, Any] | None = None
 ) -> None:
-    """``critic.phi`` is there where the critic has parameters of its own; its V times ``reward_scale`` is in raw rewards.
+    """``critic.phi`` is there where the critic has parameters of its own; its V times
+    ``reward_scale`` is in raw rewards.
 
     Each file is whole or not there at all. ``evaluation``: what the policy was chosen by.
     """

@@ -12,7 +12,10 @@ LINES = 10  # printed over a run where there is no terminal
 
 
 class Progress:
-    """Steps, steps per second, recent return, time left. ``done``: steps of a run that goes on, which took this process no time."""
+    """Steps, steps per second, recent return, time left.
+
+    ``done``: steps of a run that goes on, which took this process no time.
+    """
 
     def __init__(self, total: int, shown: bool, done: int = 0):
         terminal = sys.stderr.isatty()

@@ -32,7 +32,10 @@ log = logging.getLogger(__name__)
 
 
 class Saver:
-    """Every ``every`` environment steps; without it as often as ``SHARE`` of the time allows. Saving changes nothing in the run."""
+    """Every ``every`` environment steps; without it as often as ``SHARE`` of the time allows.
+
+    Saving changes nothing in the run.
+    """
 
     def __init__(self, folder: Path, every: int | None, env_steps: int = 0):
         self.checkpoints = Checkpoints(folder / "checkpoints")
@@ -55,7 +58,8 @@ class Saver:
     ) -> None:
         """``position``: of the log. ``final``: returns of the final evaluation, of a run that is over.
 
-        ``row``: of an update that is trained and not logged, scalars that wait for the evaluation that comes next.
+        ``row``: of an update that is trained and not logged, scalars that wait for the evaluation that comes
+        next.
         """
         start = time.monotonic()
         state = {
@@ -75,12 +79,15 @@ class Saver:
 
 
 class Occupied(Refused):
-    """What is in the folder is another process's: nothing is written there, not even that this one was refused."""
+    """What is in the folder is another process's: nothing is written there, not even
+    that this one was refused.
+    """
 
 
 @contextmanager
 def run_lock(folder: Path, what: str = "another process is training there") -> Iterator[None]:
-    """No other process writes into this run's or sweep's directory meanwhile; once more within itself it changes nothing.
+    """No other process writes into this run's or sweep's directory meanwhile; once more within itself it
+    changes nothing.
 
     Raises ``Occupied``, saying ``what`` does.
     """
@@ -104,7 +111,9 @@ def run_lock(folder: Path, what: str = "another process is training there") -> I
 
 
 def restore(state: Mapping[str, Any], run: Run, counters: Counters, clock: Clock) -> bool:
-    """Everything as it was when ``state`` was saved; False where episodes had to begin anew. Raises ``Refused`` where that
+    """Everything as it was when ``state`` was saved; False where episodes had to begin anew.
+
+    Raises ``Refused`` where that
 
     is no state of such a run, or the episodes would have to and nobody has allowed it.
     """
@@ -153,7 +162,9 @@ def restore_counters(record: Counters | Clock, given: Mapping[str, Any]) -> None
 
 
 def find_state_mismatches(expected: Any, given: Any, path: str) -> Iterator[str]:
-    """Where ``given`` has another type, shape or name than ``expected``; numbers may differ, and lists in length."""
+    """Places where ``given`` has another type, shape or name than ``expected``;
+    numbers may differ, and lists in length.
+    """
     if isinstance(expected, Mapping):
         for name in expected:
             if not isinstance(given, Mapping) or name not in given:

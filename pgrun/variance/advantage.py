@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Advantage(PerColumn, Discounted):
-    """Ψₜ = A(sₜ, aₜ) = Q(sₜ, aₜ) − V(sₜ), V(s) = Σ_a π(a|s)Q(s, a) (Baird 1993): the ``q`` weight with the state's mean taken off."""
+    """Ψₜ = A(sₜ, aₜ) = Q(sₜ, aₜ) − V(sₜ), V(s) = Σ_a π(a|s)Q(s, a) (Baird 1993): the ``q`` weight with the
+    state's mean taken off.
+    """
 
     uses_critic: ClassVar[bool] = True
     uses_q: ClassVar[bool] = True

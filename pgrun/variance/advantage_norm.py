@@ -26,10 +26,10 @@ def normalise_advantages(psi: Tensor, mask: Tensor, norm: AdvantageNorm) -> Tens
         scale   Ψ/√(mean Ψ² + ε)
         full    (Ψ − μ)/√(σ² + ε),  σ² = mean (Ψ − μ)²: centred, then scaled
 
-    Each but ``none`` biases the gradient, since μ and σ come from the same rows. Centring cancels every constant
-    baseline; scaling alone keeps baselines apart. Moments are taken in float64: in float32 equal Ψ would be
-    centred to their rounding error, which the division makes large. ``full`` is usual in PPO, over the minibatch
-    (Andrychowicz et al. 2021, C67) or over the batch.
+    Each but ``none`` biases the gradient, since μ and σ come from the same rows. Centring cancels every
+    constant baseline; scaling alone keeps baselines apart. Moments are taken in float64: in float32 equal Ψ
+    would be centred to their rounding error, which the division makes large. ``full`` is usual in PPO, over
+    the minibatch (Andrychowicz et al. 2021, C67) or over the batch.
     """
     if norm == "none":
         return psi
@@ -45,7 +45,9 @@ def normalise_advantages(psi: Tensor, mask: Tensor, norm: AdvantageNorm) -> Tens
 def normalise_delete_one(
     psi: DeleteOnePsi, rollout: Rollout, units: int, norm: AdvantageNorm
 ) -> DeleteOnePsi:
-    """``normalise_advantages`` of the Ψ that is left when each of ``units`` is left out, moments over the other units' rows."""
+    """``normalise_advantages`` of the Ψ that is left when each of ``units`` is left out, moments over the
+    other units' rows.
+    """
     if norm == "none":
         return psi
     mask, x = by_unit(rollout.mask, units).double(), by_unit(psi.x, units).double()

@@ -34,7 +34,8 @@ class Scheme:
     def delete_one_psi(self, rollout: Rollout, value: Tensor, gamma: float, units: int) -> DeleteOnePsi:
         """Ψ of the other units once each of ``units`` is left out, in closed form, for schemes that have one.
 
-        A scheme that does not write it is computed anew without each unit: right for every scheme, and slower.
+        A scheme that does not write it is computed anew without each unit: right for every scheme, and
+        slower.
         """
         raise NotImplementedError
 
@@ -45,13 +46,17 @@ class Scheme:
 
     @property
     def has_constant_baseline(self) -> bool:
-        """Whether every action of the batch gets r(τ) minus one number: centring Ψ puts the batch's mean in its place."""
+        """Whether every action of the batch gets r(τ) minus one number: centring Ψ
+        puts the batch's mean in its place.
+        """
         return False
 
     def estimate(
         self, rollout: Rollout, value: Tensor, gamma: float, policy: Policy
     ) -> tuple[Tensor, Tensor | None]:
-        """(Ψ, what is added to the gradient [P] beside it): schemes that look at the scores themselves override this."""
+        """(Ψ, what is added to the gradient [P] beside it): schemes that look at the scores themselves
+        override this.
+        """
         return self.psi(rollout, value, gamma), None
 
 
@@ -65,7 +70,9 @@ class PerColumn(Scheme):
 
 @dataclass(frozen=True)
 class Discounted(Scheme):
-    """``discounting``: the factor γ^t of the gradient of J_γ (``from_start``), or none (``reward_to_go``, usual in practice)."""
+    """``discounting``: the factor γ^t of the gradient of J_γ (``from_start``), or none (``reward_to_go``,
+    usual in practice).
+    """
 
     discounting: Literal["reward_to_go", "from_start"] = "reward_to_go"
 

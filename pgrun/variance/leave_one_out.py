@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LeaveOneOut(Discounted):
-    """Ψₜ = r(τᵢ) − the mean return of the *other* episodes (Kool et al. 2019); by time step the others alive at t, 0 if none.
+    """Ψₜ = r(τᵢ) − the mean return of the *other* episodes (Kool et al. 2019); by time step the others alive
+    at t, 0 if none.
 
     Unbiased: the baseline is independent of τᵢ. For the whole return it is N/(N−1) times ``mean_baseline``.
     """

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 def by_unit(x: Tensor, units: int) -> Tensor:
-    """Rows [T, N, …] in the order of their units [units·R, …]: columns, or blocks of one column, equal up to a row of zeros."""
+    """Rows [T, N, …] in the order of their units [units·R, …]: columns, or blocks of one column, equal up to
+    a row of zeros.
+    """
     if x.shape[1] == 1 and units > 1:
         return torch.nn.utils.rnn.pad_sequence(list(x.tensor_split(units)), batch_first=True).flatten(0, 2)
     return x.transpose(0, 1).flatten(0, 1)
@@ -32,7 +34,7 @@ class DeleteOnePsi:
     shift: Tensor  # [T, M] or [1, M]
 
     def centered(self, mask: Tensor) -> DeleteOnePsi:
-        """The same with x of mean 0, so that large sums do not cancel."""
+        """The same Ψ written with x of mean 0, so that large sums do not cancel."""
         center = (mask * self.x).sum() / mask.sum().clamp(min=1)
         return replace(self, x=self.x - center, shift=self.shift - self.scale * center)
 

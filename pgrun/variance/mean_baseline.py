@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MeanBaseline(Discounted):
-    """Ψₜ = r(τᵢ) − r̄, the batch's mean; with ``returns=reward_to_go`` Gₜ − the mean of Gₜ over the episodes alive at t.
+    """Ψₜ = r(τᵢ) − r̄, the batch's mean; with ``returns=reward_to_go`` Gₜ − the mean
+    of Gₜ over the episodes alive at t.
 
     The baseline has seen τᵢ itself: the estimate has mean (N−1)/N ∇J over N episodes, and by time step
     1 − (1 − (1−pₜ)^N)/(N pₜ) of it, pₜ the chance to be alive at t. ``leave_one_out`` is the unbiased form.

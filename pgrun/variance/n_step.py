@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class NStep(PerColumn, Discounted):
     """Ψₜ = Σ_{k<n} γᵏ rₜ₊ₖ + γⁿV(sₜ₊ₙ) − V(sₜ), no bootstrap after a termination (Sutton & Barto 2018, §7.1).
 
-    n = 1 is ``td0``, n = ∞ ``value_baseline``: less variance and, where V is wrong, more bias the smaller n is.
+    n = 1 is ``td0``, n = ∞ ``value_baseline``: less variance and, where V is wrong, more bias the smaller n
+    is.
     """
 
     n: PositiveInt = 5

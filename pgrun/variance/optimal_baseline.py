@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OptimalBaseline(Discounted):
-    """The constant of least variance. For X = Σₜ wₜgₜ, w the return (to go), and the control variate B = Σₜ gₜ of mean 0:
+    """The constant of least variance. For X = Σₜ wₜgₜ, w the return (to go), and the
+    control variate B = Σₜ gₜ of mean 0:
 
         scalar         b* = E[X·B]/E‖B‖²        Ψₜ = wₜ − b*     (for the whole return E[‖B‖²r]/E‖B‖²)
         per_parameter  b*ₚ = E[XₚBₚ]/E[Bₚ²]     the gradient itself is corrected by −mean b* ⊙ B
         per_step       b*ₜ = E[X·gₜ]/E‖gₜ‖²     Ψₜ = wₜ − b*ₜ
 
-    Greensmith, Bartlett & Baxter 2004. Cross-fitted: each episode's b* comes from the others, so that it stays unbiased.
+    Greensmith, Bartlett & Baxter 2004. Cross-fitted: each episode's b* comes from the others, so that it
+    stays unbiased.
     """
 
     kind: Literal["scalar", "per_parameter", "per_step"] = "scalar"

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Q(PerColumn, Discounted):
-    """Ψₜ = Q(sₜ, aₜ): what is still to come, averaged over everything after the action (Sutton et al. 2000, theorem 1).
+    """Ψₜ = Q(sₜ, aₜ): what is still to come, averaged over everything after the
+    action (Sutton et al. 2000, theorem 1).
 
     Q comes from the exact critic of a tabular problem, or is fitted to replayed transitions.
     """

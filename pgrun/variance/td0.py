@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Td0(PerColumn, Discounted):
-    """Ψₜ = δₜ = rₜ + γV(sₜ₊₁) − V(sₜ), nothing after a terminal state: the one-step advantage (Sutton & Barto 2018, §13.5).
+    """Ψₜ = δₜ = rₜ + γV(sₜ₊₁) − V(sₜ), nothing after a terminal state: the one-step advantage
+    (Sutton & Barto 2018, §13.5).
 
     The least variance of the family; biased by γE[V̂ − V] at the next state wherever the critic is wrong.
     """

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ValueBaseline(PerColumn, Discounted):
-    """Ψₜ = Gₜ − V(sₜ), Monte Carlo, bootstrapped from V at a truncation or a cut (Sutton & Barto 2018, §13.4).
+    """Ψₜ = Gₜ − V(sₜ), Monte Carlo, bootstrapped from V at a truncation or a cut
+    (Sutton & Barto 2018, §13.4).
 
     A baseline of the state alone leaves the mean as it is; the bootstrap is unbiased only where V is exact.
     """

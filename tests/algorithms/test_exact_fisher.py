@@ -1,4 +1,6 @@
-"""The exact Fisher matrix, per state and over trajectories: closed forms, enumeration, reparametrisation, the Hessian of KL."""
+"""The exact Fisher matrix, per state and over trajectories: closed forms, enumeration, reparametrisation, the
+Hessian of KL.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def problem_of(mdp: Mdp) -> exact.Problem:
 
 @pytest.mark.parametrize("theta", [0.3, 0.5, 0.9])
 def test_one_state(theta: float) -> None:
-    """1/(θ(1 − θ)) per state and 1/(θ(1 − θ)²) over trajectories, times the outer product of ∂θ/∂logits = ±θ(1 − θ)."""
+    """1/(θ(1 − θ)) per state and 1/(θ(1 − θ)²) over trajectories, times the outer product of
+    ∂θ/∂logits = ±θ(1 − θ).
+    """
     p, policy = teaching("OneState", [[math.log(theta)], [math.log(1 - theta)]])
     slope = theta * (1 - theta) * torch.tensor([1.0, -1.0], dtype=torch.float64)
     square = torch.outer(slope, slope)
@@ -60,7 +64,9 @@ def test_blocks_of_a_table_of_logits(name: str) -> None:
 
 @all_mdps
 def test_over_trajectories_by_enumeration(name: str) -> None:
-    """E[BBᵀ] over every trajectory, B the sum of its scores by hand; per state it is divided by the mean length."""
+    """E[BBᵀ] over every trajectory, B the sum of its scores by hand; per state it is
+    divided by the mean length.
+    """
     mdp, theta, found = world(name)
     rollout, pi = found.rollout, probabilities(mdp, theta)
     one_hot = torch.nn.functional.one_hot(rollout.action, 2) - (rollout.obs[:-1] @ pi)
@@ -88,7 +94,9 @@ def logits(policy: Policy, states: int, psi: Tensor) -> Tensor:
 @all_mdps
 @pytest.mark.parametrize("which", [exact.fisher, exact.fisher_of_trajectories])
 def test_reparametrised(name: str, which) -> None:
-    """F_ψ = JᵀF_θJ, the logits θ(ψ) being a network's outputs and J their derivative by automatic differentiation."""
+    """F_ψ = JᵀF_θJ, the logits θ(ψ) being a network's outputs and J their derivative by automatic
+    differentiation.
+    """
     mdp = MDPS[name]
     policy, p = through_a_network(mdp), problem_of(mdp)
     with torch.enable_grad():

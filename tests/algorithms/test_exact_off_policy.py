@@ -1,4 +1,7 @@
-"""Importance weights by enumeration: data from π_old, the gradient of another π_θ. Unbiased, or biased as documented."""
+"""Importance weights by enumeration: data from π_old, the gradient of another π_θ.
+
+Unbiased, or biased as documented.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What one iteration of training moves, and how often: β, the state normaliser that acting sees, the reward scale."""
+"""What one iteration of training moves, and how often: β, the state normaliser that
+acting sees, the reward scale.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def one_iteration(folder: Path, lr: float) -> tuple[Run, Rollout]:
 
 @pytest.mark.parametrize(("lr", "factor"), [(1e-6, 0.5), (0.02, 2.0)])
 def test_beta_moves_once_an_iteration_whatever_its_minibatches(lr: float, factor: float, tmp_path) -> None:
-    """3 epochs × 4 minibatches: updated at every step β would be 2^±12, or what the KL of each step makes of it."""
+    """3 epochs × 4 minibatches: updated at every step β would be 2^±12, or what the
+    KL of each step makes of it.
+    """
     run, rollout = one_iteration(tmp_path, lr)
     old, new = Categorical(logits=rollout.params), Categorical(logits=run.policy.params(rollout.obs[:-1]))
     kl = float((kl_divergence(old, new) * rollout.mask).sum() / rollout.mask.sum())
@@ -51,7 +55,9 @@ def test_beta_moves_once_an_iteration_whatever_its_minibatches(lr: float, factor
 
 
 def test_acting_sees_the_present_parameters_and_statistics(tmp_path) -> None:
-    """The mode is the mean that log-probabilities are computed from: of raw states normalised as training left it."""
+    """The mode is the mean that log-probabilities are computed from: of raw states
+    normalised as training left it.
+    """
     run, _ = trained(tmp_path, *NORMALISED.split())
     raw = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32) * [1, 1, 8]
     moments = run.policy.normaliser.moments

@@ -1,4 +1,6 @@
-"""Natural steps: the Fisher matrix against autograd's Hessian of the KL, the solver, and what a step does. float64."""
+"""Natural steps: the Fisher matrix against autograd's Hessian of the KL, the solver,
+and what a step does. float64.
+"""
 
 from __future__ import annotations
 
@@ -234,7 +236,9 @@ def test_the_penalty_halves_and_doubles() -> None:
 
 
 def test_the_penalty_stays_between_its_bounds_and_comes_back() -> None:
-    """Halved without end β is 0 after 1075 iterations, and doubled infinite after 1024: neither moves again."""
+    """Halved without end β is 0 after 1075 iterations, and doubled infinite after
+    1024: neither moves again.
+    """
     for kl, bound, side in ((0.0, 1e-10, -1), (1.0, 1e10, 1)):
         ppo = PpoPenalty(target_kl=0.01)
         assert float(ppo.scalars()["step/beta_bound"]) == 0

@@ -1,4 +1,6 @@
-"""The whole gradient of an update, entropy bonus and critic included, against automatic differentiation of the objective."""
+"""The whole gradient of an update, entropy bonus and critic included, against automatic differentiation of
+the objective.
+"""
 
 from __future__ import annotations
 
@@ -95,7 +97,9 @@ def test_gradient_of_a_separate_critic(clip: float | None) -> None:
 
 
 def test_minibatch_gradients_average_to_that_of_the_batch() -> None:
-    """Their divisors shrink in proportion: with equal parts and a step that moves nothing, the mean of an epoch is the whole."""
+    """Their divisors shrink in proportion: with equal parts and a step that moves nothing, the mean of an
+    epoch is the whole.
+    """
     pair = PAIRS["categorical"]
     net, batch, steps = Mlp([3, 6, 4]), batch_for(pair), []
     policy = Policy(net, pair.ours, random(net.size), Identity())

@@ -1,4 +1,6 @@
-"""off_policy_ac mended step by step: what its critic converges to, what its actor follows, and which baselines bias."""
+"""off_policy_ac mended step by step: what its critic converges to, what its actor follows, and which
+baselines bias.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ def test_with_the_buffers_next_action_it_is_the_old_policys_q() -> None:
 
 
 def test_the_buffer_is_a_sample_of_the_true_problem() -> None:
-    """And what is left between its Q and the true one is sampling error: rewards of size 1, 16 000 of them on 8 pairs."""
+    """And what is left between its Q and the true one is sampling error: rewards of
+    size 1, 16 000 of them on 8 pairs.
+    """
     found = lab("all")
     error = found.of_the_buffer(NOW) - found.solved()[1]
     assert float((found.visited() * error.square()).sum().sqrt()) < 0.1
@@ -65,7 +69,9 @@ def test_only_with_actions_of_its_own_does_the_actor_follow_the_gradient() -> No
 
 @cache
 def directions(baseline: str, draws: int) -> Tensor:
-    """Directions on the *same* replayed states with the exact Q: only the actor's own actions differ [draws, P]."""
+    """Directions on the *same* replayed states with the exact Q: only the actor's own
+    actions differ [draws, P].
+    """
     found = lab("all", baseline)
     found.set(found.solved()[1])
     found.run.noise.manual_seed(0)

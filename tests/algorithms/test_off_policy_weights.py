@@ -1,4 +1,6 @@
-"""Weights of reused episodes: the ratio of state visits, what they average to in closed form, and what is logged of them."""
+"""Weights of reused episodes: the ratio of state visits, what they average to in closed form, and what is
+logged of them.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,9 @@ def reused(
     gamma: float = GAMMA,
     **given,
 ) -> tuple[OffPolicyPg, Tensor]:
-    """(the algorithm after two steps on data of ``old``, the ascent direction at ``new`` that the second was handed)."""
+    """(the algorithm after two steps on data of ``old``, the ascent direction at
+    ``new`` that the second was handed).
+    """
     policy = Policy(old.net, old.dist, old.theta.clone(), Identity())
     batch = batch_of(policy, rollout, torch.zeros_like(rollout.obs[..., 0]), Estimator(scheme, gamma))
     algorithm, optimizer = OffPolicyPg(weights=weights, reuses=2), MovesTo(policy, new)
@@ -70,11 +74,13 @@ def reused(
     return algorithm, -optimizer.handed[1]
 
 
-# --- the ratio of state visits ----------------------------------------------------------------------------------------
+# --- the ratio of state visits ------------------------------------------------------------------------------
 
 
 def with_states(name: str) -> Rollout:
-    """Every trajectory with its states; where there is none, an invalid number is not looked up but must index something."""
+    """Every trajectory with its states; where there is none, an invalid number is not looked up but must
+    index something.
+    """
     mdp, _, found = world(name)
     return replace(found.rollout, state=found.state.clamp(max=mdp.states - 1))
 
@@ -176,18 +182,22 @@ def test_refused_with_what_works(line: str, told: list[str], here: Path) -> None
 
 @all_mdps
 def test_why_per_decision_takes_rewards_to_go_alone(name: str) -> None:
-    """Past rewards stand in Ψₜ without ρₜ, and E_old[gₜ] ≠ 0 for the score of another policy; with trajectory weights it is 0."""
+    """Past rewards stand in Ψₜ without ρₜ, and E_old[gₜ] ≠ 0 for the score of another policy; with trajectory
+    weights it is 0.
+    """
     mdp, theta, _ = world(name)
     assert error(mean(name, "per_decision", None_()), true_gradient(mdp, moved(theta))) > FAR
     assert error(mean(name, "trajectory", None_()), true_gradient(mdp, moved(theta))) < EXACT
 
 
-# --- closed forms -----------------------------------------------------------------------------------------------------
+# --- closed forms -------------------------------------------------------------------------------------------
 
 
 @all_mdps
 def test_the_weight_from_policies_is_that_of_whole_trajectories(name: str) -> None:
-    """p_θ(τ)/p_old(τ) with start, transitions and policies multiplied out, relative to its size; and Ĵ(θ), J(θ) undiscounted."""
+    """p_θ(τ)/p_old(τ) with start, transitions and policies multiplied out, relative to its size; and Ĵ(θ),
+    J(θ) undiscounted.
+    """
     mdp, theta, found = world(name)
     new, rollout = moved(theta), found.rollout
     batch = batch_of(found.policy, rollout, torch.zeros_like(rollout.obs[..., 0]), Estimator(TO_GO, GAMMA))
@@ -229,7 +239,8 @@ def flips(actions: Tensor) -> Batch:
     obs = torch.ones(steps + 1, columns, 1, dtype=torch.float64)
     arrays = Arrays(
         obs=obs.numpy(), action=actions.numpy(), reward=actions.double().numpy(), terminated=ends.numpy(),
-        ended=ends.numpy(), mask=torch.ones_like(ends).numpy(), time=torch.arange(steps)[:, None].expand_as(ends).numpy(),
+        ended=ends.numpy(), mask=torch.ones_like(ends).numpy(),
+        time=torch.arange(steps)[:, None].expand_as(ends).numpy(),
     )  # fmt: skip
     rollout = arrays.seal(coin(0.5), UnitScale(), columns, whole=True)
     return batch_of(coin(0.5), rollout, torch.zeros(steps + 1, columns).double(), Estimator(TO_GO, 1.0))
@@ -242,7 +253,9 @@ def log_rho(batch: Batch) -> Tensor:
 
 
 def test_every_episode_of_fixed_horizon() -> None:
-    """All 2¹⁰ are equally likely, so that the logged means are expectations: W̄ = 1, largest 1.1ᵀ, E[W²] = 1.01ᵀ, Ĵ = 0.55 T."""
+    """All 2¹⁰ are equally likely, so that the logged means are expectations: W̄ = 1, largest 1.1ᵀ,
+    E[W²] = 1.01ᵀ, Ĵ = 0.55 T.
+    """
     steps = 10
     batch = flips(torch.tensor(list(product((0, 1), repeat=steps))).T.contiguous())
     found = weight_scalars(log_rho(batch), batch)
@@ -279,8 +292,8 @@ def test_weights_beyond_the_range_of_floats_still_have_an_effective_sample_size(
 
 @pytest.mark.parametrize("behaviour", [0.5, 0.8])
 def test_one_state(behaviour: float) -> None:
-    """dJ/dθ at θ = 0.6: trajectory and per_decision 1/(1 − θ)², past_only and state_ratio 1/((1 − θ)(1 − β)), per_step
-    1/(1 − β)², times θ(1 − θ) in the first logit; E[W²] = ((1 − θ)²/(1 − β))/(1 − θ²/β).
+    """dJ/dθ at θ = 0.6: trajectory and per_decision 1/(1 − θ)², past_only and state_ratio 1/((1 − θ)(1 − β)),
+    per_step 1/(1 − β)², times θ(1 − θ) in the first logit; E[W²] = ((1 − θ)²/(1 − β))/(1 − θ²/β).
     """
     theta, length = 0.6, 120
     rollout, chance = one_state.episodes(behaviour, length)
@@ -312,7 +325,9 @@ def test_one_state(behaviour: float) -> None:
 
 
 def population(behaviour: float, exponent: int) -> Rollout:
-    """2^exponent episodes of OneState under a fair coin, each length as often as it is likely: no sampling error but at the end."""
+    """2^exponent episodes of OneState under a fair coin, each length as often as it is likely: no sampling
+    error but at the end.
+    """
     assert behaviour == 0.5
     rollout, _ = one_state.episodes(behaviour, 45)
     whole = {"obs": rollout.obs[: exponent + 1], "raw_obs": rollout.raw_obs[: exponent + 1]}
@@ -326,10 +341,10 @@ def population(behaviour: float, exponent: int) -> Rollout:
     [("per_decision", 6.25), ("trajectory", 6.25), ("past_only", 5.0), ("state_ratio", 5.0)],
 )
 def test_self_normalised_weights_are_consistent(weights: str, slope: float) -> None:
-    """β = 0.5, θ = 0.6: with many episodes as without normalisation (dJ/dθ = 6.25), since the mean weight over *all*
-    episodes is 1. Over those still alive per_decision gives 3.97. What is left: episodes beyond 17 steps, 0.6¹⁷·17² ≈ 5 %
-    of the longest weights' share, under 1 % of the whole.
-    """  # fmt: skip
+    """β = 0.5, θ = 0.6: with many episodes as without normalisation (dJ/dθ = 6.25), since the mean weight
+    over *all* episodes is 1. Over those still alive per_decision gives 3.97. What is left: episodes beyond
+    17 steps, 0.6¹⁷·17² ≈ 5 % of the longest weights' share, under 1 % of the whole.
+    """
     theta, rollout = 0.6, population(0.5, 17)
     steps, columns = rollout.mask.shape
     rollout = replace(rollout, state=torch.zeros(steps + 1, columns, dtype=torch.long))

@@ -28,7 +28,9 @@ ALPHA, BETA, GAMMA, W = 0.2, 0.1, 0.5, 0.4
 
 @pytest.fixture(autouse=True)
 def registered() -> Iterator[None]:
-    """s = 2 → 3 with reward 1, then → 1, the end, with reward 2: V(s) = ws, so that ∇V differs from state to state."""
+    """s = 2 → 3 with reward 1, then → 1, the end, with reward 2: V(s) = ws, so that
+    ∇V differs from state to state.
+    """
     gymnasium.register(HAND, lambda: Script([2.0], [[(1.0, 3.0), (2.0, 1.0)]], ["terminated"]))
     yield
     gymnasium.registry.pop(HAND)
@@ -58,7 +60,10 @@ def toward(action: int) -> Tensor:
 
 
 def test_a_step_by_hand() -> None:
-    """V(s) = 0.8, V(s') = 1.2: δ = 1 + 0.5·1.2 − 0.8 = 0.8. φ: 0.4 + 0.1·0.8·2 = 0.56. θ: ± 0.2·0.8·½·2 = 0.16."""
+    """V(s) = 0.8, V(s') = 1.2: δ = 1 + 0.5·1.2 − 0.8 = 0.8.
+
+    φ: 0.4 + 0.1·0.8·2 = 0.56. θ: ± 0.2·0.8·½·2 = 0.16.
+    """
     run = by_hand()
     action = one_update(run)
     assert float(run.learner.critic.phi) == pytest.approx(0.56)
@@ -99,7 +104,9 @@ def test_the_semi_gradient_finds_the_values_of_a_split(tmp_path: Path) -> None:
 
 
 def test_the_gradient_of_the_squared_error_finds_others() -> None:
-    """Negative control, on the same rollouts: the literal ∇δ² settles at (½, ¾, ¼) (Sutton & Barto 2018, example 11.2)."""
+    """Negative control, on the same rollouts: the literal ∇δ² settles at (½, ¾, ¼) (Sutton & Barto 2018,
+    example 11.2).
+    """
     run = built(*TABULAR, *SPLIT)
     phi, updates = torch.zeros(3), 625
     for k in range(updates):

@@ -30,7 +30,10 @@ METHODS = {
         "critic.optimizer.lr=0.01"
     ),
 }
-COMMON = f"gamma={GAMMA} network.hidden=[16] diagnostics.gradient_every=0 trainer.total_steps=2500 logger.every=1000"
+COMMON = (
+    f"gamma={GAMMA} network.hidden=[16] diagnostics.gradient_every=0 trainer.total_steps=2500 "
+    "logger.every=1000"
+)
 MORE = {
     "a2c": {"trainer.total_steps": 4000}
 }  # one small step a rollout: the cheapest, so it gets more of them
@@ -65,12 +68,16 @@ def one_hot(n: int) -> list:
 
 
 def ring_value(run: Run) -> bool:
-    """V = 1/(1 − γ) = 10 all round; as terminations the cuts would give 1 in the last place, 5.7 in the first."""
+    """V = 1/(1 − γ) = 10 all round; as terminations the cuts would give 1 in the last
+    place, 5.7 in the first.
+    """
     return close(values(run, one_hot(8)), [1 / (1 - GAMMA)] * 8, 1.0)
 
 
 def last_step(run: Run) -> bool:
-    """V in the last place is 1/(1 − γ⁴) = 2.9 (1 if the cut were a termination), 0.5 either side for π's last changes."""
+    """V in the last place is 1/(1 − γ⁴) = 2.9 (1 if the cut were a termination), 0.5
+    either side for π's last changes.
+    """
     value = values(run, one_hot(4))[3]
     print("value in the last place", value)
     return prefers(run, one_hot(4)[3:], [1]) and abs(value - 1 / (1 - GAMMA**4)) < 0.5

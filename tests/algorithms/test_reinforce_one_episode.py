@@ -12,7 +12,9 @@ PRESET = "experiment=reinforce_one_episode"
 
 
 def test_an_update_is_one_episode_and_its_step_the_formula() -> None:
-    """g = (Σₜ ∇log π(aₜ|sₜ)) r(τ), for the episode that the sampler plays: through the algorithm's own gradient, against the scores."""
+    """g = (Σₜ ∇log π(aₜ|sₜ)) r(τ), for the episode that the sampler plays: through the algorithm's own
+    gradient, against the scores.
+    """
     run = built(PRESET)
     rollout, finished = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
     assert rollout.mask.shape[1] == len(finished) == 1

@@ -1,4 +1,7 @@
-"""What is told of the step that was taken, its length, and the objective that TRPO's line search judges. Oracles by autograd."""
+"""What is told of the step that was taken, its length, and the objective that TRPO's line search judges.
+
+Oracles by autograd.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ def _grad_mode():
     torch.set_grad_enabled(before)
 
 
-# --- ½ΔᵀFΔ ------------------------------------------------------------------------------------------------------------
+# --- ½ΔᵀFΔ --------------------------------------------------------------------------------------------------
 
 
 def quadratic(policy: Policy, batch: Batch, old: Tensor) -> float:
@@ -100,7 +103,9 @@ def test_a_rejected_step_predicts_nothing() -> None:
 
 
 def test_the_radius_is_held_in_float32() -> None:
-    """½ΔᵀAΔ = δ for the x that conjugate gradients found. gᵀx, equal to xᵀAx in exact arithmetic, is off by a hundredth."""
+    """½ΔᵀAΔ = δ for the x that conjugate gradients found. gᵀx, equal to xᵀAx in exact
+    arithmetic, is off by a hundredth.
+    """
     worst, control = 0.0, 0.0
     for seed in range(6):
         wide = policy_of(DISTRIBUTIONS["gaussian"], hidden=(16,), seed=seed)
@@ -122,7 +127,9 @@ def test_the_radius_is_held_in_float32() -> None:
 
 
 def test_a_kl_averaged_over_action_dimensions_is_a_radius_and_a_damping_of_its_own() -> None:
-    """(F/A + c)x = g and ½Δᵀ(F/A + c)Δ = δ, as sb3-contrib has it for a Gaussian of A dimensions, is our step of Aδ and Ac."""
+    """(F/A + c)x = g and ½Δᵀ(F/A + c)Δ = δ, as sb3-contrib has it for a Gaussian of A
+    dimensions, is our step of Aδ and Ac.
+    """
     policy = policy_of(DISTRIBUTIONS["gaussian"])
     batch, old, dims = batch_of(policy), policy.theta.clone(), policy.dist.linear
     damping, delta = 0.1, 0.01
@@ -140,7 +147,7 @@ def test_a_kl_averaged_over_action_dimensions_is_a_radius_and_a_damping_of_its_o
         assert torch.allclose(moved.theta - old, expected, rtol=1e-6, atol=1e-9) == same
 
 
-# --- ‖Δθ‖ -------------------------------------------------------------------------------------------------------------
+# --- ‖Δθ‖ ---------------------------------------------------------------------------------------------------
 
 
 def small(algo: str, *words: str) -> Run:
@@ -191,7 +198,7 @@ def test_nothing_is_kept_for_updates_that_are_not_logged(tmp_path: Path, monkeyp
     assert len(kept) == updates // 5 == sum(bool(row["step/size"]) for row in rows_of(tmp_path))
 
 
-# --- the objective of the line search ---------------------------------------------------------------------------------
+# --- the objective of the line search -----------------------------------------------------------------------
 
 
 def judged(policy: Policy, batch: Batch, theta: Tensor, entropy: float, name: str) -> tuple[Tensor, Tensor]:

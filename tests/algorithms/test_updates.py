@@ -1,4 +1,6 @@
-"""From surrogate to step: weights of log π, value losses and optimizers, each against automatic differentiation or torch's own."""
+"""From surrogate to step: weights of log π, value losses and optimizers, each against automatic
+differentiation or torch's own.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,9 @@ ALGORITHMS = sorted(path.stem for path in Path(conf_dir() / "algo").glob("*.yaml
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_gradient_weight_is_the_derivative_of_the_surrogate(name: str) -> None:
-    """Under vmap(grad) too: the surrogate is a pure function of tensors. log π up to 1 away, so that clips are met."""
+    """Under vmap(grad) too: the surrogate is a pure function of tensors. log π up to
+    1 away, so that clips are met.
+    """
     algorithm: Algorithm = find_class("algo", name)()
     batch = batch_of(*update_inputs())
     moved = batch.log_prob + 0.4 * random(8, len(batch.mask), seed=6)
@@ -111,7 +115,9 @@ def test_value_delta_is_the_derivative_of_the_value_loss(clip: float | None) -> 
 
 
 def test_value_clipping_by_hand() -> None:
-    """V_old = 0, c = 1, target 3: V = 2 counts as 1, error ½·4, no gradient; V = −2 keeps its own, larger error ½·25."""
+    """V_old = 0, c = 1, target 3: V = 2 counts as 1, error ½·4, no gradient; V = −2
+    keeps its own, larger error ½·25.
+    """
     for value, loss, slope in ((2.0, 2.0, 0.0), (-2.0, 12.5, -5.0), (0.5, 3.125, -2.5)):
         one = torch.ones(1, dtype=torch.float64)
         batch = batch_like(1, value=0 * one, target=3 * one, mask=one)
@@ -121,8 +127,14 @@ def test_value_clipping_by_hand() -> None:
 
 OPTIMIZERS = {
     "adam": (Adam(lr=3e-3), lambda p: torch.optim.Adam(p, lr=3e-3, fused=True)),
-    "adam_betas": (Adam(1e-2, betas=(0.8, 0.9), eps=1e-5), lambda p: torch.optim.Adam(p, 1e-2, (0.8, 0.9), 1e-5, fused=True)),
-    "adamw": (Adamw(lr=3e-3, weight_decay=0.1), lambda p: torch.optim.AdamW(p, 3e-3, weight_decay=0.1, fused=True)),
+    "adam_betas": (
+        Adam(1e-2, betas=(0.8, 0.9), eps=1e-5),
+        lambda p: torch.optim.Adam(p, 1e-2, (0.8, 0.9), 1e-5, fused=True),
+    ),
+    "adamw": (
+        Adamw(lr=3e-3, weight_decay=0.1),
+        lambda p: torch.optim.AdamW(p, 3e-3, weight_decay=0.1, fused=True),
+    ),
     "sgd": (Sgd(lr=0.05), lambda p: torch.optim.SGD(p, lr=0.05)),
     "momentum": (Sgd(lr=0.05, momentum=0.9), lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9)),
     "rmsprop": (Rmsprop(lr=1e-3, alpha=0.95), lambda p: torch.optim.RMSprop(p, 1e-3, alpha=0.95, eps=1e-5)),
@@ -147,7 +159,10 @@ def test_fifty_steps_like_torch(name: str, dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("limit", [0.5, 30.0])
 def test_clipping_like_torch(limit: float) -> None:
-    """Of a gradient of norm about 17: one limit is met, the other is not. The factor may differ in its last bit."""
+    """Of a gradient of norm about 17: one limit is met, the other is not.
+
+    The factor may differ in its last bit.
+    """
     theta, gradient = torch.zeros(300, dtype=torch.float64), random(300, seed=1)
     Descent(theta, Sgd(lr=1.0, max_grad_norm=limit)).step(gradient)
     parameter = torch.nn.Parameter(torch.zeros(300, dtype=torch.float64))

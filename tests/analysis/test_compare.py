@@ -282,7 +282,9 @@ def test_a_run_that_keeps_no_hydra_folder(tmp_path: Path) -> None:
 
 
 def test_a_run_that_was_extended_is_no_longer_the_shorter_one(tmp_path: Path) -> None:
-    """``pgrun resume=DIR trainer.total_steps=2000``: Hydra's record is of the beginning, the policy's of the end."""
+    """``pgrun resume=DIR trainer.total_steps=2000``: Hydra's record is of the
+    beginning, the policy's of the end.
+    """
     for seed in (0, 1):
         make_run(tmp_path / str(seed), seed, 1.0)
     longer = nested({"trainer.total_steps": 2000}) | {"seed": 1}
@@ -342,7 +344,8 @@ def test_mistakes(words: str, here: Path) -> None:  # noqa: F811
 def test_help_imports_nothing_heavy(here: Path) -> None:  # noqa: F811
     watch = (
         "import atexit; atexit.register(lambda: print('IMPORTED', *sys.modules))\n"
-        "import pgrun.analysis.compare.cli, pgrun.cli.main; pgrun.cli.main.main = pgrun.analysis.compare.cli.main"
+        "import pgrun.analysis.compare.cli, pgrun.cli.main; pgrun.cli.main.main = "
+        "pgrun.analysis.compare.cli.main"
     )
     answer = shell("--help", python=watch)
     assert answer.code == 0
@@ -355,7 +358,8 @@ def test_a_comparison_needs_no_torch(here: Path) -> None:  # noqa: F811
     make_run(here / "r", 0, 1.0)
     watch = (
         "import atexit; atexit.register(lambda: print('IMPORTED', *sys.modules))\n"
-        "import pgrun.analysis.compare.cli, pgrun.cli.main; pgrun.cli.main.main = pgrun.analysis.compare.cli.main"
+        "import pgrun.analysis.compare.cli, pgrun.cli.main; pgrun.cli.main.main = "
+        "pgrun.analysis.compare.cli.main"
     )
     imported = shell("r --html c.html", python=watch).out.split("IMPORTED ")[1].split()
     assert "numpy" in imported
@@ -363,7 +367,9 @@ def test_a_comparison_needs_no_torch(here: Path) -> None:  # noqa: F811
 
 
 def test_every_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """200 runs in under 10 s: four files a run, whatever is asked for (benchmarks: 3 s with 1000 rows each)."""
+    """200 runs in under 10 s: four files a run, whatever is asked for (benchmarks: 3
+    s with 1000 rows each).
+    """
     rows = curve_rows(*((100 * i, i) for i in range(1, 20)))
     for seed in range(30):
         make_run(tmp_path / str(seed), seed, 1.0, {"gamma": 0.9 + seed // 5 / 100}, rows=rows)

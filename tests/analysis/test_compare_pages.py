@@ -1,4 +1,6 @@
-"""Curves of pgrun-compare: one grid for all seeds, and the page, pictures, exports and TensorBoard runs made of them."""
+"""Curves of pgrun-compare: one grid for all seeds, and the page, pictures, exports
+and TensorBoard runs made of them.
+"""
 
 from __future__ import annotations
 

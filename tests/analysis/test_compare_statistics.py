@@ -66,8 +66,9 @@ def test_every_resample_of_two_strata() -> None:
 
 @pytest.mark.parametrize("n", [5, 20])
 def test_coverage_of_the_mean(n: int) -> None:
-    """Of normal scores: the interval is about ±1.96 s√((n−1)/n)/√n, so it covers as often as
-    |t| < 1.96 √((n−1)/n) with n − 1 degrees of freedom: 84.6 % for 5, 92.8 % for 20. That is why few seeds are warned of.
+    """Of normal scores: the interval is about ±1.96 s√((n−1)/n)/√n, so it covers as often as |t| < 1.96
+    √((n−1)/n) with n − 1 degrees of freedom: 84.6 % for 5, 92.8 % for 20. That is why few seeds are warned
+    of.
     """
     trials = 2000
     x = np.random.default_rng(1).normal(7.0, 3.0, (trials, n))
@@ -76,14 +77,17 @@ def test_coverage_of_the_mean(n: int) -> None:
         low, high = bootstrap([row], mean, 500)
         hits += low <= 7.0 <= high
     expected = 1 - 2 * stats.t.sf(1.96 * np.sqrt((n - 1) / n), n - 1)
-    # three standard errors of 2000 trials, and a point for the bootstrap's own shape (lighter tails than a normal)
+    # three standard errors of 2000 trials, and a point for the bootstrap's own shape
+    # (lighter tails than a normal)
     assert hits / trials == pytest.approx(
         expected, abs=3 * np.sqrt(expected * (1 - expected) / trials) + 0.01
     )
 
 
 def test_coverage_of_the_iqm() -> None:
-    """Skewed scores, 40 seeds: near 95 %, and far below with an interval of half the width (negative control)."""
+    """Skewed scores, 40 seeds: near 95 %, and far below with an interval of half the width
+    (negative control).
+    """
     rng, trials = np.random.default_rng(2), 600
     truth = iqm(rng.exponential(size=(200, 20_000))).mean()
     hits = halved = 0
@@ -92,7 +96,8 @@ def test_coverage_of_the_iqm() -> None:
         center, half = (low + high) / 2, (high - low) / 4
         hits += low <= truth <= high
         halved += center - half <= truth <= center + half
-    # three standard errors of 600 trials (0.027), and a percentile interval of skewed data falls short by a point or two
+    # three standard errors of 600 trials (0.027), and a percentile interval of skewed data falls short by a
+    # point or two
     assert 0.90 < hits / trials < 0.98
     assert halved / trials < 0.75
 

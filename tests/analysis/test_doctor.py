@@ -1,4 +1,7 @@
-"""Every illness: named where it is planted, and not beside it. The course of the return, against simulation."""
+"""Every illness: named where it is planted, and not beside it.
+
+The course of the return, against simulation.
+"""
 
 from __future__ import annotations
 
@@ -157,7 +160,8 @@ def simulated(
 
 
 def test_noise_alone_is_no_rise() -> None:
-    """What ``course.SURE`` claims: of runs without any trend at most one in 20 seems to rise, one in 50 to fall.
+    """What ``course.SURE`` claims: of runs without any trend at most one in 20 seems
+    to rise, one in 50 to fall.
 
     Of 200 that is 10 and 4 on average; three binomial standard deviations more are 19 and 9.
     """
@@ -167,14 +171,17 @@ def test_noise_alone_is_no_rise() -> None:
 
 
 def test_a_rise_of_one_spread_is_seen() -> None:
-    """10 of start noise 10/√20 = 2.2: 4.5 standard errors on average, so that more than nine in ten are seen."""
+    """10 of start noise 10/√20 = 2.2: 4.5 standard errors on average, so that more
+    than nine in ten are seen.
+    """
     seen = sum(not simulated(12.0, seed)[0].flat for seed in range(100))
     assert seen >= 90
 
 
 def test_the_spread_is_that_of_one_episode() -> None:
-    """σ = 10. The start's estimate has nine differences, a relative error of some 1/√(2·6) = 0.29; the lesser of it and a
-    far better one is low by 0.29/√(2π) = 12 % on average, and the mean of 200 within 3·0.29/√200 = 6 % of that.
+    """σ = 10. The start's estimate has nine differences, a relative error of some 1/√(2·6) = 0.29; the lesser
+    of it and a far better one is low by 0.29/√(2π) = 12 % on average, and the mean of 200 within
+    3·0.29/√200 = 6 % of that.
     """
     spreads = [simulated(0.0, seed)[0].spread for seed in range(200)]
     assert 8.2 < float(np.mean(spreads)) < 9.4

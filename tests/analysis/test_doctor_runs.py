@@ -1,4 +1,6 @@
-"""The doctor on run directories: real, unfinished, damaged, and none; in ``pgrun``'s own output and as a command."""
+"""The doctor on run directories: real, unfinished, damaged, and none; in ``pgrun``'s
+own output and as a command.
+"""
 
 from __future__ import annotations
 

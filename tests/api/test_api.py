@@ -1,4 +1,6 @@
-"""pgrun from Python: the command's own runs, its refusals as exceptions, and a process that is afterwards as it was."""
+"""pgrun from Python: the command's own runs, its refusals as exceptions, and a
+process that is afterwards as it was.
+"""
 
 from __future__ import annotations
 
@@ -123,7 +125,10 @@ def rows_without_time(folder: Path) -> list[dict[str, str]]:
 
 
 def test_importing_it_loads_nothing_heavy() -> None:
-    code = "import pgrun, sys; print(sorted({'torch', 'hydra', 'numpy', 'omegaconf'} & set(sys.modules)), 'train' in dir(pgrun))"
+    code = (
+        "import pgrun, sys; print(sorted({'torch', 'hydra', 'numpy', 'omegaconf'} & set(sys.modules)), "
+        "'train' in dir(pgrun))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[] True\n"
     assert all(hasattr(pgrun, name) for name in pgrun.__all__)

@@ -27,12 +27,22 @@ TINY: dict[str, dict[str, Any]] = {  # arguments of each file's main
     "compare_runs": {"steps": 300, "seeds": 1},
 }
 PRINTED = {  # what a reader sees, but for the numbers
-    "train_from_python": r"return # after # steps, in .*\nlast update: KL #, entropy #\nat the start: left and right with \[# #\], "
-    r"log π\(right\) = #\nmost likely actions: return #\nsampled actions: return #\nenv=CartPole-v2: no such option; nearest: .*\n",
-    "new_scheme": r"none +variance #, cosine with the exact ∇J #\nmean_baseline +variance #.*\nranked_return +variance #.*\n"
+    "train_from_python": (
+        r"return # after # steps, in .*\nlast update: KL #, entropy #\nat the start: left and right with "
+        r"\[# #\], log π\(right\) = #\nmost likely actions: return #\nsampled actions: return "
+        r"#\nenv=CartPole-v2: no such option; nearest: .*\n"
+    ),
+    "new_scheme": r"none +variance #, cosine with the exact ∇J #\nmean_baseline +variance #.*\nranked_return "
+    r"+variance #.*\n"
     r"trained with ranks: return #\n",
-    "new_algorithm": r"β = #: nine of ten reach the goal (after #|not in #) steps; at the end #% of the rows are imitated\n",
-    "own_environment_and_network": r"return # of at most 1\n(from the middle, the exit at #: down with #, up with #\n){2}",
+    "new_algorithm": (
+        r"β = #: nine of ten reach the goal (after #|not in #) steps; at the end #% of the rows are "
+        r"imitated\n"
+    ),
+    "own_environment_and_network": (
+        r"return # of at most 1\n(from the middle, the exit at #: down with #, up with "
+        r"#\n){2}"
+    ),
     "compare_runs": r"ppo +return +# over 1 seeds; KL of an update #, the largest #\nreinforce +return .*\n",
 }
 NUMBER = r"-?[\\d.]+(e-?\\d+)?"

@@ -1,4 +1,7 @@
-"""Run directories and checkpoints made to harm whoever resumes, plays, studies or compares them. Each function spoils a good one."""
+"""Run directories and checkpoints made to harm whoever resumes, plays, studies or compares them.
+
+Each function spoils a good one.
+"""
 
 from __future__ import annotations
 
@@ -106,7 +109,9 @@ RAW: dict[str, Callable[[Path], bytes]] = {
     "a deep tree": lambda _: save({"x": torch.zeros(1)}, {"tree": "[" * 200_000}),
     "a deep tree of our own": lambda _: save({}, {"tree": '{"list":[' * 900 + "1" + "]}" * 900}),
     "an unknown kind of node": lambda _: save({}, {"tree": '{"eval": "print(1)"}'}),
-    "a path for a tensor": lambda _: save({"../../x": torch.zeros(1)}, {"tree": '{"items": [["run", {"tensor": "../../x"}]]}'}),
+    "a path for a tensor": lambda _: save(
+        {"../../x": torch.zeros(1)}, {"tree": '{"items": [["run", {"tensor": "../../x"}]]}'}
+    ),
 }  # fmt: skip
 for _name, _content in RAW.items():
 
@@ -418,7 +423,8 @@ for _name, _text in CONFIGS.items():
             (run / name).unlink()
         (run / ".hydra" / "config.yaml").write_text(made(outside))
         (run / ".hydra" / "overrides.yaml").write_text(
-            f"- hydra.callbacks.evil._target_=os.system\n- !!python/object/apply:os.system ['touch {outside}/owned']\n"
+            "- hydra.callbacks.evil._target_=os.system\n- !!python/object/apply:os.system ['touch "
+            f"{outside}/owned']\n"
         )
 
 

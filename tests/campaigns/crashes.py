@@ -4,7 +4,8 @@
     python tests/campaigns/crashes.py --kills 10      a tenth of the random ones
     python tests/campaigns/crashes.py --only NAME …   some of the sections
 
-Every run is a process of its own; every resume is the command ``pgrun resume=DIR``. Exit code 1 if any comparison fails.
+Every run is a process of its own; every resume is the command ``pgrun resume=DIR``. Exit code 1 if any
+comparison fails.
 """
 
 from __future__ import annotations
@@ -38,11 +39,15 @@ from tests.helpers.support_resume import StepCounter, differences, trace
 COMMON = ["network.hidden=[8]", "trainer.eval_episodes=2", "state_norm=true"]
 PRACTICE = ["reward_scaling=true", "optimizer.schedule=linear", "tuned=none", "env.num_envs=3"]
 CASES = {  # 8 to 12 updates each; episodes are cut short, so that they end, and rows reset, within the run
-    "ppo CartPole-v1": "sampler.steps=16 trainer.total_steps=480 trainer.eval_every=150 algo.clip_schedule=linear",
+    "ppo CartPole-v1": (
+        "sampler.steps=16 trainer.total_steps=480 trainer.eval_every=150 algo.clip_schedule=linear"
+    ),
     "trpo Pendulum-v1": "sampler.steps=16 trainer.total_steps=480 env.max_episode_steps=30",
     "off_policy_ac Pendulum-v1": "sampler.steps=4 sampler.batch=8 sampler.warmup=24 sampler.capacity=64 "
     "trainer.total_steps=120 env.max_episode_steps=9 critic/optimizer=adam variance.discounting=from_start",
-    "ppo_penalty HalfCheetah-v5": "sampler.steps=8 trainer.total_steps=240 trainer.eval_every=100 env.max_episode_steps=15",
+    "ppo_penalty HalfCheetah-v5": (
+        "sampler.steps=8 trainer.total_steps=240 trainer.eval_every=100 env.max_episode_steps=15"
+    ),
     "reinforce CartPole-v1": "sampler.episodes=2 trainer.total_steps=400 env.max_episode_steps=40",
     "a2c FrozenLake-v1": "sampler.steps=8 trainer.total_steps=200 network=shared",
     "online_ac CartPole-v1": "trainer.total_steps=140",
@@ -239,7 +244,9 @@ def while_saving(cases: Sequence[Case], kills: int, dice: random.Random) -> Tall
 
 
 def in_chains(cases: Sequence[Case], kills: int, dice: random.Random) -> Tally:
-    """Ten kills in a row, of the run and of those that resume it: between two updates, or at any call that changes a file."""
+    """Ten kills in a row, of the run and of those that resume it: between two updates, or at any call that
+    changes a file.
+    """
     tally = Tally()
     for case in cases:
         folder, links = case.fresh(), 0
@@ -262,9 +269,11 @@ def anywhere(dice: random.Random) -> Strike:
 
 
 def without_an_item(cases: Sequence[Case], _kills: int, _dice: random.Random) -> Tally:
-    """Negative control: every leaf of the checkpoint is replaced in turn by that of another seed, and must be missed somewhere.
+    """Negative control: every leaf of the checkpoint is replaced in turn by that of another seed, and must be
+    missed somewhere.
 
-    Not in every case: whole episodes do not go on from one update to the next, and only some algorithms have a β.
+    Not in every case: whole episodes do not go on from one update to the next, and only some algorithms have
+    a β.
     """
     tally = Tally()
     missed: dict[str, bool] = {}
@@ -325,7 +334,9 @@ def replaced(state: dict[str, Any], others: dict[str, Any], path: Sequence[str])
 
 
 def is_missed(case: Case, folder: Path, state: dict[str, Any]) -> bool:
-    """Whether a resume from this state is refused, fails, or ends in something else than the uninterrupted run."""
+    """Whether a resume from this state is refused, fails, or ends in something else
+    than the uninterrupted run.
+    """
     copy = case.fresh()
     shutil.copytree(folder, copy, dirs_exist_ok=True)
     end = forked(lambda: training.train(build(case.own), copy, state) and None)
@@ -367,7 +378,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         cases = [Case.straight(one, Path(name)) for one in given.cases]
         for case in cases:
             print(
-                f"{case.name:<28}{case.env_steps:>5} steps{case.updates:>4} updates {len(case.calls):>4} calls on files"
+                f"{case.name:<28}{case.env_steps:>5} steps{case.updates:>4} updates {len(case.calls):>4} "
+                "calls on files"
             )
         heads = ("killed", "too early", "equal", "failed", "steps", "items")
         print("\n" + " " * 18 + "".join(f"{head:>12}" for head in heads))

@@ -1,11 +1,12 @@
 """Disk campaign: every call by which a run changes a file fails in turn, and a small disk is really filled.
 
-    python tests/campaigns/disk.py                    all of it: some ten minutes on one core; the filled disk needs root
-    python tests/campaigns/disk.py --calls 20         so many of the calls, at random
-    python tests/campaigns/disk.py --only NAME …      some of the sections
+    python tests/campaigns/disk.py               all: some ten minutes on one core; the filled disk needs root
+    python tests/campaigns/disk.py --calls 20    so many of the calls, at random
+    python tests/campaigns/disk.py --only NAME … some of the sections
 
-Each time the command must end in one line and exit code 1, the checkpoint that was there must still be, and after the disk
-is well again ``pgrun resume=DIR`` must come to the same end, bit for bit. Exit code 1 if anything does not.
+Each time the command must end in one line and exit code 1, the checkpoint that was there must still be, and
+after the disk is well again ``pgrun resume=DIR`` must come to the same end, bit for bit. Exit code 1 if
+anything does not.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """The doctor on runs that are ill on purpose, and on runs that are well.
 
-    python tests/campaigns/doctor_cases.py                   # all of them, one at a time: some ten minutes on one idle core
-    python tests/campaigns/doctor_cases.py sign gamma        # those whose name begins so
-    python tests/campaigns/doctor_cases.py --runs DIR        # where the runs are kept; finished ones are not made again
+    python tests/campaigns/doctor_cases.py             # all, one at a time: some ten minutes on an idle core
+    python tests/campaigns/doctor_cases.py sign gamma  # those whose name begins so
+    python tests/campaigns/doctor_cases.py --runs DIR  # where they are kept; finished ones are not made again
 
-Ill: exit code 1 unless ten of the twelve kinds are named. Well: exit code 1 if any of the twenty is called ill.
+Ill: exit code 1 unless ten of the twelve kinds are named. Well: exit code 1 if any of the twenty is called
+ill.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ ILL = {
         frozen,
     ),
     "batch_of_one": Case(
-        "algo=reinforce variance=none sampler.episodes=1 env.num_envs=1 advantage_norm=false trainer.total_steps=30000",
+        "algo=reinforce variance=none sampler.episodes=1 env.num_envs=1 advantage_norm=false "
+        "trainer.total_steps=30000",
         ("batch-of-one",),
     ),
     "critic_lr_times_1000": Case(f"{PPO} critic.optimizer.lr=1", ("critic-explains-nothing",)),

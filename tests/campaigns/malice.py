@@ -4,8 +4,9 @@
     python tests/campaigns/malice.py --every 10       each tenth attack
     python tests/campaigns/malice.py --only TEXT      attacks whose names contain it
 
-Each command runs in a process of its own, watched by an audit hook: no code from the run directory, no process, no pickle, no
-socket, no module that the directory names, no write outside of it; no traceback, no hang. Exit code 1 if anything is seen.
+Each command runs in a process of its own, watched by an audit hook: no code from the run directory, no
+process, no pickle, no socket, no module that the directory names, no write outside of it; no traceback, no
+hang. Exit code 1 if anything is seen.
 """
 
 from __future__ import annotations

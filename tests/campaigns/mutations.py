@@ -4,7 +4,8 @@
     python tests/campaigns/mutations.py NAME ...     some of them
     python tests/campaigns/mutations.py --list       what they are
 
-A fault replaces one text, found exactly once, in a copy of the package; the tests that should catch it run on the copy.
+A fault replaces one text, found exactly once, in a copy of the package; the tests that should catch it run on
+the copy.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ CRASHES = ("NameError", "SyntaxError", "ImportError", "TypeError", "AttributeErr
 
 @dataclass(frozen=True)
 class Fault:
-    """``old`` → ``new`` in ``file``, a mistake of ``kind``; ``tests``: the files that should catch it, in that order."""
+    """``old`` → ``new`` in ``file``, a mistake of ``kind``; ``tests``: the files that
+    should catch it, in that order.
+    """
 
     name: str
     kind: str
@@ -48,7 +51,9 @@ class Fault:
 
 
 def fault(name: str, kind: str, file: str, old: str, new: str, tests: str) -> Fault:
-    """``file`` and ``tests`` by their short names: ``returns`` is pgrun/returns.py, and also test_returns.py in its folder."""
+    """``file`` and ``tests`` by their short names: ``returns`` is pgrun/returns.py, and also test_returns.py
+    in its folder.
+    """
     return Fault(name, kind, f"pgrun/{file}.py", old, new, tuple(find_test_file(x) for x in tests.split()))
 
 
@@ -73,10 +78,12 @@ FAULTS = [
     fault("weights_differentiated", "missing detach", "algorithms/off_policy_pg",
           ".detach().view(batch.shape)", ".view(batch.shape)", "exact_off_policy"),
     fault("advantage_differentiated", "missing detach", "algorithms/base",
-          "joint_delta(kept[-1], batch)", "joint_delta(kept[-1], batch) + batch.mask * batch.log_prob / batch.count",
+          "joint_delta(kept[-1], batch)",
+          "joint_delta(kept[-1], batch) + batch.mask * batch.log_prob / batch.count",
           "objective"),
     fault("target_moves", "missing detach", "critics/base",
-          "error = value - batch.target\n", "error = value - batch.target - 0.9 * (value - batch.value)\n", "updates"),
+          "error = value - batch.target\n",
+          "error = value - batch.target - 0.9 * (value - batch.value)\n", "updates"),
     fault("target_network_ignored", "missing detach", "critics/action_value",
           "self.net.activations(*self.slow, ", "self.net.activations(self.layers, self.free, ", "iteration"),
     fault("gamma_power", "wrong power of gamma", "variance/base",
@@ -88,7 +95,8 @@ FAULTS = [
           "self.gradient_weight(batch.log_prob, batch)", "objective"),
     fault("stale_statistics", "stale log-probabilities", "policies/normalization",
           "mean, scale = self.mean.numpy(), self.scale.numpy()",
-          'mean, scale = self.__dict__.setdefault("first", (self.mean.numpy().copy(), self.scale.numpy().copy()))',
+          'mean, scale = self.__dict__.setdefault("first", '
+          '(self.mean.numpy().copy(), self.scale.numpy().copy()))',
           "iteration"),
     fault("unclipped_ratio", "unclipped ratio", "algorithms/ppo",
           "(batch.mask > 0) & ~self.clipped(ratio, batch)", "batch.mask > 0", "updates"),
@@ -108,21 +116,25 @@ FAULTS = [
     fault("radius_ignored", "a step outside the trust region", "algorithms/trpo",
           "if not bool(mean_kl(policy, batch) <= self.delta):", "if False:", "natural"),
     fault("scale_centres", "a constant baseline cancelled", "variance/advantage_norm",
-          "    if norm in CENTERING:\n        x = x -", "    if norm != \"none\":\n        x = x -", "advantage_norm"),
+          "    if norm in CENTERING:\n        x = x -",
+          "    if norm != \"none\":\n        x = x -", "advantage_norm"),
     fault("self_normalised_over_the_living", "an inconsistent estimator", "algorithms/off_policy_pg",
           "weight / weight.mean(1, keepdim=True)",
-          "weight / ((m := batch.mask.view(batch.shape)) * weight).sum(1, True) * m.sum(1, True).clamp(min=1)",
+          "weight / ((m := batch.mask.view(batch.shape)) * weight).sum(1, True) "
+          "* m.sum(1, True).clamp(min=1)",
           "off_policy_weights"),
     fault("value_subtracted_twice", "V subtracted twice", "algorithms/off_policy_ac",
           "replace(seen, q=critic.action_values(seen))",
-          "replace(seen, q=critic.action_values(seen) - (self.baseline == 'v') * critic.value(rollout.obs[:-1]))",
+          "replace(seen, q=critic.action_values(seen) "
+          "- (self.baseline == 'v') * critic.value(rollout.obs[:-1]))",
           "off_policy_ac"),
     fault("closed_form_presumed", "a closed form that does not hold", "diagnostics/gradient_variance",
           "if estimator.scheme.has_closed_form else", "if not estimator.scheme.sees_scores else", "meter"),
     fault("kl_before_the_line_search", "told of another step than the one taken", "algorithms/npg",
           "0.5 * (taken * size).square()", "0.5 * size.square()", "step_taken"),
     fault("kl_with_damping", "told of another step than the one taken", "algorithms/npg",
-          "product = fisher(policy, batch, 0.0, ", "product = fisher(policy, batch, self.damping, ", "step_taken"),
+          "product = fisher(policy, batch, 0.0, ",
+          "product = fisher(policy, batch, self.damping, ", "step_taken"),
     fault("size_of_no_step", "told of another step than the one taken", "training/loop",
           "return policy.at(policy.theta.clone())", "return policy.at(policy.theta)", "step_taken"),
     fault("search_without_bonus", "another objective judged than differentiated", "algorithms/trpo",
@@ -133,7 +145,8 @@ FAULTS = [
           "policy.dist.kl(batch.params, policy.params(batch.obs))",
           "policy.dist.kl(policy.params(batch.obs), batch.params)", "natural"),
     fault("stale_positions_lost", "an item missing from a state", "envs/snapshot",
-          'x[...] = given["computed"][at : at + x.nbytes].view(x.dtype).reshape(x.shape)', "pass", "snapshot"),
+          'x[...] = given["computed"][at : at + x.nbytes].view(x.dtype).reshape(x.shape)',
+          "pass", "snapshot"),
     fault("elapsed_steps_lost", "an item missing from a state", "envs/snapshot",
           "setattr(wrapper, LAYERS[type(wrapper)], value)", "pass", "snapshot"),
     fault("rewards_not_compared", "a replay that is not compared", "envs/replay",
@@ -153,7 +166,10 @@ def pytest_sessionstart(session):
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of the tests on one copy. ``test``: the first that failed; ``reason``: its last line, or why there is no verdict."""
+    """Of the tests on one copy.
+
+    ``test``: the first that failed; ``reason``: its last line, or why there is no verdict.
+    """
 
     code: int
     test: str

@@ -1,8 +1,11 @@
-"""Commands with a mistake in them: what is refused, and what has to be said. Run as a script it times each as a process of its own.
+"""Commands with a mistake in them: what is refused, and what has to be said.
+
+Run as a script it times each as a process of its own.
 
     python tests/campaigns/refusals.py [PART OF A COMMAND]
 
-A refusal of what is wrong in the command should take less than 2 s (median, on a quiet machine); only checks of the device load torch.
+A refusal of what is wrong in the command should take less than 2 s (median, on a quiet machine); only checks
+of the device load torch.
 """
 
 from __future__ import annotations

@@ -58,7 +58,10 @@ def test_a_practice_that_nothing_reads_is_refused() -> None:
 
 def test_it_ends_in_the_comparison(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    tiny = "trainer.total_steps=100 trainer.eval_episodes=1 trainer.eval_every=null network.hidden=[8] logger.progress=false"
+    tiny = (
+        "trainer.total_steps=100 trainer.eval_episodes=1 trainer.eval_every=null network.hidden=[8] "
+        "logger.progress=false"
+    )
     answer = pgrun(f"-m experiment=ablate algo=a2c seed=0,1 ablate=nothing,tanh hydra.sweep.dir=s {tiny}")
     assert answer.code == 0, answer.err
     assert "ablate=nothing" in answer.out

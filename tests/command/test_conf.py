@@ -136,7 +136,9 @@ def fits(algo: str, scheme: str, sampler: str) -> bool:
 
 @pytest.mark.parametrize("algo", ALGOS)
 def test_every_algorithm_learns_with_every_scheme_that_fits(algo: str, here: Path) -> None:  # noqa: F811
-    """Composed once an algorithm, and the schemes and samplers put in: composing all pairs would take a minute."""
+    """Composed once an algorithm, and the schemes and samplers put in: composing all
+    pairs would take a minute.
+    """
     base = composed(f"algo={algo} tuned=none env.num_envs=4 {TINY}")
     sizes = {
         "episodes": "sampler.episodes=4",

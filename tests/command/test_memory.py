@@ -1,4 +1,4 @@
-"""Memory: limits of the machine, the process and the container are looked at before; its lack is one sentence."""
+"""Memory: limits of machine, process and container are looked at before; its lack is one sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Bad input of every class: exit code 2, a short paragraph that helps, nothing left behind, and torch never loaded for it."""
+"""Bad input of every class: exit code 2, a short paragraph that helps, nothing left behind, and torch never
+loaded for it.
+"""
 
 from __future__ import annotations
 
@@ -94,7 +96,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_refusal_does_not_load_torch(tmp_path: Path) -> None:
-    """Values, names, keys and combinations; one process for all, which then sees that a check of the device does."""
+    """Values, names, keys and combinations; one process for all, which then sees that
+    a check of the device does.
+    """
     code = (
         f"import sys\nsys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
         "from tests.campaigns.refusals import report\nreport(sys.argv[1:])"

@@ -1,4 +1,6 @@
-"""Environments and modules of the user's that cannot be made, read or closed: one paragraph that says where, and what to type."""
+"""Environments and modules of the user's that cannot be made, read or closed: one paragraph that says where,
+and what to type.
+"""
 
 from __future__ import annotations
 
@@ -89,14 +91,20 @@ def theirs(here: Path) -> Iterator[Path]:  # noqa: F811
 @pytest.mark.parametrize(
     ("name", "said"),
     {
-        "Mission": "its entry mission is Words, which is not supported (Box, Discrete, MultiDiscrete, MultiBinary, or Tuple/Dict of "
-        "those): leave out with a wrapper: gymnasium.wrappers.FilterObservation(env, ['image'])",
-        "OldApi": "cannot be reset: reset must return (observation, info), not ndarray array([0., 0.], dtype=float32): gym before "
-        "0.26 had the observation alone",
+        "Mission": (
+            "its entry mission is Words, which is not supported (Box, Discrete, MultiDiscrete, MultiBinary, "
+            "or Tuple/Dict of those): leave out with a wrapper: gymnasium.wrappers.FilterObservation(env, "
+            "['image'])"
+        ),
+        "OldApi": "cannot be reset: reset must return (observation, info), not ndarray array([0., 0.], "
+        "dtype=float32): gym before 0.26 had the observation alone",
         "Mute": "cannot be made: AssertionError (their_mod.py, line 21)",
         "MuteError": "Error (their_mod.py, line 25)",
         "MuteImport": "cannot be made here: ImportError (their_mod.py, line 29)",
-        "Lime": "env=Lime-v0 is not registered with gymnasium: their_mod was imported and registered nothing of that name",
+        "Lime": (
+            "env=Lime-v0 is not registered with gymnasium: their_mod was imported and registered nothing of "
+            "that name"
+        ),
     }.items(),
 )
 def test_an_environment_that_is_refused(name: str, said: str, theirs: Path) -> None:
@@ -183,7 +191,7 @@ def test_an_array_is_not_taken_apart() -> None:
     assert from_step(values) is values, "a list of them is fine"
 
 
-# --- options of the user's ---------------------------------------------------------------------------------------------
+# --- options of the user's ----------------------------------------------------------------------------------
 
 OPTIONS = {
     "tab": ("name: ppo\n\tclip: 0.2\n", "/algo/tab.yaml, line 2: a tab, and YAML is indented with spaces"),

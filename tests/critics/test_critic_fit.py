@@ -1,4 +1,6 @@
-"""critic.fit: Ψ taken from the critic after it was fitted to the same batch is biased by a known factor; before, it is not."""
+"""critic.fit: Ψ taken from the critic after it was fitted to the same batch is biased by a known factor;
+before, it is not.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from tests.helpers.support_cli import pgrun
 from tests.helpers.support_pipeline import built
 
 RATE, V0, THETA = 0.7, 0.4, [0.5, -0.2]
-ONE_CHOICE = (  # one state and one step, reward = action; V is one number, fitted by one step of gradient descent
+# one state and one step, reward = action; V is one number, fitted by one step of gradient descent
+ONE_CHOICE = (
     "env=pgrun/FixedHorizon-v0 +env.kwargs.T=1 algo=reinforce variance=value_baseline advantage_norm=false "
     "optimizer=sgd optimizer.lr=1 network.hidden=[] network.bias=false diagnostics.gradient_every=1 "
     f"critic/optimizer=sgd critic.optimizer.lr={RATE} critic.target=mc critic.epochs=1"

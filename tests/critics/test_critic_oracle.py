@@ -1,4 +1,6 @@
-"""OneState with the exact critic, and with one that is wrong by a known amount: closed forms, through the code that trains."""
+"""OneState with the exact critic, and with one that is wrong by a known amount: closed forms, through the
+code that trains.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ from tests.helpers.support_critic import each_gradient, exact_critic, moments, u
 from tests.helpers.support_one_state import episodes, policy
 
 THETAS = pytest.mark.parametrize("theta", [0.3, 0.5, 0.9])
-EXACT = 1e-6  # relative: episodes left out have probability below 1e-10, and their squared weights are of size 1e4
+EXACT = 1e-6  # relative: episodes left out have probability below 1e-10, their squared weights size 1e4
 
 
 @cache
@@ -112,8 +114,9 @@ def test_q_of_a_wrong_critic_is_wrong_by_its_factor() -> None:
 def gae_moments(theta: float, lam: float, critic: float) -> tuple[float, float]:
     """(bias, variance) of GAE with V ≡ critic, by hand.
 
-    An episode stays K times, P(K) = θᴷ(1 − θ). With k stays to come Ψ = (1 − λᵏ)/(1 − λ) − criticλᵏ, the score is 1/θ, and
-    −1/(1 − θ) at the end; so ĝ = αK + βλᴷ + a constant with α = 1/(θ(1 − λ)) and β = (1/(1 − λ) + critic)λ/(θ(1 − λ)).
+    An episode stays K times, P(K) = θᴷ(1 − θ). With k stays to come Ψ = (1 − λᵏ)/(1 − λ) − criticλᵏ, the
+    score is 1/θ, and −1/(1 − θ) at the end; so ĝ = αK + βλᴷ + a constant with α = 1/(θ(1 − λ)) and
+    β = (1/(1 − λ) + critic)λ/(θ(1 − λ)).
     """
     if lam == 1:  # Gₜ − b: 1/(1 − θ)⁴ at the best b = (1 + θ)/(1 − θ), and a parabola around it
         away = critic - (1 + theta) / (1 - theta)

@@ -1,4 +1,6 @@
-"""With the exact critic every scheme is unbiased for the time-limited problem: by enumeration, through both samplers."""
+"""With the exact critic every scheme is unbiased for the time-limited problem: by
+enumeration, through both samplers.
+"""
 
 from __future__ import annotations
 
@@ -100,7 +102,9 @@ def test_unbiased_through_whole_episodes(scheme) -> None:
 
 
 def by_rows(p: Problem, rows: int) -> Tensor:
-    """(1/T) Σ over the rows of a rollout of E[mask·Q∇log π] [P]: where each row stands, steps gone and state, or in a reset."""
+    """(1/T) Σ over the rows of a rollout of E[mask·Q∇log π] [P]: where each row stands, steps gone and state,
+    or in a reset.
+    """
     theta = policy().theta.clone().requires_grad_()
     with torch.enable_grad():
         pi = theta.softmax(-1)
@@ -124,7 +128,9 @@ def by_rows(p: Problem, rows: int) -> Tensor:
 @pytest.mark.parametrize("name", ENVS)
 @every_scheme
 def test_unbiased_through_steps(name: str, scheme, rows: int) -> None:
-    """Across resets, truncations and the cut at the rollout's end, for which Q of the rows it has is the truth."""
+    """Across resets, truncations and the cut at the rollout's end, for which Q of the
+    rows it has is the truth.
+    """
     rollout, chance, p = played(name, Steps(rows), rows)
     critic = ExactCritic(p, policy(), GAMMA)
     found = moments(chance, each_gradient(policy(), rollout, critic, scheme("reward_to_go"), GAMMA))[0]

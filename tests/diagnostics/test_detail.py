@@ -37,7 +37,9 @@ def test_the_halves_are_the_means_of_every_other_unit() -> None:
 
 
 def test_the_noise_scale_is_that_of_the_rows() -> None:
-    """20 000 units of one row with variance 18·4 around ‖G‖² = 18: B_simple = 4 rows, within 4 standard errors (0.1)."""
+    """20 000 units of one row with variance 18·4 around ‖G‖² = 18: B_simple = 4 rows,
+    within 4 standard errors (0.1).
+    """
     units = 1 + 2 * torch.randn(20_000, NET.size, dtype=torch.float64, generator=draw(3))
     found = detail(reading(units), torch.tensor(20_000.0), NET)
     assert abs(found["gradient/noise_scale"] - 4) < 0.1

@@ -1,4 +1,6 @@
-"""The local models of a step: first order of the surrogate, second of the KL, against automatic differentiation and against steps."""
+"""The local models of a step: first order of the surrogate, second of the KL, against automatic
+differentiation and against steps.
+"""
 
 from __future__ import annotations
 
@@ -49,8 +51,8 @@ def test_they_are_the_derivatives(name: str) -> None:
 
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_their_errors_vanish_in_the_right_order(name: str) -> None:
-    """A tenth of the step: gains differ by a hundredth, KLs by a thousandth (leading terms, 20 % for the next). Without the ½ the
-    KL would be off by its own size.
+    """A tenth of the step: gains differ by a hundredth, KLs by a thousandth (leading terms, 20 % for the
+    next). Without the ½ the KL would be off by its own size.
     """
     errors = []
     for length in (1e-2, 1e-3):
@@ -102,9 +104,9 @@ def test_every_algorithm_tells_them(algo: str, tmp_path: Path) -> None:
     for row in rows:
         predicted, realised, quadratic = (float(row[tag]) for tag in TAGS)
         assert quadratic >= 0
-        if (
-            algo == "npg"
-        ):  # a step whose damped KL is 1e-4 to second order, of which this small net leaves a few per cent to the third order
+        if algo == "npg":
+            # the step's damped KL is 1e-4 to second order, of which this small net leaves a few per cent to
+            # the third order
             assert float(row["kl/old_new"]) == pytest.approx(quadratic, rel=0.3)
             assert realised == pytest.approx(predicted, rel=0.3)
             assert 1e-5 < quadratic < 1e-4  # the damping holds some of δ back

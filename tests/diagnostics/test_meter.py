@@ -1,4 +1,6 @@
-"""The meter reads the gradient that is used, and its delete-one estimates are what training would use without that unit."""
+"""The meter reads the gradient that is used, and its delete-one estimates are what
+training would use without that unit.
+"""
 
 from __future__ import annotations
 

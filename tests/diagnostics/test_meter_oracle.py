@@ -1,4 +1,6 @@
-"""What the meter reads, against closed forms, exact variances and brute force; each with a number that must not fit."""
+"""What the meter reads, against closed forms, exact variances and brute force; each
+with a number that must not fit.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,10 @@ THETAS = pytest.mark.parametrize("theta", [0.3, 0.5, 0.7])
 def one_state(
     theta: float, episodes: int, rng: np.random.Generator, offset: float = 0.0
 ) -> tuple[Policy, Rollout]:
-    """Action 0, chosen with probability θ, earns 1 and stays; action 1 earns ``offset`` and ends. A softmax of two logits."""
+    """Action 0, chosen with probability θ, earns 1 and stays; action 1 earns ``offset`` and ends.
+
+    A softmax of two logits.
+    """
     length = rng.geometric(1 - theta, episodes)
     t = np.arange(length.max())[:, None]
     mask, last = t < length, t == length - 1
@@ -50,7 +55,9 @@ def closed_form(scheme: str, theta: float) -> float:
 
 
 def offset_form(theta: float, offset: float) -> float:
-    """The same for the whole return plus a constant: 4/(1−θ)⁴ at the best one, −b* = −(1+2θ)/(1−θ), and a parabola around it."""
+    """The same for the whole return plus a constant: 4/(1−θ)⁴ at the best one, −b* = −(1+2θ)/(1−θ), and a
+    parabola around it.
+    """
     parabola = (offset + (1 + 2 * theta) / (1 - theta)) ** 2 / (theta * (1 - theta) ** 2)
     return 2 * (theta * (1 - theta)) ** 2 * (4 / (1 - theta) ** 4 + parabola)
 
@@ -59,8 +66,8 @@ def batch_mean_form(theta: float, n: int) -> float:
     """Variance of Σ(rᵢ − r̄)Bᵢ/N with the mean r̄ of the same N episodes, times 2(θ(1−θ))².
 
     This is (N−1)/N times the sample covariance of r and B, whose variance is
-    (μ₂₂ − μ₁₁²(N−2)/(N−1) + μ₂₀μ₀₂/(N−1))/N (Kendall & Stuart, 10.24 ff.), with μ₂₂ − μ₁₁² the closed form with E r,
-    μ₁₁ = dJ/dθ, μ₂₀ = Var r and μ₀₂ the Fisher information of a trajectory.
+    (μ₂₂ − μ₁₁²(N−2)/(N−1) + μ₂₀μ₀₂/(N−1))/N (Kendall & Stuart, 10.24 ff.), with μ₂₂ − μ₁₁² the closed form
+    with E r, μ₁₁ = dJ/dθ, μ₂₀ = Var r and μ₀₂ the Fisher information of a trajectory.
     """
     scale = 2 * (theta * (1 - theta)) ** 2
     slope, variance, fisher = 1 / (1 - theta) ** 2, theta / (1 - theta) ** 2, 1 / (theta * (1 - theta) ** 2)
@@ -102,10 +109,12 @@ def test_one_state_oracle(theta: float, scheme: Scheme, right: str, wrong: str) 
 
 @THETAS
 def test_one_state_oracle_of_the_batch_mean(theta: float) -> None:
-    """The jackknife recomputes the mean, so it reads the variance *with* the batch's own mean and the bias (N−1)/N.
+    """The jackknife recomputes the mean, so it reads the variance *with* the batch's
+    own mean and the bias (N−1)/N.
 
-    80 batches of 100 episodes: the delete-one jackknife itself reads O(1/N²) too high, which is below 1 % here. A constant 4
-    on every return changes nothing; without a baseline it would multiply the variance by 4 and more.
+    80 batches of 100 episodes: the delete-one jackknife itself reads O(1/N²) too high, which is below 1 %
+    here. A constant 4 on every return changes nothing; without a baseline it would multiply the variance by 4
+    and more.
     """
     n, offset = 100, 4.0
     variance, se = pooled(theta, 80, n, offset)
@@ -126,7 +135,9 @@ def test_one_state_oracle_of_the_batch_mean_told_from_its_neighbours(theta: floa
 
 
 def test_the_batch_mean_form_at_two_episodes() -> None:
-    """An independent check of the formula above: at N = 2 the estimate is (r₁ − r₂)(B₁ − B₂)/4, here by summing over both."""
+    """An independent check of the formula above: at N = 2 the estimate is (r₁ − r₂)(B₁ − B₂)/4, here by
+    summing over both.
+    """
     theta = 0.5
     k = torch.arange(80, dtype=torch.float64)  # rewards in an episode; the rest has probability 2⁻⁸⁰
     p = theta**k * (1 - theta)
@@ -175,7 +186,9 @@ def naive(policy: Policy, rollout: Rollout, value: Tensor, estimator: Estimator)
 
 @pytest.mark.parametrize(("name", "episodes"), [("time_limit", 64), ("terminates", 128)])
 def test_normalised_advantages_against_brute_force(name: str, episodes: int) -> None:
-    """The truth is the spread of 4000 independent batches (known to 2 %): the jackknife is within 10 %, the naive form is not."""
+    """The truth is the spread of 4000 independent batches (known to 2 %): the jackknife is within 10 %, the
+    naive form is not.
+    """
     mdp, theta, found = world(name)
     value, estimator = (
         found.look_up(time_limited(mdp, theta)[1]),

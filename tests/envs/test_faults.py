@@ -1,4 +1,6 @@
-"""What an environment or an update does wrong stops the run there, in one line that says where; what was good stays."""
+"""What an environment or an update does wrong stops the run there, in one line that
+says where; what was good stays.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,7 @@ def collect(sampler: Steps | Episodes, *envs: gym.Env, times: int = 20) -> None:
         sampler.collect(small_policy(2, 2), columns, draw(), UnitScale())
 
 
-# --- where, and what --------------------------------------------------------------------------------------------------
+# --- where, and what ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=str)
@@ -120,11 +122,12 @@ def test_an_observation_of_another_structure_is_no_observation(space, obs, said:
         observation_encoder(space)[1](obs)
 
 
-# --- a run ------------------------------------------------------------------------------------------------------------
+# --- a run --------------------------------------------------------------------------------------------------
 
 RUN = (
-    "algo=a2c env=support_bad_env:BadEnv-v0 env.num_envs=2 sampler.steps=8 trainer.total_steps=400 network.hidden=[4] "
-    "trainer.eval_every=null trainer.eval_episodes=1 trainer.checkpoint_every=16 logger.progress=false hydra.run.dir=r"
+    "algo=a2c env=support_bad_env:BadEnv-v0 env.num_envs=2 sampler.steps=8 trainer.total_steps=400 "
+    "network.hidden=[4] trainer.eval_every=null trainer.eval_episodes=1 trainer.checkpoint_every=16 "
+    "logger.progress=false hydra.run.dir=r"
 )
 
 
@@ -193,7 +196,10 @@ def test_a_second_interrupt_ends_a_step_that_hangs(tmp_path: Path) -> None:
         "logger.progress=false",
         "hydra.run.dir=r",
     ]
-    code = f"import sys\nsys.path.insert(0, {os.path.dirname(support_bad_env.__file__)!r})\nfrom pgrun.cli.main import main\nmain()"
+    code = (
+        f"import sys\nsys.path.insert(0, {os.path.dirname(support_bad_env.__file__)!r})\nfrom "
+        "pgrun.cli.main import main\nmain()"
+    )
     process = subprocess.Popen([sys.executable, "-c", code, *words], cwd=tmp_path, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while not (tmp_path / "reached").exists():
@@ -206,7 +212,7 @@ def test_a_second_interrupt_ends_a_step_that_hangs(tmp_path: Path) -> None:
     assert process.wait(10) == 130
 
 
-# --- numbers that an update made --------------------------------------------------------------------------------------
+# --- numbers that an update made ----------------------------------------------------------------------------
 
 TINY = [
     "env=ProbeMatch-v0",
@@ -283,7 +289,9 @@ def said_at_rewards_of(size: float, run: Run, folder: Path, since: int = 0) -> s
     ],
 )
 def test_rewards_that_overflow_are_named(algo: str, size: float, scaling: str, tmp_path: Path) -> None:
-    """In the first update, which no statistics scale yet, and whichever number overflows first; the critic is not to blame."""
+    """In the first update, which no statistics scale yet, and whichever number
+    overflows first; the critic is not to blame.
+    """
     tiny = [
         "env=CartPole-v1",
         "tuned=none",
@@ -366,7 +374,7 @@ def test_large_numbers_alone_are_fine(tmp_path: Path) -> None:
     assert all(nonfinite.finite(x) for x in nonfinite.parameters(run).values())
 
 
-# --- episodes that never end ------------------------------------------------------------------------------------------
+# --- episodes that never end --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -436,7 +444,8 @@ def test_nothing_waits_for_an_episode_that_never_ends(command: str, here: Path, 
     else:
         algo = "algo=reinforce" if command == "train" else "algo=a2c"
         told = pgrun(
-            f"{own} {algo} trainer.total_steps=64 trainer.eval_every=null logger.progress=false hydra.run.dir=r"
+            f"{own} {algo} trainer.total_steps=64 trainer.eval_every=null logger.progress=false "
+            "hydra.run.dir=r"
         )
     assert told.code == 1
     remedy = "trainer.eval_max_steps=1000" if command == "evaluate" else "set env.max_episode_steps"

@@ -1,4 +1,6 @@
-"""An episode of three million steps: saved at once, resumed bit for bit, and no more memory at its end than at its beginning."""
+"""An episode of three million steps: saved at once, resumed bit for bit, and no more memory at its end than
+at its beginning.
+"""
 
 from __future__ import annotations
 

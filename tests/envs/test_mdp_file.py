@@ -18,7 +18,8 @@ from pgrun.envs.table import check_table, has_table
 from pgrun.errors import Refused
 from pgrun.exact import objective, problem
 
-# two states: action 0 stays and earns 1, action 1 goes to state 1 (or ends, 0.25); state 1 ends with 2 or 3 at even odds
+# two states: action 0 stays and earns 1, action 1 goes to state 1 (or ends, 0.25); state 1 ends with 2 or 3
+# at even odds
 OWN = {
     "start": [1, 0],
     "P": [

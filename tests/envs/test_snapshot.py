@@ -1,4 +1,6 @@
-"""Environments whose state is read and put back: they go on bit for bit, whatever the length of their episode, and nothing is recorded."""
+"""Environments whose state is read and put back: they go on bit for bit, whatever the length of their
+episode, and nothing is recorded.
+"""
 
 from __future__ import annotations
 

@@ -231,7 +231,9 @@ def test_discrete_actions_are_shifted() -> None:
 
 
 def test_what_is_learned_from_is_the_unclipped_gaussian() -> None:
-    """σ = e² on [−1, 1]: most actions leave the bounds, the rollout keeps them and their density as they were drawn."""
+    """σ = e² on [−1, 1]: most actions leave the bounds, the rollout keeps them and
+    their density as they were drawn.
+    """
     box = spaces.Box(-1, 1, (2,), np.float32)
     envs = make(EnvSettings("AnySpaces-v0", 2, None, {"observation": box, "action": box}), 2)
     envs.reset([0, 1])
@@ -269,7 +271,7 @@ def test_other_observations_are_refused(space: spaces.Space) -> None:
         probe(EnvSettings("AnySpaces-v0", 1, None, {"observation": space, "action": spaces.Discrete(2)}))
 
 
-# --- gymnasium's own --------------------------------------------------------------------------------------------------
+# --- gymnasium's own ----------------------------------------------------------------------------------------
 
 LEFT_OUT = {
     r"^(phys2d|tabular)/": "needs jax",

@@ -1,4 +1,6 @@
-"""TwoGaussians and LQ1: what the package calls exact, beside finite differences, the environment itself, and its own natural steps."""
+"""TwoGaussians and LQ1: what the package calls exact, beside finite differences, the environment itself, and
+its own natural steps.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,7 @@ def test_gymnasium_accepts_it_and_nothing_scales_its_actions(name: str) -> None:
     assert np.array_equal(make(EnvSettings(name, 1), 1).decode(actions), actions)
 
 
-# --- LQ1 --------------------------------------------------------------------------------------------------------------
+# --- LQ1 ----------------------------------------------------------------------------------------------------
 
 
 @problems
@@ -81,7 +83,9 @@ def test_objective_of_one_and_two_steps_by_hand() -> None:
 
 
 def test_the_best_k_is_the_riccati_equations() -> None:
-    """P² = P + 1, k = −P/(1 + P), J = −P E s₀²; 60 steps at |A + Bk| = 0.38 are as good as infinitely many."""
+    """P² = P + 1, k = −P/(1 + P), J = −P E s₀²; 60 steps at |A + Bk| = 0.38 are as good as
+    infinitely many.
+    """
     golden = (1 + 5**0.5) / 2
     assert LinearQuadratic().objective(-golden / (1 + golden), 0.0, 1.0, 60) == pytest.approx(
         -golden, abs=1e-12
@@ -107,7 +111,8 @@ def played(constants: dict[str, float], policy: Policy, episodes: int) -> Rollou
 
 @problems
 def test_the_environment_earns_the_objective(constants: dict[str, float]) -> None:
-    """Discounted returns, and the gradient from scores and rewards to go in (k, log σ), of 2000 episodes; every row of E s².
+    """Discounted returns, and the gradient from scores and rewards to go in (k, log σ), of 2000 episodes;
+    every row of E s².
 
     |z| < 4.5 for 4 numbers: chance 3e-5. The seeds are fixed, so that it passes always or never.
     """
@@ -136,7 +141,9 @@ def test_the_environment_earns_the_objective(constants: dict[str, float]) -> Non
 
 
 def less_noisy(to_go: Tensor, squares: Tensor) -> Tensor:
-    """Less a baseline, per time step the best α + βs²: as it is fitted to 2000 episodes, each has a say of 1/1000 in its own."""
+    """Less a baseline, per time step the best α + βs²: as it is fitted to 2000 episodes, each has a say of
+    1/1000 in its own.
+    """
     centred = squares - squares.mean(1, keepdim=True)
     slope = (centred * to_go).sum(1, keepdim=True) / centred.square().sum(1, keepdim=True)
     return to_go - to_go.mean(1, keepdim=True) - slope * centred
@@ -147,9 +154,12 @@ def z(sample: Tensor, expected: float) -> float:
 
 
 def test_the_natural_field_points_to_the_optimum_and_the_plain_one_does_not() -> None:
-    """Over k ∈ [−1.5, −0.05], σ ∈ [0.1, 1]: the angle to (−0.615, 0), the best of γ = 0.99. At most 25° natural, 63° plain.
+    """Over k ∈ [−1.5, −0.05], σ ∈ [0.1, 1]: the angle to (−0.615, 0), the best of γ = 0.99.
 
-    Where σ is small the plain gradient goes almost straight for k or for σ, whichever is steeper (Peters & Schaal 2008).
+    At most 25° natural, 63° plain.
+
+    Where σ is small the plain gradient goes almost straight for k or for σ, whichever is steeper
+    (Peters & Schaal 2008).
     """
     p = LinearQuadratic()
     k, sigma = np.meshgrid(np.linspace(-1.5, -0.05, 15), np.linspace(0.1, 1.0, 10))
@@ -176,14 +186,14 @@ def test_lq1_trains(tmp_path: Path) -> None:
     assert summary["eval"]["return_mean"] > -3
 
 
-# --- TwoGaussians -----------------------------------------------------------------------------------------------------
+# --- TwoGaussians -------------------------------------------------------------------------------------------
 
 
 def stepped(sigma: float, algorithm: Algorithm) -> tuple[float, float, float]:
     """(Δμ, Δlog σ, KL old‖new) after the algorithm's own update with the exact gradient, from μ = 0.
 
-    Actions ±σ at even odds are Gauss–Hermite's two points: means of polynomials up to the third degree are exact, and
-    reward × score is of the third.
+    Actions ±σ at even odds are Gauss–Hermite's two points: means of polynomials up to the third degree are
+    exact, and reward × score is of the third.
     """
     policy = linear(0.0, sigma)
     action, ones = torch.tensor([[-sigma], [sigma]], dtype=torch.float64), torch.ones(2, dtype=torch.float64)

@@ -1,4 +1,6 @@
-"""Exact J, V, Q and ∇J of tabular problems, beside linear solves, finite differences, closed forms and the environments themselves."""
+"""Exact J, V, Q and ∇J of tabular problems, beside linear solves, finite differences, closed forms and the
+environments themselves.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def policy_for(p: exact.Problem, actions: int, seed: int = 0) -> Policy:
 
 @dataclass(frozen=True)
 class Oracle:
-    """The same from gymnasium's table by linear algebra alone: (γP)ʰ by squaring, (I − γP)⁻¹ by elimination."""
+    """The same from gymnasium's table by linear algebra alone: (γP)ʰ by squaring,
+    (I − γP)⁻¹ by elimination.
+    """
 
     chance: np.ndarray  # [S, A, S]
     reward: np.ndarray  # [S, A]
@@ -86,7 +90,9 @@ def solved(name: str) -> tuple[exact.Problem, Policy, Oracle]:
 
 @published
 def test_values_against_a_linear_solve(name: str) -> None:
-    """At the start, in the middle and on the last step; 1e-9 of values of up to 10³, through a matrix of condition 1/(1 − γ)."""
+    """At the start, in the middle and on the last step; 1e-9 of values of up to 10³, through a matrix of
+    condition 1/(1 − γ).
+    """
     p, policy, oracle = solved(name)
     pi = exact.table(policy, p)
     v, q = exact.values(p, pi, DISCOUNT)
@@ -103,7 +109,9 @@ def test_values_against_a_linear_solve(name: str) -> None:
 
 @published
 def test_gradient_against_finite_differences(name: str) -> None:
-    """Of the oracle's J, along three random directions: central, step 1e-4, truncation about 1e-8 of the size of J's changes."""
+    """Of the oracle's J, along three random directions: central, step 1e-4, truncation about 1e-8 of the size
+    of J's changes.
+    """
     p, policy, oracle = solved(name)
     found = exact.gradient(policy, p, DISCOUNT)
     logits, step = policy.theta.view(-1, len(p.start)).numpy(), 1e-4
@@ -117,7 +125,9 @@ def test_gradient_against_finite_differences(name: str) -> None:
 
 @published
 def test_the_environment_earns_the_objective(name: str) -> None:
-    """Mean undiscounted return of played episodes, |z| < 4.5 (chance 7e-6, and the seed is fixed); and no other horizon's."""
+    """Mean undiscounted return of played episodes, |z| < 4.5 (chance 7e-6, and the seed is fixed); and no
+    other horizon's.
+    """
     p, policy, _ = solved(name)
     envs = make(EnvSettings(name, 1, max_episode_steps=GYM[name]), 8)
     envs.reset(list(range(8)))
@@ -135,7 +145,7 @@ def test_the_environment_earns_the_objective(name: str) -> None:
     )
 
 
-# --- the teaching problems --------------------------------------------------------------------------------------------
+# --- the teaching problems ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", MDPS)
@@ -190,7 +200,10 @@ def test_random_walk_and_a_split() -> None:
 
 @pytest.mark.parametrize("chance", [0.5, 0.2])
 def test_states_that_look_alike_share_parameters(chance: float) -> None:
-    """Mismatch: J = 2p(1 − p), dJ/dp = 2 − 4p. FixedHorizon: J = Tp, dJ/dp = T. p of action 1, times ∓p(1 − p) in the logits."""
+    """Mismatch: J = 2p(1 − p), dJ/dp = 2 − 4p.
+
+    FixedHorizon: J = Tp, dJ/dp = T. p of action 1, times ∓p(1 − p) in the logits.
+    """
     logits, slope = [[math.log(1 - chance)], [math.log(chance)]], chance * (1 - chance)
     for name, kwargs, j, dj in (
         ("Mismatch", {}, 2 * slope, 2 - 4 * chance),

@@ -1,4 +1,6 @@
-"""diagnostics.exact: J, and the critic's errors, against backward induction written out, closed forms, and a critic that knows nothing."""
+"""diagnostics.exact: J, and the critic's errors, against backward induction written out, closed forms, and a
+critic that knows nothing.
+"""
 
 from __future__ import annotations
 
@@ -78,9 +80,11 @@ def test_error_of_q_is_of_the_replayed_pairs_under_the_present_policy(correction
 
 
 def test_on_one_state_they_are_known_by_hand() -> None:
-    """θ = ½, 20 000 episodes, V = 1, V̂ = 0: mc targets have bias 0 and variance θ/(1 − θ)² = 2, td0 targets y = r: bias −½, variance ¼.
+    """θ = ½, 20 000 episodes, V = 1, V̂ = 0: mc targets have bias 0 and variance θ/(1 − θ)² = 2, td0 targets
+    y = r: bias −½, variance ¼.
 
-    4 standard errors of means over episodes, which are of 2 rows each; fourth moments put those of the variances at 5 and 1 %.
+    4 standard errors of means over episodes, which are of 2 rows each; fourth moments put those of the
+    variances at 5 and 1 %.
     """
     for target, bias, variance in (("mc", 0.0, 2.0), ("td0", -0.5, 0.25)):
         more = [

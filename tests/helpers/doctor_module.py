@@ -1,4 +1,6 @@
-"""What a sick run is made of: environments and an algorithm with something wrong, for ``modules=[doctor_module]``."""
+"""What a sick run is made of: environments and an algorithm with something wrong, for
+``modules=[doctor_module]``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Environments that go wrong in a given way, at a given step of their second episode; registered as ``BadEnv-v0`` and ``Endless-v0``."""
+"""Environments that go wrong in a given way, at a given step of their second episode; registered as
+``BadEnv-v0`` and ``Endless-v0``.
+"""
 
 from __future__ import annotations
 
@@ -97,7 +99,10 @@ RESETS: dict[str, tuple[Callable[[], Any], str]] = {
 
 
 class BadEnv(gym.Env):
-    """Fine episodes of four steps; the second (1, counted from 0) goes wrong. ``step`` or ``reset`` says how."""
+    """Fine episodes of four steps; the second (1, counted from 0) goes wrong.
+
+    ``step`` or ``reset`` says how.
+    """
 
     observation_space = spaces.Box(-1, 1, (2,), np.float32)
     action_space = spaces.Discrete(2)

@@ -1,4 +1,6 @@
-"""Gradients that training takes from given rollouts with a given critic, and the exact critic without an environment."""
+"""Gradients that training takes from given rollouts with a given critic, and the
+exact critic without an environment.
+"""
 
 from __future__ import annotations
 

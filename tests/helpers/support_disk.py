@@ -1,4 +1,6 @@
-"""A disk that fails, or a process that dies, at the n-th call that changes a file: what Python code does to files goes by here."""
+"""A disk that fails, or a process that dies, at the n-th call that changes a file: what Python code does to
+files goes by here.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ Strike = Callable[["Disk", str, Path, bytes], int | None]
 
 @dataclass
 class Disk:
-    """Every change below ``folder``, as (call, path). ``strike`` comes before each, and may end it, or the process.
+    """Every change below ``folder``, as (call, path).
+
+    ``strike`` comes before each, and may end it, or the process.
 
     Where it returns a number, so many bytes are written and then the write fails.
     """

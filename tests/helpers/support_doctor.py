@@ -36,7 +36,9 @@ RISING = {"return/train": np.linspace(20, 200, ROWS)}
 
 
 def chart(scalars: Mapping[str, Any] = {}, settings: Mapping[str, Any] = {}, **more: Any) -> Chart:
-    """A PPO run that learns, with some scalars and settings of your own; a number stands for a whole column."""
+    """A PPO run that learns, with some scalars and settings of your own; a number
+    stands for a whole column.
+    """
     columns: dict[str, Any] = {
         "episode/length": 100,
         "episode/count": 10 * np.arange(1, ROWS + 1),

@@ -1,4 +1,5 @@
-"""Expectations of what training does with the problems of support_exact: every trajectory, or every batch of them.
+"""Expectations of what training does with the problems of support_exact: every
+trajectory, or every batch of them.
 
 The gradient comes from the code that trains: rollout, scheme, estimator, algorithm.
 """
@@ -106,7 +107,9 @@ def used_gradient(
 
 
 def expectation(world: World, estimator: Estimator, value: Tensor | None = None, episodes: int = 1) -> Tensor:
-    """E ĝ over every batch of so many trajectories [P]; their order does not matter, so each set is weighed by its orders."""
+    """E ĝ over every batch of so many trajectories [P]; their order does not matter, so each set is weighed
+    by its orders.
+    """
     value = torch.zeros_like(world.rollout.obs[..., 0]) if value is None else value
     total = torch.zeros_like(world.policy.theta)
     for chosen in combinations_with_replacement(range(len(world.probability)), episodes):

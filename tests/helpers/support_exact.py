@@ -1,4 +1,5 @@
-"""Small tabular problems, solved by dynamic programming, for a softmax policy with a logit W[a, s] for every state and action.
+"""Small tabular problems, solved by dynamic programming, for a softmax policy with a logit W[a, s] for every
+state and action.
 
 Nothing here knows the code that trains: see support_enumerate.
 """
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 GAMMA = 0.9
-EXACT = 1e-10  # sums of up to 64² terms of size 10 in float64 round at 1e-12; a wrong formula is off by ``FAR`` and more
+EXACT = 1e-10  # sums of 64² terms of size 10 in float64 round at 1e-12; a wrong formula is off by ``FAR``
 FAR = 1e-2
 torch.set_num_threads(1)  # the tensors are tiny, and other tests run beside these
 
@@ -30,7 +31,9 @@ class Mdp:
 
 
 def random_mdp(allowed: list[list[int]], horizon: int, seed: int) -> Mdp:
-    """Random chances of the outcomes that ``allowed`` marks by 1 for each state, and random rewards; two actions."""
+    """Random chances of the outcomes that ``allowed`` marks by 1 for each state, and
+    random rewards; two actions.
+    """
     rng = torch.Generator().manual_seed(seed)
     possible = torch.tensor(allowed, dtype=torch.float64)[:, None, :].expand(-1, 2, -1)
     chance = possible * torch.rand(possible.shape, generator=rng, dtype=torch.float64).add(0.2)
@@ -80,7 +83,9 @@ def visits(mdp: Mdp, theta: Tensor) -> Tensor:
 
 
 def gradient_by_step(mdp: Mdp, theta: Tensor, weight: Tensor) -> Tensor:
-    """E[weight(t, sₜ, aₜ) ∇log π(aₜ|sₜ)] for each t [H, P], weight [H, S, A]: πₐ(weightₐ − Σ π weight) per logit."""
+    """E[weight(t, sₜ, aₜ) ∇log π(aₜ|sₜ)] for each t [H, P], weight [H, S, A]:
+    πₐ(weightₐ − Σ π weight) per logit.
+    """
     pi = probabilities(mdp, theta)
     centred = weight - (pi * weight).sum(-1, keepdim=True)
     return (visits(mdp, theta)[..., None] * pi * centred).mT.flatten(1)

@@ -1,4 +1,6 @@
-"""Processes that begin with everything imported: a run to be killed costs what it computes, and not three seconds of imports."""
+"""Processes that begin with everything imported: a run to be killed costs what it computes, and not three
+seconds of imports.
+"""
 
 from __future__ import annotations
 

@@ -34,7 +34,9 @@ NOT_FOLLOWED = os.O_NOFOLLOW | os.O_EXCL
 
 
 class Watch:
-    """From ``begin`` on, in this process and for good: ``note`` gets what was done, once the command has ended."""
+    """From ``begin`` on, in this process and for good: ``note`` gets what was done,
+    once the command has ended.
+    """
 
     def __init__(self, allowed: Path, planted: Path, strange: tuple[str, ...]):
         self.allowed = (str(allowed.resolve()), "/dev/null")

@@ -105,7 +105,9 @@ class Counting(Odd):
 
 
 class Paying(Odd):
-    """Every step pays more than the one before, in whatever episode that was; its observations do not show it."""
+    """Every step pays more than the one before, in whatever episode that was; its
+    observations do not show it.
+    """
 
     paid = 0.0
 

@@ -1,4 +1,6 @@
-"""off_policy_ac on a small MDP: a buffer that an older policy filled, a critic that is a table, and its fixed point."""
+"""off_policy_ac on a small MDP: a buffer that an older policy filled, a critic that
+is a table, and its fixed point.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,9 @@ class Lab:
         return pi, exact.values(p, pi, GAMMA)[1][0]
 
     def of_the_buffer(self, theta: Tensor) -> Tensor:
-        """Q [S, A] of a policy in the MDP whose chances and rewards are the buffer's frequencies: without sampling error."""
+        """Q [S, A] of a policy in the MDP whose chances and rewards are the buffer's frequencies: without
+        sampling error.
+        """
         run, size = self.run, self.run.sampler.size
         obs, after, action, reward, end = (
             run.sampler.memory[name][:size] for name in ("obs", "next_obs", "action", "reward", "terminated")
@@ -95,7 +99,9 @@ class Lab:
         self.critic.follower.copy_(self.critic.phi)
 
     def fixed_point(self) -> None:
-        """Repeated regression on its own targets, solved exactly by the mean of each entry; the last half averaged."""
+        """Repeated regression on its own targets, solved exactly by the mean of each
+        entry; the last half averaged.
+        """
         kept = []
         for _ in range(80):  # the memory of the start falls like (0.9·0.8)ᵏ
             rows = self.critic.rows(self.draw(), GAMMA)
@@ -115,7 +121,9 @@ class Lab:
         return -self.run.algorithm.loss_gradient(batch, self.run.learner)
 
     def present_gradient(self) -> Tensor:
-        """Σ_s d(s) Σ_a π(a|s)Q(s, a)∇log π(a|s) with the exact Q, d of the buffer: what the actor should follow [P]."""
+        """Σ_s d(s) Σ_a π(a|s)Q(s, a)∇log π(a|s) with the exact Q, d of the buffer:
+        what the actor should follow [P].
+        """
         pi, q = self.solved()
         weight = self.visited().sum(1, keepdim=True) * pi * (q - (pi * q).sum(1, keepdim=True))
         return weight.T.flatten()

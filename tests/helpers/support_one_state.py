@@ -1,4 +1,6 @@
-"""OneState by enumeration: one column for each length of an episode, staying n − 1 times and then ending; two logits."""
+"""OneState by enumeration: one column for each length of an episode, staying n − 1
+times and then ending; two logits.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def policy(stay: float) -> Policy:
 
 
 def episodes(stay: float, longest: int) -> tuple[Rollout, Tensor]:
-    """(every episode of up to ``longest`` steps, their probabilities); the rest must be too rare to matter."""
+    """(every episode of up to ``longest`` steps, their probabilities); the rest must
+    be too rare to matter.
+    """
     assert stay**longest < EXACT
     row, length = torch.arange(longest)[:, None], torch.arange(1, longest + 1)
     mask, last = row < length, row == length - 1

@@ -1,4 +1,6 @@
-"""Whole runs in this process: a configuration as the command line composes it, built and trained in a few lines."""
+"""Whole runs in this process: a configuration as the command line composes it, built
+and trained in a few lines.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +85,8 @@ def small_policy(obs_size: int, actions: int, normaliser: Identity | RunningNorm
 
 
 class Script(gym.Env):
-    """Plays given episodes in turn: each a list of (reward, next observation), ended by termination or truncation.
+    """Plays given episodes in turn: each a list of (reward, next observation), ended
+    by termination or truncation.
 
     ``starts[k]`` is the first observation of episode k; the last ones are repeated for ever.
     """

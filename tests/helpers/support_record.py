@@ -10,7 +10,9 @@ from gymnasium import spaces
 
 
 class Recorded(gym.Env):
-    """Episodes of random length (1 to 6), end and reward; every observation is unique; everything is written down."""
+    """Episodes of random length (1 to 6), end and reward; every observation is
+    unique; everything is written down.
+    """
 
     observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
     action_space = spaces.Discrete(3)

@@ -59,7 +59,9 @@ def differences(one: dict[str, str], other: dict[str, str]) -> list[str]:
 
 
 class StepCounter:
-    """Steps that ``columns`` environments really make, counted where they are made; a reset, or a column that waits, is none."""
+    """Steps that ``columns`` environments really make, counted where they are made; a reset, or a column that
+    waits, is none.
+    """
 
     def __init__(self, columns: int):
         self.columns, self.steps = columns, 0

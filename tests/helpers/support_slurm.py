@@ -1,4 +1,6 @@
-"""As much of Slurm as submitit talks to, on this machine: sbatch runs an array's jobs at once, scontrol queues one again."""
+"""As much of Slurm as submitit talks to, on this machine: sbatch runs an array's jobs at once, scontrol
+queues one again.
+"""
 
 from __future__ import annotations
 

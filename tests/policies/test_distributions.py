@@ -1,4 +1,6 @@
-"""Distributions: log π, entropy and KL against torch.distributions, gradients against automatic differentiation, samples against probabilities."""
+"""Distributions: log π, entropy and KL against torch.distributions, gradients against automatic
+differentiation, samples against probabilities.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,9 @@ def test_kl_gradient_and_metric(pair: Pair) -> None:
 
 @pairs
 def test_scores_have_mean_zero(pair: Pair) -> None:
-    """Σₐ π(a) score(a) = 0 over all actions; for the Gaussian by Gauss–Hermite quadrature, exact for polynomials."""
+    """Σₐ π(a) score(a) = 0 over all actions; for the Gaussian by Gauss–Hermite
+    quadrature, exact for polynomials.
+    """
     params = random_params(pair, 1)
     if isinstance(pair.ours, Gaussian):
         x, w = np.polynomial.hermite_e.hermegauss(8)
@@ -146,7 +150,10 @@ def test_without_noise_the_mode(pair: Pair) -> None:
 @pytest.mark.parametrize("normaliser", [Identity(), RunningNorm(3)], ids=["raw", "normalised"])
 @pairs
 def test_numpy_acts_as_torch_does(pair: Pair, value_head: bool, activation: str, normaliser) -> None:
-    """The same actions from the same noise, and without. Two libraries' float32 tanh differ in the last bits."""
+    """The same actions from the same noise, and without.
+
+    Two libraries' float32 tanh differ in the last bits.
+    """
     dist = pair.ours
     net = Mlp([3, 8, 8, value_head + dist.linear], activation, dist.free)
     theta = torch.randn(net.size, generator=torch.Generator().manual_seed(0)) * 0.5

@@ -1,4 +1,6 @@
-"""Importance ratios that no float holds: a row whose weight is 0 enters nothing, and what is logged is a number or is not there."""
+"""Importance ratios that no float holds: a row whose weight is 0 enters nothing, and what is logged is a
+number or is not there.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,10 @@ def test_a_row_without_weight_enters_nothing(algorithm: Algorithm, row: str, dty
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_clipped_row_is_constant_however_large_its_ratio(dtype: torch.dtype) -> None:
-    """A > 0, ρ = ∞: min(ρA, (1 + ε)A) = (1 + ε)A, of slope 0. A < 0, ρ = ∞ is not clipped: what is infinite stays so."""
+    """A > 0, ρ = ∞: min(ρA, (1 + ε)A) = (1 + ε)A, of slope 0.
+
+    A < 0, ρ = ∞ is not clipped: what is infinite stays so.
+    """
     batch, log_prob = made([HUGE, 0.0], [2.0, 1.0], [1.0, 1.0], dtype)
     ppo = Ppo(clip=0.2)
     assert float(ppo.surrogate(log_prob, batch)) == pytest.approx((1.2 * 2 + 1) / 2)
@@ -92,7 +97,7 @@ def test_an_episode_without_reward_has_no_weight(weights: str) -> None:
     assert got.abs().max() > 0
 
 
-# --- what is logged ---------------------------------------------------------------------------------------------------
+# --- what is logged -----------------------------------------------------------------------------------------
 
 
 def changed(log_ratio: Tensor) -> dict[str, float]:

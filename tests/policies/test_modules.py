@@ -1,4 +1,6 @@
-"""Any torch module in place of the closed forms: both against vmap(grad) of log π itself, and in a whole run."""
+"""Any torch module in place of the closed forms: both against vmap(grad) of log π
+itself, and in a whole run.
+"""
 
 from __future__ import annotations
 

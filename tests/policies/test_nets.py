@@ -70,7 +70,9 @@ def scores_of(pair: Pair, layout, value_head: int) -> tuple[Policy, Tensor, Tens
 @pytest.mark.parametrize("value_head", [0, 1])
 @pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
 def test_scores_per_unit(pair: Pair, layout, value_head: int) -> None:
-    """Weighted sums over any equal runs of rows; also of one row each, of some runs, norms and inner products."""
+    """Weighted sums over any equal runs of rows; also of one row each, of some runs,
+    norms and inner products.
+    """
     policy, obs, action, expected = scores_of(pair, layout, value_head)
     found, weight = policy.scores(obs, action), random(ROWS, seed=4)
     for units in (1, 4, 6, ROWS):
@@ -87,7 +89,9 @@ def test_scores_per_unit(pair: Pair, layout, value_head: int) -> None:
 
 @pytest.mark.parametrize("scheme", ["orthogonal", "xavier"])
 def test_initialisation(scheme: str) -> None:
-    """Orthogonal: rows or columns of length √2, the last layer's rows of its gains; Xavier: bounded by √(6/(in+out))."""
+    """Orthogonal: rows or columns of length √2, the last layer's rows of its gains; Xavier: bounded by
+    √(6/(in+out)).
+    """
     net = Mlp([6, 16, 8, 3], free=2)
     theta = net.init(scheme, [1.0, 0.01, 0.01], -0.5, torch.Generator().manual_seed(0))
     layers, free = net.layers(theta)

@@ -45,7 +45,9 @@ def played(sampler, norm, scale, rollouts: int = 12, columns: int = 2):
 
 @each_sampler
 def test_state_statistics_are_those_of_every_observation_once(sampler) -> None:
-    """Each observation acted on, and the last one of each episode; the one that a cut leaves pending comes later."""
+    """Each observation acted on, and the last one of each episode; the one that a cut
+    leaves pending comes later.
+    """
     norm = RunningNorm(2)
     originals, _ = played(sampler, norm, UnitScale())
     seen = []
@@ -153,7 +155,10 @@ FAR = np.array([1e8, -1e8])
 
 
 class Far(gym.Env):
-    """Observations of 1e8 ± 1 in float64: in float32 they are multiples of 8. Each is new, as a clock's would be."""
+    """Observations of 1e8 ± 1 in float64: in float32 they are multiples of 8.
+
+    Each is new, as a clock's would be.
+    """
 
     observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float64)
     action_space = spaces.Discrete(3)
@@ -180,7 +185,9 @@ def far(norm: RunningNorm) -> Loop:
 
 @pytest.mark.parametrize("sampler", [Steps(50), Episodes(6), Replay(steps=50, warmup=1, batch=64)], ids=str)
 def test_an_offset_takes_no_digits_from_what_the_networks_see(sampler) -> None:
-    """(s − mean)/std of the second rollout against NumPy on the observations as they were, to float32's rounding."""
+    """(s − mean)/std of the second rollout against NumPy on the observations as they
+    were, to float32's rounding.
+    """
     norm, noise = RunningNorm(2), draw()
     columns, policy = far(norm), small_policy(2, 3, norm)
     first, _ = sampler.collect(policy, columns, noise, UnitScale())
@@ -202,7 +209,9 @@ def test_an_offset_takes_no_digits_from_what_the_networks_see(sampler) -> None:
 
 
 def test_an_actor_sees_past_an_offset_as_the_update_does() -> None:
-    """Both actors, NumPy's and torch's, choose in float64 what ``seal`` evaluates: log π of the actions agrees."""
+    """Both actors, NumPy's and torch's, choose in float64 what ``seal`` evaluates:
+    log π of the actions agrees.
+    """
     norm, noise = RunningNorm(2), draw()
     columns, policy = far(norm), small_policy(2, 3, norm)
     norm.update(Steps(50).collect(policy, columns, noise, UnitScale())[0])

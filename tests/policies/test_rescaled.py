@@ -55,7 +55,9 @@ def test_the_first_policy_is_the_same(network) -> None:
 
 
 def test_its_products_are_those_of_the_function() -> None:
-    """Gradient, scores and tangent against automatic differentiation of y = c·f(x) with a log σ that is not scaled."""
+    """Gradient, scores and tangent against automatic differentiation of y = c·f(x)
+    with a log σ that is not scaled.
+    """
     net = Mlp([4, 5, 2], free=1)
     scale = torch.tensor([3.0, 0.5, 1.0], dtype=torch.float64)
     ours = Rescaled(net, scale)
@@ -94,7 +96,9 @@ def test_the_natural_step_is_the_same_policy_step() -> None:
 
 @pytest.mark.parametrize(("algorithm", "power"), [(EuclideanPg(radius=1e-4), 2), (Reinforce(), 4)])
 def test_a_euclidean_radius_and_a_fixed_rate_are_not(algorithm, power: int) -> None:
-    """g grows with c: the KL of ε g/‖g‖ with c², that of αg with c⁴ (small steps: 2 % is left for the third order)."""
+    """g grows with c: the KL of ε g/‖g‖ with c², that of αg with c⁴ (small steps: 2 %
+    is left for the third order).
+    """
     kl = [moved(algorithm, c)[0] for c in SCALES]
     for small, large in pairwise(kl):
         assert large / small == pytest.approx(8**power, rel=0.02)

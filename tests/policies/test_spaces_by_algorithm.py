@@ -1,4 +1,6 @@
-"""Every algorithm, with every choice among its own settings, on every kind of action: Discrete, MultiDiscrete, MultiBinary, Box."""
+"""Every algorithm, with every choice among its own settings, on every kind of action: Discrete,
+MultiDiscrete, MultiBinary, Box.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ each_kind = pytest.mark.parametrize("kind", TARGETS)
 
 
 class Target(gym.Env):
-    """Four steps, ±1 drawn anew at each; every entry of the action earns 1 where it is right, less by its squared distance."""
+    """Four steps, ±1 drawn anew at each; every entry of the action earns 1 where it is right, less by its
+    squared distance.
+    """
 
     observation_space = spaces.Box(-1, 1, (1,), np.float32)
 
@@ -84,7 +88,9 @@ QUIET = "tuned=none trainer.eval_every=null trainer.eval_episodes=4 logger.progr
 
 
 def small(algo: str) -> Job:
-    """A few updates by default: rollouts of 16 steps at most, the sampler's kind as the algorithm proposes it."""
+    """A few updates by default: rollouts of 16 steps at most, the sampler's kind as
+    the algorithm proposes it.
+    """
     job = copy.deepcopy(composed(f"algo={algo} env=ProbeTarget-v0 {SMALL} {QUIET}"))
     sampler = job.settings["sampler"]
     for name, most in {"steps": 16, "episodes": 8, "warmup": 24, "batch": 16}.items():

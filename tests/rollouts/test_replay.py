@@ -1,4 +1,6 @@
-"""The replay buffer: uniform draws, the oldest overwritten, rows that only reset never in it, and all of it in its state."""
+"""The replay buffer: uniform draws, the oldest overwritten, rows that only reset
+never in it, and all of it in its state.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ def numbered(first: int, steps: int, columns: int = 2, mask: float | torch.Tenso
     zero = torch.zeros_like(number)
     return Rollout(
         obs=obs, action=zero.long(), log_prob=zero, params=torch.zeros(steps, columns, 2), reward=number,
-        terminated=(number % 5 == 0).float(), ended=(number % 5 == 0).float(), mask=mask * torch.ones_like(number), time=number,
+        terminated=(number % 5 == 0).float(), ended=(number % 5 == 0).float(),
+        mask=mask * torch.ones_like(number), time=number,
         raw_obs=obs, raw_reward=number, count=1.0, whole_episodes=False,
     )  # fmt: skip
 
@@ -102,7 +105,9 @@ def test_draws_are_uniform_over_what_is_held() -> None:
 
 
 def test_the_next_action_is_the_collecting_policys_in_the_successor() -> None:
-    """20 000 rows s = −1 → s' = 2: its frequencies are π(·|s'), not π(·|s), and not those of the policy that draws."""
+    """20 000 rows s = −1 → s' = 2: its frequencies are π(·|s'), not π(·|s), and not
+    those of the policy that draws.
+    """
     n, old, now = 20_000, small_policy(1, 2), small_policy(1, 2)
     now.theta.zero_()
     rollout = numbered(0, 1, columns=n)
@@ -154,7 +159,9 @@ def test_a_loaded_run_goes_on_bit_for_bit_and_not_without_its_buffer(lost: str |
 
 
 def test_kl_age_is_of_the_policy_that_took_the_action() -> None:
-    """Against torch's own KL in the states of the draw; 0 while the policy is still the one that filled the buffer."""
+    """Against torch's own KL in the states of the draw; 0 while the policy is still
+    the one that filled the buffer.
+    """
     old, now = small_policy(1, 2), small_policy(1, 2)
     now.theta.mul_(-0.5)
     rollout = numbered(0, 10)

@@ -1,4 +1,6 @@
-"""Episodes under way that are saved as their actions and played again: what is recorded, compared, and said where it fails."""
+"""Episodes under way that are saved as their actions and played again: what is recorded, compared, and said
+where it fails.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,7 @@ def saved(columns: Loop) -> dict[str, Any]:
     return copy.deepcopy(columns.state_dict())
 
 
-# --- what is recorded -------------------------------------------------------------------------------------------------
+# --- what is recorded ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("actions", ACTIONS)
@@ -114,7 +116,7 @@ def test_records_do_not_take_more_than_their_budget(monkeypatch: pytest.MonkeyPa
     assert noted.steps == 6_500
 
 
-# --- what is compared -------------------------------------------------------------------------------------------------
+# --- what is compared ---------------------------------------------------------------------------------------
 
 UNREPEATABLE = {
     "rewards": (Paying, "in step 1 its reward is 1.0 and was 10.0"),
@@ -144,13 +146,15 @@ def test_an_end_that_does_not_come_again_is_told() -> None:
         second.load_state_dict(state)
 
 
-# --- said at the start ------------------------------------------------------------------------------------------------
+# --- said at the start --------------------------------------------------------------------------------------
 
 TOLD = {
     "NormalisedPendulum": "its reward is",
     "Paying": "its reward is",
     "Counting": "its episode ends, or does not",
-    "SharedRandom": "it draws from Python's global generator (random) and NumPy's global generator (np.random)",
+    "SharedRandom": (
+        "it draws from Python's global generator (random) and NumPy's global generator (np.random)"
+    ),
     "OldGenerator": "gives another observation",  # it is seeded once, and goes on over episodes
     "Overwriting": None,
     "Lingering": None,
@@ -190,11 +194,12 @@ def test_the_run_says_it(allowed: bool, tmp_path: Path, caplog: pytest.LogCaptur
     )
 
 
-# --- with a word of consent -------------------------------------------------------------------------------------------
+# --- with a word of consent ---------------------------------------------------------------------------------
 
 LINE = (
-    "algo=a2c env=support_odd_envs:NormalisedPendulum-v0 tuned=none network.hidden=[8] env.num_envs=2 sampler.steps=8 "
-    "trainer.eval_episodes=1 trainer.eval_every=null logger.progress=false trainer.total_steps=480 hydra.run.dir=r"
+    "algo=a2c env=support_odd_envs:NormalisedPendulum-v0 tuned=none network.hidden=[8] env.num_envs=2 "
+    "sampler.steps=8 trainer.eval_episodes=1 trainer.eval_every=null logger.progress=false "
+    "trainer.total_steps=480 hydra.run.dir=r"
 )
 AGAIN = "resume=r env=support_odd_envs:NormalisedPendulum-v0 trainer.total_steps=960"
 
@@ -239,7 +244,7 @@ def test_consent_changes_nothing_where_it_is_not_needed(
     assert "restarts" not in told(whole)
 
 
-# --- generators that everything shares --------------------------------------------------------------------------------
+# --- generators that everything shares ----------------------------------------------------------------------
 
 
 def test_shared_generators_are_seeded(tmp_path: Path) -> None:

@@ -83,7 +83,9 @@ def test_log_probabilities_and_parameters_are_those_of_the_acting_policy() -> No
 
 
 def test_both_actors_act_alike() -> None:
-    """NumPy and torch round differently: scores closer than that to a tie may differ, none of these 500 is."""
+    """NumPy and torch round differently: scores closer than that to a tie may differ,
+    none of these 500 is.
+    """
     policy, obs = small_policy(4, 3), np.random.default_rng(0).normal(size=(500, 4)).astype(np.float32)
     noise = policy.dist.noise((500,), draw(), torch.float32)
     assert (NumpyActor(policy)(obs, noise) == TorchActor(policy)(obs, noise)).all()
@@ -143,14 +145,16 @@ def test_env_steps_are_the_steps_the_environments_took(words: str, tmp_path) -> 
 
 
 def test_a_rollout_that_only_resets_makes_no_update(tmp_path) -> None:
-    """One-step episodes, one row a rollout: every other rollout has no row of mask 1, and Adam must not move on it."""
+    """One-step episodes, one row a rollout: every other rollout has no row of mask 1,
+    and Adam must not move on it.
+    """
     words = "algo=a2c optimizer=adam critic/optimizer=adam env=ProbeMatch-v0 env.num_envs=2 sampler.steps=1"
     run, summary = trained(tmp_path, *words.split(), "trainer.total_steps=20")
     assert summary["env_steps"] == 20
     assert summary["updates"] == 10 == run.learner.optimizer.state["step"]
 
 
-# --- environments -----------------------------------------------------------------------------------------------------
+# --- environments -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("limit", [None, 20])
@@ -202,7 +206,7 @@ def test_an_episode_may_last_exactly_max_steps() -> None:
         Episodes(3, max_steps=50).collect(small_policy(1, 2), loop(script), draw(), UnitScale())
 
 
-# --- faults -----------------------------------------------------------------------------------------------------------
+# --- faults -------------------------------------------------------------------------------------------------
 
 GOOD = [(1.0, 0.5)] * 4
 

@@ -1,4 +1,6 @@
-"""Truncation is no termination: five treatments told apart by one case, and a ring world, through the real sampler."""
+"""Truncation is no termination: five treatments told apart by one case, and a ring
+world, through the real sampler.
+"""
 
 from __future__ import annotations
 
@@ -105,7 +107,7 @@ def test_termination_and_truncation_at_once_is_a_termination() -> None:
     assert delta(rollout, table(rollout))[2] == pytest.approx(-27)
 
 
-# --- the ring world ---------------------------------------------------------------------------------------------------
+# --- the ring world -----------------------------------------------------------------------------------------
 
 RING = [
     "algo=a2c",

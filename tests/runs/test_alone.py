@@ -1,4 +1,6 @@
-"""A run directory is one process's, from before Hydra writes there; and it is shown as the user would type it."""
+"""A run directory is one process's, from before Hydra writes there; and it is shown
+as the user would type it.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +94,9 @@ def test_paths_are_those_of_where_the_user_stands(words: str, shown: str, here: 
 
 
 def test_the_same_of_a_sweep_s_jobs(here: Path) -> None:  # noqa: F811
-    """They say it in processes of their own, to whatever the sweep's process writes to when their server starts."""
+    """They say it in processes of their own, to whatever the sweep's process writes
+    to when their server starts.
+    """
     answer = shell(f"-m {BRIEF} hydra.job.chdir=true hydra.sweep.dir=s seed=0")
     assert answer.code == 0
     assert "  run         s/0\n" in answer.out

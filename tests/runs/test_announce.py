@@ -17,7 +17,9 @@ from tests.helpers.support_cli import pgrun
 SIZES = {
     "-m experiment=ablate trainer.total_steps=1e6": "45 jobs, 1,000,000 steps a run: 45,000,000 in all",
     "-m seed=0": "1 job, 100,000 steps a run: 100,000 in all",
-    "-m trainer.total_steps=1000,3000 seeds=[0,1]": "2 jobs of 2 seeds each, 1,000 to 3,000 steps a run: 8,000 in all",
+    "-m trainer.total_steps=1000,3000 seeds=[0,1]": (
+        "2 jobs of 2 seeds each, 1,000 to 3,000 steps a run: 8,000 in all"
+    ),
 }
 
 

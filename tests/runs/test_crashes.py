@@ -1,4 +1,6 @@
-"""A few kills of the campaign in tests/campaigns/crashes.py, which has hundreds: real processes, real SIGKILL."""
+"""A few kills of the campaign in tests/campaigns/crashes.py, which has hundreds: real
+processes, real SIGKILL.
+"""
 
 from __future__ import annotations
 

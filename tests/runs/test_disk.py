@@ -10,7 +10,9 @@ SCRIPT = Path(__file__).parents[1] / "campaigns" / "disk.py"
 
 
 def test_a_failing_disk_ends_in_one_line_and_loses_nothing() -> None:
-    """Full, read-only and failing at some calls, and disks that are really filled where mounting is permitted."""
+    """Full, read-only and failing at some calls, and disks that are really filled
+    where mounting is permitted.
+    """
     words = ["--calls", "3", "--only", "at_calls", "really_full"]
     done = subprocess.run([sys.executable, str(SCRIPT), *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

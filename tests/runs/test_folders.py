@@ -1,4 +1,7 @@
-"""Folders that are not ours: links in them, what their names say to a terminal, and files of any size. The campaign is malice.py."""
+"""Folders that are not ours: links in them, what their names say to a terminal, and files of any size.
+
+The campaign is malice.py.
+"""
 
 from __future__ import annotations
 

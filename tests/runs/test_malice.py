@@ -1,4 +1,6 @@
-"""Some of the campaign in tests/campaigns/malice.py, which tries every attack on every command; and a run directory to stand in."""
+"""Some of the campaign in tests/campaigns/malice.py, which tries every attack on every command; and a run
+directory to stand in.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,10 @@ COMMANDS = {
     "resume": "pgrun resume=. trainer.total_steps=96",
     "play": "pgrun-play .",
     "compare": "pgrun-compare . --html page.html",
-    "study": "pgrun-study run=. episodes=4 batch=2 critic_episodes=2 reference_episodes=4 repeats=1 hydra.run.dir=study",
+    "study": (
+        "pgrun-study run=. episodes=4 batch=2 critic_episodes=2 reference_episodes=4 repeats=1 "
+        "hydra.run.dir=study"
+    ),
 }
 MODULES = (
     *(

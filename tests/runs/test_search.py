@@ -1,4 +1,6 @@
-"""Searches: trials that are what the study proposed, pruned by the rule, told best first, and going on after a kill as if nothing had been."""
+"""Searches: trials that are what the study proposed, pruned by the rule, told best first, and going on after
+a kill as if nothing had been.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,9 @@ SEARCH = f"{LINE} {X} seeds=[0,1,2] hydra.sweeper.prune_after=2 hydra.sweeper.se
 
 
 def rule(means: list[list[float]], after: int) -> list[int]:
-    """How many seeds each trial has, by the rule in words: below the median of the finished trials' running means it stops."""
+    """How many seeds each trial has, by the rule in words: below the median of the finished trials' running
+    means it stops.
+    """
     counts, finished = [], []
     for returns in means:
         running = [statistics.mean(returns[:k]) for k in (1, 2, 3)]

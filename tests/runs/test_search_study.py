@@ -1,4 +1,6 @@
-"""The study without runs: what it proposes depends on the seed and on what it was told, and can be proposed again from its record."""
+"""The study without runs: what it proposes depends on the seed and on what it was told, and can be proposed
+again from its record.
+"""
 
 from __future__ import annotations
 
@@ -52,9 +54,11 @@ def test_it_goes_on_from_its_record_as_if_it_had_never_stopped(tmp_path: Path) -
 
 
 def test_it_learns_from_what_it_is_told(tmp_path: Path) -> None:
-    """Distance of the last ten of forty trials from what is best: less than at random, and more when told the contrary.
+    """Distance of the last ten of forty trials from what is best: less than at
+    random, and more when told the contrary.
 
-    0.14, 0.30 and 0.57 when this was written, the mean over three seeds; any fixed rule would have the same three times.
+    0.14, 0.30 and 0.57 when this was written, the mean over three seeds; any fixed rule would have the same
+    three times.
     """
 
     def distance(name: str, sign: int, sampler: Literal["tpe", "random"]) -> float:

@@ -52,7 +52,9 @@ def test_each_run_is_the_one_of_its_seed(here: Path) -> None:  # noqa: F811
 
 
 def test_a_sweep_over_jobs_of_several_seeds(here: Path) -> None:  # noqa: F811
-    """A failed seed leaves the others, and the job has no value; the table has a row for a configuration, over its seeds."""
+    """A failed seed leaves the others, and the job has no value; the table has a row for a configuration,
+    over its seeds.
+    """
     answer = pgrun(f"-m {LINE} seeds=[0,1] env.kwargs.trouble=null,crash hydra.sweep.dir=s")
     assert answer.code == 1
     jobs = [summary(here / "s" / job) for job in "01"]

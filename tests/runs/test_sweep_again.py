@@ -1,4 +1,6 @@
-"""A sweep that was stopped or killed anywhere goes on with ``resume=auto`` and is the sweep that never stopped, bit for bit."""
+"""A sweep that was stopped or killed anywhere goes on with ``resume=auto`` and is the sweep that never
+stopped, bit for bit.
+"""
 
 from __future__ import annotations
 
@@ -95,8 +97,8 @@ def test_after_a_signal(number: int, group: bool, code: int, faulty: Path, whole
     assert "final evaluation" in answer.out
     assert said(answer)[1:] == [
         "pgrun: not run: job 2",
-        "pgrun: 2 of 3 jobs did not finish: 1 interrupted, 1 not run; the same command goes on with them with "
-        "resume=auto hydra.sweep.dir=s",
+        "pgrun: 2 of 3 jobs did not finish: 1 interrupted, 1 not run; the same command goes on with them "
+        "with resume=auto hydra.sweep.dir=s",
         "pgrun: interrupted",
     ]
     kept = json.loads((faulty / "s" / "sweep.json").read_text())["jobs"]
@@ -143,7 +145,9 @@ def hashes(faulty: Path) -> dict[int, str]:
 
 
 def test_a_sweep_grows(faulty: Path) -> None:
-    """Jobs get other numbers, and are the same by their configuration and seed: none of them is executed again."""
+    """Jobs get other numbers, and are the same by their configuration and seed: none
+    of them is executed again.
+    """
     line = "-m gamma=0.9,0.99 " + LINE.replace("'${seed}'", "0")
     assert pgrun(f"{line} seed=1").code == 0
     first = [told(faulty / "s" / folder) for folder in "01"]
@@ -183,9 +187,15 @@ REFUSED = {
     "-m seed=0 {line} gamma=0.5 resume=auto": "s/0 holds a job with gamma=0.99, not 0.5: type the settings",
     "-m seed=7 {line} resume=auto": "s/0 holds a job with seed=0, not 7; env.kwargs.who=0, not 7: type the",
     "-m seed=0 {line} resume=no/such/run": "type pgrun without -m, or resume=auto for a whole sweep",
-    "-m seed=0 {elsewhere} resume=auto": "type the same command with its folder: pgrun -m … resume=auto hydra.sweep.dir=",
-    "seed=0 {elsewhere} resume=auto": "type the same command with its folder: pgrun … resume=auto hydra.run.dir=",
-    "seed=1 {elsewhere} resume=auto hydra.run.dir=s/0": "s/0 holds a run with seed=0, not 1; env.kwargs.who=0, not 1",
+    "-m seed=0 {elsewhere} resume=auto": (
+        "type the same command with its folder: pgrun -m … resume=auto hydra.sweep.dir="
+    ),
+    "seed=0 {elsewhere} resume=auto": (
+        "type the same command with its folder: pgrun … resume=auto hydra.run.dir="
+    ),
+    "seed=1 {elsewhere} resume=auto hydra.run.dir=s/0": (
+        "s/0 holds a run with seed=0, not 1; env.kwargs.who=0, not 1"
+    ),
     "-m seed=0 {line}": "s/0 holds a run already: choose another hydra.sweep.dir, go on with resume=auto",
 }
 

@@ -1,4 +1,6 @@
-"""A job that dies leaves the others, on every launcher, and the end of the sweep says of each how it ended."""
+"""A job that dies leaves the others, on every launcher, and the end of the sweep says
+of each how it ended.
+"""
 
 from __future__ import annotations
 
@@ -62,8 +64,8 @@ def test_every_fault_in_one_sweep(faulty: Path) -> None:
     for n, outcome in enumerate(FAULTS.values()):
         assert re.search(rf"^pgrun: job {n} \(.*seed={n} .*\) {outcome}$", answer.err, re.M), answer.err
     assert said(answer)[-1].startswith(
-        "pgrun: 7 of 8 jobs did not finish: 5 failed, 1 killed, 1 interrupted; the same command goes on with them "
-        "with resume=auto, tries the 5 failed again with resume=retry hydra.sweep.dir=s"
+        "pgrun: 7 of 8 jobs did not finish: 5 failed, 1 killed, 1 interrupted; the same command goes on with "
+        "them with resume=auto, tries the 5 failed again with resume=retry hydra.sweep.dir=s"
     )
     assert results(faulty / "s")[-1]["status"] == "finished"
 

@@ -49,7 +49,9 @@ def test_the_script(slurm: Path, here: Path) -> None:  # noqa: F811
 
 @pytest.mark.slow
 def test_a_job_that_is_preempted_goes_on(slurm: Path, here: Path) -> None:  # noqa: F811
-    """submitit is told by SIGUSR2: the job is saved first, then queued again, and is the one that was never stopped."""
+    """submitit is told by SIGUSR2: the job is saved first, then queued again, and is
+    the one that was never stopped.
+    """
     assert pgrun(f"-m seed=0,1 {LINE}".replace("dir=s", "dir=whole")).code == 0
     before = [steps(here, n) for n in (0, 1)]
     (here / "fault").write_text("1 slow")

@@ -22,14 +22,19 @@ CONSOLE = (
     Path(sys.executable).parent / "pgrun"
 )  # what a user starts: ``python -c`` would have '' on its path itself
 QUICK = (
-    "algo=a2c network.hidden=[4] sampler.steps=8 env.num_envs=2 trainer.total_steps=16 trainer.eval_every=null "
-    "trainer.eval_episodes=1 logger.progress=false"
+    "algo=a2c network.hidden=[4] sampler.steps=8 env.num_envs=2 trainer.total_steps=16 "
+    "trainer.eval_every=null trainer.eval_episodes=1 logger.progress=false"
 )
-MARK = "import os\nwith open({mark!r}, 'a') as file:\n    file.write(__name__ + '\\n')\nraise ImportError(__name__ + ' of the folder')\n"
+MARK = (
+    "import os\nwith open({mark!r}, 'a') as file:\n    file.write(__name__ + '\\n')\nraise "
+    "ImportError(__name__ + ' of the folder')\n"
+)
 
 
 def plant_modules(folder: Path, mark: Path) -> None:
-    """A file for each module of the standard library and of what is installed: imported, it leaves its name and fails."""
+    """A file for each module of the standard library and of what is installed:
+    imported, it leaves its name and fails.
+    """
     names = {*sys.stdlib_module_names, *packages_distributions()} - {"__main__"}
     for name in names:
         if name.isidentifier():
@@ -103,7 +108,9 @@ def processes_of(folder: Path) -> list[int]:
 def test_jobs_end_with_a_sweep_that_is_killed(
     launcher: str, at_once: int, faulty: Path, tmp_path: Path
 ) -> None:
-    """SIGKILL of the sweep's process: the running jobs save themselves, queued ones do not start, no process stays."""
+    """SIGKILL of the sweep's process: the running jobs save themselves, queued ones
+    do not start, no process stays.
+    """
     work = tmp_path / "alone"
     work.mkdir()
     (work / "fault").write_text("\n".join(f"{n} slow" for n in range(6)))

@@ -57,7 +57,10 @@ EVERY = {
 }
 CRITIC = {"value/loss", "value/mean", "value/explained_variance"}
 CLIPPING = {"ratio/clip_fraction"}
-BRIEF = "trainer.total_steps=1500 trainer.eval_every=500 env.num_envs=4 env=CartPole-v1 logger.every=1 network.hidden=[16]"
+BRIEF = (
+    "trainer.total_steps=1500 trainer.eval_every=500 env.num_envs=4 env=CartPole-v1 logger.every=1 "
+    "network.hidden=[16]"
+)
 METHODS = {
     "ppo": ("algo=ppo sampler.steps=32 state_norm=true reward_scaling=true", EVERY | CRITIC | CLIPPING),
     "a2c": ("algo=a2c sampler.steps=32 network=shared", EVERY | CRITIC),
@@ -126,8 +129,13 @@ def test_scalars_have_their_meaning(finished, algo: str) -> None:
 
 
 def test_the_learning_rate_and_sigma_of_each_update(tmp_path: Path) -> None:
-    """A linear schedule is at its share when the update is made; σ is that of the policy after it, and no other policy has one."""
-    words = "algo=a2c env=Pendulum-v1 env.num_envs=4 sampler.steps=8 optimizer.schedule=linear optimizer.lr=0.1 network.hidden=[4]"
+    """A linear schedule is at its share when the update is made; σ is that of the policy after it, and no
+    other policy has one.
+    """
+    words = (
+        "algo=a2c env=Pendulum-v1 env.num_envs=4 sampler.steps=8 optimizer.schedule=linear optimizer.lr=0.1 "
+        "network.hidden=[4]"
+    )
     run, _ = trained(tmp_path, *words.split(), "trainer.total_steps=128", "trainer.eval_episodes=1", seed=1)
     table = rows(tmp_path)
     before = [0, *(int(row["env_steps"]) for row in table[:-1])]
@@ -180,7 +188,9 @@ def test_episodes_are_all_accounted_for(finished, algo: str) -> None:
 
 @each_method
 def test_hyperparameters_are_in_the_same_run(finished, algo: str) -> None:
-    """One event file, no sub-directory; numbers as numbers, switches as switches; the seed apart, so that seeds share a row."""
+    """One event file, no sub-directory; numbers as numbers, switches as switches; the seed apart, so that
+    seeds share a row.
+    """
     folder, _, _ = finished(algo)
     assert len(list(folder.rglob("*tfevents*"))) == 1
     assert [path.name for path in folder.iterdir() if path.is_dir()] == ["checkpoints"]
@@ -290,7 +300,7 @@ def test_the_policy_loads_back_without_pickle(finished, algo: str) -> None:
     assert "Discrete(2)" in described["action_space"]
 
 
-# --- TensorBoard itself -----------------------------------------------------------------------------------------------
+# --- TensorBoard itself -------------------------------------------------------------------------------------
 
 
 def ask(url: str, body: dict | None = None) -> dict:
@@ -355,7 +365,9 @@ def test_tensorboard_shows_scalars_and_hyperparameters(finished, board: str) -> 
 
 
 def check_sorting_and_filters(board: str, experiment: dict) -> None:
-    """By a setting that is 0.5 in one run and null in the other: text and numbers in one column cannot be sorted."""
+    """By a setting that is 0.5 in one run and null in the other: text and numbers in
+    one column cannot be sorted.
+    """
     column = "optimizer.max_grad_norm"
     (kind,) = {info["type"] for info in experiment["hparamInfos"] if info["name"] == column}
     assert kind == "DATA_TYPE_FLOAT64"

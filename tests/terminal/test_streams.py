@@ -16,7 +16,10 @@ from pgrun.terminal.streams import outlasting_readers, through_outlet
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import QUICK
 
-RUN = f"hydra.run.dir=r {QUICK.replace('progress=false', 'progress=true')} network.hidden=[4] env.num_envs=2 sampler.steps=8"
+RUN = (
+    f"hydra.run.dir=r {QUICK.replace('progress=false', 'progress=true')} network.hidden=[4] env.num_envs=2 "
+    "sampler.steps=8"
+)
 
 
 def run(words: str) -> int:

@@ -1,4 +1,6 @@
-"""``pgrun-explain``: formulas from the code, values from where they come, the refusals of ``pgrun``, and nothing left behind."""
+"""``pgrun-explain``: formulas from the code, values from where they come, the refusals of ``pgrun``, and
+nothing left behind.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,7 @@ def words_of(text: str) -> str:
     return " ".join(text.replace("``", "").split())
 
 
-# --- what the classes say ---------------------------------------------------------------------------------------------
+# --- what the classes say -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("algo", ALGOS)
@@ -112,7 +114,8 @@ def test_sentences_about_what_is_off_or_otherwise_are_left_out() -> None:
     ("text", "found"),
     [
         ("Estimation, Schulman et al. 2016, eq. 16.", ["Schulman et al. 2016, eq. 16"]),
-        ("(Degris, White & Sutton 2012; Lillicrap et al. 2016 for it)", ["Degris, White & Sutton 2012", "Lillicrap et al. 2016"]),
+        ("(Degris, White & Sutton 2012; Lillicrap et al. 2016 for it)",
+         ["Degris, White & Sutton 2012", "Lillicrap et al. 2016"]),
         ("(Schulman et al. 2015, eq. 14 and appendix C)", ["Schulman et al. 2015, eq. 14 and appendix C"]),
         ("(Sutton & Barto 2018, §13.5): In 1999 steps", ["Sutton & Barto 2018, §13.5"]),
         ("Polyak 1964. Polyak 1964.", ["Polyak 1964"]),
@@ -122,7 +125,7 @@ def test_citations(text: str, found: list[str]) -> None:
     assert [paper for paper in citations([text]) if not paper.startswith("In ")] == found
 
 
-# --- what follows from the settings -----------------------------------------------------------------------------------
+# --- what follows from the settings -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -132,7 +135,8 @@ def test_citations(text: str, found: list[str]) -> None:
         ("algo=ppo env.max_episode_steps=60", "Truncation", "An episode is cut after 60 steps"),
         ("algo=ppo", "Truncation", "counts γV(s') after a cut, and 0 after a termination"),
         ("algo=reinforce", "Truncation", "beyond a cut nothing counts"),
-        ("algo=reinforce variance=gae env=FrozenLake-v1 critic=exact", "Truncation", "counts the steps that are left"),
+        ("algo=reinforce variance=gae env=FrozenLake-v1 critic=exact",
+         "Truncation", "counts the steps that are left"),
         ("algo=off_policy_ac", "Truncation", "Only a termination ends the backup"),
         ("algo=reinforce", "Bias", "nothing that is learned"),
         ("algo=reinforce variance=gae env=FrozenLake-v1 critic=scaled", "Bias", "multiplies them by 1.2"),
@@ -170,7 +174,7 @@ def test_what_is_not_so_is_not_said(line: str, title: str, unsaid: str) -> None:
     assert unsaid not in section(page(job(line)), title)
 
 
-# --- where the values come from ---------------------------------------------------------------------------------------
+# --- where the values come from -----------------------------------------------------------------------------
 
 
 def test_origins() -> None:
@@ -208,7 +212,9 @@ def test_origins_of_an_experiment() -> None:
 
 @pytest.mark.parametrize("line", ["algo=ppo", "algo=trpo env=HalfCheetah-v5", "algo=off_policy_ac"])
 def test_a_value_that_a_file_is_said_to_give_changes_without_it(line: str) -> None:
-    """Independent of how origins are found: composed without the tuned file, only what is said to come from it differs."""
+    """Independent of how origins are found: composed without the tuned file, only
+    what is said to come from it differs.
+    """
     with_it, without = job(line), job(f"{line} tuned=none")
     found, plain = origins(with_it), dict(flat(without.settings))
     differing = {
@@ -231,7 +237,7 @@ def test_the_table_leaves_out_what_nothing_reads() -> None:
     assert "network.log_std=-0.5" in values
 
 
-# --- the command ------------------------------------------------------------------------------------------------------
+# --- the command --------------------------------------------------------------------------------------------
 
 
 def test_the_command(here: Path) -> None:  # noqa: F811
@@ -244,7 +250,8 @@ def test_the_command(here: Path) -> None:  # noqa: F811
 
 @pytest.mark.parametrize(
     "line",
-    ["algo=npg network=shared", "algo=pppo", "optimizer.rate=1 gamma=2", "seed=1,2", "seed 3", "env=CartPol-v1"],
+    ["algo=npg network=shared", "algo=pppo", "optimizer.rate=1 gamma=2", "seed=1,2", "seed 3",
+     "env=CartPol-v1"],
 )  # fmt: skip
 def test_it_refuses_what_pgrun_refuses(line: str, here: Path) -> None:  # noqa: F811
     ours, theirs = explain(line), pgrun(line)

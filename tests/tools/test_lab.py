@@ -1,4 +1,6 @@
-"""The laboratory: its files are whole, what is quick comes out as stored, a change is noticed, and the book is what the files say."""
+"""The laboratory: its files are whole, what is quick comes out as stored, a change is noticed, and the book
+is what the files say.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,10 @@ def test_an_experiment_is_whole(experiment: Experiment) -> None:
 
 @each
 def test_its_commands_pass_the_check(experiment: Experiment) -> None:
-    """Of a sweep the last job; all were checked when they were run for the book. So were those that need what an earlier one leaves."""
+    """Of a sweep the last job; all were checked when they were run for the book.
+
+    So were those that need what an earlier one leaves.
+    """
     for line in experiment.commands:
         name, *words = shlex.split(line)
         if any(HERE in word and not word.startswith("hydra.run.dir=") for word in words):

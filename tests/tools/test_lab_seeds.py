@@ -1,4 +1,6 @@
-"""What experiments make of training runs: seeds grouped, intervals, and verdicts that turn when the numbers do."""
+"""What experiments make of training runs: seeds grouped, intervals, and verdicts that
+turn when the numbers do.
+"""
 
 from __future__ import annotations
 

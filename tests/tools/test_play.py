@@ -72,7 +72,9 @@ def test_the_run_s_own_seeds_give_its_own_figure(env: str, words: tuple[str, ...
 def test_the_best_policy_is_the_one_of_the_best_evaluation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Evaluations return what is planted: 1, 5, 2, NaN, 5; θ of the second is kept, and a tie does not replace it."""
+    """Evaluations return what is planted: 1, 5, 2, NaN, 5; θ of the second is kept,
+    and a tie does not replace it.
+    """
     planted, thetas = iter([1.0, 5.0, 2.0, float("nan"), 5.0]), []
 
     def evaluate(run) -> np.ndarray:

@@ -1,4 +1,6 @@
-"""pgrun-study on the command line: what it leaves behind, what it refuses, and that it leaves nothing where it refuses."""
+"""pgrun-study on the command line: what it leaves behind, what it refuses, and that
+it leaves nothing where it refuses.
+"""
 
 from __future__ import annotations
 
@@ -88,7 +90,8 @@ def test_a_failing_job_does_not_end_a_sweep(here: Path) -> None:  # noqa: F811
 
 def test_a_run_brings_its_policy_environment_and_critic(here: Path) -> None:  # noqa: F811
     trained = pgrun(
-        f"algo=ppo env=CartPole-v1 state_norm=true reward_scaling=true network.hidden=[8] {QUICK} hydra.run.dir=r"
+        f"algo=ppo env=CartPole-v1 state_norm=true reward_scaling=true network.hidden=[8] {QUICK} "
+        "hydra.run.dir=r"
     )
     assert trained.code == 0, trained.err
     answer = pgrun_study(f"run=r critic=run {SMALL} hydra.run.dir=s")

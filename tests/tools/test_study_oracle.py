@@ -1,4 +1,6 @@
-"""pgrun-study on OneState: every closed form of variance and bias, within four standard errors of the study itself."""
+"""pgrun-study on OneState: every closed form of variance and bias, within four
+standard errors of the study itself.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +84,10 @@ def test_leave_one_out_and_the_mean_at_a_batch_size(theta: float, batch: int) ->
 
     and mean_baseline is (N − 1)/N of it, vector for vector.
     """
-    line = f"{SHORT} critic=none policy.theta={theta} batch={batch} episodes=60000 schemes=[leave_one_out,mean_baseline]"
+    line = (
+        f"{SHORT} critic=none policy.theta={theta} batch={batch} episodes=60000 "
+        "schemes=[leave_one_out,mean_baseline]"
+    )
     found = study(line)["schemes"]
     q, n = 1 - theta, batch
     alone = (theta**2 + 6 * theta + 1) / (theta * q**4)
@@ -102,8 +107,9 @@ def test_leave_one_out_and_the_mean_at_a_batch_size(theta: float, batch: int) ->
 @pytest.mark.parametrize("returns", ["whole", "reward_to_go"])
 @THETAS
 def test_optimal_baseline(theta: float, returns: str) -> None:
-    """b̂ from the N − 1 others adds [Var(h)σ_B² + E[hB]²]/(N(N − 1)), h = (X − b*B)B/σ_B², to what the best constant leaves:
-    4/(1−θ)⁴ or, with reward-to-go, 1/(1−θ)⁴; the ratio's own curvature is O(N⁻³) beside that.
+    """b̂ from the N − 1 others adds [Var(h)σ_B² + E[hB]²]/(N(N − 1)), h = (X − b*B)B/σ_B², to what the best
+    constant leaves: 4/(1−θ)⁴ or, with reward-to-go, 1/(1−θ)⁴; the ratio's own curvature is O(N⁻³) beside
+    that.
     """
     n = 100
     line = f"{SHORT} critic=none policy.theta={theta} batch={n} episodes=100000"
@@ -116,7 +122,9 @@ def test_optimal_baseline(theta: float, returns: str) -> None:
 
 
 def of_estimating(theta: float, returns: str) -> float:
-    """Var(h)σ_B² + E[hB]², in dJ/dθ: a sum over the lengths L of an episode, L − 1 times staying (score 1/θ) and once not."""
+    """Var(h)σ_B² + E[hB]², in dJ/dθ: a sum over the lengths L of an episode, L − 1
+    times staying (score 1/θ) and once not.
+    """
     length = np.arange(1, 3000)
     p = theta ** (length - 1) * (1 - theta)
     b = (length - 1) / theta - 1 / (1 - theta)
@@ -130,7 +138,9 @@ def of_estimating(theta: float, returns: str) -> float:
 
 
 def test_bias_and_variance_of_n_step_with_a_wrong_critic() -> None:
-    """θ = 0.5, V̂ = 0.8: n-step bias Dθⁿ⁻¹/(1 − θ) with D = −0.2; the variances were summed over episode lengths by hand."""
+    """θ = 0.5, V̂ = 0.8: n-step bias Dθⁿ⁻¹/(1 − θ) with D = −0.2; the variances were summed over episode
+    lengths by hand.
+    """
     variances = {1: 8.0, 2: 20.8, 4: 40.4, 8: 52.9, 16: 54.7}
     names = ",".join(f"{{n_step:{{n:{n}}}}}" for n in variances)
     line = f"{SHORT} critic=scaled critic.factor=0.8 policy.theta=0.5 batch=1 episodes=40000"

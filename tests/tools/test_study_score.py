@@ -31,7 +31,9 @@ REPEATS = 4000  # the standard error of a coverage of 95 % is 0.34 %: 93 to 97 %
 
 
 def all_episodes() -> tuple[Policy, Arrays, Tensor]:
-    """FixedHorizon: T steps that look alike, action 1 earns 1; every sequence of actions once, with its probability."""
+    """FixedHorizon: T steps that look alike, action 1 earns 1; every sequence of
+    actions once, with its probability.
+    """
     theta = torch.tensor([math.log(1 - CHANCE), math.log(CHANCE)], dtype=torch.float64)
     policy = Policy(Mlp([1, 2], bias=False), Categorical(2), theta, Identity())
     action = np.array(list(product((0, 1), repeat=T))).T
@@ -83,8 +85,9 @@ def test_moments_of_gaussian_estimates() -> None:
 
 @pytest.mark.parametrize(("signal", "least"), [(5.0, 0.85), (0.5, 0.75)])
 def test_a_sampled_reference_adds_its_own_error_and_no_bias_of_its_own(signal: float, least: float) -> None:
-    """z is standard normal where both are unbiased; where the reference is mostly noise, in 100 dimensions, the jackknife over it
-    is on the safe side, by up to √2. The direction from the samples that are compared would look like a bias: ``naive``.
+    """z is standard normal where both are unbiased; where the reference is mostly noise, in 100 dimensions,
+    the jackknife over it is on the safe side, by up to √2. The direction from the samples that are compared
+    would look like a bias: ``naive``.
 
     Four standard errors of the standard deviation of 400 repeats are 0.14.
     """
@@ -142,7 +145,9 @@ def coverage(table: Tensor, chance: Tensor, estimates: int, seed: int = 0) -> fl
 
 @pytest.mark.parametrize("scheme", [None_(), RewardToGo()])
 def test_intervals_cover_on_a_bounded_problem(scheme: Scheme) -> None:
-    """The estimates are those of the training functions for every possible episode; only which ones come is simulated."""
+    """The estimates are those of the training functions for every possible episode;
+    only which ones come is simulated.
+    """
     _, _, chance = all_episodes()
     assert 0.93 < coverage(gradients(scheme), chance, 400) < 0.97
 
@@ -157,7 +162,9 @@ def test_intervals_cover_where_estimates_compare_episodes() -> None:
 
 
 def test_heavy_tails_need_more_episodes() -> None:
-    """OneState has no bounded returns: with few episodes the interval is too short, and covers far less than it says."""
+    """OneState has no bounded returns: with few episodes the interval is too short,
+    and covers far less than it says.
+    """
     rollout, chance = support_one_state.episodes(0.5, 60)
     table = Seen(support_one_state.policy(0.5), rollout, NoCritic()).estimates(Estimator(None_(), 1.0), 1)
     few, many = (heavy(table, chance / chance.sum(), m) for m in (100, 20_000))

@@ -1,4 +1,6 @@
-"""What a study measures beside its scores: importance weights, weights by time step, a refitted critic, Fisher matrices, steps."""
+"""What a study measures beside its scores: importance weights, weights by time step, a refitted critic,
+Fisher matrices, steps.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,10 @@ def test_without_another_behaviour_every_weight_is_one(made: Lab) -> None:
 
 
 def one_state(theta: float, beta: float, more: str) -> dict[str, Any]:
-    line = f"env=pgrun/OneState-v0 env.kwargs.theta={theta} behaviour.theta={beta} env.max_episode_steps=200 gamma=1 env.num_envs=64"
+    line = (
+        f"env=pgrun/OneState-v0 env.kwargs.theta={theta} behaviour.theta={beta} env.max_episode_steps=200 "
+        "gamma=1 env.num_envs=64"
+    )
     return study(f"{line} {more}")
 
 
@@ -95,7 +100,10 @@ def test_known_biases_and_products_are_the_closed_forms() -> None:
 
 def test_state_ratio_and_past_only_have_the_same_mean() -> None:
     """And the product has more variance. On FrozenLake, from the same episodes."""
-    line = "env=FrozenLake-v1 gamma=1 policy.ascent=0.5 behaviour.distance=0.01 'weights=[past_only,state_ratio,per_step]'"
+    line = (
+        "env=FrozenLake-v1 gamma=1 policy.ascent=0.5 behaviour.distance=0.01 "
+        "'weights=[past_only,state_ratio,per_step]'"
+    )
     result = study(f"{line} episodes=10000 batch=20 env.num_envs=256")
     past, ratio = result["schemes"]["past_only"], result["schemes"]["state_ratio"]
     for entry in result["schemes"].values():
@@ -118,14 +126,17 @@ def test_a_distance_is_met(made: Lab) -> None:
 
 
 BEFORE = (
-    "env=pgrun/OneState-v0 env.kwargs.theta=0.8 gamma=1 critic=fitted critic.target=mc critic.fit=before critic/optimizer=sgd critic.optimizer.lr=0.1 "
-    "critic.minibatches=1 critic.epochs=7 critic_episodes=0 schemes=[value_baseline] batch=3"
+    "env=pgrun/OneState-v0 env.kwargs.theta=0.8 gamma=1 critic=fitted critic.target=mc critic.fit=before "
+    "critic/optimizer=sgd critic.optimizer.lr=0.1 critic.minibatches=1 critic.epochs=7 critic_episodes=0 "
+    "schemes=[value_baseline] batch=3"
 )
 
 
 @pytest.mark.parametrize("made", [BEFORE], indirect=True)
 def test_a_refitted_critic_is_fitted_to_each_group_alone(made: Lab) -> None:
-    """On one state V moves to the mean return to go of the group's rows by 1 − (1 − lr)ᴷ, from the same V for every group."""
+    """On one state V moves to the mean return to go of the group's rows by
+    1 − (1 − lr)ᴷ, from the same V for every group.
+    """
     (rollout,) = made.source.rollouts(5, 3)
     start = made.critic.critic.phi.clone()  # type: ignore[attr-defined]
     values = made.critic.values(rollout)
@@ -147,7 +158,10 @@ def test_a_critic_that_has_seen_the_returns_is_said_to_be_biased() -> None:
 
 def test_weights_by_time_step() -> None:
     """FixedHorizon: action 1 is good, A = ±½; Gₜ − Vₜ of the last step is A itself."""
-    line = "env=pgrun/FixedHorizon-v0 env.kwargs.T=4 gamma=1 policy.theta=0.5 critic=exact 'schemes=[value_baseline,advantage]'"
+    line = (
+        "env=pgrun/FixedHorizon-v0 env.kwargs.T=4 gamma=1 policy.theta=0.5 critic=exact "
+        "'schemes=[value_baseline,advantage]'"
+    )
     by = study(f"{line} by_step=6 episodes=400 batch=20")["by_step"]
     last = by["value_baseline"]
     assert last["count"] == [400.0] * 4 + [0.0] * 2
@@ -159,11 +173,16 @@ def test_weights_by_time_step() -> None:
     assert by["advantage"]["good_wrong"][:4] == [0.0] * 4
 
 
-FLAT = "env=pgrun/FixedHorizon-v0 env.kwargs.T=4 gamma=1 policy.theta=0.3 critic=none schemes=[reward_to_go] episodes=2000"
+FLAT = (
+    "env=pgrun/FixedHorizon-v0 env.kwargs.T=4 gamma=1 policy.theta=0.3 critic=none schemes=[reward_to_go] "
+    "episodes=2000"
+)
 
 
 def test_the_sampled_fisher_matrix_beside_the_exact_one() -> None:
-    """All steps look alike, so that F over the rows is that of pgrun.exact; its rank is 1, and rows bring √(c/N)."""
+    """All steps look alike, so that F over the rows is that of pgrun.exact; its rank
+    is 1, and rows bring √(c/N).
+    """
     part = study(f"{FLAT} 'fisher=[10,1000]'")["fisher"]
     assert part["rank_exact"] == 1
     for entry in part["sizes"]:
@@ -194,7 +213,10 @@ def test_conjugate_gradients_agree_with_the_matrix_written_out() -> None:
 
 def test_steps_on_two_gaussians() -> None:
     sigma, kl = 0.3, 0.02
-    line = f"env=pgrun/TwoGaussians-v0 gamma=1 network.hidden=[] network.bias=false network.log_std={math.log(sigma)} critic=none schemes=[none]"
+    line = (
+        "env=pgrun/TwoGaussians-v0 gamma=1 network.hidden=[] network.bias=false "
+        f"network.log_std={math.log(sigma)} critic=none schemes=[none]"
+    )
     step = study(f"{line} step.distance=2 step.kl={kl} episodes=40")["step"]
     assert step["euclidean"]["kl_old_new"] == pytest.approx(4 / (2 * sigma**2), rel=1e-5)  # float32's log σ
     assert step["euclidean"]["gain_predicted"] == pytest.approx(2)
@@ -204,13 +226,19 @@ def test_steps_on_two_gaussians() -> None:
 
 
 def test_normalised_gae_where_all_episodes_last_as_long() -> None:
-    line = "env=pgrun/FixedHorizon-v0 gamma=1 policy.theta=0.5 critic=exact variance=gae variance.normalised=true episodes=40"
+    line = (
+        "env=pgrun/FixedHorizon-v0 gamma=1 policy.theta=0.5 critic=exact variance=gae "
+        "variance.normalised=true episodes=40"
+    )
     assert study(line)["schemes"]
     assert "averages over the steps left" in pgrun_study(line.replace("FixedHorizon", "OneState")).err
 
 
 def test_the_terminal_shows_all_parts() -> None:
-    line = "env=FrozenLake-v1 gamma=1 policy.ascent=0.5 critic=none 'schemes=[score]' by_step=3 fisher=[10] cg=3 step.kl=0.01 episodes=40 picture=false"
+    line = (
+        "env=FrozenLake-v1 gamma=1 policy.ascent=0.5 critic=none 'schemes=[score]' by_step=3 fisher=[10] "
+        "cg=3 step.kl=0.01 episodes=40 picture=false"
+    )
     with_parts = pgrun_study(line)
     for text in (
         "its mean is 0",
@@ -221,7 +249,8 @@ def test_the_terminal_shows_all_parts() -> None:
     ):
         assert text in with_parts.out, with_parts.err
     weights = pgrun_study(
-        "env=pgrun/FixedHorizon-v0 gamma=1 policy.theta=0.55 behaviour.theta=0.5 weights=[per_step] episodes=40 picture=false"
+        "env=pgrun/FixedHorizon-v0 gamma=1 policy.theta=0.55 behaviour.theta=0.5 weights=[per_step] "
+        "episodes=40 picture=false"
     )
     assert "exactly: largest 2.594, E[W²] 1.105" in weights.out, weights.err
 

@@ -1,4 +1,6 @@
-"""pgrun-study on FrozenLake: what claims to be unbiased is, against the exact gradient, and a known bias is seen."""
+"""pgrun-study on FrozenLake: what claims to be unbiased is, against the exact
+gradient, and a known bias is seen.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +92,10 @@ def test_half_way_is_half_way() -> None:
 
 
 def test_the_linear_quadratic_problem_has_an_exact_reference_too() -> None:
-    line = "env=pgrun/LQ1-v0 network.hidden=[] network.bias=false gamma=1 critic=none episodes=4000 env.num_envs=64"
+    line = (
+        "env=pgrun/LQ1-v0 network.hidden=[] network.bias=false gamma=1 critic=none episodes=4000 "
+        "env.num_envs=64"
+    )
     result = study(f"{line} schemes=[none,reward_to_go,leave_one_out]")
     assert result["reference"] == "exact"
     check_unbiased(result, least=3)

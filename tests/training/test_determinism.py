@@ -1,4 +1,6 @@
-"""The same command and seed give the same bits, in any process and whatever else is looked at; other seeds share nothing."""
+"""The same command and seed give the same bits, in any process and whatever else is looked at; other seeds
+share nothing.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ COMMANDS = {
     "reinforce cartpole": "algo=reinforce env=CartPole-v1 sampler.episodes=6",
     "a2c cartpole": "algo=a2c env=CartPole-v1 logger.every=1",
     "ppo cartpole": "algo=ppo env=CartPole-v1 sampler.steps=32 network=shared",
-    "reinforce pendulum": "algo=reinforce env=Pendulum-v1 sampler.episodes=4 variance=value_baseline env.max_episode_steps=50",
+    "reinforce pendulum": (
+        "algo=reinforce env=Pendulum-v1 sampler.episodes=4 variance=value_baseline env.max_episode_steps=50"
+    ),
     "a2c pendulum": "algo=a2c env=Pendulum-v1 logger.every=1",
     "ppo pendulum": "algo=ppo env=Pendulum-v1 sampler.steps=32 state_norm=true reward_scaling=true",
 }
@@ -85,7 +89,9 @@ def sha(folder: Path, name: str, *words: str, seed: int = 3) -> str:
 
 @pytest.mark.parametrize("name", ["reinforce cartpole", "a2c cartpole", "ppo pendulum"])
 def test_looking_changes_nothing(twice: list[Path], tmp_path, name: str) -> None:
-    """Training with evaluations, or without readings of the gradient's variance, ends in the same parameters."""
+    """Training with evaluations, or without readings of the gradient's variance, ends
+    in the same parameters.
+    """
     wanted = summary(twice[0] / name)["params_sha256"]
     assert sha(tmp_path / "a", name, "trainer.eval_every=100", "trainer.eval_episodes=3") == wanted
     assert sha(tmp_path / "b", name, "diagnostics.gradient_every=0", "logger.every=2") == wanted
@@ -100,7 +106,7 @@ def test_another_seed_is_another_run(twice: list[Path], tmp_path) -> None:
         assert found != summary(twice[0] / name)["params_sha256"]
 
 
-# --- streams ----------------------------------------------------------------------------------------------------------
+# --- streams ------------------------------------------------------------------------------------------------
 
 SEEDS, ENVS = range(100), 64
 
@@ -119,7 +125,10 @@ def test_seeds_share_no_stream() -> None:
 
 
 def test_no_two_environments_have_the_same_seed() -> None:
-    """Of 31 bits, which NumPy's old generators take. Drawn, some would be equal: 39 of 400 000 are to be expected."""
+    """Of 31 bits, which NumPy's old generators take.
+
+    Drawn, some would be equal: 39 of 400 000 are to be expected.
+    """
     found, drawn = [], []
     for seed in (*range(198), 2**17 - 1, 2**17):
         random = streams(seed, "cpu")

@@ -1,4 +1,6 @@
-"""An evaluation that fails loses nothing: the policy is there, the run says how it goes on, and then does only that."""
+"""An evaluation that fails loses nothing: the policy is there, the run says how it
+goes on, and then does only that.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +31,9 @@ def failed(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: F811
     answer = pgrun(f"{LINE} hydra.run.dir=r")
     assert answer.code == 1
     assert (
-        "in evaluation: column 0, episode 0, step 40: the episode is still going: set env.max_episode_steps or trainer.eval_max_steps"
-        in answer.err
-    )
+        "in evaluation: column 0, episode 0, step 40: the episode is still going: set "
+        "env.max_episode_steps or trainer.eval_max_steps"
+    ) in answer.err
     assert "training is over and saved with its policy" in answer.err
     assert f"pgrun resume=r {AGAIN} goes on, and trainer.eval_max_steps=1000 cuts" in answer.err
     return here

@@ -1,4 +1,6 @@
-"""A checkpoint is of one run: of its settings, its environment's spaces, and the versions it was made with."""
+"""A checkpoint is of one run: of its settings, its environment's spaces, and the
+versions it was made with.
+"""
 
 from __future__ import annotations
 
@@ -117,7 +119,10 @@ def other_line(**spaces: gym.Space) -> type[gym.Env]:
     [
         (
             {"observation_space": gym.spaces.Box(-1, 1, (2,), np.float64)},
-            "its observations are Box [2] float64 from -1.0 to 1.0, and were Box [2] float32 from -1.0 to 1.0",
+            (
+                "its observations are Box [2] float64 from -1.0 to 1.0, and were Box [2] float32 from -1.0 "
+                "to 1.0"
+            ),
         ),
         (
             {"observation_space": gym.spaces.MultiBinary(2)},

@@ -39,7 +39,9 @@ def test_lines(seconds: list[float], capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It begins where the run goes on, and moves with every update: no first leap that all others are measured by."""
+    """It begins where the run goes on, and moves with every update: no first leap
+    that all others are measured by.
+    """
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
     now = [1000.0]

@@ -1,4 +1,6 @@
-"""A run that stops anywhere and goes on is the run that never stopped: parameters, metrics.csv and event scalars, bit for bit."""
+"""A run that stops anywhere and goes on is the run that never stopped: parameters, metrics.csv and event
+scalars, bit for bit.
+"""
 
 from __future__ import annotations
 
@@ -168,13 +170,15 @@ def test_the_command_extends_a_finished_run(here: Path) -> None:  # noqa: F811
 
 
 def test_a_longer_run_says_where_its_schedules_stand(finished: Path) -> None:
-    """Those that are read, and once: the run's settings are ppo's on CartPole-v1, with no schedule but these."""
+    """Those that are read, and once: the run's settings are ppo's on CartPole-v1, with no
+    schedule but these.
+    """
     before = settings("algo=ppo", "optimizer.schedule=linear", "algo.clip_schedule=linear")
     longer = {**before, "trainer": {**before["trainer"], "total_steps": 400_000}}
     (line,) = stretched_schedules(before, longer, 100_000)
     assert line == (
-        "optimizer.schedule=linear and algo.clip_schedule=linear now reach 0 at step 400000, not 100000: at step 100000 they stand "
-        "at 75% of the start, where they stood at 0%"
+        "optimizer.schedule=linear and algo.clip_schedule=linear now reach 0 at step 400000, not 100000: at "
+        "step 100000 they stand at 75% of the start, where they stood at 0%"
     )
     assert list(stretched_schedules(before, before, 50_000)) == []
     alone = {**before, "algo": {**before["algo"], "clip_schedule": "constant"}}
@@ -187,8 +191,8 @@ def test_a_longer_run_says_where_its_schedules_stand(finished: Path) -> None:
     assert pgrun(f"{LINE} trainer.total_steps=64 optimizer.schedule=linear hydra.run.dir=l").code == 0
     stretched = pgrun("resume=l trainer.total_steps=128").err
     assert stretched == (
-        "pgrun: optimizer.schedule=linear now reaches 0 at step 128, not 64: at step 64 it stands at 50% of the start, "
-        "where it stood at 0%\n"
+        "pgrun: optimizer.schedule=linear now reaches 0 at step 128, not 64: at step 64 it stands at 50% of "
+        "the start, where it stood at 0%\n"
     )
     constant = pgrun("resume=r trainer.total_steps=256")
     assert (constant.code, constant.err) == (0, ""), "nothing where nothing changes over the run"

@@ -1,4 +1,6 @@
-"""What ``state_dict`` holds is enough: a fresh run that loads it goes on exactly as the one that was saved."""
+"""What ``state_dict`` holds is enough: a fresh run that loads it goes on exactly as
+the one that was saved.
+"""
 
 from __future__ import annotations
 

@@ -42,14 +42,18 @@ def test_it_is_what_the_formula_says(norm: AdvantageNorm) -> None:
 @pytest.mark.parametrize("value", [99.343, 1e6, -1e-3, 3e7])
 @pytest.mark.parametrize("rows", [7, 8000])
 def test_equal_weights_become_zero_in_float32(norm: AdvantageNorm, value: float, rows: int) -> None:
-    """A float32 mean is off by its rounding, which √(σ² + ε) then divides by next to nothing: up to 1 for 1e6."""
+    """A float32 mean is off by its rounding, which √(σ² + ε) then divides by next to
+    nothing: up to 1 for 1e6.
+    """
     psi = torch.full((rows,), value, dtype=torch.float32)
     assert normalise_advantages(psi, torch.ones_like(psi), norm).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_the_norm_of_a_normalised_batch_is_that_of_the_raw_one(norm: AdvantageNorm) -> None:
-    """Why a minibatch may be normalised on top of the batch: moved and scaled Ψ have the same norm, up to ε."""
+    """Why a minibatch may be normalised on top of the batch: moved and scaled Ψ have the same
+    norm, up to ε.
+    """
     psi, mask = random_rows()
     part, rows = slice(3, 9), mask[3:9]
     whole = normalise_advantages(psi, mask, norm)
@@ -91,7 +95,10 @@ def final_theta(folder: Path, *words: str) -> Tensor:
 
 
 def test_constant_baselines_differ_by_default_and_not_when_centred(tmp_path: Path) -> None:
-    """The lecture's first comparison. A mean baseline is centred already, so that centring makes ``none`` the same."""
+    """The lecture's first comparison.
+
+    A mean baseline is centred already, so that centring makes ``none`` the same.
+    """
     schemes = ("none", "mean_baseline", "leave_one_out")
     apart = [final_theta(tmp_path / "run", f"variance={name}") for name in schemes]
     assert not torch.allclose(apart[0], apart[1], atol=1e-2)
@@ -113,12 +120,16 @@ ZERO = "nothing would be learned"
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("algo=reinforce variance=none sampler.episodes=1 env.num_envs=1 advantage_norm=full", [ZERO, "sampler.episodes=2"]),
-        ("algo=reinforce variance=none sampler.episodes=1 advantage_norm=center", [ZERO, "advantage_norm=scale"]),
+        ("algo=reinforce variance=none sampler.episodes=1 env.num_envs=1 advantage_norm=full",
+         [ZERO, "sampler.episodes=2"]),
+        ("algo=reinforce variance=none sampler.episodes=1 advantage_norm=center",
+         [ZERO, "advantage_norm=scale"]),
         ("algo=online_ac advantage_norm=true", [ZERO, "a batch here is one row"]),
         ("algo=off_policy_ac sampler.batch=1 advantage_norm=center", [ZERO]),
-        ("algo=ppo sampler.steps=8 env.num_envs=1 algo.minibatches=8 advantage_scope=minibatch tuned=none", [ZERO, "minibatch"]),
-        ("algo=reinforce advantage_scope=minibatch", ["algo=reinforce has no minibatches", "advantage_scope=batch"]),
+        ("algo=ppo sampler.steps=8 env.num_envs=1 algo.minibatches=8 advantage_scope=minibatch tuned=none",
+         [ZERO, "minibatch"]),
+        ("algo=reinforce advantage_scope=minibatch",
+         ["algo=reinforce has no minibatches", "advantage_scope=batch"]),
         ("algo=a2c advantage_scope=minibatch", ["advantage_scope", "set advantage_norm"]),
         ("algo=ppo advantage_norm=standard", ["must be one of none, center, scale, full"]),
     ],

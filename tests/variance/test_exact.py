@@ -1,4 +1,6 @@
-"""Expectation of the gradient that an update uses, over every trajectory or batch of them: unbiased where that is claimed."""
+"""Expectation of the gradient that an update uses, over every trajectory or batch of them: unbiased where
+that is claimed.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ all_mdps = pytest.mark.parametrize("name", MDPS)
 
 @all_mdps
 def test_the_enumeration_is_whole(name: str) -> None:
-    """Probabilities sum to 1; the mean return is backward induction's; a time limit is met, or not, as said."""
+    """Probabilities sum to 1; the mean return is backward induction's; a time limit
+    is met, or not, as said.
+    """
     mdp, theta, found = world(name)
     rollout, p = found.rollout, found.probability
     assert abs(float(p.sum()) - 1) < EXACT

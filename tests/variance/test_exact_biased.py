@@ -1,4 +1,6 @@
-"""Estimators that are biased by a known amount: their expectation by enumeration is the documented one, and not ∇J."""
+"""Estimators that are biased by a known amount: their expectation by enumeration is
+the documented one, and not ∇J.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ def test_value_baseline_with_a_wrong_critic_bootstraps_at_the_limit(name: str) -
 
 
 def gae_by_induction(mdp: Mdp, theta: Tensor, table: Tensor, lam: float) -> Tensor:
-    """E[Σₖ (γλ)ᵏ δₜ₊ₖ | sₜ, aₜ] [H, S, A] from the model: expected δ plus γλ times the same one step later."""
+    """E[Σₖ (γλ)ᵏ δₜ₊ₖ | sₜ, aₜ] [H, S, A] from the model: expected δ plus γλ times
+    the same one step later.
+    """
     pi, later = probabilities(mdp, theta), torch.zeros(mdp.states, dtype=torch.float64)
     found = []
     for t in reversed(range(mdp.horizon)):

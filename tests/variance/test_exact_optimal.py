@@ -1,4 +1,6 @@
-"""optimal_baseline by enumeration: unbiased for every pair of episodes, and its b* the constant of least variance."""
+"""optimal_baseline by enumeration: unbiased for every pair of episodes, and its b*
+the constant of least variance.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ def variance(found: World, per_episode: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("returns", ["whole", "reward_to_go"])
 def test_the_formula_is_the_constant_of_least_variance(returns: str) -> None:
-    """b* = E[X·B]/E‖B‖² beats its neighbours; E[‖B‖²w₀]/E‖B‖² does too for the whole return, not for the return to go."""
+    """b* = E[X·B]/E‖B‖² beats its neighbours; E[‖B‖²w₀]/E‖B‖² does too for the whole
+    return, not for the return to go.
+    """
     found = world(MDP)[2]
     g, w, p = scores(found), weights(found, returns), found.probability
     x, b = (g * w[..., None]).sum(0), g.sum(0)
@@ -76,7 +80,9 @@ def test_the_formula_is_the_constant_of_least_variance(returns: str) -> None:
 
 
 def test_each_episode_is_given_the_constant_of_the_others() -> None:
-    """On a batch with the frequencies of the distribution: b* of the formula, without the episode's own share."""
+    """On a batch with the frequencies of the distribution: b* of the formula, without
+    the episode's own share.
+    """
     found = world(MDP)[2]
     copies = (found.probability * 4000).round().long().clamp(min=1)
     keep = torch.repeat_interleave(torch.arange(len(copies)), copies)

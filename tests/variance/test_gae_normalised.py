@@ -27,7 +27,8 @@ def rollout_of(s: Sample) -> Rollout:
     empty = torch.zeros(0)
     return Rollout(
         obs=empty, action=empty, log_prob=empty, params=empty, reward=s.reward, terminated=s.terminated,
-        ended=s.ended, mask=s.mask, time=empty, raw_obs=empty, raw_reward=empty, count=1.0, whole_episodes=False,
+        ended=s.ended, mask=s.mask, time=empty, raw_obs=empty, raw_reward=empty, count=1.0,
+        whole_episodes=False,
     )  # fmt: skip
 
 
@@ -66,7 +67,10 @@ def test_against_the_closed_form(s: Sample) -> None:
 
 
 def test_at_one_it_is_the_plain_average_and_not_monte_carlo() -> None:
-    """The documents say λ = 1 is Monte Carlo. δ = 1, 1 without discount: k-step advantages 1 and 2, mean 1.5, Monte Carlo 2."""
+    """The documents say λ = 1 is Monte Carlo.
+
+    δ = 1, 1 without discount: k-step advantages 1 and 2, mean 1.5, Monte Carlo 2.
+    """
     nothing, reward = torch.zeros(2, 1), torch.ones(2, 1)
     s = Sample(reward, nothing, nothing, reward, torch.zeros(3, 1), 1.0, 1.0, 1)
     assert Gae(lam=1.0, normalised=True).psi(rollout_of(s), s.value, 1.0)[0] == 1.5
@@ -90,7 +94,7 @@ def test_at_zero_it_is_td0() -> None:
     assert torch.equal(Gae(lam=0.0, normalised=True).psi(rollout_of(s), s.value, s.gamma), td0)
 
 
-# --- bias -------------------------------------------------------------------------------------------------------------
+# --- bias ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", MDPS)
@@ -115,7 +119,9 @@ class OfTheEpisode(Gae):
 
 
 def one_state(scheme: Gae, stay: float) -> float:
-    """The mean of the estimate of dJ/dθ with the exact critic V = θ/(1 − θ), from rollouts of 80 rows; divided by dJ/dθ."""
+    """The mean of the estimate of dJ/dθ with the exact critic V = θ/(1 − θ), from rollouts of 80 rows;
+    divided by dJ/dθ.
+    """
     rollout, probability = episodes(stay, 80)
     exact = torch.full((81, 80), stay / (1 - stay), dtype=torch.float64)
     psi = scheme.psi(rollout, exact, 1.0)
@@ -135,7 +141,9 @@ def test_with_the_steps_left_in_the_episode_it_is_biased_even_then(lam: float) -
 
 
 def test_neither_is_a_rollout_as_long_as_its_longest_episode() -> None:
-    """What sampler=episodes would make of it, and why that is refused: with one episode its own length is T."""
+    """What sampler=episodes would make of it, and why that is refused: with one
+    episode its own length is T.
+    """
     mdp, theta, found = world("terminates")
     exact = found.look_up(time_limited(mdp, theta)[1])
     scheme = Gae("from_start", 0.7, normalised=True)

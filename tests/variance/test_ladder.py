@@ -70,7 +70,9 @@ def test_exact_variances_are_the_closed_forms(moments: ModuleType, theta: float)
 def test_the_exceptions(
     moments: ModuleType, name: str, none: float, reward_to_go: float, value_baseline: float
 ) -> None:
-    """Two logits have twice the variance of one; Conserved has two states to act in, of which the second is paid for what is past."""
+    """Two logits have twice the variance of one; Conserved has two states to act in, of which the second is
+    paid for what is past.
+    """
     env = gym.make(f"pgrun/{name}-v0", disable_env_checker=True)
     found = moments.variances(env, tabular(env, 0.5), problem(env), 2)
     wanted = {"none": none, "reward_to_go": reward_to_go, "value_baseline": value_baseline}
@@ -78,7 +80,9 @@ def test_the_exceptions(
 
 
 def test_a_study_agrees_with_the_exact_variances(moments: ModuleType) -> None:
-    """On an MDP without closed forms; each scheme within four standard errors, and none would pass for its neighbour."""
+    """On an MDP without closed forms; each scheme within four standard errors, and
+    none would pass for its neighbour.
+    """
     result = study(f"env=pgrun/SmallMDP-v0 gamma=1 policy.ascent=0.5 critic=exact episodes=8000 {RUNGS}")
     env = gym.make("pgrun/SmallMDP-v0", disable_env_checker=True)
     policy = tabular(env, None)
@@ -92,5 +96,8 @@ def test_a_study_agrees_with_the_exact_variances(moments: ModuleType) -> None:
 
 def test_a_fitted_critic_beside_a_table_of_logits() -> None:
     """The table is float64, and so is the critic then."""
-    line = "env=pgrun/OneState-v0 gamma=1 policy.theta=0.5 critic=fitted schemes=[td0] episodes=40 critic_episodes=20"
+    line = (
+        "env=pgrun/OneState-v0 gamma=1 policy.theta=0.5 critic=fitted schemes=[td0] episodes=40 "
+        "critic_episodes=20"
+    )
     assert study(line)["schemes"]["td0"]["variance"] > 0

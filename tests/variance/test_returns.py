@@ -1,4 +1,6 @@
-"""λ-returns, n-step returns and GAE against their O(T²) definitions, on episodes that terminate, are truncated, or are cut."""
+"""λ-returns, n-step returns and GAE against their O(T²) definitions, on episodes that terminate, are
+truncated, or are cut.
+"""
 
 from __future__ import annotations
 
@@ -108,7 +110,9 @@ SAMPLES = [sample(seed) for seed in range(25)]
 
 
 def test_there_are_enough_cases_of_every_kind() -> None:
-    """At least 500 columns; 100 and more in which an episode terminates, is truncated, is cut by the rollout, or is preceded by a reset row."""
+    """At least 500 columns; 100 and more in which an episode terminates, is truncated, is cut by the rollout,
+    or is preceded by a reset row.
+    """
     cases = [s.case(i) for s in SAMPLES for i in range(COLUMNS)]
     assert len(cases) >= 500
     assert sum(any(c.terminated) for c in cases) > 100
@@ -133,7 +137,8 @@ def test_schemes_against_the_definition(s: Sample) -> None:
     empty = torch.zeros(0)
     rollout = Rollout(
         obs=empty, action=empty, log_prob=empty, params=empty, reward=s.reward, terminated=s.terminated,
-        ended=s.ended, mask=s.mask, time=empty, raw_obs=empty, raw_reward=empty, count=1.0, whole_episodes=False,
+        ended=s.ended, mask=s.mask, time=empty, raw_obs=empty, raw_reward=empty, count=1.0,
+        whole_episodes=False,
     )  # fmt: skip
     assert s.against(Gae(lam=s.lam).psi(rollout, s.value, s.gamma), Case.gae) < CLOSE
     monte_carlo = ValueBaseline().psi(rollout, s.value, s.gamma)

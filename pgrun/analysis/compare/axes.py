@@ -12,7 +12,9 @@ SLACK = 0.4  # of the curves' own range: how far a wide interval may stretch the
 
 
 def limits(panel: Panel) -> tuple[float, float]:
-    """Of y, in log₁₀ on a logarithmic axis: all curves, and their intervals unless those are very wide."""
+    """(low, high) of the y axis, in log₁₀ on a logarithmic one: all curves, and their intervals unless those
+    are very wide.
+    """
     middle, low, high = (
         np.concatenate([getattr(curve, name) for curve in panel.curves]) for name in ("middle", "low", "high")
     )

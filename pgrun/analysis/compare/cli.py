@@ -20,7 +20,8 @@ from pgrun.terminal.writable import refuse_unwritable_file, refuse_unwritable_fo
 PICTURES, EXPORTS = (".png", ".svg", ".pdf"), (".csv", ".npz")
 
 ABOUT = """\
-Compare runs over seeds: groups of one configuration, what differs between them, intervals, learning curves."""
+Compare runs over seeds: groups of one configuration, what differs between them, intervals, \
+learning curves."""
 EXAMPLES = """\
 examples
   pgrun-compare outputs/multirun/2026-01-31/12-00-00-000000

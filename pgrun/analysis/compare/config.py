@@ -56,7 +56,10 @@ def without_seed(text: str) -> Flat:
 
 
 def compared(settings: Mapping[str, Any]) -> Flat:
-    """Resolved leaves by their path, without those that are no part of a comparison. Raises ``ValueError`` where they have no end."""
+    """Resolved leaves by their path, without those that are no part of a comparison.
+
+    Raises ``ValueError`` where they have no end.
+    """
     kept = {str(key): value for key, value in settings.items() if key not in IGNORED}
     found: Flat = {}
     for path, value in leaves(kept, settings):

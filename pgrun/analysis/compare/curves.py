@@ -38,7 +38,9 @@ class Panel:
 
     @property
     def log(self) -> bool:
-        """Where what is drawn is positive and spans two decades; never for returns, which may have any sign."""
+        """Whether y is logarithmic: what is drawn is positive and spans two decades; never for returns, which
+        may have any sign.
+        """
         values = np.concatenate([curve.middle for curve in self.curves])
         return bool(
             not self.tag.startswith("return/")
@@ -95,8 +97,8 @@ def curve(
 def on_grid(runs: Sequence[Run], tag: str, grid: np.ndarray) -> np.ndarray:
     """The last value at or before each point [G, runs]. NaN before a run's first value.
 
-    A finished run keeps its last value (it stopped because it was done) until the group's last row; an unfinished one has
-    none after its own.
+    A finished run keeps its last value (it stopped because it was done) until the group's last row; an
+    unfinished one has none after its own.
     """
     found = np.full((len(grid), len(runs)), np.nan)
     for column, run in enumerate(runs):

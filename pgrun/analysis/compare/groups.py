@@ -55,7 +55,7 @@ class Group:
 
 
 def group(runs: Sequence[Run], by: Sequence[str] = ()) -> list[Group]:
-    """By configuration without seed, or by the settings ``by`` alone."""
+    """The runs by configuration without seed, or by the settings ``by`` alone."""
     paths = [path_of(key, runs) for key in by]
     found: dict[str, list[Run]] = {}
     for run in runs:
@@ -83,8 +83,9 @@ def path_of(key: str, runs: Iterable[Run]) -> str:
 def labels(groups: Sequence[tuple[dict[str, Any], set[str]]]) -> list[str]:
     """A label for each (configuration, keys typed for it).
 
-    First what was typed and differs; groups that it leaves alike are told apart by their choices (algorithm, scheme, …),
-    and those that are still alike by every setting that differs. So defaults that follow from a choice are not in the label.
+    First what was typed and differs; groups that it leaves alike are told apart by their choices
+    (algorithm, scheme, …), and those that are still alike by every setting that differs. So defaults that
+    follow from a choice are not in the label.
     """
     configs = [config for config, _ in groups]
     if len(configs) == 1:
@@ -110,7 +111,7 @@ def add(shown: list[list[str]], which: Iterable[int], path: str) -> None:
 
 
 def same_label(configs: Sequence[dict[str, Any]], shown: Sequence[list[str]]) -> list[list[int]]:
-    """Those of several that the paths shown so far do not tell apart."""
+    """Numbers of the configurations that the paths shown so far do not tell apart, group by group."""
     found: dict[str, list[int]] = {}
     for i, (config, paths) in enumerate(zip(configs, shown, strict=True)):
         found.setdefault(words(config, ordered(paths)), []).append(i)
@@ -146,7 +147,7 @@ def short(path: str) -> str:
 
 
 def text(value: Any) -> str:
-    """As one would type it."""
+    """A value as one would type it."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -183,7 +184,9 @@ def find_baseline(groups: Sequence[Group], typed: Sequence[str]) -> dict[tuple[s
 
 
 def normalised(groups: Sequence[Group], ranges: dict[str, tuple[float, float]]) -> list[Group]:
-    """Scores as (x − low)/(high − low) of their environment: ``ranges``, or the least and greatest score found in it."""
+    """Scores as (x − low)/(high − low) of their environment: ``ranges``, or the least
+    and greatest score found in it.
+    """
     found: dict[str, list[float]] = {}
     for run in (run for group in groups for run in group.runs):
         if run.score is not None:

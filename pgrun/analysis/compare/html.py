@@ -11,7 +11,8 @@ from pgrun.analysis.compare.report import Comparison
 from pgrun.analysis.compare.svg import chart, swatch
 
 STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;color:#222;background:#fff;margin:2rem auto;max-width:1440px;padding:0 1.5rem}
+body{font:15px/1.5 system-ui,sans-serif;color:#222;background:#fff;\
+margin:2rem auto;max-width:1440px;padding:0 1.5rem}
 h1{font-size:1.35rem;margin:0 0 .2rem}h2{font-size:1.05rem;margin:1.6rem 0 .4rem}p{margin:.2rem 0}
 .dim{color:#666;font-size:.9rem}.wide{overflow-x:auto}
 table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums}
@@ -37,14 +38,23 @@ def page(
         f"<h1>{escape(title)}</h1>",
         table(comparison, drawn),
         *(f'<p class="warn">{escape(line)}</p>' for line in comparison.warnings),
-        f'<p class="dim">Scores: {escape(comparison.score)}. IQM: mean of the middle half of the runs. Intervals: 95 %, percentile bootstrap over seeds.</p>',
+        (
+            f'<p class="dim">Scores: {escape(comparison.score)}. IQM: mean of the middle half of the runs. '
+            "Intervals: 95 %, percentile bootstrap over seeds.</p>"
+        ),
         *curves(rows, curve_note),
         *more("every setting that differs", plain(settings(comparison))) * bool(comparison.settings),
         *more(f"left out or incomplete: {len(notes)}", "".join(f"<p>{escape(x)}</p>" for x in notes))
         * bool(notes),
     ]
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
-    return f'<!doctype html><html lang="en"><head>{head}<style>{STYLE}</style></head><body>{"".join(parts)}</body></html>\n'
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{escape(title)}</title>"
+    )
+    return (
+        f'<!doctype html><html lang="en"><head>{head}<style>{STYLE}</style></head>'
+        f"<body>{''.join(parts)}</body></html>\n"
+    )
 
 
 def table(comparison: Comparison, drawn: Sequence[Group]) -> str:
@@ -66,7 +76,10 @@ def plain(rows: Sequence[Sequence[str]]) -> str:
     """A table of cells that are HTML already."""
     head, *body = rows
     lines = [f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>" for cells in body]
-    return f'<div class="wide"><table><tr>{"".join(f"<th>{c}</th>" for c in head)}</tr>{"".join(lines)}</table></div>'
+    return (
+        f'<div class="wide"><table><tr>{"".join(f"<th>{c}</th>" for c in head)}</tr>'
+        f"{''.join(lines)}</table></div>"
+    )
 
 
 def curves(rows: Sequence[Sequence[Panel]], note: str) -> Iterable[str]:

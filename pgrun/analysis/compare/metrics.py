@@ -38,7 +38,8 @@ class Metrics:
         return self.steps[there], values[there]
 
     def reaches(self, threshold: float) -> tuple[float, float]:
-        """(environment steps, seconds) until an evaluation first reaches ``threshold``; infinite where none does.
+        """(environment steps, seconds) until an evaluation first reaches
+        ``threshold``; infinite where none does.
 
         Seconds are of collecting, updating and logging, since ``SPEED`` is steps ÷ seconds from the start.
         """
@@ -52,7 +53,10 @@ class Metrics:
 
 
 def read_metrics(path: Path, wanted: Iterable[str]) -> Metrics:
-    """The columns in ``wanted``. Lines that are cut are left out and counted in the note. Raises ``TooLarge``."""
+    """The columns in ``wanted``.
+
+    Lines that are cut are left out and counted in the note. Raises ``TooLarge``.
+    """
     try:
         content = read_bytes(path, links=True)
     except OSError:
@@ -79,7 +83,10 @@ def read_metrics(path: Path, wanted: Iterable[str]) -> Metrics:
 def read_columns(
     lines: Iterator[list[str]], header: Sequence[str], wanted: Sequence[str]
 ) -> tuple[dict[str, np.ndarray], int]:
-    """(``env_steps`` and the columns in ``wanted``, how many rows are none). Cells that nobody asked for are not kept."""
+    """(``env_steps`` and the columns in ``wanted``, how many rows are none).
+
+    Cells that nobody asked for are not kept.
+    """
     places = {tag: header.index(tag) for tag in ("env_steps", *wanted)}
     columns: dict[str, array[float]] = {tag: array("d") for tag in places}
     bad = 0

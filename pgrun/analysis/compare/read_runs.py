@@ -124,7 +124,9 @@ def read_parts(folder: Path, wanted: Sequence[str], at: int | None, found: Found
 
 
 def read_configuration(folder: Path) -> tuple[Flat, int, tuple[str, ...]]:
-    """(settings, seed, typed keys): what the policy was made with (a resumed run may have been extended), else what was started."""
+    """(settings, seed, typed keys): what the policy was made with (a resumed run may have been extended),
+    else what was started.
+    """
     settings = recorded_settings(folder, "policy.json", "config") or recorded_settings(
         folder, "job.json", "settings"
     )

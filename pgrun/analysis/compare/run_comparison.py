@@ -30,7 +30,8 @@ def work(options: argparse.Namespace) -> int:
         say(f"pgrun-compare: {note}", error=True)
     if not found.runs:
         raise Refused(
-            f"no run of pgrun in {' '.join(options.dirs)}: a run directory holds .hydra/, metrics.csv and summary.json"
+            f"no run of pgrun in {' '.join(options.dirs)}: a run directory holds .hydra/, metrics.csv and "
+            "summary.json"
         )
     check_scalars(options.scalars and tags, found.runs)
     comparison = compared(options, found.runs)
@@ -44,7 +45,7 @@ def work(options: argparse.Namespace) -> int:
 
 
 def scalars(options: argparse.Namespace) -> list[str]:
-    """Those whose curves are wanted; none where nothing shows them."""
+    """The scalars whose curves are wanted; none where nothing shows them."""
     drawing = options.html or options.picture or options.tensorboard
     if not drawing and not options.scalars:
         return []
@@ -107,8 +108,8 @@ def write_page(
         else ""
     )
     note = (
-        f"Curves: {curve} over seeds with its 95 % interval{best}. At each of {POINTS} points a seed counts with its last value at "
-        "or before; drawn where at least half of the seeds have one."
+        f"Curves: {curve} over seeds with its 95 % interval{best}. At each of {POINTS} points a seed counts "
+        "with its last value at or before; drawn where at least half of the seeds have one."
     )
     write_bytes(path, page(comparison, rows, drawn, note, notes, title).encode())
 
@@ -122,7 +123,8 @@ def write_others(
     if options.picture:
         if not any(panel.curves for row in rows for panel in row):
             raise Refused(
-                f"--picture {options.picture}: none of these runs has a value of {', '.join(scalars(options))}"
+                f"--picture {options.picture}: none of these runs has a value of "
+                f"{', '.join(scalars(options))}"
             )
         from pgrun.analysis.compare.picture import draw
 

@@ -1,7 +1,8 @@
-"""Interquartile mean, percentile bootstrap and probability of improvement (Agarwal et al. 2021, arXiv 2108.13264).
+"""Interquartile mean, percentile bootstrap and probability of improvement (Agarwal et
+al. 2021, arXiv 2108.13264).
 
-Scores come as strata: one array for each environment. Runs are drawn again within each, so that every environment keeps its
-weight; with one environment it is the usual bootstrap.
+Scores come as strata: one array for each environment. Runs are drawn again within each, so that every
+environment keeps its weight; with one environment it is the usual bootstrap.
 """
 
 from __future__ import annotations
@@ -21,17 +22,21 @@ Interval = tuple[float, float]
 def iqm(x: np.ndarray) -> np.ndarray:
     """Mean without the ⌊n/4⌋ least and the ⌊n/4⌋ greatest, over the last axis."""
     cut = x.shape[-1] // 4
-    return np.sort(x, -1)[..., cut : x.shape[-1] - cut].mean(-1)
+    middle: np.ndarray = np.sort(x, -1)[..., cut : x.shape[-1] - cut].mean(-1)
+    return middle
 
 
 def mean(x: np.ndarray) -> np.ndarray:
-    return x.mean(-1)
+    average: np.ndarray = x.mean(-1)
+    return average
 
 
 def bootstrap(
     strata: Sequence[np.ndarray], statistic: Callable[[np.ndarray], np.ndarray], resamples: int = RESAMPLES
 ) -> Interval:
-    """95 % percentile interval of ``statistic`` over the scores of all strata together; NaN for fewer than two runs."""
+    """95 % percentile interval of ``statistic`` over the scores of all strata
+    together; NaN for fewer than two runs.
+    """
     if max((len(x) for x in strata), default=0) < 2:
         return np.nan, np.nan
     rng = np.random.default_rng(SEED)
@@ -54,19 +59,24 @@ def percentiles(values: np.ndarray) -> Interval:
 
 
 def improvement(x: np.ndarray, y: np.ndarray) -> float:
-    """P(X > Y) = 1/(nm) ΣᵢΣⱼ S(xᵢ, yⱼ), S = 1, ½ or 0 (ties half): the Mann–Whitney statistic, their eq. 3."""
+    """P(X > Y) = 1/(nm) ΣᵢΣⱼ S(xᵢ, yⱼ), S = 1, ½ or 0 (ties half): the Mann–Whitney
+    statistic, their eq. 3.
+    """
     return float(wins(x, y).mean())
 
 
 def wins(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """S [n, m]."""
-    return (x[:, None] > y) + 0.5 * (x[:, None] == y)
+    won: np.ndarray = (x[:, None] > y) + 0.5 * (x[:, None] == y)
+    return won
 
 
 def improvement_interval(
     xs: Sequence[np.ndarray], ys: Sequence[np.ndarray], resamples: int = RESAMPLES
 ) -> tuple[float, Interval]:
-    """P(X > Y), the mean over the strata that both have, with its interval: both sides drawn again in each stratum."""
+    """P(X > Y), the mean over the strata that both have, with its interval: both
+    sides drawn again in each stratum.
+    """
     rng = np.random.default_rng(SEED)
     tables = [wins(x, y) for x, y in zip(xs, ys, strict=True)]
     value = float(np.mean([table.mean() for table in tables]))
@@ -81,7 +91,8 @@ def shares(rng: np.random.Generator, table: np.ndarray, resamples: int) -> np.nd
     n, m = table.shape
     c = rng.multinomial(n, np.full(n, 1 / n), resamples)
     d = rng.multinomial(m, np.full(m, 1 / m), resamples)
-    return ((c @ table) * d).sum(-1) / (n * m)
+    shares: np.ndarray = ((c @ table) * d).sum(-1) / (n * m)
+    return shares
 
 
 def bands(

@@ -60,7 +60,8 @@ class Frame:
         colour, dashes = style(curve.number)
         return (
             f'<path d="M{points(self.x(curve.steps), self.y(curve.middle))}" fill="none" stroke="{colour}" '
-            f'stroke-width="2" stroke-linejoin="round"{f" stroke-dasharray={chr(34)}{dashes}{chr(34)}" if dashes else ""}>'
+            'stroke-width="2" '
+            f'stroke-linejoin="round"{f" stroke-dasharray={chr(34)}{dashes}{chr(34)}" if dashes else ""}>'
             f"<title>{escape(curve.label)}</title></path>"
         )
 

@@ -52,7 +52,7 @@ def of_group(group: Group) -> Row:
 
 
 def best_first(groups: Sequence[Group]) -> list[Group]:
-    """By environment, then by IQM; without a score last."""
+    """The groups by environment, then by IQM; without a score last."""
 
     def rank(group: Group) -> tuple[object, ...]:
         scores = np.concatenate([np.empty(0), *group.strata])
@@ -101,7 +101,9 @@ def against(group: Group, base: Group) -> tuple[list[np.ndarray], list[np.ndarra
 
 
 def thresholds(groups: Sequence[Group], threshold: float) -> list[list[str]]:
-    """Median environment steps and seconds until an evaluation reaches it; runs that never do count as infinite."""
+    """Median environment steps and seconds until an evaluation reaches it; runs that
+    never do count as infinite.
+    """
     steps, seconds = [f"steps to {threshold:g}"], ["seconds"]
     for group in groups:
         reached = np.array([run.metrics.reaches(threshold) for run in group.runs])
@@ -116,7 +118,8 @@ def middle(reached: np.ndarray) -> np.ndarray:
     """Median over runs; with an even number and one of the two middle ones infinite, infinite."""
     ordered = np.sort(reached, 0)
     n = len(ordered)
-    return (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
+    median: np.ndarray = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
+    return median
 
 
 def lines(table: Sequence[Sequence[str]]) -> list[str]:
@@ -146,7 +149,10 @@ def few_seeds(rows: Sequence[Row]) -> list[str]:
     if not few:
         return []
     return [
-        f"fewer than five seeds: {some(few)}; intervals of so few are too narrow, and a claim rests on five or more"
+        (
+            f"fewer than five seeds: {some(few)}; intervals of so few are too narrow, and a claim rests on "
+            "five or more"
+        )
     ]
 
 
@@ -157,7 +163,10 @@ def overlaps(rows: Sequence[Row], to: Row) -> list[str]:
     if not alike:
         return []
     return [
-        f"95 % intervals of the IQM overlap: {to.label} with {some(alike)}; these runs do not show which is better"
+        (
+            f"95 % intervals of the IQM overlap: {to.label} with {some(alike)}; these runs do not show "
+            "which is better"
+        )
     ]
 
 

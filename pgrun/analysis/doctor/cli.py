@@ -12,7 +12,10 @@ from pgrun.terminal.printing import say
 from pgrun.terminal.threads import pin_threads
 
 NAME = "pgrun-doctor"
-ABOUT = "Look for known illnesses in what a run has left behind: what is wrong, what to try, where it is explained."
+ABOUT = (
+    "Look for known illnesses in what a run has left behind: what is wrong, what to try, where it is "
+    "explained."
+)
 EXAMPLES = """\
 examples
   pgrun-doctor outputs/2026-01-31/12-00-00-000000

@@ -8,7 +8,7 @@ from pgrun.analysis.doctor.run_data import Chart
 from pgrun.analysis.doctor.steps import CAUSES
 from pgrun.analysis.doctor.symptom import Illness, figure, scaled
 
-SIGHT = 0.02  # of an episode: γ weighs what comes later than that by less than 1/e; tuned Pendulum looks 0.05 ahead
+SIGHT = 0.02  # of an episode: γ weighs what comes later by less than 1/e; tuned Pendulum looks 0.05 ahead
 NOTHING = 0.05  # of the targets' variance explained: none
 WORSE = (
     -0.2
@@ -38,7 +38,9 @@ def try_farther(chart: Chart) -> str:
 
 
 def halves(chart: Chart) -> tuple[float, float, float]:
-    """(explained variance, root-mean-square error, |mean value|): medians over the second half; NaN of a short run."""
+    """(explained variance, root-mean-square error, |mean value|): medians over the
+    second half; NaN of a short run.
+    """
     if len(chart.values("value/loss")) < ROWS:
         return math.nan, math.nan, math.nan
     loss = max(chart.typical("value/loss", 0.5), 0.0)
@@ -73,7 +75,10 @@ def explains_nothing(chart: Chart) -> str | None:
     if not bad or alike or out_of_reach(chart) or not error > 0:
         return None
     worse = "less than a constant would" if explained < WORSE else "nothing"
-    return f"the critic explains {worse}: explained variance {explained:.2g}, error {figure(error)}, mean value {figure(mean)}"
+    return (
+        f"the critic explains {worse}: explained variance {explained:.2g}, error {figure(error)}, mean "
+        f"value {figure(mean)}"
+    )
 
 
 def try_critic(chart: Chart) -> str:
@@ -81,7 +86,10 @@ def try_critic(chart: Chart) -> str:
     if rate >= 0.03:
         return "critic.optimizer.lr=1e-3"
     if chart.settings.get("reward_scaling") is not True:
-        return f"reward_scaling=true, or more fitting: critic.epochs={max(10, 2 * chart.setting('critic.epochs', 1)):.0f}"
+        return (
+            "reward_scaling=true, or more fitting: "
+            f"critic.epochs={max(10, 2 * chart.setting('critic.epochs', 1)):.0f}"
+        )
     return f"more fitting, {scaled(chart, 'critic.epochs', 4, 10)}, or state_norm=true"
 
 

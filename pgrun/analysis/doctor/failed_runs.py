@@ -58,15 +58,23 @@ def no_signal(chart: Chart) -> str | None:
     course = chart.returns
     if course is None or not course.constant:
         return None
-    return f"every episode has returned the same, {figure(course.end.mean)}: nothing tells one action from another"
+    return (
+        f"every episode has returned the same, {figure(course.end.mean)}: nothing tells one action from "
+        "another"
+    )
 
 
 def try_no_signal(chart: Chart) -> str:
-    return "a reward that says more (a wrapper of your own environment), wider exploration (algo.entropy=0.01), or more steps"
+    return (
+        "a reward that says more (a wrapper of your own environment), wider exploration "
+        "(algo.entropy=0.01), or more steps"
+    )
 
 
 def normaliser_frozen(chart: Chart) -> str | None:
-    """It counts every step and every final state, so that it has seen at least as many states as there were steps."""
+    """It counts every step and every final state, so that it has seen at least as
+    many states as there were steps.
+    """
     if chart.settings.get("state_norm") is not True or chart.seen is None:
         return None
     steps = number(chart.summary.get("env_steps")) or chart.metrics.last
@@ -76,7 +84,10 @@ def normaliser_frozen(chart: Chart) -> str | None:
 
 
 def try_normaliser(chart: Chart) -> str:
-    return "without your own code that stops its updates; it belongs after every update, with that update's states"
+    return (
+        "without your own code that stops its updates; it belongs after every update, with that update's "
+        "states"
+    )
 
 
 def blind(chart: Chart) -> str | None:
@@ -89,7 +100,10 @@ def blind(chart: Chart) -> str | None:
     rows = moved > MOVED
     if rows.sum() < 3 or (most[rows] > ONE_STATE * moved[rows]).mean() > 0.1:
         return None
-    return "every update moves the policy by the same KL in all states: it does not tell one observation from another"
+    return (
+        "every update moves the policy by the same KL in all states: it does not tell one observation from "
+        "another"
+    )
 
 
 def try_blind(chart: Chart) -> str:

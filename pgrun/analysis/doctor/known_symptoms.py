@@ -15,6 +15,6 @@ ILLNESSES: tuple[Illness, ...] = (
 
 
 def findings(chart: Chart) -> list[Finding]:
-    """In the order of the table."""
+    """What the chart shows, in the order of the table of illnesses."""
     seen = ((illness, illness.sees(chart)) for illness in ILLNESSES)
     return [Finding(illness, text, illness.tries(chart)) for illness, text in seen if text]

@@ -28,7 +28,10 @@ def backwards(chart: Chart) -> str | None:
     course = chart.returns
     if course is None or not course.worse:
         return None
-    return f"the return got worse: {figure(course.start.mean)} at the start, {figure(course.end.mean)} at the end"
+    return (
+        f"the return got worse: {figure(course.start.mean)} at the start, {figure(course.end.mean)} at the "
+        "end"
+    )
 
 
 def try_turning(chart: Chart) -> str:

@@ -25,7 +25,9 @@ def diagnosis(chart: Chart) -> str:
 
 
 def after(folder: Path) -> str:
-    """What ``pgrun`` says below a run's result; nothing where nothing is wrong, and in a sweep, which ends in a table."""
+    """What ``pgrun`` says below a run's result; nothing where nothing is wrong, and
+    in a sweep, which ends in a table.
+    """
     if parent_process() is not None:  # every job of a sweep has a process of its own
         return ""
     try:
@@ -84,7 +86,10 @@ def returned(course: Course | None) -> str:
     """Short runs say nothing about learning."""
     if course is None:
         return "too few returns to tell whether it learns"
-    return f"return {figure(course.start.mean)} at the start, {figure(course.best.mean)} at best, {figure(course.end.mean)} at the end"
+    return (
+        f"return {figure(course.start.mean)} at the start, {figure(course.best.mean)} at best, "
+        f"{figure(course.end.mean)} at the end"
+    )
 
 
 def shown(chart: Chart, tag: str, name: str) -> str:

@@ -1,4 +1,6 @@
-"""How the return went: where it began, how high it came, where it ended, and what of that is more than noise."""
+"""How the return went: where it began, how high it came, where it ended, and what of
+that is more than noise.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 LEAST = 8  # rows with a return: fewer tell nothing
-EPISODES = 20  # whose mean is "the start": its error is then a fifth of an episode's spread, and little is learned yet
+EPISODES = 20  # whose mean is "the start": its error is a fifth of an episode's spread; little is learned yet
 NEAR = 10  # rows that the spread of the first episodes is taken from, at the least
 PARTS = 10  # of the run, whose means are compared with it
-SURE = 3.0  # standard errors, themselves estimated: without any trend one run in 20 at most seems to rise, one in 50 to fall
+SURE = 3.0  # standard errors, themselves estimated: without a trend one run in 20 rises, one in 50 falls
 CLEAR = 0.2  # spreads of a single episode: a rise that is smaller is none that anybody would see
 SAME = 1e-9  # relative: returns that differ by rounding alone
 
@@ -64,7 +66,9 @@ def above(high: Part, low: Part, spread: float) -> bool:
 
 
 def course(returns: np.ndarray, episodes: np.ndarray) -> Course | None:
-    """From ``return/train`` [R] and the number of ``episodes`` [R] behind each; None of fewer rows than ``LEAST``."""
+    """From ``return/train`` [R] and the number of ``episodes`` [R] behind each; None
+    of fewer rows than ``LEAST``.
+    """
     if len(returns) < LEAST or not np.isfinite(returns).all():
         return None
     first = max(1, int(np.searchsorted(np.cumsum(episodes), EPISODES)) + 1)

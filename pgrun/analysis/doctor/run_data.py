@@ -1,4 +1,6 @@
-"""What the doctor looks at: a run's settings, scalars and summary, read as data from whatever is left of it."""
+"""What the doctor looks at: a run's settings, scalars and summary, read as data from
+whatever is left of it.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,7 @@ class Chart:
 
     @cached_property
     def returns(self) -> Course | None:
-        """Of ``return/train``, by episodes."""
+        """The course of ``return/train`` over episodes."""
         counts = self.metrics.columns.get("episode/count", np.empty(0))
         there = ~np.isnan(self.metrics.columns.get("return/train", np.empty(0)))
         if len(counts) != len(there):

@@ -14,7 +14,7 @@ EFFECTIVE = 0.2  # of the samples count; in runs that learned 0.4 at the least
 GONE = 0.05  # of the entropy at the start: with two actions, one of them has 0.5 % (H = 0.035 of 0.69)
 NARROW = 0.02  # σ of actions in [−1, 1]: noise of 1 % of their range
 WIDE = 5.0  # σ of actions in [−1, 1]: five in six of them are clipped to an end
-PATH = 0.1  # σ: what the policy would have moved if every update had gone the same way, KL = 0.005 in the whole run
+PATH = 0.1  # σ: the policy's move if all updates had gone the same way, KL = 0.005 in the whole run
 HOPELESS = 0.1  # (‖ĝ‖² − variance)/variance: a batch ten times as large would have as much signal as noise
 LITTLE_NOISE = -2.0  # log σ: σ = 0.14
 EPOCHS = 20  # over one batch: as many as any of the tuned settings
@@ -79,7 +79,7 @@ def few_effective(chart: Chart) -> str | None:
 
 
 def sigma(chart: Chart) -> float:
-    """Of the actions at the end, exp(H/d − ½ log 2πe); NaN where they are no Gaussian's."""
+    """σ of the actions at the end, exp(H/d − ½ log 2πe); NaN where they are no Gaussian's."""
     entropy = chart.typical("policy/entropy", 0.1)
     return math.exp(min(entropy / chart.actions - GAUSSIAN, 700)) if chart.actions else math.nan
 
@@ -118,7 +118,10 @@ def noise_grows(chart: Chart) -> str | None:
 
 def try_less_noise(chart: Chart) -> str:
     if chart.setting("algo.entropy", 0) > 0:
-        return f"algo.entropy=0 (now {chart.setting('algo.entropy'):g}): its bonus for noise is larger than what the actions earn"
+        return (
+            f"algo.entropy=0 (now {chart.setting('algo.entropy'):g}): its bonus for noise is larger than "
+            "what the actions earn"
+        )
     return "reward_scaling=true and state_norm=true"
 
 

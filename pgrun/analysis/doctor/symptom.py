@@ -14,7 +14,8 @@ PAGE = "docs/my-run-does-not-learn.md"
 class Illness:
     """``sees`` says with the run's own numbers what is wrong, or nothing; ``tries`` says what to type then.
 
-    ``follows``: from which others it follows; beside one of them it is no cause, and needs no remedy of its own.
+    ``follows``: from which others it follows; beside one of them it is no cause, and needs no remedy of its
+    own.
     """
 
     name: str  # the anchor on the page too

@@ -1,4 +1,5 @@
-"""A user's own MDP from a small file, as ``env=pgrun/Table-v0 env.kwargs.file=my.yaml``: data, nothing in it is executed.
+"""A user's own MDP from a small file, as
+``env=pgrun/Table-v0 env.kwargs.file=my.yaml``: data, nothing in it is executed.
 
 YAML, with P[s][a] = a list of [probability, next state, reward, whether the episode ends there]:
 
@@ -9,8 +10,8 @@ YAML, with P[s][a] = a list of [probability, next state, reward, whether the epi
       - …
     seen: [0, 0]                       # optional: the observation in each state [S]
 
-NumPy (.npz): ``P`` [S, A, S] the chances of s' (what is missing to 1 ends the episode, reward R too), ``R`` [S, A] or [S, A, S],
-``start`` [S], and optionally ``seen`` [S].
+NumPy (.npz): ``P`` [S, A, S] the chances of s' (what is missing to 1 ends the episode, reward R too), ``R``
+[S, A] or [S, A, S], ``start`` [S], and optionally ``seen`` [S].
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ UNPACKED = 256 * 2**20  # bytes of arrays
 
 
 def from_file(file: str = "") -> Tabular:
-    """Raises ``ValueError`` where the file is no MDP, saying which entry, and ``OSError`` where it cannot be read."""
+    """Raises ``ValueError`` where the file is no MDP, saying which entry, and
+    ``OSError`` where it cannot be read.
+    """
     if not file:
         raise ValueError("name the file that holds it: add env.kwargs.file=my_mdp.yaml")
     path = Path(file)
@@ -62,7 +65,10 @@ def tabulate_lists(by_state: Any) -> Table:
 
 
 def read_arrays(packed: bytes) -> dict[str, np.ndarray]:
-    """The arrays of a .npz. Raises ``ValueError`` where they are more than is read, which their headers say before they are unpacked."""
+    """The arrays of a .npz.
+
+    Raises ``ValueError`` where they are more than is read, which their headers say before they are unpacked.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(packed)) as members:
             sizes = {member.filename: unpacked_size(members, member) for member in members.infolist()}
@@ -89,7 +95,7 @@ def unpacked_size(members: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
 
 
 def of_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """The same as nested lists."""
+    """The arrays of a .npz as the nested lists of a problem."""
     if not {"P", "R", "start"} <= set(arrays) or arrays["P"].ndim != 3:
         raise ValueError("a .npz must hold P [S, A, S], R [S, A] or [S, A, S], and start [S]")
     chances, reward = arrays["P"], arrays["R"]

@@ -1,8 +1,9 @@
 """Small problems for proofs and for teaching, registered with gymnasium as ``pgrun/<Name>-v0``.
 
-The tabular ones publish ``P`` as gymnasium's toy-text environments do, P[s][a] = [(probability, s', reward, terminated), …],
-the distribution of the first state ``start`` [S], and what is seen in each state ``seen`` [S]: where states look
-alike, one parameter of the policy serves several of them. ``theta``, where one is given, is the π(action 0) that a study takes.
+The tabular ones publish ``P`` as gymnasium's toy-text environments do, P[s][a] = [(probability, s', reward,
+terminated), …], the distribution of the first state ``start`` [S], and what is seen in each state ``seen``
+[S]: where states look alike, one parameter of the policy serves several of them. ``theta``, where one is
+given, is the π(action 0) that a study takes.
 """
 
 from __future__ import annotations
@@ -32,12 +33,14 @@ class Tabular(gym.Env):
         self.action_space = spaces.Discrete(len(table[0]))
         self.state = 0
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[int, dict[str, Any]]:
         super().reset(seed=seed)
         self.state = int(self.np_random.choice(len(self.start), p=self.start))
         return int(self.seen[self.state]), {}
 
-    def step(self, action: int):
+    def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
         outcomes = self.P[self.state][int(action)]
         drawn = self.np_random.choice(len(outcomes), p=[p for p, *_ in outcomes])
         _, self.state, reward, terminated = outcomes[drawn]
@@ -45,7 +48,10 @@ class Tabular(gym.Env):
 
 
 def one_state(return_offset: float = 0.0, reward_offset: float = 0.0, theta: float | None = None) -> Tabular:
-    """Action 0 earns 1 and stays, action 1 ends with 0. ``return_offset`` is added once, at the end; ``reward_offset`` to every reward of staying."""
+    """Action 0 earns 1 and stays, action 1 ends with 0.
+
+    ``return_offset`` is added once, at the end; ``reward_offset`` to every reward of staying.
+    """
     stay, end = (1.0, 0, 1.0 + reward_offset, False), (1.0, 0, return_offset, True)
     return Tabular({0: {0: [stay], 1: [end]}}, [1.0], theta=theta)
 
@@ -71,7 +77,9 @@ def fixed_horizon(T: int = 10) -> Tabular:
 
 
 def random_walk(states: int = 5) -> Tabular:
-    """Left or right from the middle of a row of states; past the right end earns 1 (Sutton & Barto 2018, example 6.2)."""
+    """Left or right from the middle of a row of states; past the right end earns 1
+    (Sutton & Barto 2018, example 6.2).
+    """
     require_counts(states=states)
     table: Table = {}
     for s in range(states):
@@ -82,14 +90,18 @@ def random_walk(states: int = 5) -> Tabular:
 
 
 def a_split() -> Tabular:
-    """A goes to B or C at even odds, B ends with 1, C with 0 (Sutton & Barto 2018, example 11.2); actions change nothing."""
+    """A goes to B or C at even odds, B ends with 1, C with 0 (Sutton & Barto 2018, example 11.2); actions
+    change nothing.
+    """
     split = [(0.5, 1, 0.0, False), (0.5, 2, 0.0, False)]
     table = {0: {0: split, 1: split}, 1: both((1.0, 1, 1.0, True)), 2: both((1.0, 2, 0.0, True))}
     return Tabular(table, [1.0, 0, 0])
 
 
 def small_mdp(seed: int = 0, states: int = 4, actions: int = 2, ends: float = 0.2) -> Tabular:
-    """A random MDP: transitions from a Dirichlet, rewards standard normal, every step ends with probability ``ends``."""
+    """A random MDP: transitions from a Dirichlet, rewards standard normal, every step
+    ends with probability ``ends``.
+    """
     require_counts(states=states, actions=actions)
     draw = np.random.default_rng(seed)
     table: Table = {}
@@ -111,5 +123,5 @@ def require_counts(**counts: Any) -> None:
 
 
 def both(outcome: tuple[float, int, float, bool]) -> dict[int, Outcomes]:
-    """The same certain outcome for both actions."""
+    """Outcomes of two actions that lead to the same, for certain."""
     return {0: [outcome], 1: [outcome]}

@@ -1,4 +1,5 @@
-"""Teaching problems with one real, unbounded action, for a Gaussian policy whose mean is linear: everything is known exactly.
+"""Teaching problems with one real, unbounded action, for a Gaussian policy whose mean is linear: everything
+is known exactly.
 
 ``pgrun env=pgrun/LQ1-v0 network.hidden=[] network.bias=false``: θ = (k, log σ), a ~ N(k s, σ²).
 """
@@ -19,21 +20,24 @@ Number = Any  # a float, or arrays or tensors that broadcast
 
 
 class TwoGaussians(gym.Env):
-    """One step from one state; the reward is the action, so that J = μ and ∇J = (1, 0) in (μ, log σ) whatever σ is.
+    """One step from one state; the reward is the action, so that J = μ and
+    ∇J = (1, 0) in (μ, log σ) whatever σ is.
 
-    One unit of distance in θ moves μ by 1 and the policy by KL = 1/(2σ²): 5.5556 at σ = 0.3, 0.0556 at σ = 3. Fisher matrix
-    diag(1/σ², 2): a natural step of radius ε moves μ by σ√(2ε), and the policy by ε at any σ (the two pictures of Gaussians
-    with means 0 and 1 by which natural gradients are introduced; Kakade 2002).
+    One unit of distance in θ moves μ by 1 and the policy by KL = 1/(2σ²): 5.5556 at σ = 0.3, 0.0556 at σ = 3.
+    Fisher matrix diag(1/σ², 2): a natural step of radius ε moves μ by σ√(2ε), and the policy by ε at any σ
+    (the two pictures of Gaussians with means 0 and 1 by which natural gradients are introduced; Kakade 2002).
     """
 
     observation_space = spaces.Discrete(1)
     action_space = spaces.Box(*REAL)
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[int, dict[str, Any]]:
         super().reset(seed=seed)
         return 0, {}
 
-    def step(self, action: np.ndarray):
+    def step(self, action: np.ndarray) -> tuple[int, float, bool, bool, dict[str, Any]]:
         return 0, float(action[0]), True, False, {}
 
 
@@ -41,8 +45,8 @@ class TwoGaussians(gym.Env):
 class LinearQuadratic:
     """s₀ ~ N(0, start²), s' = As + Ba + N(0, noise²), r = −(Qs² + Ra²), under a ~ N(ks, σ²), for H steps.
 
-    With mₜ = E sₜ²:  m₀ = start², mₜ₊₁ = (A + Bk)²mₜ + B²σ² + noise², and J_γ = −Σ_{t<H} γᵗ[(Q + Rk²)mₜ + Rσ²].
-    For A = B = Q = R = 1 and H = ∞ the best k is −0.618 and the best σ is 0.
+    With mₜ = E sₜ²: m₀ = start², mₜ₊₁ = (A + Bk)²mₜ + B²σ² + noise², and J_γ = −Σ_{t<H}
+    γᵗ[(Q + Rk²)mₜ + Rσ²]. For A = B = Q = R = 1 and H = ∞ the best k is −0.618 and the best σ is 0.
     """
 
     A: float = 1.0
@@ -79,7 +83,10 @@ class LinearQuadratic:
         return by_k, by_sigma
 
     def fisher(self, k: Number, sigma: Number, horizon: int) -> tuple[Number, Number]:
-        """The diagonal of F in (k, σ), mean over the visited states: (mean mₜ/σ², 2/σ²). In (k, log σ) the second is 2."""
+        """The diagonal of F in (k, σ), mean over the visited states: (mean mₜ/σ², 2/σ²).
+
+        In (k, log σ) the second is 2.
+        """
         mean = sum(m for m, *_ in self.moments(k, sigma, horizon)) / horizon
         return mean / sigma**2, 2 / sigma**2
 
@@ -90,7 +97,9 @@ class LinearQuadratic:
 
 
 class Lq1(gym.Env):
-    """``LinearQuadratic`` as an environment; the number of steps is its time limit (``env.max_episode_steps``)."""
+    """``LinearQuadratic`` as an environment; the number of steps is its time limit
+    (``env.max_episode_steps``).
+    """
 
     observation_space = spaces.Box(*REAL)
     action_space = spaces.Box(*REAL)
@@ -102,12 +111,14 @@ class Lq1(gym.Env):
         self.problem = LinearQuadratic(**constants)
         self.state = 0.0
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed)
         self.state = self.problem.start * self.np_random.standard_normal()
         return np.array([self.state]), {}
 
-    def step(self, action: np.ndarray):
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         p, s, a = self.problem, self.state, float(action[0])
         disturbance = p.noise * self.np_random.standard_normal() if p.noise else 0.0
         self.state = p.A * s + p.B * a + disturbance

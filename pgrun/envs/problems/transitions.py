@@ -1,4 +1,5 @@
-"""What every transition table must be, ours, a user's or one of gymnasium's made from settings: P, ``start`` and ``seen``.
+"""What every transition table must be, ours, a user's or one of gymnasium's made from
+settings: P, ``start`` and ``seen``.
 
 P[s][a] = [(probability, s', reward, whether the episode ends there), …] for s in 0 … S−1 and a in 0 … A−1.
 """

@@ -25,11 +25,13 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Episodes(OnPolicy):
-    """``episodes`` whole episodes, one a column: each environment plays a fixed share, however long they last.
+    """``episodes`` whole episodes, one a column: each environment plays a fixed
+    share, however long they last.
 
-    Never "the first N to finish", which favours short ones. count = episodes. An episode that goes on after ``max_steps``
-    steps is an error, never a hang; without ``max_steps`` after 10000 where the environment has no limit of its own.
-    ``at_cap=truncate`` cuts it there instead: a critic bootstraps, and a scheme without one takes the return up to the cut.
+    Never "the first N to finish", which favours short ones. count = episodes. An episode that goes on after
+    ``max_steps`` steps is an error, never a hang; without ``max_steps`` after 10000 where the environment has
+    no limit of its own. ``at_cap=truncate`` cuts it there instead: a critic bootstraps, and a scheme without
+    one takes the return up to the cut.
     """
 
     episodes: PositiveInt = 16
@@ -110,7 +112,9 @@ class Episodes(OnPolicy):
 
 @dataclass
 class Evaluation(Episodes):
-    """Episodes that are looked at and not learned from; ``max_steps`` cuts them. ``setting``: what users type it as."""
+    """Episodes that are looked at and not learned from; ``max_steps`` cuts them.
+    ``setting``: what users type it as.
+    """
 
     setting: ClassVar[str] = "trainer.eval_max_steps"
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 @dataclass
 class Replay(Steps):
-    """``steps`` steps of every environment go into a ring of ``capacity`` transitions; an update learns from ``batch`` of them,
+    """``steps`` steps of every environment go into a ring of ``capacity`` transitions; an update learns from
+    ``batch`` of them,
 
     drawn uniformly with replacement, once it holds ``warmup`` (Lin 1992). Rows of mask 0 never enter.
     """
@@ -34,7 +35,10 @@ class Replay(Steps):
     def recall(
         self, rollout: Rollout, policy: Policy, scale: RewardScale | UnitScale, generator: torch.Generator
     ) -> Rollout | None:
-        """Keep the rollout; a draw as T = 1 step of ``batch`` columns, every row an independent unit. None before ``warmup``."""
+        """Keep the rollout; a draw as T = 1 step of ``batch`` columns, every row an independent unit.
+
+        None before ``warmup``.
+        """
         noise = policy.dist.noise(rollout.mask.shape, generator, rollout.obs.dtype)
         self.keep(rollout, policy.dist.act(policy.params(rollout.obs[1:]), noise))
         if self.seen < self.warmup:
@@ -73,7 +77,9 @@ class Replay(Steps):
         return min(self.seen, self.capacity)
 
     def keep(self, rollout: Rollout, next_action: Tensor) -> None:
-        """The transitions of a rollout, oldest overwritten first; ``next_action``: of the same policy, in the successor."""
+        """The transitions of a rollout, oldest overwritten first; ``next_action``: of
+        the same policy, in the successor.
+        """
         mask = rollout.mask.bool()
         fresh = {
             "obs": rollout.raw_obs[:-1][mask],

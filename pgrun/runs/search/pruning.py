@@ -1,7 +1,7 @@
 """Trials that are stopped between two seeds, since better ones are known.
 
-The rule is that of Optuna's ``MedianPruner`` for the running mean over seeds. The bars are set before trials are started, and do not
-depend on which of several at once is the faster.
+The rule is that of Optuna's ``MedianPruner`` for the running mean over seeds. The bars are set before trials
+are started, and do not depend on which of several at once is the faster.
 """
 
 from __future__ import annotations
@@ -30,4 +30,7 @@ def reason_to_prune(sweep: Path, runs: Sequence[Run]) -> str | None:
     mean = statistics.fmean(run["return_mean"] for run in runs)
     if bar is None or mean >= bar:
         return None
-    return f"after {len(runs)} of its seeds its mean, {mean:.4g}, is below {bar:.4g}, the median of the trials before"
+    return (
+        f"after {len(runs)} of its seeds its mean, {mean:.4g}, is below {bar:.4g}, the median of the trials "
+        "before"
+    )

@@ -1,6 +1,8 @@
-"""search.json, in the directory of a search: what is searched and which trials were proposed, with all that proposing depends on.
+"""search.json, in the directory of a search: what is searched and which trials were proposed, with all that
+proposing depends on.
 
-How a trial ended is said in its own directory. So a search that was killed anywhere goes on, and is the search that never stopped.
+How a trial ended is said in its own directory. So a search that was killed anywhere goes on, and is the
+search that never stopped.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ class Record:
 
 
 def new_record(search: Search, space: Space, settings: Mapping[str, Any]) -> Record:
-    """Of a search without trials."""
+    """The record of a search without trials."""
     from optuna import __version__
 
     sweeper = {name: value for name, value in asdict(search).items() if name not in FREE}
@@ -41,7 +43,10 @@ def new_record(search: Search, space: Space, settings: Mapping[str, Any]) -> Rec
 
 
 def load_record(folder: Path, new: Record, space: Space) -> Record:
-    """What was begun in the folder, ``new`` if nothing was. Raises ``Refused`` where that is another search, or makes no sense."""
+    """What was begun in the folder, ``new`` if nothing was.
+
+    Raises ``Refused`` where that is another search, or makes no sense.
+    """
     if not holds_search(folder):
         return new
     found = read_json_object(folder / FILE)
@@ -56,7 +61,7 @@ def load_record(folder: Path, new: Record, space: Space) -> Record:
 
 
 def check_trials(found: Any, space: Space, folder: Path) -> list[Trial]:
-    """As data from anywhere: every value one that the space has."""
+    """The trials, taken as data from anywhere: every value must be one that the space has."""
     keys = {p.key: p for p in space.parameters}
     rows: Sequence[Any] = found if isinstance(found, list) else [None]
     for number, row in enumerate(rows):

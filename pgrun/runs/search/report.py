@@ -44,7 +44,7 @@ def report(command: Command, jobs: Sequence[Job]) -> int:
 
 
 def trials(folder: Path, command: Command, wanted: int) -> list[Row]:
-    """Those that were proposed, and those that were not."""
+    """A row for each trial that was proposed, and for those that were not."""
     proposed = read_json_object(folder / FILE).get("trials", [])
     rows: list[Row] = []
     for number in range(max(wanted, len(proposed))):
@@ -76,7 +76,7 @@ def table(rows: Sequence[Row], of: int) -> str:
 
 
 def runs(row: Row) -> list[Mapping[str, Any]]:
-    """Of each seed; of the one that a trial without ``seeds`` has."""
+    """The summaries of each seed; of the one that a trial without ``seeds`` has."""
     return row.get("runs") or [row]
 
 
@@ -98,7 +98,10 @@ def best(row: Row, command: Command) -> str:
     kept = {key: text for key, text in kept.items() if key not in ("seed", "seeds")}
     options = ["--config-dir", command.flags.config_dir] if command.flags.config_dir else []
     line = shlex.join([command.app.name, *options, *kept.values(), fresh])
-    return f"best: trial {row['number']}, {one_line(row)}. As the best of several it is lucky too; on other seeds:\n  {line}"
+    return (
+        f"best: trial {row['number']}, {one_line(row)}. As the best of several it is lucky too; on other "
+        f"seeds:\n  {line}"
+    )
 
 
 def one_line(summary: Mapping[str, Any]) -> str:

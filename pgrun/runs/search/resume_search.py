@@ -19,7 +19,10 @@ from pgrun.terminal.signals import STOP
 
 
 def prepare_search_resume(jobs: Sequence[Job], command: Command, how: str) -> None:
-    """What was begun is that of the command, and ready to go on. Raises ``Refused`` and then has changed nothing."""
+    """What was begun is that of the command, and ready to go on.
+
+    Raises ``Refused`` and then has changed nothing.
+    """
     app, top, search = command.app, Path(jobs[0].hydra.sweep.dir), search_settings_of(jobs[0])
     if not holds_search(top) and any(top.rglob(SETTINGS)):
         raise Refused(f"{top} holds runs, but no {FILE} of a search: choose another folder")

@@ -23,7 +23,9 @@ SAMPLERS: dict[str, type[BaseSampler]] = {"tpe": TPESampler, "random": RandomSam
 
 
 class Study:
-    """In memory; a trial depends on the seed, its number and what was told before, so that it can be proposed again."""
+    """Optuna's study, in memory; a trial depends on the seed, its number and what was told before, so that it
+    can be proposed again.
+    """
 
     def __init__(self, search: Search, space: Space, record: Record, folder: Path):
         self.search, self.record, self.folder = search, record, folder
@@ -50,7 +52,10 @@ class Study:
         return SAMPLERS[self.search.sampler](seed=seed)  # type: ignore[call-arg]
 
     def tell(self, number: int, summary: Mapping[str, Any]) -> None:
-        """How a trial ended. One that failed is told as one that was stopped: near it there is nothing to be found."""
+        """How a trial ended.
+
+        One that failed is told as one that was stopped: near it there is nothing to be found.
+        """
         trial, status = self.asked[number], summary["status"]
         for count, mean in enumerate(means(summary), 1):
             trial.report(mean, count)
@@ -62,7 +67,9 @@ class Study:
             )
 
     def bars(self) -> dict[int, float]:
-        """{after so many seeds: the median of the finished trials' running means}, below which a trial is hopeless."""
+        """{after so many seeds: the median of the finished trials' running means},
+        below which a trial is hopeless.
+        """
         finished = self.study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
         if self.search.pruner == "none" or len(finished) < self.search.prune_after:
             return {}

@@ -25,7 +25,10 @@ from pgrun.terminal.signals import read_stop_signal
 
 
 class Optuna(Sweeper):
-    """``hydra/sweeper=optuna``, by way of ``hydra_plugins``. The keyword arguments are those of ``Search``."""
+    """``hydra/sweeper=optuna``, by way of ``hydra_plugins``.
+
+    The keyword arguments are those of ``Search``.
+    """
 
     config: DictConfig
     hydra_context: HydraContext
@@ -77,7 +80,7 @@ class Optuna(Sweeper):
         return Job(to_plain(cfg), choices, typed, cfg.hydra, self.folder / str(number))
 
     def launch(self, trials: dict[int, list[str]]) -> None:
-        """Those that are not done, and are no combination that the check refuses."""
+        """Launch the trials that are not done, and are no combination that the check refuses."""
         todo = [n for n, words in trials.items() if not self.over(n) and self.allowed(n, words)]
         for _, run in groupby(enumerate(todo), lambda pair: pair[1] - pair[0]):
             numbers = [number for _, number in run]

@@ -29,7 +29,8 @@ pgrun-explain — what a pgrun command would do, in plain words, without running
   pgrun-explain algo=reinforce variance=leave_one_out env=FrozenLake-v1 gamma=1
   pgrun-explain -m algo=a2c variance=gae,td0 seed=0,1,2        the first job, and what varies
 
-The words are those of pgrun; pgrun --help lists them. Formulas and papers come from the code that would run."""
+The words are those of pgrun; pgrun --help lists them. Formulas and papers come from the code that \
+would run."""
 
 
 def main() -> None:

@@ -1,4 +1,6 @@
-"""What a class says of itself, for the settings at hand: its docstring is the only place where its formula is written."""
+"""What a class says of itself, for the settings at hand: its docstring is the only
+place where its formula is written.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ CITED = re.compile(
 
 
 def told(cls: Any, given: Mapping[str, Any]) -> list[str]:
-    """Paragraphs and formulas (indented) of a docstring, without what it says of settings that are off or set otherwise.
+    """Paragraphs and formulas (indented) of a docstring, without what it says of
+    settings that are off or set otherwise.
 
     ``name=value`` or ``name`` in backticks at the start of a sentence is what that sentence is about.
     """
@@ -68,7 +71,7 @@ def applies(sentence: str, cls: Any, given: Mapping[str, Any]) -> bool:
 
 
 def marked(block: str, cls: Any, given: Mapping[str, Any]) -> Iterator[str]:
-    """Where the lines are the choices of a setting, a mark before the chosen one."""
+    """The lines of a block; where they are the choices of a setting, a mark before the chosen one."""
     kinds = fields(cls) if hasattr(cls, "__dataclass_fields__") else {}
     choices = {
         str(choice): name

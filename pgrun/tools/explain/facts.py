@@ -1,4 +1,7 @@
-"""What follows from the settings together: bias, variance, truncation, normalisation. Each fact is one sentence."""
+"""What follows from the settings together: bias, variance, truncation, normalisation.
+
+Each fact is one sentence.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ Classes = Mapping[str, Any]
 
 
 def bias(settings: Settings, chosen: Classes) -> Iterator[str]:
-    """Of ĝ as an estimate of ∇J, beside what the scheme says of itself."""
+    """Sentences about the bias of ĝ as an estimate of ∇J, beside what the scheme says of itself."""
     scheme, critic, algo = chosen["variance"], chosen["critic"], settings["algo"]
     name = settings["critic"]["name"]
     if not scheme.uses_critic:
@@ -30,10 +33,14 @@ def bias(settings: Settings, chosen: Classes) -> Iterator[str]:
     elif issubclass(critic, Exact):
         factor = settings["critic"].get("factor", 1.0)
         yield f"critic={name} knows the values of the present policy" + (
-            f" and multiplies them by {factor:g}: an error of known size." if factor != 1 else ": no error of its own."
+            (f" and multiplies them by {factor:g}: an error of known "
+                "size.") if factor != 1 else ": no error of its own."
         )  # fmt: skip
     else:
-        yield f"critic={name} is learned. What is subtracted as a baseline of the state biases nothing; what stands in for rewards still to come biases as far as it is wrong."
+        yield (
+            f"critic={name} is learned. What is subtracted as a baseline of the state biases nothing; what "
+            "stands in for rewards still to come biases as far as it is wrong."
+        )
     yield from discounting(settings, chosen)
     if settings["critic"].get("fit") == "before" and scheme.uses_critic:
         yield "critic.fit=before: the baseline has seen the returns that it is subtracted from, which biases."
@@ -42,7 +49,10 @@ def bias(settings: Settings, chosen: Classes) -> Iterator[str]:
         yield f"algo.entropy={algo['entropy']:g}: the objective is not J alone."
     steps = algo.get("epochs", 1) * algo.get("minibatches", 1) * algo.get("reuses", 1)
     if steps > 1:
-        yield f"{steps:,} steps on each batch, with the same Ψ: only a first step on all of it would be along ĝ."
+        yield (
+            f"{steps:,} steps on each batch, with the same Ψ: only a first step on all of it would be along "
+            "ĝ."
+        )
     if settings["sampler"]["name"] == "replay":
         yield "The states come from a buffer that older policies filled."
 
@@ -52,12 +62,16 @@ def normalisation_bias(settings: Settings, chosen: Classes) -> Iterator[str]:
     if norm in SCALING:
         yield f"advantage_norm={norm}: Ψ is divided by a number from the same {rows}, which biases."
     if norm in CENTERING:
-        yield f"advantage_norm={norm}: the mean of the same {rows} is subtracted from Ψ, which shrinks ĝ a little."
+        yield (
+            f"advantage_norm={norm}: the mean of the same {rows} is subtracted from Ψ, which shrinks ĝ a "
+            "little."
+        )
         if constant_baseline(settings, chosen):
             name = settings["variance"]["name"]
             yield (
-                f"That cancels the constant baseline of variance={name}: none, mean_baseline and leave_one_out become "
-                "the same estimator, up to a factor (advantage_norm=scale keeps them apart)."
+                f"That cancels the constant baseline of variance={name}: none, mean_baseline and "
+                "leave_one_out become the same estimator, up to a factor (advantage_norm=scale keeps them "
+                "apart)."
             )
 
 
@@ -69,7 +83,8 @@ def discounting(settings: Settings, chosen: Classes) -> Iterator[str]:
         yield "With the factor γ^t, as the gradient of the discounted objective J_γ has it."
     else:
         yield (
-            "Without the factor γ^t, as is usual: later states weigh more than in ∇J_γ (variance.discounting=from_start adds it)."
+            "Without the factor γ^t, as is usual: later states weigh more than in ∇J_γ "
+            "(variance.discounting=from_start adds it)."
         )
 
 
@@ -89,7 +104,10 @@ def variance(settings: Settings, chosen: Classes) -> Iterator[str]:
         units = "the rows, given the buffer"
     else:
         steps = sampler["steps"]
-        yield f"ĝ is a mean over {steps * columns:,} steps: {steps:,} in a row, which are correlated, × {columns} environments."
+        yield (
+            f"ĝ is a mean over {steps * columns:,} steps: {steps:,} in a row, which are correlated, × "
+            f"{columns} environments."
+        )
         units = "the environments" if columns > 1 else "blocks of time" if steps >= BLOCKS else "64 updates"
     if chosen["variance"].compares_episodes:
         yield "The baseline is made from the batch itself, and has its noise."

@@ -32,7 +32,9 @@ class Source:
 
 
 def origins(job: Job) -> dict[str, str]:
-    """flat key of ``job.settings`` → ``default``, ``algo=ppo``, ``tuned=ppo/CartPole-v1``, ``command line``, ``variance.lam``, …"""
+    """flat key of ``job.settings`` → ``default``, ``algo=ppo``, ``tuned=ppo/CartPole-v1``, ``command line``,
+    ``variance.lam``, …
+    """
     source = read(job)
     typed = {word.key for word in job.words}
     groups = {name.replace("/", ".") for name in job.choices}

@@ -12,9 +12,11 @@ from pgrun.command.unused_settings import critic, declared, optimizer, other
 from pgrun.command.validate import classes_chosen, probe_environment
 from pgrun.config.schema import format_value
 from pgrun.diagnostics import gradient_variance
+from pgrun.policies.normalization import RewardScale
 from pgrun.tools.explain import facts
 from pgrun.tools.explain.docstring import WIDTH, citations, piece, told, wrapped
 from pgrun.tools.explain.origins import DEFAULT, chosen_by, flat, origins
+from pgrun.variance.advantage_norm import normalise_advantages
 
 INTERNAL = ("usual", "tuned")
 
@@ -42,7 +44,8 @@ def summary(settings: Mapping[str, Any]) -> str:
     names = (settings["algo"]["name"], settings["variance"]["name"], settings["env"]["id"])
     return (
         f"{' · '.join(names)} · seed {settings['seed']}\n"
-        f"  {int(trainer['total_steps']):,} steps; {count} episodes of evaluation {when}, by the policy's mode"
+        f"  {int(trainer['total_steps']):,} steps; {count} episodes of evaluation {when}, by the policy's "
+        "mode"
     )
 
 
@@ -119,8 +122,8 @@ def papers(parts: list[tuple[str, str, list[str]]], sections_of: Mapping[str, An
     """What the classes cite, each once, where it was first."""
     cited = {label: citations(paragraphs) for _, label, paragraphs in parts}
     for key, of in (
-        ("advantage_norm", facts.normalise_advantages),
-        ("reward_scaling", facts.RewardScale),
+        ("advantage_norm", normalise_advantages),
+        ("reward_scaling", RewardScale),
     ):
         if sections_of[key] not in (False, "none"):
             cited[key] = citations([facts.says(of)])

@@ -87,7 +87,10 @@ def experiments() -> list[Experiment]:
 
 
 def chosen(names: Sequence[str]) -> list[Experiment]:
-    """Those of these names, in the order of the book; all without a name. A group's name stands for its experiments."""
+    """The experiments of these names, in the order of the book; all without a name.
+
+    A group's name stands for its experiments.
+    """
     every = experiments()
     known = {e.name for e in every} | {g.name for g in GROUPS}
     for name in names:

@@ -22,7 +22,9 @@ LOOK = (
 
 @dataclass(frozen=True)
 class Series:
-    """Points (x, y), joined by a line unless ``points``; ``error``: half of a bar through each; ``dashed``: what is expected."""
+    """Points (x, y), joined by a line unless ``points``; ``error``: half of a bar through each; ``dashed``:
+    what is expected.
+    """
 
     label: str
     x: Sequence[float]
@@ -78,8 +80,9 @@ def picture(panels: Sequence[Panel], title: str) -> str:
         down += max(height for _, height in row)
     size = f'width="{columns * WIDTH}" height="{down}" viewBox="0 0 {columns * WIDTH} {down}"'
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img"><title>{escape(title)}</title><style>{LOOK}</style>'
-        f'<rect width="100%" height="100%" fill="#fff"/>{"".join(body)}</svg>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} '
+        f'role="img"><title>{escape(title)}</title><style>{LOOK}</style><rect width="100%" height="100%" '
+        f'fill="#fff"/>{"".join(body)}</svg>\n'
     )
 
 
@@ -204,21 +207,25 @@ def bars(panel: Bars) -> tuple[str, int]:
         y, end = TOP + 26 * n + 13, x.at(b.value) if b.value > 0 or not panel.log else left
         body.append(f'<text x="{left - 8:.1f}" y="{y + 4}" text-anchor="end">{escape(b.label)}</text>')
         body.append(
-            f'<rect x="{min(zero, end):.1f}" y="{y - 8}" width="{abs(end - zero):.1f}" height="16" fill="{style(0)[0]}" opacity="0.75"/>'
+            f'<rect x="{min(zero, end):.1f}" y="{y - 8}" width="{abs(end - zero):.1f}" height="16" '
+            f'fill="{style(0)[0]}" opacity="0.75"/>'
         )
         if b.error:
             body.append(
-                f'<path d="M{x.at(b.value - b.error):.1f} {y}H{x.at(b.value + b.error):.1f}" stroke="#111" stroke-width="2"/>'
+                f'<path d="M{x.at(b.value - b.error):.1f} {y}H{x.at(b.value + b.error):.1f}" stroke="#111" '
+                'stroke-width="2"/>'
             )
         if b.exact is not None:
             at = x.at(b.exact)
             body.append(
-                f'<path d="M{at:.1f} {y - 7}l6 7l-6 7l-6 -7z" fill="none" stroke="{style(1)[0]}" stroke-width="2"/>'
+                f'<path d="M{at:.1f} {y - 7}l6 7l-6 7l-6 -7z" fill="none" stroke="{style(1)[0]}" '
+                'stroke-width="2"/>'
             )
     down = int(bottom + 50)
     if any(b.exact is not None for b in panel.bars):
         body.append(
-            f'<path d="M{left + 6:.1f} {down - 3}l6 7l-6 7l-6 -7z" fill="none" stroke="{style(1)[0]}" stroke-width="2"/>'
+            f'<path d="M{left + 6:.1f} {down - 3}l6 7l-6 7l-6 -7z" fill="none" stroke="{style(1)[0]}" '
+            'stroke-width="2"/>'
         )
         body.append(f'<text x="{left + 18:.1f}" y="{down + 8}">exact</text>')
         down += LINE

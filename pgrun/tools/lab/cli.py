@@ -1,4 +1,7 @@
-"""The command ``pgrun-lab``: claims about policy gradients, tried. Imports nothing heavy until something runs."""
+"""The command ``pgrun-lab``: claims about policy gradients, tried.
+
+Imports nothing heavy until something runs.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +82,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def output(folder: Path | None) -> Path:
-    """Where results go, not made yet."""
+    """The folder where results go, not made yet."""
     folder = folder or Path("outputs/lab") / datetime.now().strftime("%Y-%m-%d/%H-%M-%S-%f")
     refuse_unwritable_folder("--out", folder)
     return folder.absolute()

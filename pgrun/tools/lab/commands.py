@@ -25,7 +25,9 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class JobResult:
-    """A finished job: the words of its command, what study.json or summary.json holds, and where the rest lies."""
+    """A finished job: the words of its command, what study.json or summary.json
+    holds, and where the rest lies.
+    """
 
     words: dict[str, str]
     result: dict[str, Any]
@@ -99,7 +101,7 @@ def train(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def only_result(jobs: Sequence[JobResult]) -> JobResult:
-    """Of a command that is no sweep."""
+    """The one result of a command that is no sweep."""
     if len(jobs) != 1:
         raise Refused(f"{len(jobs)} jobs, where one was expected")
     return jobs[0]

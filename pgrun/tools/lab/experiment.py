@@ -1,4 +1,6 @@
-"""What an experiment is: a claim, the commands that try it, how their results are read, and what must come out."""
+"""What an experiment is: a claim, the commands that try it, how their results are
+read, and what must come out.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,8 @@ class Measured:
 
 @dataclass(frozen=True)
 class Expected:
-    """What must come out: ``value`` up to ``slack`` and four standard errors of what was measured, or anything from low to high.
+    """What must come out: ``value`` up to ``slack`` and four standard errors of what was measured, or
+    anything from low to high.
 
     ``slack`` is for the rounding of ``value`` as it is written, or for what is known to be left out of it.
     """
@@ -75,8 +78,9 @@ class Finding:
 class Experiment:
     """A claim of the source documents, tried.
 
-    ``commands`` are typed as they stand; ``outputs/lab/here`` in them is the experiment's own folder. ``read`` sees the jobs of
-    each command in order. A verdict is decided by ``read`` from what was measured; ``verdict`` is the one that must come out.
+    ``commands`` are typed as they stand; ``outputs/lab/here`` in them is the experiment's own folder.
+    ``read`` sees the jobs of each command in order. A verdict is decided by ``read`` from what was measured;
+    ``verdict`` is the one that must come out.
     """
 
     name: str

@@ -1,4 +1,6 @@
-"""The laboratory book: a page a group, from the files that the command reads and from what they found when they were last run."""
+"""The laboratory book: a page a group, from the files that the command reads and from what they found when
+they were last run.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def stale(docs: Path) -> list[str]:
 
 
 def kept(docs: Path, e: Experiment) -> dict[str, Any]:
-    """What an experiment found when it was last run for the book with these commands; empty where it was not."""
+    """What an experiment found when it was last run for the book with these commands;
+    empty where it was not.
+    """
     file = docs / "results" / f"{e.name}.json"
     result = json.loads(file.read_text()) if file.is_file() else {}
     return result if result.get("commands") == list(e.commands) else {}
@@ -64,11 +68,15 @@ def contents(groups: Sequence[Group], every: Sequence[Experiment], results: dict
     """The list of experiments, with what came out."""
     parts = [
         "# The laboratory",
-        "The claims of four lecture notes on policy gradients, tried: each is a command that ends in a table, a picture and a sentence. A, B "
-        "and C are the notes (A: CS285 lecture 5; B: natural policy gradients; C: REINFORCE to PPO), L their lines.",
+        "The claims of four lecture notes on policy gradients, tried: each is a command that ends in a "
+        "table, a picture and a sentence. A, B and C are the notes (A: CS285 lecture 5; B: natural policy "
+        "gradients; C: REINFORCE to PPO), L their lines.",
         "    pgrun-lab                    the list\n    pgrun-lab baseline           one experiment\n"
         "    pgrun-lab --check --jobs 2   all of them again: did an outcome change?",
-        "These pages are written by `pgrun-lab NAME --docs docs/lab`, from the files in `pgrun/tools/lab/experiments/` that the command reads.",
+        (
+            "These pages are written by `pgrun-lab NAME --docs docs/lab`, from the files in "
+            "`pgrun/tools/lab/experiments/` that the command reads."
+        ),
     ]
     for group in groups:
         rows = [

@@ -1,4 +1,6 @@
-"""Training runs over seeds, as an experiment reads them: grouped by what was typed, with the intervals of ``pgrun-compare``."""
+"""Training runs over seeds, as an experiment reads them: grouped by what was typed, with the intervals of
+``pgrun-compare``.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ Of = Callable[["JobResult"], float]
 
 
 def by(jobs: Iterable[JobResult], *keys: str) -> Groups:
-    """The jobs of each combination of values of ``keys``, in the order they came: what is left in a group are its seeds.
+    """The jobs of each combination of values of ``keys``, in the order they came:
+    what is left in a group are its seeds.
 
     Numbers stand as ``f"{x:g}"``, however they were typed, and true and false in small letters.
     """
@@ -61,7 +64,8 @@ def mean_of(tag: str, first: int | None = None, skip: int = 0) -> Of:
 def track(job: JobResult, tag: str) -> np.ndarray:
     """The rows of a scalar, blank ones left out."""
     values = job.metrics[tag]
-    return values[~np.isnan(values)]
+    rows: np.ndarray = values[~np.isnan(values)]
+    return rows
 
 
 def together(values: np.ndarray) -> Measured:
@@ -78,7 +82,9 @@ def told(values: np.ndarray) -> str:
 
 
 def better(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
-    """P(X > Y) and its 95 % interval: 1 or 0 where the seeds are apart, and nothing is decided where ½ lies inside."""
+    """P(X > Y) and its 95 % interval: 1 or 0 where the seeds are apart, and nothing
+    is decided where ½ lies inside.
+    """
     p, (low, high) = improvement_interval([x], [y])
     return p, low, high
 

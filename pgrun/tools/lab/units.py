@@ -1,7 +1,8 @@
-"""Numbers of a study on pgrun/OneState-v0 in the units in which they are written by hand: of one episode, and of θ itself.
+"""Numbers of a study on pgrun/OneState-v0 in the units in which they are written by
+hand: of one episode, and of θ itself.
 
-A study's policy is a table of two logits: ∂θ/∂(logits) = θ(1 − θ)(1, −1), so that a variance in logits is 2(θ(1 − θ))² times
-the one in θ, and a component along ∇J √2 θ(1 − θ) times.
+A study's policy is a table of two logits: ∂θ/∂(logits) = θ(1 − θ)(1, −1), so that a variance in logits is
+2(θ(1 − θ))² times the one in θ, and a component along ∇J √2 θ(1 − θ) times.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ def slope(theta: float) -> float:
 
 
 def variance(entry: Entry, batch: int = 1) -> Measured:
-    """Of one estimate times its episodes: of one episode, where episodes are independent."""
+    """The variance of one estimate times its episodes: that of one episode, where
+    episodes are independent.
+    """
     return Measured(batch * entry["variance"], batch * entry["variance_se"])
 
 

@@ -94,7 +94,9 @@ def headless() -> bool:
 
 
 def screening(wish: PlayOptions, env: EnvSettings, episodes: int) -> Camera:
-    """The camera that was asked for; raises ``Refused`` where there can be none, before anything is played."""
+    """The camera that was asked for; raises ``Refused`` where there can be none,
+    before anything is played.
+    """
     if wish.video is None:
         if headless() and not os.environ.get("SDL_VIDEODRIVER"):
             raise Refused(
@@ -153,7 +155,9 @@ def rehearsed(env: EnvSettings, mode: str) -> gym.Env:
 
 
 def follows(env: gym.Env) -> dict[str, str]:
-    """The camera of a MuJoCo model that goes with the body: gymnasium 1.4 leaves HalfCheetah's where it is, and it runs away."""
+    """The camera of a MuJoCo model that goes with the body: gymnasium 1.4 leaves HalfCheetah's where it is,
+    and it runs away.
+    """
     inner: Any = env.unwrapped
     renderer, model = getattr(inner, "mujoco_renderer", None), getattr(inner, "model", None)
     if renderer is None or model is None or "trackbodyid" in (renderer.default_cam_config or {}):

@@ -111,7 +111,8 @@ def env_id(theirs: str, wish: PlayOptions) -> str:
     if wish.env is None:
         if ":" in theirs:
             raise Refused(
-                f"{wish.run} was trained on env={theirs}, which imports a module: name it again: --env {theirs}"
+                f"{wish.run} was trained on env={theirs}, which imports a module: name it again: --env "
+                f"{theirs}"
             )
         return theirs
     if wish.env.rpartition(":")[2] != theirs.rpartition(":")[2]:
@@ -144,7 +145,9 @@ def sampler(episodes: int, role: Role) -> Shown:
 
 
 def evaluated(saved: Saved, role: Role, seeds: list[int], noise: torch.Generator | None) -> Finished:
-    """As training evaluates: with as many columns, so that the run's own seeds give the run's own figure."""
+    """The episodes that were played, as training evaluates: with as many columns, so that the run's own seeds
+    give the run's own figure.
+    """
     envs = make(role.env, min(len(seeds), max(role.episodes, COLUMNS)))
     try:
         policy = acting(saved, role, envs)

@@ -1,4 +1,6 @@
-"""The policy that collects, where it is another than the one whose gradient is estimated: ``behaviour.theta``, ``behaviour.distance``."""
+"""The policy that collects, where it is another than the one whose gradient is estimated:
+``behaviour.theta``, ``behaviour.distance``.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ def at(other: Policy, policy: Policy, step: Any, p: Problem) -> float:
 
 
 def distance(policy: Policy, other: Policy, p: Problem) -> float:
-    """Mean KL(β‖π) over the states that β visits: what the data are from, compared with what they are used for."""
+    """Mean KL(β‖π) over the states that β visits: what the data are from, compared
+    with what they are used for.
+    """
     beta, pi = table(other, p), table(policy, p)
     often = visits(p, beta).sum(0)
     kl = (beta * (beta / pi).log()).sum(1)

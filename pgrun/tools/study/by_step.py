@@ -18,7 +18,9 @@ LEVEL = 1e-9  # an advantage that small is none
 
 
 class ByStep:
-    """Sums over the rows of each of the first ``steps`` time steps. Good and bad actions: those whose exact A(s, a) = Q − V is
+    """Sums over the rows of each of the first ``steps`` time steps.
+
+    Good and bad actions: those whose exact A(s, a) = Q − V is
 
     above or below 0, where ``judge`` knows it; wrong: a weight of the other sign.
     """

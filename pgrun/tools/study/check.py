@@ -101,9 +101,12 @@ def together(job: Job) -> Iterator[str]:
     if env is not None:
         yield from misfits(settings, study, critic, env, saved)
     if study.estimates < 2:
-        yield f"batch={study.batch}: a variance needs two estimates, and episodes={study.episodes} make {study.estimates}"
+        yield (
+            f"batch={study.batch}: a variance needs two estimates, and episodes={study.episodes} make "
+            f"{study.estimates}"
+        )
     even = env is not None and schemes.equally_long(table_of(env))
-    taken, left_out = schemes.fitting(settings, study, critic, even)  # type: ignore[arg-type]
+    taken, left_out = schemes.fitting(settings, study, critic, even)
     if env is not None and not found:
         yield from too_much(settings, study, len(taken), env, saved)
     if schemes.explicit(settings):
@@ -114,15 +117,23 @@ def together(job: Job) -> Iterator[str]:
 
 
 def foreign(job: Job, config: Mapping[str, Any]) -> str | None:
-    """A run brings its own environment and network; its user's module is imported where the user names it again."""
+    """A run brings its own environment and network; its user's module is imported
+    where the user names it again.
+    """
     typed = {word.key: word for word in job.words}
     theirs = str(config["env"]["id"])
     if ":" in theirs and str(getattr(typed.get("env"), "value", "")) != theirs:
-        return f"run={job.settings['run']} was trained on env={escape_line(theirs)}: type that too, since it imports a module"
+        return (
+            f"run={job.settings['run']} was trained on env={escape_line(theirs)}: type that too, since it "
+            "imports a module"
+        )
     for key in typed:
         same = key == "env" and typed[key].value == theirs
         if key.split(".")[0] in ("env", "network", "policy") and key != "env.num_envs" and not same:
-            return f"{key}: run={job.settings['run']} brings its own environment, network and policy; leave it out"
+            return (
+                f"{key}: run={job.settings['run']} brings its own environment, network and policy; leave it "
+                "out"
+            )
     return None
 
 
@@ -138,7 +149,10 @@ def misfits(
     if table.wanted:
         yield from wrong_table(settings, table, p, env)
     if study.reference == "exact" and not exact_known(settings, env, p):
-        yield f"reference=exact: env={settings['env']['id']} publishes no transition table; take reference=sampled"
+        yield (
+            f"reference=exact: env={settings['env']['id']} publishes no transition table; take "
+            "reference=sampled"
+        )
     if settings["critic"]["name"] == "run" and saved is None:
         yield "critic=run is the critic of a run: add run=DIR, or take critic=fitted"
     yield from of_sections(settings, study, p, env)
@@ -158,24 +172,37 @@ def of_sections(settings: Mapping[str, Any], study: Study, p: Any, env: gym.Env)
     """What weights, behaviour, by_step, fisher and step need."""
     from pgrun.tools.study.policy import wrong_theta
 
-    behaviour, step = (construct(SECTIONS[name], settings[name]) for name in ("behaviour", "step"))
+    behaviour = construct(Behaviour, settings["behaviour"])
+    step = construct(Step, settings["step"])
     name = settings["env"]["id"]
     if behaviour.wanted and study.weights is None:
-        yield "behaviour: episodes of another policy need weights: add weights=[trajectory,per_decision,per_step]"
+        yield (
+            "behaviour: episodes of another policy need weights: add "
+            "weights=[trajectory,per_decision,per_step]"
+        )
     if behaviour.theta is not None and behaviour.distance is not None:
         yield "behaviour.theta and behaviour.distance: one of them"
     if behaviour.distance is not None and p is None:
-        yield f"behaviour.distance: env={name} publishes no transition table to measure it on; give behaviour.theta"
+        yield (
+            f"behaviour.distance: env={name} publishes no transition table to measure it on; give "
+            "behaviour.theta"
+        )
     if behaviour.theta is not None:
         yield from wrong_behaviour(settings, behaviour, env, wrong_theta)
     if "state_ratio" in str(study.weights) and p is None:
-        yield f"weights: state_ratio needs the transition table of env={name}; take per_step, which sets the ratio to 1"
+        yield (
+            f"weights: state_ratio needs the transition table of env={name}; take per_step, which sets the "
+            "ratio to 1"
+        )
     if study.by_step and study.weights is not None:
         yield "by_step: the weights Ψ of schemes; leave weights out, or by_step"
     if (study.fisher or step.wanted) and settings["run"] is None:
         size = parameters(settings, env) if not construct(Table, settings["policy"]).wanted else 0
         if size > WRITTEN_OUT:
-            yield f"fisher, step: a matrix of {size}² entries is written out; take a smaller network, such as network.hidden=[16]"
+            yield (
+                f"fisher, step: a matrix of {size}² entries is written out; take a smaller network, such as "
+                "network.hidden=[16]"
+            )
 
 
 def wrong_behaviour(
@@ -187,7 +214,9 @@ def wrong_behaviour(
     spaces = (env.observation_space, env.action_space)
     table = proposed(construct(Table, settings["policy"]), env)
     if settings["run"] is not None or not table.wanted:
-        yield "behaviour.theta: a table, as policy.theta; where the policy is a network take behaviour.distance"
+        yield (
+            "behaviour.theta: a table, as policy.theta; where the policy is a network take behaviour.distance"
+        )
         return
     sizes = [int(space.n) for space in spaces if isinstance(space, gym.spaces.Discrete)]
     if len(sizes) == 2 and (problem := wrong_theta(behaviour.theta, *sizes)):
@@ -206,19 +235,20 @@ def too_much(
     need = 4e-9 * study.estimates * size * count
     if need > MEMORY:
         yield (
-            f"batch={study.batch}: {study.estimates} estimates of {size} parameters by {count} schemes take {need:.0f} GB: "
-            "take a larger batch, fewer episodes, or fewer schemes"
+            f"batch={study.batch}: {study.estimates} estimates of {size} parameters by {count} schemes take "
+            f"{need:.0f} GB: take a larger batch, fewer episodes, or fewer schemes"
         )
 
 
 def parameters(settings: Mapping[str, Any], env: gym.Env) -> int:
-    """Of the fresh policy's layers."""
+    """How many parameters the fresh policy's layers have."""
     from pgrun.envs.spaces import observation_encoder
     from pgrun.policies.policy import distribution_for
 
     dist, network = distribution_for(env.action_space), settings["network"]
     sizes = [observation_encoder(env.observation_space)[0], *network["hidden"], dist.linear]
-    return sum((a + network["bias"]) * b for a, b in pairwise(sizes)) + dist.free
+    of_layers: int = sum((a + network["bias"]) * b for a, b in pairwise(sizes))
+    return of_layers + dist.free
 
 
 def wrong_table(settings: Mapping[str, Any], table: Table, p: Any, env: gym.Env) -> Iterator[str]:
@@ -228,12 +258,18 @@ def wrong_table(settings: Mapping[str, Any], table: Table, p: Any, env: gym.Env)
     spaces = (env.observation_space, env.action_space)
     if not all(isinstance(space, gym.spaces.Discrete) for space in spaces):
         kinds = " and ".join(type(space).__name__ for space in spaces)
-        yield f"{key}: a table of logits needs Discrete states and actions; env={settings['env']['id']} has {kinds}"
+        yield (
+            f"{key}: a table of logits needs Discrete states and actions; env={settings['env']['id']} has "
+            f"{kinds}"
+        )
         return
     if problem := wrong_theta(table.theta, int(spaces[0].n), int(spaces[1].n)):  # type: ignore[attr-defined]
         yield f"policy.theta={table.theta}: {problem}"
     if table.ascent is not None and p is None:
-        yield f"policy.ascent: env={settings['env']['id']} publishes no transition table to climb on; give policy.theta"
+        yield (
+            f"policy.ascent: env={settings['env']['id']} publishes no transition table to climb on; give "
+            "policy.theta"
+        )
 
 
 def exact_known(settings: Mapping[str, Any], env: gym.Env, p: Any) -> bool:

@@ -64,7 +64,8 @@ def study_in(settings: Mapping[str, Any], folder: Path) -> float:
 
 
 def value(result: Mapping[str, Any]) -> float:
-    return min(entry["variance"] for entry in result["schemes"].values())
+    least: float = min(entry["variance"] for entry in result["schemes"].values())
+    return least
 
 
 def record(settings: Mapping[str, Any], folder: Path, status: str, error: str) -> None:

@@ -30,7 +30,9 @@ ROWS = 120_000  # of a rollout in memory, padding included
 
 @dataclass
 class Source:
-    """Where episodes come from: environments with random streams of their own, which go on from one call to the next."""
+    """A source of episodes: environments with random streams of their own, which go
+    on from one call to the next.
+    """
 
     policy: Policy
     envs: Envs
@@ -120,7 +122,9 @@ class Seen:
 def weights(
     policy: Policy, rollout: Rollout, value: Tensor, estimator: Estimator, batch: int
 ) -> tuple[Tensor, Tensor | None]:
-    """(Ψ [T, N], corrections [G, P] or None): a scheme that may compare episodes sees those of one group at a time."""
+    """(Ψ [T, N], corrections [G, P] or None): a scheme that may compare episodes sees
+    those of one group at a time.
+    """
     if isinstance(estimator.scheme, PerColumn) and estimator.advantage_norm == "none":
         return estimator.psi(rollout, value, policy)
     parts = together(policy, rollout, value, estimator, batch)
@@ -130,11 +134,13 @@ def weights(
 def together(
     policy: Policy, rollout: Rollout, value: Tensor, estimator: Estimator, batch: int
 ) -> tuple[Tensor, ...]:
-    """Ψ [G, T, B], and corrections [G, P] where there are some: all groups in one program, since Ψ is pure."""
-    grouped = each_tensor(rollout, lambda x: x.unflatten(1, (-1, batch)))
+    """Ψ [G, T, B], and corrections [G, P] where there are some: all groups in one
+    program, since Ψ is pure.
+    """
+    grouped = each_tensor(rollout, lambda x: torch.unflatten(x, 1, (-1, batch)))
 
     def one(fields: dict[str, Any], value: Tensor) -> tuple[Tensor, ...]:
         psi, correction = estimator.psi(replace(rollout, **fields, count=float(batch)), value, policy)
         return (psi,) if correction is None else (psi, correction)
 
-    return torch.vmap(one, in_dims=1)(grouped, value.unflatten(1, (-1, batch)))
+    return torch.vmap(one, in_dims=1)(grouped, torch.unflatten(value, 1, (-1, batch)))

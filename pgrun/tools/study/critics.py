@@ -30,7 +30,8 @@ class None_(CriticSettings):
 class Random(CriticSettings):
     """``scale`` times a value network as it was initialised: wrong everywhere, so that a bias shows.
 
-    Small, it knows nothing, and what a scheme leaves to it is missing from the gradient; large, it misleads, in any direction.
+    Small, it knows nothing, and what a scheme leaves to it is missing from the gradient; large, it misleads,
+    in any direction.
     """
 
     scale: Positive = 0.1

@@ -1,4 +1,6 @@
-"""The Fisher matrix of the frozen policy on the states that it visits: sampled against exact, solved by conjugate gradients, and the steps it makes."""
+"""The Fisher matrix of the frozen policy on the states that it visits: sampled against exact, solved by
+conjugate gradients, and the steps it makes.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ REPEATS, DRAWN = 20, 60  # of a timed product, and of a sampled matrix
 
 
 def rows(seen: Seen, gamma: float) -> tuple[Policy, Batch]:
-    """The rollout's rows with mask 1, and the policy, in float64; Ψ: the return to go less the others' mean."""
+    """The rollout's rows with mask 1, and the policy, in float64; Ψ: the return to go
+    less the others' mean.
+    """
     rollout = seen.rollout
     estimator = Estimator(LeaveOneOut(discounting="from_start", returns="reward_to_go"), gamma)
     value = rollout.reward.new_zeros(rollout.obs.shape[:-1])
@@ -60,7 +64,8 @@ class Curvature:
 
 
 class SampledFisher(Curvature):
-    """F̂_N = 1/N Σ ggᵀ of N visited states drawn at random, each with a fresh action of the policy, beside F = mean_s E_a[ggᵀ] over
+    """F̂_N = 1/N Σ ggᵀ of N visited states drawn at random, each with a fresh action of the policy, beside
+    F = mean_s E_a[ggᵀ] over
 
     all of them, the Hessian of their mean KL.
 
@@ -116,7 +121,9 @@ class SampledFisher(Curvature):
 
 
 class Solving(Curvature):
-    """(F + 0.01·I)x = ĝ by conjugate gradients, which asks for products alone: the residual after each iteration, and the dense solution."""
+    """(F + 0.01·I)x = ĝ by conjugate gradients, which asks for products alone: the residual after each
+    iteration, and the dense solution.
+    """
 
     key = "cg"
 
@@ -145,7 +152,9 @@ class Solving(Curvature):
 
 
 class Steps(Curvature):
-    """One step of a given length in θ along ∇J, and one natural step of a given KL: what the quadratic model says, and what happens."""
+    """One step of a given length in θ along ∇J, and one natural step of a given KL: what the quadratic model
+    says, and what happens.
+    """
 
     key = "step"
 

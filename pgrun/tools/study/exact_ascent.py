@@ -19,7 +19,9 @@ CLOSE = 1e-9  # of the way, to which the share is met
 
 
 def optimum(p: Problem, gamma: float) -> float:
-    """J* by backward induction over the time limit: V_h = max_a (r + γPV_{h+1}), actions free to depend on h and the state."""
+    """J* by backward induction over the time limit: V_h = max_a (r + γPV_{h+1}), actions free to depend on h
+    and the state.
+    """
     v = torch.zeros_like(p.start)
     for _ in range(p.horizon):
         v = (p.reward + gamma * (p.transition @ v)).amax(1)
@@ -27,7 +29,9 @@ def optimum(p: Problem, gamma: float) -> float:
 
 
 def climb(policy: Policy, p: Problem, gamma: float, share: float) -> None:
-    """Move θ along ∇J_γ until J = J(start) + share·(J* − J(start)): step sizes double while J rises, and the last is cut to fit."""
+    """Move θ along ∇J_γ until J = J(start) + share·(J* − J(start)): step sizes double while J rises, and the
+    last is cut to fit.
+    """
     start, best = value(policy, p, gamma), optimum(p, gamma)
     target, size = start + share * (best - start), 1.0
     for _ in range(STEPS):

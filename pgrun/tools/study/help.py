@@ -8,7 +8,10 @@ from pgrun.cli.help import options_of
 
 ABOUT = {
     "env": "or any id that python -c 'import gymnasium; gymnasium.pprint_registry()' lists, or module:Id",
-    "critic": "where V comes from: none, exact and scaled (environments with a transition table), random, run, fitted",
+    "critic": (
+        "where V comes from: none, exact and scaled (environments with a transition table), random, run, "
+        "fitted"
+    ),
     "network": "of a fresh policy",
     "variance": "one scheme, with its settings; without it the names in schemes=[…], or all",
 }
@@ -16,18 +19,22 @@ ABOUT = {
 EXAMPLES = """\
   pgrun-study env=FrozenLake-v1 gamma=1 critic=exact policy.ascent=0.5 episodes=20000
   pgrun-study run=outputs/2026-01-31/12-00-00-000000 critic=run schemes=[reward_to_go,leave_one_out,gae]
-  pgrun-study -m env=pgrun/OneState-v0 gamma=1 policy.theta=0.9 critic=scaled variance=gae variance.lam=0,0.5,0.95,1"""
+  pgrun-study -m env=pgrun/OneState-v0 gamma=1 policy.theta=0.9 critic=scaled variance=gae \
+variance.lam=0,0.5,0.95,1"""
 
 SETTINGS = """\
-  run=DIR                  the policy of a run, with its environment, network and γ (policy.json, policy.safetensors)
+  run=DIR                  the policy of a run, with its environment, network and γ \
+(policy.json, policy.safetensors)
   policy.theta=…           a table of logits [S·A], state by state; a number: π(action 0) of two actions
   policy.ascent=0.5        a table, by exact gradient ascent to this share of the way to the optimum
   schemes=[none,{gae:{lam:0.5}}]
   episodes=2000 batch=20   how many are collected; how many make one estimate
-  reference=auto           ∇J exactly where the environment publishes its table, else sampled (reference_episodes=…)
+  reference=auto           ∇J exactly where the environment publishes its table, else sampled \
+(reference_episodes=…)
   discounting=from_start   with the factor γ^t, so that all schemes estimate the same ∇J_γ
   advantage_norm=full      Ψ normalised within each estimate (center, scale, full), as many algorithms do
-  critic_episodes=500      for critic=fitted, apart from those that are scored; critic.fit=before: then on each estimate's own
+  critic_episodes=500      for critic=fitted, apart from those that are scored; critic.fit=before: \
+then on each estimate's own
   weights=[per_decision]   importance weights, for episodes of behaviour.theta=… or of behaviour.distance=0.1
   by_step=20               the weights Ψ that good and bad actions get, by time step
   fisher=[10,100] cg=20    the sampled Fisher matrix beside the exact one; conjugate gradients
@@ -51,6 +58,9 @@ def help_text(places: list[Path]) -> str:
             "Groups: one option of each, typed as group=option",
             options_of([*places, own], ABOUT, tuple(ABOUT)),
             FLAGS,
-            "What came out: study.json and study.png in the printed folder; docs/study.md says how to read them",
+            (
+                "What came out: study.json and study.png in the printed folder; docs/study.md says how to "
+                "read them"
+            ),
         )
     )

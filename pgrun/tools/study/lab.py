@@ -1,4 +1,6 @@
-"""What a study is made of: the frozen policy, who collects, a critic that has not seen what is scored, and what makes estimates."""
+"""What a study is made of: the frozen policy, who collects, a critic that has not seen what is scored, and
+what makes estimates.
+"""
 
 from __future__ import annotations
 
@@ -97,7 +99,7 @@ def build(study: Study, settings: Mapping[str, Any]) -> Lab:
     policy, network = freeze(settings, saved, one, generator(init))
     kind = find_class("critic", settings["critic"]["name"], tuple(settings["modules"]))
     p = tabular(one)
-    schemes, left_out = fitting(settings, study, kind, equally_long(p))  # type: ignore[arg-type]
+    schemes, left_out = fitting(settings, study, kind, equally_long(p))
     behaviour = behaving(policy, construct(Behaviour, settings["behaviour"]), p, generator(away))
 
     def source(
@@ -143,7 +145,8 @@ def saved_critic(context: Context, saved: Any) -> Critic:
     try:
         if saved.config["critic"]["name"] != "fitted":
             raise LookupError(f"its critic={saved.config['critic']['name']} is no V that can be loaded")
-        return of_run(context, saved.tensors, saved.reward_scale)
+        critic: Critic = of_run(context, saved.tensors, saved.reward_scale)
+        return critic
     except LookupError as error:
         raise Refused(f"critic=run: {error}; take critic=fitted") from error
 

@@ -1,4 +1,6 @@
-"""study.png: the variance of every scheme, with its interval, and beside it how far from ∇J a single estimate is."""
+"""study.png: the variance of every scheme, with its interval, and beside it how far
+from ∇J a single estimate is.
+"""
 
 from __future__ import annotations
 

@@ -87,14 +87,18 @@ def freeze(
 
 
 def proposed(given: Table, env: gym.Env) -> Table:
-    """The policy that a teaching environment comes with (``env.kwargs.theta``), where no other is asked for."""
+    """The policy that a teaching environment comes with (``env.kwargs.theta``), where
+    no other is asked for.
+    """
     inner = env.unwrapped
     theirs = inner.theta if isinstance(inner, Tabular) else None
     return given if given.wanted or theirs is None else replace(given, theta=theirs)
 
 
 def logits(theta: Any, states: int, actions: int) -> Tensor:
-    """W [A, S] flat, as the network without hidden layers has it, from logits [S·A] state by state, or π(action 0) of two."""
+    """W [A, S] flat, as the network without hidden layers has it, from logits [S·A] state by state, or
+    π(action 0) of two.
+    """
     if theta is None:
         return torch.zeros(actions * states, dtype=torch.float64)
     if isinstance(theta, int | float):
@@ -109,14 +113,20 @@ def wrong_theta(theta: Any, states: int, actions: int) -> str | None:
         return None
     if isinstance(theta, int | float) and not isinstance(theta, bool):
         if actions != 2:
-            return f"a single number is π(action 0) of two actions, and there are {actions}: give a list of logits"
+            return (
+                f"a single number is π(action 0) of two actions, and there are {actions}: give a list of "
+                "logits"
+            )
         return None if 0 < theta < 1 else "must be in (0, 1): the probability of action 0 in every state"
     flat = isinstance(theta, list | tuple) and all(
         isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x) for x in theta
     )
     if flat and len(theta) == states * actions:
         return None
-    return f"must be a number, or a list of {states * actions} logits: {states} states × {actions} actions, state by state"
+    return (
+        f"must be a number, or a list of {states * actions} logits: {states} states × {actions} actions, "
+        "state by state"
+    )
 
 
 def settings_of(study: Study, settings: Mapping[str, Any]) -> EnvSettings:

@@ -1,4 +1,6 @@
-"""What ∇J_γ of the time-limited problem is: exactly where it can be known, otherwise from many more episodes."""
+"""What ∇J_γ of the time-limited problem is: exactly where it can be known, otherwise from many
+more episodes.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,7 @@ def exact(env: gym.Env, policy: Policy, gamma: float) -> tuple[Tensor, float] | 
 
 
 def closed_form(env: gym.Env, policy: Policy, gamma: float) -> tuple[Tensor, float] | None:
-    """Of the two problems with a real action, for a Gaussian of linear mean: θ = (k, log σ)."""
+    """(∇J, J) of the two problems with a real action, for a Gaussian of linear mean: θ = (k, log σ)."""
     inner = env.unwrapped
     if len(policy.theta) != 2 or not isinstance(inner, TwoGaussians | Lq1):
         return None

@@ -1,4 +1,6 @@
-"""critic.fit=before: V fitted to the very episodes of an estimate before Ψ is taken from it, as batch actor-critic is often written."""
+"""critic.fit=before: V fitted to the very episodes of an estimate before Ψ is taken from it, as batch
+actor-critic is often written.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
 
 
 class Refitted:
-    """V of each group of ``batch`` columns, fitted to them by ``critic.epochs`` from the same V; that V stays as it is."""
+    """V of each group of ``batch`` columns, fitted to them by ``critic.epochs`` from
+    the same V; that V stays as it is.
+    """
 
     fits_first = True
 
@@ -29,7 +33,7 @@ class Refitted:
 
     def values(self, rollout: Rollout) -> Tensor:
         columns = torch.arange(rollout.mask.shape[1])
-        return torch.cat([self.of(rollout.columns(group)) for group in columns.split(self.batch)], 1)
+        return torch.cat([self.of(rollout.columns(group)) for group in torch.split(columns, self.batch)], 1)
 
     def of(self, group: Rollout) -> Tensor:
         critic = self.critic

@@ -114,7 +114,9 @@ def wrong(settings: Mapping[str, Any], modules: tuple[str, ...]) -> Iterator[str
 
 
 def equally_long(p: Problem | None) -> bool:
-    """Whether every episode lasts as long, whatever is done: then nobody's actions decide how many steps are left."""
+    """Whether every episode lasts as long, whatever is done: then nobody's actions
+    decide how many steps are left.
+    """
     from pgrun.exact import visits
 
     if p is None:
@@ -142,7 +144,8 @@ def fits_first(critic: Mapping[str, Any]) -> bool:
 
 
 def claim(scheme: Scheme, critic: str, gamma: float, truncates: bool, seen: bool = False) -> str:
-    """What is known of the estimate's mean, for ∇J_γ of the time-limited problem; empty for schemes of the user's own.
+    """What is known of the estimate's mean, for ∇J_γ of the time-limited problem;
+    empty for schemes of the user's own.
 
     ``seen``: the critic was fitted to the very episodes.
     """

@@ -26,7 +26,9 @@ CONFIDENCE = 1.959963984540054  # the normal's 97.5 % quantile
 
 @dataclass(frozen=True)
 class Reference:
-    """What ∇J is taken to be: exact, or the mean of independent unbiased estimates ``samples`` [R, P], R ≥ 4 and even."""
+    """What ∇J is taken to be: exact, or the mean of independent unbiased estimates
+    ``samples`` [R, P], R ≥ 4 and even.
+    """
 
     kind: str  # exact, sampled
     gradient: Tensor  # [P]
@@ -54,7 +56,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Score:
-    """The same for every scheme; None where there is nothing to divide by."""
+    """The figures of one scheme, the same for all; None where there is nothing to divide by."""
 
     variance: float
     variance_se: float
@@ -109,7 +111,9 @@ def interval(variance: float, error: float) -> tuple[float, float]:
 
 
 def along(g: Tensor, reference: Reference) -> tuple[float | None, float | None]:
-    """(bias_along, bias_se). A sampled reference gives the direction from one half and is compared with the other, both ways round:
+    """(bias_along, bias_se).
+
+    A sampled reference gives the direction from one half and is compared with the other, both ways round:
 
         D = ½[(ḡ − r_B)·u_A + (ḡ − r_A)·u_B],
 
@@ -130,11 +134,14 @@ def along(g: Tensor, reference: Reference) -> tuple[float | None, float | None]:
 
 def difference(mean: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """D for each of several a [n, P]: [n]"""
-    return ((a @ (mean - b)) / a.norm(dim=1) + ((mean - a) @ b) / b.norm()) / 2
+    found: Tensor = ((a @ (mean - b)) / a.norm(dim=1) + ((mean - a) @ b) / b.norm()) / 2
+    return found
 
 
 def of_leaving_out(mean: Tensor, half: Tensor, other: Tensor) -> float:
-    """The delete-one jackknife of D over the samples of one half [n, P]: their part in the direction counts too."""
+    """The delete-one jackknife of D over the samples of one half [n, P]: their part
+    in the direction counts too.
+    """
     n = len(half)
     found = difference(mean, (half.sum(0) - half) / (n - 1), other)
     return float((n - 1) / n * (found - found.mean()).square().sum())

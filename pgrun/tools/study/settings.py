@@ -58,7 +58,9 @@ class Table:
 
 @dataclass(frozen=True)
 class Behaviour:
-    """The section ``behaviour``: another policy collects, given as ``policy.theta`` is, or at a mean KL in a random direction."""
+    """The section ``behaviour``: another policy collects, given as ``policy.theta`` is, or at a mean KL in a
+    random direction.
+    """
 
     theta: Any = None
     distance: Positive | None = None

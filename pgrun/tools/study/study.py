@@ -97,7 +97,9 @@ def known_bias(one: Weighted | None, reference: Reference) -> dict[str, Any]:
 def measure(
     lab: Lab, say: Say, observers: Sequence[Section] = ()
 ) -> tuple[Tally, dict[str, Tensor], dict[str, float]]:
-    """(the episodes, ĝ [M, P] of every scheme, microseconds of one ĝ): one pass, all schemes see the same trajectories."""
+    """(the episodes, ĝ [M, P] of every scheme, microseconds of one ĝ): one pass, all
+    schemes see the same trajectories.
+    """
     study, tally, makers = lab.study, Tally(), lab.makers()
     found: dict[str, list[Tensor]] = {label: [] for label in makers}
     first: Rollout | None = None
@@ -116,7 +118,9 @@ def measure(
 
 
 def seconds_per_estimate(lab: Lab, rollout: Rollout, make: Maker) -> float:
-    """Microseconds of one estimate, critic, Ψ, scores and sums: the median over groups of the first rollout."""
+    """Microseconds of one estimate, critic, Ψ, scores and sums: the median over groups of the
+    first rollout.
+    """
     batch = lab.study.batch
     groups = rollout.mask.shape[1] // batch
     times = []
@@ -152,7 +156,7 @@ def compute_reference(lab: Lab, say: Say) -> tuple[Reference, float | None]:
 
 
 def study_summary(lab: Lab, tally: Tally, objective: float | None) -> dict[str, Any]:
-    """Of the policy: undiscounted return, and J_γ."""
+    """Figures of the policy: undiscounted return, and J_γ."""
     returns, discounted = torch.cat(tally.returns), torch.cat(tally.discounted)
     return {
         "parameters": len(lab.policy.theta),

@@ -12,7 +12,8 @@ def describe(result: Mapping[str, Any]) -> str:
     """The policy, the schemes, those left out."""
     head = (
         f"{result['env']} · policy of {result['policy']['parameters']} parameters, return "
-        f"{result['policy']['return_mean']:.4g} ± {result['policy']['return_se']:.2g} · γ {result['gamma']:g} · seed {result['seed']}",
+        f"{result['policy']['return_mean']:.4g} ± {result['policy']['return_se']:.2g} · γ "
+        f"{result['gamma']:g} · seed {result['seed']}",
         f"{result['estimates']} estimates of the gradient from {result['batch']} "
         f"episode{'s' * (result['batch'] > 1)} each · critic {result['critic']} · {reference(result)}",
     )

@@ -18,15 +18,17 @@ def beside(result: Mapping[str, Any]) -> Iterator[str]:
 
 def of_products(part: Part) -> str:
     found = (
-        f"W = ∏ρ of an episode: mean {part['mean']:.4g} ± {part['mean_se']:.2g}, largest {part['max']:.4g}, E[W²] {part['square']:.4g} ± "
-        f"{part['square_se']:.2g}, effective sample size {100 * part['ess']:.2g} %; largest single ρ {part['largest_ratio']:.4g}"
+        f"W = ∏ρ of an episode: mean {part['mean']:.4g} ± {part['mean_se']:.2g}, largest {part['max']:.4g}, "
+        f"E[W²] {part['square']:.4g} ± {part['square_se']:.2g}, effective sample size "
+        f"{100 * part['ess']:.2g} %; largest single ρ {part['largest_ratio']:.4g}"
     )
     if "max_exact" not in part:
         return found
     states = part["states"]
     return (
-        f"{found}\nexactly: largest {part['max_exact']:.4g}, E[W²] {part['square_exact']:.4g}, effective sample size "
-        f"{100 * part['ess_exact']:.2g} %; states: max |p'/p − 1| {max(states['ratio']):.3g}, Σ|p' − p| {max(states['shift']):.3g}"
+        f"{found}\nexactly: largest {part['max_exact']:.4g}, E[W²] {part['square_exact']:.4g}, effective "
+        f"sample size {100 * part['ess_exact']:.2g} %; states: max |p'/p − 1| {max(states['ratio']):.3g}, "
+        f"Σ|p' − p| {max(states['shift']):.3g}"
     )
 
 
@@ -42,8 +44,9 @@ def of_steps(part: Part) -> str:
 def of_fisher(part: Part) -> str:
     lines = [f"Fisher matrix of {part['parameters']} parameters, rank {part['rank_exact']}; from N samples:"]
     lines += [
-        f"  N={e['samples']}: relative error {e['error']:.3g} ± {e['error_se']:.1g} (√(c/N): {e['predicted']:.3g}), rank {e['rank']}, "
-        f"a product {e['microseconds_outer']:.0f} µs, of the KL's Hessian {e['microseconds_hessian']:.0f} µs"
+        f"  N={e['samples']}: relative error {e['error']:.3g} ± {e['error_se']:.1g} (√(c/N): "
+        f"{e['predicted']:.3g}), rank {e['rank']}, a product {e['microseconds_outer']:.0f} µs, of the KL's "
+        f"Hessian {e['microseconds_hessian']:.0f} µs"
         for e in part["sizes"]
     ]
     return "\n".join(lines)
@@ -58,7 +61,8 @@ def of_cg(part: Part) -> str:
 
 def of_step(part: Part) -> str:
     return "\n".join(
-        f"{name} step: ‖Δθ‖ {e['distance']:.4g}, KL {e['kl_old_new']:.4g} (½ΔᵀFΔ {e['kl_predicted']:.4g}), gain {e['gain_predicted']:.4g} to first order"
+        f"{name} step: ‖Δθ‖ {e['distance']:.4g}, KL {e['kl_old_new']:.4g} (½ΔᵀFΔ {e['kl_predicted']:.4g}), "
+        f"gain {e['gain_predicted']:.4g} to first order"
         for name, e in part.items()
         if isinstance(e, Mapping)
     )

@@ -1,4 +1,6 @@
-"""Importance weights compared on the same data: episodes of another policy β, and the gradient of the frozen policy π."""
+"""Importance weights compared on the same data: episodes of another policy β, and the
+gradient of the frozen policy π.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,10 @@ def wrong(given: Any) -> Iterator[str]:
         return
     entries = [given] if isinstance(given, str | Mapping) else given
     if not isinstance(entries, list) or not entries:
-        yield f"weights={format_value(given)}: must be a list such as [trajectory,per_step,{{trajectory:{{truncate:10}}}}]"
+        yield (
+            f"weights={format_value(given)}: must be a list such as "
+            "[trajectory,per_step,{trajectory:{truncate:10}}]"
+        )
         return
     for one in (one for entry in entries for one in read(entry)):
         if one.name not in KINDS:
@@ -62,7 +67,7 @@ def wrong(given: Any) -> Iterator[str]:
 def weighted(
     given: Any, policy: Policy, behaviour: Policy, p: Problem | None, gamma: float
 ) -> dict[str, Weighted]:
-    """By label."""
+    """The importance-weighted estimators that ``weights`` asks for, by label."""
     entries = [given] if isinstance(given, str | Mapping) else given or []
     found = {}
     for one in (one for entry in entries for one in read(entry)):
@@ -120,7 +125,9 @@ class Weighted:
 
 
 class Products:
-    """The products ∏ρ themselves, of whole episodes and of single steps; what they are exactly, and how states are visited."""
+    """The products ∏ρ themselves, of whole episodes and of single steps; what they are exactly, and how
+    states are visited.
+    """
 
     key = "products"
 
@@ -157,7 +164,9 @@ class Products:
 
 
 def exactly(p: Problem, pi: Tensor, beta: Tensor) -> dict[str, Any]:
-    """The largest product, E_β[W²], the share of episodes that they are worth, and the shift of the visited states."""
+    """The largest product, E_β[W²], the share of episodes that they are worth, and
+    the shift of the visited states.
+    """
     ratio = pi / beta
     ends = 1 - p.transition.sum(-1)  # P(terminated | s, a)
     reachable = p.transition > 0
@@ -176,7 +185,9 @@ def exactly(p: Problem, pi: Tensor, beta: Tensor) -> dict[str, Any]:
 
 
 def shift(p: Problem, pi: Tensor, beta: Tensor) -> dict[str, Any]:
-    """By time step t: max_s |p_π(sₜ)/p_β(sₜ) − 1|, Σ_s |p_π − p_β|, and what that cannot exceed, 2t·max_s TV(π, β)."""
+    """How far state visits move, by time step t: max_s |p_π(sₜ)/p_β(sₜ) − 1|, Σ_s |p_π − p_β|, and what that
+    cannot exceed, 2t·max_s TV(π, β).
+    """
     new, old = visits(p, pi), visits(p, beta)
     reached = old > 1e-12
     ratio = torch.where(reached, (new / old.clamp(min=1e-300) - 1).abs(), 0.0)

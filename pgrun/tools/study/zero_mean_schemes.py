@@ -1,4 +1,7 @@
-"""What is no estimate of ∇J: terms whose mean is 0, and a baseline that depends on the action. For studies alone, by name."""
+"""What is no estimate of ∇J: terms whose mean is 0, and a baseline that depends on the action.
+
+For studies alone, by name.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,10 @@ class Score(PerColumn):
 
 @dataclass(frozen=True)
 class Past(PerColumn):
-    """Ψₜ = Σ_{t'<t} γ^{t'} r_{t'}: what reward-to-go leaves out of the whole return. Its mean is 0, its variance is not."""
+    """Ψₜ = Σ_{t'<t} γ^{t'} r_{t'}: what reward-to-go leaves out of the whole return.
+
+    Its mean is 0, its variance is not.
+    """
 
     whole_episodes: ClassVar[bool] = True
     mean_zero: ClassVar[bool] = True
@@ -39,7 +45,9 @@ class Past(PerColumn):
 
 @dataclass(frozen=True)
 class ActionBaseline(PerColumn, Discounted):
-    """Ψₜ = Gₜ − Q(sₜ, aₜ): a baseline that depends on the action takes the gradient away with the noise, and leaves 0."""
+    """Ψₜ = Gₜ − Q(sₜ, aₜ): a baseline that depends on the action takes the gradient
+    away with the noise, and leaves 0.
+    """
 
     uses_critic: ClassVar[bool] = True
     uses_value: ClassVar[bool] = False

@@ -50,10 +50,12 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             for c, name in CRITICS.items()
         ],
         verdict,
-        f"with a critic that knows nothing, normalising is ahead with probability {odds(returns['0', 'true'], returns['0', 'false'])}: advantages of mean "
-        f"{mean['0', 'false'].value:.1f} come to lie around 0. With the exact critic it is ahead with probability "
-        f"{odds(returns['1', 'true'], returns['1', 'false'])}. The normalised "
-        f"estimate is one of ∇J no more: {along['true'].value:.4f} of its length, in units of σ, where the plain one has {along['false'].value:.2f}.",
+        "with a critic that knows nothing, normalising is ahead with probability "
+        f"{odds(returns['0', 'true'], returns['0', 'false'])}: advantages of mean "
+        f"{mean['0', 'false'].value:.1f} come to lie around 0. With the exact critic it is ahead with "
+        f"probability {odds(returns['1', 'true'], returns['1', 'false'])}. The normalised estimate is one "
+        f"of ∇J no more: {along['true'].value:.4f} of its length, in units of σ, where the plain one has "
+        f"{along['false'].value:.2f}.",
     )
 
 
@@ -61,16 +63,20 @@ EXPERIMENT = Experiment(
     name="advantage_norm",
     group="tricks",
     row=39,
-    claim="Normalising advantages helps while the value function is not trained yet: it brings them to lie around 0.",
+    claim=(
+        "Normalising advantages helps while the value function is not trained yet: it brings them to lie "
+        "around 0."
+    ),
     chinese="在训练时将优势归一化，当 value function 没有训练好的时候帮助将 A_t 在 0 周围分布。",
     place="C L307–310",
     formula="Aₜ ← (Aₜ − μ_A)/√(σ_A² + ε),   with V̂ = 0 · V and V̂ = 1 · V",
     commands=(
-        "pgrun -m algo=ppo env=CliffWalking-v1 env.max_episode_steps=100 tuned=none critic=scaled critic.factor=0,1 advantage_norm=true,false seed=0,1,2 "
-        "network.hidden=[32] optimizer.lr=1e-2 optimizer.max_grad_norm=null diagnostics.exact=true diagnostics.gradient_every=0 trainer.eval_every=null "
-        "trainer.total_steps=20480",
-        "pgrun-study -m env=CliffWalking-v1 env.max_episode_steps=100 gamma=0.99 critic=scaled critic.factor=0 schemes=[gae] advantage_norm=true,false "
-        "episodes=1000 batch=10",
+        "pgrun -m algo=ppo env=CliffWalking-v1 env.max_episode_steps=100 tuned=none critic=scaled "
+        "critic.factor=0,1 advantage_norm=true,false seed=0,1,2 network.hidden=[32] optimizer.lr=1e-2 "
+        "optimizer.max_grad_norm=null diagnostics.exact=true diagnostics.gradient_every=0 "
+        "trainer.eval_every=null trainer.total_steps=20480",
+        "pgrun-study -m env=CliffWalking-v1 env.max_episode_steps=100 gamma=0.99 critic=scaled "
+        "critic.factor=0 schemes=[gae] advantage_norm=true,false episodes=1000 batch=10",
     ),
     read=read,
     expected={
@@ -80,8 +86,9 @@ EXPERIMENT = Experiment(
     },
     verdict=Verdict.CONDITIONS,
     nearby=(Verdict.HOLDS,),
-    shows="Every step costs 1 here, so that without a baseline every advantage is negative, and every action taken is pushed away. The mean over the batch is a "
-    "baseline; dividing by σ changes nothing for Adam, and the unit of everything else.",
+    shows="Every step costs 1 here, so that without a baseline every advantage is negative, and every action "
+    "taken is pushed away. The mean over the batch is a baseline; dividing by σ changes nothing for "
+    "Adam, and the unit of everything else.",
     next="optimizer=sgd, where σ matters too; env=FrozenLake-v1, whose returns are 0 or 1.",
     seconds=25,
 )

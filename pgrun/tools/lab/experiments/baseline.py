@@ -47,9 +47,10 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         rows,
         panels(commands[0], without, with_it),
         verdict,
-        f"with the mean of the others subtracted the variance is {with_it[1].value:.0f} whatever is added to the returns "
-        f"(without: {without[0].value:.0f} to {without[-1].value:.0f}), and the gradient keeps its mean; it does not help where the returns "
-        f"happen to lie well already (c = {', '.join(map(str, worse))}), since the mean is not the best constant.",
+        f"with the mean of the others subtracted the variance is {with_it[1].value:.0f} whatever is added "
+        f"to the returns (without: {without[0].value:.0f} to {without[-1].value:.0f}), and the gradient "
+        "keeps its mean; it does not help where the returns happen to lie well already (c = "
+        f"{', '.join(map(str, worse))}), since the mean is not the best constant.",
     )
 
 
@@ -79,23 +80,28 @@ EXPERIMENT = Experiment(
     name="baseline",
     group="baselines",
     row=1,
-    claim="Subtracting the mean return leaves the gradient unbiased and keeps the size of the rewards out of it.",
+    claim=(
+        "Subtracting the mean return leaves the gradient unbiased and keeps the size of the rewards out of "
+        "it."
+    ),
     chinese="还有方法就是给奖励设置baseline，控制奖励在一定范围内波动，最常见的应该是baseline设置为奖励的平均值。同时我们也可以计算这个变化也是无偏的。",
     place="A L124; C L62, L70–79",
     formula="ĝ = 1/N Σᵢ (Σₜ ∇log π(aₜ|sₜ)) · (r(τᵢ) − b),   E[∇log p(τ) b] = b ∇∫p(τ)dτ = 0",
     commands=(
-        "pgrun-study -m env=pgrun/OneState-v0 env.kwargs.theta=0.5 env.kwargs.return_offset=-4,0,10,100 env.max_episode_steps=200 "
-        f"gamma=1 critic=none schemes=[none,leave_one_out] batch={BATCH} episodes=60000 env.num_envs=256",
+        "pgrun-study -m env=pgrun/OneState-v0 env.kwargs.theta=0.5 env.kwargs.return_offset=-4,0,10,100 "
+        f"env.max_episode_steps=200 gamma=1 critic=none schemes=[none,leave_one_out] batch={BATCH} "
+        "episodes=60000 env.num_envs=256",
     ),
     read=read,
     expected={f"none, c = {c}": Expected(64 + 8 * (c + 4) ** 2) for c in OFFSETS}
     | {f"leave_one_out, c = {c}": Expected(FLAT) for c in OFFSETS}
     | {f"its mean, c = {c}": Expected(4.0) for c in OFFSETS},
     verdict=Verdict.CONDITIONS,
-    shows="If every return is positive, every action that was taken is pushed up, the better ones a little more: the direction is decided by what "
-    "happened to be sampled. Less the mean, what did worse than usual is pushed down. The right picture is what an update sees of it.",
-    next="env.kwargs.theta=0.2 in the command; `pgrun-lab best_constant` for the constant that is better than the mean; "
-    "`pgrun-lab shrinkage` for the mean that includes the episode itself.",
+    shows="If every return is positive, every action that was taken is pushed up, the better ones a little "
+    "more: the direction is decided by what happened to be sampled. Less the mean, what did worse than "
+    "usual is pushed down. The right picture is what an update sees of it.",
+    next="env.kwargs.theta=0.2 in the command; `pgrun-lab best_constant` for the constant that is better "
+    "than the mean; `pgrun-lab shrinkage` for the mean that includes the episode itself.",
     seconds=6,
     fast=True,
 )

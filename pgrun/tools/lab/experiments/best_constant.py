@@ -20,7 +20,9 @@ NAMES = {
 
 
 def estimating(to_go: bool) -> float:
-    """What b̂ from N − 1 others adds to the variance that b* leaves: (Var(h)Var(B) + E[hB]²)/(N − 1), h = (X − b*B)B/E B², by episode lengths."""
+    """What b̂ from N − 1 others adds to the variance that b* leaves: (Var(h)Var(B) + E[hB]²)/(N − 1),
+    h = (X − b*B)B/E B², by episode lengths.
+    """
     length = np.arange(1, 400)
     p = 0.5**length
     b = (length - 1) / 0.5 - 1 / 0.5
@@ -57,9 +59,11 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         compared(found, EXPECTED),
         (bars("Variance per episode, OneState", "variance", found, EXPECTED, list(NAMES.values())),),
         Verdict.FAILS if not lowest else Verdict.CONDITIONS if worth else Verdict.HOLDS,
-        f"b* is the best constant ({found['b*, estimated'].value:.0f} against {found['mean of the others'].value:.0f} for the mean), for "
-        f"{found['time of b* ÷ time of the mean'].value:.1f} times the time of the mean; on a random problem it gains a factor of {gain:.2f} only, and a baseline "
-        f"that knows the state, V(s) with reward-to-go, needs no such weighting ({found['V(s), reward-to-go'].value:.0f}).",
+        f"b* is the best constant ({found['b*, estimated'].value:.0f} against "
+        f"{found['mean of the others'].value:.0f} for the mean), for "
+        f"{found['time of b* ÷ time of the mean'].value:.1f} times the time of the mean; on a random "
+        f"problem it gains a factor of {gain:.2f} only, and a baseline that knows the state, V(s) with "
+        f"reward-to-go, needs no such weighting ({found['V(s), reward-to-go'].value:.0f}).",
     )
 
 
@@ -70,18 +74,24 @@ EXPERIMENT = Experiment(
     claim="The best constant is E[‖B‖²r]/E‖B‖², but in practice it is seldom used: not worth the trouble.",
     chinese="不过在实际操作中，很少用这个。虽然这个公式是理论最优，但在深度强化学习中计算这个加权平均太麻烦了。",
     place="A L126–128; C L80",
-    formula="b* = E[‖B‖² r]/E‖B‖², B = Σₜ ∇log π(aₜ|sₜ);   with reward-to-go the general b* = E[X·B]/E‖B‖², X = Σₜ gₜGₜ",
+    formula=(
+        "b* = E[‖B‖² r]/E‖B‖², B = Σₜ ∇log π(aₜ|sₜ);   with reward-to-go the general b* = E[X·B]/E‖B‖², X = "
+        "Σₜ gₜGₜ"
+    ),
     commands=(
-        "pgrun-study env=pgrun/OneState-v0 env.kwargs.theta=0.5 env.max_episode_steps=200 gamma=1 critic=exact "
-        "'schemes=[none,leave_one_out,optimal_baseline,{optimal_baseline:{returns:reward_to_go}},value_baseline]' batch=100 episodes=100000 env.num_envs=256",
-        "pgrun-study env=pgrun/SmallMDP-v0 gamma=1 policy.ascent=0.5 critic=exact 'schemes=[leave_one_out,optimal_baseline,value_baseline]' batch=100 "
-        "episodes=40000 env.num_envs=256",
+        "pgrun-study env=pgrun/OneState-v0 env.kwargs.theta=0.5 env.max_episode_steps=200 gamma=1 "
+        "critic=exact 'schemes=[none,leave_one_out,optimal_baseline,"
+        "{optimal_baseline:{returns:reward_to_go}},value_baseline]' batch=100 episodes=100000 "
+        "env.num_envs=256",
+        "pgrun-study env=pgrun/SmallMDP-v0 gamma=1 policy.ascent=0.5 critic=exact "
+        "'schemes=[leave_one_out,optimal_baseline,value_baseline]' batch=100 episodes=40000 env.num_envs=256",
     ),
     read=read,
     expected=EXPECTED,
     verdict=Verdict.HOLDS,
-    shows="The formula is right, and estimating b* from the other episodes costs little variance and microseconds. Its gain over the mean depends on the problem, "
-    "while a value function gains more and is needed for everything that follows.",
+    shows="The formula is right, and estimating b* from the other episodes costs little variance and "
+    "microseconds. Its gain over the mean depends on the problem, while a value function gains more and "
+    "is needed for everything that follows.",
     next="{optimal_baseline:{kind:per_parameter}} in the list of schemes: a constant for each parameter.",
     seconds=15,
     fast=True,

@@ -70,10 +70,11 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             )
         ],
         Verdict.CONDITIONS if nearer and outside else Verdict.HOLDS if nearer else Verdict.FAILS,
-        f"the clip keeps the policy nearer (mean KL after 40 epochs {held[0]:.2g}, {held[1]:.2g}, {held[2]:.2g} for ε = 0.1, 0.2, 0.4 and {held[3]:.2g} "
-        f"without), by letting go of the gradient in the two cases where it says so. It is no wall: after forty epochs the largest ratio is "
-        f"{beyond['0.1']:.2f}, {beyond['0.2']:.2f} and {beyond['0.4']:.2f}, beyond 1 + ε, pushed by other rows that share the parameters, and KL grows "
-        "with the epochs all the same.",
+        f"the clip keeps the policy nearer (mean KL after 40 epochs {held[0]:.2g}, {held[1]:.2g}, "
+        f"{held[2]:.2g} for ε = 0.1, 0.2, 0.4 and {held[3]:.2g} without), by letting go of the gradient in "
+        "the two cases where it says so. It is no wall: after forty epochs the largest ratio is "
+        f"{beyond['0.1']:.2f}, {beyond['0.2']:.2f} and {beyond['0.4']:.2f}, beyond 1 + ε, pushed by other "
+        "rows that share the parameters, and KL grows with the epochs all the same.",
     )
 
 
@@ -93,13 +94,22 @@ EXPERIMENT = Experiment(
     name="clipping",
     group="trust_region",
     row=34,
-    claim="Clipping the ratio to [1 − ε, 1 + ε] takes the incentive away to go further: the new policy stays near the old one.",
-    chinese="当 r > 1+ε 的时候梯度会消失，即不鼓励超出太多。…… 我们想把这个概率降低，但是低过 1−ε 就不能再低了。",
+    claim=(
+        "Clipping the ratio to [1 − ε, 1 + ε] takes the incentive away to go further: the new policy stays "
+        "near the old one."
+    ),
+    chinese=(
+        "当 r > 1+ε 的时候梯度会消失，即不鼓励超出太多。…… 我们想把这个概率降低，但是低过 1−ε 就不能再低了。"
+    ),
     place="C L280–282",
-    formula="L = E min(ρA, clip(ρ, 1 − ε, 1 + ε)A);   ∂L/∂log π = ρA, and 0 where A > 0, ρ > 1 + ε or A < 0, ρ < 1 − ε",
+    formula=(
+        "L = E min(ρA, clip(ρ, 1 − ε, 1 + ε)A);   ∂L/∂log π = ρA, and 0 where A > 0, ρ > 1 + ε or A < 0, ρ "
+        "< 1 − ε"
+    ),
     commands=(
-        "pgrun -m algo=ppo algo.clip=0.1,0.2,0.4,1e9 algo.epochs=1,10,40 env=CartPole-v1 tuned=none sampler.steps=128 env.num_envs=8 seed=0,1 "
-        "critic.epochs=10 diagnostics.gradient_every=0 trainer.eval_every=null trainer.total_steps=6144",
+        "pgrun -m algo=ppo algo.clip=0.1,0.2,0.4,1e9 algo.epochs=1,10,40 env=CartPole-v1 tuned=none "
+        "sampler.steps=128 env.num_envs=8 seed=0,1 critic.epochs=10 diagnostics.gradient_every=0 "
+        "trainer.eval_every=null trainer.total_steps=6144",
     ),
     read=read,
     expected={f"gradient's weight, {name}": Expected(wanted, slack=1e-5) for name, _, _, wanted in CASES}
@@ -109,8 +119,9 @@ EXPERIMENT = Experiment(
         "clips whose KL does not grow from 1 to 10 epochs": Expected(0.0),
     },
     verdict=Verdict.CONDITIONS,
-    shows="Means over the updates of a run. Two of the four cases lose their gradient; in the other two, the wrong side of 1, it stays and pulls back. 'Below "
-    "1 − ε it can go no lower' is only about the gradient: the ratio itself goes on.",
+    shows="Means over the updates of a run. Two of the four cases lose their gradient; in the other two, the "
+    "wrong side of 1, it stays and pulls back. 'Below 1 − ε it can go no lower' is only about the "
+    "gradient: the ratio itself goes on.",
     next="algo.target_kl=0.01 against algo.clip=1e9; `pgrun-lab too_many_epochs`.",
     seconds=20,
 )

@@ -76,8 +76,11 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             ),
         ),
         Verdict.HOLDS if holds else Verdict.FAILS,
-        f"after {ITERATIONS} products the solution is within {found['distance from the dense solution, 450 parameters'].value:.0e} of the one with the matrix written out, and a product's "
-        f"time grows like P to the power {slope:.1f}: {times[-1] / 1e3:.1f} ms at {parameters[-1]:,} parameters, where the matrix itself would have {parameters[-1] ** 2 / 1e6:.0f} million entries.",
+        f"after {ITERATIONS} products the solution is within "
+        f"{found['distance from the dense solution, 450 parameters'].value:.0e} of the one with the matrix "
+        f"written out, and a product's time grows like P to the power {slope:.1f}: {times[-1] / 1e3:.1f} ms "
+        f"at {parameters[-1]:,} parameters, where the matrix itself would have "
+        f"{parameters[-1] ** 2 / 1e6:.0f} million entries.",
     )
 
 
@@ -86,17 +89,26 @@ EXPERIMENT = Experiment(
     group="natural",
     row=31,
     claim="H⁻¹g is found by conjugate gradients in O(N) time, without forming H.",
-    chinese="核心逻辑在于不需要显式构建 H，只需要知道给定向量 v，Hv 的结果是多少。…… 所以算 H⁻¹g 可以在 O(N) 时间内完成。",
+    chinese=(
+        "核心逻辑在于不需要显式构建 H，只需要知道给定向量 v，Hv 的结果是多少。…… 所以算 H⁻¹g 可以在 O(N) 时"
+        "间内完成。"
+    ),
     place="C L267–268",
-    formula="Hx = ĝ by products Hv = Jᵀ M J v alone (J: the network's Jacobian, M: the metric of the distribution), one forward and one backward pass each",
+    formula=(
+        "Hx = ĝ by products Hv = Jᵀ M J v alone (J: the network's Jacobian, M: the metric of the "
+        "distribution), one forward and one backward pass each"
+    ),
     commands=(
-        "pgrun-study -m env=CartPole-v1 network.hidden=[8],[64],[256],[1024] critic=none 'schemes=[none]' cg=20 episodes=100 batch=20 reference_episodes=100 "
-        "repeats=1",
+        "pgrun-study -m env=CartPole-v1 network.hidden=[8],[64],[256],[1024] critic=none 'schemes=[none]' "
+        "cg=20 episodes=100 batch=20 reference_episodes=100 repeats=1",
     ),
     read=read,
     expected=EXPECTED,
     verdict=Verdict.HOLDS,
-    shows="O(N) is the cost of one product. How many products are needed depends on how H's eigenvalues spread, and damping (0.01 here) bounds that; TRPO takes ten.",
+    shows=(
+        "O(N) is the cost of one product. How many products are needed depends on how H's eigenvalues "
+        "spread, and damping (0.01 here) bounds that; TRPO takes ten."
+    ),
     next="network.hidden=[64,64], which algo=trpo trains by default.",
     seconds=30,
 )

@@ -37,7 +37,8 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             ),
         ),
         Verdict.FAILS if raised else Verdict.HOLDS,
-        f"here reward-to-go raises the variance from {found['whole return'].value:.3g} to {found['reward-to-go']}: the past that it leaves out would have cancelled the future.",
+        f"here reward-to-go raises the variance from {found['whole return'].value:.3g} to "
+        f"{found['reward-to-go']}: the past that it leaves out would have cancelled the future.",
     )
 
 
@@ -48,15 +49,23 @@ EXPERIMENT = Experiment(
     claim="Fewer terms in the sum must lower the variance.",
     chinese="这样子的好处就是减少了求和总数，必然减少方差的大小。",
     place="A L40",
-    formula="r₁ = ±1 by the first action, r₂ = −r₁ whatever comes:   r(τ) = 0, ĝ = 0;   with reward-to-go ĝ = g₁·0 + g₂·(−r₁),   variance ¼",
+    formula=(
+        "r₁ = ±1 by the first action, r₂ = −r₁ whatever comes:   r(τ) = 0, ĝ = 0;   with reward-to-go ĝ = "
+        "g₁·0 + g₂·(−r₁),   variance ¼"
+    ),
     commands=(
-        "pgrun-study env=pgrun/Conserved-v0 gamma=1 policy.theta=0.5 critic=none 'schemes=[none,reward_to_go]' batch=2 episodes=20000 env.num_envs=256",
+        (
+            "pgrun-study env=pgrun/Conserved-v0 gamma=1 policy.theta=0.5 critic=none "
+            "'schemes=[none,reward_to_go]' batch=2 episodes=20000 env.num_envs=256"
+        ),
     ),
     read=read,
     expected=EXPECTED,
     verdict=Verdict.FAILS,
-    shows="A counterexample, made for the purpose: what is earned first is lost again. The variance of a sum with fewer terms is smaller when the terms are independent, or "
-    "of like sign; rewards that make up for one another are neither. On 20 random problems reward-to-go was never worse: usually, not always.",
+    shows="A counterexample, made for the purpose: what is earned first is lost again. The variance of a sum "
+    "with fewer terms is smaller when the terms are independent, or of like sign; rewards that make up "
+    "for one another are neither. On 20 random problems reward-to-go was never worse: usually, not "
+    "always.",
     next="policy.theta=0.9; or write your own counterexample as a table (env=pgrun/Table-v0).",
     seconds=3,
     fast=True,

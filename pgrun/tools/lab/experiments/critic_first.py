@@ -12,7 +12,9 @@ STEPS, RATE, BATCH, TRUE = (1, 5, 30), 0.1, 8, 100.0  # ∇J = 1/(1 − θ)² at
 
 
 def bias(steps: int) -> float:
-    """After K steps V is (1 − (1 − β)ᴷ)Ḡ and something that no data of the batch has touched; E[B̄Ḡ] = ∇J/(N + 1)."""
+    """After K steps V is (1 − (1 − β)ᴷ)Ḡ and something that no data of the batch has touched;
+    E[B̄Ḡ] = ∇J/(N + 1).
+    """
     return -(1 - (1 - RATE) ** steps) * TRUE / (BATCH + 1)
 
 
@@ -62,8 +64,9 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             ),
         ),
         Verdict.CONDITIONS if biased and clean else Verdict.HOLDS,
-        f"a critic that is fitted to the batch first has seen the returns it is subtracted from: the gradient is off by {before[0]} after one step and by {before[-1]} "
-        f"after {STEPS[-1]}, of {TRUE:g}. Taking Ψ from the critic before it is fitted leaves {after[-1]}.",
+        "a critic that is fitted to the batch first has seen the returns it is subtracted from: the "
+        f"gradient is off by {before[0]} after one step and by {before[-1]} after {STEPS[-1]}, of {TRUE:g}. "
+        f"Taking Ψ from the critic before it is fitted leaves {after[-1]}.",
     )
 
 
@@ -72,19 +75,32 @@ EXPERIMENT = Experiment(
     group="critics",
     row=18,
     claim="Batch actor-critic: fit the critic on the batch, then compute the advantages with it.",
-    chinese="先把数据攒起来,再用 mini-batch 的方式把 critic 拟合得更靠谱,然后用这一批数据统一更新 actor …… # 2) update critic …… # 3) compute advantages on the batch …… # 4) update actor",
+    chinese=(
+        "先把数据攒起来,再用 mini-batch 的方式把 critic 拟合得更靠谱,然后用这一批数据统一更新 actor …… # 2) "
+        "update critic …… # 3) compute advantages on the batch …… # 4) update actor"
+    ),
     place="C L162–165",
-    formula="V ← V + β(Ḡ − V), K_v times;   E[1/N Σᵢ Σₜ gₜ(Gₜ − V)] = ∇J·(1 − (1 − (1 − β)^K_v)/(N + 1))  on OneState",
+    formula=(
+        "V ← V + β(Ḡ − V), K_v times;   E[1/N Σᵢ Σₜ gₜ(Gₜ − V)] = ∇J·(1 − (1 − (1 − β)^K_v)/(N + 1))  on "
+        "OneState"
+    ),
     commands=(
-        "pgrun-study -m env=pgrun/OneState-v0 env.kwargs.theta=0.9 env.max_episode_steps=400 gamma=1 critic=fitted critic/optimizer=sgd critic.optimizer.lr=0.1 "
-        "critic.target=mc critic.minibatches=1 critic.fit=before,after critic.epochs=1,5,30 critic_episodes=8 'schemes=[value_baseline]' batch=8 "
+        "pgrun-study -m env=pgrun/OneState-v0 env.kwargs.theta=0.9 env.max_episode_steps=400 gamma=1 "
+        "critic=fitted critic/optimizer=sgd critic.optimizer.lr=0.1 critic.target=mc critic.minibatches=1 "
+        "critic.fit=before,after critic.epochs=1,5,30 critic_episodes=8 'schemes=[value_baseline]' batch=8 "
         "episodes=8000 env.num_envs=256 repeats=1",
     ),
     read=read,
     expected=EXPECTED,
     verdict=Verdict.CONDITIONS,
-    shows="The order of the pseudo code is not wrong, but it is no longer unbiased; the smaller the batch and the harder the fit, the more so. In the limit the critic "
-    "reproduces every return, and nothing is left to learn from.",
-    next="batch=32 in the command: the bias falls like 1/(N + 1). In training the choice is critic.fit, and `after` is the default.",
+    shows=(
+        "The order of the pseudo code is not wrong, but it is no longer unbiased; the smaller the batch and "
+        "the harder the fit, the more so. In the limit the critic reproduces every return, and nothing is "
+        "left to learn from."
+    ),
+    next=(
+        "batch=32 in the command: the bias falls like 1/(N + 1). In training the choice is critic.fit, and "
+        "`after` is the default."
+    ),
     seconds=25,
 )

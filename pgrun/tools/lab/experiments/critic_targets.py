@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.seeds import by, curve, mean_of, scores, together, track
+from pgrun.tools.lab.seeds import Groups, by, curve, mean_of, scores, together, track
 
 TARGETS = ("mc", "n_step", "td_lambda", "td0")
 EARLY, LATE = slice(0, 5), slice(-20, None)  # updates
@@ -44,14 +44,15 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         rows,
         panels(groups),
         Verdict.HOLDS if holds else Verdict.FAILS,
-        f"Monte Carlo targets have {times:.1f} times the variance of TD(0)'s and no bias ({bias['mc']}); TD(0)'s are off by "
-        f"{early['td0'].value:.2f} at first, while V̂ is wrong, and by {late['td0'].value:.2f} once it is not. 'Very unstable' it is not: V̂ "
-        f"comes down to an error of {error['mc'].value:.4f} all the same; {', '.join(better) or 'none of the others'} ended lower "
+        f"Monte Carlo targets have {times:.1f} times the variance of TD(0)'s and no bias ({bias['mc']}); "
+        f"TD(0)'s are off by {early['td0'].value:.2f} at first, while V̂ is wrong, and by "
+        f"{late['td0'].value:.2f} once it is not. 'Very unstable' it is not: V̂ comes down to an error of "
+        f"{error['mc'].value:.4f} all the same; {', '.join(better) or 'none of the others'} ended lower "
         f"({len(groups['mc',])} seeds).",
     )
 
 
-def size_of_bias(rows: slice):
+def size_of_bias(rows: slice) -> Callable[[JobResult], float]:
     """√(mean bias²) over some updates: it has no sign of its own, since V̂ starts at random."""
 
     def of(job: JobResult) -> float:
@@ -60,7 +61,7 @@ def size_of_bias(rows: slice):
     return of
 
 
-def panels(groups) -> list[Lines]:
+def panels(groups: Groups) -> list[Lines]:
     found = []
     for title, tag in (
         ("Variance of the target within a state", "value/target_variance"),
@@ -75,16 +76,23 @@ EXPERIMENT = Experiment(
     name="critic_targets",
     group="critics",
     row=9,
-    claim="A critic fitted to Monte Carlo returns is unbiased but very unstable; bootstrapped targets have less variance, and a bias.",
-    chinese="这个本质上就是 N=1 的 Monte Carlo 估计，虽然无偏但是训练非常不稳定。…… 这样子可以显著降低方差 但是由于 V̂ 是网络估计出来的值，所以引入了偏差。",
+    claim=(
+        "A critic fitted to Monte Carlo returns is unbiased but very unstable; bootstrapped targets have "
+        "less variance, and a bias."
+    ),
+    chinese=(
+        "这个本质上就是 N=1 的 Monte Carlo 估计，虽然无偏但是训练非常不稳定。…… 这样子可以显著降低方差 但是"
+        "由于 V̂ 是网络估计出来的值，所以引入了偏差。"
+    ),
     place="C L97–102",
-    formula="yₜ = Gₜ  (mc),   rₜ + γV̂(sₜ₊₁)  (td0),   n steps or a λ-mixture of them between; value/target_variance = mean of Var(y | s), "
-    "value/target_bias = mean of y − V(s), value/error = mean of (V̂ − V)², V exact",
+    formula="yₜ = Gₜ  (mc),   rₜ + γV̂(sₜ₊₁)  (td0),   n steps or a λ-mixture of them between; "
+    "value/target_variance = mean of Var(y | s), value/target_bias = mean of y − V(s), value/error = "
+    "mean of (V̂ − V)², V exact",
     commands=(
-        "pgrun -m algo=a2c env=pgrun/RandomWalk-v0 env.max_episode_steps=200 gamma=1 sampler=episodes network.hidden=[] "
-        f"critic.target={','.join(TARGETS)} variance.lam=0.8 seed=0,1,2,3,4 optimizer=sgd optimizer.lr=1e-9 critic/optimizer=sgd "
-        "critic.optimizer.lr=0.5 diagnostics.exact=true diagnostics.gradient_every=0 logger.every=1 trainer.eval_every=null "
-        "trainer.total_steps=10000",
+        "pgrun -m algo=a2c env=pgrun/RandomWalk-v0 env.max_episode_steps=200 gamma=1 sampler=episodes "
+        f"network.hidden=[] critic.target={','.join(TARGETS)} variance.lam=0.8 seed=0,1,2,3,4 optimizer=sgd "
+        "optimizer.lr=1e-9 critic/optimizer=sgd critic.optimizer.lr=0.5 diagnostics.exact=true "
+        "diagnostics.gradient_every=0 logger.every=1 trainer.eval_every=null trainer.total_steps=10000",
     ),
     read=read,
     expected={
@@ -94,8 +102,12 @@ EXPERIMENT = Experiment(
         "size of bias of td0, late ÷ early": Expected(high=0.4),
     },
     verdict=Verdict.HOLDS,
-    shows="The policy stands still (a learning rate of 1e-9), so that V is one and the same all along: only the targets differ. TD(0) leans on a V̂ "
-    "that starts at random; its bias dies out as V̂ learns, the variance of Monte Carlo stays.",
-    next="env.kwargs.states=15, where it takes long until the reward is heard of at the other end; critic.optimizer.lr=0.05.",
+    shows="The policy stands still (a learning rate of 1e-9), so that V is one and the same all along: only "
+    "the targets differ. TD(0) leans on a V̂ that starts at random; its bias dies out as V̂ learns, the "
+    "variance of Monte Carlo stays.",
+    next=(
+        "env.kwargs.states=15, where it takes long until the reward is heard of at the other end; "
+        "critic.optimizer.lr=0.05."
+    ),
     seconds=12,
 )

@@ -41,9 +41,11 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         rows,
         (Lines("How much the weights vary, step by step", "t", series, log_y=True),),
         Verdict.HOLDS if holds else Verdict.FAILS,
-        f"with γ^t' the bias is {entries['from_start']['bias_z']:+.1f} standard errors, with γ^(t'−t) {entries['reward_to_go']['bias_z']:+.0f}: that is the gradient of no J. "
-        f"The price of strictness: at step {LATE} the weights have {100 * spread['from_start'][LATE] / spread['reward_to_go'][LATE]:.0f} % of their size, so that late "
-        "decisions are hardly learned, which is why everyone leaves the factor out.",
+        f"with γ^t' the bias is {entries['from_start']['bias_z']:+.1f} standard errors, with γ^(t'−t) "
+        f"{entries['reward_to_go']['bias_z']:+.0f}: that is the gradient of no J. The price of strictness: "
+        f"at step {LATE} the weights have "
+        f"{100 * spread['from_start'][LATE] / spread['reward_to_go'][LATE]:.0f} % of their size, so that "
+        "late decisions are hardly learned, which is why everyone leaves the factor out.",
     )
 
 
@@ -52,12 +54,15 @@ EXPERIMENT = Experiment(
     group="reward_to_go",
     row=10,
     claim="The strict gradient has γ^(t'−1), and in practice γ^(t'−t) is used.",
-    chinese="对于 Monte Carlo 策略梯度，γ^(t'−t) 和 γ^(t'−1) 的区别 …… 后者为严格推导出的但是实际中用前者（discounted reward-to-go）",
+    chinese=(
+        "对于 Monte Carlo 策略梯度，γ^(t'−t) 和 γ^(t'−1) 的区别 …… 后者为严格推导出的但是实际中用前者（"
+        "discounted reward-to-go）"
+    ),
     place="C L106",
     formula="∇J_γ = E Σₜ ∇log π(aₜ|sₜ) · γᵗ Gₜ,   Gₜ = Σ_{t'≥t} γ^(t'−t) r_{t'},   t from 0",
     commands=(
-        "pgrun-study -m env=FrozenLake-v1 gamma=0.9 policy.ascent=0.5 critic=none 'schemes=[reward_to_go]' discounting=from_start,reward_to_go by_step=40 "
-        "batch=100 episodes=30000 env.num_envs=256",
+        "pgrun-study -m env=FrozenLake-v1 gamma=0.9 policy.ascent=0.5 critic=none 'schemes=[reward_to_go]' "
+        "discounting=from_start,reward_to_go by_step=40 batch=100 episodes=30000 env.num_envs=256",
     ),
     read=read,
     expected={
@@ -66,7 +71,10 @@ EXPERIMENT = Experiment(
         f"weights at t = {LATE}, strict ÷ usual": Expected(GAMMA**LATE, slack=1e-6),
     },
     verdict=Verdict.HOLDS,
-    shows="The same episodes for both. Without the factor every visited state counts alike, wherever in the episode; the direction is still a useful one, only not that of ∇J_γ.",
+    shows=(
+        "The same episodes for both. Without the factor every visited state counts alike, wherever in the "
+        "episode; the direction is still a useful one, only not that of ∇J_γ."
+    ),
     next="gamma=0.99, then gamma=1, where the two are the same.",
     seconds=10,
 )

@@ -50,8 +50,9 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             ),
         ],
         Verdict.HOLDS if holds else Verdict.FAILS,
-        f"with Q alone as the weight the gradient has {1 / v:.1f} times the variance that it has with V subtracted, and {1 / all_of_them:.1f} times that of the "
-        "sum over actions. The sacrifice is not needed: V = Σ_a π(a|s)Q(s, a) follows from the Q that was fitted.",
+        f"with Q alone as the weight the gradient has {1 / v:.1f} times the variance that it has with V "
+        f"subtracted, and {1 / all_of_them:.1f} times that of the sum over actions. The sacrifice is not "
+        "needed: V = Σ_a π(a|s)Q(s, a) follows from the Q that was fitted.",
     )
 
 
@@ -66,16 +67,20 @@ EXPERIMENT = Experiment(
     claim="Only Q is fitted and V is not known: leaving the baseline out costs variance.",
     chinese="然后由于我们只拟合了 Q，不知道 V。所以干脆就妥协，不减这个 baseline 了，代价是更高的方差。",
     place="C L200",
-    formula="∇J ≈ 1/B Σ ∇log π(a^π|s) Q̂(s, a^π),   … (Q̂(s, a^π) − Σ_a π(a|s)Q̂(s, a)),   … Σ_a π(a|s)Q̂(s, a)∇log π(a|s)",
+    formula=(
+        "∇J ≈ 1/B Σ ∇log π(a^π|s) Q̂(s, a^π),   … (Q̂(s, a^π) − Σ_a π(a|s)Q̂(s, a)),   … Σ_a π(a|s)Q̂(s, a)∇log "
+        "π(a|s)"
+    ),
     commands=(
-        "pgrun -m algo=off_policy_ac algo.baseline=none,v,expectation algo.entropy=0.05 env=CartPole-v1 tuned=none seed=0,1,2 diagnostics.gradient_every=20 logger.every=1000 "
-        "trainer.eval_every=1500 trainer.eval_episodes=10 trainer.total_steps=3000",
+        "pgrun -m algo=off_policy_ac algo.baseline=none,v,expectation algo.entropy=0.05 env=CartPole-v1 "
+        "tuned=none seed=0,1,2 diagnostics.gradient_every=20 logger.every=1000 trainer.eval_every=1500 "
+        "trainer.eval_episodes=10 trainer.total_steps=3000",
     ),
     read=read,
     expected={"Var ĝ, v ÷ none": Expected(high=0.8), "Var ĝ, expectation ÷ none": Expected(high=0.8)},
     verdict=Verdict.HOLDS,
-    shows="The units are replayed rows: this is the noise of which states and actions were drawn, given the buffer. The sum over actions draws none, and "
-    "what is left is that of the states.",
+    shows="The units are replayed rows: this is the noise of which states and actions were drawn, given the "
+    "buffer. The sum over actions draws none, and what is left is that of the states.",
     next="env=Pendulum-v1, where V is a mean over critic.samples=8 draws.",
     seconds=12,
 )

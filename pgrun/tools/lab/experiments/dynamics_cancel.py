@@ -1,10 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pgrun.envs.problems.teaching import Table
 
 STEPS = 5
 WHOLE, CONTROL = "largest relative difference", "the same with p(s'|s, a) squared in one of them"
@@ -51,12 +57,15 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             ),
         ),
         Verdict.HOLDS if equal else Verdict.FAILS,
-        f"over all {len(ratios):,} trajectories of {STEPS} steps of a random problem the ratio of whole probabilities and the product of the policies' ratios differ by "
-        f"{found[WHOLE].value:.0e} at most: nobody needs to know the dynamics.",
+        f"over all {len(ratios):,} trajectories of {STEPS} steps of a random problem the ratio of whole "
+        f"probabilities and the product of the policies' ratios differ by {found[WHOLE].value:.0e} at most: "
+        "nobody needs to know the dynamics.",
     )
 
 
-def paths(table, new, old, state: int, left: int, so_far: tuple[float, ...]) -> Iterator[tuple[float, ...]]:
+def paths(
+    table: Table, new: np.ndarray, old: np.ndarray, state: int, left: int, so_far: tuple[float, ...]
+) -> Iterator[tuple[float, ...]]:
     """(p'(τ), p(τ), ∏ρ, p'(τ) with the dynamics squared) of every trajectory."""
     if not left:
         yield so_far
@@ -74,14 +83,20 @@ EXPERIMENT = Experiment(
     group="off_policy",
     row=23,
     claim="In the ratio of two trajectories' probabilities the dynamics cancel: the policies are enough.",
-    chinese="初始状态概率 p(s₁)：上下都有，消掉 …… 环境转移概率 p(s'|s,a)：客观世界规律不随你的策略改变，上下都有，消掉",
+    chinese=(
+        "初始状态概率 p(s₁)：上下都有，消掉 …… 环境转移概率 p(s'|s,a)：客观世界规律不随你的策略改变，上下都"
+        "有，消掉"
+    ),
     place="A L158–178; C L218–223",
     formula="p'(τ)/p(τ) = p(s₁)∏π'(aₜ|sₜ)p(sₜ₊₁|sₜ,aₜ) / p(s₁)∏π(aₜ|sₜ)p(sₜ₊₁|sₜ,aₜ) = ∏ π'(aₜ|sₜ)/π(aₜ|sₜ)",
     commands=(),
     read=read,
     expected={WHOLE: Expected(0.0, slack=1e-12), CONTROL: Expected(low=0.5)},
     verdict=Verdict.HOLDS,
-    shows="Counted, not sampled. In the second row the dynamics stand in one of the two in another way, and nothing cancels: the negative control.",
+    shows=(
+        "Counted, not sampled. In the second row the dynamics stand in one of the two in another way, and "
+        "nothing cancels: the negative control."
+    ),
     next="`pgrun-lab products` for what those products do when an episode is long.",
     seconds=2,
     fast=True,

@@ -27,8 +27,9 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         compared(found, EXPECTED, "component along ∇J, of ‖∇J‖"),
         (bars("Means along ∇J", "of ‖∇J‖: the gradient itself has 1", found, EXPECTED, list(EXPECTED)),),
         Verdict.HOLDS if zero and lost else Verdict.FAILS,
-        f"the mean score is {found['E[score]']} and the past term {found['E[score × past rewards]']} of ‖∇J‖, zero within their errors, so both may be taken away. What "
-        f"depends on the action may not: with Q(s, a) as a baseline {found[CONTROL]} of the gradient is left, instead of 1.",
+        f"the mean score is {found['E[score]']} and the past term {found['E[score × past rewards]']} of "
+        "‖∇J‖, zero within their errors, so both may be taken away. What depends on the action may not: "
+        f"with Q(s, a) as a baseline {found[CONTROL]} of the gradient is left, instead of 1.",
     )
 
 
@@ -36,20 +37,32 @@ EXPERIMENT = Experiment(
     name="expected_score",
     group="reward_to_go",
     row=3,
-    claim="The score has mean 0, and so has the score times anything that was settled before the action, such as past rewards.",
-    chinese="Score Function 的期望为 0。…… 只要这时候乘在这个梯度后面的是一个常数（或者不依赖于当前 x 的项），整个期望就是 0。",
+    claim=(
+        "The score has mean 0, and so has the score times anything that was settled before the action, such "
+        "as past rewards."
+    ),
+    chinese=(
+        "Score Function 的期望为 0。…… 只要这时候乘在这个梯度后面的是一个常数（或者不依赖于当前 x 的项），整"
+        "个期望就是 0。"
+    ),
     place="A L56–118",
-    formula="E[∇log π(a|s)] = Σ_a ∇π(a|s) = ∇1 = 0,   E[∇log π(aₜ|sₜ) · Σ_{t'<t} r_{t'}] = E[Σ_{t'<t} r_{t'} · 0] = 0",
+    formula=(
+        "E[∇log π(a|s)] = Σ_a ∇π(a|s) = ∇1 = 0,   E[∇log π(aₜ|sₜ) · Σ_{t'<t} r_{t'}] = E[Σ_{t'<t} r_{t'} · "
+        "0] = 0"
+    ),
     commands=(
-        "pgrun-study env=pgrun/SmallMDP-v0 gamma=1 policy.ascent=0.5 critic=exact 'schemes=[score,past,action_baseline]' batch=10 "
-        "episodes=40000 env.num_envs=256",
+        "pgrun-study env=pgrun/SmallMDP-v0 gamma=1 policy.ascent=0.5 critic=exact "
+        "'schemes=[score,past,action_baseline]' batch=10 episodes=40000 env.num_envs=256",
     ),
     read=read,
     expected=EXPECTED,
     verdict=Verdict.HOLDS,
-    shows="A random problem of four states, where rewards come at every step. The third row is the negative control: b = Q(s, a) depends on the action, and the "
-    "whole gradient goes with it.",
-    next="env=FrozenLake-v1: its only reward is the last one, so that there is no past to leave out, and the second row is 0 without any noise.",
+    shows="A random problem of four states, where rewards come at every step. The third row is the negative "
+    "control: b = Q(s, a) depends on the action, and the whole gradient goes with it.",
+    next=(
+        "env=FrozenLake-v1: its only reward is the last one, so that there is no past to leave out, and the "
+        "second row is 0 without any noise."
+    ),
     seconds=6,
     fast=True,
 )

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import comb
+from typing import Any
 
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
@@ -17,8 +18,12 @@ NAMES = {
 
 
 def below(left: int) -> float:
-    """P(1 + Bin(left − 1, ½) < left/2): a good action is followed by so much bad luck that the sum is below what is usual."""
-    return sum(comb(left - 1, k) for k in range(left) if 1 + k < left / 2) / 2 ** (left - 1)
+    """P(1 + Bin(left − 1, ½) < left/2): a good action is followed by so much bad luck that the sum is below
+    what is usual.
+    """
+    ways = sum(comb(left - 1, k) for k in range(left) if 1 + k < left / 2)
+    chance: float = ways / 2 ** (left - 1)
+    return chance
 
 
 EXACT = {
@@ -52,13 +57,14 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         compared(found, EXPECTED, "good actions with a negative weight"),
         (Lines("Share of good actions that are punished", "time step", series),),
         Verdict.FAILS if not punished else Verdict.HOLDS if mended else Verdict.CONDITIONS,
-        f"a good first action gets a negative weight in {100 * first.value:.0f} % of episodes under the whole return, but in as many ({100 * to_go.value:.0f} %) under "
-        "reward-to-go, where all that comes later still counts. Reward-to-go mends the other end: the last action is then judged by itself alone. The advantage "
-        "judges every action by itself.",
+        f"a good first action gets a negative weight in {100 * first.value:.0f} % of episodes under the "
+        f"whole return, but in as many ({100 * to_go.value:.0f} %) under reward-to-go, where all that comes "
+        "later still counts. Reward-to-go mends the other end: the last action is then judged by itself "
+        "alone. The advantage judges every action by itself.",
     )
 
 
-def share(by: dict, t: int) -> Measured:
+def share(by: Mapping[str, Any], t: int) -> Measured:
     p, n = by["good_wrong"][t], by["good"][t]
     return Measured(p, (max(p * (1 - p), 1 / n) / n) ** 0.5)
 
@@ -70,17 +76,26 @@ EXPERIMENT = Experiment(
     claim="The whole return punishes a good beginning that goes bad later, and reward-to-go mends that.",
     chinese="用一局的总回报更新每个动作：一开始好但后面坏掉的局面",
     place="C L61, L64–68",
-    formula="T = 9 steps, reward 1 for action 1, π = ½:   P(1 + Bin(8, ½) < 9/2) = 36 % for the first action, with r(τ) − J as with G₁ − V",
+    formula=(
+        "T = 9 steps, reward 1 for action 1, π = ½:   P(1 + Bin(8, ½) < 9/2) = 36 % for the first action, "
+        "with r(τ) − J as with G₁ − V"
+    ),
     commands=(
-        "pgrun-study env=pgrun/FixedHorizon-v0 env.kwargs.T=9 gamma=1 policy.theta=0.5 critic=exact 'schemes=[leave_one_out,value_baseline,advantage]' by_step=9 "
-        "batch=500 episodes=20000 env.num_envs=256",
+        "pgrun-study env=pgrun/FixedHorizon-v0 env.kwargs.T=9 gamma=1 policy.theta=0.5 critic=exact "
+        "'schemes=[leave_one_out,value_baseline,advantage]' by_step=9 batch=500 episodes=20000 "
+        "env.num_envs=256",
     ),
     read=read,
     expected=EXPECTED,
     verdict=Verdict.CONDITIONS,
-    shows="What reward-to-go takes away from an action's weight is the past. A beginning has none, so its weight is the same; what is mended is a good *end* after a bad "
-    "beginning. To judge a beginning, a critic must say what its state was worth. (The zigzag: with an even number of steps left the sum can be just as usual, which is no punishment.)",
-    next="env=CliffWalking-v1 policy.ascent=0.5 in the command, without env.kwargs.T: falls come late there, and the early good actions are blamed.",
+    shows="What reward-to-go takes away from an action's weight is the past. A beginning has none, so its "
+    "weight is the same; what is mended is a good *end* after a bad beginning. To judge a beginning, a "
+    "critic must say what its state was worth. (The zigzag: with an even number of steps left the sum "
+    "can be just as usual, which is no punishment.)",
+    next=(
+        "env=CliffWalking-v1 policy.ascent=0.5 in the command, without env.kwargs.T: falls come late there, "
+        "and the early good actions are blamed."
+    ),
     seconds=6,
     fast=True,
 )

@@ -57,9 +57,12 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             )
         ],
         verdict,
-        f"orthogonal is ahead of Xavier with probability {odds(returns['orthogonal', 'tanh'], returns['xavier', 'tanh'])} (tanh), and tanh of ReLU with "
-        f"{odds(returns['orthogonal', 'tanh'], returns['orthogonal', 'relu'])} (orthogonal), over {len(returns['orthogonal', 'tanh'])} seeds of "
-        f"{groups['orthogonal', 'tanh'][0].result['env_steps']:,} steps; an interval with ½ in it decides nothing.",
+        "orthogonal is ahead of Xavier with probability "
+        f"{odds(returns['orthogonal', 'tanh'], returns['xavier', 'tanh'])} (tanh), and tanh of ReLU with "
+        f"{odds(returns['orthogonal', 'tanh'], returns['orthogonal', 'relu'])} (orthogonal), over "
+        f"{len(returns['orthogonal', 'tanh'])} seeds of "
+        f"{groups['orthogonal', 'tanh'][0].result['env_steps']:,} steps; an interval with ½ in it decides "
+        "nothing.",
     )
 
 
@@ -70,11 +73,15 @@ EXPERIMENT = Experiment(
     claim="Orthogonal initialisation is better than Xavier, and tanh than ReLU.",
     chinese="Orthogonal Initialization：发现比 Xavier 初始化要好。 tanh 而不是 ReLU。",
     place="C L313–314",
-    formula="W = √2 · Q (Q orthogonal)  against  W ~ U(±√(6/(in + out))),   h = tanh(Wx + b)  against  max(0, Wx + b)",
+    formula=(
+        "W = √2 · Q (Q orthogonal)  against  W ~ U(±√(6/(in + out))),   h = tanh(Wx + b)  against  max(0, "
+        "Wx + b)"
+    ),
     commands=(
-        "pgrun -m algo=ppo env=HalfCheetah-v5 tuned=none network.init=orthogonal,xavier network.activation=tanh,relu seed=0,1,2,3,4 state_norm=true "
-        "reward_scaling=true env.num_envs=8 sampler.steps=128 algo.epochs=5 algo.minibatches=8 diagnostics.gradient_every=1 trainer.eval_every=2560 "
-        "trainer.eval_episodes=2 trainer.total_steps=10240",
+        "pgrun -m algo=ppo env=HalfCheetah-v5 tuned=none network.init=orthogonal,xavier "
+        "network.activation=tanh,relu seed=0,1,2,3,4 state_norm=true reward_scaling=true env.num_envs=8 "
+        "sampler.steps=128 algo.epochs=5 algo.minibatches=8 diagnostics.gradient_every=1 "
+        "trainer.eval_every=2560 trainer.eval_episodes=2 trainer.total_steps=10240",
     ),
     read=read,
     expected={
@@ -84,7 +91,13 @@ EXPERIMENT = Experiment(
     },
     verdict=Verdict.OPEN,
     nearby=(Verdict.HOLDS, Verdict.CONDITIONS, Verdict.FAILS),
-    shows="The last layer starts at a hundredth in both cases, so that every policy starts near the same one; what differs are the features below it.",
-    next="network.policy_gain=1, an initial policy that is not near zero; ten seeds and 1e6 steps for an answer.",
+    shows=(
+        "The last layer starts at a hundredth in both cases, so that every policy starts near the same one; "
+        "what differs are the features below it."
+    ),
+    next=(
+        "network.policy_gain=1, an initial policy that is not near zero; ten seeds and 1e6 steps for an "
+        "answer."
+    ),
     seconds=65,
 )

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
@@ -41,8 +41,9 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             )
         ],
         Verdict.FAILS if half else Verdict.HOLDS,
-        f"KL is ½ΔᵀFΔ, and not ΔᵀFΔ: the ratio goes to {last['kl/old_new']} and, the other way round, to {last['kl/new_old']} as steps get small. "
-        "The ½ is missing in the document; with it both directions have the same second order.",
+        f"KL is ½ΔᵀFΔ, and not ΔᵀFΔ: the ratio goes to {last['kl/old_new']} and, the other way round, to "
+        f"{last['kl/new_old']} as steps get small. The ½ is missing in the document; with it both "
+        "directions have the same second order.",
     )
 
 
@@ -50,7 +51,7 @@ def radii() -> list[float]:
     return [float(r) for r in RADII]
 
 
-def share(way: str):
+def share(way: str) -> Callable[[JobResult], float]:
     def of(job: JobResult) -> float:
         return float(track(job, way)[0] / (2 * track(job, "step/kl_quadratic")[0]))
 
@@ -70,8 +71,8 @@ EXPERIMENT = Experiment(
     place="A L346",
     formula="KL(π_θ‖π_θ+Δ) = ½ΔᵀFΔ + O(‖Δ‖³) = KL(π_θ+Δ‖π_θ)",
     commands=(
-        f"pgrun -m algo=npg algo.delta={','.join(RADII)} env=CartPole-v1 network.hidden=[16] seed=0,1,2 diagnostics.detail=true "
-        "diagnostics.gradient_every=1 trainer.eval_every=null trainer.total_steps=1",
+        f"pgrun -m algo=npg algo.delta={','.join(RADII)} env=CartPole-v1 network.hidden=[16] seed=0,1,2 "
+        "diagnostics.detail=true diagnostics.gradient_every=1 trainer.eval_every=null trainer.total_steps=1",
     ),
     read=read,
     expected={
@@ -81,9 +82,12 @@ EXPERIMENT = Experiment(
         "KL(old‖new) ÷ ΔᵀFΔ at ε = 1": Expected(low=0.0, high=0.48),
     },
     verdict=Verdict.FAILS,
-    shows="One step of each size from the same policy on the same data. With a large radius the quadratic model is wrong, which is why TRPO looks back at "
-    "the KL that a step has made.",
-    next="env=Pendulum-v1, a Gaussian policy; diagnostics.detail=true under any algorithm has step/kl_quadratic beside kl/old_new.",
+    shows="One step of each size from the same policy on the same data. With a large radius the quadratic "
+    "model is wrong, which is why TRPO looks back at the KL that a step has made.",
+    next=(
+        "env=Pendulum-v1, a Gaussian policy; diagnostics.detail=true under any algorithm has "
+        "step/kl_quadratic beside kl/old_new."
+    ),
     seconds=8,
     fast=True,
 )

@@ -34,9 +34,11 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         compared(found, EXPECTED),
         (Lines("Mean squared error (100 episodes)", "λ", series, log_y=True),),
         Verdict.HOLDS if everywhere else Verdict.CONDITIONS if somewhere else Verdict.FAILS,
-        f"with a critic that is 20 % high λ = {best['20 % high']:g} is best (error {errors['20 % high'][0.95].value:.0f}, against {errors['20 % high'][0].value:.0f} at λ = 0 and "
-        f"{errors['20 % high'][1].value:.0f} at λ = 1); with the exact critic λ = {best['exact']:g}, with one that knows nothing λ = {best['0 everywhere']:g}. What balances depends on "
-        "how wrong the critic is and on how many episodes there are.",
+        f"with a critic that is 20 % high λ = {best['20 % high']:g} is best (error "
+        f"{errors['20 % high'][0.95].value:.0f}, against {errors['20 % high'][0].value:.0f} at λ = 0 and "
+        f"{errors['20 % high'][1].value:.0f} at λ = 1); with the exact critic λ = {best['exact']:g}, with "
+        f"one that knows nothing λ = {best['0 everywhere']:g}. What balances depends on how wrong the "
+        "critic is and on how many episodes there are.",
     )
 
 
@@ -56,17 +58,29 @@ EXPERIMENT = Experiment(
     group="critics",
     row=12,
     claim="λ = 0.95 balances bias and variance well.",
-    chinese="λ = 0: 变回 TD(0)，方差最小，偏差最大。λ = 1: 变回 Monte Carlo，无偏，方差最大。通常取 λ = 0.95，在两者之间取得很好的平衡。",
+    chinese=(
+        "λ = 0: 变回 TD(0)，方差最小，偏差最大。λ = 1: 变回 Monte Carlo，无偏，方差最大。通常取 λ = 0.95，在"
+        "两者之间取得很好的平衡。"
+    ),
     place="C L119–128",
-    formula="GAE(λ) = Σₖ (γλ)ᵏ δₜ₊ₖ;   MSE = bias² + variance/N,   bias = D(1 − λ)/((1 − θ)(1 − λθ)) on OneState",
+    formula=(
+        "GAE(λ) = Σₖ (γλ)ᵏ δₜ₊ₖ;   MSE = bias² + variance/N,   bias = D(1 − λ)/((1 − θ)(1 − λθ)) on OneState"
+    ),
     commands=(
-        "pgrun-study -m env=pgrun/OneState-v0 env.kwargs.theta=0.9 env.max_episode_steps=400 gamma=1 critic=scaled critic.factor=1.2,1,0 "
-        "'schemes=[{gae:{lam:0}},{gae:{lam:0.5}},{gae:{lam:0.8}},{gae:{lam:0.9}},gae,{gae:{lam:0.99}},{gae:{lam:1}}]' batch=100 episodes=60000 env.num_envs=256",
+        "pgrun-study -m env=pgrun/OneState-v0 env.kwargs.theta=0.9 env.max_episode_steps=400 gamma=1 "
+        "critic=scaled critic.factor=1.2,1,0 'schemes=[{gae:{lam:0}},{gae:{lam:0.5}},{gae:{lam:0.8}},"
+        "{gae:{lam:0.9}},gae,{gae:{lam:0.99}},{gae:{lam:1}}]' batch=100 episodes=60000 env.num_envs=256",
     ),
     read=read,
     expected=EXPECTED,
     verdict=Verdict.CONDITIONS,
-    shows="Three curves for three critics, from the same episodes. The better the critic, the further left the best λ. 0.95 is a good guess for a critic that is mostly right.",
-    next="batch=10 and batch=1000 in the command: with little data variance counts for more, and the best λ moves to the left.",
+    shows=(
+        "Three curves for three critics, from the same episodes. The better the critic, the further left "
+        "the best λ. 0.95 is a good guess for a critic that is mostly right."
+    ),
+    next=(
+        "batch=10 and batch=1000 in the command: with little data variance counts for more, and the best λ "
+        "moves to the left."
+    ),
     seconds=40,
 )

@@ -42,8 +42,9 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         rows,
         (panel,),
         Verdict.HOLDS if holds else Verdict.FAILS,
-        f"the variance falls with the number of episodes like N to the power {slope}: four times the data halve the noise, no more. At 64 episodes an estimate "
-        f"has a cosine of {entries[-1]['cosine']:.2f} with the gradient.",
+        f"the variance falls with the number of episodes like N to the power {slope}: four times the data "
+        f"halve the noise, no more. At 64 episodes an estimate has a cosine of {entries[-1]['cosine']:.2f} "
+        "with the gradient.",
     )
 
 
@@ -64,14 +65,21 @@ EXPERIMENT = Experiment(
     place="A L33",
     formula="Var(1/N Σᵢ ĝᵢ) = Var(ĝ)/N",
     commands=(
-        "pgrun algo=ppo env=CartPole-v1 trainer.total_steps=4096 trainer.eval_every=null hydra.run.dir=outputs/lab/here/policy",
-        "pgrun-study -m run=outputs/lab/here/policy critic=none variance=none batch=1,4,16,64 episodes=2048 repeats=1 reference_episodes=400",
+        (
+            "pgrun algo=ppo env=CartPole-v1 trainer.total_steps=4096 trainer.eval_every=null "
+            "hydra.run.dir=outputs/lab/here/policy"
+        ),
+        (
+            "pgrun-study -m run=outputs/lab/here/policy critic=none variance=none batch=1,4,16,64 "
+            "episodes=2048 repeats=1 reference_episodes=400"
+        ),
     ),
     read=read,
     expected={"slope": Expected(-1.0)},
     verdict=Verdict.HOLDS,
-    shows="A policy half trained by PPO, frozen. The line is the law, the points are measured. Everything that follows is about reaching lower points without "
-    "the data: a factor of ten in variance is worth ten times the episodes.",
+    shows="A policy half trained by PPO, frozen. The line is the law, the points are measured. Everything "
+    "that follows is about reaching lower points without the data: a factor of ten in variance is worth "
+    "ten times the episodes.",
     next="variance=leave_one_out instead of none: the same slope, a lower line.",
     seconds=15,
 )

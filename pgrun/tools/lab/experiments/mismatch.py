@@ -31,8 +31,9 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         compared(found, EXPECTED),
         (bars("Variance of one episode's gradient", "variance", found, EXPECTED, list(EXPECTED)[:3]),),
         Verdict.FAILS if raised else Verdict.HOLDS,
-        f"here the sampled return has no variance at all, Q has {found['q']}, and the return minus V has {found['value_baseline']}: what Q averages away would have "
-        "cancelled with the other action's score.",
+        f"here the sampled return has no variance at all, Q has {found['q']}, and the return minus V has "
+        f"{found['value_baseline']}: what Q averages away would have cancelled with the other action's "
+        "score.",
     )
 
 
@@ -43,15 +44,22 @@ EXPERIMENT = Experiment(
     claim="Q in place of the sampled return surely lowers the variance.",
     chinese="那么如果我们能用 Q 函数来替代，方差肯定会减小了",
     place="C L83",
-    formula="two steps that look alike, reward 1 if a₁ ≠ a₂, π = ½:   (g₁ + g₂)·r = 0 always, since g₁ = −g₂ wherever r = 1;   with Q: 1/16, with G − V: 1/8",
+    formula=(
+        "two steps that look alike, reward 1 if a₁ ≠ a₂, π = ½:   (g₁ + g₂)·r = 0 always, since g₁ = −g₂ "
+        "wherever r = 1;   with Q: 1/16, with G − V: 1/8"
+    ),
     commands=(
-        "pgrun-study env=pgrun/Mismatch-v0 gamma=1 policy.theta=0.5 critic=exact 'schemes=[reward_to_go,q,value_baseline]' batch=2 episodes=20000 env.num_envs=256",
+        (
+            "pgrun-study env=pgrun/Mismatch-v0 gamma=1 policy.theta=0.5 critic=exact "
+            "'schemes=[reward_to_go,q,value_baseline]' batch=2 episodes=20000 env.num_envs=256"
+        ),
     ),
     read=read,
     expected=EXPECTED,
     verdict=Verdict.FAILS,
-    shows="A counterexample, made for the purpose. For a single step Q must help, by the law of total variance; the sum over steps also has covariances, and they may "
-    "have been what kept the whole small. Usually, not surely.",
+    shows="A counterexample, made for the purpose. For a single step Q must help, by the law of total "
+    "variance; the sum over steps also has covariances, and they may have been what kept the whole "
+    "small. Usually, not surely.",
     next="policy.theta=0.8: is the return still the best?",
     seconds=3,
     fast=True,

@@ -54,8 +54,9 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             )
         ],
         Verdict.CONDITIONS if falls else Verdict.HOLDS,
-        f"{total - falls} of {total} accepted steps raised the exact J and {falls} lowered it: with an exact critic, and the surrogate and the mean KL "
-        "of the batch held to. The proof is for the bound with the largest KL over states and the true expectation; what TRPO computes has neither.",
+        f"{total - falls} of {total} accepted steps raised the exact J and {falls} lowered it: with an "
+        "exact critic, and the surrogate and the mean KL of the batch held to. The proof is for the bound "
+        "with the largest KL over states and the true expectation; what TRPO computes has neither.",
     )
 
 
@@ -77,8 +78,9 @@ EXPERIMENT = Experiment(
     place="C L252",
     formula="max E[ρA]  subject to mean KL(old‖new) ≤ δ;    exact J(θ_k+1) − J(θ_k) after each accepted step",
     commands=(
-        f"pgrun -m algo=trpo algo.delta={','.join(RADII)} env=FrozenLake-v1 critic=exact diagnostics.exact=true diagnostics.gradient_every=0 "
-        "seed=0,1,2 sampler.steps=64 trainer.eval_every=null trainer.total_steps=15000",
+        f"pgrun -m algo=trpo algo.delta={','.join(RADII)} env=FrozenLake-v1 critic=exact "
+        "diagnostics.exact=true diagnostics.gradient_every=0 seed=0,1,2 sampler.steps=64 "
+        "trainer.eval_every=null trainer.total_steps=15000",
     ),
     read=read,
     expected={
@@ -87,8 +89,11 @@ EXPERIMENT = Experiment(
         "mean gain ÷ mean size of a change": Expected(low=0.2),
     },
     verdict=Verdict.CONDITIONS,
-    shows="The critic is exact, so that nothing but the sampling of 512 rows and the approximation of the bound is left. Small "
-    "steps fall as often as large ones, and not as far.",
-    next="sampler.steps=1024, a batch sixteen times as large; algo.improve_surrogate=false, the line search as the document has it.",
+    shows="The critic is exact, so that nothing but the sampling of 512 rows and the approximation of the "
+    "bound is left. Small steps fall as often as large ones, and not as far.",
+    next=(
+        "sampler.steps=1024, a batch sixteen times as large; algo.improve_surrogate=false, the line search "
+        "as the document has it."
+    ),
     seconds=15,
 )

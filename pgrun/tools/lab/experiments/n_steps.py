@@ -68,8 +68,9 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             ),
         ),
         Verdict.HOLDS if rising and falling and apart else Verdict.FAILS,
-        f"from n = 1 to 16 the variance rises from {spread[0].value:.1f} to {spread[-1].value:.1f} and the bias falls from {bias[0].value:.2f} to {bias[-1]}, "
-        "with a critic that is 20 % low; with the exact one there is no bias to trade.",
+        f"from n = 1 to 16 the variance rises from {spread[0].value:.1f} to {spread[-1].value:.1f} and the "
+        f"bias falls from {bias[0].value:.2f} to {bias[-1]}, with a critic that is 20 % low; with the exact "
+        "one there is no bias to trade.",
     )
 
 
@@ -80,16 +81,21 @@ EXPERIMENT = Experiment(
     claim="The larger n, the more variance and the less bias; n = 1 is TD(0), n = ∞ Monte Carlo.",
     chinese="n = 1 就是 TD(0)。n = ∞ 就是 Monte Carlo。n 越大，方差越大，偏差越小。",
     place="C L112–118",
-    formula="Âₙ = Σ_{k<n} γᵏrₜ₊ₖ + γⁿV̂(sₜ₊ₙ) − V̂(sₜ);   a constant error D = V̂ − V leaves the bias Dθⁿ⁻¹/(1 − θ) on OneState",
+    formula=(
+        "Âₙ = Σ_{k<n} γᵏrₜ₊ₖ + γⁿV̂(sₜ₊ₙ) − V̂(sₜ);   a constant error D = V̂ − V leaves the bias Dθⁿ⁻¹/(1 − "
+        "θ) on OneState"
+    ),
     commands=(
-        "pgrun-study -m env=pgrun/OneState-v0 env.kwargs.theta=0.5 env.max_episode_steps=200 gamma=1 critic=scaled critic.factor=0.8 variance=n_step "
-        "variance.n=1,2,4,8,16 batch=1 episodes=40000 env.num_envs=256",
+        "pgrun-study -m env=pgrun/OneState-v0 env.kwargs.theta=0.5 env.max_episode_steps=200 gamma=1 "
+        "critic=scaled critic.factor=0.8 variance=n_step variance.n=1,2,4,8,16 batch=1 episodes=40000 "
+        "env.num_envs=256",
     ),
     read=read,
     expected=EXPECTED,
     verdict=Verdict.HOLDS,
-    shows="Each further step takes the bias down by θ, the chance to be still there, and adds the noise of one more reward. Episodes of OneState last two steps on average: "
-    "beyond eight there is little left to gain.",
+    shows="Each further step takes the bias down by θ, the chance to be still there, and adds the noise of "
+    "one more reward. Episodes of OneState last two steps on average: beyond eight there is little left "
+    "to gain.",
     next="critic.factor=1 in the command: the bias is gone, and n = 1 is simply best.",
     seconds=6,
     fast=True,

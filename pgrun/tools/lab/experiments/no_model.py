@@ -47,8 +47,10 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             ),
         ),
         Verdict.HOLDS if found["exact return of the last policy"].value > 0.95 else Verdict.FAILS,
-        f"the rewards are entries of a table that only the environment reads, automatic differentiation is switched off, and REINFORCE goes from a return of "
-        f"{learned[there][0]:.2f} to {found['exact return of the last policy'].value:.2f}: only log π is differentiated, by a closed form.",
+        "the rewards are entries of a table that only the environment reads, automatic differentiation is "
+        f"switched off, and REINFORCE goes from a return of {learned[there][0]:.2f} to "
+        f"{found['exact return of the last policy'].value:.2f}: only log π is differentiated, by a closed "
+        "form.",
     )
 
 
@@ -57,18 +59,23 @@ EXPERIMENT = Experiment(
     group="variance",
     row=0,
     claim="REINFORCE needs no model of the environment and no reward that can be differentiated.",
-    chinese="Model free：不需要知道环境是怎么运作的；奖励不需要可导：完全不需要对奖励求导，只需要采样累计回报就可以了",
+    chinese=(
+        "Model free：不需要知道环境是怎么运作的；奖励不需要可导：完全不需要对奖励求导，只需要采样累计回报就"
+        "可以了"
+    ),
     place="C L43–46",
     formula="∇J = E[r(τ) Σₜ ∇log π(aₜ|sₜ)]: neither p(s'|s, a) nor ∇r stands in it",
     commands=(
-        "pgrun algo=reinforce env=pgrun/RandomWalk-v0 network.hidden=[] network.bias=false advantage_norm=false optimizer.lr=0.05 trainer.total_steps=10000 "
-        "trainer.eval_every=null",
+        "pgrun algo=reinforce env=pgrun/RandomWalk-v0 network.hidden=[] network.bias=false "
+        "advantage_norm=false optimizer.lr=0.05 trainer.total_steps=10000 trainer.eval_every=null",
     ),
     read=read,
     expected=EXPECTED,
     verdict=Verdict.HOLDS,
-    shows="A walk to the right earns 1, one to the left nothing; the policy is a table that starts undecided. The proof that the mean of its gradient is ∇J is in "
-    "`pgrun-lab expected_score` and what follows.",
+    shows=(
+        "A walk to the right earns 1, one to the left nothing; the policy is a table that starts undecided. "
+        "The proof that the mean of its gradient is ∇J is in `pgrun-lab expected_score` and what follows."
+    ),
     next="env=pgrun/Table-v0 env.kwargs.file=my.yaml: a table of your own.",
     seconds=5,
     fast=True,

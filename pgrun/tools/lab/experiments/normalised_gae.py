@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
@@ -11,8 +11,10 @@ T = 10
 NAMES = {"gae lam=1": "Monte Carlo (GAE, λ = 1)", "gae lam=1 normalised=true": "normalised form, λ = 1"}
 
 
-def quadratic(weight) -> float:
-    """Var Σₜ gₜΨₜ for Ψₜ = Σⱼ w(j, K)εₜ₊ⱼ, K = T − t steps left and ε = ±½ independent: Σ_{j>0} w²/8 for two logits."""
+def quadratic(weight: Callable[[int, int], float]) -> float:
+    """Var Σₜ gₜΨₜ for Ψₜ = Σⱼ w(j, K)εₜ₊ⱼ, K = T − t steps left and ε = ±½
+    independent: Σ_{j>0} w²/8 for two logits.
+    """
     return sum(weight(j, T - t) ** 2 for t in range(T) for j in range(1, T - t)) / 8
 
 
@@ -34,8 +36,9 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         compared(found, EXPECTED, "variance of one episode's gradient"),
         (bars("Variance of one episode's gradient", "variance", found, EXPECTED, list(EXPECTED)),),
         Verdict.FAILS if apart else Verdict.HOLDS,
-        f"the weighted mean with its weights divided by their sum is at λ = 1 the plain average of all n-step advantages: variance {average.value:.2f}, where Monte Carlo has "
-        f"{mc.value:.2f}. It is the other form, Σ(γλ)ᵏδ, that is Monte Carlo at λ = 1.",
+        "the weighted mean with its weights divided by their sum is at λ = 1 the plain average of all "
+        f"n-step advantages: variance {average.value:.2f}, where Monte Carlo has {mc.value:.2f}. It is the "
+        "other form, Σ(γλ)ᵏδ, that is Monte Carlo at λ = 1.",
     )
 
 
@@ -44,17 +47,23 @@ EXPERIMENT = Experiment(
     group="critics",
     row=13,
     claim="GAE as the weighted mean Σ wₖÂ⁽ᵏ⁾/Σ wₖ, wₖ = λᵏ⁻¹, is Monte Carlo at λ = 1.",
-    chinese="相当于 GAE 用指数衰减把未来一串 TD 误差累计起来。当 λ = 0，即等价于 1-step TD，当 λ = 1，即等价于 MC。",
+    chinese=(
+        "相当于 GAE 用指数衰减把未来一串 TD 误差累计起来。当 λ = 0，即等价于 1-step TD，当 λ = 1，即等价于 "
+        "MC。"
+    ),
     place="C L291–300",
     formula="λ = 1:   Σₖ Â⁽ᵏ⁾/K = Σⱼ (1 − j/K) δₜ₊ⱼ,   j = 0 … K − 1;   Monte Carlo: Σⱼ δₜ₊ⱼ",
     commands=(
-        "pgrun-study env=pgrun/FixedHorizon-v0 env.kwargs.T=10 gamma=1 policy.theta=0.5 critic=exact 'schemes=[{gae:{lam:1}},{gae:{lam:1,normalised:true}}]' "
-        "batch=1 episodes=20000 env.num_envs=256",
+        "pgrun-study env=pgrun/FixedHorizon-v0 env.kwargs.T=10 gamma=1 policy.theta=0.5 critic=exact "
+        "'schemes=[{gae:{lam:1}},{gae:{lam:1,normalised:true}}]' batch=1 episodes=20000 env.num_envs=256",
     ),
     read=read,
     expected=EXPECTED,
     verdict=Verdict.FAILS,
-    shows="Both are unbiased here, with the exact critic. The two forms agree where the steps left are many beside 1/(1 − λ): the slip shows at λ = 1 and near the end of a rollout.",
+    shows=(
+        "Both are unbiased here, with the exact critic. The two forms agree where the steps left are many "
+        "beside 1/(1 − λ): the slip shows at λ = 1 and near the end of a rollout."
+    ),
     next="{gae:{lam:0.9}} beside {gae:{lam:0.9,normalised:true}} with env.kwargs.T=50.",
     seconds=4,
     fast=True,

@@ -54,9 +54,11 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             )
         ],
         verdict,
-        f"the more is kept, the further back lie the policies that it is from: a mean KL of {older[0]:.3g} with {CAPACITIES[0]} transitions, of "
-        f"{older[1]:.3g} with {CAPACITIES[1]} and of {older[2]:.3g} with all of them. {CAPACITIES[1]} learn more than all of them, too old, with probability "
-        f"{odds(middle, old)}, and more than the last {CAPACITIES[0]}, too narrow, with probability {odds(middle, young)} ({len(middle)} seeds).",
+        f"the more is kept, the further back lie the policies that it is from: a mean KL of {older[0]:.3g} "
+        f"with {CAPACITIES[0]} transitions, of {older[1]:.3g} with {CAPACITIES[1]} and of {older[2]:.3g} "
+        f"with all of them. {CAPACITIES[1]} learn more than all of them, too old, with probability "
+        f"{odds(middle, old)}, and more than the last {CAPACITIES[0]}, too narrow, with probability "
+        f"{odds(middle, young)} ({len(middle)} seeds).",
     )
 
 
@@ -64,13 +66,20 @@ EXPERIMENT = Experiment(
     name="old_data",
     group="off_policy",
     row=21,
-    claim="Data of past policies can be used if they are not too far away; a wider distribution of data is good against surprises.",
-    chinese="过去（差的不太远）的 policy 跑出来的数据可以被用来训新的 policy。…… 模型在一个更广的分布上进行学习，可以减少 OOD 的情况。",
+    claim=(
+        "Data of past policies can be used if they are not too far away; a wider distribution of data is "
+        "good against surprises."
+    ),
+    chinese=(
+        "过去（差的不太远）的 policy 跑出来的数据可以被用来训新的 policy。…… 模型在一个更广的分布上进行学"
+        "习，可以减少 OOD 的情况。"
+    ),
     place="C L184, L203",
     formula="replay/kl_age = mean KL(π that took the replayed action ‖ π now), over the draws of an update",
     commands=(
-        f"pgrun -m algo=off_policy_ac sampler.capacity={','.join(CAPACITIES)} algo.entropy=0.05 env=CartPole-v1 tuned=none seed=0,1,2 sampler.warmup=128 "
-        "diagnostics.gradient_every=0 trainer.eval_every=2000 trainer.eval_episodes=10 trainer.total_steps=8000",
+        f"pgrun -m algo=off_policy_ac sampler.capacity={','.join(CAPACITIES)} algo.entropy=0.05 "
+        "env=CartPole-v1 tuned=none seed=0,1,2 sampler.warmup=128 diagnostics.gradient_every=0 "
+        "trainer.eval_every=2000 trainer.eval_episodes=10 trainer.total_steps=8000",
     ),
     read=read,
     expected={
@@ -80,8 +89,9 @@ EXPERIMENT = Experiment(
     },
     verdict=Verdict.CONDITIONS,
     nearby=(Verdict.HOLDS, Verdict.OPEN),
-    shows="off_policy_ac draws its actions anew and asks the old policies only where they have been: what is old is the distribution of states. "
-    "A buffer of the last 128 steps forgets what falling is like, and one seed may never recover.",
+    shows="off_policy_ac draws its actions anew and asks the old policies only where they have been: what is "
+    "old is the distribution of states. A buffer of the last 128 steps forgets what falling is like, "
+    "and one seed may never recover.",
     next="algo.corrections=none, which does ask what they did; trainer.total_steps=1e5.",
     seconds=35,
 )

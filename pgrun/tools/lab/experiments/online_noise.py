@@ -13,8 +13,9 @@ COLUMNS, STEPS = (4, 16, 64, 256), 16
 FLOOR = 9.4  # what CartPole returns to a policy that always pushes the same way
 RATES = ("0.0001", "0.001", "0.01")
 COMMON = (
-    f"optimizer.lr={','.join(RATES)} optimizer=adam optimizer.schedule=constant critic/optimizer=adam critic.optimizer.lr=1e-3 critic.optimizer.schedule=constant "
-    "env=CartPole-v1 tuned=none seed=0,1,2 diagnostics.gradient_every=0 logger.every=1000 trainer.eval_every=1000 trainer.eval_episodes=10 "
+    f"optimizer.lr={','.join(RATES)} optimizer=adam optimizer.schedule=constant critic/optimizer=adam "
+    "critic.optimizer.lr=1e-3 critic.optimizer.schedule=constant env=CartPole-v1 tuned=none seed=0,1,2 "
+    "diagnostics.gradient_every=0 logger.every=1000 trainer.eval_every=1000 trainer.eval_episodes=10 "
     "trainer.total_steps=4000"
 )
 
@@ -79,10 +80,12 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             ),
         ],
         (Verdict.HOLDS if smaller else Verdict.CONDITIONS) if falls else Verdict.FAILS,
-        f"the variance of an update falls with its rows, with exponent {slope:.2f}, and its data are on average half a batch old when they take effect. That "
-        f"online updates want a smaller learning rate {'shows' if smaller else 'does not show'} here: the greatest that learns at all is {learns['online']:g} "
-        f"online and {learns['batch']:g} with batches of 40 rows; at the best rates online reaches {best['online']:.0f} and batches {best['batch']:.0f}, in the "
-        f"same steps ({len(returns['online'][RATES[0]])} seeds).",
+        f"the variance of an update falls with its rows, with exponent {slope:.2f}, and its data are on "
+        "average half a batch old when they take effect. That online updates want a smaller learning rate "
+        f"{'shows' if smaller else 'does not show'} here: the greatest that learns at all is "
+        f"{learns['online']:g} online and {learns['batch']:g} with batches of 40 rows; at the best rates "
+        f"online reaches {best['online']:.0f} and batches {best['batch']:.0f}, in the same steps "
+        f"({len(returns['online'][RATES[0]])} seeds).",
     )
 
 
@@ -90,12 +93,19 @@ EXPERIMENT = Experiment(
     name="online_noise",
     group="actor_critic",
     row=15,
-    claim="Batch updates are steadier and late; online ones are quick and noisy, and want a smaller learning rate.",
-    chinese="✅ 梯度更稳：一次用一批样本估计方向，噪声更小 ❌ 更新更“滞后” …… ✅ 反应快：每一步都能立刻修正策略 ❌ 更抖：单步更新的方差更大，通常要更小学习率",
+    claim=(
+        "Batch updates are steadier and late; online ones are quick and noisy, and want a smaller learning "
+        "rate."
+    ),
+    chinese=(
+        "✅ 梯度更稳：一次用一批样本估计方向，噪声更小 ❌ 更新更“滞后” …… ✅ 反应快：每一步都能立刻修正策略 "
+        "❌ 更抖：单步更新的方差更大，通常要更小学习率"
+    ),
     place="C L167–175",
     formula="Var ĝ ∝ 1/rows;   online: θ ← θ + α δₜ∇log π(aₜ|sₜ) at every step",
     commands=(
-        f"pgrun -m algo=a2c variance=td0 env=CartPole-v1 tuned=none env.num_envs={','.join(map(str, COLUMNS))} sampler.steps={STEPS} seed=0,1,2,3,4 "
+        "pgrun -m algo=a2c variance=td0 env=CartPole-v1 tuned=none "
+        f"env.num_envs={','.join(map(str, COLUMNS))} sampler.steps={STEPS} seed=0,1,2,3,4 "
         "diagnostics.gradient_every=1 trainer.eval_every=null trainer.eval_episodes=1 trainer.total_steps=1",
         f"pgrun -m algo=online_ac {COMMON}",
         f"pgrun -m algo=a2c variance=td0 critic.target=td0 env.num_envs=8 sampler.steps=5 {COMMON}",
@@ -108,8 +118,9 @@ EXPERIMENT = Experiment(
     },
     verdict=Verdict.CONDITIONS,
     nearby=(Verdict.HOLDS,),
-    shows="The same steps of the environment and Adam for both, a decade between the rates. Online has forty times the updates of batches in the same steps, "
-    "each of full length, whatever its gradient is worth; td0 leans on a critic that both must learn first.",
+    shows="The same steps of the environment and Adam for both, a decade between the rates. Online has forty "
+    "times the updates of batches in the same steps, each of full length, whatever its gradient is "
+    "worth; td0 leans on a critic that both must learn first.",
     next="optimizer=sgd; trainer.total_steps=50000; `pgrun-lab steadier`.",
     seconds=45,
 )

@@ -12,8 +12,9 @@ from pgrun.tools.lab.seeds import Groups, by, curve, learning, odds, scores, tog
 EUCLIDEAN, NATURAL = ("0.01", "0.1", "1", "10"), ("0.001", "0.01", "0.1", "1")
 GOOD = 300.0  # a return of CartPole's 500
 COMMON = (
-    "env=CartPole-v1 tuned=none seed=0,1,2,3 sampler.steps=32 env.num_envs=8 diagnostics.gradient_every=0 trainer.eval_every=1024 "
-    "trainer.eval_episodes=10 critic.epochs=4 critic.minibatches=4 trainer.total_steps=10240"
+    "env=CartPole-v1 tuned=none seed=0,1,2,3 sampler.steps=32 env.num_envs=8 diagnostics.gradient_every=0 "
+    "trainer.eval_every=1024 trainer.eval_episodes=10 critic.epochs=4 critic.minibatches=4 "
+    "trainer.total_steps=10240"
 )
 
 
@@ -56,10 +57,12 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             )
         ],
         verdict,
-        f"too small a step crawls: with ‖Δθ‖ = {EUCLIDEAN[0]} {100 * crawl:.0f} % of the best radius's return. Too large a one wrecks the policy: "
-        f"{100 * large_share:.0f} % with {EUCLIDEAN[-1]}, and with {hit} {gone[hit]} of {len(large)} seeds fell below half their best and stayed there. Within 80 % "
-        f"of the best lie {width} of {len(EUCLIDEAN)} radii of Δθ and {width_n} of {len(NATURAL)} of KL, a decade apart each: few seeds to tell a wider window "
-        f"from. The best against the best, the natural step is ahead with probability "
+        f"too small a step crawls: with ‖Δθ‖ = {EUCLIDEAN[0]} {100 * crawl:.0f} % of the best radius's "
+        f"return. Too large a one wrecks the policy: {100 * large_share:.0f} % with {EUCLIDEAN[-1]}, and "
+        f"with {hit} {gone[hit]} of {len(large)} seeds fell below half their best and stayed there. Within "
+        f"80 % of the best lie {width} of {len(EUCLIDEAN)} radii of Δθ and {width_n} of {len(NATURAL)} of "
+        "KL, a decade apart each: few seeds to tell a wider window from. The best against the best, the "
+        "natural step is ahead with probability "
         f"{odds(scores(natural[best_n,], learning), scores(plain[best,], learning))}.",
     )
 
@@ -98,8 +101,15 @@ EXPERIMENT = Experiment(
     name="overshoot",
     group="natural",
     row=27,
-    claim="Too large a step lands in a bad policy, from whose data nothing can be learned any more; too small a one crawls.",
-    chinese="过冲（Overshooting）：更新错过了奖励峰值并落入了次优策略区域 …… 用较差的数据样本再去更新策略，从而陷入了糟糕的正反馈中无法恢复。较小的学习率可能会解决这个问题，但会导致收敛速度变慢的undershooting问题。",
+    claim=(
+        "Too large a step lands in a bad policy, from whose data nothing can be learned any more; too small "
+        "a one crawls."
+    ),
+    chinese=(
+        "过冲（Overshooting）：更新错过了奖励峰值并落入了次优策略区域 …… 用较差的数据样本再去更新策略，从而"
+        "陷入了糟糕的正反馈中无法恢复。较小的学习率可能会解决这个问题，但会导致收敛速度变慢的undershooting问"
+        "题。"
+    ),
     place="B L5–9",
     formula="Δθ = ε g/‖g‖  against  Δθ = √(2ε/gᵀF⁻¹g) F⁻¹g,   for ε over several decades",
     commands=(
@@ -114,7 +124,10 @@ EXPERIMENT = Experiment(
     },
     verdict=Verdict.HOLDS,
     nearby=(Verdict.CONDITIONS,),
-    shows="'Lost for good' is the document's overshoot: below half of the best evaluation, and never above it again in the steps that were left.",
+    shows=(
+        "'Lost for good' is the document's overshoot: below half of the best evaluation, and never above it "
+        "again in the steps that were left."
+    ),
     next="algo=ppo algo.clip=1e9 optimizer.lr=0.1: overshooting with Adam; algo.ball=squared.",
     seconds=45,
 )

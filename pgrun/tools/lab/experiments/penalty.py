@@ -54,8 +54,10 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             for title, tag in (("mean KL of an update", "kl/old_new"), ("β", "step/beta"))
         ],
         Verdict.HOLDS if holds else Verdict.FAILS,
-        f"from β = 0.01, 1 and 100 the KL reached the band [d/1.5, 1.5d] within {max(map(max, arrive.values()))} updates; the median of the "
-        f"later ones is {min(middle):.2f} to {max(middle):.2f} of the target, and {100 * whole:.0f} % of them lie in the band; β ends at {last['0.01']:g}, {last['1']:g} and {last['100']:g}, four decades at the start.",
+        "from β = 0.01, 1 and 100 the KL reached the band [d/1.5, 1.5d] within "
+        f"{max(map(max, arrive.values()))} updates; the median of the later ones is {min(middle):.2f} to "
+        f"{max(middle):.2f} of the target, and {100 * whole:.0f} % of them lie in the band; β ends at "
+        f"{last['0.01']:g}, {last['1']:g} and {last['100']:g}, four decades at the start.",
     )
 
 
@@ -71,12 +73,16 @@ EXPERIMENT = Experiment(
     group="trust_region",
     row=35,
     claim="The adaptive β of the KL penalty brings the KL of an update to its target.",
-    chinese="我们设定一个目标距离 d_targ，在每次训练迭代后计算一下实际的 KL 距离 d，…… 这种情况就 β ← β/2，即缩小惩罚系数让他“更敢走”。",
+    chinese=(
+        "我们设定一个目标距离 d_targ，在每次训练迭代后计算一下实际的 KL 距离 d，…… 这种情况就 β ← β/2，即缩"
+        "小惩罚系数让他“更敢走”。"
+    ),
     place="C L287–289",
     formula="max E[ρA − β KL];   β ← β/2 if d < d_targ/1.5,   β ← 2β if d > 1.5 d_targ",
     commands=(
-        f"pgrun -m algo=ppo_penalty algo.target_kl={TARGET} algo.beta={','.join(STARTS)} env=HalfCheetah-v5 tuned=none seed=0,1 env.num_envs=8 "
-        "sampler.steps=64 critic.epochs=2 diagnostics.gradient_every=0 trainer.eval_every=null trainer.eval_episodes=1 trainer.total_steps=16384",
+        f"pgrun -m algo=ppo_penalty algo.target_kl={TARGET} algo.beta={','.join(STARTS)} env=HalfCheetah-v5 "
+        "tuned=none seed=0,1 env.num_envs=8 sampler.steps=64 critic.epochs=2 diagnostics.gradient_every=0 "
+        "trainer.eval_every=null trainer.eval_episodes=1 trainer.total_steps=16384",
     ),
     read=read,
     expected={
@@ -87,8 +93,13 @@ EXPERIMENT = Experiment(
         "updates until the band, at most": Expected(high=16),
     },
     verdict=Verdict.HOLDS,
-    shows="A wrong β costs a few updates: it moves by a factor of 2 at a time. That is coarse: where one β is too small and twice as much too large, the KL "
-    "swings from one side of the band to the other.",
-    next="algo.target_kl=0.001; algo.epochs=1, where one step is too short to reach the target, and β goes to 0.",
+    shows=(
+        "A wrong β costs a few updates: it moves by a factor of 2 at a time. That is coarse: where one β is "
+        "too small and twice as much too large, the KL swings from one side of the band to the other."
+    ),
+    next=(
+        "algo.target_kl=0.001; algo.epochs=1, where one step is too short to reach the target, and β goes "
+        "to 0."
+    ),
     seconds=20,
 )

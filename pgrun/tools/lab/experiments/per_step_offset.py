@@ -40,8 +40,9 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         compared(found, EXPECTED, "what is added"),
         (panel,),
         Verdict.FAILS if moved else Verdict.HOLDS,
-        f"a constant added to each step's reward multiplies the gradient, from {means[0]:.3g} to {means[-1]:.3g} here, since longer episodes collect it more "
-        "often. It is harmless when it is added to, or subtracted from, the whole return (`pgrun-lab jumping`).",
+        f"a constant added to each step's reward multiplies the gradient, from {means[0]:.3g} to "
+        f"{means[-1]:.3g} here, since longer episodes collect it more often. It is harmless when it is "
+        "added to, or subtracted from, the whole return (`pgrun-lab jumping`).",
     )
 
 
@@ -49,19 +50,27 @@ EXPERIMENT = Experiment(
     name="per_step_offset",
     group="variance",
     row=1.5,
-    claim="Adding or subtracting a constant never changes what is learned, also where it is added to every reward.",
+    claim=(
+        "Adding or subtracting a constant never changes what is learned, also where it is added to every "
+        "reward."
+    ),
     chinese="而且只有 reward 的相对值有价值，绝对值不太有价值。…… 所以加减常数是完全不影响正确性的。",
     place="C L62, L79",
-    formula="r'ₜ = rₜ + c:   J' = E Σₜ (rₜ + c) = J + c·E[steps],   which depends on θ wherever the length of an episode does",
+    formula=(
+        "r'ₜ = rₜ + c:   J' = E Σₜ (rₜ + c) = J + c·E[steps],   which depends on θ wherever the length of "
+        "an episode does"
+    ),
     commands=(
-        "pgrun-study -m env=pgrun/OneState-v0 env.kwargs.theta=0.5 env.kwargs.reward_offset=-0.5,0,1,10 env.max_episode_steps=200 gamma=1 "
-        "critic=none 'schemes=[leave_one_out]' batch=20 episodes=40000 env.num_envs=256",
+        "pgrun-study -m env=pgrun/OneState-v0 env.kwargs.theta=0.5 env.kwargs.reward_offset=-0.5,0,1,10 "
+        "env.max_episode_steps=200 gamma=1 critic=none 'schemes=[leave_one_out]' batch=20 episodes=40000 "
+        "env.num_envs=256",
     ),
     read=read,
     expected=EXPECTED,
     verdict=Verdict.FAILS,
-    shows="Here an episode lasts as long as rewards come in, so that the constant is paid for staying. No baseline takes it off again: it is another problem. "
-    "With c = −1 staying is worth nothing, and the gradient is 0.",
+    shows="Here an episode lasts as long as rewards come in, so that the constant is paid for staying. No "
+    "baseline takes it off again: it is another problem. With c = −1 staying is worth nothing, and the "
+    "gradient is 0.",
     next="env.kwargs.reward_offset=-2: what does the best policy do now?",
     seconds=4,
     fast=True,

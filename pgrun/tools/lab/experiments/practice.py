@@ -53,8 +53,8 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             )
         ],
         verdict,
-        f"in so short a run, with both, {' and '.join(said) or 'nothing is decided'} ({len(both)} seeds, {groups['true', 'true'][0].result['env_steps']:,} steps): both "
-        f"{both.mean():.0f}, "
+        f"in so short a run, with both, {' and '.join(said) or 'nothing is decided'} ({len(both)} seeds, "
+        f"{groups['true', 'true'][0].result['env_steps']:,} steps): both {both.mean():.0f}, "
         + ", ".join(f"{CELLS[cell]} {returns[cell].mean():.0f}" for cell in list(CELLS)[1:])
         + ".",
     )
@@ -69,15 +69,20 @@ EXPERIMENT = Experiment(
     place="C L311–312",
     formula="s ← (s − running mean)/running σ,   r ← r / running σ of the discounted return;   leave one out",
     commands=(
-        "pgrun -m algo=ppo env=HalfCheetah-v5 tuned=none state_norm=true,false reward_scaling=true,false seed=0,1,2 env.num_envs=8 sampler.steps=128 "
-        "algo.epochs=5 algo.minibatches=8 diagnostics.gradient_every=0 trainer.eval_every=4096 trainer.eval_episodes=2 trainer.total_steps=12288",
+        "pgrun -m algo=ppo env=HalfCheetah-v5 tuned=none state_norm=true,false reward_scaling=true,false "
+        "seed=0,1,2 env.num_envs=8 sampler.steps=128 algo.epochs=5 algo.minibatches=8 "
+        "diagnostics.gradient_every=0 trainer.eval_every=4096 trainer.eval_episodes=2 "
+        "trainer.total_steps=12288",
     ),
     read=read,
     expected={f"P(both > {name})": Expected(low=0.0, high=1.0) for name in list(CELLS.values())[1:]},
     verdict=Verdict.FAILS,
     nearby=(Verdict.OPEN, Verdict.CONDITIONS, Verdict.HOLDS),
-    shows="These are the first steps of HalfCheetah, where running statistics are still on the move, and three seeds of them: what pays at a million steps they do not "
-    "say.",
-    next="trainer.total_steps=1e6 and ten seeds, overnight; experiment=ablate, which leaves out one practice after the other.",
+    shows="These are the first steps of HalfCheetah, where running statistics are still on the move, and "
+    "three seeds of them: what pays at a million steps they do not say.",
+    next=(
+        "trainer.total_steps=1e6 and ten seeds, overnight; experiment=ablate, which leaves out one practice "
+        "after the other."
+    ),
     seconds=35,
 )

@@ -72,9 +72,11 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             ),
         ),
         Verdict.HOLDS if explodes else Verdict.FAILS,
-        f"ratios that are 1.1 or 0.9 make products of up to 1.1ᵀ: 13,781 at T = 100, {last['max_exact']:.0e} at T = 500, with E[W²] = 1.01ᵀ and an effective sample size of "
-        f"{100 * parts[100]['ess_exact']:.0f} % and {100 * last['ess_exact']:.1f} %. The sample itself hides it: at T = 500 it says {100 * last['ess']:.1f} %, since the products that "
-        "matter were not drawn. The ratio of a single step stays at 1.1.",
+        "ratios that are 1.1 or 0.9 make products of up to 1.1ᵀ: 13,781 at T = 100, "
+        f"{last['max_exact']:.0e} at T = 500, with E[W²] = 1.01ᵀ and an effective sample size of "
+        f"{100 * parts[100]['ess_exact']:.0f} % and {100 * last['ess_exact']:.1f} %. The sample itself "
+        f"hides it: at T = 500 it says {100 * last['ess']:.1f} %, since the products that matter were not "
+        "drawn. The ratio of a single step stays at 1.1.",
     )
 
 
@@ -83,18 +85,30 @@ EXPERIMENT = Experiment(
     group="off_policy",
     row=24,
     claim="A product of ratios that are each only a little off explodes or vanishes: 1.1¹⁰⁰.",
-    chinese="连乘的那个比值哪怕每一项都只偏离一点点（比如 1.1 或 0.9），如果你乘上 100 步（1.1^100），这个数值就会变得巨大或者接近于零。这会让梯度计算极其不稳定（方差极大）。",
+    chinese=(
+        "连乘的那个比值哪怕每一项都只偏离一点点（比如 1.1 或 0.9），如果你乘上 100 步（1.1^100），这个数值就"
+        "会变得巨大或者接近于零。这会让梯度计算极其不稳定（方差极大）。"
+    ),
     place="A L231; C L240",
-    formula="π = (0.55, 0.45), β = (½, ½), W = ∏ρₜ:   max W = 1.1ᵀ,   E_β[W] = 1,   E_β[W²] = 1.01ᵀ,   ESS = (ΣW)²/ΣW² → 1.01⁻ᵀ",
+    formula=(
+        "π = (0.55, 0.45), β = (½, ½), W = ∏ρₜ:   max W = 1.1ᵀ,   E_β[W] = 1,   E_β[W²] = 1.01ᵀ,   ESS = "
+        "(ΣW)²/ΣW² → 1.01⁻ᵀ"
+    ),
     commands=(
-        "pgrun-study -m env=pgrun/FixedHorizon-v0 env.kwargs.T=1,10,100,500 gamma=1 policy.theta=0.55 behaviour.theta=0.5 "
-        "'weights=[trajectory,trajectory_rtg,per_decision,past_only,state_ratio,per_step]' batch=20 episodes=10000 env.num_envs=256 repeats=1",
+        "pgrun-study -m env=pgrun/FixedHorizon-v0 env.kwargs.T=1,10,100,500 gamma=1 policy.theta=0.55 "
+        "behaviour.theta=0.5 "
+        "'weights=[trajectory,trajectory_rtg,per_decision,past_only,state_ratio,per_step]' batch=20 "
+        "episodes=10000 env.num_envs=256 repeats=1",
     ),
     read=read,
     expected=EXPECTED,
     verdict=Verdict.HOLDS,
-    shows="Dropping weights brings the variance down step by step: those of actions after a reward (per_decision), those between (past_only), those before (per_step, which is "
-    "PPO's). `pgrun-lab past_only` and `state_shift` are the price.",
-    next="{trajectory:{truncate:10}} in the list of weights: a cap on the product, some bias for much less variance.",
+    shows="Dropping weights brings the variance down step by step: those of actions after a reward "
+    "(per_decision), those between (past_only), those before (per_step, which is PPO's). `pgrun-lab "
+    "past_only` and `state_shift` are the price.",
+    next=(
+        "{trajectory:{truncate:10}} in the list of weights: a cap on the product, some bias for much less "
+        "variance."
+    ),
     seconds=40,
 )

@@ -24,7 +24,8 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         compared(found, EXPECTED),
         (bars("Variance of one episode's gradient", "variance", found, EXPECTED, list(EXACT)),),
         Verdict.HOLDS if fair and lower else Verdict.FAILS,
-        f"with the exact Q in place of sampled rewards the variance falls from {found['reward_to_go'].value:.0f} to {found['q'].value:.0f}, with Q − V to "
+        "with the exact Q in place of sampled rewards the variance falls from "
+        f"{found['reward_to_go'].value:.0f} to {found['q'].value:.0f}, with Q − V to "
         f"{found['advantage'].value:.1f}, without a bias. On another problem it rises: `pgrun-lab mismatch`.",
     )
 
@@ -34,18 +35,25 @@ EXPERIMENT = Experiment(
     group="critics",
     row=8,
     claim="Q in place of the sampled reward-to-go has less variance, and is unbiased.",
-    chinese="策略梯度中的 reward-to-go 式子只是一条轨迹的，肯定方差是比较大的。那么如果我们能用 Q 函数来替代，方差肯定会减小了，注意到这也是无偏的。",
+    chinese=(
+        "策略梯度中的 reward-to-go 式子只是一条轨迹的，肯定方差是比较大的。那么如果我们能用 Q 函数来替代，方"
+        "差肯定会减小了，注意到这也是无偏的。"
+    ),
     place="C L83, L90–92",
-    formula="E[Gₜ | sₜ, aₜ] = Q(sₜ, aₜ);   OneState at θ = ½:   G: 88,   Q: 32,   G − V: 48,   Q − V: 8,   δ: 8",
+    formula=(
+        "E[Gₜ | sₜ, aₜ] = Q(sₜ, aₜ);   OneState at θ = ½:   G: 88,   Q: 32,   G − V: 48,   Q − V: 8,   δ: 8"
+    ),
     commands=(
-        "pgrun-study env=pgrun/OneState-v0 env.kwargs.theta=0.5 env.max_episode_steps=200 gamma=1 critic=exact "
-        "'schemes=[reward_to_go,q,value_baseline,advantage,td0]' batch=1 episodes=60000 env.num_envs=256",
+        "pgrun-study env=pgrun/OneState-v0 env.kwargs.theta=0.5 env.max_episode_steps=200 gamma=1 "
+        "critic=exact 'schemes=[reward_to_go,q,value_baseline,advantage,td0]' batch=1 episodes=60000 "
+        "env.num_envs=256",
     ),
     read=read,
     expected=EXPECTED,
     verdict=Verdict.HOLDS,
-    shows="Two different savings: Q averages over what comes after the action, V takes off what the state is worth. Together they leave the noise of the action alone, "
-    "and in a problem without chance δ with the true V is the advantage itself.",
+    shows="Two different savings: Q averages over what comes after the action, V takes off what the state is "
+    "worth. Together they leave the noise of the action alone, and in a problem without chance δ with "
+    "the true V is the advantage itself.",
     next="env=FrozenLake-v1 policy.ascent=0.5 for a problem with chance, where δ is noisier than Q − V.",
     seconds=5,
     fast=True,

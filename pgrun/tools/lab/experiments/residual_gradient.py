@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pgrun.tools.lab.chart import Bar, Bars
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
+
+if TYPE_CHECKING:
+    from pgrun.envs.problems.teaching import Table
 
 STATES = "ABC"
 TRUE = (0.5, 1.0, 0.0)
@@ -38,12 +42,13 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         rows,
         (Bars("What both rules converge to", "V", bars),),
         Verdict.FAILS if wrong else Verdict.HOLDS,
-        f"the gradient of δ², taken literally, also moves V(s') towards what came before it: it converges to ({', '.join(f'{v:.2f}' for v in literal)}) instead of "
-        f"({', '.join(f'{v:g}' for v in TRUE)}). With the target held fixed, φ += 2βδ∇V(s), it converges to ({', '.join(f'{v:.2f}' for v in held)}).",
+        "the gradient of δ², taken literally, also moves V(s') towards what came before it: it converges to "
+        f"({', '.join(f'{v:.2f}' for v in literal)}) instead of ({', '.join(f'{v:g}' for v in TRUE)}). With "
+        f"the target held fixed, φ += 2βδ∇V(s), it converges to ({', '.join(f'{v:.2f}' for v in held)}).",
     )
 
 
-def fitted(table, literal: bool, steps: int = 4000, rate: float = 0.1) -> list[float]:
+def fitted(table: Table, literal: bool, steps: int = 4000, rate: float = 0.1) -> list[float]:
     """V after many expected updates on the transitions as often as episodes have them: A, then B or C."""
     often = (1.0, 0.5, 0.5)
     v = [0.3, 0.3, 0.3]
@@ -64,15 +69,19 @@ EXPERIMENT = Experiment(
     group="actor_critic",
     row=14,
     claim="The critic's update is the gradient of the squared TD error: φ ← φ − β∇(δ²).",
-    chinese="每走一步就用当前 transition 更新 critic,再用同一个 TD-error 立刻更新 actor …… # 2) critic update (one-step TD)  δ = r + γ(1−done) Vφ(s') − Vφ(s);  φ ← φ − β * ∇φ (δ^2)",
+    chinese=(
+        "每走一步就用当前 transition 更新 critic,再用同一个 TD-error 立刻更新 actor …… # 2) critic update "
+        "(one-step TD)  δ = r + γ(1−done) Vφ(s') − Vφ(s);  φ ← φ − β * ∇φ (δ^2)"
+    ),
     place="C L169–172",
     formula="meant:   φ += 2βδ∇V(s);      written:   φ += 2βδ(∇V(s) − γ∇V(s'))",
     commands=(),
     read=read,
     expected=EXPECTED,
     verdict=Verdict.FAILS,
-    shows="A goes to B or C at even odds; B earns 1, C nothing (Sutton & Barto 2018, example 11.2). The literal gradient makes consecutive values alike, which lowers δ² but is "
-    "no prediction: B and C are drawn towards A.",
+    shows="A goes to B or C at even odds; B earns 1, C nothing (Sutton & Barto 2018, example 11.2). The "
+    "literal gradient makes consecutive values alike, which lowers δ² but is no prediction: B and C are "
+    "drawn towards A.",
     next="pgrun algo=online_ac env=pgrun/ASplit-v0, which holds the target fixed.",
     seconds=1,
     fast=True,

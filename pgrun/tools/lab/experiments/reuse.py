@@ -52,8 +52,9 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             )
         ],
         verdict,
-        f"with {best} uses of each batch more is learned from the same steps than with one, with probability {odds(returns[best], returns['1'])} "
-        f"({len(returns['1'])} seeds). What is reused wears out: of 16 episodes {16 * ess['1'].value:.1f} are left to count after one step, "
+        f"with {best} uses of each batch more is learned from the same steps than with one, with "
+        f"probability {odds(returns[best], returns['1'])} ({len(returns['1'])} seeds). What is reused wears "
+        f"out: of 16 episodes {16 * ess['1'].value:.1f} are left to count after one step, "
         f"{16 * ess['8'].value:.1f} after eight and {16 * ess['32'].value:.1f} after thirty-two.",
     )
 
@@ -63,12 +64,16 @@ EXPERIMENT = Experiment(
     group="off_policy",
     row=22,
     claim="On-policy gradients throw every batch away after one step, which is wasteful; reusing it helps.",
-    chinese="那么就意味着每次我更新一点参数，我就要重新采集一批数据，这个是非常低效的。于是就有Off-Policy Policy Gradients。",
+    chinese=(
+        "那么就意味着每次我更新一点参数，我就要重新采集一批数据，这个是非常低效的。于是就有Off-Policy "
+        "Policy Gradients。"
+    ),
     place="A L145; C L60",
     formula="θ ← θ + α 1/N Σᵢ Σₜ ρₜ Ψₜ ∇log π(aₜ|sₜ),   n times on one batch;   ESS = (ΣW)²/ΣW²,  W = ∏ₜ ρₜ",
     commands=(
-        f"pgrun -m algo=off_policy_pg algo.reuses={','.join(REUSES)} env=CartPole-v1 tuned=none seed=0,1,2,3,4 optimizer.lr=2e-3 optimizer.schedule=constant "
-        "diagnostics.gradient_every=0 trainer.eval_every=2000 trainer.eval_episodes=10 trainer.total_steps=20000",
+        f"pgrun -m algo=off_policy_pg algo.reuses={','.join(REUSES)} env=CartPole-v1 tuned=none "
+        "seed=0,1,2,3,4 optimizer.lr=2e-3 optimizer.schedule=constant diagnostics.gradient_every=0 "
+        "trainer.eval_every=2000 trainer.eval_episodes=10 trainer.total_steps=20000",
     ),
     read=read,
     expected={
@@ -77,8 +82,11 @@ EXPERIMENT = Experiment(
         "ESS ÷ episodes, 32 uses": Expected(high=0.6),
     },
     verdict=Verdict.CONDITIONS,
-    shows="The x axis is steps of the environment: reusing costs computing, not data. With too many uses the weights of whole episodes are those of a "
-    "few, and what the batch says of the new policy is noise.",
-    next="optimizer.lr=1e-2, where one use is nearly enough; algo.weights=trajectory; `pgrun-lab too_many_epochs`.",
+    shows="The x axis is steps of the environment: reusing costs computing, not data. With too many uses the "
+    "weights of whole episodes are those of a few, and what the batch says of the new policy is noise.",
+    next=(
+        "optimizer.lr=1e-2, where one use is nearly enough; algo.weights=trajectory; `pgrun-lab "
+        "too_many_epochs`."
+    ),
     seconds=50,
 )

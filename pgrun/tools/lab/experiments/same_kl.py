@@ -12,8 +12,8 @@ SCALES = (0.1, 1.0, 10.0)
 RULES = {"npg": "npg, dynamic α", "euclidean_pg": "fixed ‖Δθ‖", "reinforce": "fixed α"}
 EPSILON = 1e-4
 COMMON = (
-    "env=CartPole-v1 network.hidden=[] network.logit_scale=0.1,1,10 seed=0,1,2 diagnostics.detail=true diagnostics.gradient_every=1 logger.every=1 "
-    "trainer.eval_every=null"
+    "env=CartPole-v1 network.hidden=[] network.logit_scale=0.1,1,10 seed=0,1,2 diagnostics.detail=true "
+    "diagnostics.gradient_every=1 logger.every=1 trainer.eval_every=null"
 )
 
 
@@ -46,14 +46,17 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             )
         ],
         Verdict.HOLDS if holds else Verdict.FAILS,
-        f"the natural step moves the policy by {whole[0].value:.3f}, {whole[1].value:.3f} and {whole[2].value:.3f} of ε = {EPSILON:g} whatever the "
-        f"scale of the logits; a fixed length of Δθ makes a KL that grows by 10^{power['euclidean_pg']:.2f} for each decade of scale, a fixed α by "
+        f"the natural step moves the policy by {whole[0].value:.3f}, {whole[1].value:.3f} and "
+        f"{whole[2].value:.3f} of ε = {EPSILON:g} whatever the scale of the logits; a fixed length of Δθ "
+        f"makes a KL that grows by 10^{power['euclidean_pg']:.2f} for each decade of scale, a fixed α by "
         f"10^{power['reinforce']:.2f}.",
     )
 
 
 def first_kl(job: JobResult) -> float:
-    """Of the one update that every representation makes from the same policy on the same data; by ½ΔᵀFΔ, since float32 loses a KL of 1e-10."""
+    """The KL of the one update that every representation makes from the same policy on the same data; by
+    ½ΔᵀFΔ, since float32 loses a KL of 1e-10.
+    """
     return float(track(job, "step/kl_quadratic")[0])
 
 
@@ -68,7 +71,10 @@ EXPERIMENT = Experiment(
     claim="With the dynamic α every update changes the policy by KL = ε, whatever its representation.",
     chinese="该方案的强大之处在于，无论分布的表示如何，它总是以相同的幅度改变策略。",
     place="B L42, L46, L53",
-    formula="Δθ = √(2ε/gᵀF⁻¹g) F⁻¹g;   logits = c·f_θ(s), the same first policy for each c:  KL ∝ 1 (natural), c² (‖Δθ‖ = ε), c⁴ (Δθ = αg)",
+    formula=(
+        "Δθ = √(2ε/gᵀF⁻¹g) F⁻¹g;   logits = c·f_θ(s), the same first policy for each c:  KL ∝ 1 (natural), "
+        "c² (‖Δθ‖ = ε), c⁴ (Δθ = αg)"
+    ),
     commands=(
         f"pgrun -m algo=npg algo.delta={EPSILON:g} algo.damping=0 trainer.total_steps=4096 {COMMON}",
         f"pgrun -m algo=euclidean_pg algo.radius=1e-3 trainer.total_steps=1 {COMMON}",
@@ -82,8 +88,12 @@ EXPERIMENT = Experiment(
     }
     | {f"npg: KL ÷ ε at scale {c:g}": Expected(1.0, slack=0.05) for c in SCALES},
     verdict=Verdict.HOLDS,
-    shows="The policy is the same function with its last layer c times smaller and its outputs c times larger. What a step does to it should not depend on "
-    "that, and for the natural one it does not; KL is ε up to the third order, a relative O(√ε), and rounding.",
-    next="algo.delta=0.1: the third order shows. network.hidden=[64,64], where a damping is needed and the invariance is lost with it.",
+    shows="The policy is the same function with its last layer c times smaller and its outputs c times "
+    "larger. What a step does to it should not depend on that, and for the natural one it does not; KL "
+    "is ε up to the third order, a relative O(√ε), and rounding.",
+    next=(
+        "algo.delta=0.1: the third order shows. network.hidden=[64,64], where a damping is needed and the "
+        "invariance is lost with it."
+    ),
     seconds=10,
 )

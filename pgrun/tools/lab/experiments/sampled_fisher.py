@@ -65,8 +65,10 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             ),
         ),
         Verdict.FAILS if not equal else Verdict.HOLDS if cheaper else Verdict.CONDITIONS,
-        f"the outer products of scores tend to the Hessian of the KL, with an error of {errors[0]:.2g} at 10 samples and {errors[-1]:.2g} at 10,000 (N to the power {slope:.2f}), and with no "
-        f"more than N directions in them. A product with them takes {ratio:.1f} times as long: where the KL's Hessian is written in closed form the sampled one saves little.",
+        f"the outer products of scores tend to the Hessian of the KL, with an error of {errors[0]:.2g} at "
+        f"10 samples and {errors[-1]:.2g} at 10,000 (N to the power {slope:.2f}), and with no more than N "
+        f"directions in them. A product with them takes {ratio:.1f} times as long: where the KL's Hessian "
+        "is written in closed form the sampled one saves little.",
     )
 
 
@@ -74,19 +76,25 @@ EXPERIMENT = Experiment(
     name="sampled_fisher",
     group="natural",
     row=30,
-    claim="The Fisher matrix is an outer product of scores, which can be sampled: locally the Hessian of the KL, and cheaper.",
-    chinese="可以表示为策略梯度的外积，在局部等效于Hessian，同时计算效率更高（…… 期望意味着可以使用样本近似）。",
+    claim=(
+        "The Fisher matrix is an outer product of scores, which can be sampled: locally the Hessian of the "
+        "KL, and cheaper."
+    ),
+    chinese=(
+        "可以表示为策略梯度的外积，在局部等效于Hessian，同时计算效率更高（…… 期望意味着可以使用样本近似）。"
+    ),
     place="B L30–32; A L350–353",
     formula="F = E[∇log π ∇log πᵀ] = ∇²KL,   F̂ = 1/N Σ gᵢgᵢᵀ:   E‖F̂ − F‖² = (E‖g‖⁴ − ‖F‖²)/N,   rank F̂ ≤ N",
     commands=(
-        "pgrun-study env=CartPole-v1 network.hidden=[16] critic=none 'schemes=[none]' fisher=[10,100,1000,10000] episodes=800 reference_episodes=100 "
-        "repeats=1",
+        "pgrun-study env=CartPole-v1 network.hidden=[16] critic=none 'schemes=[none]' "
+        "fisher=[10,100,1000,10000] episodes=800 reference_episodes=100 repeats=1",
     ),
     read=read,
     expected=EXPECTED,
     verdict=Verdict.CONDITIONS,
-    shows="With ten samples F̂ knows ten directions, and its inverse blows up all others: the reason for damping. Where actions are summed over instead of sampled "
-    "(algo.fisher=exact), the noise of the actions is gone at the same price.",
+    shows="With ten samples F̂ knows ten directions, and its inverse blows up all others: the reason for "
+    "damping. Where actions are summed over instead of sampled (algo.fisher=exact), the noise of the "
+    "actions is gone at the same price.",
     next="network.hidden=[8] or env=Acrobot-v1; algo=npg algo.fisher=sampled to train with it.",
     seconds=10,
 )

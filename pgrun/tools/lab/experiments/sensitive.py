@@ -15,8 +15,8 @@ GRIDS = {
     "trpo": ("algo.delta", "critic.optimizer.lr"),
 }
 COMMON = (
-    "env=CartPole-v1 tuned=none seed=0,1 env.num_envs=8 sampler.steps=64 critic.epochs=4 diagnostics.gradient_every=0 trainer.eval_every=1024 "
-    "trainer.eval_episodes=10 trainer.total_steps=6144"
+    "env=CartPole-v1 tuned=none seed=0,1 env.num_envs=8 sampler.steps=64 critic.epochs=4 "
+    "diagnostics.gradient_every=0 trainer.eval_every=1024 trainer.eval_episodes=10 trainer.total_steps=6144"
 )
 
 
@@ -58,9 +58,11 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             )
         ],
         Verdict.HOLDS if touchy else Verdict.FAILS,
-        f"over nine settings each, a decade or a factor of 3 apart, the worst reaches {100 * worst['ppo']:.0f} % of the best for ppo, {100 * worst['npg']:.0f} % for npg "
-        f"and {100 * worst['trpo']:.0f} % for trpo, their mean {100 * kept['ppo']:.0f}, {100 * kept['npg']:.0f} and {100 * kept['trpo']:.0f} %. A wrong choice "
-        "costs any of them, PPO no more than the others as far as two seeds a setting can tell.",
+        "over nine settings each, a decade or a factor of 3 apart, the worst reaches "
+        f"{100 * worst['ppo']:.0f} % of the best for ppo, {100 * worst['npg']:.0f} % for npg and "
+        f"{100 * worst['trpo']:.0f} % for trpo, their mean {100 * kept['ppo']:.0f}, {100 * kept['npg']:.0f} "
+        f"and {100 * kept['trpo']:.0f} %. A wrong choice costs any of them, PPO no more than the others as "
+        "far as two seeds a setting can tell.",
     )
 
 
@@ -85,7 +87,10 @@ EXPERIMENT = Experiment(
         "ppo: mean of the grid ÷ best": Expected(low=0.2, high=0.95),
     },
     verdict=Verdict.HOLDS,
-    shows="How sensitive a method is depends on how wide the grid is drawn; these are a hundredfold in each learning rate and radius, and a factor of 16 in ε.",
+    shows=(
+        "How sensitive a method is depends on how wide the grid is drawn; these are a hundredfold in each "
+        "learning rate and radius, and a factor of 16 in ε."
+    ),
     next="algo.epochs=1,10,40; trainer.total_steps=50000, where slow settings catch up.",
     seconds=50,
 )

@@ -45,9 +45,10 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             ),
         ),
         Verdict.CONDITIONS if biased else Verdict.HOLDS,
-        f"subtracting the mean of the same N episodes shrinks the gradient by (N − 1)/N, to {shrunk} instead of 4 at N = 2: each episode has its own return in the "
-        "mean. The direction is the same (the two estimates are multiples of each other), so that a learning rate makes up for it; without the episode's own "
-        "return there is no bias at all.",
+        f"subtracting the mean of the same N episodes shrinks the gradient by (N − 1)/N, to {shrunk} "
+        "instead of 4 at N = 2: each episode has its own return in the mean. The direction is the same (the "
+        "two estimates are multiples of each other), so that a learning rate makes up for it; without the "
+        "episode's own return there is no bias at all.",
     )
 
 
@@ -60,14 +61,20 @@ EXPERIMENT = Experiment(
     place="A L124; C L69–79",
     formula="1/N Σᵢ Bᵢ(r(τᵢ) − r̄) = (N − 1)/N · 1/N Σᵢ Bᵢ(r(τᵢ) − mean of the others),   E = (N − 1)/N ∇J",
     commands=(
-        "pgrun-study -m env=pgrun/OneState-v0 env.kwargs.theta=0.5 env.max_episode_steps=200 gamma=1 critic=none 'schemes=[mean_baseline,leave_one_out]' "
-        "batch=2,4,16,64 episodes=32000 env.num_envs=256",
+        "pgrun-study -m env=pgrun/OneState-v0 env.kwargs.theta=0.5 env.max_episode_steps=200 gamma=1 "
+        "critic=none 'schemes=[mean_baseline,leave_one_out]' batch=2,4,16,64 episodes=32000 env.num_envs=256",
     ),
     read=read,
     expected=EXPECTED,
     verdict=Verdict.CONDITIONS,
-    shows="The documents' proof takes b as a constant. The batch's own mean is none, since each return is in it; at N = 2 half of the gradient is lost, at 64 one part in 64.",
-    next="advantage_norm=true, which divides by the batch's own deviation too: a bias that is no multiple any more.",
+    shows=(
+        "The documents' proof takes b as a constant. The batch's own mean is none, since each return is in "
+        "it; at N = 2 half of the gradient is lost, at 64 one part in 64."
+    ),
+    next=(
+        "advantage_norm=true, which divides by the batch's own deviation too: a bias that is no multiple "
+        "any more."
+    ),
     seconds=6,
     fast=True,
 )

@@ -49,21 +49,24 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             ),
         ],
         verdict,
-        f"with first-order steps alone, ppo is ahead of trpo with probability {odds(returns['ppo'], returns['trpo'])} and ppo_penalty with "
-        f"{odds(returns['ppo_penalty'], returns['trpo'])} ({len(returns['ppo'])} seeds, {groups['ppo'][0].result['env_steps']:,} steps: the beginning of what "
-        f"HalfCheetah takes). To learn from one batch took {1000 * cost['trpo'].value:.0f} ms (trpo), {1000 * cost['ppo'].value:.0f} "
-        f"and {1000 * cost['ppo_penalty'].value:.0f} on this machine.",
+        "with first-order steps alone, ppo is ahead of trpo with probability "
+        f"{odds(returns['ppo'], returns['trpo'])} and ppo_penalty with "
+        f"{odds(returns['ppo_penalty'], returns['trpo'])} ({len(returns['ppo'])} seeds, "
+        f"{groups['ppo'][0].result['env_steps']:,} steps: the beginning of what HalfCheetah takes). To "
+        f"learn from one batch took {1000 * cost['trpo'].value:.0f} ms (trpo), "
+        f"{1000 * cost['ppo'].value:.0f} and {1000 * cost['ppo_penalty'].value:.0f} on this machine.",
     )
 
 
 def learning_seconds(job: JobResult) -> float:
     """Seconds of learning an update: their share of the loop."""
-    return (
+    seconds: float = (
         float(track(job, "time/learning_share")[-1])
         * job.result["env_steps"]
         / job.result["env_steps_per_second"]
         / job.result["updates"]
     )
+    return seconds
 
 
 EXPERIMENT = Experiment(
@@ -71,12 +74,17 @@ EXPERIMENT = Experiment(
     group="trust_region",
     row=36,
     claim="PPO is simpler than TRPO, with first-order optimisation alone, and no worse.",
-    chinese="TRPO 虽然会有比较严格的保证，但实现起来仍然比较困难。PPO 在这基础上进一步进行了简化，使用一阶优化，然后利用软约束来确保新旧策略“不会差得太远”。",
+    chinese=(
+        "TRPO 虽然会有比较严格的保证，但实现起来仍然比较困难。PPO 在这基础上进一步进行了简化，使用一阶优化，"
+        "然后利用软约束来确保新旧策略“不会差得太远”。"
+    ),
     place="C L270–271",
     formula="trpo: F⁻¹g and a line search;   ppo: ∇ min(ρA, clip(ρ)A);   ppo_penalty: ∇(ρA − β KL)",
     commands=(
-        "pgrun -m algo=trpo,ppo,ppo_penalty env=HalfCheetah-v5 tuned=none seed=0,1,2 env.num_envs=8 sampler.steps=128 state_norm=true reward_scaling=true "
-        "critic.epochs=10 critic.minibatches=8 diagnostics.gradient_every=0 trainer.eval_every=4096 trainer.eval_episodes=2 trainer.total_steps=16384",
+        "pgrun -m algo=trpo,ppo,ppo_penalty env=HalfCheetah-v5 tuned=none seed=0,1,2 env.num_envs=8 "
+        "sampler.steps=128 state_norm=true reward_scaling=true critic.epochs=10 critic.minibatches=8 "
+        "diagnostics.gradient_every=0 trainer.eval_every=4096 trainer.eval_episodes=2 "
+        "trainer.total_steps=16384",
     ),
     read=read,
     expected={
@@ -86,8 +94,11 @@ EXPERIMENT = Experiment(
     },
     verdict=Verdict.OPEN,
     nearby=(Verdict.HOLDS, Verdict.CONDITIONS, Verdict.FAILS),
-    shows="Same data, same critic, same normalisation. Three seeds of so short a run cannot tell methods apart that are near to each other, and the sentence "
-    "says which ones they do.",
-    next="trainer.total_steps=1e6 seed=0,1,2,3,4,5,6,7,8,9 overnight, then pgrun-compare; docs/results.md has longer runs.",
+    shows="Same data, same critic, same normalisation. Three seeds of so short a run cannot tell methods "
+    "apart that are near to each other, and the sentence says which ones they do.",
+    next=(
+        "trainer.total_steps=1e6 seed=0,1,2,3,4,5,6,7,8,9 overnight, then pgrun-compare; docs/results.md "
+        "has longer runs."
+    ),
     seconds=45,
 )

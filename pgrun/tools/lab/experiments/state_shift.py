@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -83,15 +84,17 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             ),
         ),
         Verdict.CONDITIONS if grows else Verdict.FAILS,
-        f"at a mean KL of 0.0001 taking the state ratio for 1 makes a bias of {100 * bias[0]:.1f} % of the gradient, at 0.1 of {100 * bias[-1]:.0f} %; it grows like KL to the power "
-        f"{slope:.2f}, as √KL does, until steps are large. The visited states are at most Σ|p' − p| = {shift[-1]:.2g} apart, a few steps in; later most episodes have ended. "
-        "A single state's ratio can be far from 1 long before.",
+        f"at a mean KL of 0.0001 taking the state ratio for 1 makes a bias of {100 * bias[0]:.1f} % of the "
+        f"gradient, at 0.1 of {100 * bias[-1]:.0f} %; it grows like KL to the power {slope:.2f}, as √KL "
+        f"does, until steps are large. The visited states are at most Σ|p' − p| = {shift[-1]:.2g} apart, a "
+        "few steps in; later most episodes have ended. A single state's ratio can be far from 1 long before.",
     )
 
 
-def off(entries: dict, name: str) -> float:
+def off(entries: Mapping[str, Any], name: str) -> float:
     e = entries[name]
-    return abs(e["bias_along"] - e["bias_along_exact"]) / e["bias_se"]
+    standard_errors: float = abs(e["bias_along"] - e["bias_along_exact"]) / e["bias_se"]
+    return standard_errors
 
 
 EXPERIMENT = Experiment(
@@ -99,11 +102,18 @@ EXPERIMENT = Experiment(
     group="off_policy",
     row=25,
     claim="While the policy hardly moves, the ratio of state visits is 1 and can be left out.",
-    chinese="如果我们认为策略变动不大的话，P(s) 也理应不会瞬间剧烈变化。所以我们忽略了状态分布的变化而只关注策略在当前动作上的变化。",
+    chinese=(
+        "如果我们认为策略变动不大的话，P(s) 也理应不会瞬间剧烈变化。所以我们忽略了状态分布的变化而只关注策略"
+        "在当前动作上的变化。"
+    ),
     place="A L249; C L241–246",
-    formula="E[∏_{k<t} ρₖ | sₜ] = p'(sₜ)/p(sₜ),   Σ_s |p'(sₜ) − p(sₜ)| ≤ 2t · max_s TV(π', π) ≤ 2t · max_s √(KL/2)",
+    formula=(
+        "E[∏_{k<t} ρₖ | sₜ] = p'(sₜ)/p(sₜ),   Σ_s |p'(sₜ) − p(sₜ)| ≤ 2t · max_s TV(π', π) ≤ 2t · max_s "
+        "√(KL/2)"
+    ),
     commands=(
-        "pgrun-study -m env=FrozenLake-v1 gamma=1 policy.ascent=0.5 behaviour.distance=0.0001,0.001,0.01,0.1 'weights=[past_only,state_ratio,per_step]' batch=20 "
+        "pgrun-study -m env=FrozenLake-v1 gamma=1 policy.ascent=0.5 "
+        "behaviour.distance=0.0001,0.001,0.01,0.1 'weights=[past_only,state_ratio,per_step]' batch=20 "
         "episodes=20000 env.num_envs=256 repeats=1",
     ),
     read=read,
@@ -115,8 +125,9 @@ EXPERIMENT = Experiment(
         "bias of per_step at KL = 0.1, of ‖∇J‖": Expected(low=0.05, high=2.0),
     },
     verdict=Verdict.CONDITIONS,
-    shows="The open question in document C, why products over a trajectory may be replaced by ratios of states, is the first formula: given the state, the product of "
-    "the past ratios *is* p'/p on average, and the product only adds noise (last column).",
+    shows="The open question in document C, why products over a trajectory may be replaced by ratios of "
+    "states, is the first formula: given the state, the product of the past ratios *is* p'/p on "
+    "average, and the product only adds noise (last column).",
     next="env=CliffWalking-v1 env.max_episode_steps=50, where episodes are longer.",
     seconds=40,
 )

@@ -52,9 +52,11 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             )
         ],
         verdict,
-        f"best was {best[0]} over {best[1]} steps ({returns[best].mean():.0f}), ahead of td0 at every step ({start.mean():.0f}) with probability "
-        f"{odds(returns[best], start)}. Small batches alone: td0 over 5 steps {odds(returns['td0', '5'], start)}. At 5 steps, n_step against td0 "
-        f"{odds(returns['n_step', '5'], returns['td0', '5'])} and gae {odds(returns['gae', '5'], returns['td0', '5'])} ({len(start)} seeds).",
+        f"best was {best[0]} over {best[1]} steps ({returns[best].mean():.0f}), ahead of td0 at every step "
+        f"({start.mean():.0f}) with probability {odds(returns[best], start)}. Small batches alone: td0 over "
+        f"5 steps {odds(returns['td0', '5'], start)}. At 5 steps, n_step against td0 "
+        f"{odds(returns['n_step', '5'], returns['td0', '5'])} and gae "
+        f"{odds(returns['gae', '5'], returns['td0', '5'])} ({len(start)} seeds).",
     )
 
 
@@ -63,12 +65,16 @@ EXPERIMENT = Experiment(
     group="actor_critic",
     row=16,
     claim="Online updates are steadied by small batches, by n-step returns or by GAE.",
-    chinese="❌ 更抖：单步更新的方差更大，通常要更小学习率或做一些稳定化（例如把 online 改成“小 batch online”、或用 GAE / n-step）",
+    chinese=(
+        "❌ 更抖：单步更新的方差更大，通常要更小学习率或做一些稳定化（例如把 online 改成“小 batch online”、"
+        "或用 GAE / n-step）"
+    ),
     place="C L175",
     formula="Ψ = δₜ;   Σ_{k<n} γᵏrₜ₊ₖ + γⁿV(sₜ₊ₙ) − V(sₜ);   Σ(γλ)ᵏδₜ₊ₖ,   over 1, 5 or 32 steps",
     commands=(
-        f"pgrun -m algo=a2c variance={','.join(SCHEMES)} sampler.steps={','.join(STEPS)} env=CartPole-v1 tuned=none env.num_envs=8 seed=0,1,2 "
-        "diagnostics.gradient_every=0 logger.every=1000 trainer.eval_every=2000 trainer.eval_episodes=10 trainer.total_steps=8000",
+        f"pgrun -m algo=a2c variance={','.join(SCHEMES)} sampler.steps={','.join(STEPS)} env=CartPole-v1 "
+        "tuned=none env.num_envs=8 seed=0,1,2 diagnostics.gradient_every=0 logger.every=1000 "
+        "trainer.eval_every=2000 trainer.eval_episodes=10 trainer.total_steps=8000",
     ),
     read=read,
     expected={
@@ -77,8 +83,8 @@ EXPERIMENT = Experiment(
     },
     verdict=Verdict.CONDITIONS,
     nearby=(Verdict.HOLDS,),
-    shows="With one step there is nothing to look ahead over: n_step and gae are td0 there. More rows alone do not mend td0, whose trouble is a critic that knows "
-    "nothing yet; looking further ahead does.",
+    shows="With one step there is nothing to look ahead over: n_step and gae are td0 there. More rows alone "
+    "do not mend td0, whose trouble is a critic that knows nothing yet; looking further ahead does.",
     next="optimizer.lr=1e-4,7e-4,5e-3: each batch size has a rate of its own.",
     seconds=15,
 )

@@ -10,9 +10,10 @@ from pgrun.tools.lab.seeds import by, curve, mean_of, scores, together, track
 TARGETS = ("mc", "td_lambda", "td0")
 SCHEMES = ("gae", "td0")
 COMMON = (
-    "env=pgrun/RandomWalk-v0 env.kwargs.states=7 env.max_episode_steps=200 gamma=0.95 sampler=episodes network.hidden=[] "
-    f"critic.target={','.join(TARGETS)} seed=0,1,2 optimizer=sgd optimizer.lr=0.3 critic/optimizer=sgd critic.optimizer.lr=0.5 "
-    "diagnostics.exact=true diagnostics.gradient_every=1 logger.every=1 trainer.eval_every=null trainer.total_steps=10000"
+    "env=pgrun/RandomWalk-v0 env.kwargs.states=7 env.max_episode_steps=200 gamma=0.95 sampler=episodes "
+    f"network.hidden=[] critic.target={','.join(TARGETS)} seed=0,1,2 optimizer=sgd optimizer.lr=0.3 "
+    "critic/optimizer=sgd critic.optimizer.lr=0.5 diagnostics.exact=true diagnostics.gradient_every=1 "
+    "logger.every=1 trainer.eval_every=null trainer.total_steps=10000"
 )
 
 
@@ -53,9 +54,10 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             for s in SCHEMES
         ],
         Verdict.HOLDS if free else Verdict.FAILS,
-        f"each of the six pairs trains and gives another result. Here the actor's weight decides: with gae J ends at "
-        f"{end['gae', 'mc'].value:.3f} (mc), {end['gae', 'td_lambda'].value:.3f} (td_lambda) and {end['gae', 'td0'].value:.3f} (td0), with td0 at "
-        f"{end['td0', 'mc'].value:.3f}, {end['td0', 'td_lambda'].value:.3f} and {end['td0', 'td0'].value:.3f}"
+        "each of the six pairs trains and gives another result. Here the actor's weight decides: with gae J "
+        f"ends at {end['gae', 'mc'].value:.3f} (mc), {end['gae', 'td_lambda'].value:.3f} (td_lambda) and "
+        f"{end['gae', 'td0'].value:.3f} (td0), with td0 at {end['td0', 'mc'].value:.3f}, "
+        f"{end['td0', 'td_lambda'].value:.3f} and {end['td0', 'td0'].value:.3f}"
         + (
             ": whatever the critic is fitted to, the worst of the first is above the best of the second."
             if gap > 0
@@ -80,8 +82,9 @@ EXPERIMENT = Experiment(
     expected={"different results": Expected(6.0)}
     | {f"J at the end, gae with {t}": Expected(low=0.8, high=0.8573751) for t in TARGETS},
     verdict=Verdict.HOLDS,
-    shows="The two choices meet in V̂ alone. A V̂ that starts at random misleads an actor that looks one step ahead, and may send the walk to the wrong "
-    "end; one that looks further hears of the reward itself. (Always right is J = 0.95³ = 0.857.)",
+    shows="The two choices meet in V̂ alone. A V̂ that starts at random misleads an actor that looks one step "
+    "ahead, and may send the walk to the wrong end; one that looks further hears of the reward itself. "
+    "(Always right is J = 0.95³ = 0.857.)",
     next="optimizer.lr=0.03: an actor slow enough for the critic to be right first. critic.fit=before.",
     seconds=15,
 )

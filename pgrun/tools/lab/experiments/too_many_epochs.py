@@ -8,8 +8,8 @@ from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, 
 from pgrun.tools.lab.seeds import by, mean_of, scores, together
 
 COMMON = (
-    "algo.epochs=1,3,10,30,100 env=CartPole-v1 tuned=none sampler.steps=128 env.num_envs=8 seed=0,1,2 critic.epochs=1 diagnostics.gradient_every=0 "
-    "trainer.eval_every=null trainer.total_steps=1"
+    "algo.epochs=1,3,10,30,100 env=CartPole-v1 tuned=none sampler.steps=128 env.num_envs=8 seed=0,1,2 "
+    "critic.epochs=1 diagnostics.gradient_every=0 trainer.eval_every=null trainer.total_steps=1"
 )
 EPOCHS = (1, 3, 10, 30, 100)
 TAGS = {"kl/old_new": "mean KL", "ratio/ess": "ESS ÷ rows", "ratio/max": "largest ratio"}
@@ -56,8 +56,9 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             for tag, log in (("kl/old_new", True), ("ratio/ess", False))
         ],
         verdict,
-        f"on one and the same batch the mean KL goes from {kl[0]:.2g} after one epoch over {kl[2]:.2g} after ten to {kl[-1]:.2g} after a hundred with the "
-        f"clip, and to {open_kl[-1]:.2g} without; the effective sample size to {100 * ess[-1]:.0f} and {100 * open_ess[-1]:.0f} % of the rows. It gets "
+        f"on one and the same batch the mean KL goes from {kl[0]:.2g} after one epoch over {kl[2]:.2g} "
+        f"after ten to {kl[-1]:.2g} after a hundred with the clip, and to {open_kl[-1]:.2g} without; the "
+        f"effective sample size to {100 * ess[-1]:.0f} and {100 * open_ess[-1]:.0f} % of the rows. It gets "
         "worse and worse where nothing holds it; the clip makes it level off.",
     )
 
@@ -69,7 +70,9 @@ EXPERIMENT = Experiment(
     claim="Not too many epochs on one batch: the mismatch of the distributions grows with each.",
     chinese="更新的 epoch 不能太大，否则分布不匹配会越来越严重。",
     place="C L304",
-    formula="ρ = π_θ(a|s)/π_old(a|s),   ESS = (Σρ)²/Σρ²,   mean KL(old‖new), after n epochs of the first update",
+    formula=(
+        "ρ = π_θ(a|s)/π_old(a|s),   ESS = (Σρ)²/Σρ²,   mean KL(old‖new), after n epochs of the first update"
+    ),
     commands=(
         f"pgrun -m algo=ppo algo.clip=0.2 {COMMON}",
         f"pgrun -m algo=ppo algo.clip=1e9 {COMMON}",
@@ -83,8 +86,8 @@ EXPERIMENT = Experiment(
         "ESS ÷ rows without a clip, 1 epoch less 100": Expected(low=0.05),
     },
     verdict=Verdict.CONDITIONS,
-    shows="The first updates of these runs are the same for the epochs that they share: the column is one batch, looked at after 1, 3, 10, 30 and 100 "
-    "passes.",
+    shows="The first updates of these runs are the same for the epochs that they share: the column is one "
+    "batch, looked at after 1, 3, 10, 30 and 100 passes.",
     next="algo.target_kl=0.015, which leaves out the rest of the epochs; algo.clip=0.1.",
     seconds=12,
 )

@@ -34,8 +34,11 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         compared(found, EXPECTED),
         tuple(densities(s) for s in SIGMAS),
         Verdict.HOLDS if narrow > 50 * wide else Verdict.FAILS,
-        f"one unit of μ moves the narrow policy by a KL of {narrow:.4f} and the wide one by {wide:.4f}, a hundredth. The natural step of radius {KL:g} moves both by "
-        f"{found['KL of the natural step, σ = 0.3'].value:.4g}, with Δμ = {found['Δμ of the natural step, σ = 0.3'].value:.3f} and {found['Δμ of the natural step, σ = 3'].value:.3f}.",
+        f"one unit of μ moves the narrow policy by a KL of {narrow:.4f} and the wide one by {wide:.4f}, a "
+        f"hundredth. The natural step of radius {KL:g} moves both by "
+        f"{found['KL of the natural step, σ = 0.3'].value:.4g}, with Δμ = "
+        f"{found['Δμ of the natural step, σ = 0.3'].value:.3f} and "
+        f"{found['Δμ of the natural step, σ = 3'].value:.3f}.",
     )
 
 
@@ -58,18 +61,24 @@ EXPERIMENT = Experiment(
     group="natural",
     row=26,
     claim="The same distance in the parameters changes one policy a lot and another hardly at all.",
-    chinese="在下图中，我们都让策略权重变化了1个单位的欧式距离，但是对左图的影响是远大于右图的。…… 两组高斯函数中的均值分别为0和1，左图的高斯函数标准差为0.3，右图为3",
+    chinese=(
+        "在下图中，我们都让策略权重变化了1个单位的欧式距离，但是对左图的影响是远大于右图的。…… 两组高斯函数"
+        "中的均值分别为0和1，左图的高斯函数标准差为0.3，右图为3"
+    ),
     place="B L11–13; A L258",
-    formula="KL(N(μ, σ²)‖N(μ + 1, σ²)) = 1/(2σ²),   F = diag(1/σ², 2) in (μ, log σ),   natural step: Δμ = σ√(2ε)",
+    formula=(
+        "KL(N(μ, σ²)‖N(μ + 1, σ²)) = 1/(2σ²),   F = diag(1/σ², 2) in (μ, log σ),   natural step: Δμ = σ√(2ε)"
+    ),
     commands=(
-        "pgrun-study -m env=pgrun/TwoGaussians-v0 gamma=1 network.hidden=[] network.bias=false network.log_std=-1.2039728043,1.0986122887 step.distance=1 step.kl=0.01 "
-        "critic=none 'schemes=[none]' episodes=400 repeats=1",
+        "pgrun-study -m env=pgrun/TwoGaussians-v0 gamma=1 network.hidden=[] network.bias=false "
+        "network.log_std=-1.2039728043,1.0986122887 step.distance=1 step.kl=0.01 critic=none "
+        "'schemes=[none]' episodes=400 repeats=1",
     ),
     read=read,
     expected=EXPECTED,
     verdict=Verdict.HOLDS,
-    shows="The two pictures of the document, with their numbers. A learning rate that suits one of the policies is a hundred times too large for the other; the Fisher matrix is what "
-    "tells them apart.",
+    shows="The two pictures of the document, with their numbers. A learning rate that suits one of the "
+    "policies is a hundred times too large for the other; the Fisher matrix is what tells them apart.",
     next="step.kl=1: the quadratic model stays exact for a shift of μ, and only for that.",
     seconds=3,
     fast=True,
