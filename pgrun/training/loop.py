@@ -20,7 +20,6 @@ from pgrun.diagnostics import gradient_detail, local_models
 from pgrun.diagnostics.update import floats, policy_change, step_settings, value_fit
 from pgrun.envs.rehearsal import warn_if_unrepeatable
 from pgrun.policies.distributions import Gaussian
-from pgrun.policies.normalization import UnitScale
 from pgrun.rollouts.trajectory import Finished
 from pgrun.storage.log import ALWAYS, WITH_CLIPPING, WITH_CRITIC, WITH_OPTIMIZER, WITH_STD, Log
 from pgrun.storage.versions import installed_versions
@@ -286,7 +285,7 @@ def evaluate_if_due(run: Run, counters: Counters) -> tuple[np.ndarray | None, bo
 def evaluate(run: Run) -> np.ndarray:
     """Undiscounted returns of the deterministic policy, from the same starts every time: training never sees it."""
     with apart(spawned(run.top.seed, SHARED_IN_EVALUATION)):
-        _, finished = run.evaluation.collect(run.policy, run.eval_envs, None, UnitScale(), run.eval_seeds)
+        finished = run.evaluation.look(run.policy, run.eval_envs, run.eval_seeds)
     return np.array([episode_return for episode_return, _ in finished])
 
 
