@@ -47,6 +47,7 @@ class GymnasiumSource(ConfigSource):
             "max_episode_steps": None,
             "kwargs": {},
             "flatten_images": False,
+            "vector": "auto",
             "restart": False,
         }
         return ConfigResult(

@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
 
+from pgrun.compiled import is_available
 from pgrun.config import user_modules
 from pgrun.config.schema import PositiveInt
 from pgrun.envs.faults import ColumnFault, exception, exception_of_user_code, import_error
 from pgrun.envs.problems.registration import registry
+from pgrun.envs.simulated import Simulated, simulation_of
+from pgrun.envs.snapshot import can_be_read
 from pgrun.envs.spaces import check_action_space, image_shape, observation_encoder
 from pgrun.envs.table import TableEnvs, check_table, has_table, keeps_to_table
 from pgrun.envs.vector import Envs, Loop, Native
 from pgrun.errors import Refused
 
+COMPILED = (  # programs of our own: pgrun.envs.program
+    "CartPole-v1",
+    "Pendulum-v1",
+    "MountainCar-v0",
+    "MountainCarContinuous-v0",
+    "Acrobot-v1",
+)
+log = logging.getLogger(__name__)
 EXTRAS = {"Box2D": "box2d", "mujoco": "mujoco"}
 MOST = 10_000_000  # entries of an observation
-NATIVE = ("CartPole-v1",)  # native vector programs that behave exactly like their single environment
+NATIVE = ("CartPole-v1",)  # gymnasium's own vector programs that behave exactly like their single environment
 
 
 @dataclass(frozen=True)
@@ -32,6 +46,7 @@ class EnvSettings:
     max_episode_steps: PositiveInt | None = None
     kwargs: dict[str, Any] = field(default_factory=dict)
     flatten_images: bool = False  # into vectors, where observations are images
+    vector: Literal["auto", "loop", "native"] = "auto"  # how columns are stepped together
     restart: bool = False  # a resumed run may begin episodes anew, where those under way cannot be had again
 
 
@@ -43,14 +58,49 @@ def make(env: EnvSettings, num_envs: int, role: str = "") -> Envs:
 
 
 def columns(env: EnvSettings, num_envs: int) -> Envs:
-    if env.id in NATIVE and not env.kwargs:
-        limit: dict[str, Any] = {"max_episode_steps": env.max_episode_steps} if env.max_episode_steps else {}
-        return Native(gym.make_vec(env.id, num_envs, **limit))
     one = make_one(env)
-    if keeps_to_table(one):
-        return TableEnvs(one, num_envs)
+    if env.vector != "loop":
+        if has_program(env, one):
+            return program(env, one, num_envs)
+        if keeps_to_table(one):
+            return TableEnvs(one, num_envs)
+    refuse_absent_program(env, one)
     made = [one]
-    return Loop(lambda: made.pop() if made else make_one(env), num_envs)
+    kind = Simulated if env.vector == "auto" and simulation_of(one) else Loop
+    return kind(lambda: made.pop() if made else make_one(env), num_envs)
+
+
+def programs() -> tuple[str, ...]:
+    """Environments of which all columns are stepped in one program."""
+    return COMPILED if is_available() else NATIVE
+
+
+def has_program(env: EnvSettings, one: gym.Env) -> bool:
+    """Whether ``one`` is such an environment, and not something else that was registered under its name."""
+    return env.id in programs() and not env.kwargs and can_be_read(one)
+
+
+def program(env: EnvSettings, one: gym.Env, num_envs: int) -> Envs:
+    if is_available():
+        from pgrun.envs.program import Program
+
+        return Program(one, num_envs)
+    limit: dict[str, Any] = {"max_episode_steps": env.max_episode_steps} if env.max_episode_steps else {}
+    return Native(gym.make_vec(env.id, num_envs, **limit))
+
+
+def refuse_absent_program(env: EnvSettings, one: gym.Env) -> None:
+    """Where the user insists on one."""
+    if env.vector != "native" or keeps_to_table(one) or has_program(env, one):
+        return
+    why = f"env={env.id} has none"
+    if env.id in programs() and env.kwargs:
+        why = f"that of env={env.id} knows no env.kwargs"
+    elif env.id in COMPILED and env.id not in programs():
+        why = f"that of env={env.id} needs numba, which is not installed"
+    raise Refused(
+        f"env.vector=native: one program for all columns is wanted, and {why}; leave env.vector out, or type env.vector=loop"
+    )
 
 
 def make_one(env: EnvSettings, **kwargs: Any) -> gym.Env:
@@ -58,7 +108,7 @@ def make_one(env: EnvSettings, **kwargs: Any) -> gym.Env:
     require_registered(env.id)
     limit = {"max_episode_steps": env.max_episode_steps} if env.max_episode_steps else {}
     try:
-        with warnings.catch_warnings(record=True) as caught:
+        with warnings.catch_warnings(record=True) as caught, without_deprecations(env.id):
             one = gym.make(env.id, disable_env_checker=True, **limit, **env.kwargs, **kwargs)
             if has_table(one):
                 check_table(one)
@@ -75,6 +125,26 @@ def make_one(env: EnvSettings, **kwargs: Any) -> gym.Env:
         given = f" with env.kwargs={env.kwargs}" if env.kwargs else ""
         said = exception(error) if env.id.startswith("pgrun/") else exception_of_user_code(error)
         raise Refused(f"env={env.id}{given} cannot be made: {said}") from error
+
+
+@contextmanager
+def without_deprecations(name: str) -> Iterator[None]:
+    """MuJoCo 3.16 and later say on the screen that what gymnasium's own models are written in will go: nothing that a user can change."""
+    spec = registry.get(name)
+    if (
+        spec is None
+        or not str(spec.entry_point).startswith("gymnasium.envs.mujoco.")
+        or not find_spec("mujoco")
+    ):
+        yield
+        return
+    import mujoco
+
+    mujoco.set_mju_user_warning(lambda text: None if "deprecated" in str(text) else log.warning("%s", text))
+    try:
+        yield
+    finally:
+        mujoco.set_mju_user_warning(None)
 
 
 def require_registered(name: str) -> None:
@@ -129,6 +199,7 @@ def probe(env: EnvSettings) -> gym.Env:
             f"env={env.id}: its observations have {size:,} entries, and {MOST:,} is the most for a network"
         )
     refuse_images(env, one.observation_space, size)
+    refuse_absent_program(env, one)
     column = Loop(lambda: one, 1)
     try:
         column._reset([0])

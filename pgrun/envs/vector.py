@@ -7,7 +7,7 @@ columns have just ended.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -30,6 +30,10 @@ from pgrun.envs.replay import BUDGET, ByReplay
 from pgrun.envs.snapshot import ByState, can_be_read
 from pgrun.envs.spaces import action_decoder, observation_encoder
 from pgrun.errors import EnvironmentFault
+
+if TYPE_CHECKING:
+    from pgrun.compiled.playing import Player
+    from pgrun.policies.policy import Policy
 
 CONTINUES = ("obs", "ended", "active", "time", "episode_return", "episodes")
 Step = tuple[np.ndarray, np.ndarray, np.ndarray]  # reward, terminated, truncated: [N]
@@ -99,6 +103,10 @@ class Envs:
         """Bring every column back to where it stood."""
         for name in CONTINUES:
             setattr(self, name, state[name].copy())
+
+    def player(self, policy: Policy) -> Player | None:
+        """What plays whole rollouts of ``policy`` in one call, where both are compiled."""
+        return None
 
     def follow_states(self) -> None:
         """Fill ``state`` from now on; for environments with a transition table, after a reset."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,57 +22,74 @@ if TYPE_CHECKING:
 Finished = list[tuple[float, int]]  # undiscounted return and length of each episode that ended
 
 
-@dataclass
 class Track:
-    """What was seen and done, step by step, every entry over the N environments."""
+    """What was seen and done, step by step, every entry over the N environments; there is room for ``rows`` steps, and more when needed."""
 
-    was_ended: np.ndarray  # [N] columns whose first row resets
-    obs: list[np.ndarray] = field(default_factory=list)
-    action: list[np.ndarray] = field(default_factory=list)
-    reward: list[np.ndarray] = field(default_factory=list)
-    terminated: list[np.ndarray] = field(default_factory=list)
-    truncated: list[np.ndarray] = field(default_factory=list)
-    state: list[np.ndarray] = field(default_factory=list)  # where the environments follow it
+    def __init__(self, envs: Envs, rows: int):
+        self.rows = 0  # that are filled
+        self.was_ended = envs.ended  # [N] columns whose first row resets
+        shape = rows, envs.num_envs
+        self.obs = np.empty((rows + 1, *envs.obs.shape), envs.obs.dtype)
+        self.reward = np.empty(shape)
+        self.terminated, self.truncated = np.empty(shape, bool), np.empty(shape, bool)
+        self.action: np.ndarray | None = None  # its shape shows in the first step
+        self.state = None if envs.state is None else np.empty((rows + 1, envs.num_envs), envs.state.dtype)
+        self.see(envs)
 
     def step(self, actor: Actor, envs: Envs, noise: Tensor | None) -> None:
-        obs = envs.obs.copy()
-        if envs.state is not None:
-            self.state.append(envs.state.copy())
-        action = actor(obs, noise)
+        t = self.rows
+        action = actor(self.obs[t], noise)
         try:
             reward, terminated, truncated = envs.step(action)
         except ColumnFault as fault:
             raise envs.fault(fault, self.episode(envs, fault.column)) from fault.__cause__
-        self.obs.append(obs)
-        self.action.append(action)
-        self.reward.append(reward)
-        self.terminated.append(terminated)
-        self.truncated.append(truncated)
+        if self.action is None:
+            self.action = np.empty((len(self.reward), *action.shape), action.dtype)
+        elif t == len(self.reward):
+            self.grow()
+        self.action[t], self.reward[t] = action, reward
+        self.terminated[t], self.truncated[t] = terminated, truncated
+        self.rows = t + 1
+        self.see(envs)
+
+    def see(self, envs: Envs) -> None:
+        self.obs[self.rows] = envs.obs
+        if self.state is not None:
+            self.state[self.rows] = envs.state
+
+    def grow(self) -> None:
+        """Twice the room."""
+        for name in ("obs", "action", "reward", "terminated", "truncated", "state"):
+            x = getattr(self, name)
+            if x is not None:
+                setattr(self, name, np.concatenate([x, np.empty((self.rows, *x.shape[1:]), x.dtype)]))
 
     def episode(self, envs: Envs, column: int) -> int:
         """The number of the one under way."""
-        ends = zip(self.terminated, self.truncated, strict=True)
-        return int(envs.episodes[column]) + sum(bool(a[column] or b[column]) for a, b in ends)
+        ends = self.terminated[: self.rows, column] | self.truncated[: self.rows, column]
+        return int(envs.episodes[column] + ends.sum())
 
     def cut(self, envs: Envs, columns: np.ndarray) -> None:
         """Truncate the episodes of these columns [N] after the last step."""
         envs.cut(columns)
-        self.truncated[-1] = self.truncated[-1] | columns
+        self.truncated[self.rows - 1] |= columns
 
     def arrays(self, envs: Envs) -> Arrays:
         """All of it, with the mask and the clock. Raises ``EnvironmentFault`` at what is not finite."""
-        terminated = np.stack(self.terminated)
-        ended = terminated | np.stack(self.truncated)
+        assert self.action is not None
+        rows = self.rows
+        terminated = self.terminated[:rows]
+        ended = terminated | self.truncated[:rows]
         mask = ~np.concatenate([self.was_ended[None], ended[:-1]])
         arrays = Arrays(
-            obs=np.stack([*self.obs, envs.obs]),
-            action=np.stack(self.action),
-            reward=np.stack(self.reward),
+            obs=self.obs[: rows + 1],
+            action=self.action[:rows],
+            reward=self.reward[:rows],
             terminated=terminated,
             ended=ended,
             mask=mask,
             time=clock(mask, envs.time),
-            state=None if envs.state is None else np.stack([*self.state, envs.state]),
+            state=None if self.state is None else self.state[: rows + 1],
         )
         if not arrays.finite():
             raise EnvironmentFault(arrays.first_fault(envs))

@@ -18,7 +18,6 @@ from pgrun.diagnostics import gradient_detail, local_models
 from pgrun.diagnostics.update import floats, policy_change, step_settings, value_fit
 from pgrun.envs.rehearsal import warn_if_unrepeatable
 from pgrun.policies.distributions import Gaussian
-from pgrun.policies.normalization import UnitScale
 from pgrun.storage.log import ALWAYS, WITH_CLIPPING, WITH_CRITIC, WITH_OPTIMIZER, WITH_STD, Log
 from pgrun.storage.versions import installed_versions
 from pgrun.terminal.signals import SignalFlag, Stopped, noting_signals
@@ -235,7 +234,7 @@ def evaluate(run: Run) -> np.ndarray:
     time: training never sees it.
     """
     with apart(spawned(run.top.seed, SHARED_IN_EVALUATION)):
-        _, finished = run.evaluation.collect(run.policy, run.eval_envs, None, UnitScale(), run.eval_seeds)
+        finished = run.evaluation.look(run.policy, run.eval_envs, run.eval_seeds)
     return np.array([episode_return for episode_return, _ in finished])
 
 

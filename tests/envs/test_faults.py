@@ -294,6 +294,7 @@ def test_rewards_that_overflow_are_named(algo: str, size: float, scaling: str, t
     """
     tiny = [
         "env=CartPole-v1",
+        "env.vector=loop",
         "tuned=none",
         "sampler.steps=128",
         "network.hidden=[4]",
@@ -330,7 +331,9 @@ def test_a_sigma_out_of_range_is_named(log_std: float, tmp_path: Path) -> None:
 
 
 def test_observations_that_overflow_are_named(tmp_path: Path) -> None:
-    run = built("algo=a2c", "network.activation=relu", "env=Pendulum-v1", "tuned=none", *TINY[1:])
+    run = built(
+        "algo=a2c", "network.activation=relu", "env=Pendulum-v1", "env.vector=loop", "tuned=none", *TINY[1:]
+    )
     encode = run.envs.encode
     run.envs.encode = lambda obs: encode(obs) * 1e37
     with pytest.raises(Diverged, match=r"the observations reach \de\+3[78]: take state_norm=true"):

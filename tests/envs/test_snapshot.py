@@ -36,7 +36,7 @@ LIMIT = 45  # steps, so that the time limit is seen to be reached
 
 
 def columns(name: str, seed: int, **given: Any) -> Any:
-    envs = make(EnvSettings(name, 2, **{"max_episode_steps": LIMIT, **given}), 2)
+    envs = make(EnvSettings(name, 2, **{"max_episode_steps": LIMIT, "vector": "loop", **given}), 2)
     envs.reset([seed, seed + 1])
     return envs
 
@@ -66,7 +66,7 @@ def test_it_goes_on_bit_for_bit(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["CartPole-v1", "FrozenLake-v1", "pgrun/SmallMDP-v0", "pgrun/OneState-v0"])
 def test_array_programs_do_too(name: str, tmp_path: Path) -> None:
-    first, second = columns(name, 0), columns(name, 5)
+    first, second = columns(name, 0, vector="auto"), columns(name, 5, vector="auto")
     acted(first, 25)
     Checkpoints(tmp_path).save(1, first.state_dict())
     second.load_state_dict(Checkpoints(tmp_path).load()[0])

@@ -171,7 +171,9 @@ def test_native_cartpole_is_the_single_one(limit: int | None) -> None:
     random, ends = np.random.default_rng(0), []
     for t in range(1100):
         for n, env in enumerate(singles.envs):
-            env.unwrapped.state = native.envs.state[:, n].copy()
+            env.unwrapped.state = (
+                native.place[n] if hasattr(native, "place") else native.envs.state[:, n]
+            ).copy()
         singles.obs[:] = native.obs
         steady = (native.obs[:, 2] + 0.3 * native.obs[:, 3] + 0.02 * native.obs[:, 0] > 0) * 1
         action = np.where(np.arange(6) < 3, steady, random.integers(2, size=6))

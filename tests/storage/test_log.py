@@ -236,7 +236,9 @@ def test_rows_reach_the_disk_while_the_run_goes_on(tmp_path, monkeypatch) -> Non
 
 def test_a_run_that_fails_says_so(tmp_path) -> None:
     """What was logged before is on disk, and the session's status is a failure."""
-    run = built(*["algo=ppo", "env=CartPole-v1", "sampler.steps=32", "trainer.total_steps=2000"])
+    run = built(
+        *["algo=ppo", "env=CartPole-v1", "env.vector=loop", "sampler.steps=32", "trainer.total_steps=2000"]
+    )
     play, left = run.envs._step, iter(range(40))
 
     def breaks(action):

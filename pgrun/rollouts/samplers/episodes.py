@@ -3,7 +3,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from itertools import count
-from typing import ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -15,8 +15,13 @@ from pgrun.errors import EnvironmentFault
 from pgrun.policies.normalization import RewardScale, UnitScale
 from pgrun.policies.policy import Policy
 from pgrun.rollouts.samplers.base import OnPolicy
-from pgrun.rollouts.trajectory import Finished, Track, columns
+from pgrun.rollouts.trajectory import Arrays, Finished, Track, columns
 from pgrun.types import Rollout
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pgrun.compiled.playing import Player
 
 CHUNK = 128  # steps whose noise is drawn at once
 CAP = 10_000  # steps of an episode, where neither the environment nor the user sets a limit
@@ -49,15 +54,23 @@ class Episodes(OnPolicy):
         seeds: list[int] | None = None,
     ) -> tuple[Rollout, Finished]:
         """A rollout and its episodes. Without a generator the policy acts by its mode."""
+        arrays = self.record(policy, envs, generator, seeds)
+        return arrays.seal(policy, scale, self.episodes, whole=True), outcomes(arrays)
+
+    def record(
+        self, policy: Policy, envs: Envs, generator: torch.Generator | None, seeds: list[int] | None = None
+    ) -> Arrays:
+        """The episodes, before they become tensors."""
         envs.reset(seeds)
         share = np.full(envs.num_envs, self.episodes // envs.num_envs)
         share[: self.episodes % envs.num_envs] += 1
-        track = self._play(policy, envs, generator, share)
-        arrays = columns(track.arrays(envs), share)
+        player = envs.player(policy)
+        if player is None:
+            arrays = self._play(policy, envs, generator, share).arrays(envs)
+        else:
+            arrays = self._play_compiled(player, policy, envs, generator, share)
         envs.episodes += share
-        rollout = arrays.seal(policy, scale, self.episodes, whole=True)
-        lengths = arrays.mask.sum(0).tolist()
-        return rollout, list(zip(arrays.reward.sum(0).tolist(), lengths, strict=True))
+        return columns(arrays, share)
 
     def cap(self, envs: Envs) -> float:
         """Steps that an episode may have; ∞ where the environment ends it."""
@@ -68,7 +81,7 @@ class Episodes(OnPolicy):
     def _play(
         self, policy: Policy, envs: Envs, generator: torch.Generator | None, share: np.ndarray
     ) -> Track:
-        track, actor, noise = Track(envs.ended), policy.actor(), None
+        track, actor, noise = Track(envs, CHUNK), policy.actor(), None
         done = np.zeros(envs.num_envs, np.int64)
         length = np.zeros(envs.num_envs, np.int64)
         envs.active, cap = done < share, self.cap(envs)
@@ -86,13 +99,35 @@ class Episodes(OnPolicy):
                 return track
         raise AssertionError("count() does not end")
 
+    def _play_compiled(
+        self, player: Player, policy: Policy, envs: Envs, generator: torch.Generator | None, share: np.ndarray
+    ) -> Arrays:
+        def draw() -> Tensor | None:
+            if generator is None:
+                return None
+            return policy.dist.noise((CHUNK, envs.num_envs), generator, policy.theta.dtype)
+
+        found = player.play_episodes(draw, CHUNK, share, self.cap(envs), self.at_cap == "truncate")
+        if found.endless is not None:
+            raise self._endless(
+                envs, found.endless, int(envs.episodes[found.endless] + found.done[found.endless])
+            )
+        if found.cut:
+            self._tell(int(self.cap(envs)))
+        return found.arrays
+
     def _at_cap(self, track: Track, envs: Envs, endless: np.ndarray) -> None:
-        cap = int(self.cap(envs))
         if self.at_cap == "error":
             column = int(endless.argmax())
-            where = place(envs.name, column, track.episode(envs, column), cap)
-            raise EnvironmentFault(f"{where}: the episode is still going: {self._advice()}")
+            raise self._endless(envs, column, track.episode(envs, column))
         track.cut(envs, endless)
+        self._tell(int(self.cap(envs)))
+
+    def _endless(self, envs: Envs, column: int, episode: int) -> EnvironmentFault:
+        where = place(envs.name, column, episode, int(self.cap(envs)))
+        return EnvironmentFault(f"{where}: the episode is still going: {self._advice()}")
+
+    def _tell(self, cap: int) -> None:
         if not self.told:
             self.told = True
             log.warning("episodes are cut after %d steps %s", cap, self._consequence())
@@ -122,8 +157,17 @@ class Evaluation(Episodes):
     def of(cls, episodes: int, max_steps: int | None) -> Self:
         return cls(episodes, max_steps, "error" if max_steps is None else "truncate")
 
+    def look(self, policy: Policy, envs: Envs, seeds: list[int]) -> Finished:
+        """The returns and lengths of the deterministic policy's episodes alone."""
+        return outcomes(self.record(policy, envs, None, seeds))
+
     def _advice(self) -> str:
         return f"set env.max_episode_steps or {self.setting}"
 
     def _consequence(self) -> str:
         return f"({self.setting}): their returns are of so many steps"
+
+
+def outcomes(arrays: Arrays) -> Finished:
+    """Of episodes, one a column."""
+    return list(zip(arrays.reward.sum(0).tolist(), arrays.mask.sum(0).tolist(), strict=True))

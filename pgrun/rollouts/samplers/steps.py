@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -11,8 +11,11 @@ from pgrun.envs import Envs
 from pgrun.policies.normalization import RewardScale, UnitScale
 from pgrun.policies.policy import Policy
 from pgrun.rollouts.samplers.base import OnPolicy
-from pgrun.rollouts.trajectory import Finished, Track, tally
+from pgrun.rollouts.trajectory import Arrays, Finished, Track, tally
 from pgrun.types import Rollout
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass
@@ -31,10 +34,17 @@ class Steps(OnPolicy):
     ) -> tuple[Rollout, Finished]:
         """A rollout, and the episodes that ended in it."""
         noise = policy.dist.noise((self.steps, envs.num_envs), generator, policy.theta.dtype)
-        track, actor = Track(envs.ended), policy.actor()
+        count, player = self.steps * envs.num_envs, envs.player(policy)
+        if player:
+            return player.play_steps(noise, scale, count)
+        arrays, finished = self._play(policy, envs, noise)
+        return arrays.seal(policy, scale, count, whole=False), finished
+
+    def _play(self, policy: Policy, envs: Envs, noise: Tensor) -> tuple[Arrays, Finished]:
+        track, actor = Track(envs, len(noise)), policy.actor()
         for row in noise:
             track.step(actor, envs, row)
         arrays = track.arrays(envs)
         finished = tally(arrays, envs)
         envs.time = np.where(arrays.mask[-1], arrays.time[-1] + 1, 0)
-        return arrays.seal(policy, scale, self.steps * envs.num_envs, whole=False), finished
+        return arrays, finished

@@ -132,4 +132,4 @@ def wrong_theta(theta: Any, states: int, actions: int) -> str | None:
 def settings_of(study: Study, settings: Mapping[str, Any]) -> EnvSettings:
     """No more columns than episodes are played at once."""
     env = construct(EnvSettings, settings["env"])
-    return EnvSettings(env.id, min(env.num_envs, study.episodes), env.max_episode_steps, env.kwargs)
+    return replace(env, num_envs=min(env.num_envs, study.episodes))

@@ -1,0 +1,120 @@
+"""Rollouts of an environment program under a policy that ``can_act`` knows: acting, steps and all records in one call."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pgrun.compiled.acting import choose, forward, log_density, log_softmax, normalise, shift, turned, widest
+from pgrun.compiled.classic import CARTPOLE
+from pgrun.compiled.columns import advance
+from pgrun.compiled.jit import entry, exact
+
+LARGEST = float(np.finfo(np.float32).max)
+GOES_ON, OVER, ENDLESS = range(
+    3
+)  # how a call ends: no row left; every column has its share; an episode is too long
+
+
+@entry
+def collect(
+    policy, kind, limit, two, box, place, steps, streams, ended, active, now, turns, noise, sampled, records
+):
+    """Rows of all columns into ``records`` until they are full, every column has had its share of episodes, or one is too long.
+
+    ``policy``: ``Acting.arguments``. ``turns``: (episodes that each column had [N], its share [N], the steps of its episode [N],
+    the most an episode may have, whether it is cut there, steps since the episode's start [N], its return [N]), moved on in place. Returns (rows, how it ended, whether an episode was cut, episodes that ended,
+    whether every number is finite).
+    """
+    theta, sizes, head, bias, relu, gaussian, normalised, mean, scale = policy
+    done, share, length, most, cutting, time, earned = turns
+    obs, seen, choice, force, reward, flags, clock, floats, params, log_prob, returns, lengths = records
+    terminated, truncated, mask = flags[0], flags[1], flags[2]
+    layers = turned(theta, sizes, head, bias)
+    free = theta[len(theta) - (sizes[-1] - head) :]
+    rows = np.empty((2, widest(sizes)), np.float32)
+    columns, count, cuts, finite, how, t = len(place), 0, False, True, GOES_ON, 0
+    acted = np.empty(columns, np.float32)
+    total, base = np.empty(columns), np.empty(columns)
+    for n in range(columns):
+        acted[n], total[n], base[n] = 0.0, 0.0, -earned[n]
+    while t < len(reward) and how == GOES_ON:
+        for n in range(columns):
+            copy(now[n], obs[t, n])
+            mask[t, n] = not ended[n]
+            clock[t, n] = time[n] if mask[t, n] else 0
+            time[n] = time[n] + 1 if mask[t, n] else 0
+            length[n] = length[n] + 1 if mask[t, n] else 0
+            if not active[n] and kind != CARTPOLE:
+                continue  # nobody reads the rest of this row
+            normalise(now[n], normalised, mean, scale, rows[0])
+            if normalised:
+                copy(rows[0, : now.shape[1]], seen[t, n])
+            forward(layers, sizes, head, relu, rows, params[t, n])
+            draw = noise[t, n] if sampled else noise[0, 0]
+            if gaussian:
+                shift(params[t, n], free, sampled, draw, force[t, n])
+                log_prob[t, n] = log_density(params[t, n], force[t, n])
+                acted[n] = decoded(force[t, n, 0], box)
+            else:
+                choice[t, n] = choose(params[t, n], sampled, draw)
+                log_prob[t, n] = log_softmax(params[t, n], choice[t, n])
+        advance(
+            kind,
+            limit,
+            two,
+            place,
+            steps,
+            streams,
+            ended,
+            active,
+            choice[t],
+            acted,
+            now,
+            reward[t],
+            terminated[t],
+            truncated[t],
+        )
+        left = False
+        for n in range(columns):
+            if length[n] >= most and active[n] and not ended[n]:
+                if not cutting:
+                    how = ENDLESS
+                else:
+                    cuts, ended[n], truncated[t, n] = True, True, True
+            total[n] += reward[t, n]
+            if ended[n]:
+                returns[count], lengths[count] = total[n] - base[n], clock[t, n] + 1
+                base[n] = total[n]
+                done[n] += 1
+                count += 1
+            floats[0, t, n], floats[1, t, n], floats[2, t, n] = reward[t, n], terminated[t, n], ended[n]
+            floats[3, t, n], floats[4, t, n] = mask[t, n], clock[t, n]
+            finite = finite and abs(reward[t, n]) <= LARGEST
+            for d in range(now.shape[1]):
+                finite = finite and abs(now[n, d]) <= LARGEST
+        if how != ENDLESS:
+            for n in range(columns):
+                active[n] = done[n] < share[n]
+                left = left or active[n]
+            how = GOES_ON if left else OVER
+        t += 1
+    for n in range(columns):
+        earned[n] = total[n] - base[n]
+        copy(now[n], obs[t, n])
+        if normalised:
+            normalise(now[n], normalised, mean, scale, seen[t, n])
+    return t, how, cuts, count, finite
+
+
+@exact
+def copy(row, into):
+    """As ``into[:] = row``, which takes numba seconds to compile."""
+    for k in range(len(row)):
+        into[k] = row[k]
+
+
+@exact
+def decoded(action, box):
+    """To the environment's own scale, as ``action_decoder`` does it; NaN stays NaN."""
+    x = np.float64(action) * box[0] + box[1]
+    return np.float32(box[2] if x < box[2] else (box[3] if x > box[3] else x))

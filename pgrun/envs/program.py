@@ -1,0 +1,107 @@
+"""gymnasium's classic control as compiled programs: the same numbers to the bit, all columns in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.utils.seeding import np_random
+
+from pgrun.compiled.acting import can_act
+from pgrun.compiled.classic import ACROBOT, CARTPOLE, MOUNTAIN_CAR, MOUNTAIN_CAR_CONTINUOUS, PENDULUM
+from pgrun.compiled.columns import advance
+from pgrun.compiled.playing import Player
+from pgrun.compiled.uniform import words_of
+from pgrun.envs.spaces import bounds
+from pgrun.envs.vector import Envs, Step
+
+if TYPE_CHECKING:
+    from pgrun.policies.policy import Policy
+
+KINDS = {
+    "CartPole-v1": CARTPOLE,
+    "Pendulum-v1": PENDULUM,
+    "MountainCar-v0": MOUNTAIN_CAR,
+    "MountainCarContinuous-v0": MOUNTAIN_CAR_CONTINUOUS,
+    "Acrobot-v1": ACROBOT,
+}
+STATE = 4  # numbers that a column's state has room for
+
+
+class Program(Envs):
+    """One of ``KINDS``. ``one``: gymnasium's, for its spaces and its limit."""
+
+    INNER = ("place", "steps", "streams")
+
+    def __init__(self, one: gym.Env, num_envs: int):
+        super().__init__(num_envs, one.observation_space, one.action_space)
+        assert one.spec is not None
+        self.one, self.kind = one, KINDS[one.spec.id]
+        self.limit = one.spec.max_episode_steps or np.inf
+        self.discrete = isinstance(one.action_space, gym.spaces.Discrete)
+        self.box = box(one.action_space)
+        self.place = np.zeros((num_envs, STATE))
+        self.steps = np.zeros(num_envs, np.int64)
+        self.rows = np.zeros((num_envs, self.obs_size), np.float32)  # observations as gymnasium gives them
+        self.last: Player | None = None
+        self.streams = self.begun([None] * num_envs)
+
+    def begun(self, seeds: Sequence[int | None]) -> np.ndarray:
+        """Random streams [N, 4], or one, as gymnasium begins them."""
+        needed = seeds[:1] if self.kind == CARTPOLE else seeds
+        return np.stack([words_of(np_random(seed)[0].bit_generator.state) for seed in needed])
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """In the order of ``collect``'s own."""
+        moving = self.place, self.steps, self.streams, self.ended, self.active, self.rows
+        return self.kind, float(self.limit), 2.0, self.box, *moving
+
+    def _reset(self, seeds: Sequence[int] | None) -> None:
+        if seeds is not None:
+            self.streams = self.begun(seeds)
+        every = np.ones(self.num_envs, bool)
+        self.advance(every, every, np.zeros(self.num_envs))
+
+    def _step(self, action: np.ndarray) -> Step:
+        return self.advance(self.ended.copy(), self.active, action)  # a track holds ``ended``
+
+    def advance(self, ended: np.ndarray, active: np.ndarray, action: np.ndarray) -> Step:
+        """A step, or a reset where a column has ended."""
+        n = self.num_envs
+        reward, terminated, truncated = np.empty(n), np.empty(n, bool), np.empty(n, bool)
+        choice = action.astype(np.int64) if self.discrete else np.empty(n, np.int64)
+        force = np.empty(n, np.float32) if self.discrete else action.reshape(n).astype(np.float32)
+        advance(
+            *(self.kind, float(self.limit), 2.0, self.place, self.steps, self.streams),
+            *(ended, active, choice, force, self.rows, reward, terminated, truncated),
+        )
+        self.obs[:] = self.rows
+        return reward, terminated, truncated
+
+    def player(self, policy: Policy) -> Player | None:
+        if self.last is None or self.last.policy is not policy:
+            self.last = Player(policy, self) if can_act(policy) else None
+        return self.last
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), **{name: getattr(self, name).copy() for name in self.INNER}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        for name in self.INNER:
+            setattr(self, name, state[name].copy())
+        self.rows[:] = self.obs
+
+    def close(self) -> None:
+        self.one.close()
+
+
+def box(space: gym.Space) -> np.ndarray:
+    """(scale, middle, low, high) of a Box of one action, as ``action_decoder`` has them; of others nothing is asked."""
+    if not isinstance(space, gym.spaces.Box):
+        return np.zeros(4)
+    low, high = bounds(space)
+    return np.concatenate([(high - low) / 2, (high + low) / 2, low, high])

@@ -1,0 +1,36 @@
+"""Machine code on disk: made anew when any file of the package has changed, and not needed."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("numba")
+
+from numba.core import caching
+
+from pgrun.compiled import is_available, jit
+from pgrun.compiled.collecting import collect
+from pgrun.compiled.columns import advance
+
+
+def twice(x):
+    return 2 * x
+
+
+def test_where_nothing_can_be_written_it_is_compiled_in_every_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(locator: object) -> None:
+        raise OSError("read-only")
+
+    monkeypatch.setattr(caching._CacheLocator, "ensure_cache_path", refuse)
+    found = jit.entry(twice)
+    assert found(3) == 6
+    assert isinstance(found._cache, caching.NullCache)
+
+
+def test_a_change_in_any_file_of_the_package_counts() -> None:
+    """numba itself looks at the file of the function alone, and what it calls stands elsewhere."""
+    assert is_available()
+    for kernel in (collect, advance):
+        assert kernel._cache._cache_file._source_stamp == jit.sources()
