@@ -17,7 +17,7 @@ def main(steps: int = 10_000, seeds: int = 2) -> None:
         for algo in ("reinforce", "ppo"):
             for seed in range(seeds):
                 words = f"algo={algo} env=CartPole-v1 tuned=none trainer.total_steps={steps}"
-                pgrun.training.loop(words, seed=seed, folder=Path(top, f"{algo}-{seed}"), quiet=True)
+                pgrun.train(words, seed=seed, folder=Path(top, f"{algo}-{seed}"), quiet=True)
         runs = pgrun.load_runs(top)
 
     by_algo = defaultdict(list)

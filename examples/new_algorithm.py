@@ -52,7 +52,7 @@ def main(steps: int = 6_000, betas: tuple[float, ...] = (0.0, 0.5)) -> None:
     lake = "env=FrozenLake-v1 env.kwargs.is_slippery=false"  # one reward, at the end of the right way
     for beta in betas:
         words = f"algo=self_imitation algo.imitation={beta} {lake} logger.every=5 trainer.total_steps={steps}"
-        rows = pgrun.training.loop(words, **own).metrics
+        rows = pgrun.train(words, **own).metrics
         found = next((row["env_steps"] for row in rows if (row["return/train"] or 0) >= 0.9), None)
         when = f"after {found:.0f} steps" if found else f"not in {steps} steps"
         share = rows[-1]["imitation/share"]

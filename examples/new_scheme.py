@@ -37,7 +37,7 @@ def main(steps: int = 20_000, episodes: int = 4_000) -> None:
     own = {"modules": ["new_scheme"], "quiet": True}
 
     schemes = ["none", "mean_baseline", "ranked_return"]
-    study = pgrun.tools.study(env="pgrun/OneState-v0", schemes=schemes, episodes=episodes, **own)
+    study = pgrun.study(env="pgrun/OneState-v0", schemes=schemes, episodes=episodes, **own)
     for row in study.rows:
         print(
             f"{row['scheme']:<14} variance {row['variance']:.4f}, cosine with the exact ∇J {row['cosine']:.3f}"
@@ -46,7 +46,7 @@ def main(steps: int = 20_000, episodes: int = 4_000) -> None:
     words = (
         f"algo=reinforce env=CartPole-v1 variance=ranked_return optimizer.lr=1e-2 trainer.total_steps={steps}"
     )
-    run = pgrun.training.loop(words, config_dir=Path(__file__).parent / "conf", **own)
+    run = pgrun.train(words, config_dir=Path(__file__).parent / "conf", **own)
     print(f"trained with ranks: return {run.summary['eval']['return_mean']:.0f}")
 
 

@@ -63,9 +63,7 @@ class Convolution(Network):
 def main(steps: int = 8_000) -> None:
     words = f"algo=ppo env=Corridor-v0 network=convolution network.channels=4 sampler.steps=32 trainer.total_steps={steps}"
     # this very file, or notebook, is where the class is found: __name__
-    run = pgrun.training.loop(
-        words, modules=[__name__], config_dir=Path(__file__).parent / "conf", quiet=True
-    )
+    run = pgrun.train(words, modules=[__name__], config_dir=Path(__file__).parent / "conf", quiet=True)
     print(f"return {run.summary['eval']['return_mean']:.2f} of at most 1")
     for exit in (0, 11):
         chances = run.policy.distribution(picture(exit, 6)).probabilities

@@ -7,9 +7,7 @@ import pgrun
 
 def main(steps: int = 20_000) -> None:
     # the words of the command, settings by name, or both: pgrun algo=ppo env=CartPole-v1 seed=3 trainer.total_steps=…
-    run = pgrun.training.loop(
-        "algo=ppo env=CartPole-v1", seed=3, quiet=True, **{"trainer.total_steps": steps}
-    )
+    run = pgrun.train("algo=ppo env=CartPole-v1", seed=3, quiet=True, **{"trainer.total_steps": steps})
 
     print(
         f"return {run.summary['eval']['return_mean']:.0f} after {run.summary['env_steps']} steps, in {run.folder}"
@@ -32,7 +30,7 @@ def main(steps: int = 20_000) -> None:
         print(f"{'sampled' if sample else 'most likely'} actions: return {total:.0f}")
 
     try:
-        pgrun.training.loop("algo=ppo env=CartPole-v2")
+        pgrun.train("algo=ppo env=CartPole-v2")
     except pgrun.Refused as error:  # what the command would say, before anything is written
         print(error)
 

@@ -72,7 +72,7 @@ gym.register("Halting-v0", Halting)
 
 
 def trained(folder: Path) -> pgrun.RunResult:
-    return pgrun.training.loop(WORDS, seed=5, folder=folder, quiet=True, **SETTINGS)
+    return pgrun.train(WORDS, seed=5, folder=folder, quiet=True, **SETTINGS)
 
 
 @pytest.fixture(scope="module")
@@ -215,12 +215,12 @@ def test_ctrl_c_saves_the_run_and_own_code_is_named_again(
     tiny = {"trainer.total_steps": 100, "trainer.eval_episodes": 1, "network": "mine", "sampler.steps": 2}
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        pgrun.training.loop(folder=tmp_path / "r", config_dir=tmp_path / "conf", quiet=True, **own, **tiny)
+        pgrun.train(folder=tmp_path / "r", config_dir=tmp_path / "conf", quiet=True, **own, **tiny)
     assert signal.getsignal(signal.SIGINT) is before
     with pytest.raises(pgrun.Refused, match="holds no finished run: interrupted: stopped by Ctrl-C"):
         pgrun.load(tmp_path / "r")
 
-    run = pgrun.training.loop(resume=tmp_path / "r", quiet=True, **own)
+    run = pgrun.train(resume=tmp_path / "r", quiet=True, **own)
     assert run.folder == tmp_path / "r"
     assert run.policy.act(1) in (0, 1)
     with pytest.raises(pgrun.Refused, match=r"named again: add env=halting:.*modules=\[halting\]"):
@@ -244,14 +244,14 @@ def test_ctrl_c_saves_the_run_and_own_code_is_named_again(
 )
 def test_what_is_no_run_is_refused(words: Any, said: str, here: Path) -> None:  # noqa: F811
     with pytest.raises(pgrun.Refused, match=said):
-        pgrun.training.loop(words)
+        pgrun.train(words)
     assert list(here.iterdir()) == []
 
 
 def test_the_sentence_is_the_command_s(here: Path) -> None:  # noqa: F811
     line = "algo=pp seed=-1 network.hiden=[8]"
     with pytest.raises(pgrun.Refused) as refused:
-        pgrun.training.loop(line)
+        pgrun.train(line)
     answer = typed(line)
     assert (answer.code, answer.err) == (2, f"pgrun: {refused.value}\n")
     assert list(here.iterdir()) == []
@@ -397,20 +397,18 @@ def test_gaussians_are_in_the_environment_s_units() -> None:
 
 def test_a_study_is_a_record(tmp_path: Path) -> None:
     words = "env=pgrun/OneState-v0 episodes=200 repeats=1 'schemes=[none,mean_baseline]' picture=false"
-    study = pgrun.tools.study(words, folder=tmp_path / "s", quiet=True)
+    study = pgrun.study(words, folder=tmp_path / "s", quiet=True)
     assert study.result == json.loads((tmp_path / "s" / "study.json").read_text())
     assert [row["scheme"] for row in study.rows] == ["none", "mean_baseline"]
     assert study.rows[0]["variance"] == study.result["schemes"]["none"]["variance"] > 0
     with pytest.raises(pgrun.Refused, match="seed=1,2: several values are a sweep: type pgrun-study -m"):
-        pgrun.tools.study("seed=1,2")
+        pgrun.study("seed=1,2")
 
 
 def test_a_fault_of_the_environment_is_an_exception(here: Path) -> None:  # noqa: F811
     before = state_of_process()
     with pytest.raises(pgrun.EnvironmentFault, match=r"column 0, episode 0, step 1: .*the line is cut"):
-        pgrun.training.loop(
-            env="my_mod:Line-v0", folder="r", quiet=True, **{"env.kwargs": {"trouble": "crash"}}
-        )
+        pgrun.train(env="my_mod:Line-v0", folder="r", quiet=True, **{"env.kwargs": {"trouble": "crash"}})
     assert state_of_process() == before
     with pytest.raises(pgrun.Refused, match=r"holds no finished run: failed: .*the line is cut"):
         pgrun.load("r")

@@ -90,5 +90,5 @@ def refuse_what_is_no_run(argv: Sequence[str], app: App) -> None:
     if command.multirun or several:
         raise Refused(
             f"{typed} is several runs: type it in a terminal and read its folder with pgrun.load_runs(folder), or train one "
-            "after the other: [pgrun.training.loop(…, seed=s) for s in (0, 1, 2)]"
+            "after the other: [pgrun.train(…, seed=s) for s in (0, 1, 2)]"
         )
