@@ -11,16 +11,20 @@ Gλ − v is GAE (Schulman et al. 2016, eq. 16). Without a critic v ≡ 0. Shape
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+loops: Any = None  # ``pgrun.compiled.returns`` in a process whose last run was built compiled
+
 
 def backup(a: Tensor, b: Tensor, last: Tensor) -> Tensor:
     """x with xₜ = aₜ + bₜ xₜ₊₁ and x_T = last: [T, …]"""
+    if loops is not None and loops.takes(a, b, last) and a.shape == b.shape:
+        return loops.backup(a, b, last)
     x, found = last, []
     for a_t, b_t in zip(reversed(a.unbind()), reversed(b.unbind()), strict=True):
         x = torch.addcmul(a_t, b_t, x)
@@ -32,6 +36,8 @@ def lambda_return(
     reward: Tensor, terminated: Tensor, ended: Tensor, value: Tensor, gamma: float, lam: float | Tensor
 ) -> Tensor:
     """Gλ of the module's formula; ``lam`` may depend on time [T, 1]."""
+    if loops is not None and loops.takes(reward, terminated, ended, value) and reward.dim() == 2:
+        return loops.lambda_return(reward, terminated, ended, value, gamma, lam)
     discount, trace = gamma * (1 - terminated), lam * (1 - ended)
     return backup(reward + discount * (1 - trace) * value[1:], discount * trace, value[-1])
 

@@ -46,6 +46,11 @@ class Learner:
             return rows
         return replace(rows, psi=rows.mask * normalise_advantages(rows.psi, rows.mask, self.minibatch_norm))
 
+    def ascend(self, algorithm: Algorithm, batch: Batch, parts: int = 1) -> None:
+        """A step of the algorithm on each of ``parts`` minibatches drawn at random, or one on the whole batch."""
+        for rows in shuffled(batch, parts, self.generator):
+            algorithm.ascend(self.renormalise(rows), self)
+
 
 @dataclass
 class Algorithm(Stateless):
@@ -86,6 +91,11 @@ class Algorithm(Stateless):
             log_prob = log_prob.detach().requires_grad_()
             return torch.autograd.grad(self.surrogate(log_prob, batch), log_prob)[0]
 
+    @property
+    def kl_weight(self) -> float:
+        """β of a term −β·(1/count) Σ mask·KL(old‖new) in the objective."""
+        return 0.0
+
     def effective_scheme(self, scheme: Scheme) -> Scheme:
         """The scheme that weighs, where a setting of the algorithm's own has a part in Ψ."""
         return scheme
@@ -108,7 +118,7 @@ class Algorithm(Stateless):
 
     def improve(self, batch: Batch, learner: Learner) -> None:
         """One step on the whole batch."""
-        self.ascend(batch, learner)
+        learner.ascend(self, batch)
 
     def ascend(self, batch: Batch, learner: Learner) -> None:
         """One step of the optimizer up the gradient of the objective."""
@@ -125,12 +135,15 @@ class Algorithm(Stateless):
         return gradient if batch.correction is None else gradient - batch.correction
 
     def params_gradient(self, params: Tensor, batch: Batch, dist: Distribution) -> Tensor:
-        """∂(L + c_H·entropy)/∂params [B, K], from the distribution's scores."""
+        """∂(L + c_H·entropy − β·KL)/∂params [B, K], from the distribution's scores."""
         weight = self.gradient_weight(dist.log_prob(params, batch.action), batch)
         result = weight[:, None] * dist.score(params, batch.action)
         if self.entropy:
             share = self.entropy / batch.count * batch.mask
             result += share[:, None] * dist.entropy_gradient(params)
+        if self.kl_weight:
+            share = self.kl_weight / batch.count * batch.mask
+            result -= share[:, None] * dist.kl_gradient(batch.params, params)
         return result
 
     def clipped(self, ratio: Tensor, batch: Batch) -> Tensor:
@@ -156,8 +169,7 @@ class Repeated(Algorithm):
 
     def improve(self, batch: Batch, learner: Learner) -> None:
         for _ in range(self.epochs):
-            for rows in shuffled(batch, self.minibatches, learner.generator):
-                self.ascend(learner.renormalise(rows), learner)
+            learner.ascend(self, batch, self.minibatches)
             if self.stops(batch, learner):
                 break
 

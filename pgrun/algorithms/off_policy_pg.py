@@ -114,7 +114,7 @@ class OffPolicyPg(Algorithm):
         old = self.chances(policy, batch)
         self.state_ratio = old / old
         for _ in range(self.reuses):
-            self.ascend(batch, learner)
+            learner.ascend(self, batch)
             self.state_ratio = self.chances(policy, batch) / old
         log_prob = policy.dist.log_prob(policy.params(batch.obs), batch.action)
         self.told = weight_scalars(log_ratio(log_prob, batch), batch)

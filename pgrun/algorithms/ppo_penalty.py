@@ -10,7 +10,6 @@ import torch
 from pgrun.algorithms.base import Learner, Repeated
 from pgrun.config.schema import Positive
 from pgrun.optimization.natural_gradient import mean_kl
-from pgrun.policies.distributions import Distribution
 from pgrun.policies.importance import weighted_log_ratio
 from pgrun.types import Batch
 
@@ -53,10 +52,9 @@ class PpoPenalty(Repeated):
     def gradient_weight(self, log_prob: Tensor, batch: Batch) -> Tensor:
         return batch.mask * batch.psi * weighted_log_ratio(log_prob, batch).exp() / batch.count
 
-    def params_gradient(self, params: Tensor, batch: Batch, dist: Distribution) -> Tensor:
-        share = self.penalty / batch.count * batch.mask
-        pull = share[:, None] * dist.kl_gradient(batch.params, params)
-        return super().params_gradient(params, batch, dist) - pull
+    @property
+    def kl_weight(self) -> float:
+        return self.penalty
 
     def improve(self, batch: Batch, learner: Learner) -> None:
         super().improve(batch, learner)

@@ -1,12 +1,24 @@
-"""What is compiled to machine code by numba: nothing outside this package imports numba."""
+"""The compiled core: the objects behind an update in numba, on flat float32 arrays; torch stays the definition they are tested against.
+
+Whoever imports a module of this package other than this one imports numba: ask ``is_available`` first.
+"""
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.util import find_spec
+import importlib.metadata
+import importlib.util
+
+NEEDED = ("numba", "scipy")  # numba's matrix products call the BLAS that SciPy brings
 
 
-@cache
 def is_available() -> bool:
-    """Whether numba is installed; it is not imported for that."""
-    return find_spec("numba") is not None
+    return all(importlib.util.find_spec(name) is not None for name in NEEDED)
+
+
+def missing_packages() -> list[str]:
+    return [name for name in NEEDED if importlib.util.find_spec(name) is None]
+
+
+def versions() -> dict[str, str]:
+    """Of what the compiled numbers depend on."""
+    return {name: importlib.metadata.version(name) for name in NEEDED}

@@ -1,47 +1,79 @@
-"""The two ways in which a function is compiled here: ``compiled`` may regroup sums, ``exact`` rounds as Python and NumPy do.
-
-``entry`` marks what Python calls: its machine code is kept on disk, with that of all it calls.
-"""
+"""How every kernel is compiled: the options in one place, and the BLAS that numba calls kept to one thread."""
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 from collections.abc import Callable
-from functools import cache
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from numba import njit
+import numba
+import numpy as np
+import scipy
+from numba import types
 
-REGROUPED = {"contract", "nsz", "arcp", "reassoc"}  # never nnan or ninf: what is not finite must be seen
-
-ENTRY: dict[str, Any] = {"error_model": "numpy", "no_cfunc_wrapper": True}
-INNER = {**ENTRY, "no_cpython_wrapper": True}  # a third less to compile; Python cannot call it
-
-
-def compiled(function: Callable[..., Any]) -> Any:
-    """For networks: fast, and the same bits in every process on a machine, but not those of another library."""
-    return njit(**INNER, fastmath=REGROUPED)(function)
+# Sums may be reordered and products contracted; NaN and infinity must stay what they are (no nnan, no ninf).
+FAST = {"contract", "nsz", "arcp", "reassoc"}
 
 
-def exact(function: Callable[..., Any]) -> Any:
-    """For environments: every operation in the order that is written."""
-    return njit(**INNER)(function)
+def kernel(fast: bool = False, inner: bool = False, inline: bool = False) -> Callable[[Callable], Any]:
+    """Compile a function at its first call, and keep the machine code beside the package or in the user's cache.
+
+    ``fast`` lets sums be reordered, so that loops vectorise. An ``inner`` one is called by kernels alone, and has nothing that
+    Python could call it by. Kernels own no memory, so that no references are counted (``_nrt``): half of the compilation. They
+    return numbers or nothing. Where nothing can be written the code lives as long as the process.
+    """
+    options: dict[str, Any] = {"error_model": "numpy", "fastmath": FAST if fast else False}
+    options |= {"no_cfunc_wrapper": True, "no_cpython_wrapper": inner, "_nrt": False}
+    if inline:
+        options["inline"] = "always"
+
+    def compiled(function: Callable) -> Any:
+        try:
+            dispatcher = numba.njit(cache=True, **options)(function)
+        except RuntimeError:  # no folder for the cache can be written
+            return numba.njit(**options)(function)
+        dispatcher._cache._cache_file._source_stamp = SOURCES
+        return dispatcher
+
+    return compiled
 
 
-def entry(function: Callable[..., Any]) -> Any:
-    """``exact``, kept on disk; where no folder can be written, compiled in every process."""
-    try:
-        found = njit(**ENTRY, cache=True)(function)
-    except RuntimeError:  # numba: no locator available
-        return njit(**ENTRY)(function)
-    # numba looks for changes in the function's own file alone; what it calls may stand in another one.
-    found._cache._cache_file._source_stamp = sources()
-    return found
+def digest_sources() -> str:
+    """Of every file of this package. numba keeps machine code until the file of the function itself changes; but it holds that of
+    the kernels called, too, from whichever file.
+    """
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
-@cache
-def sources() -> bytes:
-    """Of the files of this package: changed with any of them."""
-    text = b"".join(place.read_bytes() for place in sorted(Path(__file__).parent.glob("*.py")))
-    return hashlib.sha256(text).digest()
+SOURCES = digest_sources()
+
+
+def use_one_blas_thread() -> None:
+    """Of SciPy's OpenBLAS, which numba's products call: how a sum is split over threads moves its last bits."""
+    for library in Path(scipy.__file__).parent.parent.glob("scipy.libs/*openblas*"):
+        for suffix in ("", "64_"):
+            with suppress(AttributeError, OSError):
+                getattr(ctypes.CDLL(str(library)), f"scipy_openblas_set_num_threads{suffix}")(1)
+
+
+use_one_blas_thread()
+
+F32 = np.float32
+ZERO, HALF, ONE, TWO = F32(0), F32(0.5), F32(1), F32(2)
+
+
+# C = AB of matrices in column order, by the BLAS that numba has found: the function behind ``np.dot``, which itself would
+# count references. (kind, transpose A, transpose B, m, n, k, α, A, lda, B, ldb, β, C, ldc)
+gemm: Any = types.ExternalFunction(
+    "numba_xxgemm",
+    types.int32(
+        types.int8, types.int8, types.int8, types.intp, types.intp, types.intp,
+        types.voidptr, types.voidptr, types.intp, types.voidptr, types.intp, types.voidptr, types.voidptr, types.intp,
+    ),
+)  # fmt: skip
+SINGLE, PLAIN, TRANSPOSED = np.int8(ord("s")), np.int8(ord("n")), np.int8(ord("t"))
+ALPHA, BETA = np.ones(1, np.float32), np.zeros(1, np.float32)

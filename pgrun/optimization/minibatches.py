@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
+import numpy as np
 import torch
 
 from pgrun.types import Batch
@@ -23,3 +24,11 @@ def shuffled(batch: Batch, parts: int, generator: torch.Generator) -> Iterator[B
     edges = [size * k // parts for k in range(parts + 1)]
     for start, stop in pairwise(edges):
         yield mixed.rows(slice(start, stop))
+
+
+def split_at_random(size: int, parts: int, generator: torch.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The same split as indices: (rows in the order of their minibatches [size], where each begins and the last ends)."""
+    edges = np.array([size * k // parts for k in range(parts + 1)])
+    if parts == 1:
+        return np.arange(size), edges
+    return torch.randperm(size, generator=generator, device=generator.device).numpy(), edges

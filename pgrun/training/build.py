@@ -24,6 +24,7 @@ from pgrun.policies.normalization import Identity, RewardScale, RunningNorm, Uni
 from pgrun.policies.policy import Policy, distribution_for
 from pgrun.rollouts.samplers.episodes import Episodes, Evaluation
 from pgrun.rollouts.samplers.steps import Steps
+from pgrun.training.backends import twins_of
 
 
 @dataclass
@@ -101,8 +102,9 @@ def member(settings: Mapping[str, Any], group: str) -> Any:
     return construct(find_class(group, given.pop("name"), tuple(settings["modules"])), given)
 
 
-def build(settings: Mapping[str, Any]) -> Run:
+def build(settings: Mapping[str, Any], backend: str = "torch") -> Run:
     """The run of a resolved configuration, as plain data; ``check`` has been through it."""
+    twins = twins_of(backend)
     top = construct(RunSettings, {k: v for k, v in settings.items() if k in RunSettings.__dataclass_fields__})
     device = resolve_device(top.device)
     torch.set_num_threads(top.threads)
@@ -122,13 +124,13 @@ def build(settings: Mapping[str, Any]) -> Run:
     scale = RewardScale(top.gamma, env.num_envs, device) if top.reward_scaling else UnitScale()
     dist = distribution_for(envs.action_space)
     head = scheme.uses_critic and network.shared
-    policy = network.policy(envs.obs_size, dist, normaliser, head, random.init, device=device)
+    policy = twins.policy(network.policy(envs.obs_size, dist, normaliser, head, random.init, device=device))
     critic: Critic = NoCritic()
     if scheme.uses_critic:
         context = Context(
             policy, network, algorithm, envs, top.gamma, random.init, random.noise, descent(settings)
         )
-        critic = member(settings, "critic").build(context)
+        critic = twins.critic(member(settings, "critic").build(context))
     eval_envs = make(env, trainer.eval_episodes, " in evaluation")
     normaliser.widen_observations(eval_envs)
     optimizer = Descent(policy.theta, member(settings, "optimizer"))
@@ -146,12 +148,14 @@ def build(settings: Mapping[str, Any]) -> Run:
         sampler=sampler,
         estimator=Estimator(scheme, top.gamma, top.advantage_norm),
         algorithm=algorithm,
-        learner=Learner(
-            policy,
-            critic,
-            optimizer,
-            random.shuffle,
-            top.advantage_norm if top.advantage_scope == "minibatch" else "none",
+        learner=twins.learner(
+            Learner(
+                policy,
+                critic,
+                optimizer,
+                random.shuffle,
+                top.advantage_norm if top.advantage_scope == "minibatch" else "none",
+            )
         ),
         noise=random.noise,
         scale=scale,

@@ -1,0 +1,48 @@
+"""Tensors as the arrays that kernels take, over the same memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch._C._functorch import is_functorch_wrapped_tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NO_CHOICE = np.zeros((0, 0), np.int64)
+NO_VECTOR = np.zeros((0, 0), np.float32)
+NO_NUMBERS = np.zeros(0, np.float32)
+
+
+def is_plain(x: Tensor, dtype: torch.dtype = torch.float32) -> bool:
+    """Of this type on the CPU, and no part of a differentiation or of ``vmap``: what kernels can take the place of torch for."""
+    return (
+        x.dtype == dtype
+        and type(x) is torch.Tensor
+        and not (x.is_cuda or x.requires_grad or is_functorch_wrapped_tensor(x))
+    )
+
+
+def to_array(x: Tensor) -> np.ndarray:
+    """float32 in C order; the same memory where it is that already."""
+    return np.ascontiguousarray(x.numpy(), np.float32)
+
+
+def to_rows(x: Tensor) -> np.ndarray:
+    """[..., D] → [B, D]"""
+    return to_array(x).reshape(-1, x.shape[-1])
+
+
+class Buffers:
+    """Flat float32 arrays by name that grow when more is asked for. What they hold is only good until the next use."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, np.ndarray] = {}
+
+    def take(self, name: str, size: int, dtype: type = np.float32) -> np.ndarray:
+        """At least ``size`` entries."""
+        if name not in self.held or self.held[name].size < size:
+            self.held[name] = np.zeros(size, dtype)
+        return self.held[name]

@@ -1,0 +1,85 @@
+"""Compiled twins of critics that have a network of their own: an epoch of their fitting in one call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from pgrun.compiled import minibatch_kernels as kernels
+from pgrun.compiled.arrays import Buffers, is_plain, to_rows
+from pgrun.compiled.mlp import CompiledMlp
+from pgrun.compiled.optimizers import CompiledDescent
+from pgrun.critics.action_value import ActionCritic
+from pgrun.critics.fitted import SeparateCritic
+from pgrun.optimization.minibatches import split_at_random
+from pgrun.types import Batch
+
+
+class ValueSteps:
+    """Steps of φ down the value loss, with their buffers."""
+
+    def __init__(self, critic: Any):
+        net, optimizer = critic.net, critic.optimizer
+        assert isinstance(net, CompiledMlp)
+        assert isinstance(optimizer, CompiledDescent)
+        self.net, self.optimizer, self.buffers = net, optimizer, Buffers()
+        self.flat = net.of(critic.phi.numpy())
+        self.gradient = np.zeros(net.size, np.float32)
+
+    def descend(
+        self, x: torch.Tensor, batch: Batch, epochs: int, parts: int, clip: float | None, generator: Any
+    ) -> None:
+        """``epochs`` passes over the rows x [N, in] in ``parts`` minibatches each."""
+        rows, table, take = to_rows(x), value_table(batch), self.buffers.take
+        for _ in range(epochs):
+            order, edges = split_at_random(len(rows), parts, generator)
+            most = -(-len(rows) // parts)
+            kernels.descend_epoch(
+                self.flat,
+                self.optimizer.rule(),
+                rows,
+                table,
+                order,
+                edges,
+                float(clip or 0.0),
+                take("x", most * self.net.inputs),
+                take("acts", most * self.net.outputs),
+                take("deltas", most * self.net.outputs),
+                self.gradient,
+            )
+
+
+def value_table(batch: Batch) -> np.ndarray:
+    table = np.empty((len(kernels.COLUMNS), len(batch.mask)), np.float32)
+    table[kernels.MASK] = batch.mask.numpy()
+    table[kernels.VALUE], table[kernels.TARGET] = batch.value.numpy(), batch.target.numpy()
+    return table
+
+
+class CompiledCritic(SeparateCritic):
+    def __init__(self, critic: SeparateCritic):
+        super().__init__(critic.settings, critic.net, critic.phi, critic.optimizer)
+        self.steps = ValueSteps(self)
+
+    def fit(self, batch: Batch, generator: torch.Generator) -> None:
+        if not is_plain(batch.obs):
+            super().fit(batch, generator)
+            return
+        settings = self.settings
+        self.steps.descend(batch.obs, batch, settings.epochs, settings.minibatches, settings.clip, generator)
+
+
+class CompiledActionCritic(ActionCritic):
+    def __init__(self, critic: ActionCritic):
+        vars(self).update(vars(critic))
+        self.steps = ValueSteps(self)
+
+    def fit(self, batch: Batch, generator: torch.Generator) -> None:
+        x = self.inputs(batch.obs, batch.action)
+        if not is_plain(x):
+            super().fit(batch, generator)
+            return
+        self.steps.descend(x, batch, 1, 1, None, generator)
+        self.follower.lerp_(self.phi, self.settings.rate)

@@ -1,0 +1,187 @@
+"""Steps on minibatches in compiled form: of the policy for any algorithm of first order, and of a critic of its own network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+
+from pgrun.algorithms.base import Algorithm, Learner
+from pgrun.compiled import minibatch_kernels as kernels
+from pgrun.compiled.arrays import NO_CHOICE, NO_NUMBERS, NO_VECTOR, Buffers, is_plain, to_array, to_rows
+from pgrun.compiled.distributions import CompiledRows
+from pgrun.compiled.mlp import CompiledMlp
+from pgrun.compiled.optimizers import CompiledDescent
+from pgrun.compiled.programs import BLOCK
+from pgrun.compiled.tracing import NotByRow, Traced, trace_gradient_weight
+from pgrun.critics.fitted import SharedCritic
+from pgrun.optimization.minibatches import split_at_random
+from pgrun.types import Batch
+
+NORMS = {"none": kernels.NONE, "center": kernels.CENTER, "scale": kernels.SCALE, "full": kernels.FULL}
+GRADIENT_METHODS = ("ascend", "loss_gradient", "params_gradient")  # what the compiled step stands in for
+
+
+@dataclass
+class CompiledLearner(Learner):
+    """What an update works on, with the steps on its minibatches compiled where the algorithm is one of first order.
+
+    An algorithm that takes its steps in a way of its own (it overrides one of ``GRADIENT_METHODS``) and networks, distributions
+    and optimizers without a twin take the general path. Which one it is hangs on their types alone.
+    """
+
+    steps: dict[int, MinibatchSteps | None] = field(
+        default_factory=dict, repr=False
+    )  # by id of the algorithm
+
+    def ascend(self, algorithm: Algorithm, batch: Batch, parts: int = 1) -> None:
+        if id(algorithm) not in self.steps:
+            self.steps[id(algorithm)] = (
+                MinibatchSteps(self, algorithm) if is_covered(self, algorithm) else None
+            )
+        steps = self.steps[id(algorithm)]
+        if steps is None or not is_plain(batch.obs) or not batch.obs.numel():
+            super().ascend(algorithm, batch, parts)
+        else:
+            steps.ascend(batch, parts)
+
+
+def is_covered(learner: Learner, algorithm: Algorithm) -> bool:
+    """Whether the compiled step computes what the algorithm's own methods would."""
+    policy, critic = learner.policy, learner.critic
+    own = any(getattr(type(algorithm), name) is not getattr(Algorithm, name) for name in GRADIENT_METHODS)
+    joint = type(critic) is SharedCritic if policy.first else not isinstance(critic, SharedCritic)
+    return (
+        not own
+        and joint
+        and type(policy.net) is CompiledMlp
+        and isinstance(policy.dist, CompiledRows)
+        and is_plain(policy.theta)
+        and isinstance(learner.optimizer, CompiledDescent)
+    )
+
+
+class MinibatchSteps:
+    """The compiled step for one algorithm, with its buffers. ``traced`` is None where its weight is computed in torch."""
+
+    def __init__(self, learner: Learner, algorithm: Algorithm):
+        self.learner, self.algorithm = learner, algorithm
+        self.traced: Traced | None = None
+        self.decided = False
+        self.batch: Batch | None = None  # whose columns are laid out
+        self.data: tuple[Any, ...] = ()
+        self.buffers = Buffers()
+        policy, net = learner.policy, learner.policy.net
+        assert isinstance(net, CompiledMlp)
+        assert isinstance(policy.dist, CompiledRows)
+        assert isinstance(learner.optimizer, CompiledDescent)
+        self.dist, self.optimizer, self.layers_outputs = policy.dist, learner.optimizer, net.outputs
+        self.net = (*net.of(policy.theta.numpy()), policy.first, net.free)
+        self.gradient = np.zeros(net.size, np.float32)
+
+    def decide(self, batch: Batch) -> None:
+        """Trace the weight, once; what cannot be traced is computed in torch from then on."""
+        self.decided = True
+        try:
+            self.traced = trace_gradient_weight(self.algorithm, batch.extra)
+        except NotByRow:
+            self.traced = None
+
+    def ascend(self, batch: Batch, parts: int) -> None:
+        if not self.decided:
+            self.decide(batch)
+        if self.batch is not batch:
+            self.batch, self.data = batch, self.lay_out(batch)
+        order, edges = split_at_random(len(batch.mask), parts, self.learner.generator)
+        if self.traced is not None and self.traced.fits(self.algorithm):
+            self.ascend_compiled(self.traced, batch, parts, order, edges)
+        else:
+            self.ascend_in_torch(batch, parts, order, edges)
+
+    def ascend_compiled(
+        self, traced: Traced, batch: Batch, parts: int, order: np.ndarray, edges: np.ndarray
+    ) -> None:
+        scalars = self.buffers.take("scalars", len(traced.scalars))[: len(traced.scalars)]
+        traced.fill_scalars(self.algorithm, scalars)
+        registers = self.buffers.take("registers", traced.registers * BLOCK)
+        kernels.ascend_epoch(
+            self.net,
+            self.dist.code,
+            self.optimizer.rule(),
+            self.data,
+            order,
+            edges,
+            traced.program,
+            scalars,
+            NORMS[self.learner.minibatch_norm],
+            self.task(batch, batch.count),
+            registers[: traced.registers * BLOCK].reshape(-1, BLOCK),
+            *self.work(-(-len(order) // parts)),
+        )
+
+    def ascend_in_torch(self, batch: Batch, parts: int, order: np.ndarray, edges: np.ndarray) -> None:
+        """The same with the weight of each minibatch from ``algorithm.gradient_weight``."""
+        mixed = batch if parts == 1 else batch.rows(torch.from_numpy(order))
+        seen, back = self.work(-(-len(order) // parts))
+        for start, stop in pairwise(edges.tolist()):
+            index = order[start:stop]
+            rows = self.learner.renormalise(mixed if parts == 1 else mixed.rows(slice(start, stop)))
+            kernels.evaluate_minibatch(self.net, self.dist.code, self.data, index, seen)
+            log_prob = torch.from_numpy(seen[5][: len(index)].copy())
+            back[0][: len(index)] = self.algorithm.gradient_weight(log_prob, rows).numpy()
+            task, rule = self.task(batch, rows.count), self.optimizer.rule()
+            kernels.step_minibatch(self.net, self.dist.code, rule, self.data, index, task, seen, back)
+
+    def lay_out(self, batch: Batch) -> tuple[Any, ...]:
+        """The columns that are read, as the kernels take them."""
+        learner, rows = self.learner, len(batch.mask)
+        fixed = len(kernels.COLUMNS)
+        table = np.zeros((fixed + len(batch.extra), rows), np.float32)
+        table[kernels.MASK] = batch.mask.numpy()
+        norm = NORMS[learner.minibatch_norm]
+        table[kernels.PSI if norm == kernels.NONE else kernels.RAW_PSI] = batch.psi.numpy()
+        table[kernels.LOG_PROB] = batch.log_prob.numpy()
+        table[kernels.VALUE], table[kernels.TARGET] = batch.value.numpy(), batch.target.numpy()
+        if self.traced is not None:
+            for k, name in enumerate(self.traced.columns[fixed:], fixed):
+                table[k] = batch.extra[name.removeprefix("extra.")].numpy()
+        choice, vector = self.dist.split_action(batch.action, rows)
+        wide = (rows, 0)
+        choice = choice if choice is not NO_CHOICE else NO_CHOICE.reshape(wide)
+        vector = vector if vector is not NO_VECTOR else NO_VECTOR.reshape(wide)
+        return to_rows(batch.obs), choice, vector, table, to_rows(batch.params)
+
+    def task(self, batch: Batch, count: float) -> tuple[Any, ...]:
+        """(entropy, β, value coefficient, value clip, divisor, correction)."""
+        critic, algorithm = self.learner.critic, self.algorithm
+        coef, clip = 0.0, None
+        if isinstance(critic, SharedCritic):
+            coef, clip = critic.settings.coef, critic.settings.clip
+        correction = NO_NUMBERS if batch.correction is None else to_array(batch.correction)
+        return (
+            float(algorithm.entropy), float(algorithm.kl_weight), float(coef), float(clip or 0.0), float(count), correction,
+        )  # fmt: skip
+
+    def work(self, rows: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """The kernels' ``seen`` and ``back``, for minibatches of so many rows."""
+        obs, choice, vector, _, params = self.data
+        take, outputs = self.buffers.take, self.layers_outputs
+        seen = (
+            take("x", rows * obs.shape[1]),
+            take("chosen", rows * choice.shape[1], np.int64),
+            take("taken", rows * vector.shape[1]),
+            take("acts", rows * outputs),
+            take("params", rows * params.shape[1]),
+            take("log_prob", rows),
+        )
+        back = (
+            take("weight", rows),
+            take("upward", rows * params.shape[1]),
+            take("before", rows * params.shape[1]),
+            take("deltas", rows * outputs),
+            self.gradient,
+        )
+        return seen, back

@@ -1,0 +1,64 @@
+"""The backups of returns, one loop over time each; the formulas stand in ``pgrun.returns``. Equal to torch's to rounding."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from pgrun.compiled.arrays import is_plain
+from pgrun.compiled.jit import kernel
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FLOATS = (torch.float32, torch.float64)
+
+
+@kernel()
+def fill_backup(a, b, last, out):
+    """outₜ = aₜ + bₜ outₜ₊₁ and out_T = last, by columns: [T, N]"""
+    for n in range(a.shape[1]):
+        x = last[n]
+        for t in range(a.shape[0] - 1, -1, -1):
+            x = a[t, n] + b[t, n] * x
+            out[t, n] = x
+
+
+@kernel()
+def fill_lambda_return(reward, terminated, ended, value, gamma, lam, out):
+    """``lam`` [T]; each operation in the type of the arrays, in torch's order."""
+    one = reward.dtype.type(1)
+    for n in range(reward.shape[1]):
+        x = value[reward.shape[0], n]
+        for t in range(reward.shape[0] - 1, -1, -1):
+            discount, trace = gamma[0] * (one - terminated[t, n]), lam[t] * (one - ended[t, n])
+            x = (reward[t, n] + discount * (one - trace) * value[t + 1, n]) + discount * trace * x
+            out[t, n] = x
+
+
+def takes(*tensors: Tensor) -> bool:
+    """Whether the loops are for these."""
+    kind = tensors[0].dtype
+    return kind in FLOATS and all(is_plain(x, kind) and x.numel() > 0 for x in tensors)
+
+
+def backup(a: Tensor, b: Tensor, last: Tensor) -> Tensor:
+    shape, dtype = a.shape, a.numpy().dtype
+    columns = last.numel()
+    parts = (np.ascontiguousarray(x.numpy(), dtype).reshape(-1, columns) for x in (a, b))
+    out = np.empty((shape[0], columns), dtype)
+    fill_backup(*parts, np.ascontiguousarray(last.numpy(), dtype).reshape(-1), out)
+    return torch.from_numpy(out).view(shape)
+
+
+def lambda_return(
+    reward: Tensor, terminated: Tensor, ended: Tensor, value: Tensor, gamma: float, lam: float | Tensor
+) -> Tensor:
+    dtype = reward.numpy().dtype
+    parts = (np.ascontiguousarray(x.numpy(), dtype) for x in (reward, terminated, ended, value))
+    out, by_time = np.empty(reward.shape, dtype), np.empty(len(reward), dtype)
+    by_time[:] = lam.numpy().reshape(-1) if isinstance(lam, torch.Tensor) else lam
+    fill_lambda_return(*parts, np.array([gamma], dtype), by_time, out)
+    return torch.from_numpy(out)

@@ -1,0 +1,61 @@
+"""The compiled twin of each object that a run is made of; what has none stays what it is."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from pgrun.algorithms.base import Learner
+from pgrun.compiled.arrays import is_plain
+from pgrun.compiled.critics import CompiledActionCritic, CompiledCritic
+from pgrun.compiled.distributions import compiled_distribution
+from pgrun.compiled.learner import CompiledLearner
+from pgrun.compiled.mlp import CompiledMlp
+from pgrun.compiled.optimizers import CompiledDescent, compiled_optimizer
+from pgrun.critics.action_value import ActionCritic
+from pgrun.critics.fitted import SeparateCritic
+from pgrun.policies.mlp import Mlp, Net
+from pgrun.policies.policy import Policy
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def compiled_net(net: Net, theta: Tensor) -> Net:
+    return CompiledMlp(net) if type(net) is Mlp and is_plain(theta) else net
+
+
+def compiled_policy(policy: Policy) -> Policy:
+    """On the same θ and normaliser."""
+    if not is_plain(policy.theta):
+        return policy
+    net, dist = compiled_net(policy.net, policy.theta), compiled_distribution(policy.dist)
+    return Policy(net, dist, policy.theta, policy.normaliser, bool(policy.first))
+
+
+def compiled_critic(critic: Any) -> Any:
+    """On the same φ and optimizer state; in place where only its parts have twins."""
+    if not isinstance(critic, SeparateCritic | ActionCritic):
+        return critic
+    critic.net, critic.optimizer = compiled_net(critic.net, critic.phi), compiled_optimizer(critic.optimizer)
+    critic.layers, critic.free = critic.net.layers(critic.phi)
+    if isinstance(critic, ActionCritic):
+        critic.slow = critic.net.layers(critic.follower)
+    if not (isinstance(critic.net, CompiledMlp) and isinstance(critic.optimizer, CompiledDescent)):
+        return critic
+    twin = {SeparateCritic: CompiledCritic, ActionCritic: CompiledActionCritic}.get(type(critic))
+    return critic if twin is None else twin(critic)
+
+
+def compiled_learner(learner: Learner) -> Learner:
+    """Of a policy and a critic that are twins already."""
+    given = {f.name: getattr(learner, f.name) for f in fields(learner)}
+    return CompiledLearner(**given | {"optimizer": compiled_optimizer(learner.optimizer)})
+
+
+class CompiledTwins:
+    """What ``build`` makes the objects of a compiled run with."""
+
+    policy = staticmethod(compiled_policy)
+    critic = staticmethod(compiled_critic)
+    learner = staticmethod(compiled_learner)

@@ -1,0 +1,47 @@
+"""Where numba is missing or may keep nothing, and what a torch run loads of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import pgrun.compiled
+
+numba = pytest.importorskip("numba")
+
+
+def test_available_here_and_not_without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pgrun.compiled.is_available()
+    assert pgrun.compiled.versions()["numba"] == numba.__version__
+    monkeypatch.setitem(sys.modules, "numba", None)
+    assert not pgrun.compiled.is_available()
+    assert pgrun.compiled.missing_packages() == ["numba"]
+
+
+def test_a_run_in_torch_does_not_load_numba() -> None:
+    code = "import sys, pgrun.training.build, pgrun.compiled; pgrun.training.build.twins_of('torch'); print('numba' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_kernels_compile_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No folder that can be written: numba says so when a function is declared, and the code lives as long as the process."""
+    from numba.core import caching
+
+    from pgrun.compiled.jit import kernel
+
+    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
+    monkeypatch.setattr(caching.CompileResultCacheImpl, "_locator_classes", [])
+
+    @kernel()
+    def double(x):
+        for k in range(x.shape[0]):
+            x[k] *= 2
+
+    x = np.ones(3, np.float32)
+    double(x)
+    assert x.tolist() == [2, 2, 2]
+    assert not double.stats.cache_path
