@@ -11,6 +11,9 @@ Gλ − v is GAE (Schulman et al. 2016, eq. 16). Without a critic v ≡ 0. Shape
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,7 +21,18 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
-loops: Any = None  # ``pgrun.compiled.returns`` in a process whose last run was built compiled
+loops: Any = None  # ``pgrun.kernels.returns`` while a compiled run learns
+
+
+@contextmanager
+def backups_in_loops(compiled: bool) -> Iterator[None]:
+    """Meanwhile backups are one compiled loop each; equal to rounding, and in float64 as in float32."""
+    global loops
+    before, loops = loops, importlib.import_module("pgrun.kernels.returns") if compiled else None
+    try:
+        yield
+    finally:
+        loops = before
 
 
 def backup(a: Tensor, b: Tensor, last: Tensor) -> Tensor:

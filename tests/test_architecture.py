@@ -12,14 +12,15 @@ ROOT = Path(__file__).resolve().parents[1] / "pgrun"
 
 # From the bottom up, the way of the data. What stands on one line may not import each other.
 LAYERS = [
-    "errors types returns stateless atomic_files",
-    "config",
+    "errors types stateless atomic_files kernels",
+    "returns config",
     "terminal",
     "envs",
     "policies",
     "rollouts variance exact optimization",
     "critics",
     "estimator algorithms",
+    "compiled",
     "diagnostics",
     "storage",
     "training",

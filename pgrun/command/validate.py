@@ -340,6 +340,15 @@ def probe_environment(settings: Mapping[str, Any]) -> tuple[gym.Env | None, list
 
 
 def check_device(settings: Mapping[str, Any]) -> Iterator[str]:
+    """What computes, and whether it can here."""
+    from pgrun.kernels import missing_packages
+
+    if settings.get("backend") == "compiled":
+        if settings["device"] != "cpu":
+            yield f"backend=compiled: compiled is for the CPU, and device={settings['device']}: take backend=auto"
+        if missing := missing_packages():
+            names = " and ".join(missing)
+            yield f"backend=compiled: {names} is not installed: pip install {' '.join(missing)}, or take backend=torch"
     if settings["device"] == "cuda":
         import torch
 

@@ -1,24 +1,4 @@
-"""The compiled core: the objects behind an update in numba, on flat float32 arrays; torch stays the definition they are tested against.
+"""Compiled twins of the objects behind an update: the same methods, each one call of a kernel. torch stays the oracle.
 
-Whoever imports a module of this package other than this one imports numba: ask ``is_available`` first.
+``training.build`` makes a run of them where its backend is ``compiled``; nothing else asks which it is.
 """
-
-from __future__ import annotations
-
-import importlib.metadata
-import importlib.util
-
-NEEDED = ("numba", "scipy")  # numba's matrix products call the BLAS that SciPy brings
-
-
-def is_available() -> bool:
-    return all(importlib.util.find_spec(name) is not None for name in NEEDED)
-
-
-def missing_packages() -> list[str]:
-    return [name for name in NEEDED if importlib.util.find_spec(name) is None]
-
-
-def versions() -> dict[str, str]:
-    """Of what the compiled numbers depend on."""
-    return {name: importlib.metadata.version(name) for name in NEEDED}

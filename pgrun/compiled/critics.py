@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from pgrun.compiled import minibatch_kernels as kernels
-from pgrun.compiled.arrays import Buffers, is_plain, to_rows
 from pgrun.compiled.mlp import CompiledMlp
 from pgrun.compiled.optimizers import CompiledDescent
 from pgrun.critics.action_value import ActionCritic
 from pgrun.critics.fitted import SeparateCritic
+from pgrun.kernels import minibatch as kernels
+from pgrun.kernels.arrays import Buffers, is_plain, to_rows
 from pgrun.optimization.minibatches import split_at_random
 from pgrun.types import Batch
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from pgrun.compiled import distribution_kernels as kernels
-from pgrun.compiled.arrays import NO_CHOICE, NO_VECTOR, is_plain, to_array, to_rows
+from pgrun.kernels import distributions as kernels
+from pgrun.kernels.arrays import NO_CHOICE, NO_VECTOR, is_plain, to_array, to_rows
 from pgrun.policies import distributions
 
 if TYPE_CHECKING:

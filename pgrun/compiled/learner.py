@@ -10,14 +10,14 @@ import numpy as np
 import torch
 
 from pgrun.algorithms.base import Algorithm, Learner
-from pgrun.compiled import minibatch_kernels as kernels
-from pgrun.compiled.arrays import NO_CHOICE, NO_NUMBERS, NO_VECTOR, Buffers, is_plain, to_array, to_rows
 from pgrun.compiled.distributions import CompiledRows
 from pgrun.compiled.mlp import CompiledMlp
 from pgrun.compiled.optimizers import CompiledDescent
-from pgrun.compiled.programs import BLOCK
 from pgrun.compiled.tracing import NotByRow, Traced, trace_gradient_weight
 from pgrun.critics.fitted import SharedCritic
+from pgrun.kernels import minibatch as kernels
+from pgrun.kernels.arrays import NO_CHOICE, NO_NUMBERS, NO_VECTOR, Buffers, is_plain, to_array, to_rows
+from pgrun.kernels.row_programs import BLOCK
 from pgrun.optimization.minibatches import split_at_random
 from pgrun.types import Batch
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from pgrun.compiled import mlp_kernels
-from pgrun.compiled.arrays import is_plain, to_rows
+from pgrun.kernels import mlp as mlp_kernels
+from pgrun.kernels.arrays import is_plain, to_rows
 from pgrun.policies.mlp import Factors, Mlp
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pgrun.compiled import rule_kernels
-from pgrun.compiled.arrays import NO_NUMBERS, is_plain, to_array
+from pgrun.kernels import optimizer_rules as rule_kernels
+from pgrun.kernels.arrays import NO_NUMBERS, is_plain, to_array
 from pgrun.optimization.optimizers import Adam, Adamw, Descent, Rmsprop, Settings, Sgd
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pgrun.compiled.minibatch_kernels import COLUMNS
-from pgrun.compiled.programs import OPERATIONS, format_program
+from pgrun.kernels.minibatch import COLUMNS
+from pgrun.kernels.row_programs import OPERATIONS, format_program
 from pgrun.types import Batch
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from pgrun.algorithms.base import Learner
-from pgrun.compiled.arrays import is_plain
 from pgrun.compiled.critics import CompiledActionCritic, CompiledCritic
 from pgrun.compiled.distributions import compiled_distribution
 from pgrun.compiled.learner import CompiledLearner
@@ -14,6 +13,7 @@ from pgrun.compiled.mlp import CompiledMlp
 from pgrun.compiled.optimizers import CompiledDescent, compiled_optimizer
 from pgrun.critics.action_value import ActionCritic
 from pgrun.critics.fitted import SeparateCritic
+from pgrun.kernels.arrays import is_plain
 from pgrun.policies.mlp import Mlp, Net
 from pgrun.policies.policy import Policy
 
@@ -30,7 +30,8 @@ def compiled_policy(policy: Policy) -> Policy:
     if not is_plain(policy.theta):
         return policy
     net, dist = compiled_net(policy.net, policy.theta), compiled_distribution(policy.dist)
-    return Policy(net, dist, policy.theta, policy.normaliser, bool(policy.first))
+    known = isinstance(net, CompiledMlp)  # a network of the user's own acts as it does
+    return Policy(net, dist, policy.theta, policy.normaliser, bool(policy.first), known)
 
 
 def compiled_critic(critic: Any) -> Any:

@@ -41,6 +41,7 @@ class RunSettings:
     gamma: Probability = 0.99
     device: Literal["cpu", "cuda", "auto"] = "cpu"
     threads: Threads = 1
+    backend: Literal["auto", "torch", "compiled"] = "auto"
     advantage_norm: AdvantageNorm = "none"
     advantage_scope: Literal["batch", "minibatch"] = "batch"
     state_norm: bool = False

@@ -14,7 +14,6 @@ from typing import Any, Literal
 import gymnasium as gym
 import numpy as np
 
-from pgrun.compiled import is_available
 from pgrun.config import user_modules
 from pgrun.config.schema import PositiveInt
 from pgrun.envs.faults import ColumnFault, exception, exception_of_user_code, import_error
@@ -25,6 +24,7 @@ from pgrun.envs.spaces import check_action_space, image_shape, observation_encod
 from pgrun.envs.table import TableEnvs, check_table, has_table, keeps_to_table
 from pgrun.envs.vector import Envs, Loop, Native
 from pgrun.errors import Refused
+from pgrun.kernels import is_available
 
 COMPILED = (  # programs of our own: pgrun.envs.program
     "CartPole-v1",

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.utils.seeding import np_random
 
-from pgrun.compiled.acting import can_act
-from pgrun.compiled.classic import ACROBOT, CARTPOLE, MOUNTAIN_CAR, MOUNTAIN_CAR_CONTINUOUS, PENDULUM
-from pgrun.compiled.columns import advance
-from pgrun.compiled.playing import Player
-from pgrun.compiled.uniform import words_of
 from pgrun.envs.spaces import bounds
 from pgrun.envs.vector import Envs, Step
-
-if TYPE_CHECKING:
-    from pgrun.policies.policy import Policy
+from pgrun.kernels.classic_control import ACROBOT, CARTPOLE, MOUNTAIN_CAR, MOUNTAIN_CAR_CONTINUOUS, PENDULUM
+from pgrun.kernels.columns import advance
+from pgrun.kernels.uniform import words_of
 
 KINDS = {
     "CartPole-v1": CARTPOLE,
@@ -33,6 +28,7 @@ STATE = 4  # numbers that a column's state has room for
 class Program(Envs):
     """One of ``KINDS``. ``one``: gymnasium's, for its spaces and its limit."""
 
+    is_program: ClassVar[bool] = True
     INNER = ("place", "steps", "streams")
 
     def __init__(self, one: gym.Env, num_envs: int):
@@ -45,7 +41,7 @@ class Program(Envs):
         self.place = np.zeros((num_envs, STATE))
         self.steps = np.zeros(num_envs, np.int64)
         self.rows = np.zeros((num_envs, self.obs_size), np.float32)  # observations as gymnasium gives them
-        self.last: Player | None = None
+        self.player: Any = None  # what plays whole rollouts of the last policy here
         self.streams = self.begun([None] * num_envs)
 
     def begun(self, seeds: Sequence[int | None]) -> np.ndarray:
@@ -81,11 +77,6 @@ class Program(Envs):
         self.obs[:] = self.rows
         return reward, terminated, truncated
 
-    def player(self, policy: Policy) -> Player | None:
-        if self.last is None or self.last.policy is not policy:
-            self.last = Player(policy, self) if can_act(policy) else None
-        return self.last
-
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), **{name: getattr(self, name).copy() for name in self.INNER}}
 
@@ -99,7 +90,7 @@ class Program(Envs):
         self.one.close()
 
 
-def box(space: gym.Space) -> np.ndarray:
+def box(space: gym.Space[Any]) -> np.ndarray:
     """(scale, middle, low, high) of a Box of one action, as ``action_decoder`` has them; of others nothing is asked."""
     if not isinstance(space, gym.spaces.Box):
         return np.zeros(4)

@@ -7,7 +7,7 @@ columns have just ended.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -31,10 +31,6 @@ from pgrun.envs.snapshot import ByState, can_be_read
 from pgrun.envs.spaces import action_decoder, observation_encoder
 from pgrun.errors import EnvironmentFault
 
-if TYPE_CHECKING:
-    from pgrun.compiled.playing import Player
-    from pgrun.policies.policy import Policy
-
 CONTINUES = ("obs", "ended", "active", "time", "episode_return", "episodes")
 Step = tuple[np.ndarray, np.ndarray, np.ndarray]  # reward, terminated, truncated: [N]
 
@@ -49,6 +45,7 @@ class Envs:
     episode_return: np.ndarray  # [N] undiscounted, of the episode under way
     episodes: np.ndarray  # [N] that samplers have seen to their end
     state: np.ndarray | None = None  # [N] the row of the transition table, after ``follow_states``
+    is_program: ClassVar[bool] = False  # one of our own kernels steps all columns
     name = "the environment"  # in messages
     limit: float = np.inf  # steps after which an episode is truncated
 
@@ -103,10 +100,6 @@ class Envs:
         """Bring every column back to where it stood."""
         for name in CONTINUES:
             setattr(self, name, state[name].copy())
-
-    def player(self, policy: Policy) -> Player | None:
-        """What plays whole rollouts of ``policy`` in one call, where both are compiled."""
-        return None
 
     def follow_states(self) -> None:
         """Fill ``state`` from now on; for environments with a transition table, after a reset."""

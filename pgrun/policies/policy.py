@@ -45,14 +45,16 @@ class Policy:
         theta: Tensor,
         normaliser: Identity | RunningNorm,
         value_head: bool = False,
+        compiled: bool = False,
     ):
         self.net, self.dist, self.theta, self.normaliser = net, dist, theta, normaliser
+        self.compiled = compiled
         self.first = int(value_head)
         self.layers, self.free = net.layers(theta)
 
     def at(self, theta: Tensor) -> Policy:
         """A policy with other parameters θ [P] and all else the same."""
-        return Policy(self.net, self.dist, theta, self.normaliser, bool(self.first))
+        return Policy(self.net, self.dist, theta, self.normaliser, bool(self.first), self.compiled)
 
     def activations(self, obs: Tensor) -> list[Tensor]:
         """What enters each layer for normalised obs [..., D], and the outputs last."""
@@ -64,6 +66,11 @@ class Policy:
 
     def actor(self) -> Actor:
         """How to act under the present θ and normaliser, which must not move meanwhile."""
+        if self.compiled:
+            from pgrun.policies.compiled_actor import CompiledActor, can_act
+
+            if can_act(self):
+                return CompiledActor(self)
         if isinstance(self.net, Mlp) and self.theta.device.type == "cpu":
             return NumpyActor(self)
         return TorchActor(self)

@@ -113,19 +113,26 @@ def run_in_sweep(hydra: DictConfig, settings: Mapping[str, Any], folder: Path, a
 
 def train_in(settings: Mapping[str, Any], folder: Path, saved: dict[str, Any] | None = None) -> float:
     """``saved``: the state to go on from; without it the newest in the folder, if there is one."""
+    from pgrun.kernels import has_machine_code
+    from pgrun.runs.job_status import write_settings
     from pgrun.runs.run_summary import format_result
     from pgrun.terminal.printing import say, shortest
     from pgrun.terminal.signals import Stopped
     from pgrun.training.build import build
+    from pgrun.training.identity import backend_of
     from pgrun.training.loop import train
     from pgrun.training.saver import refusing_bad_data
 
     if settings["tuned"]:
         say(f"tuned settings from conf/{settings['tuned']}; tuned=none turns them off")
+    saved = saved or load_latest_checkpoint(settings, folder)
     with refusing_bad_data(f"{folder}: its configuration cannot be built") if saved else nullcontext():
-        run = build(settings)
+        run = build(settings, backend_of(saved) if saved else None)
+    write_settings(folder, settings, run.backend)
+    if run.backend == "compiled" and not has_machine_code():
+        say("compiling the core for this machine, once: half a minute")
     try:
-        summary = train(run, folder, saved or load_latest_checkpoint(settings, folder))
+        summary = train(run, folder, saved)
     except Stopped as stop:
         stop.hint = (
             f"saved at step {stop.env_steps} in {shortest(folder)}; to go on: "

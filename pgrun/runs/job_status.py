@@ -69,8 +69,10 @@ def read_json_object(place: Path) -> dict[str, Any]:
     return {"settings": {}}
 
 
-def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
-    atomic_files.write_json(folder / SETTINGS, {"settings": settings, "versions": dict(installed_versions())})
+def write_settings(folder: Path, settings: Mapping[str, Any], backend: str | None = None) -> None:
+    """``backend``: that of a run, once it is chosen."""
+    content = {"settings": settings, "versions": dict(installed_versions())}
+    atomic_files.write_json(folder / SETTINGS, content | ({"backend": backend} if backend else {}))
 
 
 def flatten_for_comparison(settings: Any) -> Flat:

@@ -1,32 +1,66 @@
-"""Which objects a run is made of: torch's, or their compiled twins. Nothing else asks which it is."""
+"""Which objects a run is made of: torch's, or their compiled twins. Nothing else asks which it is.
+
+torch is the definition, and goes everywhere; the twins are for float32 on the CPU, and equal it to rounding.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeVar
 
-from pgrun import returns
+from pgrun.algorithms.base import Learner
+from pgrun.critics.base import Critic
+from pgrun.errors import Refused
+from pgrun.kernels import is_available, missing_packages
+from pgrun.policies.policy import Policy
+
+T = TypeVar("T")
+
+
+class Twins(Protocol):
+    """What makes a run's objects into those of the backend."""
+
+    def policy(self, policy: Policy) -> Policy: ...
+
+    def critic(self, critic: Critic) -> Critic: ...
+
+    def learner(self, learner: Learner) -> Learner: ...
 
 
 class TorchTwins:
-    """Everything as it is."""
+    """Every object as it is."""
 
-    def policy(self, policy: Any) -> Any:
+    def policy(self, policy: Policy) -> Policy:
         return policy
 
-    def critic(self, critic: Any) -> Any:
+    def critic(self, critic: Critic) -> Critic:
         return critic
 
-    def learner(self, learner: Any) -> Any:
+    def learner(self, learner: Learner) -> Learner:
         return learner
 
 
-def twins_of(backend: str) -> Any:
-    """What makes a run's objects into those of the backend: ``policy``, ``critic`` and ``learner``, functions of one each."""
+def choose_backend(settings: Mapping[str, Any], device: str) -> str:
+    """``torch`` or ``compiled``: what ``backend`` asks for; ``auto`` is compiled on the CPU where numba is installed.
+
+    Chosen once, when a run begins, and recorded: a run that goes on has the backend that it had.
+    """
+    asked = str(settings.get("backend", "auto"))
+    if asked == "auto":
+        return "compiled" if device == "cpu" and is_available() else "torch"
+    return asked
+
+
+def refuse_missing_backend(backend: str, where: str) -> None:
+    """Raises ``Refused`` where a run was, or is to be, compiled and cannot be."""
+    if backend == "compiled" and not is_available():
+        missing = " and ".join(missing_packages())
+        raise Refused(f"{where}: {missing} is not installed: pip install {missing}")
+
+
+def twins_of(backend: str) -> Twins:
     if backend == "torch":
-        returns.loops = None
         return TorchTwins()
-    from pgrun.compiled import returns as loops
     from pgrun.compiled.twins import CompiledTwins
 
-    returns.loops = loops
     return CompiledTwins()

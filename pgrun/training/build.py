@@ -24,7 +24,7 @@ from pgrun.policies.normalization import Identity, RewardScale, RunningNorm, Uni
 from pgrun.policies.policy import Policy, distribution_for
 from pgrun.rollouts.samplers.episodes import Episodes, Evaluation
 from pgrun.rollouts.samplers.steps import Steps
-from pgrun.training.backends import twins_of
+from pgrun.training.backends import choose_backend, twins_of
 
 
 @dataclass
@@ -32,6 +32,7 @@ class Run:
     """Everything that one run is made of."""
 
     settings: Mapping[str, Any]
+    backend: str  # torch or compiled
     top: RunSettings
     trainer: Trainer
     diagnostics: Diagnostics
@@ -102,11 +103,12 @@ def member(settings: Mapping[str, Any], group: str) -> Any:
     return construct(find_class(group, given.pop("name"), tuple(settings["modules"])), given)
 
 
-def build(settings: Mapping[str, Any], backend: str = "torch") -> Run:
+def build(settings: Mapping[str, Any], backend: str | None = None) -> Run:
     """The run of a resolved configuration, as plain data; ``check`` has been through it."""
-    twins = twins_of(backend)
     top = construct(RunSettings, {k: v for k, v in settings.items() if k in RunSettings.__dataclass_fields__})
     device = resolve_device(top.device)
+    backend = backend or choose_backend(settings, device)
+    twins = twins_of(backend)
     torch.set_num_threads(top.threads)
     torch.set_grad_enabled(False)
     random = streams(top.seed, device)
@@ -137,6 +139,7 @@ def build(settings: Mapping[str, Any], backend: str = "torch") -> Run:
     diagnostics = construct(Diagnostics, settings["diagnostics"])
     return Run(
         settings=settings,
+        backend=backend,
         top=top,
         trainer=trainer,
         diagnostics=diagnostics,

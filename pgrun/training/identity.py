@@ -17,6 +17,7 @@ from gymnasium import spaces
 from pgrun.config.settings import flatten_settings
 from pgrun.errors import Refused, escape_line
 from pgrun.storage.versions import installed_versions
+from pgrun.training.backends import refuse_missing_backend
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,6 +38,7 @@ def describe_run(run: Run) -> dict[str, Any]:
     """For a checkpoint of it."""
     return {
         "settings": hash_settings(run.settings),
+        "backend": run.backend,
         "versions": dict(installed_versions()),
         "observation": describe_space(run.envs.observation_space),
         "action": describe_space(run.envs.action_space),
@@ -54,6 +56,17 @@ def check_settings(state: Mapping[str, Any]) -> None:
     """Raises ``ValueError`` where the settings in a checkpoint are not those that it was saved with."""
     if hash_settings(state["settings"]) != state["identity"]["settings"]:
         raise ValueError("its settings are not those that it was saved with")
+
+
+def backend_of(state: Mapping[str, Any]) -> str:
+    """The backend that the run was saved with, which it goes on with. Raises ``ValueError``, and ``Refused``
+    where it needs what is not installed.
+    """
+    backend = state["identity"]["backend"]
+    if backend not in ("torch", "compiled"):
+        raise ValueError(f"backend={backend}")
+    refuse_missing_backend(backend, "the run was begun with backend=compiled")
+    return str(backend)
 
 
 def refuse_other_spaces(state: Mapping[str, Any], run: Run) -> None:

@@ -18,6 +18,7 @@ from pgrun.diagnostics import gradient_detail, local_models
 from pgrun.diagnostics.update import floats, policy_change, step_settings, value_fit
 from pgrun.envs.rehearsal import warn_if_unrepeatable
 from pgrun.policies.distributions import Gaussian
+from pgrun.returns import backups_in_loops
 from pgrun.storage.log import ALWAYS, WITH_CLIPPING, WITH_CRITIC, WITH_OPTIMIZER, WITH_STD, Log
 from pgrun.storage.versions import installed_versions
 from pgrun.terminal.signals import SignalFlag, Stopped, noting_signals
@@ -132,10 +133,11 @@ def advance(run: Run, counters: Counters, clock: Clock) -> dict[str, float]:
 
 def update(run: Run, rollout: Rollout, counters: Counters) -> dict[str, float]:
     """One update from one rollout; its scalars if it is to be logged, else nothing. Raises ``Diverged``."""
-    recalled = run.sampler.recall(rollout, run.policy, run.scale, run.noise)
-    scalars = {} if recalled is None else learn(run, recalled, counters)
-    run.policy.normaliser.update(rollout)
-    run.scale.update(rollout)
+    with backups_in_loops(run.backend == "compiled"):
+        recalled = run.sampler.recall(rollout, run.policy, run.scale, run.noise)
+        scalars = {} if recalled is None else learn(run, recalled, counters)
+        run.policy.normaliser.update(rollout)
+        run.scale.update(rollout)
     told = floats(scalars)
     watch_losses(run, rollout, told, counters)
     return told
@@ -268,6 +270,7 @@ def summarise(run: Run, counters: Counters, clock: Clock, returns: np.ndarray) -
         "variance": settings["variance"]["name"],
         "env": settings["env"]["id"],
         "seed": settings["seed"],
+        "backend": run.backend,
         "env_steps": counters.env_steps,
         "updates": counters.updates,
         "wall_seconds": round(clock.wall, 3),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
 
+from pgrun.envs import Envs
 from pgrun.policies.normalization import RewardScale, UnitScale
 from pgrun.policies.policy import Policy
 from pgrun.stateless import Stateless
@@ -13,6 +14,18 @@ from pgrun.types import Rollout
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from pgrun.envs.program import Program
+    from pgrun.rollouts.compiled_player import Player
+
+
+def find_player(policy: Policy, envs: Envs) -> Player | None:
+    """What plays whole rollouts of ``policy`` in one kernel call, where both the policy and the environment are compiled."""
+    if not (policy.compiled and envs.is_program):
+        return None
+    from pgrun.rollouts.compiled_player import player_of
+
+    return player_of(policy, cast("Program", envs))
 
 
 class OnPolicy(Stateless):

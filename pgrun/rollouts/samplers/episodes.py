@@ -14,14 +14,14 @@ from pgrun.envs.faults import place
 from pgrun.errors import EnvironmentFault
 from pgrun.policies.normalization import RewardScale, UnitScale
 from pgrun.policies.policy import Policy
-from pgrun.rollouts.samplers.base import OnPolicy
+from pgrun.rollouts.samplers.base import OnPolicy, find_player
 from pgrun.rollouts.trajectory import Arrays, Finished, Track, columns
 from pgrun.types import Rollout
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pgrun.compiled.playing import Player
+    from pgrun.rollouts.compiled_player import Player
 
 CHUNK = 128  # steps whose noise is drawn at once
 CAP = 10_000  # steps of an episode, where neither the environment nor the user sets a limit
@@ -64,7 +64,7 @@ class Episodes(OnPolicy):
         envs.reset(seeds)
         share = np.full(envs.num_envs, self.episodes // envs.num_envs)
         share[: self.episodes % envs.num_envs] += 1
-        player = envs.player(policy)
+        player = find_player(policy, envs)
         if player is None:
             arrays = self._play(policy, envs, generator, share).arrays(envs)
         else:

@@ -10,7 +10,7 @@ from pgrun.config.schema import PositiveInt
 from pgrun.envs import Envs
 from pgrun.policies.normalization import RewardScale, UnitScale
 from pgrun.policies.policy import Policy
-from pgrun.rollouts.samplers.base import OnPolicy
+from pgrun.rollouts.samplers.base import OnPolicy, find_player
 from pgrun.rollouts.trajectory import Arrays, Finished, Track, tally
 from pgrun.types import Rollout
 
@@ -34,7 +34,7 @@ class Steps(OnPolicy):
     ) -> tuple[Rollout, Finished]:
         """A rollout, and the episodes that ended in it."""
         noise = policy.dist.noise((self.steps, envs.num_envs), generator, policy.theta.dtype)
-        count, player = self.steps * envs.num_envs, envs.player(policy)
+        count, player = self.steps * envs.num_envs, find_player(policy, envs)
         if player:
             return player.play_steps(noise, scale, count)
         arrays, finished = self._play(policy, envs, noise)

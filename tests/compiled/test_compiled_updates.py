@@ -20,9 +20,9 @@ from pgrun.compiled.critics import CompiledCritic
 from pgrun.compiled.learner import CompiledLearner
 from pgrun.compiled.mlp import CompiledMlp
 from pgrun.types import Batch, Rollout
-from tests.support_compiled import ENVS, SMALL, apart, built, parameters, training, update
+from tests.helpers.support_compiled import ENVS, SMALL, apart, built, parameters, training, update
 
-CONF = Path(__file__).parent.parent / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 ALGORITHMS = sorted(path.stem for path in (CONF / "algo").glob("*.yaml"))
 NATURAL = ("npg", "trpo")
 SHORT = {"env.max_episode_steps": 40}
@@ -179,7 +179,9 @@ def digest(algo: str, space: str) -> str:
 
 def test_the_same_bits_in_another_process() -> None:
     """With other numbers of threads, where BLAS may read them."""
-    code = "from tests.test_compiled_updates import *\nfor space in ENVS: print(digest('ppo', space))"
+    code = (
+        "from tests.compiled.test_compiled_updates import *\nfor space in ENVS: print(digest('ppo', space))"
+    )
     threads = {"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2", "NUMBA_NUM_THREADS": "2"}
     done = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | threads, capture_output=True, text=True, check=True

@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from pgrun.compiled.jit import compiled, entry, exact
-from pgrun.policies.distributions import Categorical, Gaussian
-from pgrun.policies.mlp import Mlp
-from pgrun.policies.normalization import Identity, RunningNorm
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from pgrun.policies.policy import Policy
+from pgrun.kernels.jit import kernel
 
 f32 = np.float32
 UP = tuple(
@@ -36,68 +24,7 @@ SATURATED = f32(7.90531110763549805)
 HALF_LOG_TURN = f32(0.5 * math.log(2 * math.pi))
 
 
-def can_act(policy: Policy) -> bool:
-    """Whether these kernels know such a policy."""
-    known = type(policy.net) is Mlp and isinstance(policy.dist, Categorical | Gaussian)
-    float32 = policy.theta.device.type == "cpu" and policy.theta.dtype == torch.float32
-    return known and float32 and type(policy.normaliser) in (Identity, RunningNorm)
-
-
-@dataclass(frozen=True)
-class Acting:
-    """What a kernel needs of a policy: views of its θ and of its normaliser's statistics."""
-
-    theta: np.ndarray
-    sizes: np.ndarray  # of the layers, input first
-    head: int  # 1: the first output is V(s)
-    bias: bool
-    relu: bool
-    gaussian: bool
-    normalised: bool
-    mean: np.ndarray  # [D], or nothing
-    scale: np.ndarray
-
-    @classmethod
-    def of(cls, policy: Policy) -> Acting:
-        net, normaliser = policy.net, policy.normaliser
-        assert isinstance(net, Mlp)
-        normalised = isinstance(normaliser, RunningNorm)
-        nothing = np.zeros(0)
-        return cls(
-            theta=policy.theta.numpy(),
-            sizes=np.array([net.inputs, *(out for out, _ in net.shapes)]),
-            head=policy.first,
-            bias=net.bias,
-            relu=net.activation == "relu",
-            gaussian=isinstance(policy.dist, Gaussian),
-            normalised=normalised,
-            mean=normaliser.mean.numpy() if isinstance(normaliser, RunningNorm) else nothing,
-            scale=normaliser.scale.numpy() if isinstance(normaliser, RunningNorm) else nothing,
-        )
-
-    @cached_property
-    def arguments(self) -> tuple[Any, ...]:
-        """In the order of the kernels' own."""
-        shape = self.sizes, self.head, self.bias, self.relu, self.gaussian
-        return self.theta, *shape, self.normalised, self.mean, self.scale
-
-
-class CompiledActor:
-    """``NumpyActor`` in one call, for policies that ``can_act`` knows."""
-
-    def __init__(self, policy: Policy):
-        self.policy, self.arguments = policy, Acting.of(policy).arguments
-        self.actions = policy.dist.linear
-
-    def __call__(self, raw_obs: np.ndarray, noise: Tensor | None) -> np.ndarray:
-        given = np.zeros((1, 1), np.float32) if noise is None else noise.numpy()
-        choice = np.empty(len(raw_obs), np.int64)
-        force = np.empty((len(raw_obs), self.actions), np.float32)
-        act_rows(*self.arguments, raw_obs.astype(np.float64), noise is not None, given, choice, force)
-        return force if isinstance(self.policy.dist, Gaussian) else choice
-
-
-@entry
+@kernel(allocates=True)
 def act_rows(
     theta, sizes, head, bias, relu, gaussian, normalised, mean, scale, raw_obs, sampled, noise, choice, force
 ):
@@ -115,7 +42,7 @@ def act_rows(
             choice[n] = choose(params, sampled, noise[n if sampled else 0])
 
 
-@exact
+@kernel(inner=True, allocates=True)
 def normalise(obs, normalised, mean, scale, row):
     """(s − mean)·scale in float64, clipped to ±10, or s itself, as float32."""
     for d in range(len(obs)):
@@ -126,7 +53,7 @@ def normalise(obs, normalised, mean, scale, row):
             row[d] = f32(obs[d])
 
 
-@exact
+@kernel(inner=True, allocates=True)
 def widest(sizes):
     found = 0
     for size in sizes:
@@ -134,7 +61,7 @@ def widest(sizes):
     return found
 
 
-@exact
+@kernel(inner=True, allocates=True)
 def turned(theta, sizes, head, bias):
     """Every layer's W' [in, out] and its bias, one after the other, without the row of the value head; of narrow ones W itself."""
     room = len(theta)
@@ -157,7 +84,7 @@ def turned(theta, sizes, head, bias):
     return found
 
 
-@compiled
+@kernel(fast=True, inner=True, allocates=True)
 def forward(layers, sizes, head, relu, rows, params):
     """From the observation in rows[0] to the outputs, the first of ``params``; rows [2, widest] is room for activations."""
     at, last = 0, len(sizes) - 2
@@ -177,7 +104,7 @@ def forward(layers, sizes, head, relu, rows, params):
             activate(into, relu)
 
 
-@compiled
+@kernel(fast=True, inner=True, allocates=True)
 def dense(x, weight, shift, out):
     """out = xW + b; four inputs at once, so that ``out`` is read and written a quarter as often."""
     inputs, outputs = weight.shape
@@ -195,7 +122,7 @@ def dense(x, weight, shift, out):
             out[o] += a * row[o]
 
 
-@compiled
+@kernel(fast=True, inner=True, allocates=True)
 def narrow(x, weight, shift, out):
     """out = Wx + b, by rows of W: better where they are few."""
     for o in range(len(out)):
@@ -205,7 +132,7 @@ def narrow(x, weight, shift, out):
         out[o] = total + shift[o]
 
 
-@compiled
+@kernel(fast=True, inner=True, allocates=True)
 def activate(h, relu):
     if relu:
         for k in range(len(h)):
@@ -215,7 +142,7 @@ def activate(h, relu):
             h[k] = tanh(h[k])
 
 
-@compiled
+@kernel(fast=True, inner=True, allocates=True)
 def tanh(x):
     """A quotient of two polynomials, within 5 units of float32's last place; NaN stays NaN."""
     x = SATURATED if x > SATURATED else (-SATURATED if x < -SATURATED else x)
@@ -224,7 +151,7 @@ def tanh(x):
     return x * up / (DOWN[0] + s * (DOWN[1] + s * (DOWN[2] + s * DOWN[3])))
 
 
-@exact
+@kernel(inner=True, allocates=True)
 def choose(logits, sampled, noise):
     """The largest, or with Gumbel noise a draw from softmax; the first of equals."""
     best, found = f32(-np.inf), 0
@@ -235,7 +162,7 @@ def choose(logits, sampled, noise):
     return found
 
 
-@exact
+@kernel(inner=True, allocates=True)
 def log_softmax(logits, k):
     """Entry k."""
     top, total = f32(-np.inf), f32(0)
@@ -246,7 +173,7 @@ def log_softmax(logits, k):
     return logits[k] - top - math.log(total)
 
 
-@exact
+@kernel(inner=True, allocates=True)
 def shift(params, free, sampled, noise, action):
     """Fill in log σ behind the mean, and act: the mean, or shifted by σ times the noise."""
     size = len(action)
@@ -255,7 +182,7 @@ def shift(params, free, sampled, noise, action):
         action[k] = params[k] + math.exp(free[k]) * noise[k] if sampled else params[k]
 
 
-@exact
+@kernel(inner=True, allocates=True)
 def log_density(params, action):
     """log N(a; μ, σ)."""
     size, total = len(action), f32(0)

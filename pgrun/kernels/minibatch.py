@@ -13,16 +13,16 @@ import math
 
 import numpy as np
 
-from pgrun.compiled.distribution_kernels import (
+from pgrun.kernels.distributions import (
     add_divergence_gradients,
     add_entropy_gradients,
     add_scores,
     fill_log_probs,
 )
-from pgrun.compiled.jit import F32, ONE, ZERO, kernel
-from pgrun.compiled.mlp_kernels import backward, count_outputs, forward
-from pgrun.compiled.programs import run_program
-from pgrun.compiled.rule_kernels import apply_rule
+from pgrun.kernels.jit import F32, ONE, ZERO, kernel
+from pgrun.kernels.mlp import backward, count_outputs, forward
+from pgrun.kernels.optimizer_rules import apply_rule
+from pgrun.kernels.row_programs import run_program
 
 MASK, PSI, LOG_PROB, VALUE, TARGET, RAW_PSI = 0, 1, 2, 3, 4, 5  # rows of ``table``; an algorithm's own follow
 COLUMNS = ("mask", "psi", "log_prob", "value", "target", "raw_psi")

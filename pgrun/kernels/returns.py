@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from pgrun.compiled.arrays import is_plain
-from pgrun.compiled.jit import kernel
+from pgrun.kernels.arrays import is_plain
+from pgrun.kernels.jit import kernel
 
 if TYPE_CHECKING:
     from torch import Tensor

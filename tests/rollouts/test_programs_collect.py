@@ -14,11 +14,12 @@ pytest.importorskip("numba")
 
 from tests.support_pipeline import draw
 
-from pgrun.compiled.acting import CompiledActor, act_rows, can_act
-from pgrun.compiled.collecting import collect
 from pgrun.envs.program import KINDS
 from pgrun.envs.vector import Envs
 from pgrun.errors import EnvironmentFault
+from pgrun.kernels.acting import act_rows
+from pgrun.kernels.collecting import collect
+from pgrun.policies.compiled_actor import CompiledActor, can_act
 from pgrun.policies.normalization import Identity, RunningNorm, UnitScale
 from pgrun.policies.policy import NumpyActor, Policy, Separate, distribution_for
 from pgrun.policies.rescaled import Rescaled
@@ -26,7 +27,7 @@ from pgrun.rollouts.samplers.episodes import Episodes, Evaluation
 from pgrun.rollouts.samplers.replay import Replay
 from pgrun.rollouts.samplers.steps import Steps
 from pgrun.types import Rollout
-from tests.support_programs import gymnasiums, program, streams
+from tests.helpers.support_programs import gymnasiums, program, streams
 
 ROUNDED = {"params", "log_prob"}  # equal to torch's to rounding; everything else to the bit
 LIMIT = 50

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from pgrun.compiled.jit import ONE, ZERO, kernel
+from pgrun.kernels.jit import ONE, ZERO, kernel
 
 OPERATIONS = (
     "column", "scalar", "log_prob", "where",

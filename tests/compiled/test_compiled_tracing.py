@@ -16,12 +16,12 @@ pytest.importorskip("numba")
 from pgrun.algorithms.base import Algorithm
 from pgrun.algorithms.off_policy_pg import OffPolicyPg
 from pgrun.algorithms.ppo import Ppo
-from pgrun.compiled.programs import BLOCK, run_program
 from pgrun.compiled.tracing import NotByRow, Traced, trace_gradient_weight
+from pgrun.kernels.row_programs import BLOCK, run_program
 from pgrun.types import Batch
 
 ROWS = 600  # more than two blocks
-ALGORITHMS = sorted(path.stem for path in (Path(__file__).parent.parent / "conf" / "algo").glob("*.yaml"))
+ALGORITHMS = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "algo").glob("*.yaml"))
 
 
 def batch_of(rows: int = ROWS, **changes: Any) -> Batch:

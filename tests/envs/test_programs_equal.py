@@ -13,15 +13,15 @@ pytest.importorskip("numba")
 
 from gymnasium.envs.classic_control import PendulumEnv
 
-from pgrun.compiled.uniform import state_of, words_of
 from pgrun.envs import EnvSettings, make, probe
 from pgrun.envs.make import make_one
 from pgrun.envs.program import KINDS, Program
 from pgrun.envs.table import TableEnvs
 from pgrun.envs.vector import Loop
 from pgrun.errors import Refused
+from pgrun.kernels.uniform import state_of, words_of
 from pgrun.storage.checkpoint import Checkpoints
-from tests.support_programs import actions, first_difference, gymnasiums, program
+from tests.helpers.support_programs import actions, first_difference, gymnasiums, program
 
 CONSTANTS = {
     "CartPole-v1": "gravity",

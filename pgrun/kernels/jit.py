@@ -18,19 +18,24 @@ from numba import types
 FAST = {"contract", "nsz", "arcp", "reassoc"}
 
 
-def kernel(fast: bool = False, inner: bool = False, inline: bool = False) -> Callable[[Callable], Any]:
+def kernel(
+    fast: bool = False, inner: bool = False, inline: bool = False, allocates: bool = False
+) -> Callable[[Callable[..., Any]], Any]:
     """Compile a function at its first call, and keep the machine code beside the package or in the user's cache.
 
-    ``fast`` lets sums be reordered, so that loops vectorise. An ``inner`` one is called by kernels alone, and has nothing that
-    Python could call it by. Kernels own no memory, so that no references are counted (``_nrt``): half of the compilation. They
-    return numbers or nothing. Where nothing can be written the code lives as long as the process.
+    ``fast`` lets sums be reordered, so that loops vectorise; without it every operation is rounded as Python and
+    NumPy do. An ``inner`` one is called by kernels alone, and has nothing that Python could call it by. Without
+    ``allocates`` a kernel makes no arrays, and references are not counted (``_nrt``): half of the compilation.
+    Kernels return numbers or nothing. Where no cache can be written the code lives as long as the process.
     """
     options: dict[str, Any] = {"error_model": "numpy", "fastmath": FAST if fast else False}
-    options |= {"no_cfunc_wrapper": True, "no_cpython_wrapper": inner, "_nrt": False}
+    options |= {"no_cfunc_wrapper": True, "no_cpython_wrapper": inner, "_nrt": allocates}
     if inline:
         options["inline"] = "always"
 
-    def compiled(function: Callable) -> Any:
+    def compiled(function: Callable[..., Any]) -> Any:
+        if inner:  # part of the kernels that call it
+            return numba.njit(**options)(function)
         try:
             dispatcher = numba.njit(cache=True, **options)(function)
         except RuntimeError:  # no folder for the cache can be written
@@ -41,9 +46,19 @@ def kernel(fast: bool = False, inner: bool = False, inline: bool = False) -> Cal
     return compiled
 
 
+def is_cached(dispatcher: Any) -> bool:
+    """Whether machine code of this kernel, of these sources, is kept on disk."""
+    try:
+        return bool(dispatcher._cache._cache_file._load_index())
+    except AttributeError:  # nothing can be kept
+        return False
+
+
 def digest_sources() -> str:
-    """Of every file of this package. numba keeps machine code until the file of the function itself changes; but it holds that of
-    the kernels called, too, from whichever file.
+    """A hash of every file of this package.
+
+    numba keeps machine code until the file of the function itself changes; but it holds that of the kernels
+    called, too, from whichever file.
     """
     files = sorted(Path(__file__).parent.glob("*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from pgrun.compiled.jit import F32, ONE, kernel
+from pgrun.kernels.jit import F32, ONE, kernel
 
 SGD, ADAM, ADAMW, RMSPROP = 0, 1, 2, 3
 LR, LIMIT, DECAY_1, DECAY_2, EPSILON, WEIGHT_DECAY = (

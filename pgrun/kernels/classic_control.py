@@ -14,8 +14,8 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from pgrun.compiled.jit import exact
-from pgrun.compiled.uniform import uniform
+from pgrun.kernels.jit import kernel
+from pgrun.kernels.uniform import uniform
 
 CARTPOLE, PENDULUM, MOUNTAIN_CAR, MOUNTAIN_CAR_CONTINUOUS, ACROBOT = range(5)
 f32 = np.float32
@@ -27,7 +27,7 @@ SIN9, SIN7, SIN5, SIN3 = (
 LEAN = 12 * 2 * math.pi / 360  # of CartPole's pole, at most
 
 
-@exact
+@kernel(inner=True, allocates=True)
 def begin(kind, place, n, streams):
     """A first state for column n."""
     if kind == PENDULUM:
@@ -41,7 +41,7 @@ def begin(kind, place, n, streams):
         place[n, 1] = 0.0
 
 
-@exact
+@kernel(inner=True, allocates=True)
 def begin_cartpoles(place, begun, streams):
     """First states for the columns that ``begun`` names: one stream, drawn entry by entry over the columns."""
     for k in range(4):
@@ -50,7 +50,7 @@ def begin_cartpoles(place, begun, streams):
                 place[n, k] = uniform(streams, 0, -0.05, 0.05)
 
 
-@exact
+@kernel(inner=True, allocates=True)
 def observe(kind, place, n, fresh, obs):
     """Into row n; ``fresh``: right after a reset."""
     if kind == CARTPOLE:
@@ -83,7 +83,7 @@ def fused_multiply_add(context: Any, a: Any, b: Any, c: Any) -> Any:
 fused: Any = intrinsic(fused_multiply_add)
 
 
-@exact
+@kernel(inner=True, allocates=True)
 def small_turn(x):
     """(cos x, sin x) for |x| ≤ 0.1 by the polynomials that NumPy has for float32."""
     square = x * x
@@ -92,7 +92,7 @@ def small_turn(x):
     return fused(fused(c, square, f32(-0.5)), square, f32(1)), fused(s * square, x, x)
 
 
-@exact
+@kernel(inner=True, allocates=True)
 def act(kind, place, n, choice, force, fresh, two):
     """(reward, terminated) of one step of column n; ``choice`` where actions are discrete, ``force`` where they are not."""
     if kind == CARTPOLE:
@@ -108,13 +108,13 @@ def act(kind, place, n, choice, force, fresh, two):
     return mountain_car_continuous(place, n, force, two)
 
 
-@exact
+@kernel(inner=True, allocates=True)
 def clip(x, low, high):
     """NaN stays NaN."""
     return low if x < low else (high if x > high else x)
 
 
-@exact
+@kernel(inner=True, allocates=True)
 def cartpole(place, n, choice):
     x, x_dot, theta, theta_dot = place[n, 0], place[n, 1], place[n, 2], place[n, 3]
     cos, sin = math.cos(theta), math.sin(theta)
@@ -132,7 +132,7 @@ def cartpole(place, n, choice):
     return 1.0, x < -2.4 or x > 2.4 or theta < -LEAN or theta > LEAN
 
 
-@exact
+@kernel(inner=True, allocates=True)
 def pendulum(place, n, force, two):
     theta, speed = place[n, 0], place[n, 1]
     u = clip(force, f32(-2), f32(2))
@@ -144,7 +144,7 @@ def pendulum(place, n, force, two):
     return -cost
 
 
-@exact
+@kernel(inner=True, allocates=True)
 def mountain_car(place, n, choice):
     position, speed = place[n, 0], place[n, 1]
     speed = clip(speed + ((choice - 1) * 0.001 + math.cos(3 * position) * -0.0025), -0.07, 0.07)
@@ -155,7 +155,7 @@ def mountain_car(place, n, choice):
     return -1.0, position >= 0.5 and speed >= 0
 
 
-@exact
+@kernel(inner=True, allocates=True)
 def mountain_car_begins(place, n, force, two):
     """The first step of MountainCarContinuous, whose state is float64 then."""
     position = place[n, 0]
@@ -165,7 +165,7 @@ def mountain_car_begins(place, n, force, two):
     return car_arrives(place, n, f32(position), f32(speed), force, position >= 0.45 and speed >= 0, two)
 
 
-@exact
+@kernel(inner=True, allocates=True)
 def mountain_car_continuous(place, n, force, two):
     """The later ones: all in float32."""
     position = f32(place[n, 0])
@@ -177,13 +177,13 @@ def mountain_car_continuous(place, n, force, two):
     return car_arrives(place, n, position, speed, force, position >= f32(0.45) and speed >= 0, two)
 
 
-@exact
+@kernel(inner=True, allocates=True)
 def car_arrives(place, n, position, speed, force, terminated, two):
     place[n, 0], place[n, 1] = position, speed
     return (100.0 if terminated else 0.0) - math.pow(np.float64(force), two) * 0.1, terminated
 
 
-@exact
+@kernel(inner=True, allocates=True)
 def acrobot(place, n, choice, two):
     """One step of Runge and Kutta's fourth order."""
     a, b, c, d = place[n, 0], place[n, 1], place[n, 2], place[n, 3]
@@ -202,7 +202,7 @@ def acrobot(place, n, choice, two):
     return (0.0 if terminated else -1.0), terminated
 
 
-@exact
+@kernel(inner=True, allocates=True)
 def swing(angle1, angle2, speed1, speed2, torque, two):
     """How fast Acrobot's state changes, in the book's form."""
     cos2, sin2 = math.cos(angle2), math.sin(angle2)
@@ -221,7 +221,7 @@ def swing(angle1, angle2, speed1, speed2, torque, two):
     return speed1, speed2, -(d2 * change2 + phi1) / d1, change2
 
 
-@exact
+@kernel(inner=True, allocates=True)
 def wrap(x):
     """Into ±π."""
     while x > PI:

@@ -11,8 +11,9 @@ import torch
 
 pytest.importorskip("numba")
 
-from pgrun.training.build import Run, build
 from tests.support_pipeline import settings
+
+from pgrun.training.build import Run, build
 
 training = importlib.import_module("pgrun.training.loop")
 

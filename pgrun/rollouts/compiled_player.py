@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from pgrun.compiled.acting import Acting
-from pgrun.compiled.collecting import ENDLESS, GOES_ON, collect
 from pgrun.errors import EnvironmentFault
+from pgrun.kernels.collecting import ENDLESS, GOES_ON, collect
+from pgrun.policies.compiled_actor import Acting, can_act
 from pgrun.rollouts.trajectory import Arrays, Finished
 from pgrun.types import Rollout
 
@@ -33,6 +33,14 @@ class Outcome:
     endless: int | None  # a column whose episode was too long
     done: np.ndarray  # [N] episodes of each column
     cut: bool  # an episode was cut
+
+
+def player_of(policy: Policy, envs: Program) -> Player | None:
+    """The player of this policy there, made once; None where the kernels do not know such a policy."""
+    if envs.player is None or envs.player.policy is not policy:
+        envs.player = Player(policy, envs) if can_act(policy) else None
+    player: Player | None = envs.player
+    return player
 
 
 class Player:

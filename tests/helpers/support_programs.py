@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from pgrun.compiled.uniform import words_of
 from pgrun.envs import EnvSettings, make
 from pgrun.envs.make import make_one
 from pgrun.envs.program import Program
 from pgrun.envs.vector import Envs, Loop, Native
+from pgrun.kernels.uniform import words_of
 
 LIMITS = (None, 37)
 

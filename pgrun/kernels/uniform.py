@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pgrun.compiled.jit import exact
+from pgrun.kernels.jit import kernel
 
 FACTOR_HIGH, FACTOR_LOW = np.uint64(2549297995355413924), np.uint64(4865540595714422341)
 HALF, TOP, BITS, DROPPED, LOWER = (
@@ -37,7 +37,7 @@ def state_of(words: np.ndarray) -> dict[str, Any]:
     return {"bit_generator": "PCG64", "state": inner, "has_uint32": 0, "uinteger": 0}
 
 
-@exact
+@kernel(inner=True, allocates=True)
 def product_high(a, b):
     """The upper 64 bits of a·b."""
     a_high, a_low, b_high, b_low = a >> HALF, a & LOWER, b >> HALF, b & LOWER
@@ -45,7 +45,7 @@ def product_high(a, b):
     return a_high * b_high + (middle >> HALF) + ((middle & LOWER) + a_low * b_high >> HALF)
 
 
-@exact
+@kernel(inner=True, allocates=True)
 def uniform(streams, k, low, high):
     """The next of stream k in [low, high), as ``Generator.uniform`` draws it; the stream moves on."""
     state_high, state_low = streams[k, 0], streams[k, 1]

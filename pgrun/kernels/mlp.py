@@ -7,7 +7,7 @@ width or depth is part of a type, and a second network compiles nothing.
 
 from __future__ import annotations
 
-from pgrun.compiled.jit import ALPHA, BETA, F32, ONE, PLAIN, SINGLE, TRANSPOSED, TWO, ZERO, gemm, kernel
+from pgrun.kernels.jit import ALPHA, BETA, F32, ONE, PLAIN, SINGLE, TRANSPOSED, TWO, ZERO, gemm, kernel
 
 TANH, RELU = 0, 1
 FEW_ROWS, FEW_COLUMNS = 2, 8  # up to here plain loops cost less than the call of BLAS

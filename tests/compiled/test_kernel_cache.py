@@ -8,9 +8,9 @@ pytest.importorskip("numba")
 
 from numba.core import caching
 
-from pgrun.compiled import is_available, jit
-from pgrun.compiled.collecting import collect
-from pgrun.compiled.columns import advance
+from pgrun.kernels import is_available, jit
+from pgrun.kernels.collecting import collect
+from pgrun.kernels.columns import advance
 
 
 def twice(x):
@@ -24,7 +24,7 @@ def test_where_nothing_can_be_written_it_is_compiled_in_every_process(
         raise OSError("read-only")
 
     monkeypatch.setattr(caching._CacheLocator, "ensure_cache_path", refuse)
-    found = jit.entry(twice)
+    found = jit.kernel()(twice)
     assert found(3) == 6
     assert isinstance(found._cache, caching.NullCache)
 
@@ -33,4 +33,4 @@ def test_a_change_in_any_file_of_the_package_counts() -> None:
     """numba itself looks at the file of the function alone, and what it calls stands elsewhere."""
     assert is_available()
     for kernel in (collect, advance):
-        assert kernel._cache._cache_file._source_stamp == jit.sources()
+        assert kernel._cache._cache_file._source_stamp == jit.SOURCES

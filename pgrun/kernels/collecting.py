@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from pgrun.compiled.acting import choose, forward, log_density, log_softmax, normalise, shift, turned, widest
-from pgrun.compiled.classic import CARTPOLE
-from pgrun.compiled.columns import advance
-from pgrun.compiled.jit import entry, exact
+from pgrun.kernels.acting import choose, forward, log_density, log_softmax, normalise, shift, turned, widest
+from pgrun.kernels.classic_control import CARTPOLE
+from pgrun.kernels.columns import advance
+from pgrun.kernels.jit import kernel
 
 LARGEST = float(np.finfo(np.float32).max)
 GOES_ON, OVER, ENDLESS = range(
@@ -15,7 +15,7 @@ GOES_ON, OVER, ENDLESS = range(
 )  # how a call ends: no row left; every column has its share; an episode is too long
 
 
-@entry
+@kernel(allocates=True)
 def collect(
     policy, kind, limit, two, box, place, steps, streams, ended, active, now, turns, noise, sampled, records
 ):
@@ -106,14 +106,14 @@ def collect(
     return t, how, cuts, count, finite
 
 
-@exact
+@kernel(inner=True, allocates=True)
 def copy(row, into):
     """As ``into[:] = row``, which takes numba seconds to compile."""
     for k in range(len(row)):
         into[k] = row[k]
 
 
-@exact
+@kernel(inner=True, allocates=True)
 def decoded(action, box):
     """To the environment's own scale, as ``action_decoder`` does it; NaN stays NaN."""
     x = np.float64(action) * box[0] + box[1]

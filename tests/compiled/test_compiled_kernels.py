@@ -13,16 +13,18 @@ pytest.importorskip("numba")
 from numba.core.dispatcher import Dispatcher
 
 from pgrun import returns
-from pgrun.compiled import distribution_kernels, minibatch_kernels, mlp_kernels
-from pgrun.compiled import returns as loops
 from pgrun.compiled.distributions import compiled_distribution
-from pgrun.compiled.jit import digest_sources
 from pgrun.compiled.mlp import CompiledMlp
 from pgrun.compiled.optimizers import compiled_optimizer
+from pgrun.kernels import distributions as distribution_kernels
+from pgrun.kernels import minibatch as minibatch_kernels
+from pgrun.kernels import mlp as mlp_kernels
+from pgrun.kernels import returns as loops
+from pgrun.kernels.jit import digest_sources
 from pgrun.optimization.optimizers import Adam, Adamw, Descent, Rmsprop, Sgd
 from pgrun.policies.distributions import Bernoulli, Categorical, Gaussian, MultiCategorical
 from pgrun.policies.mlp import Mlp
-from tests.support_compiled import built, update
+from tests.helpers.support_compiled import built, update
 
 # float32 keeps 6e-8 of each term, and tanh 2.4e-7 of each of up to a hundred that an output of size 1 is the sum of.
 CLOSE: dict[str, float] = {"rtol": 2e-5, "atol": 1e-5}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pgrun.compiled.classic import CARTPOLE, act, begin, begin_cartpoles, observe
-from pgrun.compiled.jit import entry
+from pgrun.kernels.classic_control import CARTPOLE, act, begin, begin_cartpoles, observe
+from pgrun.kernels.jit import kernel
 
 
-@entry
+@kernel(allocates=True)
 def advance(
     kind, limit, two, place, steps, streams, ended, active, choice, force, obs, reward, terminated, truncated
 ):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from pgrun.compiled.jit import F32, HALF, ONE, TWO, ZERO, kernel
+from pgrun.kernels.jit import F32, HALF, ONE, TWO, ZERO, kernel
 
 CHOICES, BITS, GAUSSIAN = 0, 1, 2
 LOG_2PI = F32(math.log(2 * math.pi))

@@ -8,21 +8,21 @@ import sys
 import numpy as np
 import pytest
 
-import pgrun.compiled
+import pgrun.kernels
 
 numba = pytest.importorskip("numba")
 
 
 def test_available_here_and_not_without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert pgrun.compiled.is_available()
-    assert pgrun.compiled.versions()["numba"] == numba.__version__
+    assert pgrun.kernels.is_available()
+    assert pgrun.kernels.versions()["numba"] == numba.__version__
     monkeypatch.setitem(sys.modules, "numba", None)
-    assert not pgrun.compiled.is_available()
-    assert pgrun.compiled.missing_packages() == ["numba"]
+    assert not pgrun.kernels.is_available()
+    assert pgrun.kernels.missing_packages() == ["numba"]
 
 
 def test_a_run_in_torch_does_not_load_numba() -> None:
-    code = "import sys, pgrun.training.build, pgrun.compiled; pgrun.training.build.twins_of('torch'); print('numba' in sys.modules)"
+    code = "import sys, pgrun.training.build, pgrun.kernels; pgrun.training.build.twins_of('torch'); print('numba' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
@@ -31,7 +31,7 @@ def test_kernels_compile_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPat
     """No folder that can be written: numba says so when a function is declared, and the code lives as long as the process."""
     from numba.core import caching
 
-    from pgrun.compiled.jit import kernel
+    from pgrun.kernels.jit import kernel
 
     monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
     monkeypatch.setattr(caching.CompileResultCacheImpl, "_locator_classes", [])
