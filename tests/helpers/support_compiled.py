@@ -11,7 +11,7 @@ import torch
 
 pytest.importorskip("numba")
 
-from tests.support_pipeline import settings
+from tests.helpers.support_pipeline import settings
 
 from pgrun.training.build import Run, build
 

@@ -12,7 +12,7 @@ import torch
 
 pytest.importorskip("numba")
 
-from tests.support_pipeline import draw
+from tests.helpers.support_pipeline import draw
 
 from pgrun.envs.program import KINDS
 from pgrun.envs.vector import Envs
