@@ -39,17 +39,13 @@ class Estimator:
     def batch(self, rollout: Rollout, value: Tensor, critic: Critic, policy: Policy) -> Batch:
         """Rows [T·N]; masked rows are zero wherever they could enter a sum."""
         psi, correction = self.psi(rollout, value, policy)
-        batch = Batch(
-            **rollout.shared_rows(),
-            psi=psi * rollout.mask,
-            value=value[:-1],
-            target=critic.target(rollout, value, self.gamma),
-            critic_rows=None
-            if rollout.replayed_from is None
-            else critic.rows(rollout.replayed_from, self.gamma),
-        )
-        return replace(
-            batch.flatten(),
+        replayed = rollout.replayed_from
+        return Batch(
+            **rollout.flattened_rows(),
+            psi=(psi * rollout.mask).flatten(),
+            value=value[:-1].flatten(),
+            target=critic.target(rollout, value, self.gamma).flatten(),
+            critic_rows=None if replayed is None else critic.rows(replayed, self.gamma),
             correction=correction,
             shape=tuple(psi.shape),
             psi_for_weighted_rewards=lambda w: self.psi(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -45,13 +46,16 @@ class Rollout:
         share = len(keep) / self.mask.shape[1]
         return replace(self, **each_tensor(self, lambda x: x[:, keep]), count=self.count * share)
 
-    def shared_rows(self) -> dict[str, Any]:
-        """What a batch of these rows takes over as it is, by name: [T, N, …], without the row that follows
-        the last step.
+    def flattened_rows(self) -> dict[str, Any]:
+        """What a batch of these rows takes over as it is, by name, without the row that follows the last
+        step: tensors [T, N, …] → [T·N, …].
         """
-        names = {f.name for f in fields(Batch)}.intersection(f.name for f in fields(Rollout))
-        rows = {name: getattr(self, name) for name in names}
-        return rows | {name: rows[name][:-1] for name in ("obs", "state") if rows[name] is not None}
+        rows = {name: getattr(self, name) for name in shared_names()}
+        for name in ("obs", "state"):
+            if rows[name] is not None:
+                rows[name] = rows[name][:-1]
+        flat = {name: x.flatten(0, 1) if isinstance(x, torch.Tensor) else x for name, x in rows.items()}
+        return flat | {"extra": {name: x.flatten(0, 1) for name, x in self.extra.items()}}
 
 
 @dataclass(frozen=True)
@@ -84,9 +88,11 @@ class Batch:
         chosen = each_tensor(self, lambda x: x[index])
         return replace(self, **chosen, count=self.count * len(chosen["mask"]) / len(self.mask))
 
-    def flatten(self) -> Batch:
-        """[T, N, …] → [T·N, …]"""
-        return replace(self, **each_tensor(self, lambda x: x.flatten(0, 1)))
+
+@cache
+def shared_names() -> tuple[str, ...]:
+    """The fields that a rollout and a batch both have."""
+    return tuple({f.name for f in fields(Batch)}.intersection(f.name for f in fields(Rollout)))
 
 
 def each_tensor(record: Rollout | Batch, change: Callable[[Tensor], Tensor]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pgrun.critics.action_value import ActionCritic
 from pgrun.critics.fitted import SeparateCritic
 from pgrun.kernels import minibatch as kernels
 from pgrun.kernels.arrays import Buffers, is_plain, to_rows
+from pgrun.kernels.mlp import forward
 from pgrun.optimization.minibatches import split_at_random
 from pgrun.types import Batch
 
@@ -62,6 +63,14 @@ class CompiledCritic(SeparateCritic):
     def __init__(self, critic: SeparateCritic):
         super().__init__(critic.settings, critic.net, critic.phi, critic.optimizer)
         self.steps = ValueSteps(self)
+
+    def value(self, obs: torch.Tensor) -> torch.Tensor:
+        if not is_plain(obs) or not obs.numel():
+            return super().value(obs)
+        rows = to_rows(obs)
+        held = np.empty(len(rows) * self.steps.net.outputs, np.float32)
+        forward(self.steps.flat, rows, held)
+        return torch.from_numpy(held[-len(rows) :].copy()).view(obs.shape[:-1])
 
     def fit(self, batch: Batch, generator: torch.Generator) -> None:
         if not is_plain(batch.obs):

@@ -129,7 +129,14 @@ def coerce(value: Any, kind: Any) -> Any:
     if origin in (Union, types.UnionType):
         if value is None and type(None) in args:
             return None
-        return coerce(value, next(a for a in args if a is not type(None)))
+        words = [word for a in args if get_origin(a) is Literal for word in get_args(a)]
+        if isinstance(value, str) and value in words:
+            return value
+        try:
+            return coerce(value, next(a for a in args if a is not type(None)))
+        except ValueError as error:
+            others = [*map(format_value, words)]
+            raise ValueError(" or ".join([str(error), *others])) from error
     if origin is Literal:
         if value not in args:
             raise ValueError(f"must be one of {', '.join(map(format_value, args))}")

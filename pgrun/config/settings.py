@@ -54,7 +54,7 @@ class RunSettings:
 @dataclass(frozen=True)
 class Trainer:
     total_steps: PositiveInt = 100_000  # environment steps
-    eval_every: PositiveInt | None = 10_000  # environment steps; null: only at the end
+    eval_every: PositiveInt | Literal["auto"] | None = "auto"  # environment steps; null: only at the end
     eval_episodes: PositiveInt = 20
     eval_max_steps: PositiveInt | None = None  # cut the episodes of evaluations there
     stop_at_return: float | None = None  # of an evaluation
@@ -78,5 +78,5 @@ class Diagnostics:
 
 @dataclass(frozen=True)
 class Logger:
-    every: PositiveInt = 1  # updates between rows
+    every: PositiveInt | None = None  # updates between rows; null: at most 500 rows in a run
     progress: bool = True

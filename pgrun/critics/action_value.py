@@ -127,13 +127,12 @@ class ActionCritic:
         action = self.sample(self.policy.params(successor)) if self.next_now else rollout.next_action
         assert action is not None
         after = self.net.activations(*self.slow, self.inputs(successor, action))[-1][..., 0]
-        batch = Batch(
-            **rollout.shared_rows(),
-            psi=torch.zeros_like(rollout.mask),
-            value=self.q(rollout.obs[:-1], rollout.action),
-            target=td_target(rollout.reward, rollout.terminated, after, self.gamma),
+        return Batch(
+            **rollout.flattened_rows(),
+            psi=torch.zeros_like(rollout.mask).flatten(),
+            value=self.q(rollout.obs[:-1], rollout.action).flatten(),
+            target=td_target(rollout.reward, rollout.terminated, after, self.gamma).flatten(),
         )
-        return batch.flatten()
 
     def target(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
         return value[:-1]

@@ -56,9 +56,10 @@ def backup(a: Tensor, b: Tensor, last: Tensor) -> Tensor:
 def lambda_return(
     reward: Tensor, terminated: Tensor, ended: Tensor, value: Tensor, gamma: float, lam: float | Tensor
 ) -> Tensor:
-    dtype = reward.numpy().dtype
-    parts = (np.ascontiguousarray(x.numpy(), dtype) for x in (reward, terminated, ended, value))
-    out, by_time = np.empty(reward.shape, dtype), np.empty(len(reward), dtype)
+    rewards = reward.numpy()
+    dtype = rewards.dtype
+    rest = (np.ascontiguousarray(x.numpy(), dtype) for x in (terminated, ended, value))
+    out, by_time = np.empty(rewards.shape, dtype), np.empty(len(rewards), dtype)
     by_time[:] = lam.numpy().reshape(-1) if isinstance(lam, torch.Tensor) else lam
-    fill_lambda_return(*parts, np.array([gamma], dtype), by_time, out)
+    fill_lambda_return(np.ascontiguousarray(rewards), *rest, np.array([gamma], dtype), by_time, out)
     return torch.from_numpy(out)

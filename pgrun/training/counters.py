@@ -22,6 +22,7 @@ class Counters:
     updates: int = 0
     episodes: int = 0
     next_reading: float = 0.0
+    next_row: float = 0.0
     next_eval: int = 0
     best: float = -math.inf  # mean return of the best evaluation so far
     finished: Finished = field(default_factory=list)  # since the last row
@@ -29,10 +30,13 @@ class Counters:
         default_factory=list
     )  # (environment steps, columns that began anew there)
 
-    def add(self, rollout: Rollout, finished: Finished) -> None:
-        self.env_steps += int(rollout.mask.sum())
+    def add(self, rollout: Rollout, finished: Finished) -> int:
+        """Count a rollout and the episodes that ended in it; returns its environment steps."""
+        steps = int(rollout.mask.sum())
+        self.env_steps += steps
         self.episodes += len(finished)
         self.finished += finished
+        return steps
 
     def pop_finished(self) -> dict[str, float]:
         """Scalars of the episodes that ended since the last row."""
@@ -52,6 +56,7 @@ class Clock:
     collecting: float = 0.0
     learning: float = 0.0
     logging: float = 0.0
+    evaluating: float = 0.0  # no part of the speed
     wall: float = 0.0  # with evaluations, over all resumes
 
     @contextmanager

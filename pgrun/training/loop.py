@@ -39,14 +39,18 @@ if TYPE_CHECKING:
 
 
 RESTARTS = "episode/restarts"  # in TensorBoard alone, where a resumed run began its episodes anew
+EVAL_EVERY = 10_000  # environment steps between evaluations, at least, with trainer.eval_every=auto
+EVAL_EPISODES = 5  # of these evaluations; the final one has trainer.eval_episodes
+EVAL_SHARE = 0.2  # of all environment steps, at most, that are these evaluations'
 READINGS = 60  # of the gradient's variance in a run, by default
+ROWS = 500  # of scalars in a run, by default; of short runs one an update
 
 
 def train(run: Run, folder: Path, saved: dict[str, Any] | None = None) -> dict[str, Any]:
     """Train to the end of ``trainer.total_steps``, from the start or from a ``saved``
     state; the run's summary.
     """
-    counters, clock = Counters(next_eval=run.trainer.eval_every or 0), Clock()
+    counters, clock = Counters(next_eval=first_evaluation(run.trainer.eval_every)), Clock()
     with run_lock(folder), noting_signals() as stop, closing(run.envs), closing(run.eval_envs):
         saver, whole = Saver(folder, run.trainer.checkpoint_every), True
         if saved is None:
@@ -98,7 +102,10 @@ def loop(
         if trained:  # before the evaluation, which may fail or never end
             saver.save(run, counters, clock, log.position(), row=scalars)
             save_policy(log.folder, run)
-        with evaluating(run.settings, log.folder, None if trained else saver.saved_at):
+        with (
+            evaluating(run.settings, log.folder, None if trained else saver.saved_at),
+            clock.time("evaluating"),
+        ):
             returns, last = evaluate_if_due(run, counters)
         if returns is not None:
             keep_best(run, counters, returns, log.folder)
@@ -126,9 +133,9 @@ def advance(run: Run, counters: Counters, clock: Clock) -> dict[str, float]:
     run.set_progress(counters.env_steps / run.trainer.total_steps)
     with clock.time("collecting"):
         rollout, finished = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
-        counters.add(rollout, finished)
+        steps = counters.add(rollout, finished)
     with clock.time("learning"):
-        return update(run, rollout, counters) if rollout.mask.any() else {}
+        return update(run, rollout, counters) if steps else {}
 
 
 def update(run: Run, rollout: Rollout, counters: Counters) -> dict[str, float]:
@@ -151,7 +158,7 @@ def learn(run: Run, rollout: Rollout, counters: Counters) -> dict[str, Tensor]:
     batch = batch if fitted is None else replace(batch, critic_rows=fitted)
     reading = run.meter.read(run.policy, rollout, value, run.estimator, reading_due(run, counters))
     counters.updates += 1
-    logged = reading is not None or counters.updates % run.logger.every == 0
+    logged = row_due(run, counters) or reading is not None
     before = looked_back_at(run.policy) if logged else run.policy
     with watching(run, rollout, batch, counters):
         run.algorithm.update(batch, learner)
@@ -218,6 +225,22 @@ def reading_due(run: Run, counters: Counters) -> bool:
     return True
 
 
+def first_evaluation(every: int | str | None) -> int:
+    """The environment step at which the first evaluation is due."""
+    return EVAL_EVERY if every == "auto" else int(every or 0)
+
+
+def row_due(run: Run, counters: Counters) -> bool:
+    """Every k-th update, or as soon as the next five-hundredth of the run has passed."""
+    every = run.logger.every
+    if every is not None:
+        return counters.updates % every == 0
+    if counters.env_steps < counters.next_row:
+        return False
+    counters.next_row += run.trainer.total_steps / ROWS
+    return True
+
+
 def evaluate_if_due(run: Run, counters: Counters) -> tuple[np.ndarray | None, bool]:
     """(returns of the evaluation, or None; whether the run is over)."""
     trainer = run.trainer
@@ -225,19 +248,27 @@ def evaluate_if_due(run: Run, counters: Counters) -> tuple[np.ndarray | None, bo
     due = trainer.eval_every is not None and counters.env_steps >= counters.next_eval
     if not (over or due):
         return None, False
-    counters.next_eval += due * (trainer.eval_every or 0)
-    returns = evaluate(run)
+    episodes = trainer.eval_episodes
+    if trainer.eval_every == "auto" and not over:
+        episodes = min(episodes, EVAL_EPISODES)
+    returns, steps = evaluate(run, episodes)
+    if trainer.eval_every == "auto":
+        counters.next_eval = counters.env_steps + max(EVAL_EVERY, round(steps * (1 / EVAL_SHARE - 1)))
+    else:
+        counters.next_eval += due * (trainer.eval_every or 0)
     wanted = trainer.stop_at_return
     return returns, over or (wanted is not None and returns.mean() >= wanted)
 
 
-def evaluate(run: Run) -> np.ndarray:
-    """Undiscounted returns of the deterministic policy, from the same starts every
-    time: training never sees it.
+def evaluate(run: Run, episodes: int | None = None) -> tuple[np.ndarray, int]:
+    """(undiscounted returns of the deterministic policy, the steps that took): from the same starts every time,
+    and training never sees it. ``episodes``: so many of the first ones.
     """
+    run.evaluation.episodes = episodes or run.trainer.eval_episodes
     with apart(spawned(run.top.seed, SHARED_IN_EVALUATION)):
         finished = run.evaluation.look(run.policy, run.eval_envs, run.eval_seeds)
-    return np.array([episode_return for episode_return, _ in finished])
+    returns, lengths = zip(*finished, strict=True)
+    return np.array(returns), sum(lengths)
 
 
 def keep_best(run: Run, counters: Counters, returns: np.ndarray, folder: Path) -> None:
@@ -274,6 +305,7 @@ def summarise(run: Run, counters: Counters, clock: Clock, returns: np.ndarray) -
         "env_steps": counters.env_steps,
         "updates": counters.updates,
         "wall_seconds": round(clock.wall, 3),
+        "eval_seconds": round(clock.evaluating, 3),
         "env_steps_per_second": round(counters.env_steps / clock.total, 1),
         "eval": {
             "return_mean": float(returns.mean()),

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,16 +63,13 @@ def watch_state(state: Any, counters: Counters, path: str = "") -> None:
 
 
 def finite(x: Tensor) -> bool:
-    """x·0 = 0: on the CPU a tenth of the time of ``isfinite``, since nothing is allocated."""
+    """Whether every entry is. On the CPU the sum tells in a tenth of the time: NaN and infinity do not leave it.
+    A sum that is not finite, though every entry is, is too large alone.
+    """
     if x.device.type != "cpu":
         return bool(torch.isfinite(x).all())
-    flat = x.numpy().reshape(-1)
-    return bool(np.dot(flat, zeros(flat.size, flat.dtype)) == 0)
-
-
-@lru_cache(maxsize=64)
-def zeros(size: int, dtype: np.dtype) -> np.ndarray:
-    return np.zeros(size, dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(x.numpy().sum())) or bool(torch.isfinite(x).all())
 
 
 def parameters(run: Run) -> dict[str, Tensor]:

@@ -93,13 +93,13 @@ def quadratic(run: Run) -> bool:
 def bound(run: Run) -> bool:
     """The deterministic action is the bound, and the unclipped mean has not run away from it."""
     mean, log_std = outputs(run, [0.0])[0].tolist()
-    result = evaluate(run).mean()
+    result = evaluate(run)[0].mean()
     print("mean", mean, "log σ", log_std, "evaluation", result)
     return result > 2.95 and 0.95 < mean < 100 and np.isfinite(log_std)
 
 
 def counter(run: Run) -> bool:
-    return prefers(run, [0, 1, 2, 3, 4, 5], [0, 0, 0, 1, 1, 1]) and evaluate(run).mean() == 6
+    return prefers(run, [0, 1, 2, 3, 4, 5], [0, 0, 0, 1, 1, 1]) and evaluate(run)[0].mean() == 6
 
 
 PASSED: dict[type[Probe], Callable[[Run], bool]] = {

@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 from pgrun.envs.vector import Envs
 from pgrun.storage.checkpoint import Checkpoints, pack
 
-TIMES = ("wall_seconds", "env_steps_per_second")
+TIMES = ("wall_seconds", "eval_seconds", "env_steps_per_second")
 
 
 def rows(folder: Path) -> list[dict[str, str]]:

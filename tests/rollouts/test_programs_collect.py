@@ -12,8 +12,6 @@ import torch
 
 pytest.importorskip("numba")
 
-from tests.helpers.support_pipeline import draw
-
 from pgrun.envs.program import KINDS
 from pgrun.envs.vector import Envs
 from pgrun.errors import EnvironmentFault
@@ -27,6 +25,7 @@ from pgrun.rollouts.samplers.episodes import Episodes, Evaluation
 from pgrun.rollouts.samplers.replay import Replay
 from pgrun.rollouts.samplers.steps import Steps
 from pgrun.types import Rollout
+from tests.helpers.support_pipeline import draw
 from tests.helpers.support_programs import gymnasiums, program, streams
 
 ROUNDED = {"params", "log_prob"}  # equal to torch's to rounding; everything else to the bit

@@ -77,9 +77,9 @@ def test_the_best_policy_is_the_one_of_the_best_evaluation(
     """
     planted, thetas = iter([1.0, 5.0, 2.0, float("nan"), 5.0]), []
 
-    def evaluate(run) -> np.ndarray:
+    def evaluate(run, episodes: int) -> tuple[np.ndarray, int]:
         thetas.append(run.policy.theta.clone())
-        return np.array([next(planted)])
+        return np.array([next(planted)]), 1
 
     monkeypatch.setattr(pgrun.training.loop, "evaluate", evaluate)
     words = (*SHORT, "trainer.total_steps=640")

@@ -40,7 +40,10 @@ def page(job: Job) -> str:
 
 def summary(settings: Mapping[str, Any]) -> str:
     trainer, count = settings["trainer"], settings["trainer"]["eval_episodes"]
-    when = f"every {trainer['eval_every']:,} and at the end" if trainer["eval_every"] else "at the end"
+    every = trainer["eval_every"]
+    when = f"every {every:,} and at the end" if isinstance(every, int) else "at the end"
+    if every == "auto":
+        when += ", and 5 every 10,000 or more"
     names = (settings["algo"]["name"], settings["variance"]["name"], settings["env"]["id"])
     return (
         f"{' · '.join(names)} · seed {settings['seed']}\n"
