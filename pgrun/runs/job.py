@@ -128,7 +128,8 @@ def train_in(settings: Mapping[str, Any], folder: Path, saved: dict[str, Any] | 
     saved = saved or load_latest_checkpoint(settings, folder)
     with refusing_bad_data(f"{folder}: its configuration cannot be built") if saved else nullcontext():
         run = build(settings, backend_of(saved) if saved else None)
-    write_settings(folder, settings, run.backend)
+    if not saved:
+        write_settings(folder, settings, run.backend)
     if run.backend == "compiled" and not has_machine_code():
         say("compiling the core for this machine, once: half a minute")
     try:

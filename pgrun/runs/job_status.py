@@ -70,8 +70,9 @@ def read_json_object(place: Path) -> dict[str, Any]:
 
 
 def write_settings(folder: Path, settings: Mapping[str, Any], backend: str | None = None) -> None:
-    """``backend``: that of a run, once it is chosen."""
+    """``backend``: that of a run, once it is chosen; what was written before stays."""
     content = {"settings": settings, "versions": dict(installed_versions())}
+    backend = backend or read_json_object(folder / SETTINGS).get("backend")
     atomic_files.write_json(folder / SETTINGS, content | ({"backend": backend} if backend else {}))
 
 

@@ -51,6 +51,9 @@ PIECE = 2**20  # that are copied at once
 FLUSH_EVERY = 5.0  # seconds: what TensorBoard shows of a run under way, and what a crash may cost
 
 
+NUMBER_OR_AUTO = ("trainer.eval_every",)
+
+
 class Log:
     """Rows of scalars over environment steps; every tag of the run is a column from the start."""
 
@@ -96,10 +99,11 @@ class Log:
     def hyperparameters(self, settings: Mapping[str, Any]) -> None:
         """The HPARAMS tab's record, in this same run; seeds of one configuration share a row.
 
-        What is null is left out: as text it would make text of a column of numbers, which TensorBoard cannot
-        sort.
+        What is null is left out, and auto among numbers: as text it would make text of a column of numbers,
+        which TensorBoard cannot sort.
         """
         flat = {k: v for k, v in flatten_settings(without_nulls(settings)).items() if k != "seed"}
+        flat = {k: v for k, v in flat.items() if k not in NUMBER_OR_AUTO or v != "auto"}
         self.events.add(summary_v2.hparams_pb(flat, trial_id=configuration_id(settings)))
 
     def flush(self) -> None:

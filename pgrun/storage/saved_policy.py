@@ -25,6 +25,7 @@ class Saved:
     config: dict[str, Any]
     value_head: bool = False
     reward_scale: float = 1.0
+    backend: str = "torch"  # that it was trained with
     tensors: dict[str, Tensor] = field(default_factory=dict, repr=False)
     evaluation: dict[str, Any] = field(default_factory=dict)  # of the best policy: how it was found
 
@@ -48,6 +49,7 @@ def load(folder: str, which: str = "final", typed: str = "") -> Saved:
             dict(content["config"]),
             bool(content["value_head"]),
             float(content.get("reward_scale", 1.0)),
+            str(content.get("backend", "torch")),
             evaluation=dict(content.get("evaluation", {})),
         )
         from safetensors.torch import load as load_tensors  # loads torch, which nothing damaged is worth

@@ -38,6 +38,7 @@ def save_policy(
         "obs_size": envs.obs_size,
         "value_head": bool(policy.first),
         "reward_scale": run.scale.scale,
+        "backend": run.backend,
         "config": dict(run.settings),
     }
     if evaluation is not None:

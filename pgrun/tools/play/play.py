@@ -15,6 +15,7 @@ from pgrun.config.settings import RunSettings, Trainer
 from pgrun.envs import Envs, EnvSettings, make
 from pgrun.envs.faults import import_error
 from pgrun.errors import Refused, escape_line, join_lines
+from pgrun.kernels import is_available
 from pgrun.policies.normalization import Identity, RunningNorm, UnitScale
 from pgrun.policies.policy import Network, Policy, distribution_for
 from pgrun.rollouts.samplers.episodes import Evaluation
@@ -23,6 +24,7 @@ from pgrun.storage.saved_policy import Saved, load, restore
 from pgrun.tools.play.film import Camera, look, screening
 from pgrun.tools.play.options import PlayOptions
 from pgrun.tools.play.report import report
+from pgrun.training.backends import twins_of
 from pgrun.training.build import member
 from pgrun.training.saver import refusing_bad_data
 
@@ -128,7 +130,7 @@ def acting(saved: Saved, role: Role, envs: Envs) -> Policy:
     with refusing_bad_data(f"{saved.folder}: its network cannot be built"):
         policy = role.network.policy(envs.obs_size, dist, norm, saved.value_head, torch.Generator())
     restore(policy, saved)
-    return policy
+    return twins_of("compiled").policy(policy) if saved.backend == "compiled" and is_available() else policy
 
 
 class Shown(Evaluation):
