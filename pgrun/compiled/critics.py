@@ -25,20 +25,20 @@ class ValueSteps:
         assert isinstance(net, CompiledMlp)
         assert isinstance(optimizer, CompiledDescent)
         self.net, self.optimizer, self.buffers = net, optimizer, Buffers()
-        self.flat = net.of(critic.phi.numpy())
+        self.flat = net.pack_net(critic.phi.numpy())
         self.gradient = np.zeros(net.size, np.float32)
 
     def descend(
         self, x: torch.Tensor, batch: Batch, epochs: int, parts: int, clip: float | None, generator: Any
     ) -> None:
         """``epochs`` passes over the rows x [N, in] in ``parts`` minibatches each."""
-        rows, table, take = to_rows(x), value_table(batch), self.buffers.take
+        rows, table, take = to_rows(x), lay_out_values(batch), self.buffers.take
         for _ in range(epochs):
             order, edges = split_at_random(len(rows), parts, generator)
             most = -(-len(rows) // parts)
             kernels.descend_epoch(
                 self.flat,
-                self.optimizer.rule(),
+                self.optimizer.pack_rule(),
                 rows,
                 table,
                 order,
@@ -51,7 +51,8 @@ class ValueSteps:
             )
 
 
-def value_table(batch: Batch) -> np.ndarray:
+def lay_out_values(batch: Batch) -> np.ndarray:
+    """The columns [columns, N] that the kernels' value loss reads; the others are not filled in."""
     table = np.empty((len(kernels.COLUMNS), len(batch.mask)), np.float32)
     table[kernels.MASK] = batch.mask.numpy()
     table[kernels.VALUE], table[kernels.TARGET] = batch.value.numpy(), batch.target.numpy()
@@ -59,6 +60,8 @@ def value_table(batch: Batch) -> np.ndarray:
 
 
 class CompiledCritic(SeparateCritic):
+    """A ``SeparateCritic`` whose fit is one call an epoch."""
+
     def __init__(self, critic: SeparateCritic):
         super().__init__(critic.settings, critic.net, critic.phi, critic.optimizer)
         self.steps = ValueSteps(self)
@@ -72,6 +75,8 @@ class CompiledCritic(SeparateCritic):
 
 
 class CompiledActionCritic(ActionCritic):
+    """An ``ActionCritic`` whose step is one call."""
+
     def __init__(self, critic: ActionCritic):
         vars(self).update(vars(critic))
         self.steps = ValueSteps(self)

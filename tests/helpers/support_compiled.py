@@ -11,9 +11,8 @@ import torch
 
 pytest.importorskip("numba")
 
-from tests.support_pipeline import settings
-
 from pgrun.training.build import Run, build
+from tests.helpers.support_pipeline import settings
 
 training = importlib.import_module("pgrun.training.loop")
 

@@ -12,13 +12,11 @@ import torch
 
 pytest.importorskip("numba")
 
-from tests.support_pipeline import draw
-
 from pgrun.envs.program import KINDS
 from pgrun.envs.vector import Envs
 from pgrun.errors import EnvironmentFault
 from pgrun.kernels.acting import act_rows
-from pgrun.kernels.collecting import collect
+from pgrun.kernels.collecting import collect_rows
 from pgrun.policies.compiled_actor import CompiledActor, can_act
 from pgrun.policies.normalization import Identity, RunningNorm, UnitScale
 from pgrun.policies.policy import NumpyActor, Policy, Separate, distribution_for
@@ -27,6 +25,7 @@ from pgrun.rollouts.samplers.episodes import Episodes, Evaluation
 from pgrun.rollouts.samplers.replay import Replay
 from pgrun.rollouts.samplers.steps import Steps
 from pgrun.types import Rollout
+from tests.helpers.support_pipeline import draw
 from tests.helpers.support_programs import gymnasiums, program, streams
 
 ROUNDED = {"params", "log_prob"}  # equal to torch's to rounding; everything else to the bit
@@ -104,7 +103,10 @@ def test_steps_are_todays(name: str, case: str, one_actor: None) -> None:
 @pytest.mark.parametrize("normalised", [False, True])
 @pytest.mark.parametrize("name", KINDS)
 def test_episodes_are_todays(name: str, normalised: bool, one_actor: None) -> None:
-    """Whole ones, ones that are cut, and those of an evaluation; more than one chunk of noise, and uneven shares."""
+    """Whole ones, ones that are cut, and those of an evaluation.
+
+    More than one chunk of noise, and uneven shares.
+    """
     (ours, theirs) = both(name, None if name == "Pendulum-v1" else 140, normalised=normalised)
     for sampler in (Episodes(6), Episodes(7, max_steps=20, at_cap="truncate"), Episodes(2)):
         got, wanted = (copy.copy(sampler).collect(*x, UnitScale()) for x in (ours, theirs))
@@ -191,10 +193,10 @@ def test_nothing_is_compiled_again() -> None:
         Episodes(3).collect(policy, envs, noise, UnitScale())
         CompiledActor(policy)(envs.obs, None)
         CompiledActor(policy)(envs.obs, policy.dist.noise((4,), noise, torch.float32))
-    assert len(collect.signatures) == len(act_rows.signatures) == 1
+    assert len(collect_rows.signatures) == len(act_rows.signatures) == 1
 
 
-# --- acting alone -----------------------------------------------------------------------------------------------------
+# --- acting alone -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("case", CASES)
