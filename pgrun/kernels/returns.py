@@ -65,9 +65,10 @@ def loop_lambda_return(
     reward: Tensor, terminated: Tensor, ended: Tensor, value: Tensor, gamma: float, lam: float | Tensor
 ) -> Tensor:
     """``pgrun.returns.lambda_return`` in one loop: [T, N]."""
-    dtype = reward.numpy().dtype
-    parts = (np.ascontiguousarray(x.numpy(), dtype) for x in (reward, terminated, ended, value))
-    out, by_time = np.empty(reward.shape, dtype), np.empty(len(reward), dtype)
+    rewards = reward.numpy()
+    dtype = rewards.dtype
+    rest = (np.ascontiguousarray(x.numpy(), dtype) for x in (terminated, ended, value))
+    out, by_time = np.empty(rewards.shape, dtype), np.empty(len(rewards), dtype)
     by_time[:] = lam.numpy().reshape(-1) if isinstance(lam, torch.Tensor) else lam
-    fill_lambda_return(*parts, np.array([gamma], dtype), by_time, out)
+    fill_lambda_return(np.ascontiguousarray(rewards), *rest, np.array([gamma], dtype), by_time, out)
     return torch.from_numpy(out)

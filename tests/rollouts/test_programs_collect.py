@@ -21,6 +21,7 @@ from pgrun.policies.compiled_actor import CompiledActor, can_act
 from pgrun.policies.normalization import Identity, RunningNorm, UnitScale
 from pgrun.policies.policy import NumpyActor, Policy, Separate, distribution_for
 from pgrun.policies.rescaled import Rescaled
+from pgrun.rollouts.samplers.base import find_player
 from pgrun.rollouts.samplers.episodes import Episodes, Evaluation
 from pgrun.rollouts.samplers.replay import Replay
 from pgrun.rollouts.samplers.steps import Steps
@@ -40,9 +41,11 @@ def policy_for(envs: Envs, normalised: bool = False, head: bool = False, **netwo
         normaliser.widen_observations(envs)
         normaliser.mean[:], normaliser.scale[:] = 0.1, 7.0
     network = {"hidden": (13, 8), "policy_gain": 1.0, **network}
-    return Separate(**network).policy(
+    policy = Separate(**network).policy(
         envs.obs_size, distribution_for(envs.action_space), normaliser, head, draw(5)
     )
+    policy.compiled = True  # as a compiled run has it
+    return policy
 
 
 def same(ours: Rollout, theirs: Rollout) -> None:
@@ -219,10 +222,10 @@ def test_policies_that_the_kernels_do_not_know_take_the_other_path() -> None:
     envs = program("CartPole-v1", 2)
     policy = policy_for(envs)
     assert can_act(policy)
-    assert envs.player(policy) is not None
+    assert find_player(policy, envs) is not None
     for other in (policy.at(policy.theta.double()), policy_for(envs, logit_scale=2.0)):
         assert not can_act(other)
-        assert envs.player(other) is None
+        assert find_player(other, envs) is None
     assert isinstance(policy_for(envs, logit_scale=2.0).net, Rescaled)
     envs.reset([1, 2])
     rollout, _ = Steps(5).collect(policy_for(envs, logit_scale=2.0), envs, draw(), UnitScale())
