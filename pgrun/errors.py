@@ -33,11 +33,17 @@ class Diverged(EnvironmentFault):
 
 
 class OutOfMemory(Told):
-    """The machine, or a limit of the process, had no more memory, exit code 1. Says how much was asked for."""
+    """The machine, or a limit of the process, had no more memory, exit code 1.
+
+    Says how much was asked for.
+    """
 
 
 def describe_lack_of_memory(error: BaseException) -> str | None:
-    """``out of memory: …`` for what NumPy, Python and torch (CPU, CUDA) raise then; None for anything else."""
+    """``out of memory: …`` for what NumPy, Python and torch (CPU, CUDA) raise then.
+
+    None for anything else.
+    """
     text = join_lines(error)
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return f"out of memory: {text}" if text else "out of memory"

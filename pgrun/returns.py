@@ -37,8 +37,9 @@ def backups_in_loops(compiled: bool) -> Iterator[None]:
 
 def backup(a: Tensor, b: Tensor, last: Tensor) -> Tensor:
     """x with xₜ = aₜ + bₜ xₜ₊₁ and x_T = last: [T, …]"""
-    if loops is not None and loops.takes(a, b, last) and a.shape == b.shape:
-        return loops.backup(a, b, last)
+    if loops is not None and loops.can_loop(a, b, last) and a.shape == b.shape:
+        backed: Tensor = loops.loop_backup(a, b, last)
+        return backed
     x, found = last, []
     for a_t, b_t in zip(reversed(a.unbind()), reversed(b.unbind()), strict=True):
         x = torch.addcmul(a_t, b_t, x)
@@ -50,8 +51,9 @@ def lambda_return(
     reward: Tensor, terminated: Tensor, ended: Tensor, value: Tensor, gamma: float, lam: float | Tensor
 ) -> Tensor:
     """Gλ of the module's formula; ``lam`` may depend on time [T, 1]."""
-    if loops is not None and loops.takes(reward, terminated, ended, value) and reward.dim() == 2:
-        return loops.lambda_return(reward, terminated, ended, value, gamma, lam)
+    if loops is not None and loops.can_loop(reward, terminated, ended, value) and reward.dim() == 2:
+        target: Tensor = loops.loop_lambda_return(reward, terminated, ended, value, gamma, lam)
+        return target
     discount, trace = gamma * (1 - terminated), lam * (1 - ended)
     return backup(reward + discount * (1 - trace) * value[1:], discount * trace, value[-1])
 

@@ -47,7 +47,9 @@ class Learner:
         return replace(rows, psi=rows.mask * normalise_advantages(rows.psi, rows.mask, self.minibatch_norm))
 
     def ascend(self, algorithm: Algorithm, batch: Batch, parts: int = 1) -> None:
-        """A step of the algorithm on each of ``parts`` minibatches drawn at random, or one on the whole batch."""
+        """Take a step of the algorithm on each of ``parts`` minibatches drawn at random, or on the whole
+        batch.
+        """
         for rows in shuffled(batch, parts, self.generator):
             algorithm.ascend(self.renormalise(rows), self)
 

@@ -345,10 +345,16 @@ def check_device(settings: Mapping[str, Any]) -> Iterator[str]:
 
     if settings.get("backend") == "compiled":
         if settings["device"] != "cpu":
-            yield f"backend=compiled: compiled is for the CPU, and device={settings['device']}: take backend=auto"
+            yield (
+                f"backend=compiled: compiled is for the CPU, and device={settings['device']}: "
+                "take backend=auto"
+            )
         if missing := missing_packages():
             names = " and ".join(missing)
-            yield f"backend=compiled: {names} is not installed: pip install {' '.join(missing)}, or take backend=torch"
+            yield (
+                f"backend=compiled: {names} is not installed: pip install {' '.join(missing)}, "
+                "or take backend=torch"
+            )
     if settings["device"] == "cuda":
         import torch
 

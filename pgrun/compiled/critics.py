@@ -13,7 +13,7 @@ from pgrun.critics.action_value import ActionCritic
 from pgrun.critics.fitted import SeparateCritic
 from pgrun.kernels import minibatch as kernels
 from pgrun.kernels.arrays import Buffers, is_plain, to_rows
-from pgrun.kernels.mlp import forward
+from pgrun.kernels.mlp import fill_activations
 from pgrun.optimization.minibatches import split_at_random
 from pgrun.types import Batch
 
@@ -26,20 +26,20 @@ class ValueSteps:
         assert isinstance(net, CompiledMlp)
         assert isinstance(optimizer, CompiledDescent)
         self.net, self.optimizer, self.buffers = net, optimizer, Buffers()
-        self.flat = net.of(critic.phi.numpy())
+        self.flat = net.pack_net(critic.phi.numpy())
         self.gradient = np.zeros(net.size, np.float32)
 
     def descend(
         self, x: torch.Tensor, batch: Batch, epochs: int, parts: int, clip: float | None, generator: Any
     ) -> None:
         """``epochs`` passes over the rows x [N, in] in ``parts`` minibatches each."""
-        rows, table, take = to_rows(x), value_table(batch), self.buffers.take
+        rows, table, take = to_rows(x), lay_out_values(batch), self.buffers.take
         for _ in range(epochs):
             order, edges = split_at_random(len(rows), parts, generator)
             most = -(-len(rows) // parts)
             kernels.descend_epoch(
                 self.flat,
-                self.optimizer.rule(),
+                self.optimizer.pack_rule(),
                 rows,
                 table,
                 order,
@@ -52,7 +52,8 @@ class ValueSteps:
             )
 
 
-def value_table(batch: Batch) -> np.ndarray:
+def lay_out_values(batch: Batch) -> np.ndarray:
+    """The columns [columns, N] that the kernels' value loss reads; the others are not filled in."""
     table = np.empty((len(kernels.COLUMNS), len(batch.mask)), np.float32)
     table[kernels.MASK] = batch.mask.numpy()
     table[kernels.VALUE], table[kernels.TARGET] = batch.value.numpy(), batch.target.numpy()
@@ -60,6 +61,8 @@ def value_table(batch: Batch) -> np.ndarray:
 
 
 class CompiledCritic(SeparateCritic):
+    """A ``SeparateCritic`` whose fit is one call an epoch."""
+
     def __init__(self, critic: SeparateCritic):
         super().__init__(critic.settings, critic.net, critic.phi, critic.optimizer)
         self.steps = ValueSteps(self)
@@ -69,7 +72,7 @@ class CompiledCritic(SeparateCritic):
             return super().value(obs)
         rows = to_rows(obs)
         held = np.empty(len(rows) * self.steps.net.outputs, np.float32)
-        forward(self.steps.flat, rows, held)
+        fill_activations(self.steps.flat, rows, held)
         return torch.from_numpy(held[-len(rows) :].copy()).view(obs.shape[:-1])
 
     def fit(self, batch: Batch, generator: torch.Generator) -> None:
@@ -81,6 +84,8 @@ class CompiledCritic(SeparateCritic):
 
 
 class CompiledActionCritic(ActionCritic):
+    """An ``ActionCritic`` whose step is one call."""
+
     def __init__(self, critic: ActionCritic):
         vars(self).update(vars(critic))
         self.steps = ValueSteps(self)

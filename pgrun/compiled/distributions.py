@@ -28,7 +28,7 @@ class CompiledRows:
 
     def log_prob(self, params: Tensor, action: Tensor) -> Tensor:
         if not has_rows(params):
-            return super().log_prob(params, action)  # type: ignore[misc]
+            return super().log_prob(params, action)  # type: ignore[misc, no-any-return]
         rows = to_rows(params)
         out = np.empty(len(rows), np.float32)
         kernels.fill_log_probs(self.code, rows, *self.split_action(action, len(rows)), out)
@@ -36,7 +36,7 @@ class CompiledRows:
 
     def score(self, params: Tensor, action: Tensor) -> Tensor:
         if not has_rows(params):
-            return super().score(params, action)  # type: ignore[misc]
+            return super().score(params, action)  # type: ignore[misc, no-any-return]
         rows = to_rows(params)
         out, weight = np.zeros_like(rows), np.ones(len(rows), np.float32)
         kernels.add_scores(self.code, rows, *self.split_action(action, len(rows)), weight, out)
@@ -44,7 +44,7 @@ class CompiledRows:
 
     def entropy(self, params: Tensor) -> Tensor:
         if not has_rows(params):
-            return super().entropy(params)  # type: ignore[misc]
+            return super().entropy(params)  # type: ignore[misc, no-any-return]
         rows = to_rows(params)
         out = np.empty(len(rows), np.float32)
         kernels.fill_entropies(self.code, rows, out)
@@ -52,7 +52,7 @@ class CompiledRows:
 
     def entropy_gradient(self, params: Tensor) -> Tensor:
         if not has_rows(params):
-            return super().entropy_gradient(params)  # type: ignore[misc]
+            return super().entropy_gradient(params)  # type: ignore[misc, no-any-return]
         rows = to_rows(params)
         out, weight = np.zeros_like(rows), np.ones(len(rows), np.float32)
         kernels.add_entropy_gradients(self.code, rows, weight, out)
@@ -60,7 +60,7 @@ class CompiledRows:
 
     def kl(self, p: Tensor, q: Tensor) -> Tensor:
         if not (has_rows(p) and has_rows(q) and p.shape == q.shape):
-            return super().kl(p, q)  # type: ignore[misc]
+            return super().kl(p, q)  # type: ignore[misc, no-any-return]
         before, after = to_rows(p), to_rows(q)
         out = np.empty(len(before), np.float32)
         kernels.fill_divergences(self.code, before, after, out)
@@ -68,7 +68,7 @@ class CompiledRows:
 
     def kl_gradient(self, p: Tensor, q: Tensor) -> Tensor:
         if not (has_rows(p) and has_rows(q) and p.shape == q.shape):
-            return super().kl_gradient(p, q)  # type: ignore[misc]
+            return super().kl_gradient(p, q)  # type: ignore[misc, no-any-return]
         before, after = to_rows(p), to_rows(q)
         out, weight = np.zeros_like(before), np.ones(len(before), np.float32)
         kernels.add_divergence_gradients(self.code, before, after, weight, out)
@@ -76,7 +76,7 @@ class CompiledRows:
 
     def metric(self, params: Tensor, u: Tensor) -> Tensor:
         if not (has_rows(params) and has_rows(u) and params.shape == u.shape):
-            return super().metric(params, u)  # type: ignore[misc]
+            return super().metric(params, u)  # type: ignore[misc, no-any-return]
         rows, along = to_rows(params), to_rows(u)
         out = np.empty_like(rows)
         kernels.fill_metric(self.code, rows, along, out)
@@ -84,28 +84,37 @@ class CompiledRows:
 
 
 def has_rows(x: Tensor) -> bool:
+    """Whether this is float32 on the CPU, with at least one number in it."""
     return is_plain(x) and x.numel() > 0
 
 
 class CompiledCategorical(CompiledRows, distributions.Categorical):
+    """A ``Categorical`` whose functions of rows are one kernel call each."""
+
     def __init__(self, dist: distributions.Categorical):
         super().__init__(dist.size)
         self.code = (kernels.CHOICES, np.array([dist.size], np.int64))
 
 
 class CompiledMultiCategorical(CompiledRows, distributions.MultiCategorical):
+    """A ``MultiCategorical`` whose functions of rows are one kernel call each."""
+
     def __init__(self, dist: distributions.MultiCategorical):
         super().__init__(dist.counts)
         self.code = (kernels.CHOICES, np.array(dist.counts, np.int64))
 
 
 class CompiledBernoulli(CompiledRows, distributions.Bernoulli):
+    """A ``Bernoulli`` whose functions of rows are one kernel call each."""
+
     def __init__(self, dist: distributions.Bernoulli):
         super().__init__(dist.size)
         self.code = (kernels.BITS, np.zeros(0, np.int64))
 
 
 class CompiledGaussian(CompiledRows, distributions.Gaussian):
+    """A ``Gaussian`` whose functions of rows are one kernel call each."""
+
     def __init__(self, dist: distributions.Gaussian):
         super().__init__(dist.linear)
         self.code = (kernels.GAUSSIAN, np.zeros(0, np.int64))
@@ -119,7 +128,7 @@ TWINS: dict[type, type] = {
 }
 
 
-def compiled_distribution(dist: Any) -> Any:
-    """Its twin; a distribution of the user's own stays what it is."""
+def compile_distribution(dist: Any) -> Any:
+    """The compiled twin of an action distribution; one of the user's own stays what it is."""
     twin = TWINS.get(type(dist))
     return dist if twin is None else twin(dist)

@@ -1,4 +1,4 @@
-"""Steps on minibatches in compiled form: of the policy for any algorithm of first order, and of a critic of its own network."""
+"""Steps on minibatches in compiled form, for any algorithm of first order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pgrun.algorithms.base import Algorithm, Learner
 from pgrun.compiled.distributions import CompiledRows
 from pgrun.compiled.mlp import CompiledMlp
 from pgrun.compiled.optimizers import CompiledDescent
-from pgrun.compiled.tracing import NotByRow, Traced, trace_gradient_weight
+from pgrun.compiled.tracing import NotByRow, TracedWeight, trace_gradient_weight
 from pgrun.critics.fitted import SharedCritic
 from pgrun.kernels import minibatch as kernels
 from pgrun.kernels.arrays import NO_CHOICE, NO_NUMBERS, NO_VECTOR, Buffers, is_plain, to_array, to_rows
@@ -27,10 +27,11 @@ GRADIENT_METHODS = ("ascend", "loss_gradient", "params_gradient")  # what the co
 
 @dataclass
 class CompiledLearner(Learner):
-    """What an update works on, with the steps on its minibatches compiled where the algorithm is one of first order.
+    """A learner whose steps on minibatches are compiled where the algorithm is one of first order.
 
-    An algorithm that takes its steps in a way of its own (it overrides one of ``GRADIENT_METHODS``) and networks, distributions
-    and optimizers without a twin take the general path. Which one it is hangs on their types alone.
+    An algorithm that takes its steps in a way of its own (it overrides one of ``GRADIENT_METHODS``) and
+    networks, distributions and optimizers without a twin take the general path. Which one it is hangs on
+    their types alone.
     """
 
     steps: dict[int, MinibatchSteps | None] = field(
@@ -65,11 +66,14 @@ def is_covered(learner: Learner, algorithm: Algorithm) -> bool:
 
 
 class MinibatchSteps:
-    """The compiled step for one algorithm, with its buffers. ``traced`` is None where its weight is computed in torch."""
+    """The compiled step for one algorithm, with its buffers.
+
+    ``traced`` is None where the algorithm's weight is computed in torch.
+    """
 
     def __init__(self, learner: Learner, algorithm: Algorithm):
         self.learner, self.algorithm = learner, algorithm
-        self.traced: Traced | None = None
+        self.traced: TracedWeight | None = None
         self.decided = False
         self.batch: Batch | None = None  # whose columns are laid out
         self.data: tuple[Any, ...] = ()
@@ -79,11 +83,11 @@ class MinibatchSteps:
         assert isinstance(policy.dist, CompiledRows)
         assert isinstance(learner.optimizer, CompiledDescent)
         self.dist, self.optimizer, self.layers_outputs = policy.dist, learner.optimizer, net.outputs
-        self.net = (*net.of(policy.theta.numpy()), policy.first, net.free)
+        self.net = (*net.pack_net(policy.theta.numpy()), policy.first, net.free)
         self.gradient = np.zeros(net.size, np.float32)
 
-    def decide(self, batch: Batch) -> None:
-        """Trace the weight, once; what cannot be traced is computed in torch from then on."""
+    def trace_weight(self, batch: Batch) -> None:
+        """Trace the algorithm's weight, once; what cannot be traced is computed in torch from then on."""
         self.decided = True
         try:
             self.traced = trace_gradient_weight(self.algorithm, batch.extra)
@@ -91,10 +95,11 @@ class MinibatchSteps:
             self.traced = None
 
     def ascend(self, batch: Batch, parts: int) -> None:
+        """Take a step on each of ``parts`` minibatches drawn at random."""
         if not self.decided:
-            self.decide(batch)
+            self.trace_weight(batch)
         if self.batch is not batch:
-            self.batch, self.data = batch, self.lay_out(batch)
+            self.batch, self.data = batch, self.lay_out_columns(batch)
         order, edges = split_at_random(len(batch.mask), parts, self.learner.generator)
         if self.traced is not None and self.traced.fits(self.algorithm):
             self.ascend_compiled(self.traced, batch, parts, order, edges)
@@ -102,41 +107,42 @@ class MinibatchSteps:
             self.ascend_in_torch(batch, parts, order, edges)
 
     def ascend_compiled(
-        self, traced: Traced, batch: Batch, parts: int, order: np.ndarray, edges: np.ndarray
+        self, traced: TracedWeight, batch: Batch, parts: int, order: np.ndarray, edges: np.ndarray
     ) -> None:
+        """Take the steps of one epoch in one call, with the weights of the traced program."""
         scalars = self.buffers.take("scalars", len(traced.scalars))[: len(traced.scalars)]
         traced.fill_scalars(self.algorithm, scalars)
         registers = self.buffers.take("registers", traced.registers * BLOCK)
         kernels.ascend_epoch(
             self.net,
             self.dist.code,
-            self.optimizer.rule(),
+            self.optimizer.pack_rule(),
             self.data,
             order,
             edges,
             traced.program,
             scalars,
             NORMS[self.learner.minibatch_norm],
-            self.task(batch, batch.count),
+            self.pack_task(batch, batch.count),
             registers[: traced.registers * BLOCK].reshape(-1, BLOCK),
-            *self.work(-(-len(order) // parts)),
+            *self.take_buffers(-(-len(order) // parts)),
         )
 
     def ascend_in_torch(self, batch: Batch, parts: int, order: np.ndarray, edges: np.ndarray) -> None:
-        """The same with the weight of each minibatch from ``algorithm.gradient_weight``."""
+        """Take the steps of one epoch, with weights from ``algorithm.gradient_weight`` in torch."""
         mixed = batch if parts == 1 else batch.rows(torch.from_numpy(order))
-        seen, back = self.work(-(-len(order) // parts))
+        seen, back = self.take_buffers(-(-len(order) // parts))
         for start, stop in pairwise(edges.tolist()):
             index = order[start:stop]
             rows = self.learner.renormalise(mixed if parts == 1 else mixed.rows(slice(start, stop)))
             kernels.evaluate_minibatch(self.net, self.dist.code, self.data, index, seen)
             log_prob = torch.from_numpy(seen[5][: len(index)].copy())
             back[0][: len(index)] = self.algorithm.gradient_weight(log_prob, rows).numpy()
-            task, rule = self.task(batch, rows.count), self.optimizer.rule()
+            task, rule = self.pack_task(batch, rows.count), self.optimizer.pack_rule()
             kernels.step_minibatch(self.net, self.dist.code, rule, self.data, index, task, seen, back)
 
-    def lay_out(self, batch: Batch) -> tuple[Any, ...]:
-        """The columns that are read, as the kernels take them."""
+    def lay_out_columns(self, batch: Batch) -> tuple[Any, ...]:
+        """The batch's columns that are read, as the kernels' ``data``."""
         learner, rows = self.learner, len(batch.mask)
         fixed = len(kernels.COLUMNS)
         table = np.zeros((fixed + len(batch.extra), rows), np.float32)
@@ -154,19 +160,18 @@ class MinibatchSteps:
         vector = vector if vector is not NO_VECTOR else NO_VECTOR.reshape(wide)
         return to_rows(batch.obs), choice, vector, table, to_rows(batch.params)
 
-    def task(self, batch: Batch, count: float) -> tuple[Any, ...]:
-        """(entropy, β, value coefficient, value clip, divisor, correction)."""
+    def pack_task(self, batch: Batch, count: float) -> tuple[Any, ...]:
+        """The kernels' ``task``: (entropy, β, value coefficient, value clip, divisor, correction)."""
         critic, algorithm = self.learner.critic, self.algorithm
         coef, clip = 0.0, None
         if isinstance(critic, SharedCritic):
             coef, clip = critic.settings.coef, critic.settings.clip
         correction = NO_NUMBERS if batch.correction is None else to_array(batch.correction)
-        return (
-            float(algorithm.entropy), float(algorithm.kl_weight), float(coef), float(clip or 0.0), float(count), correction,
-        )  # fmt: skip
+        own = float(algorithm.entropy), float(algorithm.kl_weight)
+        return *own, float(coef), float(clip or 0.0), float(count), correction
 
-    def work(self, rows: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """The kernels' ``seen`` and ``back``, for minibatches of so many rows."""
+    def take_buffers(self, rows: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """The kernels' ``seen`` and ``back``, for minibatches of at most so many rows."""
         obs, choice, vector, _, params = self.data
         take, outputs = self.buffers.take, self.layers_outputs
         seen = (

@@ -1,4 +1,4 @@
-"""The compiled twin of ``pgrun.policies.policy.mlp.Mlp``: the same network on the same θ, each product one call."""
+"""The compiled twin of ``pgrun.policies.mlp.Mlp``: the same network on the same θ, each product one call."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ if TYPE_CHECKING:
 ACTIVATION = {"tanh": mlp_kernels.TANH, "relu": mlp_kernels.RELU}
 
 
-class FlatLayers(list):
+class FlatLayers(list[Any]):
     """The layers' views of θ, and θ itself as the kernels take it; None where they cannot."""
 
     flat: np.ndarray | None = None
 
 
-class Activations(list):
+class Activations(list["Tensor"]):
     """[x, h₁, …, y] of rows, and the array that holds them all but x."""
 
     flat: np.ndarray | None = None
 
 
 class CompiledMlp(Mlp):
-    """Where tensors are not float32 on the CPU (the float64 twin of a line search), or differentiated by torch, it is ``Mlp`` itself.
+    """An ``Mlp`` whose passes are one kernel call each.
 
-    Every result is newly allocated: whoever holds one may keep it.
+    Where tensors are not float32 on the CPU (the float64 twin of a line search), or differentiated by torch,
+    it is ``Mlp`` itself. Every result is newly allocated: whoever holds one may keep it.
     """
 
     def __init__(self, net: Mlp):
@@ -48,8 +49,8 @@ class CompiledMlp(Mlp):
             layers.flat = theta.numpy()
         return layers, free
 
-    def of(self, theta: np.ndarray) -> tuple[Any, ...]:
-        """The kernels' ``net``."""
+    def pack_net(self, theta: np.ndarray) -> tuple[Any, ...]:
+        """The kernels' ``net``: (θ, sizes, activation, bias)."""
         return theta, self.sizes, self.code, self.bias
 
     def activations(self, layers: Any, free: Tensor, x: Tensor) -> list[Tensor]:
@@ -58,7 +59,7 @@ class CompiledMlp(Mlp):
             return super().activations(layers, free, x)
         rows = to_rows(x)
         held = np.empty(len(rows) * self.outputs, np.float32)
-        mlp_kernels.forward(self.of(flat), rows, held)
+        mlp_kernels.fill_activations(self.pack_net(flat), rows, held)
         kept = Activations([x])
         kept.flat = held
         at = 0
@@ -82,7 +83,9 @@ class CompiledMlp(Mlp):
         if flat is None or held is None or not is_plain(delta) or kept[0].dim() != 2:
             return super().gradient(layers, kept, delta)
         gradient = np.empty(self.size, np.float32)
-        mlp_kernels.backward(self.of(flat), to_rows(kept[0]), held, self.linear_delta(delta), gradient)
+        mlp_kernels.backpropagate_rows(
+            self.pack_net(flat), to_rows(kept[0]), held, self.linear_delta(delta), gradient
+        )
         if self.free:
             gradient[self.size - self.free :] = delta.numpy()[:, self.shapes[-1][0] :].sum(0)
         return torch.from_numpy(gradient)
@@ -92,7 +95,7 @@ class CompiledMlp(Mlp):
         if flat is None or held is None or not is_plain(delta) or kept[0].dim() != 2:
             return super().backpropagate(layers, kept, delta)
         deltas = self.linear_delta(delta)
-        mlp_kernels.fill_deltas(self.of(flat), len(delta), held, deltas)
+        mlp_kernels.fill_deltas(self.pack_net(flat), len(delta), held, deltas)
         back, at = [], 0
         for out, _ in self.shapes:
             size = len(delta) * out
@@ -108,6 +111,6 @@ class CompiledMlp(Mlp):
         rows, last = len(kept[0]), self.shapes[-1][0]
         moved = np.empty(rows * self.outputs, np.float32)
         spare = np.empty(rows * max(out for out, _ in self.shapes), np.float32)
-        mlp_kernels.tangent(self.of(flat), step, to_rows(kept[0]), held, moved, spare)
+        mlp_kernels.fill_tangent(self.pack_net(flat), step, to_rows(kept[0]), held, moved, spare)
         out = torch.from_numpy(moved[len(moved) - rows * last :]).view(rows, last)
         return torch.cat([out, change[1].expand(rows, -1)], 1) if self.free else out

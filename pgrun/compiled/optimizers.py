@@ -21,8 +21,8 @@ CODE: dict[type, int] = {
 }
 
 
-def hyper_parameters(settings: Settings, lr: float) -> list[float]:
-    """In the kernels' order."""
+def order_hyper_parameters(settings: Settings, lr: float) -> list[float]:
+    """(lr, norm limit, first decay, second decay, ε, weight decay): the kernels' order."""
     first, second = getattr(settings, "betas", (0.0, 0.0))
     match settings:
         case Sgd():
@@ -34,6 +34,8 @@ def hyper_parameters(settings: Settings, lr: float) -> list[float]:
 
 
 class CompiledDescent(Descent):
+    """A ``Descent`` whose step is one kernel call."""
+
     def __init__(self, descent: Descent):
         self.theta, self.settings, self.lr, self.state = (
             descent.theta,
@@ -51,17 +53,20 @@ class CompiledDescent(Descent):
         self.parts = (CODE[type(self.settings)], self.hyper, first, second, step)
         self.array = self.theta.numpy()
 
-    def rule(self) -> tuple[Any, ...]:
-        """The kernels' ``rule`` with the lr of this point of the run."""
-        self.hyper[:] = hyper_parameters(self.settings, self.lr)
+    def pack_rule(self) -> tuple[Any, ...]:
+        """The kernels' ``rule``, with the lr of this point of the run."""
+        self.hyper[:] = order_hyper_parameters(self.settings, self.lr)
         return self.parts
 
     def step(self, gradient: Tensor) -> None:
-        rule_kernels.apply_rule(self.array, to_array(gradient), self.rule())
+        rule_kernels.apply_rule(self.array, to_array(gradient), self.pack_rule())
 
 
-def compiled_optimizer(descent: Descent) -> Descent:
-    """Its twin; a rule of the user's own, and one for other numbers than float32 on the CPU, stays what it is."""
+def compile_optimizer(descent: Descent) -> Descent:
+    """The compiled twin of an optimizer.
+
+    A rule of the user's own, and one for other numbers than float32 on the CPU, stays what it is.
+    """
     if type(descent) is Descent and type(descent.settings) in CODE and is_plain(descent.theta):
         return CompiledDescent(descent)
     return descent

@@ -1,9 +1,10 @@
 """From an algorithm's torch functions to a program of operations on rows.
 
-``gradient_weight`` is run on example rows and every operation that torch carries out is noted, those of automatic
-differentiation too; what the result depends on becomes the program. So the formula that is read is the formula that runs,
-be it a closed form or the surrogate's derivative. Numbers of the algorithm's own that it reads (ε, β, the divisor) become
-arguments, since they may change during a run. Whatever is not a function of each row apart is ``NotByRow``.
+``gradient_weight`` is run on example rows and every operation that torch carries out is noted, those of
+automatic differentiation too; what the result depends on becomes the program. So the formula that is read is
+the formula that runs, be it a closed form or the surrogate's derivative. Numbers of the algorithm's own that
+it reads (ε, β, the divisor) become arguments, since they may change during a run. Whatever is not a function
+of each row apart is ``NotByRow``.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 SHAPES = ((2, 5), (3, 7))  # of the example batches: what depends on the size of a batch differs between them
 CODE = {name: code for code, name in enumerate(OPERATIONS)}
 BINARY = {
-    "add": "add", "sub": "sub", "mul": "mul", "div": "div", "minimum": "minimum", "maximum": "maximum", "pow": "pow",
+    "add": "add", "sub": "sub", "mul": "mul", "div": "div", "pow": "pow",
+    "minimum": "minimum", "maximum": "maximum",
     "gt": "gt", "ge": "ge", "eq": "eq", "ne": "ne",
 }  # fmt: skip
 LOGIC = {
@@ -76,23 +78,25 @@ class NotByRow(Exception):
 
 
 @dataclass(frozen=True)
-class Traced:
-    """A program and what its arguments mean. ``scalars``: numbers of the algorithm by name; those that are None are in ``constants``."""
+class TracedWeight:
+    """An algorithm's weight as a program, and what its arguments mean.
+
+    ``scalars`` are numbers of the algorithm by name; those that are None are in ``constants``.
+    """
 
     program: np.ndarray  # [n, 5]
     registers: int
     columns: tuple[str, ...]  # rows of the table; those beyond the fixed ones are in ``extra``
     scalars: tuple[str | None, ...]  # the first is the divisor
     constants: np.ndarray  # [S]  float64, 0 where a scalar is read anew
-    choices: Mapping[
-        str, Any
-    ]  # words and switches of the algorithm that were read: other ones make another program
+    choices: Mapping[str, Any]  # words and switches that were read: other ones make another program
 
     def fits(self, algorithm: Algorithm) -> bool:
         """Whether the algorithm would still be traced to this."""
         return all(getattr(algorithm, name) == value for name, value in self.choices.items())
 
     def fill_scalars(self, algorithm: Algorithm, into: np.ndarray) -> None:
+        """Write the algorithm's present numbers into ``into`` [S], all but the divisor, the first."""
         into[:] = self.constants
         for k, name in enumerate(self.scalars[1:], 1):
             if name is not None:
@@ -103,8 +107,11 @@ class Traced:
         return format_program(self.program, names, list(self.columns))
 
 
-def trace_gradient_weight(algorithm: Algorithm, extra: Mapping[str, Tensor]) -> Traced:
-    """``algorithm.gradient_weight`` as a program. ``extra``: columns of the algorithm's own. Raises ``NotByRow``."""
+def trace_gradient_weight(algorithm: Algorithm, extra: Mapping[str, Tensor]) -> TracedWeight:
+    """``algorithm.gradient_weight`` as a program. Raises ``NotByRow`` where there is none.
+
+    ``extra``: columns of the algorithm's own.
+    """
     with torch.random.fork_rng(devices=[]):  # whatever is drawn while tracing is no draw of the run's
         first, second = (trace_on_examples(algorithm, extra, shape) for shape in SHAPES)
     if str(first) != str(second):
@@ -112,12 +119,15 @@ def trace_gradient_weight(algorithm: Algorithm, extra: Mapping[str, Tensor]) -> 
     return first
 
 
-def trace_on_examples(algorithm: Algorithm, extra: Mapping[str, Tensor], shape: tuple[int, int]) -> Traced:
+def trace_on_examples(
+    algorithm: Algorithm, extra: Mapping[str, Tensor], shape: tuple[int, int]
+) -> TracedWeight:
+    """``algorithm.gradient_weight`` as a program, from one run of it on ``shape`` = (T, N) example rows."""
     rows = shape[0] * shape[1]
     tape = Tape(rows)
     batch = ExampleBatch(tape, shape, extra)
-    seen = watched(algorithm, tape)
-    log_prob = tape.enter(example(rows, 0.1), ("log_prob",))
+    seen = watch_reads(algorithm, tape)
+    log_prob = tape.enter_tensor(make_example_rows(rows, 0.1), ("log_prob",))
     try:
         with tape:
             weight = type(seen).gradient_weight(seen, log_prob, cast(Batch, batch))
@@ -125,15 +135,15 @@ def trace_on_examples(algorithm: Algorithm, extra: Mapping[str, Tensor], shape: 
         raise
     except Exception as error:  # of the user's code on examples: the run itself will tell
         raise NotByRow(f"{type(error).__name__}: {error}") from error
-    return tape.traced(weight, seen)
+    return tape.make_program(weight, seen)
 
 
-def example(rows: int, offset: float) -> Tensor:
-    """Rows that are all different, around −0.5: only what is computed with them counts."""
+def make_example_rows(rows: int, offset: float) -> Tensor:
+    """``rows`` numbers that are all different, around −0.5: only what is computed with them counts."""
     return torch.linspace(-1 + offset, offset, rows)
 
 
-class Tape(TorchDispatchMode):
+class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes torch's operations. A node is (operation, arguments): of nodes before it, by number."""
 
     @classmethod
@@ -141,7 +151,7 @@ class Tape(TorchDispatchMode):
         return False  # to do so, torch would import its compiler: two seconds
 
     def __init__(self, rows: int):
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.rows = rows
         self.nodes: list[tuple[Any, ...]] = []
         self.node_of: dict[int, int] = {}
@@ -150,27 +160,28 @@ class Tape(TorchDispatchMode):
         self.scalars: list[str | None] = ["count"]
         self.choices: dict[str, Any] = {}
 
-    def enter(self, x: Tensor, node: tuple[Any, ...]) -> Tensor:
-        """A tensor that was not computed."""
-        self.bind(x, node)
+    def enter_tensor(self, x: Tensor, node: tuple[Any, ...]) -> Tensor:
+        """Note a tensor that was not computed."""
+        self.bind_tensor(x, node)
         return x
 
-    def bind(self, x: Tensor, node: tuple[Any, ...]) -> None:
+    def bind_tensor(self, x: Tensor, node: tuple[Any, ...]) -> None:
+        """Note a node, and that this tensor is its value."""
         self.nodes.append(node)
         self.node_of[id(x)] = len(self.nodes) - 1
         self.alive.append(x)
         self.storages.setdefault(x.untyped_storage().data_ptr(), set()).add(id(x))
 
     def enter_scalar(self, name: str, x: Tensor) -> Tensor:
-        """A number of the algorithm's own, when it is first read."""
+        """Note a number of the algorithm's own, when it is first read."""
         if name not in self.scalars:
             self.scalars.append(name)
-        return x if id(x) in self.node_of else self.enter(x, ("scalar", name))
+        return x if id(x) in self.node_of else self.enter_tensor(x, ("scalar", name))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = func.overloadpacket.__name__
-        node = self.node(name, args, kwargs)
+        node = self.note_operation(name, args, kwargs)
         out = func(*args, **kwargs)
         if not isinstance(out, torch.Tensor):
             raise NotByRow(f"{name} gives no tensor")
@@ -178,83 +189,92 @@ class Tape(TorchDispatchMode):
             raise NotByRow(f"{name} computes in {out.dtype}")
         if name.endswith("_") and self.storages[out.untyped_storage().data_ptr()] - {id(out)}:
             raise NotByRow(f"{name} changes what others see")
-        self.bind(out, node)
+        self.bind_tensor(out, node)
         return out
 
-    def node(self, name: str, args: Any, kwargs: Any) -> tuple[Any, ...]:
-        """What an operation of torch's is in a program."""
+    def note_operation(self, name: str, args: Any, kwargs: Any) -> tuple[Any, ...]:
+        """The node of an operation of torch's. Raises ``NotByRow`` for those that no program can say."""
         op = name.rstrip("_")
         if op in SAME:
-            return ("same", self.operand(args[0]))
+            return ("same", self.find_operand(args[0]))
         if op in ZEROS or op in ONES:
             return ("constant", float(op in ONES))
         if op in FILLED:
             return ("constant", float(args[FILLED[op]]))
         if op == "where":
-            return ("where", *map(self.operand, args))
+            return ("where", *map(self.find_operand, args))
         if op == "masked_fill":
-            return ("where", self.operand(args[1]), self.operand(args[2]), self.operand(args[0]))
+            return (
+                "where",
+                self.find_operand(args[1]),
+                self.find_operand(args[2]),
+                self.find_operand(args[0]),
+            )
         if op in ("clamp", "clamp_min", "clamp_max"):
-            return self.clamped(op, args, kwargs)
+            return self.note_clamp(op, args, kwargs)
         if op in REVERSED:
-            return self.arithmetic(REVERSED[op], args[1::-1] + args[2:], kwargs)
+            return self.note_arithmetic(REVERSED[op], args[1::-1] + args[2:], kwargs)
         if op in BINARY:
-            return self.arithmetic(BINARY[op], args, kwargs)
+            return self.note_arithmetic(BINARY[op], args, kwargs)
         if op in LOGIC:
-            return self.logic(op, args)
+            return self.note_logic(op, args)
         if op in ("sigmoid_backward", "tanh_backward"):
-            return self.slope(op, *map(self.operand, args))
+            return self.note_slope(op, *map(self.find_operand, args))
         if op == "relu":
-            return ("maximum", self.operand(args[0]), self.operand(0))
+            return ("maximum", self.find_operand(args[0]), self.find_operand(0))
         if op == "threshold_backward":
-            passes = self.append("gt", self.operand(args[1]), self.operand(args[2]))
-            return ("where", passes, self.operand(args[0]), self.operand(0))
+            passes = self.append_node("gt", self.find_operand(args[1]), self.find_operand(args[2]))
+            return ("where", passes, self.find_operand(args[0]), self.find_operand(0))
         if op in ON_CONSTANT:
             code, number = ON_CONSTANT[op]
-            return (code, self.operand(number), self.operand(args[0]))
+            return (code, self.find_operand(number), self.find_operand(args[0]))
         if op in UNARY:
-            return (UNARY[op], self.operand(args[0]))
+            return (UNARY[op], self.find_operand(args[0]))
         if op == "sum" and len(args) == 1:
             return ("sum",)
         raise NotByRow(op)
 
-    def arithmetic(self, op: str, args: Any, kwargs: Any) -> tuple[Any, ...]:
+    def note_arithmetic(self, op: str, args: Any, kwargs: Any) -> tuple[Any, ...]:
+        """The node of an operation on two numbers; x² is x·x."""
         if kwargs.get("alpha", 1) != 1 or kwargs.get("rounding_mode") is not None or len(args) != 2:
             raise NotByRow(f"{op} with {kwargs or args[2:]}")
         if op == "pow" and args[1] == 2:
-            return ("mul", self.operand(args[0]), self.operand(args[0]))
-        return (op, self.operand(args[0]), self.operand(args[1]))
+            return ("mul", self.find_operand(args[0]), self.find_operand(args[0]))
+        return (op, self.find_operand(args[0]), self.find_operand(args[1]))
 
-    def slope(self, op: str, grad: int, y: int) -> tuple[Any, ...]:
-        """∂L/∂x from ∂L/∂y: y(1 − y) or 1 − y² times it."""
-        one = self.operand(1)
+    def note_slope(self, op: str, grad: int, y: int) -> tuple[Any, ...]:
+        """The node of ∂L/∂x from ∂L/∂y: y(1 − y) or 1 − y² times it."""
+        one = self.find_operand(1)
         if op == "tanh_backward":
-            factor = self.append("sub", one, self.append("mul", y, y))
+            factor = self.append_node("sub", one, self.append_node("mul", y, y))
         else:
-            factor = self.append("mul", y, self.append("sub", one, y))
+            factor = self.append_node("mul", y, self.append_node("sub", one, y))
         return ("mul", grad, factor)
 
-    def logic(self, op: str, args: Any) -> tuple[Any, ...]:
+    def note_logic(self, op: str, args: Any) -> tuple[Any, ...]:
+        """The node of and, or: the product or the maximum of 1 and 0."""
         if any(x.dtype != torch.bool for x in args):
             raise NotByRow(f"{op} of numbers")
-        return (LOGIC[op], *map(self.operand, args))
+        return (LOGIC[op], *map(self.find_operand, args))
 
-    def clamped(self, op: str, args: Any, kwargs: Any) -> tuple[Any, ...]:
+    def note_clamp(self, op: str, args: Any, kwargs: Any) -> tuple[Any, ...]:
+        """The node of a clamp: a maximum, then a minimum."""
         low = args[1] if op != "clamp_max" and len(args) > 1 else kwargs.get("min")
         high = args[-1] if op == "clamp_max" or len(args) > 2 else kwargs.get("max")
-        x = self.operand(args[0])
+        x = self.find_operand(args[0])
         if low is not None:
-            x = self.append("maximum", x, self.operand(low))
+            x = self.append_node("maximum", x, self.find_operand(low))
         if high is not None:
-            x = self.append("minimum", x, self.operand(high))
+            x = self.append_node("minimum", x, self.find_operand(high))
         return ("same", x)
 
-    def append(self, *node: Any) -> int:
+    def append_node(self, *node: Any) -> int:
+        """Note a node that no tensor stands for; its number."""
         self.nodes.append(node)
         return len(self.nodes) - 1
 
-    def operand(self, x: Any) -> int:
-        """The node of an argument: noted before, or a number."""
+    def find_operand(self, x: Any) -> int:
+        """The number of an argument's node: noted before, or a constant."""
         if isinstance(x, torch.Tensor):
             if id(x) not in self.node_of:
                 raise NotByRow("a tensor that is neither the batch's nor computed from it")
@@ -262,14 +282,14 @@ class Tape(TorchDispatchMode):
                 raise NotByRow(f"a tensor of shape {tuple(x.shape)}")
             return self.node_of[id(x)]
         if isinstance(x, int | float):
-            return self.append("constant", float(x))
+            return self.append_node("constant", float(x))
         raise NotByRow(f"an argument {type(x).__name__}")
 
-    def traced(self, weight: Any, seen: Any) -> Traced:
+    def make_program(self, weight: Any, seen: Any) -> TracedWeight:
         """The program of what ``weight`` depends on."""
         if not isinstance(weight, torch.Tensor) or weight.numel() != self.rows:
             raise NotByRow("the weight is not one number a row")
-        return Assembly(self).assemble(self.operand(weight))
+        return Assembly(self).assemble(self.find_operand(weight))
 
 
 class Assembly:
@@ -283,12 +303,13 @@ class Assembly:
         self.scalars: list[str | None] = list(tape.scalars)
         self.constants = [0.0] * len(self.scalars)
 
-    def assemble(self, result: int) -> Traced:
-        self.place(result)
-        last = self.register[self.resolve(result)]
+    def assemble(self, result: int) -> TracedWeight:
+        """The program whose last instruction is node ``result``."""
+        self.place_value(result)
+        last = self.register[self.identify_value(result)]
         if self.lines[-1][1] != last:  # the result is an argument that was loaded before
             raise NotByRow("nothing is computed")
-        return Traced(
+        return TracedWeight(
             np.array(self.lines, np.int64).reshape(-1, 5),
             len(self.lines),
             tuple(self.columns),
@@ -297,15 +318,16 @@ class Assembly:
             dict(self.tape.choices),
         )
 
-    def resolve(self, k: int) -> Any:
-        """What identifies a value: equal constants and arguments are one."""
+    def identify_value(self, k: int) -> Any:
+        """What identifies a node's value: equal constants and arguments are one."""
         node = self.tape.nodes[k]
         while node[0] == "same":
             k, node = node[1], self.tape.nodes[node[1]]
         return node if node[0] in ("constant", "scalar", "column", "log_prob") else k
 
-    def place(self, k: int) -> int:
-        key = self.resolve(k)
+    def place_value(self, k: int) -> int:
+        """The register of node k's value, computed first if need be."""
+        key = self.identify_value(k)
         if key in self.register:
             return self.register[key]
         name, *args = key if isinstance(key, tuple) else self.tape.nodes[key]
@@ -320,12 +342,13 @@ class Assembly:
             case "sum":
                 raise NotByRow("a sum over rows")
             case _:
-                operands = [self.place(x) for x in args]
+                operands = [self.place_value(x) for x in args]
         self.register[key] = len(self.lines)
         self.lines.append((CODE[name], len(self.lines), *operands, *[0] * (3 - len(operands))))
         return self.register[key]
 
     def number_scalar(self, kind: str, value: Any) -> int:
+        """The place of a number of the algorithm, or of a constant, among the scalars."""
         if kind == "scalar":
             return self.scalars.index(value)
         self.scalars.append(None)
@@ -333,6 +356,7 @@ class Assembly:
         return len(self.scalars) - 1
 
     def number_column(self, name: str) -> int:
+        """The row of a column of the batch in the table."""
         if name not in self.columns:
             self.columns.append(name)
         return self.columns.index(name)
@@ -346,7 +370,7 @@ class ExampleBatch:
         self._tape, self._extra = tape, extra
         self._count = torch.tensor(2.0)  # all made before the tape runs
         names = [*OWN_COLUMNS, *(f"extra.{name}" for name in extra)]
-        self._made = {name: example(tape.rows, 0.07 * k) for k, name in enumerate(names, 2)}
+        self._made = {name: make_example_rows(tape.rows, 0.07 * k) for k, name in enumerate(names, 2)}
 
     @property
     def count(self) -> Tensor:
@@ -364,7 +388,7 @@ class ExampleBatch:
 
     def _column(self, name: str) -> Tensor:
         x = self._made[name]
-        return x if id(x) in self._tape.node_of else self._tape.enter(x, ("column", name))
+        return x if id(x) in self._tape.node_of else self._tape.enter_tensor(x, ("column", name))
 
     def _extra_column(self, name: str) -> Tensor:
         x = self._extra[name]
@@ -374,6 +398,8 @@ class ExampleBatch:
 
 
 class ExampleExtra(Mapping[str, "Tensor"]):
+    """``batch.extra`` of an ``ExampleBatch``: columns are noted when they are read."""
+
     def __init__(self, batch: ExampleBatch):
         self.batch = batch
 
@@ -387,8 +413,11 @@ class ExampleExtra(Mapping[str, "Tensor"]):
         return len(self.batch._extra)
 
 
-def watched(algorithm: Algorithm, tape: Tape) -> Algorithm:
-    """A copy of the algorithm whose numbers are noted when they are read, and which nothing may be written to."""
+def watch_reads(algorithm: Algorithm, tape: Tape) -> Algorithm:
+    """A copy of the algorithm whose numbers are noted when they are read.
+
+    Nothing may be written to it.
+    """
     kind = type(algorithm)
     seen = copy.copy(algorithm)
     own = dict(vars(seen))
@@ -413,7 +442,10 @@ def watched(algorithm: Algorithm, tape: Tape) -> Algorithm:
 
 
 def refuse_state(name: str, kind: type, value: Any) -> Any:
-    """What a class may hold for its methods to read: functions and constants."""
+    """``value``, if a class may hold it for its methods to read: a function or a constant.
+
+    Raises ``NotByRow`` for anything else.
+    """
     if callable(value) or name.startswith("__"):
         return value
     in_class = isinstance(getattr(kind, name, None), property) or isinstance(

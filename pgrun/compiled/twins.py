@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from pgrun.algorithms.base import Learner
 from pgrun.compiled.critics import CompiledActionCritic, CompiledCritic
-from pgrun.compiled.distributions import compiled_distribution
+from pgrun.compiled.distributions import compile_distribution
 from pgrun.compiled.learner import CompiledLearner
 from pgrun.compiled.mlp import CompiledMlp
-from pgrun.compiled.optimizers import CompiledDescent, compiled_optimizer
+from pgrun.compiled.optimizers import CompiledDescent, compile_optimizer
 from pgrun.critics.action_value import ActionCritic
 from pgrun.critics.fitted import SeparateCritic
 from pgrun.kernels.arrays import is_plain
@@ -21,24 +21,28 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def compiled_net(net: Net, theta: Tensor) -> Net:
+def compile_net(net: Net, theta: Tensor) -> Net:
+    """The compiled twin of a network on this θ; one of the user's own stays what it is."""
     return CompiledMlp(net) if type(net) is Mlp and is_plain(theta) else net
 
 
-def compiled_policy(policy: Policy) -> Policy:
-    """On the same θ and normaliser."""
+def compile_policy(policy: Policy) -> Policy:
+    """The compiled twin of a policy, on the same θ and normaliser."""
     if not is_plain(policy.theta):
         return policy
-    net, dist = compiled_net(policy.net, policy.theta), compiled_distribution(policy.dist)
+    net, dist = compile_net(policy.net, policy.theta), compile_distribution(policy.dist)
     known = isinstance(net, CompiledMlp)  # a network of the user's own acts as it does
     return Policy(net, dist, policy.theta, policy.normaliser, bool(policy.first), known)
 
 
-def compiled_critic(critic: Any) -> Any:
-    """On the same φ and optimizer state; in place where only its parts have twins."""
+def compile_critic(critic: Any) -> Any:
+    """The compiled twin of a critic, on the same φ and optimizer state.
+
+    In place where only its parts have twins.
+    """
     if not isinstance(critic, SeparateCritic | ActionCritic):
         return critic
-    critic.net, critic.optimizer = compiled_net(critic.net, critic.phi), compiled_optimizer(critic.optimizer)
+    critic.net, critic.optimizer = compile_net(critic.net, critic.phi), compile_optimizer(critic.optimizer)
     critic.layers, critic.free = critic.net.layers(critic.phi)
     if isinstance(critic, ActionCritic):
         critic.slow = critic.net.layers(critic.follower)
@@ -48,15 +52,15 @@ def compiled_critic(critic: Any) -> Any:
     return critic if twin is None else twin(critic)
 
 
-def compiled_learner(learner: Learner) -> Learner:
-    """Of a policy and a critic that are twins already."""
+def compile_learner(learner: Learner) -> Learner:
+    """The compiled twin of a learner, of a policy and a critic that are twins already."""
     given = {f.name: getattr(learner, f.name) for f in fields(learner)}
-    return CompiledLearner(**given | {"optimizer": compiled_optimizer(learner.optimizer)})
+    return CompiledLearner(**given | {"optimizer": compile_optimizer(learner.optimizer)})
 
 
 class CompiledTwins:
     """What ``build`` makes the objects of a compiled run with."""
 
-    policy = staticmethod(compiled_policy)
-    critic = staticmethod(compiled_critic)
-    learner = staticmethod(compiled_learner)
+    policy = staticmethod(compile_policy)
+    critic = staticmethod(compile_critic)
+    learner = staticmethod(compile_learner)

@@ -90,7 +90,7 @@ def program(env: EnvSettings, one: gym.Env, num_envs: int) -> Envs:
 
 
 def refuse_absent_program(env: EnvSettings, one: gym.Env) -> None:
-    """Where the user insists on one."""
+    """Raises ``Refused`` where the user insists on a program for all columns and there is none."""
     if env.vector != "native" or keeps_to_table(one) or has_program(env, one):
         return
     why = f"env={env.id} has none"
@@ -99,7 +99,8 @@ def refuse_absent_program(env: EnvSettings, one: gym.Env) -> None:
     elif env.id in COMPILED and env.id not in programs():
         why = f"that of env={env.id} needs numba, which is not installed"
     raise Refused(
-        f"env.vector=native: one program for all columns is wanted, and {why}; leave env.vector out, or type env.vector=loop"
+        f"env.vector=native: one program for all columns is wanted, and {why}; leave env.vector out, "
+        "or type env.vector=loop"
     )
 
 
@@ -129,7 +130,11 @@ def make_one(env: EnvSettings, **kwargs: Any) -> gym.Env:
 
 @contextmanager
 def without_deprecations(name: str) -> Iterator[None]:
-    """MuJoCo 3.16 and later say on the screen that what gymnasium's own models are written in will go: nothing that a user can change."""
+    """Meanwhile MuJoCo says nothing of deprecations, where ``name`` is gymnasium's own task.
+
+    MuJoCo 3.16 and later say on the screen that what gymnasium's own models are written in will go: nothing
+    that a user can change.
+    """
     spec = registry.get(name)
     if (
         spec is None

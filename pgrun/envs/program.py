@@ -12,8 +12,8 @@ from gymnasium.utils.seeding import np_random
 from pgrun.envs.spaces import bounds
 from pgrun.envs.vector import Envs, Step
 from pgrun.kernels.classic_control import ACROBOT, CARTPOLE, MOUNTAIN_CAR, MOUNTAIN_CAR_CONTINUOUS, PENDULUM
-from pgrun.kernels.columns import advance
-from pgrun.kernels.uniform import words_of
+from pgrun.kernels.columns import advance_columns
+from pgrun.kernels.uniform import pack_stream
 
 KINDS = {
     "CartPole-v1": CARTPOLE,
@@ -42,22 +42,22 @@ class Program(Envs):
         self.steps = np.zeros(num_envs, np.int64)
         self.rows = np.zeros((num_envs, self.obs_size), np.float32)  # observations as gymnasium gives them
         self.player: Any = None  # what plays whole rollouts of the last policy here
-        self.streams = self.begun([None] * num_envs)
+        self.streams = self.begin_streams([None] * num_envs)
 
-    def begun(self, seeds: Sequence[int | None]) -> np.ndarray:
+    def begin_streams(self, seeds: Sequence[int | None]) -> np.ndarray:
         """Random streams [N, 4], or one, as gymnasium begins them."""
         needed = seeds[:1] if self.kind == CARTPOLE else seeds
-        return np.stack([words_of(np_random(seed)[0].bit_generator.state) for seed in needed])
+        return np.stack([pack_stream(np_random(seed)[0].bit_generator.state) for seed in needed])
 
     @property
     def arguments(self) -> tuple[Any, ...]:
-        """In the order of ``collect``'s own."""
+        """In the order of ``collect_rows``'s own."""
         moving = self.place, self.steps, self.streams, self.ended, self.active, self.rows
         return self.kind, float(self.limit), 2.0, self.box, *moving
 
     def _reset(self, seeds: Sequence[int] | None) -> None:
         if seeds is not None:
-            self.streams = self.begun(seeds)
+            self.streams = self.begin_streams(seeds)
         every = np.ones(self.num_envs, bool)
         self.advance(every, every, np.zeros(self.num_envs))
 
@@ -70,7 +70,7 @@ class Program(Envs):
         reward, terminated, truncated = np.empty(n), np.empty(n, bool), np.empty(n, bool)
         choice = action.astype(np.int64) if self.discrete else np.empty(n, np.int64)
         force = np.empty(n, np.float32) if self.discrete else action.reshape(n).astype(np.float32)
-        advance(
+        advance_columns(
             *(self.kind, float(self.limit), 2.0, self.place, self.steps, self.streams),
             *(ended, active, choice, force, self.rows, reward, terminated, truncated),
         )
@@ -91,7 +91,10 @@ class Program(Envs):
 
 
 def box(space: gym.Space[Any]) -> np.ndarray:
-    """(scale, middle, low, high) of a Box of one action, as ``action_decoder`` has them; of others nothing is asked."""
+    """(scale, middle, low, high) of a Box of one action, as ``action_decoder`` has them.
+
+    Zeros of any other space: of those nothing is asked.
+    """
     if not isinstance(space, gym.spaces.Box):
         return np.zeros(4)
     low, high = bounds(space)

@@ -1,7 +1,8 @@
-"""gymnasium's MuJoCo tasks, stepped through views into the simulator's memory: its own numbers to the bit, in two thirds of the time.
+"""gymnasium's MuJoCo tasks, stepped through views into the simulator's memory.
 
-A step of gymnasium's makes a dozen arrays and texts anew, and looks each of them up. One environment a column stays as it
-is: it is reset by gymnasium, and saved by its state, which is all in the simulator.
+The numbers are gymnasium's own to the bit, in two thirds of the time: a step of gymnasium's makes a dozen
+arrays and texts anew, and looks each of them up. One environment a column stays as it is: it is reset by
+gymnasium, and saved by its state, which is all in the simulator.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ class Simulation:
         import mujoco
 
         self.env, self.model, self.data = env, env.model, env.data
-        self.qpos, self.qvel, self.ctrl = env.data.qpos, env.data.qvel, env.data.ctrl
+        self.qpos: np.ndarray = env.data.qpos
+        self.qvel: np.ndarray = env.data.qvel
+        self.ctrl: np.ndarray = env.data.ctrl
         self.frames, self.dt = env.frame_skip, env.dt
         self.simulate, self.finish = mujoco.mj_step, mujoco.mj_rnePostConstraint
 

@@ -1,6 +1,12 @@
-"""The compiled core: the objects behind an update in numba, on flat float32 arrays; torch stays the definition they are tested against.
+"""Kernels: functions on NumPy arrays that numba compiles to machine code, and what they need around them.
 
-Whoever imports a module of this package other than this one imports numba: ask ``is_available`` first.
+The package stands at the bottom: it imports nothing of pgrun but itself. Its kernels know arrays and numbers
+and no policy, critic or run; the formulas that they compute are defined by torch elsewhere, and tested
+against that. ``pgrun.compiled`` has the twins: objects with the methods of pgrun's own that call these
+kernels.
+
+This module imports numba only where it is asked about machine code; every other module with kernels does. So
+ask ``is_available`` before one of them is imported.
 """
 
 from __future__ import annotations
@@ -12,7 +18,7 @@ NEEDED = ("numba", "scipy")  # numba's matrix products call the BLAS that SciPy 
 
 
 def has_machine_code() -> bool:
-    """Whether the kernels of an update have been compiled on this machine before, and kept."""
+    """Whether the kernels of an update have been compiled on this machine before, and kept on disk."""
     from pgrun.kernels.jit import is_cached
     from pgrun.kernels.minibatch import ascend_epoch
 
@@ -25,9 +31,10 @@ def is_available() -> bool:
 
 
 def missing_packages() -> list[str]:
+    """The packages that kernels need and that are not installed, by name."""
     return [name for name in NEEDED if importlib.util.find_spec(name) is None]
 
 
 def versions() -> dict[str, str]:
-    """Of what the compiled numbers depend on."""
+    """The versions of the packages that compiled numbers depend on, by name."""
     return {name: importlib.metadata.version(name) for name in NEEDED}

@@ -1,4 +1,9 @@
-"""Acting of a multi-layer perceptron on flat θ: one row at a time, so that a row's numbers do not depend on how many there are."""
+"""Actions of a multi-layer perceptron on a flat θ, row by row.
+
+One row at a time, so that a row's numbers do not depend on how many rows there are. ``theta`` is the flat
+parameter vector; ``sizes`` [layers + 1] are the layers' widths, input first; ``head`` is 1 where the first
+output is V(s), else 0.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +14,18 @@ import numpy as np
 from pgrun.kernels.jit import kernel
 
 f32 = np.float32
-UP = tuple(
+TOP = tuple(
     f32(x)
     for x in (
         *(4.89352455891786e-03, 6.37261928875436e-04, 1.48572235717979e-05, 5.12229709037114e-08),
         *(-8.60467152213735e-11, 2.00018790482477e-13, -2.76076847742355e-16),
     )
 )
-DOWN = tuple(
+BOTTOM = tuple(
     f32(x) for x in (4.89352518554385e-03, 2.26843463243900e-03, 1.18534705686654e-04, 1.19825839466702e-06)
 )
-NARROW = 16  # outputs
-SATURATED = f32(7.90531110763549805)
+FEW_OUTPUTS = 16  # of a layer: below it the rows of W are read as they are
+TANH_IS_ONE = f32(7.90531110763549805)
 HALF_LOG_TURN = f32(0.5 * math.log(2 * math.pi))
 
 
@@ -28,23 +33,31 @@ HALF_LOG_TURN = f32(0.5 * math.log(2 * math.pi))
 def act_rows(
     theta, sizes, head, bias, relu, gaussian, normalised, mean, scale, raw_obs, sampled, noise, choice, force
 ):
-    """Actions of raw observations [N, D], float64; one kind is filled in."""
-    layers = turned(theta, sizes, head, bias)
+    """Fill in the actions of raw observations ``raw_obs`` [N, D], float64.
+
+    ``choice`` [N] for a categorical policy, ``force`` [N, A] for a Gaussian one (``gaussian``); the other is
+    left alone. With ``sampled``, ``noise`` [N, A] holds Gumbel or standard normal draws; without, the mode is
+    taken.
+    """
+    layers = transpose_layers(theta, sizes, head, bias)
     free = theta[len(theta) - (sizes[-1] - head) :]
-    rows = np.empty((2, widest(sizes)), np.float32)
+    rows = np.empty((2, find_widest_layer(sizes)), np.float32)
     params = np.empty((2 if gaussian else 1) * (sizes[-1] - head), np.float32)
     for n in range(len(raw_obs)):
-        normalise(raw_obs[n], normalised, mean, scale, rows[0])
-        forward(layers, sizes, head, relu, rows, params)
+        normalise_observation(raw_obs[n], normalised, mean, scale, rows[0])
+        evaluate_row(layers, sizes, head, relu, rows, params)
         if gaussian:
-            shift(params, free, sampled, noise[n if sampled else 0], force[n])
+            sample_gaussian(params, free, sampled, noise[n if sampled else 0], force[n])
         else:
-            choice[n] = choose(params, sampled, noise[n if sampled else 0])
+            choice[n] = choose_action(params, sampled, noise[n if sampled else 0])
 
 
 @kernel(inner=True, allocates=True)
-def normalise(obs, normalised, mean, scale, row):
-    """(s − mean)·scale in float64, clipped to ±10, or s itself, as float32."""
+def normalise_observation(obs, normalised, mean, scale, row):
+    """Write (s − mean)·scale, computed in float64 and clipped to ±10, into ``row`` as float32.
+
+    Without ``normalised`` it is s itself. NaN stays NaN.
+    """
     for d in range(len(obs)):
         if normalised:
             x = (np.float64(obs[d]) - mean[d]) * scale[d]
@@ -54,7 +67,8 @@ def normalise(obs, normalised, mean, scale, row):
 
 
 @kernel(inner=True, allocates=True)
-def widest(sizes):
+def find_widest_layer(sizes):
+    """The largest of the layers' widths ``sizes``."""
     found = 0
     for size in sizes:
         found = max(found, size)
@@ -62,8 +76,11 @@ def widest(sizes):
 
 
 @kernel(inner=True, allocates=True)
-def turned(theta, sizes, head, bias):
-    """Every layer's W' [in, out] and its bias, one after the other, without the row of the value head; of narrow ones W itself."""
+def transpose_layers(theta, sizes, head, bias):
+    """Every layer's transposed weights [in, out] and its bias [out], one after the other in one array.
+
+    Without the row of the value head. Layers of fewer than ``FEW_OUTPUTS`` outputs keep W [out, in] as it is.
+    """
     room = len(theta)
     for size in sizes:
         room += size
@@ -76,7 +93,7 @@ def turned(theta, sizes, head, bias):
         weight = theta[at : at + outputs * inputs].reshape(outputs, inputs)
         for o in range(kept):
             for i in range(inputs):
-                found[to + (o * inputs + i if kept < NARROW else i * kept + o)] = weight[skipped + o, i]
+                found[to + (o * inputs + i if kept < FEW_OUTPUTS else i * kept + o)] = weight[skipped + o, i]
         at, to = at + outputs * inputs, to + kept * inputs
         for o in range(kept):
             found[to + o] = theta[at + skipped + o] if bias else f32(0)
@@ -85,8 +102,11 @@ def turned(theta, sizes, head, bias):
 
 
 @kernel(fast=True, inner=True, allocates=True)
-def forward(layers, sizes, head, relu, rows, params):
-    """From the observation in rows[0] to the outputs, the first of ``params``; rows [2, widest] is room for activations."""
+def evaluate_row(layers, sizes, head, relu, rows, params):
+    """The network's outputs for the observation in ``rows[0]``, into the first entries of ``params``.
+
+    ``layers`` as ``transpose_layers`` makes them; ``rows`` [2, widest] is room for the activations.
+    """
     at, last = 0, len(sizes) - 2
     for layer in range(last + 1):
         inputs = sizes[layer]
@@ -96,17 +116,20 @@ def forward(layers, sizes, head, relu, rows, params):
         shift = layers[at : at + outputs]
         at += outputs
         into = params[:outputs] if layer == last else rows[(layer + 1) % 2, :outputs]
-        if outputs < NARROW:
-            narrow(rows[layer % 2, :inputs], weight.reshape(outputs, inputs), shift, into)
+        if outputs < FEW_OUTPUTS:
+            multiply_narrow_layer(rows[layer % 2, :inputs], weight.reshape(outputs, inputs), shift, into)
         else:
-            dense(rows[layer % 2, :inputs], weight.reshape(inputs, outputs), shift, into)
+            multiply_wide_layer(rows[layer % 2, :inputs], weight.reshape(inputs, outputs), shift, into)
         if layer < last:
-            activate(into, relu)
+            activate_row(into, relu)
 
 
 @kernel(fast=True, inner=True, allocates=True)
-def dense(x, weight, shift, out):
-    """out = xW + b; four inputs at once, so that ``out`` is read and written a quarter as often."""
+def multiply_wide_layer(x, weight, shift, out):
+    """out = xW + b for W [in, out].
+
+    Four inputs at once, so that ``out`` is read and written a quarter as often.
+    """
     inputs, outputs = weight.shape
     for o in range(outputs):
         out[o] = shift[o]
@@ -123,8 +146,8 @@ def dense(x, weight, shift, out):
 
 
 @kernel(fast=True, inner=True, allocates=True)
-def narrow(x, weight, shift, out):
-    """out = Wx + b, by rows of W: better where they are few."""
+def multiply_narrow_layer(x, weight, shift, out):
+    """out = Wx + b for W [out, in], by rows of W: better where they are few."""
     for o in range(len(out)):
         row, total = weight[o], f32(0)
         for i in range(len(x)):
@@ -133,27 +156,28 @@ def narrow(x, weight, shift, out):
 
 
 @kernel(fast=True, inner=True, allocates=True)
-def activate(h, relu):
+def activate_row(h, relu):
+    """relu(h) or tanh(h), in place. NaN stays NaN."""
     if relu:
         for k in range(len(h)):
             h[k] = f32(0) if h[k] < f32(0) else h[k]
     else:
         for k in range(len(h)):
-            h[k] = tanh(h[k])
+            h[k] = approximate_tanh(h[k])
 
 
 @kernel(fast=True, inner=True, allocates=True)
-def tanh(x):
-    """A quotient of two polynomials, within 5 units of float32's last place; NaN stays NaN."""
-    x = SATURATED if x > SATURATED else (-SATURATED if x < -SATURATED else x)
+def approximate_tanh(x):
+    """tanh x as a quotient of two polynomials, within 5 units of float32's last place. NaN stays NaN."""
+    x = TANH_IS_ONE if x > TANH_IS_ONE else (-TANH_IS_ONE if x < -TANH_IS_ONE else x)
     s = x * x
-    up = UP[0] + s * (UP[1] + s * (UP[2] + s * (UP[3] + s * (UP[4] + s * (UP[5] + s * UP[6])))))
-    return x * up / (DOWN[0] + s * (DOWN[1] + s * (DOWN[2] + s * DOWN[3])))
+    up = TOP[0] + s * (TOP[1] + s * (TOP[2] + s * (TOP[3] + s * (TOP[4] + s * (TOP[5] + s * TOP[6])))))
+    return x * up / (BOTTOM[0] + s * (BOTTOM[1] + s * (BOTTOM[2] + s * BOTTOM[3])))
 
 
 @kernel(inner=True, allocates=True)
-def choose(logits, sampled, noise):
-    """The largest, or with Gumbel noise a draw from softmax; the first of equals."""
+def choose_action(logits, sampled, noise):
+    """The index of the largest logit, or with Gumbel noise a draw from softmax; of equals the first."""
     best, found = f32(-np.inf), 0
     for k in range(len(logits)):
         score = logits[k] + noise[k] if sampled else logits[k]
@@ -163,8 +187,8 @@ def choose(logits, sampled, noise):
 
 
 @kernel(inner=True, allocates=True)
-def log_softmax(logits, k):
-    """Entry k."""
+def evaluate_log_softmax(logits, k):
+    """log softmax(logits)ₖ: the logarithm of the probability of choice k."""
     top, total = f32(-np.inf), f32(0)
     for x in logits:
         top = max(top, x)
@@ -174,8 +198,11 @@ def log_softmax(logits, k):
 
 
 @kernel(inner=True, allocates=True)
-def shift(params, free, sampled, noise, action):
-    """Fill in log σ behind the mean, and act: the mean, or shifted by σ times the noise."""
+def sample_gaussian(params, free, sampled, noise, action):
+    """Write log σ behind the mean in ``params`` [2A], and the action [A]: μ + σ·noise, or μ.
+
+    It is μ without ``sampled``; ``free`` [A] is log σ.
+    """
     size = len(action)
     for k in range(size):
         params[size + k] = free[k]
@@ -183,8 +210,8 @@ def shift(params, free, sampled, noise, action):
 
 
 @kernel(inner=True, allocates=True)
-def log_density(params, action):
-    """log N(a; μ, σ)."""
+def evaluate_log_density(params, action):
+    """log N(action; μ, σ) of ``params`` = [μ, log σ], summed over the action's entries."""
     size, total = len(action), f32(0)
     for k in range(size):
         z = (action[k] - params[k]) * math.exp(-params[size + k])

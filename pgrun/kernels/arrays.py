@@ -17,7 +17,10 @@ NO_NUMBERS = np.zeros(0, np.float32)
 
 
 def is_plain(x: Tensor, dtype: torch.dtype = torch.float32) -> bool:
-    """Of this type on the CPU, and no part of a differentiation or of ``vmap``: what kernels can take the place of torch for."""
+    """Whether kernels can take torch's place for this tensor.
+
+    It must be of type ``dtype``, on the CPU, and no part of a differentiation or of ``vmap``.
+    """
     return (
         x.dtype == dtype
         and type(x) is torch.Tensor
@@ -26,23 +29,26 @@ def is_plain(x: Tensor, dtype: torch.dtype = torch.float32) -> bool:
 
 
 def to_array(x: Tensor) -> np.ndarray:
-    """float32 in C order; the same memory where it is that already."""
+    """The tensor as float32 in C order; the same memory where it is that already."""
     return np.ascontiguousarray(x.numpy(), np.float32)
 
 
 def to_rows(x: Tensor) -> np.ndarray:
-    """[..., D] → [B, D]"""
+    """The tensor [..., D] as float32 rows [B, D]; the same memory where it can be."""
     return to_array(x).reshape(-1, x.shape[-1])
 
 
 class Buffers:
-    """Flat float32 arrays by name that grow when more is asked for. What they hold is only good until the next use."""
+    """Flat float32 arrays by name, which grow when more is asked for.
+
+    What they hold is only good until the next use.
+    """
 
     def __init__(self) -> None:
         self.held: dict[str, np.ndarray] = {}
 
     def take(self, name: str, size: int, dtype: type = np.float32) -> np.ndarray:
-        """At least ``size`` entries."""
+        """The array of that name, with at least ``size`` entries, and whatever was left in them."""
         if name not in self.held or self.held[name].size < size:
             self.held[name] = np.zeros(size, dtype)
         return self.held[name]

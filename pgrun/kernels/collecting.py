@@ -1,37 +1,52 @@
-"""Rollouts of an environment program under a policy that ``can_act`` knows: acting, steps and all records in one call."""
+"""Rollouts of an environment program under a policy: acting, steps and all records in one call.
+
+The policy is one that ``can_act`` knows.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from pgrun.kernels.acting import choose, forward, log_density, log_softmax, normalise, shift, turned, widest
+from pgrun.kernels.acting import (
+    choose_action,
+    evaluate_log_density,
+    evaluate_log_softmax,
+    evaluate_row,
+    find_widest_layer,
+    normalise_observation,
+    sample_gaussian,
+    transpose_layers,
+)
 from pgrun.kernels.classic_control import CARTPOLE
-from pgrun.kernels.columns import advance
+from pgrun.kernels.columns import advance_columns
 from pgrun.kernels.jit import kernel
 
 LARGEST = float(np.finfo(np.float32).max)
-GOES_ON, OVER, ENDLESS = range(
-    3
-)  # how a call ends: no row left; every column has its share; an episode is too long
+# How a call ends: no row left; every column has its share; an episode is too long.
+GOES_ON, OVER, ENDLESS = range(3)
 
 
 @kernel(allocates=True)
-def collect(
+def collect_rows(
     policy, kind, limit, two, box, place, steps, streams, ended, active, now, turns, noise, sampled, records
 ):
-    """Rows of all columns into ``records`` until they are full, every column has had its share of episodes, or one is too long.
+    """Play all columns and write a row of ``records`` a step, until there is a reason to stop.
 
-    ``policy``: ``Acting.arguments``. ``turns``: (episodes that each column had [N], its share [N], the steps of its episode [N],
-    the most an episode may have, whether it is cut there, steps since the episode's start [N], its return [N]), moved on in place. Returns (rows, how it ended, whether an episode was cut, episodes that ended,
-    whether every number is finite).
+    The reasons: the records are full, every column has had its share of episodes, or an episode is too long.
+    Returns (rows, which of them it was, whether an episode was cut, episodes that ended, whether every number
+    is finite).
+
+    ``policy`` is ``Acting.arguments``. ``turns`` are (episodes that each column had [N], its share [N], the
+    steps of its episode [N], the most an episode may have, whether it is cut there, steps since the episode's
+    start [N], its return [N]), moved on in place.
     """
     theta, sizes, head, bias, relu, gaussian, normalised, mean, scale = policy
     done, share, length, most, cutting, time, earned = turns
     obs, seen, choice, force, reward, flags, clock, floats, params, log_prob, returns, lengths = records
     terminated, truncated, mask = flags[0], flags[1], flags[2]
-    layers = turned(theta, sizes, head, bias)
+    layers = transpose_layers(theta, sizes, head, bias)
     free = theta[len(theta) - (sizes[-1] - head) :]
-    rows = np.empty((2, widest(sizes)), np.float32)
+    rows = np.empty((2, find_widest_layer(sizes)), np.float32)
     columns, count, cuts, finite, how, t = len(place), 0, False, True, GOES_ON, 0
     acted = np.empty(columns, np.float32)
     total, base = np.empty(columns), np.empty(columns)
@@ -39,26 +54,26 @@ def collect(
         acted[n], total[n], base[n] = 0.0, 0.0, -earned[n]
     while t < len(reward) and how == GOES_ON:
         for n in range(columns):
-            copy(now[n], obs[t, n])
+            copy_row(now[n], obs[t, n])
             mask[t, n] = not ended[n]
             clock[t, n] = time[n] if mask[t, n] else 0
             time[n] = time[n] + 1 if mask[t, n] else 0
             length[n] = length[n] + 1 if mask[t, n] else 0
             if not active[n] and kind != CARTPOLE:
                 continue  # nobody reads the rest of this row
-            normalise(now[n], normalised, mean, scale, rows[0])
+            normalise_observation(now[n], normalised, mean, scale, rows[0])
             if normalised:
-                copy(rows[0, : now.shape[1]], seen[t, n])
-            forward(layers, sizes, head, relu, rows, params[t, n])
+                copy_row(rows[0, : now.shape[1]], seen[t, n])
+            evaluate_row(layers, sizes, head, relu, rows, params[t, n])
             draw = noise[t, n] if sampled else noise[0, 0]
             if gaussian:
-                shift(params[t, n], free, sampled, draw, force[t, n])
-                log_prob[t, n] = log_density(params[t, n], force[t, n])
-                acted[n] = decoded(force[t, n, 0], box)
+                sample_gaussian(params[t, n], free, sampled, draw, force[t, n])
+                log_prob[t, n] = evaluate_log_density(params[t, n], force[t, n])
+                acted[n] = decode_action(force[t, n, 0], box)
             else:
-                choice[t, n] = choose(params[t, n], sampled, draw)
-                log_prob[t, n] = log_softmax(params[t, n], choice[t, n])
-        advance(
+                choice[t, n] = choose_action(params[t, n], sampled, draw)
+                log_prob[t, n] = evaluate_log_softmax(params[t, n], choice[t, n])
+        advance_columns(
             kind,
             limit,
             two,
@@ -100,21 +115,24 @@ def collect(
         t += 1
     for n in range(columns):
         earned[n] = total[n] - base[n]
-        copy(now[n], obs[t, n])
+        copy_row(now[n], obs[t, n])
         if normalised:
-            normalise(now[n], normalised, mean, scale, seen[t, n])
+            normalise_observation(now[n], normalised, mean, scale, seen[t, n])
     return t, how, cuts, count, finite
 
 
 @kernel(inner=True, allocates=True)
-def copy(row, into):
-    """As ``into[:] = row``, which takes numba seconds to compile."""
+def copy_row(row, into):
+    """Do ``into[:] = row``, which as such takes numba seconds to compile."""
     for k in range(len(row)):
         into[k] = row[k]
 
 
 @kernel(inner=True, allocates=True)
-def decoded(action, box):
-    """To the environment's own scale, as ``action_decoder`` does it; NaN stays NaN."""
+def decode_action(action, box):
+    """The action in the environment's own scale, as ``action_decoder`` gives it; NaN stays NaN.
+
+    ``box`` is (scale, middle, low, high): action·scale + middle, clipped to [low, high].
+    """
     x = np.float64(action) * box[0] + box[1]
     return np.float32(box[2] if x < box[2] else (box[3] if x > box[3] else x))

@@ -1,8 +1,9 @@
 """The action distributions on rows of parameters [B, K], one loop for each of their functions.
 
-``dist`` is (kind, counts). CHOICES are softmaxes over runs of ``counts`` entries (one for Categorical, several for
-MultiCategorical), BITS independent Bernoullis, GAUSSIAN is [μ, log σ]. Actions are ``choice`` [B, A] of integers for CHOICES,
-``vector`` [B, A] of float32 for the others; the one that is not read may be empty. The formulas stand in ``pgrun.policies.distributions``.
+``dist`` is (kind, counts). CHOICES are softmaxes over runs of ``counts`` entries (one for Categorical,
+several for MultiCategorical), BITS independent Bernoullis, GAUSSIAN is [μ, log σ]. Actions are ``choice`` [B,
+A] of integers for CHOICES, ``vector`` [B, A] of float32 for the others; the one that is not read may be
+empty. The formulas stand in ``pgrun.policies.distributions``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ LOG_2PIE = F32(math.log(2 * math.pi * math.e))
 
 @kernel(fast=True, inner=True)
 def log_sum_exp(x):
-    """NaN, infinity and all: the largest entry is taken out first."""
+    """log Σ exp xₖ; the largest entry is taken out first, and NaN and infinity stay."""
     top = x[0]
     for k in range(1, x.shape[0]):
         if x[k] > top:
@@ -31,17 +32,19 @@ def log_sum_exp(x):
 
 @kernel(inline=True)
 def sigmoid(x):
+    """1/(1 + exp(−x))."""
     return ONE / (ONE + math.exp(-x))
 
 
 @kernel(inline=True)
 def log_sigmoid(x):
+    """log(1/(1 + exp(−x))), without overflow."""
     return -math.log1p(math.exp(-x)) if x > ZERO else x - math.log1p(math.exp(x))
 
 
 @kernel()
 def fill_log_probs(dist, params, choice, vector, out):
-    """log π(a|s) [B]"""
+    """out = log π(a|s) [B]."""
     kind, counts = dist
     for i in range(params.shape[0]):
         total = ZERO
@@ -60,9 +63,8 @@ def fill_log_probs(dist, params, choice, vector, out):
         for k in range(size):
             log_std, inverse = params[0, size + k], math.exp(-params[0, size + k])
             for i in range(params.shape[0]):
-                if (
-                    params[i, size + k] != log_std
-                ):  # the same in every row, but for parameters put together from several
+                # The same in every row, but for parameters put together from several policies.
+                if params[i, size + k] != log_std:
                     log_std, inverse = params[i, size + k], math.exp(-params[i, size + k])
                 z = (vector[i, k] - params[i, k]) * inverse
                 out[i] -= HALF * z * z + log_std
@@ -102,6 +104,7 @@ def add_scores(dist, params, choice, vector, weight, out):
 
 @kernel()
 def fill_entropies(dist, params, out):
+    """out = H(π(·|s)) [B], in nats."""
     kind, counts = dist
     for i in range(params.shape[0]):
         total = ZERO
@@ -153,7 +156,7 @@ def add_entropy_gradients(dist, params, weight, out):
 
 @kernel()
 def fill_divergences(dist, p, q, out):
-    """KL(p‖q) [B]"""
+    """out = KL(p‖q) [B], in nats."""
     kind, counts = dist
     for i in range(p.shape[0]):
         total = ZERO
@@ -208,7 +211,7 @@ def add_divergence_gradients(dist, p, q, weight, out):
 
 @kernel()
 def fill_metric(dist, params, u, out):
-    """Mu [B, K], M the Fisher matrix in the distribution's own parameters."""
+    """out = Mu [B, K], M the Fisher matrix in the distribution's own parameters."""
     kind, counts = dist
     for i in range(params.shape[0]):
         if kind == CHOICES:

@@ -1,4 +1,7 @@
-"""How every kernel is compiled: the options in one place, and the BLAS that numba calls kept to one thread."""
+"""How every kernel is compiled: the options, in one place.
+
+Here, too, the BLAS that numba calls is kept to one thread.
+"""
 
 from __future__ import annotations
 
@@ -21,19 +24,23 @@ FAST = {"contract", "nsz", "arcp", "reassoc"}
 def kernel(
     fast: bool = False, inner: bool = False, inline: bool = False, allocates: bool = False
 ) -> Callable[[Callable[..., Any]], Any]:
-    """Compile a function at its first call, and keep the machine code beside the package or in the user's cache.
+    """A decorator: compile a function at its first call, and keep the machine code on disk.
 
-    ``fast`` lets sums be reordered, so that loops vectorise; without it every operation is rounded as Python and
-    NumPy do. An ``inner`` one is called by kernels alone, and has nothing that Python could call it by. Without
-    ``allocates`` a kernel makes no arrays, and references are not counted (``_nrt``): half of the compilation.
-    Kernels return numbers or nothing. Where no cache can be written the code lives as long as the process.
+    It is kept beside the package or in the user's cache; where neither can be written the code lives as long
+    as the process.
+
+    ``fast`` lets sums be reordered, so that loops vectorise; without it every operation is rounded as Python
+    and NumPy do. An ``inner`` one is called by kernels alone, and has nothing that Python could call it by.
+    ``inline``: its code is put in where it is called. Without ``allocates`` a kernel makes no arrays, and
+    references are not counted (``_nrt``): half of the compilation. Kernels return numbers or nothing.
     """
     options: dict[str, Any] = {"error_model": "numpy", "fastmath": FAST if fast else False}
     options |= {"no_cfunc_wrapper": True, "no_cpython_wrapper": inner, "_nrt": allocates}
     if inline:
         options["inline"] = "always"
 
-    def compiled(function: Callable[..., Any]) -> Any:
+    def compile_function(function: Callable[..., Any]) -> Any:
+        """The function compiled, with a cache that is good for these sources alone."""
         if inner:  # part of the kernels that call it
             return numba.njit(**options)(function)
         try:
@@ -43,7 +50,7 @@ def kernel(
         dispatcher._cache._cache_file._source_stamp = SOURCES
         return dispatcher
 
-    return compiled
+    return compile_function
 
 
 def is_cached(dispatcher: Any) -> bool:
@@ -68,7 +75,10 @@ SOURCES = digest_sources()
 
 
 def use_one_blas_thread() -> None:
-    """Of SciPy's OpenBLAS, which numba's products call: how a sum is split over threads moves its last bits."""
+    """Keep SciPy's OpenBLAS, which numba's products call, to one thread.
+
+    How a sum is split over threads moves its last bits.
+    """
     for library in Path(scipy.__file__).parent.parent.glob("scipy.libs/*openblas*"):
         for suffix in ("", "64_"):
             with suppress(AttributeError, OSError):
@@ -81,13 +91,14 @@ F32 = np.float32
 ZERO, HALF, ONE, TWO = F32(0), F32(0.5), F32(1), F32(2)
 
 
-# C = AB of matrices in column order, by the BLAS that numba has found: the function behind ``np.dot``, which itself would
-# count references. (kind, transpose A, transpose B, m, n, k, α, A, lda, B, ldb, β, C, ldc)
+# C = AB of matrices in column order, by the BLAS that numba has found: the function behind ``np.dot``,
+# which itself would count references. (kind, transpose A, transpose B, m, n, k, α, A, lda, B, ldb, β, C, ldc)
 gemm: Any = types.ExternalFunction(
     "numba_xxgemm",
     types.int32(
         types.int8, types.int8, types.int8, types.intp, types.intp, types.intp,
-        types.voidptr, types.voidptr, types.intp, types.voidptr, types.intp, types.voidptr, types.voidptr, types.intp,
+        types.voidptr, types.voidptr, types.intp, types.voidptr, types.intp,
+        types.voidptr, types.voidptr, types.intp,
     ),
 )  # fmt: skip
 SINGLE, PLAIN, TRANSPOSED = np.int8(ord("s")), np.int8(ord("n")), np.int8(ord("t"))

@@ -1,10 +1,13 @@
 """A step of the optimizer on some rows of a batch, and a pass over the batch in such steps, each in one call.
 
-Arguments come in groups: ``net`` as in ``mlp_kernels`` with (head, free) behind it, ``dist`` as in ``distribution_kernels``,
-``rule`` as in ``rule_kernels``; ``data`` are the whole batch's arrays, (obs [N, D], choice [N, A], vector [N, A],
-table [columns, N], params [N, K] of π_old); ``task`` is what the objective adds to the algorithm's own weight. Buffers are flat and
-at least as large as the largest minibatch needs: ``seen`` holds what is known of the rows at hand, ``back`` what is computed on
-the way back.
+Arguments come in groups: ``net`` as in ``pgrun.kernels.mlp`` with (head, free) behind it, ``dist`` as in
+``pgrun.kernels.distributions``, ``rule`` as in ``pgrun.kernels.optimizer_rules``; ``data`` are the whole
+batch's arrays, (obs [N, D], choice [N, A], vector [N, A], table [columns, N], params [N, K] of π_old);
+``task`` is what the objective adds to the algorithm's own weight: (entropy, β, value coefficient, value clip,
+divisor, correction).
+
+Buffers are flat and at least as large as the largest minibatch needs: ``seen`` holds what is known of the
+rows at hand, ``back`` what is computed on the way back. ``index`` [B] are the rows of the minibatch.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from pgrun.kernels.distributions import (
     fill_log_probs,
 )
 from pgrun.kernels.jit import F32, ONE, ZERO, kernel
-from pgrun.kernels.mlp import backward, count_outputs, forward
+from pgrun.kernels.mlp import backpropagate_rows, count_outputs, fill_activations
 from pgrun.kernels.optimizer_rules import apply_rule
 from pgrun.kernels.row_programs import run_program
 
@@ -31,8 +34,8 @@ NORM_EPSILON = 1e-8
 
 
 @kernel(inner=True)
-def gather(x, index, out):
-    """Rows of a matrix."""
+def gather_rows(x, index, out):
+    """out = x[index]: the rows of a matrix that ``index`` [B] names."""
     for i in range(index.shape[0]):
         row = index[i]
         for j in range(x.shape[1]):
@@ -41,7 +44,11 @@ def gather(x, index, out):
 
 @kernel(inline=True)
 def normalise_rows(table, index, norm):
-    """Column PSI from RAW_PSI in the rows of a minibatch, as ``normalise_advantages`` does it, times the mask."""
+    """Fill column PSI from RAW_PSI in the rows of a minibatch, times the mask.
+
+    (Ψ − mean)/√(variance + 1e-8), or a part of that, as ``normalise_advantages`` does it, over the rows whose
+    mask is 1.
+    """
     count, total = 0.0, 0.0
     for i in range(index.shape[0]):
         count += table[MASK, index[i]]
@@ -63,7 +70,11 @@ def normalise_rows(table, index, norm):
 
 @kernel(inner=True)
 def fill_value_delta(value, stride, table, index, clip, coef, out):
-    """coef·∂(value_loss)/∂V of every ``stride``-th entry, from the first; clip 0: none."""
+    """coef·∂(value loss)/∂V of each row, into every ``stride``-th entry of ``out``, from the first.
+
+    The loss is that of ``pgrun.critics.base.value_loss``: ½ mean (V − target)² over rows with mask 1, clipped
+    at ``clip``; 0: not clipped.
+    """
     count = ZERO
     for i in range(index.shape[0]):
         count += table[MASK, index[i]]
@@ -85,18 +96,18 @@ def fill_value_delta(value, stride, table, index, clip, coef, out):
 
 @kernel(inline=True)
 def evaluate_rows(net, dist, data, index, seen):
-    """Gather the rows, then their activations, distribution parameters and log π(a|s)."""
+    """Gather the rows, and fill in their activations, distribution parameters and log π(a|s)."""
     theta, sizes, activation, bias, head, free = net
     obs, choice, vector, _, _ = data
     x, chosen, taken, acts, params, log_prob = seen
     rows, outputs = index.shape[0], sizes[len(sizes) - 1] - head
     inputs = x[: rows * obs.shape[1]].reshape((rows, obs.shape[1]))
-    gather(obs, index, inputs)
+    gather_rows(obs, index, inputs)
     choices = chosen[: rows * choice.shape[1]].reshape((rows, choice.shape[1]))
-    gather(choice, index, choices)
+    gather_rows(choice, index, choices)
     vectors = taken[: rows * vector.shape[1]].reshape((rows, vector.shape[1]))
-    gather(vector, index, vectors)
-    forward((theta, sizes, activation, bias), inputs, acts)
+    gather_rows(vector, index, vectors)
+    fill_activations((theta, sizes, activation, bias), inputs, acts)
     y = acts[rows * (count_outputs(sizes) - head - outputs) :]
     p = params[: rows * (outputs + free)].reshape((rows, outputs + free))
     split_outputs(y, head, theta[theta.shape[0] - free :], p)
@@ -105,7 +116,10 @@ def evaluate_rows(net, dist, data, index, seen):
 
 @kernel(inner=True)
 def split_outputs(y, head, constants, params):
-    """The distribution's parameters [B, K]: what follows V among a row's outputs, and the free ones, which all rows share."""
+    """The distribution's parameters [B, K]: what follows V among a row's outputs, then the free ones.
+
+    ``constants`` are the free ones, which all rows share.
+    """
     linear = params.shape[1] - constants.shape[0]
     for i in range(params.shape[0]):
         for k in range(linear):
@@ -116,7 +130,10 @@ def split_outputs(y, head, constants, params):
 
 @kernel(inner=True)
 def join_deltas(up, head, delta, gradient):
-    """∂L/∂(outputs that a layer makes) from −∂L/∂params, and the gradient by the free ones, which is their sum."""
+    """∂L/∂(outputs that a layer makes), into ``delta``, from ``up`` = −∂L/∂params [B, K].
+
+    The gradient by the free ones, which is their sum over rows, goes into ``gradient``.
+    """
     linear = up.shape[1] - gradient.shape[0]
     for i in range(up.shape[0]):
         for k in range(linear):
@@ -129,15 +146,18 @@ def join_deltas(up, head, delta, gradient):
 
 
 @kernel(inner=True)
-def share_out(table, index, amount, out):
-    """amount·mask of each row."""
+def fill_masked_amount(table, index, amount, out):
+    """out = amount·mask of each row [B]."""
     for i in range(index.shape[0]):
         out[i] = amount * table[MASK, index[i]]
 
 
 @kernel(inline=True)
 def fill_gradient(net, dist, data, index, task, seen, back):
-    """The loss's gradient from what ``evaluate_rows`` left and each row's ``weight`` ∂L/∂log π, which is used up."""
+    """The loss's gradient by θ, into the last of ``back``, from what ``evaluate_rows`` left.
+
+    The first of ``back`` holds each row's ``weight`` ∂L/∂log π, which is used up.
+    """
     theta, sizes, activation, bias, head, free = net
     obs, choice, vector, table, old = data
     entropy, kl_weight, value_coef, value_clip, count, correction = task
@@ -151,39 +171,43 @@ def fill_gradient(net, dist, data, index, task, seen, back):
     vectors = taken[: rows * vector.shape[1]].reshape((rows, vector.shape[1]))
     add_scores(dist, p, choices, vectors, weight[:rows], up)
     if entropy != 0:
-        share_out(table, index, F32(entropy / count), weight)
+        fill_masked_amount(table, index, F32(entropy / count), weight)
         add_entropy_gradients(dist, p, weight, up)
     if kl_weight != 0:
         p_old = before[: rows * shape[1]].reshape(shape)
-        gather(old, index, p_old)
-        share_out(table, index, -F32(kl_weight / count), weight)
+        gather_rows(old, index, p_old)
+        fill_masked_amount(table, index, -F32(kl_weight / count), weight)
         add_divergence_gradients(dist, p_old, p, weight, up)
     last = slice(rows * (count_outputs(sizes) - width), rows * count_outputs(sizes))
     join_deltas(up, head, deltas[last], gradient[gradient.shape[0] - free :])
     if head:
         fill_value_delta(acts[last], width, table, index, F32(value_clip), F32(value_coef), deltas[last])
     inputs = x[: rows * obs.shape[1]].reshape((rows, obs.shape[1]))
-    backward((theta, sizes, activation, bias), inputs, acts, deltas, gradient)
+    backpropagate_rows((theta, sizes, activation, bias), inputs, acts, deltas, gradient)
     for k in range(correction.shape[0]):
         gradient[k] -= correction[k]
 
 
 @kernel()
 def evaluate_minibatch(net, dist, data, index, seen):
-    """``evaluate_rows`` by itself, where the rows' weights come from elsewhere."""
+    """Do ``evaluate_rows`` by itself, where the rows' weights come from elsewhere."""
     evaluate_rows(net, dist, data, index, seen)
 
 
 @kernel()
 def step_minibatch(net, dist, rule, data, index, task, seen, back):
-    """The optimizer's step on rows that were evaluated and weighed."""
+    """Take the optimizer's step on rows that were evaluated and weighed."""
     fill_gradient(net, dist, data, index, task, seen, back)
     apply_rule(net[0], back[4], rule)
 
 
 @kernel()
 def ascend_epoch(net, dist, rule, data, order, edges, program, scalars, norm, task, registers, seen, back):
-    """A step on each minibatch: rows ``order[edges[k]:edges[k + 1]]``. ``scalars[0]`` is the divisor, in proportion to the rows."""
+    """Take a step on each minibatch k: the rows ``order[edges[k]:edges[k + 1]]``.
+
+    ``program``, ``scalars`` and ``registers`` as in ``pgrun.kernels.row_programs``; ``scalars[0]`` is the
+    divisor, in proportion to the rows.
+    """
     entropy, kl_weight, value_coef, value_clip, count, correction = task
     table, weight, gradient, log_prob = data[3], back[0], back[4], seen[5]
     for k in range(edges.shape[0] - 1):
@@ -201,15 +225,15 @@ def ascend_epoch(net, dist, rule, data, order, edges, program, scalars, norm, ta
 
 @kernel()
 def descend_epoch(net, rule, obs, table, order, edges, clip, x, acts, deltas, gradient):
-    """The critic's steps down the value loss, one on each minibatch."""
+    """Take the critic's steps down the value loss, one on each minibatch."""
     sizes = net[1]
     for k in range(edges.shape[0] - 1):
         index = order[edges[k] : edges[k + 1]]
         rows = index.shape[0]
         inputs = x[: rows * obs.shape[1]].reshape((rows, obs.shape[1]))
-        gather(obs, index, inputs)
-        forward(net, inputs, acts)
+        gather_rows(obs, index, inputs)
+        fill_activations(net, inputs, acts)
         last = slice(rows * (count_outputs(sizes) - 1), rows * count_outputs(sizes))
         fill_value_delta(acts[last], 1, table, index, F32(clip), ONE, deltas[last])
-        backward(net, inputs, acts, deltas, gradient)
+        backpropagate_rows(net, inputs, acts, deltas, gradient)
         apply_rule(net[0], gradient, rule)

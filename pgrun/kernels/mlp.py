@@ -1,8 +1,8 @@
-"""Forward, backward and tangent of a multi-layer perceptron on one flat θ, for any depth and width.
+"""Activations, gradient and tangent of a multi-layer perceptron on one flat θ, for any depth and width.
 
-``net`` is (θ, sizes, activation, bias): sizes [in, hidden…, out]; what stands in θ behind the layers is not read. All
-activations of B rows lie in one array, layer after layer, h₁ [B, hidden], …, y [B, out]; their derivatives likewise. So no
-width or depth is part of a type, and a second network compiles nothing.
+``net`` is (θ, sizes, activation, bias): sizes [in, hidden…, out]; what stands in θ behind the layers is not
+read. All activations of B rows lie in one array, layer after layer, h₁ [B, hidden], …, y [B, out]; their
+derivatives likewise. So no width or depth is part of a type, and a second network compiles nothing.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ FEW_ROWS, FEW_COLUMNS = 2, 8  # up to here plain loops cost less than the call o
 
 
 @kernel(fast=True, inline=True)
-def tanh(x):
-    """Lambert's continued fraction at x/4, doubled twice by tanh 2y = 2t/(1 + t²): at most 4 units in the last place.
+def expand_tanh(x):
+    """tanh x, at most 4 units in float32's last place away.
 
-    NaN passes both comparisons and stays.
+    Lambert's continued fraction at x/4, doubled twice by tanh 2y = 2t/(1 + t²), t = tanh y. NaN passes both
+    comparisons and stays.
     """
     y = x
     if y > F32(9):
@@ -35,18 +36,19 @@ def tanh(x):
 
 @kernel(fast=True, inner=True)
 def add_bias(h, b):
+    """h += b in every row: h [B, out], b [out]."""
     for i in range(h.shape[0]):
         for j in range(h.shape[1]):
             h[i, j] += b[j]
 
 
 @kernel(fast=True, inner=True)
-def activate(h, activation):
-    """In place. A NaN stays one: relu is 0 only where h < 0."""
+def activate_rows(h, activation):
+    """tanh(h) or relu(h), in place. A NaN stays one: relu is 0 only where h < 0."""
     flat = h.reshape(h.size)
     if activation == TANH:
         for k in range(flat.shape[0]):
-            flat[k] = tanh(flat[k])
+            flat[k] = expand_tanh(flat[k])
     else:
         for k in range(flat.shape[0]):
             flat[k] = ZERO if flat[k] < ZERO else flat[k]
@@ -54,7 +56,7 @@ def activate(h, activation):
 
 @kernel(fast=True, inner=True)
 def pull_through_activation(d, h, activation):
-    """∂L/∂(pre-activation) from ∂L/∂h, in place, from h itself."""
+    """∂L/∂(pre-activation) from ∂L/∂h, in place, from h itself: times 1 − h² or [h > 0]."""
     derivative, value = d.reshape(d.size), h.reshape(h.size)
     if activation == TANH:
         for k in range(derivative.shape[0]):
@@ -65,7 +67,8 @@ def pull_through_activation(d, h, activation):
 
 
 @kernel(fast=True, inner=True)
-def product_in_loops(x, w, y):
+def multiply_in_loops(x, w, y):
+    """y = x Wᵀ [B, out] for few rows or columns."""
     for i in range(x.shape[0]):
         for o in range(w.shape[0]):
             total = ZERO
@@ -75,7 +78,8 @@ def product_in_loops(x, w, y):
 
 
 @kernel(fast=True, inner=True)
-def outer_in_loops(d, a, out):
+def multiply_outer_in_loops(d, a, out):
+    """out = dᵀ a [out, in] for few rows or columns."""
     for o in range(d.shape[1]):
         for j in range(a.shape[1]):
             out[o, j] = ZERO
@@ -87,7 +91,8 @@ def outer_in_loops(d, a, out):
 
 
 @kernel(fast=True, inner=True)
-def product_back_in_loops(d, w, out):
+def multiply_back_in_loops(d, w, out):
+    """out = d W [B, in] for few rows or columns."""
     for i in range(d.shape[0]):
         for j in range(w.shape[1]):
             out[i, j] = ZERO
@@ -98,10 +103,10 @@ def product_back_in_loops(d, w, out):
 
 
 @kernel(inner=True)
-def multiply(x, w, y):
-    """y = x Wᵀ"""
+def multiply_forward(x, w, y):
+    """y = x Wᵀ: x [B, in], W [out, in], y [B, out]."""
     if x.shape[0] <= FEW_ROWS or w.shape[0] <= FEW_COLUMNS:
-        product_in_loops(x, w, y)
+        multiply_in_loops(x, w, y)
     else:
         n, size, outputs = x.shape[0], x.shape[1], w.shape[0]
         gemm(
@@ -112,9 +117,9 @@ def multiply(x, w, y):
 
 @kernel(inner=True)
 def multiply_outer(d, a, out):
-    """out = dᵀ a"""
+    """out = dᵀ a: d [B, out], a [B, in], out [out, in]."""
     if d.shape[0] <= FEW_ROWS or d.shape[1] <= FEW_COLUMNS:
-        outer_in_loops(d, a, out)
+        multiply_outer_in_loops(d, a, out)
     else:
         n, size, outputs = a.shape[0], a.shape[1], d.shape[1]
         gemm(
@@ -125,9 +130,9 @@ def multiply_outer(d, a, out):
 
 @kernel(inner=True)
 def multiply_back(d, w, out):
-    """out = d W"""
+    """out = d W: d [B, out], W [out, in], out [B, in]."""
     if d.shape[0] <= FEW_ROWS or d.shape[1] <= FEW_COLUMNS:
-        product_back_in_loops(d, w, out)
+        multiply_back_in_loops(d, w, out)
     else:
         n, size, outputs = d.shape[0], w.shape[1], w.shape[0]
         gemm(
@@ -138,6 +143,7 @@ def multiply_back(d, w, out):
 
 @kernel(fast=True, inner=True)
 def sum_rows(d, out):
+    """out = Σ d over rows: d [B, out]."""
     for j in range(d.shape[1]):
         out[j] = ZERO
     for i in range(d.shape[0]):
@@ -156,6 +162,7 @@ def count_outputs(sizes):
 
 @kernel(inner=True)
 def count_weights(sizes, bias):
+    """Σ of the layers' weights and biases: numbers of θ that they take."""
     total = 0
     for k in range(1, len(sizes)):
         total += sizes[k] * (sizes[k - 1] + bias)
@@ -163,7 +170,7 @@ def count_weights(sizes, bias):
 
 
 @kernel()
-def forward(net, x, acts):
+def fill_activations(net, x, acts):
     """Fill ``acts`` with h₁, …, y of the rows x [B, in]."""
     theta, sizes, activation, bias = net
     rows, at, put = x.shape[0], 0, 0
@@ -172,19 +179,22 @@ def forward(net, x, acts):
         size, outputs = sizes[layer], sizes[layer + 1]
         y = acts[put : put + rows * outputs].reshape((rows, outputs))
         put += rows * outputs
-        multiply(h, theta[at : at + outputs * size].reshape((outputs, size)), y)
+        multiply_forward(h, theta[at : at + outputs * size].reshape((outputs, size)), y)
         at += outputs * size
         if bias:
             add_bias(y, theta[at : at + outputs])
             at += outputs
         if layer < len(sizes) - 2:
-            activate(y, activation)
+            activate_rows(y, activation)
         h = y
 
 
 @kernel()
-def backward(net, x, acts, deltas, gradient):
-    """∂L/∂θ of the layers, into ``gradient``; the last layer's ∂L/∂y stands in ``deltas``, which holds the others' afterwards."""
+def backpropagate_rows(net, x, acts, deltas, gradient):
+    """∂L/∂θ of the layers, summed over rows, into ``gradient``.
+
+    The last layer's ∂L/∂y [B, out] stands in ``deltas``, which holds those of the other layers afterwards.
+    """
     theta, sizes, activation, bias = net
     rows = x.shape[0]
     put, at = rows * count_outputs(sizes), count_weights(sizes, bias)
@@ -210,7 +220,10 @@ def backward(net, x, acts, deltas, gradient):
 
 @kernel()
 def fill_deltas(net, rows, acts, deltas):
-    """∂L/∂(each layer's outputs) from that of the last, which stands in ``deltas``: ``backward`` without the gradient."""
+    """∂L/∂(each layer's outputs) from that of the last, which stands in ``deltas``.
+
+    It is ``backpropagate_rows`` without the gradient.
+    """
     theta, sizes, activation, bias = net
     put, at = rows * count_outputs(sizes), count_weights(sizes, bias)
     for layer in range(len(sizes) - 2, 0, -1):
@@ -225,15 +238,19 @@ def fill_deltas(net, rows, acts, deltas):
 
 
 @kernel(fast=True, inner=True)
-def add_into(x, y):
+def add_matrix(x, y):
+    """x += y."""
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             x[i, j] += y[i, j]
 
 
 @kernel()
-def tangent(net, change, x, acts, moved, spare):
-    """(∂y/∂θ)v along v = ``change`` at the activations ``acts``: the differentials of every layer, into ``moved``."""
+def fill_tangent(net, change, x, acts, moved, spare):
+    """(∂y/∂θ)v along v = ``change`` at the activations ``acts``.
+
+    The differentials of every layer go into ``moved``, laid out as ``acts``; ``spare`` [B·widest] is room.
+    """
     theta, sizes, activation, bias = net
     rows, at, put = x.shape[0], 0, 0
     for layer in range(len(sizes) - 1):
@@ -243,13 +260,15 @@ def tangent(net, change, x, acts, moved, spare):
         dy = moved[here].reshape((rows, outputs))
         step = change[weights].reshape((outputs, size))
         if layer == 0:
-            multiply(x, step, dy)
+            multiply_forward(x, step, dy)
         else:
             below = slice(put - rows * size, put)
-            multiply(acts[below].reshape((rows, size)), step, dy)
+            multiply_forward(acts[below].reshape((rows, size)), step, dy)
             second = spare[: rows * outputs].reshape((rows, outputs))
-            multiply(moved[below].reshape((rows, size)), theta[weights].reshape((outputs, size)), second)
-            add_into(dy, second)
+            multiply_forward(
+                moved[below].reshape((rows, size)), theta[weights].reshape((outputs, size)), second
+            )
+            add_matrix(dy, second)
         at += outputs * size
         if bias:
             add_bias(dy, change[at : at + outputs])

@@ -1,4 +1,7 @@
-"""The backups of returns, one loop over time each; the formulas stand in ``pgrun.returns``. Equal to torch's to rounding."""
+"""The backups of returns, one loop over time each. Equal to torch's to rounding.
+
+The formulas stand in ``pgrun.returns``.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ FLOATS = (torch.float32, torch.float64)
 
 @kernel()
 def fill_backup(a, b, last, out):
-    """outₜ = aₜ + bₜ outₜ₊₁ and out_T = last, by columns: [T, N]"""
+    """outₜ = aₜ + bₜ outₜ₊₁ and out_T = last, by columns: a, b, out [T, N], last [N]."""
     for n in range(a.shape[1]):
         x = last[n]
         for t in range(a.shape[0] - 1, -1, -1):
@@ -28,7 +31,11 @@ def fill_backup(a, b, last, out):
 
 @kernel()
 def fill_lambda_return(reward, terminated, ended, value, gamma, lam, out):
-    """``lam`` [T]; each operation in the type of the arrays, in torch's order."""
+    """The λ-return Gλ [T, N] of ``pgrun.returns``, into ``out``.
+
+    ``reward``, ``terminated`` and ``ended`` [T, N], ``value`` [T+1, N], ``gamma`` [1], ``lam`` [T]; each
+    operation in the type of the arrays, in torch's order.
+    """
     one = reward.dtype.type(1)
     for n in range(reward.shape[1]):
         x = value[reward.shape[0], n]
@@ -38,13 +45,14 @@ def fill_lambda_return(reward, terminated, ended, value, gamma, lam, out):
             out[t, n] = x
 
 
-def takes(*tensors: Tensor) -> bool:
-    """Whether the loops are for these."""
+def can_loop(*tensors: Tensor) -> bool:
+    """Whether these tensors are what the loops are for: plain, not empty, all of one type of float."""
     kind = tensors[0].dtype
     return kind in FLOATS and all(is_plain(x, kind) and x.numel() > 0 for x in tensors)
 
 
-def backup(a: Tensor, b: Tensor, last: Tensor) -> Tensor:
+def loop_backup(a: Tensor, b: Tensor, last: Tensor) -> Tensor:
+    """``pgrun.returns.backup`` in one loop: [T, …]."""
     shape, dtype = a.shape, a.numpy().dtype
     columns = last.numel()
     parts = (np.ascontiguousarray(x.numpy(), dtype).reshape(-1, columns) for x in (a, b))
@@ -53,9 +61,10 @@ def backup(a: Tensor, b: Tensor, last: Tensor) -> Tensor:
     return torch.from_numpy(out).view(shape)
 
 
-def lambda_return(
+def loop_lambda_return(
     reward: Tensor, terminated: Tensor, ended: Tensor, value: Tensor, gamma: float, lam: float | Tensor
 ) -> Tensor:
+    """``pgrun.returns.lambda_return`` in one loop: [T, N]."""
     rewards = reward.numpy()
     dtype = rewards.dtype
     rest = (np.ascontiguousarray(x.numpy(), dtype) for x in (terminated, ended, value))

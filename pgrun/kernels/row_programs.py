@@ -1,13 +1,16 @@
-"""Programs of operations on rows: what an algorithm makes of log π(a|s) in each row, run by one compiled loop.
+"""Programs of operations on rows, run by one compiled loop.
 
-A program is an array of instructions [n, 5], (operation, to, a, b, c): register ``to`` becomes the operation of registers a, b
-and c, for all rows. COLUMN reads column ``a`` of the batch, SCALAR entry ``a`` of the scalars, LOG_PROB the present log π. The
-last instruction's register is the result. It is data and no code: a new algorithm compiles nothing.
+Such a program is what an algorithm makes of log π(a|s) in each row: an array of instructions [n, 5],
+(operation, to, a, b, c). Register ``to`` becomes the operation of registers a, b and c, for all rows. COLUMN
+reads column ``a`` of the batch, SCALAR entry ``a`` of the scalars, LOG_PROB the present log π. The last
+instruction's register is the result. It is data and no code: a new algorithm compiles nothing.
 """
 
 from __future__ import annotations
 
 import math
+
+import numpy as np
 
 from pgrun.kernels.jit import ONE, ZERO, kernel
 
@@ -26,7 +29,10 @@ BLOCK = 256  # rows at a time: their registers stay in the cache
 
 @kernel(inner=True)
 def apply_arithmetic(op, x, y, out):
-    """Comparisons give 1 or 0. Of two numbers of which one is NaN, minimum and maximum are NaN."""
+    """out = x op y, entry by entry, for the operations of two registers.
+
+    Comparisons give 1 or 0. Of two numbers of which one is NaN, minimum and maximum are NaN.
+    """
     n = out.shape[0]
     if op == ADD:
         for i in range(n):
@@ -65,7 +71,7 @@ def apply_arithmetic(op, x, y, out):
 
 @kernel(inner=True)
 def apply_function(op, x):
-    """One number at a time: the library's functions do not vectorise."""
+    """op(x) of one number, for the operations of one register: the library's functions do not vectorise."""
     if op == EXP:
         return math.exp(x)
     if op == LOG:
@@ -87,7 +93,10 @@ def apply_function(op, x):
 
 @kernel()
 def run_program(program, scalars, table, index, log_prob, registers, out):
-    """``out`` [B] of the rows ``index`` [B] of ``table`` [columns, rows]; ``registers`` [n, BLOCK] are overwritten."""
+    """Run the program on the rows ``index`` [B] of ``table`` [columns, rows]; its result is ``out`` [B].
+
+    ``scalars`` [S], ``log_prob`` [B]; ``registers`` [n, BLOCK] are overwritten.
+    """
     for start in range(0, index.shape[0], BLOCK):
         n = min(BLOCK, index.shape[0] - start)
         to = 0
@@ -117,8 +126,8 @@ def run_program(program, scalars, table, index, log_prob, registers, out):
             out[start + i] = registers[to, i]
 
 
-def format_program(program, scalars: list[str], columns: list[str]) -> str:
-    """The instructions as lines to read."""
+def format_program(program: np.ndarray, scalars: list[str], columns: list[str]) -> str:
+    """The program's instructions as lines to read."""
     lines = []
     for op, to, a, b, c in program.tolist():
         name = OPERATIONS[op]

@@ -1,6 +1,7 @@
-"""NumPy's PCG64 and its ``uniform``, on the generator's own state: four words, high and low of the state and of the increment.
+"""NumPy's PCG64 and its ``uniform``, on the generator's own state.
 
-numba knows NumPy's generators too; with them a kernel takes several times as long to compile.
+A stream is that state in four words, high and low of the state and of the increment. numba knows NumPy's
+generators too; with them a kernel takes several times as long to compile.
 """
 
 from __future__ import annotations
@@ -23,34 +24,37 @@ HALF, TOP, BITS, DROPPED, LOWER = (
 STEP = 1.0 / 9007199254740992.0  # 2⁻⁵³
 
 
-def words_of(state: Mapping[str, Any]) -> np.ndarray:
-    """[4] from a ``bit_generator.state``."""
+def pack_stream(state: Mapping[str, Any]) -> np.ndarray:
+    """A stream [4] from a ``bit_generator.state``."""
     inner = state["state"]
     parts = [part for x in (inner["state"], inner["inc"]) for part in (x >> 64, x & (2**64 - 1))]
     return np.array(parts, np.uint64)
 
 
-def state_of(words: np.ndarray) -> dict[str, Any]:
-    """The inverse; half a number of 32 bits that was left over is not kept: ``uniform`` never leaves one."""
+def unpack_stream(words: np.ndarray) -> dict[str, Any]:
+    """A ``bit_generator.state`` from a stream: the inverse of ``pack_stream``.
+
+    Half a number of 32 bits that was left over is not kept: ``draw_uniform`` never leaves one.
+    """
     high, low, increment_high, increment_low = (int(word) for word in words)
     inner = {"state": high << 64 | low, "inc": increment_high << 64 | increment_low}
     return {"bit_generator": "PCG64", "state": inner, "has_uint32": 0, "uinteger": 0}
 
 
 @kernel(inner=True, allocates=True)
-def product_high(a, b):
-    """The upper 64 bits of a·b."""
+def multiply_high(a, b):
+    """The upper 64 bits of a·b, both of 64 bits."""
     a_high, a_low, b_high, b_low = a >> HALF, a & LOWER, b >> HALF, b & LOWER
     middle = a_high * b_low + (a_low * b_low >> HALF)
     return a_high * b_high + (middle >> HALF) + ((middle & LOWER) + a_low * b_high >> HALF)
 
 
 @kernel(inner=True, allocates=True)
-def uniform(streams, k, low, high):
-    """The next of stream k in [low, high), as ``Generator.uniform`` draws it; the stream moves on."""
+def draw_uniform(streams, k, low, high):
+    """The next number of stream k in [low, high), as ``Generator.uniform`` draws it; the stream moves on."""
     state_high, state_low = streams[k, 0], streams[k, 1]
     low_word = state_low * FACTOR_LOW
-    high_word = state_high * FACTOR_LOW + state_low * FACTOR_HIGH + product_high(state_low, FACTOR_LOW)
+    high_word = state_high * FACTOR_LOW + state_low * FACTOR_HIGH + multiply_high(state_low, FACTOR_LOW)
     new_low = low_word + streams[k, 3]
     new_high = high_word + streams[k, 2]
     if new_low < low_word:

@@ -27,7 +27,10 @@ def shuffled(batch: Batch, parts: int, generator: torch.Generator) -> Iterator[B
 
 
 def split_at_random(size: int, parts: int, generator: torch.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """The same split as indices: (rows in the order of their minibatches [size], where each begins and the last ends)."""
+    """The same split as indices: (rows in the order of their minibatches [size], edges [parts + 1]).
+
+    The edges are where each minibatch begins and the last ends.
+    """
     edges = np.array([size * k // parts for k in range(parts + 1)])
     if parts == 1:
         return np.arange(size), edges

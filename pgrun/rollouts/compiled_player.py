@@ -1,4 +1,7 @@
-"""What the samplers get from ``collect``: the numbers that a ``Track`` gives, with π_old evaluated already."""
+"""What the samplers get from ``collect_rows``: the numbers that a ``Track`` gives.
+
+π_old is evaluated already.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import numpy as np
 import torch
 
 from pgrun.errors import EnvironmentFault
-from pgrun.kernels.collecting import ENDLESS, GOES_ON, collect
+from pgrun.kernels.collecting import ENDLESS, GOES_ON, collect_rows
 from pgrun.policies.compiled_actor import Acting, can_act
 from pgrun.rollouts.trajectory import Arrays, Finished
 from pgrun.types import Rollout
@@ -82,7 +85,7 @@ class Player:
             count, how, cuts, _, finite = self.fill(records, turns, draw())
             parts.append(records.arrays(count))
             cut = cut or cuts
-        arrays = joined(parts)
+        arrays = join_arrays(parts)
         if how != ENDLESS and not finite:
             raise EnvironmentFault(arrays.first_fault(envs))
         endless = int((length >= most).argmax()) if how == ENDLESS else None
@@ -91,10 +94,10 @@ class Player:
     def fill(
         self, records: Records, turns: tuple[object, ...], noise: Tensor | None
     ) -> tuple[int, int, bool, int, bool]:
-        """What ``collect`` returns."""
+        """Fill ``records`` by one call of ``collect_rows``; what it returns."""
         given = self.no_noise if noise is None else noise.numpy()
         envs = self.envs
-        found = collect(
+        found: tuple[int, int, bool, int, bool] = collect_rows(
             self.acting.arguments, *envs.arguments, turns, given, noise is not None, records.arguments
         )
         envs.obs[:] = envs.rows
@@ -122,7 +125,7 @@ class Records:
 
     @property
     def arguments(self) -> tuple[np.ndarray, ...]:
-        """In the order of ``collect``'s own."""
+        """In the order of ``collect_rows``'s own."""
         return (
             *(self.obs, self.seen, self.choice, self.force, self.reward, self.flags, self.clock),
             *(self.floats, self.params, self.log_prob, self.returns, self.lengths),
@@ -171,8 +174,11 @@ class Records:
         )
 
 
-def joined(parts: list[Arrays]) -> Arrays:
-    """One after the other: the last row of a part's observations is the first of the next one's."""
+def join_arrays(parts: list[Arrays]) -> Arrays:
+    """The parts of one rollout in one, along time.
+
+    The last row of a part's observations is the first of the next one's.
+    """
     if len(parts) == 1:
         return parts[0]
     rows = len(parts[0].reward)

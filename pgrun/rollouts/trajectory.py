@@ -23,7 +23,10 @@ Finished = list[tuple[float, int]]  # undiscounted return and length of each epi
 
 
 class Track:
-    """What was seen and done, step by step, every entry over the N environments; there is room for ``rows`` steps, and more when needed."""
+    """What was seen and done, step by step, every entry over the N environments.
+
+    There is room for ``rows`` steps, and more when needed.
+    """
 
     def __init__(self, envs: Envs, rows: int):
         self.rows = 0  # that are filled

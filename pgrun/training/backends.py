@@ -41,9 +41,10 @@ class TorchTwins:
 
 
 def choose_backend(settings: Mapping[str, Any], device: str) -> str:
-    """``torch`` or ``compiled``: what ``backend`` asks for; ``auto`` is compiled on the CPU where numba is installed.
+    """``torch`` or ``compiled``: what ``backend`` asks for.
 
-    Chosen once, when a run begins, and recorded: a run that goes on has the backend that it had.
+    ``auto`` is compiled on the CPU where numba is installed. Chosen once, when a run begins, and recorded: a
+    run that goes on has the backend that it had.
     """
     asked = str(settings.get("backend", "auto"))
     if asked == "auto":

@@ -261,8 +261,9 @@ def evaluate_if_due(run: Run, counters: Counters) -> tuple[np.ndarray | None, bo
 
 
 def evaluate(run: Run, episodes: int | None = None) -> tuple[np.ndarray, int]:
-    """(undiscounted returns of the deterministic policy, the steps that took): from the same starts every time,
-    and training never sees it. ``episodes``: so many of the first ones.
+    """(undiscounted returns of the deterministic policy, the steps that took).
+
+    From the same starts every time; training never sees it. ``episodes``: so many of the first ones.
     """
     run.evaluation.episodes = episodes or run.trainer.eval_episodes
     with apart(spawned(run.top.seed, SHARED_IN_EVALUATION)):

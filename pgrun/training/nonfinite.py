@@ -63,8 +63,9 @@ def watch_state(state: Any, counters: Counters, path: str = "") -> None:
 
 
 def finite(x: Tensor) -> bool:
-    """Whether every entry is. On the CPU the sum tells in a tenth of the time: NaN and infinity do not leave it.
-    A sum that is not finite, though every entry is, is too large alone.
+    """Whether every entry is. On the CPU the sum tells in a tenth of the time: NaN and infinity stay in it.
+
+    A sum may be infinite though no entry is: then each is looked at.
     """
     if x.device.type != "cpu":
         return bool(torch.isfinite(x).all())

@@ -22,8 +22,8 @@ PENALTY = (
     "algo.epochs=3 algo.minibatches=4 algo.target_kl=0.01 algo.beta=1.0 network.hidden=[16]"
 )
 NORMALISED = (
-    "algo=ppo env=Pendulum-v1 env.vector=loop env.num_envs=2 sampler.steps=64 trainer.total_steps=512 algo.epochs=1 "
-    "state_norm=true reward_scaling=true gamma=0.9 network.hidden=[8]"
+    "algo=ppo env=Pendulum-v1 env.vector=loop env.num_envs=2 sampler.steps=64 trainer.total_steps=512 "
+    "algo.epochs=1 state_norm=true reward_scaling=true gamma=0.9 network.hidden=[8]"
 )
 
 

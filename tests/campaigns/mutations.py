@@ -167,7 +167,8 @@ FAULTS = [
     fault("compiled_relu_hides_nan", "a NaN passed over", "kernels/mlp",
           "ZERO if flat[k] < ZERO else flat[k]", "flat[k] if flat[k] > ZERO else ZERO", "compiled_kernels"),
     fault("compiled_number_frozen", "a number of the algorithm taken for a constant", "compiled/tracing",
-          "into[k] = getattr(algorithm, name)", "into[k] = self.__dict__.setdefault(name, getattr(algorithm, name))",
+          "into[k] = getattr(algorithm, name)",
+          "into[k] = self.__dict__.setdefault(name, getattr(algorithm, name))",
           "compiled_tracing"),
 ]  # fmt: skip
 

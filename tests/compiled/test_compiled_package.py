@@ -22,13 +22,19 @@ def test_available_here_and_not_without_numba(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_run_in_torch_does_not_load_numba() -> None:
-    code = "import sys, pgrun.training.build, pgrun.kernels; pgrun.training.build.twins_of('torch'); print('numba' in sys.modules)"
+    code = (
+        "import sys, pgrun.training.build, pgrun.kernels; "
+        "pgrun.training.build.twins_of('torch'); print('numba' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
 
 def test_kernels_compile_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No folder that can be written: numba says so when a function is declared, and the code lives as long as the process."""
+    """No folder that can be written: the code lives as long as the process.
+
+    numba says so when a function is declared.
+    """
     from numba.core import caching
 
     from pgrun.kernels.jit import kernel

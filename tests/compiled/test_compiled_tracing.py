@@ -16,7 +16,7 @@ pytest.importorskip("numba")
 from pgrun.algorithms.base import Algorithm
 from pgrun.algorithms.off_policy_pg import OffPolicyPg
 from pgrun.algorithms.ppo import Ppo
-from pgrun.compiled.tracing import NotByRow, Traced, trace_gradient_weight
+from pgrun.compiled.tracing import NotByRow, TracedWeight, trace_gradient_weight
 from pgrun.kernels.row_programs import BLOCK, run_program
 from pgrun.types import Batch
 
@@ -30,13 +30,13 @@ def batch_of(rows: int = ROWS, **changes: Any) -> Batch:
     old = torch.randn(rows, generator=g) * 0.3 - 0.7
     empty = torch.zeros(rows, 1)
     batch = Batch(
-        obs=empty, action=empty, log_prob=old, params=empty, psi=psi * mask, mask=mask, value=psi - 1, target=psi + 1,
-        count=7.0, shape=(rows // 5, 5),
+        obs=empty, action=empty, log_prob=old, params=empty, psi=psi * mask, mask=mask,
+        value=psi - 1, target=psi + 1, count=7.0, shape=(rows // 5, 5),
     )  # fmt: skip
     return replace(batch, **changes)
 
 
-def weights(traced: Traced, algorithm: Algorithm, log_prob: torch.Tensor, batch: Batch) -> torch.Tensor:
+def weights(traced: TracedWeight, algorithm: Algorithm, log_prob: torch.Tensor, batch: Batch) -> torch.Tensor:
     """By the program, of the rows in another order."""
     order = np.random.default_rng(0).permutation(len(log_prob))
     table = np.zeros((len(traced.columns), len(log_prob)), np.float32)
@@ -59,7 +59,7 @@ def algorithm(name: str) -> Algorithm:
     return getattr(module, "".join(part.capitalize() for part in name.split("_")))()
 
 
-def check(algo: Algorithm, batch: Batch | None = None, bound: float = 1e-6) -> Traced:
+def check(algo: Algorithm, batch: Batch | None = None, bound: float = 1e-6) -> TracedWeight:
     batch = batch or batch_of()
     log_prob = batch.log_prob + 0.4 * torch.randn(ROWS, generator=torch.Generator().manual_seed(5))
     traced = trace_gradient_weight(algo, batch.extra)

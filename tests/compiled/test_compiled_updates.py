@@ -1,4 +1,7 @@
-"""The contract of the compiled core: whole updates equal to torch's to rounding, and to themselves in every bit."""
+"""The contract of the compiled core.
+
+Whole updates are equal to torch's to rounding, and to themselves in every bit.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,9 @@ CONF = Path(__file__).parents[2] / "conf"
 ALGORITHMS = sorted(path.stem for path in (CONF / "algo").glob("*.yaml"))
 NATURAL = ("npg", "trpo")
 SHORT = {"env.max_episode_steps": 40}
-# ‖compiled − torch‖ ÷ ‖step‖ over up to 36 steps of an optimizer. float32 keeps 6e-8 of θ, whose norm is some hundred times
-# that of the steps; Adam divides entries whose gradient is rounding alone by their own size. The largest seen is 2.6e-6.
+# ‖compiled − torch‖ ÷ ‖step‖ over up to 36 steps of an optimizer. float32 keeps 6e-8 of θ, whose norm is some
+# hundred times that of the steps; Adam divides entries whose gradient is rounding alone by their own size.
+# The largest seen is 2.6e-6.
 BOUND = 1e-5
 SHARES = ("a2c", "ppo", "ppo_penalty", "reinforce", "online_ac")
 CLIPPED = {"critic.clip": 0.2, "optimizer.max_grad_norm": 0.1, "critic.optimizer.max_grad_norm": 0.1}
@@ -58,7 +62,10 @@ def test_updates_are_torchs(algo: str, space: str) -> None:
 @pytest.mark.parametrize("space", ENVS)
 @pytest.mark.parametrize("algo", NATURAL)
 def test_natural_steps_are_torchs(algo: str, space: str) -> None:
-    """With damping that makes F well conditioned: conjugate gradients multiply rounding by its condition number."""
+    """With damping that makes F well conditioned.
+
+    Conjugate gradients multiply rounding by its condition number.
+    """
     given = {"algo.iterations": 4, "algo.damping": 1.0, "env.id": ENVS[space]}
     assert apart(algo, 1, **SHORT | given) < BOUND
 
@@ -68,7 +75,8 @@ def test_natural_steps_are_torchs(algo: str, space: str) -> None:
 def test_shared_networks(algo: str, space: str) -> None:
     """The joint loss, with entropy, value clipping, norm clipping and relu.
 
-    Of seed 1: in seed 0 a unit of relu stands so near 0 that rounding turns it off, and the bound is passed threefold.
+    Of seed 1: in seed 0 a unit of relu stands so near 0 that rounding turns it off, and the bound is passed
+    threefold.
     """
     given = CLIPPED | {"network.name": "shared", "network.activation": "relu", "algo.entropy": 0.01}
     given |= {"variance": {"name": "gae", "lam": 0.95}} if algo == "reinforce" else {}
@@ -135,7 +143,10 @@ def test_the_twins_are_in_place() -> None:
 
 
 class Trusting(Ppo):
-    """A user's: each row weighed by a column of its own, a number that changes from epoch to epoch, no closed form."""
+    """A user's, with no closed form.
+
+    Each row is weighed by a column of its own, and by a number that changes from epoch to epoch.
+    """
 
     gradient_weight = Algorithm.gradient_weight
 
@@ -206,7 +217,10 @@ def test_what_is_measured(space: str) -> None:
 
 
 def test_a_resumed_run_goes_on_in_the_same_bits() -> None:
-    """Saved after one update, loaded into a fresh run: buffers hold nothing that the next update depends on."""
+    """Saved after one update, loaded into a fresh run.
+
+    Buffers hold nothing that the next update depends on.
+    """
     whole = update(built("ppo", "compiled"), 1)
     state = whole.state_dict()
     saved = {name: clone(state[name]) for name in ("policy", "optimizer", "critic")}

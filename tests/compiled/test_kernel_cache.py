@@ -9,8 +9,8 @@ pytest.importorskip("numba")
 from numba.core import caching
 
 from pgrun.kernels import is_available, jit
-from pgrun.kernels.collecting import collect
-from pgrun.kernels.columns import advance
+from pgrun.kernels.collecting import collect_rows
+from pgrun.kernels.columns import advance_columns
 
 
 def twice(x):
@@ -32,5 +32,5 @@ def test_where_nothing_can_be_written_it_is_compiled_in_every_process(
 def test_a_change_in_any_file_of_the_package_counts() -> None:
     """numba itself looks at the file of the function alone, and what it calls stands elsewhere."""
     assert is_available()
-    for kernel in (collect, advance):
+    for kernel in (collect_rows, advance_columns):
         assert kernel._cache._cache_file._source_stamp == jit.SOURCES

@@ -19,7 +19,7 @@ from pgrun.envs.program import KINDS, Program
 from pgrun.envs.table import TableEnvs
 from pgrun.envs.vector import Loop
 from pgrun.errors import Refused
-from pgrun.kernels.uniform import state_of, words_of
+from pgrun.kernels.uniform import pack_stream, unpack_stream
 from pgrun.storage.checkpoint import Checkpoints
 from tests.helpers.support_programs import actions, first_difference, gymnasiums, program
 
@@ -61,11 +61,11 @@ def test_a_constant_that_is_changed_is_seen(name: str) -> None:
 
 def test_numbers_of_pcg64_are_numpys() -> None:
     envs, generator = program("MountainCar-v0", 1), np.random.default_rng(7)
-    envs.streams = words_of(generator.bit_generator.state)[None]
+    envs.streams = pack_stream(generator.bit_generator.state)[None]
     for _ in range(2000):
         envs.reset()
         assert envs.place[0, 0] == generator.uniform(-0.6, -0.4)
-    assert state_of(envs.streams[0]) == generator.bit_generator.state
+    assert unpack_stream(envs.streams[0]) == generator.bit_generator.state
 
 
 def outcome(envs: Program, steps: int, seed: int) -> bytes:
@@ -110,7 +110,7 @@ def test_observations_keep_the_float64_that_is_asked_for() -> None:
     assert np.array_equal(envs.obs, envs.rows)
 
 
-# --- env.vector -------------------------------------------------------------------------------------------------------
+# --- env.vector ---------------------------------------------------------------------------------------
 
 
 def kind(name: str, **given: object) -> type:

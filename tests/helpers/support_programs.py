@@ -10,7 +10,7 @@ from pgrun.envs import EnvSettings, make
 from pgrun.envs.make import make_one
 from pgrun.envs.program import Program
 from pgrun.envs.vector import Envs, Loop, Native
-from pgrun.kernels.uniform import words_of
+from pgrun.kernels.uniform import pack_stream
 
 LIMITS = (None, 37)
 
@@ -50,11 +50,14 @@ def streams(envs: Envs) -> np.ndarray:
     if isinstance(envs, Program):
         return envs.streams
     inner = [envs.envs] if isinstance(envs, Native) else [env.unwrapped for env in envs.envs]  # type: ignore[attr-defined]
-    return np.stack([words_of(env.np_random.bit_generator.state) for env in inner])
+    return np.stack([pack_stream(env.np_random.bit_generator.state) for env in inner])
 
 
 def first_difference(ours: Program, theirs: Envs, steps: int, seed: int) -> str | None:
-    """What differs first in that many steps of the same actions, and where; some episodes are cut. None: nothing, to the bit."""
+    """What differs first in that many steps of the same actions, and where.
+
+    Some episodes are cut. None: nothing differs, to the bit.
+    """
     rng, cut = np.random.default_rng(seed), np.arange(ours.num_envs) % 2 == 0
     for t in range(steps):
         if t % 101 == 100:

@@ -16,11 +16,12 @@ from pgrun.envs.program import KINDS
 from pgrun.envs.vector import Envs
 from pgrun.errors import EnvironmentFault
 from pgrun.kernels.acting import act_rows
-from pgrun.kernels.collecting import collect
+from pgrun.kernels.collecting import collect_rows
 from pgrun.policies.compiled_actor import CompiledActor, can_act
 from pgrun.policies.normalization import Identity, RunningNorm, UnitScale
 from pgrun.policies.policy import NumpyActor, Policy, Separate, distribution_for
 from pgrun.policies.rescaled import Rescaled
+from pgrun.rollouts.samplers.base import find_player
 from pgrun.rollouts.samplers.episodes import Episodes, Evaluation
 from pgrun.rollouts.samplers.replay import Replay
 from pgrun.rollouts.samplers.steps import Steps
@@ -40,9 +41,11 @@ def policy_for(envs: Envs, normalised: bool = False, head: bool = False, **netwo
         normaliser.widen_observations(envs)
         normaliser.mean[:], normaliser.scale[:] = 0.1, 7.0
     network = {"hidden": (13, 8), "policy_gain": 1.0, **network}
-    return Separate(**network).policy(
+    policy = Separate(**network).policy(
         envs.obs_size, distribution_for(envs.action_space), normaliser, head, draw(5)
     )
+    policy.compiled = True  # as a compiled run has it
+    return policy
 
 
 def same(ours: Rollout, theirs: Rollout) -> None:
@@ -103,7 +106,10 @@ def test_steps_are_todays(name: str, case: str, one_actor: None) -> None:
 @pytest.mark.parametrize("normalised", [False, True])
 @pytest.mark.parametrize("name", KINDS)
 def test_episodes_are_todays(name: str, normalised: bool, one_actor: None) -> None:
-    """Whole ones, ones that are cut, and those of an evaluation; more than one chunk of noise, and uneven shares."""
+    """Whole ones, ones that are cut, and those of an evaluation.
+
+    More than one chunk of noise, and uneven shares.
+    """
     (ours, theirs) = both(name, None if name == "Pendulum-v1" else 140, normalised=normalised)
     for sampler in (Episodes(6), Episodes(7, max_steps=20, at_cap="truncate"), Episodes(2)):
         got, wanted = (copy.copy(sampler).collect(*x, UnitScale()) for x in (ours, theirs))
@@ -190,10 +196,10 @@ def test_nothing_is_compiled_again() -> None:
         Episodes(3).collect(policy, envs, noise, UnitScale())
         CompiledActor(policy)(envs.obs, None)
         CompiledActor(policy)(envs.obs, policy.dist.noise((4,), noise, torch.float32))
-    assert len(collect.signatures) == len(act_rows.signatures) == 1
+    assert len(collect_rows.signatures) == len(act_rows.signatures) == 1
 
 
-# --- acting alone -----------------------------------------------------------------------------------------------------
+# --- acting alone -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -216,10 +222,10 @@ def test_policies_that_the_kernels_do_not_know_take_the_other_path() -> None:
     envs = program("CartPole-v1", 2)
     policy = policy_for(envs)
     assert can_act(policy)
-    assert envs.player(policy) is not None
+    assert find_player(policy, envs) is not None
     for other in (policy.at(policy.theta.double()), policy_for(envs, logit_scale=2.0)):
         assert not can_act(other)
-        assert envs.player(other) is None
+        assert find_player(other, envs) is None
     assert isinstance(policy_for(envs, logit_scale=2.0).net, Rescaled)
     envs.reset([1, 2])
     rollout, _ = Steps(5).collect(policy_for(envs, logit_scale=2.0), envs, draw(), UnitScale())

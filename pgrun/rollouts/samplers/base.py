@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 def find_player(policy: Policy, envs: Envs) -> Player | None:
-    """What plays whole rollouts of ``policy`` in one kernel call, where both the policy and the environment are compiled."""
+    """What plays whole rollouts of ``policy`` in one kernel call; None where there is no such thing.
+
+    Both the policy and the environment have to be compiled.
+    """
     if not (policy.compiled and envs.is_program):
         return None
     from pgrun.rollouts.compiled_player import player_of
