@@ -104,7 +104,7 @@ FAULTS = [
           "def improve(self, batch: Batch, learner: Learner) -> None:\n        super().improve(",
           "def ascend(self, batch: Batch, learner: Learner) -> None:\n        super().ascend(", "iteration"),
     fault("psi_transposed", "swapped axes", "estimator",
-          "psi=psi * rollout.mask", "psi=(psi * rollout.mask).T.reshape(psi.shape)", "exact probes"),
+          "psi=(psi * rollout.mask).flatten()", "psi=(psi * rollout.mask).T.flatten()", "exact probes"),
     fault("units_transposed", "swapped axes", "variance/leave_out",
           "x.transpose(0, 1).flatten(0, 1)", "x.flatten(0, 1)", "meter"),
     fault("normaliser_frozen", "normaliser frozen in training", "training/loop",
