@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from pgrun.compiled.columns import stack_columns
 from pgrun.compiled.mlp import CompiledMlp
 from pgrun.compiled.optimizers import CompiledDescent
 from pgrun.critics.action_value import ActionCritic
@@ -33,7 +34,7 @@ class ValueSteps:
         self, x: torch.Tensor, batch: Batch, epochs: int, parts: int, clip: float | None, generator: Any
     ) -> None:
         """``epochs`` passes over the rows x [N, in] in ``parts`` minibatches each."""
-        rows, table, take = to_rows(x), lay_out_values(batch), self.buffers.take
+        rows, table, take = to_rows(x), stack_columns(batch), self.buffers.take
         for _ in range(epochs):
             order, edges = split_at_random(len(rows), parts, generator)
             most = -(-len(rows) // parts)
@@ -50,14 +51,6 @@ class ValueSteps:
                 take("deltas", most * self.net.outputs),
                 self.gradient,
             )
-
-
-def lay_out_values(batch: Batch) -> np.ndarray:
-    """The columns [columns, N] that the kernels' value loss reads; the others are not filled in."""
-    table = np.empty((len(kernels.COLUMNS), len(batch.mask)), np.float32)
-    table[kernels.MASK] = batch.mask.numpy()
-    table[kernels.VALUE], table[kernels.TARGET] = batch.value.numpy(), batch.target.numpy()
-    return table
 
 
 class CompiledCritic(SeparateCritic):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from pgrun.algorithms.base import Algorithm, Learner
+from pgrun.compiled.columns import stack_columns
 from pgrun.compiled.distributions import CompiledRows
 from pgrun.compiled.mlp import CompiledMlp
 from pgrun.compiled.optimizers import CompiledDescent
@@ -143,17 +144,12 @@ class MinibatchSteps:
 
     def lay_out_columns(self, batch: Batch) -> tuple[Any, ...]:
         """The batch's columns that are read, as the kernels' ``data``."""
-        learner, rows = self.learner, len(batch.mask)
-        fixed = len(kernels.COLUMNS)
-        table = np.zeros((fixed + len(batch.extra), rows), np.float32)
-        table[kernels.MASK] = batch.mask.numpy()
-        norm = NORMS[learner.minibatch_norm]
-        table[kernels.PSI if norm == kernels.NONE else kernels.RAW_PSI] = batch.psi.numpy()
-        table[kernels.LOG_PROB] = batch.log_prob.numpy()
-        table[kernels.VALUE], table[kernels.TARGET] = batch.value.numpy(), batch.target.numpy()
+        rows = len(batch.mask)
+        extra: tuple[torch.Tensor, ...] = ()
         if self.traced is not None:
-            for k, name in enumerate(self.traced.columns[fixed:], fixed):
-                table[k] = batch.extra[name.removeprefix("extra.")].numpy()
+            names = self.traced.columns[len(kernels.COLUMNS) :]
+            extra = tuple(batch.extra[name.removeprefix("extra.")] for name in names)
+        table = stack_columns(batch, *extra)
         choice, vector = self.dist.split_action(batch.action, rows)
         wide = (rows, 0)
         choice = choice if choice is not NO_CHOICE else NO_CHOICE.reshape(wide)

@@ -46,9 +46,13 @@ def fill_lambda_return(reward, terminated, ended, value, gamma, lam, out):
 
 
 def can_loop(*tensors: Tensor) -> bool:
-    """Whether these tensors are what the loops are for: plain, not empty, all of one type of float."""
-    kind = tensors[0].dtype
-    return kind in FLOATS and all(is_plain(x, kind) and x.numel() > 0 for x in tensors)
+    """Whether these tensors are what the loops are for: plain, not empty, of one type of float.
+
+    The first and the last are looked at: those between are made of the first one's kind.
+    """
+    first, last = tensors[0], tensors[-1]
+    kind = first.dtype
+    return kind in FLOATS and is_plain(first, kind) and is_plain(last, kind) and first.numel() > 0
 
 
 def loop_backup(a: Tensor, b: Tensor, last: Tensor) -> Tensor:

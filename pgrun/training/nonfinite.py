@@ -4,6 +4,7 @@ anything of it is logged or saved.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -69,8 +70,7 @@ def finite(x: Tensor) -> bool:
     """
     if x.device.type != "cpu":
         return bool(torch.isfinite(x).all())
-    with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isfinite(x.numpy().sum())) or bool(torch.isfinite(x).all())
+    return math.isfinite(x.sum().item()) or bool(torch.isfinite(x).all())
 
 
 def parameters(run: Run) -> dict[str, Tensor]:

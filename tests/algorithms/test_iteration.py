@@ -104,7 +104,7 @@ SLOW = (
 
 def test_the_targets_of_replayed_actions_come_from_the_network_that_follows(tmp_path) -> None:
     """φ̄ ← φ̄ + 0.1(φ − φ̄) after each step of φ, kept here from the φ seen; y = r + γ(1 − d)Q_φ̄(s', a')."""
-    run, drawn = built(*SLOW.split()), []
+    run, drawn = built(*SLOW.split(), "backend=torch"), []  # whose critic calls its optimizer step by step
     critic, recall = run.learner.critic, run.sampler.recall
     slow, step = critic.phi.clone(), critic.optimizer.step
 

@@ -48,7 +48,7 @@ MODULE = '''
 import signal
 from dataclasses import dataclass
 import gymnasium as gym
-from pgrun.policies import Separate
+from pgrun.policies.policy import Separate
 
 class Halting(gym.Env):
     """Somebody presses Ctrl-C, once."""

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pgrun.kernels
+
 NEVER = {  # events of the interpreter
     "os.system",
     "os.exec",
@@ -39,7 +41,8 @@ class Watch:
     """
 
     def __init__(self, allowed: Path, planted: Path, strange: tuple[str, ...]):
-        self.allowed = (str(allowed.resolve()), "/dev/null")
+        machine_code = Path(pgrun.kernels.__file__).parent / "__pycache__"  # numba keeps it there
+        self.allowed = (str(allowed.resolve()), str(machine_code), "/dev/null")
         self.planted, self.strange = str(planted.resolve()), strange
         self.seen: list[str] = []
 

@@ -12,6 +12,7 @@ import numpy as np
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from pgrun.envs.vector import Envs
+from pgrun.rollouts.compiled_player import Player
 from pgrun.storage.checkpoint import Checkpoints, pack
 
 TIMES = ("wall_seconds", "eval_seconds", "env_steps_per_second")
@@ -73,3 +74,16 @@ class StepCounter:
             return real(envs, action)
 
         Envs.step = step  # type: ignore[method-assign]
+        fill = Player.fill
+
+        def fill_and_count(player: Player, records: Any, turns: Any, noise: Any) -> Any:
+            """Rows of columns that had not had their share of episodes before."""
+            done, share = turns[0].copy(), turns[1]
+            found = fill(player, records, turns, noise)
+            if player.envs.num_envs == columns:
+                terminated, truncated, mask = records.flags[:, : found[0]]
+                ended = (terminated | truncated).astype(int)
+                self.steps += int((mask & (done + ended.cumsum(0) - ended < share)).sum())
+            return found
+
+        Player.fill = fill_and_count  # type: ignore[method-assign]

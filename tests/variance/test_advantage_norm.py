@@ -63,7 +63,14 @@ def test_the_norm_of_a_normalised_batch_is_that_of_the_raw_one(norm: AdvantageNo
 
 def minibatch_moments(scope: str, monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float]]:
     """(mean, mean square) of Ψ over the rows with mask 1 of each minibatch that one update of PPO takes."""
-    run = built("algo=ppo", "tuned=none", f"advantage_scope={scope}", "algo.epochs=2", "algo.minibatches=4")
+    run = built(
+        "algo=ppo",
+        "tuned=none",
+        f"advantage_scope={scope}",
+        "algo.epochs=2",
+        "algo.minibatches=4",
+        "backend=torch",
+    )
     rollout, _ = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
     value = run.learner.critic.values(rollout)
     batch = run.estimator.batch(rollout, value, run.learner.critic, run.policy)
