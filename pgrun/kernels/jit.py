@@ -55,6 +55,8 @@ def kernel(
 
 def is_cached(dispatcher: Any) -> bool:
     """Whether machine code of this kernel, of these sources, is kept on disk."""
+    if dispatcher.signatures:  # in memory already
+        return True
     try:
         return bool(dispatcher._cache._cache_file._load_index())
     except AttributeError:  # nothing can be kept

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import pickle
 import runpy
@@ -22,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from functools import partial
 from pathlib import Path
 
@@ -105,7 +106,18 @@ def left(main: Callable[[], None], *words: object) -> int:
     return 0
 
 
+def load_machine_code(top: Path) -> None:
+    """A run and its play in this process, which the watched ones are forked from: numba keeps machine code as
+    pickles of its own, beside the package, and a watched process may open none.
+    """
+    folder = top / "before"
+    with redirect_stdout(io.StringIO()):
+        assert hydra_command(cli.PGRUN, [*RUN, f"hydra.run.dir={folder}"]) == 0
+        assert play.run([str(folder)]) == 0
+
+
 def good_run(top: Path) -> Path:
+    load_machine_code(top)
     folder = top / "good"
     end = forked(lambda: hydra_command(cli.PGRUN, [*RUN, f"hydra.run.dir={folder}"]))
     assert end.code == 0, end.out
