@@ -43,12 +43,11 @@ def summary(settings: Mapping[str, Any]) -> str:
     every = trainer["eval_every"]
     when = f"every {every:,} and at the end" if isinstance(every, int) else "at the end"
     if every == "auto":
-        when += ", and 5 every 10,000 or more"
+        when += ", 5 every 10,000 or more"
     names = (settings["algo"]["name"], settings["variance"]["name"], settings["env"]["id"])
     return (
         f"{' · '.join(names)} · seed {settings['seed']}\n"
-        f"  {int(trainer['total_steps']):,} steps; {count} episodes of evaluation {when}, by the policy's "
-        "mode"
+        f"  {int(trainer['total_steps']):,} steps; evaluated by the policy's mode: {count} episodes {when}"
     )
 
 
