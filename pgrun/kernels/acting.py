@@ -3,6 +3,9 @@
 One row at a time, so that a row's numbers do not depend on how many rows there are. ``theta`` is the flat
 parameter vector; ``sizes`` [layers + 1] are the layers' widths, input first; ``head`` is 1 where the first
 output is V(s), else 0.
+
+No sum is reordered here: with that, machine code read back from disk rounds otherwise than what has just been
+compiled, and the first run on a machine would be another one than the second.
 """
 
 from __future__ import annotations
@@ -101,7 +104,7 @@ def transpose_layers(theta, sizes, head, bias):
     return found
 
 
-@kernel(fast=True, inner=True, allocates=True)
+@kernel(inner=True, allocates=True)
 def evaluate_row(layers, sizes, head, relu, rows, params):
     """The network's outputs for the observation in ``rows[0]``, into the first entries of ``params``.
 
@@ -124,7 +127,7 @@ def evaluate_row(layers, sizes, head, relu, rows, params):
             activate_row(into, relu)
 
 
-@kernel(fast=True, inner=True, allocates=True)
+@kernel(inner=True, allocates=True)
 def multiply_wide_layer(x, weight, shift, out):
     """out = xW + b for W [in, out].
 
@@ -145,7 +148,7 @@ def multiply_wide_layer(x, weight, shift, out):
             out[o] += a * row[o]
 
 
-@kernel(fast=True, inner=True, allocates=True)
+@kernel(inner=True, allocates=True)
 def multiply_narrow_layer(x, weight, shift, out):
     """out = Wx + b for W [out, in], by rows of W: better where they are few."""
     for o in range(len(out)):
@@ -155,7 +158,7 @@ def multiply_narrow_layer(x, weight, shift, out):
         out[o] = total + shift[o]
 
 
-@kernel(fast=True, inner=True, allocates=True)
+@kernel(inner=True, allocates=True)
 def activate_row(h, relu):
     """relu(h) or tanh(h), in place. NaN stays NaN."""
     if relu:
@@ -166,7 +169,7 @@ def activate_row(h, relu):
             h[k] = approximate_tanh(h[k])
 
 
-@kernel(fast=True, inner=True, allocates=True)
+@kernel(inner=True, allocates=True)
 def approximate_tanh(x):
     """tanh x as a quotient of two polynomials, within 5 units of float32's last place. NaN stays NaN."""
     x = TANH_IS_ONE if x > TANH_IS_ONE else (-TANH_IS_ONE if x < -TANH_IS_ONE else x)
