@@ -10,6 +10,7 @@ from pgrun.command.overrides import Command
 from pgrun.config.schema import NonNegativeInt, PositiveInt
 
 CHOICE = "optuna"  # hydra/sweeper=optuna
+FILE = "search.json"  # in the directory of a search
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,6 @@ class Search:
 
 def searched(command: Command) -> bool:
     return any(word.key == "hydra.sweeper" and word.value == CHOICE for word in command.words)
-
-
-FILE = "search.json"
 
 
 def holds_search(folder: Path) -> bool:

@@ -34,16 +34,14 @@ HALF_LOG_TURN = f32(0.5 * math.log(2 * math.pi))
 
 @kernel(allocates=True)
 def act_rows(
-    theta, sizes, head, bias, relu, gaussian, normalised, mean, scale, raw_obs, sampled, noise, choice, force
+    layers, free, sizes, head, relu, gaussian, normalised, mean, scale, raw_obs, sampled, noise, choice, force
 ):
     """Fill in the actions of raw observations ``raw_obs`` [N, D], float64.
 
-    ``choice`` [N] for a categorical policy, ``force`` [N, A] for a Gaussian one (``gaussian``); the other is
-    left alone. With ``sampled``, ``noise`` [N, A] holds Gumbel or standard normal draws; without, the mode is
-    taken.
+    ``layers`` as ``transpose_layers`` makes them; ``free`` are the log σ, behind the layers in θ. ``choice``
+    [N] for a categorical policy, ``force`` [N, A] for a Gaussian one (``gaussian``); the other is left alone.
+    With ``sampled``, ``noise`` [N, A] holds Gumbel or standard normal draws; without, the mode is taken.
     """
-    layers = transpose_layers(theta, sizes, head, bias)
-    free = theta[len(theta) - (sizes[-1] - head) :]
     rows = np.empty((2, find_widest_layer(sizes)), np.float32)
     params = np.empty((2 if gaussian else 1) * (sizes[-1] - head), np.float32)
     for n in range(len(raw_obs)):
@@ -78,16 +76,13 @@ def find_widest_layer(sizes):
     return found
 
 
-@kernel(inner=True, allocates=True)
-def transpose_layers(theta, sizes, head, bias):
-    """Every layer's transposed weights [in, out] and its bias [out], one after the other in one array.
+@kernel()
+def transpose_layers(theta, sizes, head, bias, layers):
+    """Fill ``layers`` with each layer's transposed weights [in, out] and bias [out], one after the other.
 
     Without the row of the value head. Layers of fewer than ``FEW_OUTPUTS`` outputs keep W [out, in] as it is.
+    ``layers`` has room for θ and a bias of each width.
     """
-    room = len(theta)
-    for size in sizes:
-        room += size
-    found = np.empty(room, np.float32)
     at, to, last = 0, 0, len(sizes) - 2
     for layer in range(last + 1):
         inputs, outputs = sizes[layer], sizes[layer + 1]
@@ -96,12 +91,11 @@ def transpose_layers(theta, sizes, head, bias):
         weight = theta[at : at + outputs * inputs].reshape(outputs, inputs)
         for o in range(kept):
             for i in range(inputs):
-                found[to + (o * inputs + i if kept < FEW_OUTPUTS else i * kept + o)] = weight[skipped + o, i]
+                layers[to + (o * inputs + i if kept < FEW_OUTPUTS else i * kept + o)] = weight[skipped + o, i]
         at, to = at + outputs * inputs, to + kept * inputs
         for o in range(kept):
-            found[to + o] = theta[at + skipped + o] if bias else f32(0)
+            layers[to + o] = theta[at + skipped + o] if bias else f32(0)
         at, to = at + (outputs if bias else 0), to + kept
-    return found
 
 
 @kernel(inner=True, allocates=True)

@@ -44,7 +44,8 @@ def collect_rows(
     done, share, length, most, cutting, time, earned = turns
     obs, seen, choice, force, reward, flags, clock, floats, params, log_prob, returns, lengths = records
     terminated, truncated, mask = flags[0], flags[1], flags[2]
-    layers = transpose_layers(theta, sizes, head, bias)
+    layers = np.empty(len(theta) + sizes.sum(), np.float32)
+    transpose_layers(theta, sizes, head, bias, layers)
     free = theta[len(theta) - (sizes[-1] - head) :]
     rows = np.empty((2, find_widest_layer(sizes)), np.float32)
     columns, count, cuts, finite, how, t = len(place), 0, False, True, GOES_ON, 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from pgrun.kernels.acting import act_rows
+from pgrun.kernels.acting import act_rows, transpose_layers
 from pgrun.policies.distributions import Categorical, Gaussian
 from pgrun.policies.mlp import Mlp
 from pgrun.policies.normalization import Identity, RunningNorm
@@ -68,8 +68,14 @@ class CompiledActor:
     """``NumpyActor`` in one call, for policies that ``can_act`` knows."""
 
     def __init__(self, policy: Any):
-        self.policy, self.arguments = policy, Acting.of(policy).arguments
-        self.actions = policy.dist.linear
+        acting = Acting.of(policy)
+        layers = np.empty(len(acting.theta) + acting.sizes.sum(), np.float32)
+        transpose_layers(acting.theta, acting.sizes, acting.head, acting.bias, layers)
+        self.policy, self.actions = policy, policy.dist.linear
+        self.arguments = (
+            *(layers, policy.free.numpy(), acting.sizes, acting.head, acting.relu, acting.gaussian),
+            *(acting.normalised, acting.mean, acting.scale),
+        )
 
     def __call__(self, raw_obs: np.ndarray, noise: Tensor | None) -> np.ndarray:
         given = np.zeros((1, 1), np.float32) if noise is None else noise.numpy()

@@ -6,15 +6,13 @@ torch is the definition, and goes everywhere; the twins are for float32 on the C
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from pgrun.algorithms.base import Learner
 from pgrun.critics.base import Critic
 from pgrun.errors import Refused
 from pgrun.kernels import is_available, missing_packages
 from pgrun.policies.policy import Policy
-
-T = TypeVar("T")
 
 
 class Twins(Protocol):

@@ -7,13 +7,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from pgrun.rollouts.trajectory import Finished
 from pgrun.types import Rollout
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass
