@@ -23,7 +23,7 @@ from torch.distributions import Categorical, Independent, Normal, kl_divergence
 from pgrun.optimization.natural_gradient import fisher
 from pgrun.policies import distributions
 from pgrun.policies.mlp import Mlp
-from pgrun.policies.normalization import Identity
+from pgrun.policies.normalization import NoStateNorm
 from pgrun.policies.policy import Policy
 from pgrun.types import Batch
 
@@ -42,7 +42,7 @@ def problem(dist: distributions.Distribution, obs_size: int, rows: int) -> tuple
     generator = torch.Generator().manual_seed(0)
     net = Mlp([obs_size, 64, 64, dist.linear], free=dist.free)
     theta = net.init("orthogonal", [1.0] * dist.linear, -0.5, generator).float()
-    policy = Policy(net, dist, theta, Identity())
+    policy = Policy(net, dist, theta, NoStateNorm())
     obs, zero = torch.randn(rows, obs_size, generator=generator), torch.zeros(rows)
     params = policy.params(obs)
     action = dist.act(params, dist.noise((rows,), generator, torch.float32))

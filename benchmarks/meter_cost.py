@@ -14,7 +14,7 @@ from statistics import median
 
 from support import steps_per_second
 
-from pgrun.diagnostics.gradient_variance import Meter
+from pgrun.diagnostics.gradient_variance import GradientVarianceMeter
 
 
 def batches_of(rows: int) -> list[str]:
@@ -39,7 +39,7 @@ CADENCES = {"default": "null", "every update": "1"}
 def share(words: list[str], every: str) -> tuple[float, int]:
     """(seconds in the meter ÷ seconds of the run's loop, readings)."""
     spent, readings = 0.0, 0
-    original = Meter.read
+    original = GradientVarianceMeter.measure_if_due
 
     def timed(*args):
         nonlocal spent, readings
@@ -49,11 +49,11 @@ def share(words: list[str], every: str) -> tuple[float, int]:
         readings += reading is not None
         return reading
 
-    Meter.read = timed
+    GradientVarianceMeter.measure_if_due = timed
     try:
         speed = steps_per_second(*words, f"diagnostics.gradient_every={every}")
     finally:
-        Meter.read = original
+        GradientVarianceMeter.measure_if_due = original
     steps = next(int(word.split("=")[1]) for word in words if word.startswith("trainer.total_steps"))
     return spent * speed / steps, readings
 

@@ -37,7 +37,7 @@ RUNS = {
 }
 CALLS = {
     "checkpoints": ((Saver, "save"), (Saver, "due"), (Log, "position")),
-    "checks": ((Arrays, "finite"), (training, "watch_losses"), (nonfinite, "finite")),
+    "checks": ((Arrays, "finite"), (training, "watch_losses"), (nonfinite, "is_finite")),
 }
 
 

@@ -20,7 +20,7 @@ from pgrun.critics.base import NoCritic
 from pgrun.estimator import Estimator
 from pgrun.policies.distributions import Categorical
 from pgrun.policies.mlp import Mlp
-from pgrun.policies.normalization import Identity, UnitScale
+from pgrun.policies.normalization import NoRewardScale, NoStateNorm
 from pgrun.policies.policy import Policy
 from pgrun.rollouts.trajectory import Arrays
 from pgrun.tools.study.collect import Seen
@@ -34,7 +34,7 @@ REPEATS, LONGEST = 4000, 120
 
 def policy(first: float) -> Policy:
     theta = torch.tensor([math.log(first), math.log(1 - first)], dtype=torch.float64)
-    return Policy(Mlp([1, 2], bias=False), Categorical(2), theta, Identity())
+    return Policy(Mlp([1, 2], bias=False), Categorical(2), theta, NoStateNorm())
 
 
 def one_state(stay: float) -> tuple[Policy, Arrays, np.ndarray]:
@@ -86,7 +86,7 @@ def main() -> None:
     schemes: tuple[Scheme, ...] = (None_(), RewardToGo())
     print(f"{'':<32}" + "".join(f"{m:>10,}" for m in numbers))
     for name, (pi, found, chance) in problems.items():
-        rollout = found.seal(pi, UnitScale(), found.mask.shape[1], whole=True)
+        rollout = found.to_rollout(pi, NoRewardScale(), found.mask.shape[1], whole=True)
         for scheme in schemes:
             table = Seen(pi, rollout, NoCritic()).estimates(Estimator(scheme, 1.0), 1)
             row = "".join(f"{coverage(table, chance, m):>10.3f}" for m in numbers)

@@ -33,7 +33,7 @@ class SelfImitation(A2c):
     schemes: ClassVar[tuple[str, ...]] = ("gae", "n_step", "td0", "value_baseline")  # those that have V
     tags: ClassVar[tuple[str, ...]] = ("imitation/share",)  # one more scalar, in metrics.csv and TensorBoard
 
-    def recast(self, rollout: Rollout, learner: Learner) -> Rollout:
+    def prepare_rollout(self, rollout: Rollout, learner: Learner) -> Rollout:
         """(G − V)₊ needs time and episodes, which are gone in a shuffled minibatch:
         it is kept for each row [T, N].
         """

@@ -15,7 +15,7 @@ from torch import nn
 import pgrun
 from pgrun.config.schema import PositiveInt
 from pgrun.policies.policy import Network
-from pgrun.policies.torch_module import AnyModule
+from pgrun.policies.torch_module import TorchModuleNet
 
 
 class Corridor(gym.Env):
@@ -55,13 +55,13 @@ class Convolution(Network):
 
     channels: PositiveInt = 8
 
-    def net(self, inputs: int, outputs: int, free: int = 0) -> AnyModule:
+    def net(self, inputs: int, outputs: int, free: int = 0) -> TorchModuleNet:
         def make() -> nn.Module:
             look = nn.Conv1d(1, self.channels, kernel_size=3, padding=1)
             last = nn.Linear(self.channels * inputs, outputs)
             return nn.Sequential(nn.Unflatten(1, (1, inputs)), look, nn.Tanh(), nn.Flatten(), last)
 
-        return AnyModule(make, inputs, free)
+        return TorchModuleNet(make, inputs, free)
 
 
 def main(steps: int = 8_000) -> None:

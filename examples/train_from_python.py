@@ -35,7 +35,7 @@ def main(steps: int = 20_000) -> None:
 
     try:
         pgrun.train("algo=ppo env=CartPole-v2")
-    except pgrun.Refused as error:  # what the command would say, before anything is written
+    except pgrun.InvalidCommand as error:  # what the command would say, before anything is written
         print(error)
 
 

@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Diverged",
     "EnvironmentFault",
-    "Refused",
+    "InvalidCommand",
     "RunResult",
     "StudyResult",
     "load",
@@ -25,7 +25,7 @@ __all__ = [
 if TYPE_CHECKING:
     from pgrun.api.commands import study, train
     from pgrun.api.records import RunResult, StudyResult, load, load_runs
-    from pgrun.errors import Diverged, EnvironmentFault, Refused
+    from pgrun.errors import Diverged, EnvironmentFault, InvalidCommand
 
 MODULES = {
     "train": "pgrun.api.commands",
@@ -34,7 +34,7 @@ MODULES = {
     "load_runs": "pgrun.api.records",
     "RunResult": "pgrun.api.records",
     "StudyResult": "pgrun.api.records",
-    "Refused": "pgrun.errors",
+    "InvalidCommand": "pgrun.errors",
     "EnvironmentFault": "pgrun.errors",
     "Diverged": "pgrun.errors",
 }

@@ -7,18 +7,18 @@ MOST = 20  # lines
 NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 
 
-class Told(Exception):
+class UserFacingError(Exception):
     """Speaks for itself. Whatever the user typed into it, it stays short and printable."""
 
     def __init__(self, text: str):
         super().__init__(bounded(text))
 
 
-class Refused(Told):
+class InvalidCommand(UserFacingError):
     """The user's mistake, exit code 2. Says what was given, what is allowed, and what to type instead."""
 
 
-class EnvironmentFault(Told):
+class EnvironmentFault(UserFacingError):
     """An environment did what nothing can be learned from, exit code 1.
 
     Says which one, and in which episode and step.
@@ -32,7 +32,7 @@ class Diverged(EnvironmentFault):
     """
 
 
-class OutOfMemory(Told):
+class OutOfMemory(UserFacingError):
     """The machine, or a limit of the process, had no more memory, exit code 1.
 
     Says how much was asked for.

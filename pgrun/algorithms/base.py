@@ -14,7 +14,7 @@ from pgrun.config.settings import AdvantageNorm
 from pgrun.critics.base import Critic
 from pgrun.envs import Envs
 from pgrun.optimization.minibatches import shuffled
-from pgrun.optimization.optimizers import Descent
+from pgrun.optimization.optimizers import Optimizer
 from pgrun.policies.distributions import Distribution
 from pgrun.policies.policy import Policy
 from pgrun.stateless import Stateless
@@ -32,7 +32,7 @@ class Learner:
 
     policy: Policy
     critic: Critic
-    optimizer: Descent
+    optimizer: Optimizer
     generator: torch.Generator  # shuffles minibatches
     minibatch_norm: AdvantageNorm = (
         "none"  # what is done to Ψ of each minibatch, beside what was done to the batch's
@@ -64,10 +64,12 @@ class Algorithm(Stateless):
     entropy: NonNegative = 0.0
 
     samplers: ClassVar[tuple[str, ...]] = ("episodes", "steps")
-    schemes: ClassVar[tuple[str, ...]] = ()  # the only ones that fit; () for all that the sampler allows
+    allowed_schemes: ClassVar[
+        tuple[str, ...]
+    ] = ()  # the only ones that fit; () for all that the sampler allows
     of_actions: ClassVar[bool] = False  # its critic is one of actions, fitted to replayed transitions
-    clips: ClassVar[bool] = False
-    own_step: ClassVar[bool] = False  # takes its step itself: no optimizer, and no shared network
+    has_clip: ClassVar[bool] = False
+    takes_own_step: ClassVar[bool] = False  # takes its step itself: no optimizer, and no shared network
     tags: ClassVar[tuple[str, ...]] = ()  # of ``scalars``
 
     @classmethod
@@ -102,7 +104,7 @@ class Algorithm(Stateless):
         """The scheme that weighs, where a setting of the algorithm's own has a part in Ψ."""
         return scheme
 
-    def recast(self, rollout: Rollout, learner: Learner) -> Rollout:
+    def prepare_rollout(self, rollout: Rollout, learner: Learner) -> Rollout:
         """The rollout as this algorithm weighs it: off-policy ones take other actions at the same states.
         What it needs of each row beside that, it puts into ``extra`` [T, N, …], and finds in the batch's
         ``extra``.
@@ -130,7 +132,7 @@ class Algorithm(Stateless):
         """−∇(L + c_H·entropy − the value term of a joint loss) [P]"""
         policy = learner.policy
         kept = policy.activations(batch.obs)
-        params = kept[-1][:, policy.first :]
+        params = kept[-1][:, policy.value_outputs :]
         value = learner.critic.joint_delta(kept[-1], batch)
         delta = policy.output_delta(-self.params_gradient(params, batch, policy.dist), value)
         gradient = policy.net.gradient(policy.layers, kept, delta)

@@ -27,7 +27,7 @@ class EuclideanPg(Algorithm):
     ball: Literal["norm", "squared"] = "norm"
     told: dict[str, Tensor] = field(init=False, default_factory=dict, repr=False)
 
-    own_step: ClassVar[bool] = True
+    takes_own_step: ClassVar[bool] = True
     tags: ClassVar[tuple[str, ...]] = ("step/kl_realised",)
 
     def surrogate(self, log_prob: Tensor, batch: Batch) -> Tensor:

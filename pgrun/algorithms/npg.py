@@ -8,7 +8,7 @@ import torch
 
 from pgrun.algorithms.base import Algorithm, Learner
 from pgrun.config.schema import NonNegative, Positive, Repeats
-from pgrun.optimization.natural_gradient import Solution, conjugate_gradient, dense, fisher, mean_kl
+from pgrun.optimization.natural_gradient import Solution, conjugate_gradient, fisher, mean_kl, solve_dense
 from pgrun.policies.importance import weighted_log_ratio
 from pgrun.types import Batch
 
@@ -36,7 +36,7 @@ class Npg(Algorithm):
     damping: NonNegative = 1e-3
     told: dict[str, Tensor] = field(init=False, default_factory=dict, repr=False)
 
-    own_step: ClassVar[bool] = True
+    takes_own_step: ClassVar[bool] = True
     read_when: ClassVar = {
         "delta": ("step", "radius"),
         "alpha": ("step", "fixed"),
@@ -68,7 +68,7 @@ class Npg(Algorithm):
 
     def solve(self, product: Callable[[Tensor], Tensor], gradient: Tensor) -> Solution:
         if self.solver == "dense":
-            return dense(product, gradient)
+            return solve_dense(product, gradient)
         return conjugate_gradient(product, gradient, self.iterations)
 
     def step_size(self, curvature: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ class OffPolicyAc(Algorithm):
     def surrogate(self, log_prob: Tensor, batch: Batch) -> Tensor:
         return (batch.mask * batch.psi * log_prob).sum() / batch.count
 
-    def recast(self, rollout: Rollout, learner: Learner) -> Rollout:
+    def prepare_rollout(self, rollout: Rollout, learner: Learner) -> Rollout:
         """Actions and Q of the actor's rows; ``replayed_from`` keeps the transitions for the critic."""
         critic, policy = learner.critic, learner.policy
         assert isinstance(critic, ActionCritic)

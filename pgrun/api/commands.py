@@ -18,7 +18,7 @@ from pgrun.api.records import OwnCode, RunResult, StudyResult, load, read_study
 from pgrun.api.words import build_command
 from pgrun.cli import main as cli
 from pgrun.command.app import PGRUN, App
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 
 PRINTING = ("--help", "-h", "--version", "--list")
 Place = str | os.PathLike[str]
@@ -37,8 +37,8 @@ def train(
 
     words: as they are typed in a terminal, in one text or one by one. settings: more of them by name; one
     that is no Python name goes ``**{"optimizer.lr": 1e-3}``. folder: for the run, otherwise
-    outputs/<date>/<time>. config_dir: of your own options. quiet: print nothing. Raises ``Refused`` with what
-    the command would say, before anything is written, ``EnvironmentFault`` and ``Diverged``.
+    outputs/<date>/<time>. config_dir: of your own options. quiet: print nothing.
+    Raises ``InvalidCommand`` with what the command would say, before anything is written, ``EnvironmentFault`` and ``Diverged``.
     """
     argv = build_command(words, settings, folder, config_dir)
     run = load(run_command(argv, PGRUN, quiet))
@@ -66,7 +66,7 @@ def study(
 
 
 def run_command(argv: list[str], app: App, quiet: bool) -> Path:
-    """The folder of the run that a command makes or goes on with. Raises ``Refused``."""
+    """The folder of the run that a command makes or goes on with. Raises ``InvalidCommand``."""
     with ExitStack() as stack:
         stack.enter_context(borrowed_process(argv))
         if quiet:
@@ -75,8 +75,8 @@ def run_command(argv: list[str], app: App, quiet: bool) -> Path:
         try:
             refuse_what_is_no_run(argv, app)
             outcome = cli.carry_out(argv, app)
-        except Refused as error:
-            raise Refused(app.spoken(str(error))) from error.__cause__
+        except InvalidCommand as error:
+            raise InvalidCommand(app.spoken(str(error))) from error.__cause__
     assert outcome.folder is not None
     return outcome.folder
 
@@ -89,10 +89,10 @@ def refuse_what_is_no_run(argv: Sequence[str], app: App) -> None:
     printing = [word for word in argv if word in PRINTING]
     command = None if printing else read_command(list(argv), app)
     if command is None or command.shows or command.flags.help:
-        raise Refused(f"{typed} prints something and runs nothing: type it in a terminal")
+        raise InvalidCommand(f"{typed} prints something and runs nothing: type it in a terminal")
     several = any(word.key == "seeds" and word.value is not None for word in command.words)
     if command.multirun or several:
-        raise Refused(
+        raise InvalidCommand(
             f"{typed} is several runs: type it in a terminal and read its folder with "
             "pgrun.load_runs(folder), or train one after the other: [pgrun.train(…, seed=s) for s in (0, 1, "
             "2)]"

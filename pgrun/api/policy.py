@@ -130,7 +130,7 @@ def in_environment_units(params: Tensor, space: spaces.Box) -> Tensor:
 def load_policy(saved: Saved, env: str | None, modules: Sequence[str]) -> ActingPolicy:
     """``env`` and ``modules``: the user's own code, which the run may name and only its user may load.
 
-    Raises ``Refused``.
+    Raises ``InvalidCommand``.
     """
     wish = PlayOptions(str(saved.folder), env=env if env and ":" in env else None, modules=tuple(modules))
     import_modules(wish.modules)

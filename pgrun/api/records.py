@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pgrun.command.app import PGRUN
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 
 if TYPE_CHECKING:
     from pgrun.api.policy import ActingPolicy
@@ -46,7 +46,7 @@ class RunResult:
 
     @cached_property
     def policy(self) -> ActingPolicy:
-        """Loaded from the folder when it is first asked for. Raises ``Refused``."""
+        """Loaded from the folder when it is first asked for. Raises ``InvalidCommand``."""
         from pgrun.api.policy import load_policy
         from pgrun.storage import saved_policy
         from pgrun.training.identity import find_code_to_name_again
@@ -56,7 +56,9 @@ class RunResult:
         named = {key: value for key, value in vars(own).items() if value}
         missing = " and ".join(find_code_to_name_again(found.config, named))
         if missing:
-            raise Refused(f"{self.folder} runs code of yours, which has to be named again: add {missing}")
+            raise InvalidCommand(
+                f"{self.folder} runs code of yours, which has to be named again: add {missing}"
+            )
         return load_policy(found, own.env, own.modules)
 
 
@@ -87,16 +89,16 @@ def load(
     ``policy``: the last one, or the one that did best in an evaluation during training.
 
     A run of your own code names it, and only you may load it, which its policy needs: say ``env`` and
-    ``modules`` again. Raises ``Refused``.
+    ``modules`` again. Raises ``InvalidCommand``.
     """
     from pgrun.runs.job_status import SETTINGS, read_json_object, read_result
 
     place = Path(folder).expanduser().resolve()
     if not place.is_dir():
-        raise Refused(f"{folder}: no such folder")
+        raise InvalidCommand(f"{folder}: no such folder")
     summary = read_result(place, PGRUN)
     if summary["status"] != "finished" or "runs" in summary:
-        raise Refused(f"{folder} {why_not_one_run(place, summary)}")
+        raise InvalidCommand(f"{folder} {why_not_one_run(place, summary)}")
     summary.pop("settings", None)  # what reading adds to every file, for those that have them
     settings = read_json_object(place / SETTINGS)["settings"]
     metrics = read_rows(place / "metrics.csv")
@@ -108,8 +110,8 @@ def load_runs(
 ) -> list[RunResult]:
     """Every finished run in a sweep's folder, or below any other, in the order of their folders.
 
-    One that did not finish is left out with a warning that says why. Raises ``Refused`` where there is none
-    at all.
+    One that did not finish is left out with a warning that says why. Raises ``InvalidCommand``
+    where there is none at all.
     """
     from pgrun.analysis.compare.read_runs import Found, expand_glob, find_run_folders
 
@@ -118,10 +120,10 @@ def load_runs(
         for place in find_run_folders(top, Found()):
             try:
                 runs.append(load(place, env=env, modules=modules))
-            except Refused as error:
+            except InvalidCommand as error:
                 warnings.warn(f"left out: {error}", stacklevel=2)
     if not runs:
-        raise Refused(
+        raise InvalidCommand(
             f"{folder}: no finished run in it or below; sweeps lie in outputs/multirun/<date>/<time>"
         )
     return runs

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 
 
 def build_command(
@@ -18,7 +18,7 @@ def build_command(
 ) -> list[str]:
     """``words`` as they would be typed, one text or one by one, then each setting as ``key=value``.
 
-    Raises ``Refused``.
+    Raises ``InvalidCommand``.
     """
     argv = split_text(words) if isinstance(words, str) else [str(word) for word in words]
     argv += [f"{key}={format_value(value, key)}" for key, value in settings.items()]
@@ -34,13 +34,15 @@ def split_text(text: str) -> list[str]:
     try:
         return shlex.split(text)
     except ValueError as error:
-        raise Refused(f"{text}: cannot be read: {error}: quotes come in pairs, as in a shell") from error
+        raise InvalidCommand(
+            f"{text}: cannot be read: {error}: quotes come in pairs, as in a shell"
+        ) from error
 
 
 def format_value(value: Any, key: str) -> str:
     """A Python value as the command line writes it: None is null, True is true, a list is [1,2].
 
-    Raises ``Refused``.
+    Raises ``InvalidCommand``.
     """
     if value is None:
         return "null"
@@ -58,7 +60,9 @@ def format_value(value: Any, key: str) -> str:
     if hasattr(value, "tolist"):  # NumPy's numbers and arrays, torch's tensors
         return format_value(value.tolist(), key)
     kind = type(value).__name__
-    raise Refused(f"{key} is a {kind}: a setting is a number, a text, True, False, None, a list or a dict")
+    raise InvalidCommand(
+        f"{key} is a {kind}: a setting is a number, a text, True, False, None, a list or a dict"
+    )
 
 
 def quote_if_needed(text: str) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pgrun import __version__
 from pgrun.command.app import PGRUN, App
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 from pgrun.terminal.exit_codes import ExitCode, run_guarded
 from pgrun.terminal.printing import say
 from pgrun.terminal.threads import pin_threads
@@ -57,7 +57,7 @@ def run(argv: list[str], app: App = PGRUN) -> int:
 def carry_out(argv: list[str], app: App = PGRUN) -> Outcome:
     """Read, check and run a command: the one way to a run, from the terminal and from Python.
 
-    Raises ``Refused``.
+    Raises ``InvalidCommand``.
     """
     pin_threads(argv)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us as they are
@@ -146,7 +146,7 @@ def show(command: Command) -> int:
     try:
         call_hydra(command, command.argv)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise Refused(str(error).strip().splitlines()[0]) from error
+        raise InvalidCommand(str(error).strip().splitlines()[0]) from error
     return ExitCode.DONE
 
 

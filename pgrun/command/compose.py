@@ -28,7 +28,7 @@ from pgrun.command.search_settings import searched
 from pgrun.command.search_space import read
 from pgrun.config.paths import conf_dir
 from pgrun.config.settings import spell_advantage_norm
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 
 __all__ = ["Job", "Jobs", "compose_jobs", "conf_dir", "to_plain"]
 
@@ -49,7 +49,7 @@ class Job:
         """The resolved settings, or those of one package."""
         part = OmegaConf.select(OmegaConf.create(self.settings), package or "")
         if package and part is None:
-            raise Refused(f"--package {package}: no such part of the configuration")
+            raise InvalidCommand(f"--package {package}: no such part of the configuration")
         return OmegaConf.to_yaml(part).rstrip() if OmegaConf.is_config(part) else str(part)
 
 
@@ -137,18 +137,20 @@ def split_sweep(command: Command, params: list[str]) -> list[list[CliOverride]]:
             for trial in space.corners()
         ]
     if (count := sweep_values.jobs(overrides)) > sweep_values.MOST:
-        raise Refused(
+        raise InvalidCommand(
             f"a sweep of {count:,} jobs: at most {sweep_values.MOST:,} at a time; take fewer values"
         )
     try:
         batch = BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
     except HydraException as error:
-        raise Refused(
+        raise InvalidCommand(
             f"{error}; a sweep takes values: seed=0,1,2 or seed=range(0,3); intervals are searched: "
             "hydra/sweeper=optuna"
         ) from error
     if not batch:
-        raise Refused("a sweep without jobs: a pattern such as algo=glob(*) has to fit some option's name")
+        raise InvalidCommand(
+            "a sweep without jobs: a pattern such as algo=glob(*) has to fit some option's name"
+        )
     return [[CliOverride.read(str(text)) for text in texts] for texts in batch]
 
 

@@ -18,7 +18,7 @@ from hydra.errors import HydraException
 from pgrun.command.app import PGRUN, App
 from pgrun.command.sweep_values import values, wrong_values
 from pgrun.config.paths import conf_dir
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 
 EXAMPLE = "settings are typed key=value, without spaces, for example: pgrun seed=3"
 OWN_CONFIG = "it would replace pgrun's own configuration; add yours with --config-dir"
@@ -104,22 +104,22 @@ def read_command(argv: list[str], app: App = PGRUN) -> Command:
     parser = get_args_parser()
 
     def refuse(message: str) -> NoReturn:
-        raise Refused(f"{message}; pgrun --help says more")
+        raise InvalidCommand(f"{message}; pgrun --help says more")
 
     parser.error = refuse  # type: ignore[method-assign]
     flags, extra = parser.parse_known_intermixed_args(argv)
     if extra:
-        raise Refused(unknown_flag(extra[0], flags.overrides))
+        raise InvalidCommand(unknown_flag(extra[0], flags.overrides))
     for name, reason in NOT_OURS.items():
         if getattr(flags, name):
-            raise Refused(f"--{name.replace('_', '-')}: {reason}")
+            raise InvalidCommand(f"--{name.replace('_', '-')}: {reason}")
     if flags.config_dir is not None and not os.path.isdir(flags.config_dir):
-        raise Refused(f"--config-dir {flags.config_dir}: no such folder")
+        raise InvalidCommand(f"--config-dir {flags.config_dir}: no such folder")
     if flags.run and flags.multirun:
-        raise Refused("--run or --multirun: one of them")
+        raise InvalidCommand("--run or --multirun: one of them")
     for option in ("resolve", "package"):
         if getattr(flags, option) and not flags.cfg:
-            raise Refused(f"--{option} goes with --cfg job")
+            raise InvalidCommand(f"--{option} goes with --cfg job")
     options = typed_flags(argv, flags)
     if flags.shell_completion:
         return Command(flags, [*options, *flags.overrides], [], [], app)

@@ -17,7 +17,7 @@ from pgrun.command.hydra_settings import find_wrong_hydra_settings
 from pgrun.command.launchers import lacking
 from pgrun.command.overrides import Command
 from pgrun.command.search_check import find_wrong_search
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 from pgrun.terminal.writable import is_too_long, reason_unwritable
 
 # in a sweep's folder: by Hydra, by its launchers, by its end, by a search
@@ -33,7 +33,7 @@ SWEEP_FILES = (
 
 
 def compose_and_check(command: Command, again: bool = False) -> list[Job]:
-    """The command's jobs; raises ``Refused``. ``again``: they may have been run before."""
+    """The command's jobs; raises ``InvalidCommand``. ``again``: they may have been run before."""
     refuse_all(list(lacking(command.words)))
     found = compose_jobs(command)
     problems = [*command.problems, *found.problems]
@@ -52,9 +52,11 @@ def refuse_all(problems: Sequence[str]) -> None:
     """One sentence, or a list."""
     unique = list(dict.fromkeys(problems))
     if len(unique) == 1:
-        raise Refused(unique[0])
+        raise InvalidCommand(unique[0])
     if unique:
-        raise Refused("\n".join((f"{len(unique)} problems", *(f"  - {problem}" for problem in unique))))
+        raise InvalidCommand(
+            "\n".join((f"{len(unique)} problems", *(f"  - {problem}" for problem in unique)))
+        )
 
 
 def check_jobs(composed: list[Job], app: App, whole: bool) -> Iterator[str]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
 from pgrun.command.sweep_values import size
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -118,7 +118,7 @@ class Space:
 def read(overrides: Sequence[Override]) -> Space:
     """The space that a command's words span, without Hydra's own.
 
-    The last of several with one key counts. Raises ``Refused``.
+    The last of several with one key counts. Raises ``InvalidCommand``.
     """
     words: dict[str, str | Parameter] = {}
     for override in overrides:
@@ -127,7 +127,7 @@ def read(overrides: Sequence[Override]) -> Space:
             words[key] = f"{key}={override.get_value_element_as_str()}"
             continue
         if override.key_or_group in ("seed", "seeds"):
-            raise Refused(
+            raise InvalidCommand(
                 f"{override.input_line}: a search takes the mean over seeds: type seeds=[0,1,2] for these"
             )
         found = parameter(key, override)
@@ -139,16 +139,18 @@ def read(overrides: Sequence[Override]) -> Space:
 def parameter(key: str, override: Override) -> Parameter:
     typed, given = str(override.input_line), override._value
     if getattr(given, "shuffle", False):
-        raise Refused(f"{typed}: a search has no order to shuffle")
+        raise InvalidCommand(f"{typed}: a search has no order to shuffle")
     if isinstance(given, IntervalSweep):
         return interval(key, typed, given)
     if tags := getattr(given, "tags", ()):
-        raise Refused(f"{typed}: tag({','.join(tags)},…) goes with an interval: tag(log,interval(1e-4,1e-2))")
+        raise InvalidCommand(
+            f"{typed}: tag({','.join(tags)},…) goes with an interval: tag(log,interval(1e-4,1e-2))"
+        )
     if isinstance(given, RangeSweep):
         return stepped(key, typed, given, size(override))
     texts = tuple(override.sweep_string_iterator())
     if not texts:
-        raise Refused(f"{typed}: no option fits this pattern")
+        raise InvalidCommand(f"{typed}: no option fits this pattern")
     return Choices(key, typed, texts)
 
 
@@ -166,10 +168,10 @@ def interval(key: str, typed: str, given: IntervalSweep) -> Numbers:
     assert low is not None
     assert high is not None
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise Refused(f"{typed}: an interval goes from a number to a greater one")
+        raise InvalidCommand(f"{typed}: an interval goes from a number to a greater one")
     if given.tags - {"log"}:
-        raise Refused(f"{typed}: the only tag of an interval is log: tag(log,interval(1e-4,1e-2))")
+        raise InvalidCommand(f"{typed}: the only tag of an interval is log: tag(log,interval(1e-4,1e-2))")
     log = "log" in given.tags
     if log and low <= 0:
-        raise Refused(f"{typed}: uniform in the logarithm it must begin above 0")
+        raise InvalidCommand(f"{typed}: uniform in the logarithm it must begin above 0")
     return Numbers(key, typed, low, high, log=log)

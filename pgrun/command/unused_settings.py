@@ -51,7 +51,7 @@ def critic(key: str, settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> 
 
 
 def optimizer(key: str, settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> str | None:
-    if key.split(".")[0] == "optimizer" and chosen["algo"].own_step:
+    if key.split(".")[0] == "optimizer" and chosen["algo"].takes_own_step:
         return f"algo={settings['algo']['name']} takes its own step; critic.optimizer is the critic's"
     return None
 

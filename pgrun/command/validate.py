@@ -22,13 +22,13 @@ from pgrun.config.schema import GROUPS, construct, fields, find_class, violation
 from pgrun.config.settings import CENTERING, Diagnostics, Logger, RunSettings, Trainer
 from pgrun.envs import EnvSettings, probe
 from pgrun.envs.faults import import_error
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 
 SECTIONS = {"env": EnvSettings, "trainer": Trainer, "diagnostics": Diagnostics, "logger": Logger}
 BASES = {  # by name: importing them imports torch, over a second that most mistakes need not cost
     "variance": ("pgrun.variance.base", "Scheme"),
     "algo": ("pgrun.algorithms.base", "Algorithm"),
-    "optimizer": ("pgrun.optimization.optimizers", "Settings"),
+    "optimizer": ("pgrun.optimization.optimizers", "OptimizerSettings"),
     "network": ("pgrun.policies.policy", "Network"),
     "critic": ("pgrun.critics.base", "CriticSettings"),
 }
@@ -206,7 +206,7 @@ def find_misfits(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iter
         yield f"algo={settings['algo']['name']} needs sampler={fits}, not sampler={kind}: add sampler={fits}"
     yield from find_wrong_scheme(settings, chosen)
     yield from find_wrong_critic(settings, chosen)
-    if algo.own_step and chosen["network"].shared:
+    if algo.takes_own_step and chosen["network"].shared:
         yield f"algo={settings['algo']['name']} steps in the policy's parameters alone: add network=separate"
     if scheme.whole_episodes and kind != "episodes":
         yield (
@@ -234,10 +234,10 @@ def find_misfits(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iter
 
 def find_wrong_scheme(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[str]:
     scheme, algo, name = chosen["variance"], chosen["algo"], settings["variance"]["name"]
-    if algo.schemes and name not in algo.schemes:
+    if algo.allowed_schemes and name not in algo.allowed_schemes:
         yield (
-            f"algo={settings['algo']['name']} takes variance={' or '.join(algo.schemes)}, not {name}: "
-            f"add variance={algo.schemes[0]}"
+            f"algo={settings['algo']['name']} takes variance={' or '.join(algo.allowed_schemes)}, "
+            f"not {name}: add variance={algo.allowed_schemes[0]}"
         )
     elif scheme.uses_q and not chosen["critic"].knows_q:
         yield (
@@ -333,7 +333,7 @@ def probe_environment(settings: Mapping[str, Any]) -> tuple[gym.Env | None, list
         with suppress(Exception, SystemExit):  # told where it matters, at the end of a run
             env.close()
         return env, []
-    except Refused as error:
+    except InvalidCommand as error:
         if os.environ.get("PGRUN_DEBUG"):
             raise
         return None, [str(error)]

@@ -55,7 +55,7 @@ def is_covered(learner: Learner, algorithm: Algorithm) -> bool:
     """Whether the compiled step computes what the algorithm's own methods would."""
     policy, critic = learner.policy, learner.critic
     own = any(getattr(type(algorithm), name) is not getattr(Algorithm, name) for name in GRADIENT_METHODS)
-    joint = type(critic) is SharedCritic if policy.first else not isinstance(critic, SharedCritic)
+    joint = type(critic) is SharedCritic if policy.value_outputs else not isinstance(critic, SharedCritic)
     return (
         not own
         and joint
@@ -84,7 +84,7 @@ class MinibatchSteps:
         assert isinstance(policy.dist, CompiledRows)
         assert isinstance(learner.optimizer, CompiledDescent)
         self.dist, self.optimizer, self.layers_outputs = policy.dist, learner.optimizer, net.outputs
-        self.net = (*net.pack_net(policy.theta.numpy()), policy.first, net.free)
+        self.net = (*net.pack_net(policy.theta.numpy()), policy.value_outputs, net.free)
         self.gradient = np.zeros(net.size, np.float32)
 
     def trace_weight(self, batch: Batch) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from pgrun.kernels import optimizer_rules as rule_kernels
 from pgrun.kernels.arrays import NO_NUMBERS, is_plain, to_array
-from pgrun.optimization.optimizers import Adam, Adamw, Descent, Rmsprop, Settings, Sgd
+from pgrun.optimization.optimizers import Adam, Adamw, Optimizer, OptimizerSettings, Rmsprop, Sgd
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +21,7 @@ CODE: dict[type, int] = {
 }
 
 
-def order_hyper_parameters(settings: Settings, lr: float) -> list[float]:
+def order_hyper_parameters(settings: OptimizerSettings, lr: float) -> list[float]:
     """(lr, norm limit, first decay, second decay, ε, weight decay): the kernels' order."""
     first, second = getattr(settings, "betas", (0.0, 0.0))
     match settings:
@@ -33,10 +33,10 @@ def order_hyper_parameters(settings: Settings, lr: float) -> list[float]:
     return [lr, settings.max_grad_norm or 0.0, first, second, eps, decay]
 
 
-class CompiledDescent(Descent):
-    """A ``Descent`` whose step is one kernel call."""
+class CompiledDescent(Optimizer):
+    """A ``Optimizer`` whose step is one kernel call."""
 
-    def __init__(self, descent: Descent):
+    def __init__(self, descent: Optimizer):
         self.theta, self.settings, self.lr, self.state = (
             descent.theta,
             descent.settings,
@@ -62,11 +62,11 @@ class CompiledDescent(Descent):
         rule_kernels.apply_rule(self.array, to_array(gradient), self.pack_rule())
 
 
-def compile_optimizer(descent: Descent) -> Descent:
+def compile_optimizer(descent: Optimizer) -> Optimizer:
     """The compiled twin of an optimizer.
 
     A rule of the user's own, and one for other numbers than float32 on the CPU, stays what it is.
     """
-    if type(descent) is Descent and type(descent.settings) in CODE and is_plain(descent.theta):
+    if type(descent) is Optimizer and type(descent.settings) in CODE and is_plain(descent.theta):
         return CompiledDescent(descent)
     return descent

@@ -32,7 +32,7 @@ def compile_policy(policy: Policy) -> Policy:
         return policy
     net, dist = compile_net(policy.net, policy.theta), compile_distribution(policy.dist)
     known = isinstance(net, CompiledMlp)  # a network of the user's own acts as it does
-    return Policy(net, dist, policy.theta, policy.normaliser, bool(policy.first), known)
+    return Policy(net, dist, policy.theta, policy.normaliser, bool(policy.value_outputs), known)
 
 
 def compile_critic(critic: Any) -> Any:

@@ -10,7 +10,7 @@ import gymnasium as gym
 import torch
 
 from pgrun.envs import Envs
-from pgrun.optimization.optimizers import Descent
+from pgrun.optimization.optimizers import Optimizer
 from pgrun.policies.policy import Network, Policy
 from pgrun.stateless import Stateless
 from pgrun.types import Batch, Rollout
@@ -30,7 +30,7 @@ class Context:
     gamma: float
     init: torch.Generator
     noise: torch.Generator
-    optimizer: Callable[[Tensor], Descent]
+    optimizer: Callable[[Tensor], Optimizer]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from pgrun.config.schema import NonNegative, Positive, PositiveInt, Probability, Repeats
 from pgrun.critics.base import Context, CriticSettings, StateValue, value_delta, value_loss
 from pgrun.optimization.minibatches import shuffled
-from pgrun.optimization.optimizers import Descent
+from pgrun.optimization.optimizers import Optimizer
 from pgrun.policies.mlp import Net
 from pgrun.policies.policy import Policy
 from pgrun.returns import lambda_return, n_step_return, td_target
@@ -66,7 +66,7 @@ class Fitted(CriticSettings):
 
     def build(self, context: Context) -> SeparateCritic | SharedCritic:
         policy = context.policy
-        if policy.first:
+        if policy.value_outputs:
             return SharedCritic(self, policy)
         like = policy.theta
         net, phi = context.network.value_net(policy.net.inputs, context.init, like.dtype, like.device)
@@ -76,7 +76,7 @@ class Fitted(CriticSettings):
 class SeparateCritic(StateValue):
     """A critic with its own network φ and optimizer."""
 
-    def __init__(self, settings: Fitted, net: Net, phi: Tensor, optimizer: Descent):
+    def __init__(self, settings: Fitted, net: Net, phi: Tensor, optimizer: Optimizer):
         self.settings, self.net, self.phi, self.optimizer = settings, net, phi, optimizer
         self.layers, self.free = net.layers(phi)
         self.fits_first = settings.fit == "before"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pgrun.types import Batch, Rollout
 
 
-class Unknown:
+class NoExactErrors:
     """Without a table, or where nobody asked."""
 
     tags: ClassVar[tuple[str, ...]] = ()
@@ -35,7 +35,7 @@ class Unknown:
 
 
 @dataclass(frozen=True)
-class Truth:
+class ExactErrors:
     """Exact scalars of one update, π_old before it and π_new after.
 
     x̂ is the critic's word and y its target for each row with mask 1, x the exact value:
@@ -94,11 +94,13 @@ def within(y: Tensor, cell: Tensor) -> Tensor:
     return squares / free if free else squares.new_empty(0)
 
 
-def truth(asked: bool, envs: Envs, critic: Critic, gamma: float, of_actions: bool) -> Truth | Unknown:
+def make_exact_errors(
+    asked: bool, envs: Envs, critic: Critic, gamma: float, of_actions: bool
+) -> ExactErrors | NoExactErrors:
     """The environments follow their states from now on."""
     if not asked:
-        return Unknown()
-    return Truth(followed(envs), gamma, not isinstance(critic, NoCritic), of_actions)
+        return NoExactErrors()
+    return ExactErrors(followed(envs), gamma, not isinstance(critic, NoCritic), of_actions)
 
 
 def misfits(settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:

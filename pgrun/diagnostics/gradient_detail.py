@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 TAGS = ("gradient/halves_cosine", "gradient/noise_scale")
 
 
-def detail(reading: Measurement, rows: Tensor, net: Net) -> dict[str, Tensor]:
+def detail_scalars(reading: Measurement, rows: Tensor, net: Net) -> dict[str, Tensor]:
     """Details of one reading over ``rows`` rows of mask 1:
 
     halves_cosine  cos(ĝ_A, ĝ_B) of the estimates from every other unit: near 0, the batch is too small to

@@ -59,7 +59,7 @@ def jackknife(without: Tensor) -> tuple[Tensor, Tensor]:
     return terms.mean(), terms.std() / m**0.5
 
 
-class Meter:
+class GradientVarianceMeter:
     """Readings in training.
 
     One column of fewer than 16 steps has no units in it: then the estimates of 64 updates in a row are the
@@ -69,7 +69,7 @@ class Meter:
     def __init__(self) -> None:
         self.window: list[Tensor] = []  # [P] each; empty while no reading is under way
 
-    def read(
+    def measure_if_due(
         self, policy: Policy, rollout: Rollout, value: Tensor, estimator: Estimator, due: bool
     ) -> Measurement | None:
         """A reading, if one is due and complete."""

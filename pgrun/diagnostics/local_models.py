@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TAGS = ("step/gain_predicted", "step/gain_realised", "step/kl_quadratic")
 
 
-def models(before: Policy, after: Policy, batch: Batch, gradient: Tensor) -> dict[str, Tensor]:
+def local_model_scalars(before: Policy, after: Policy, batch: Batch, gradient: Tensor) -> dict[str, Tensor]:
     """What was predicted of one update on ``batch``, and what it did, ``gradient`` = ĝ at θ_old:
 
     gain_predicted  ĝᵀΔ

@@ -40,7 +40,7 @@ def policy_change(before: Policy, policy: Policy, batch: Batch, algorithm: Algor
         "ratio/max": log_ratio.max().exp(),
         "ratio/ess": effective_share(log_ratio, rows),
     }
-    if algorithm.clips:
+    if algorithm.has_clip:
         ratio = weighted_log_ratio(log_prob, batch).exp()
         scalars["ratio/clip_fraction"] = (mask * algorithm.clipped(ratio, batch)).sum() / rows
     return scalars
@@ -50,7 +50,9 @@ def step_settings(policy: Policy, algorithm: Algorithm, lr: float) -> dict[str, 
     """The learning rate of the update, where an optimizer took it; the mean of σ over the actions' entries,
     in the policy's own units.
     """
-    scalars = {} if algorithm.own_step else {"optimizer/lr": policy.theta.new_tensor(lr, dtype=torch.float64)}
+    scalars = (
+        {} if algorithm.takes_own_step else {"optimizer/lr": policy.theta.new_tensor(lr, dtype=torch.float64)}
+    )
     if isinstance(policy.dist, Gaussian):
         scalars["policy/std"] = policy.free.exp().mean()
     return scalars

@@ -14,7 +14,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class ColumnFault(Exception):
         self.column, self.step, self.reason = column, step, reason
 
 
-class Unrepeatable(Refused):
+class Unrepeatable(InvalidCommand):
     """The state of environments cannot be had again.
 
     A word of the user's lets such a run go on with fresh episodes.

@@ -23,7 +23,7 @@ from pgrun.envs.snapshot import can_be_read
 from pgrun.envs.spaces import check_action_space, image_shape, observation_encoder
 from pgrun.envs.table import TableEnvs, check_table, has_table, keeps_to_table
 from pgrun.envs.vector import Envs, Loop, Native
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 from pgrun.kernels import is_available
 
 COMPILED = (  # programs of our own: pgrun.envs.program
@@ -90,7 +90,7 @@ def program(env: EnvSettings, one: gym.Env, num_envs: int) -> Envs:
 
 
 def refuse_absent_program(env: EnvSettings, one: gym.Env) -> None:
-    """Raises ``Refused`` where the user insists on a program for all columns and there is none."""
+    """Raises ``InvalidCommand`` where the user insists on a program for all columns and there is none."""
     if env.vector != "native" or keeps_to_table(one) or has_program(env, one):
         return
     why = f"env={env.id} has none"
@@ -98,14 +98,14 @@ def refuse_absent_program(env: EnvSettings, one: gym.Env) -> None:
         why = f"that of env={env.id} knows no env.kwargs"
     elif env.id in COMPILED and env.id not in programs():
         why = f"that of env={env.id} needs numba, which is not installed"
-    raise Refused(
+    raise InvalidCommand(
         f"env.vector=native: one program for all columns is wanted, and {why}; leave env.vector out, "
         "or type env.vector=loop"
     )
 
 
 def make_one(env: EnvSettings, **kwargs: Any) -> gym.Env:
-    """One gymnasium environment, or ``Refused`` with the reason."""
+    """One gymnasium environment, or ``InvalidCommand`` with the reason."""
     require_registered(env.id)
     limit = {"max_episode_steps": env.max_episode_steps} if env.max_episode_steps else {}
     try:
@@ -117,15 +117,15 @@ def make_one(env: EnvSettings, **kwargs: Any) -> gym.Env:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
         return one
     except (ImportError, gym.error.DependencyNotInstalled) as error:
-        raise Refused(missing(env.id, first_line(error))) from error
+        raise InvalidCommand(missing(env.id, first_line(error))) from error
     except gym.error.Error as error:
-        raise Refused(f"env={env.id}: {first_line(error)}") from error
-    except Refused:
+        raise InvalidCommand(f"env={env.id}: {first_line(error)}") from error
+    except InvalidCommand:
         raise
     except (Exception, SystemExit) as error:
         given = f" with env.kwargs={env.kwargs}" if env.kwargs else ""
         said = exception(error) if env.id.startswith("pgrun/") else exception_of_user_code(error)
-        raise Refused(f"env={env.id}{given} cannot be made: {said}") from error
+        raise InvalidCommand(f"env={env.id}{given} cannot be made: {said}") from error
 
 
 @contextmanager
@@ -159,19 +159,19 @@ def require_registered(name: str) -> None:
         try:
             found = user_modules.import_user_module(module)
         except (Exception, SystemExit) as error:
-            raise Refused(f"env={module}:{name}: {import_error(module, error)}") from error
+            raise InvalidCommand(f"env={module}:{name}: {import_error(module, error)}") from error
     if name in registry:
         return
     if module and isinstance(getattr(found, name, None), type):
         code = f'gymnasium.register("{name}-v0", entry_point="{module}:{name}")'
-        raise Refused(
+        raise InvalidCommand(
             f"env={module}:{name}: {name} is a class, and an id is needed: put {code} "
             f"into {module} and type env={module}:{name}-v0"
         )
     near = difflib.get_close_matches(name, list(registry), n=3, cutoff=0.5)
     hint = f"nearest: {', '.join(near)}" if near else "gymnasium.pprint_registry() lists all ids"
     looked = f": {module} was imported and registered nothing of that name" if module else ""
-    raise Refused(f"env={name} is not registered with gymnasium{looked}; {hint}")
+    raise InvalidCommand(f"env={name} is not registered with gymnasium{looked}; {hint}")
 
 
 def first_line(error: Exception) -> str:
@@ -193,14 +193,14 @@ def probe(env: EnvSettings) -> gym.Env:
     try:
         size, _ = observation_encoder(seen)  # type: ignore[arg-type]
         check_action_space(done)  # type: ignore[arg-type]
-    except Refused as error:
-        raise Refused(f"env={env.id}: {error}") from error
+    except InvalidCommand as error:
+        raise InvalidCommand(f"env={env.id}: {error}") from error
     if not size:
-        raise Refused(
+        raise InvalidCommand(
             f"env={env.id}: observation space {one.observation_space} has no entries; give it one, say 0"
         )
     if size > MOST:
-        raise Refused(
+        raise InvalidCommand(
             f"env={env.id}: its observations have {size:,} entries, and {MOST:,} is the most for a network"
         )
     refuse_images(env, one.observation_space, size)
@@ -209,9 +209,9 @@ def probe(env: EnvSettings) -> gym.Env:
     try:
         column._reset([0])
     except ColumnFault as fault:
-        raise Refused(f"env={env.id} cannot be reset: {fault.reason}") from fault.__cause__
+        raise InvalidCommand(f"env={env.id} cannot be reset: {fault.reason}") from fault.__cause__
     if not np.isfinite(column.obs).all():
-        raise Refused(
+        raise InvalidCommand(
             f"env={env.id} cannot be reset: observation is {column.obs[~np.isfinite(column.obs)][0]}"
         )
     return one
@@ -221,10 +221,10 @@ def refuse_images(env: EnvSettings, space: gym.Space[Any], size: int) -> None:
     """The networks here know nothing of pixels that are neighbours: that has to be wanted."""
     shape = image_shape(space)
     if shape and not env.flatten_images:
-        raise Refused(
+        raise InvalidCommand(
             f"env={env.id}: its observations are images of {' × '.join(map(str, shape))} bytes, and the "
             f"networks here take a flat vector: type env.flatten_images=true for one of {size:,} numbers, or "
             "wrap the environment to give features"
         )
     if env.flatten_images and not shape:
-        raise Refused(f"env.flatten_images=true: env={env.id} gives no images; leave it out")
+        raise InvalidCommand(f"env.flatten_images=true: env={env.id} gives no images; leave it out")

@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from pgrun.envs.faults import Misfit
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 
 Encoder = Callable[[Any], np.ndarray]
 ENCODED = "Box, Discrete, MultiDiscrete, MultiBinary, or Tuple/Dict of those"
@@ -32,7 +32,7 @@ def observation_encoder(space: spaces.Space[Any]) -> tuple[int, Encoder]:
         case spaces.Tuple() | spaces.Dict():
             refuse_odd_entries(space)
             return parts(space)
-    raise Refused(f"observation space {shortened(space)} is not supported: {ENCODED}")
+    raise InvalidCommand(f"observation space {shortened(space)} is not supported: {ENCODED}")
 
 
 def numbers_of(shape: tuple[int, ...]) -> Encoder:
@@ -114,7 +114,7 @@ def refuse_odd_entries(space: spaces.Tuple[Any] | spaces.Dict) -> None:
     hint = f"leave out with a wrapper: gymnasium.wrappers.FilterObservation(env, {kept})"
     if not kept:
         hint = "make numbers of them with a wrapper: gymnasium.wrappers.TransformObservation"
-    raise Refused(f"observation space: its entry {named}, which is not supported ({ENCODED}): {hint}")
+    raise InvalidCommand(f"observation space: its entry {named}, which is not supported ({ENCODED}): {hint}")
 
 
 def odd_entries(
@@ -193,21 +193,23 @@ def image_shape(space: spaces.Space[Any]) -> tuple[int, ...] | None:
 def check_action_space(space: spaces.Space[Any]) -> None:
     """Refuse what no policy here can act in."""
     if isinstance(space, spaces.Box | spaces.MultiBinary | spaces.MultiDiscrete) and 0 in space.shape:
-        raise Refused(f"action space {shortened(space)}: it has no entries")
+        raise InvalidCommand(f"action space {shortened(space)}: it has no entries")
     if isinstance(space, spaces.Discrete):
         return
     if isinstance(space, spaces.MultiDiscrete | spaces.MultiBinary):
         if len(space.shape) == 1:
             return
-        raise Refused(f"action space {shortened(space)}: only one axis is supported; flatten it in a wrapper")
+        raise InvalidCommand(
+            f"action space {shortened(space)}: only one axis is supported; flatten it in a wrapper"
+        )
     if isinstance(space, spaces.Box):
         if np.issubdtype(space.dtype, np.floating):
             return
-        raise Refused(
+        raise InvalidCommand(
             f"action space {shortened(space)}: a Box of integers has no density; make it Discrete or "
             "MultiDiscrete"
         )
-    raise Refused(
+    raise InvalidCommand(
         f"action space {shortened(space)} is not supported: Discrete, MultiDiscrete, MultiBinary or Box of "
         "floats"
     )

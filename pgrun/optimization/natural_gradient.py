@@ -81,7 +81,7 @@ def conjugate_gradient(product: Product, b: Tensor, iterations: int, tolerance: 
     return Solution(x, (squared / start).sqrt() if start > 0 else start)
 
 
-def dense(product: Product, b: Tensor) -> Solution:
+def solve_dense(product: Product, b: Tensor) -> Solution:
     """The least-squares solution with the matrix written out, column by column; b
     must not have thousands of entries.
     """
@@ -102,7 +102,7 @@ def in_float64(policy: Policy, batch: Batch) -> tuple[Policy, Batch]:
     In float32 a mean KL of 1e-2 is off by 4e-6 of itself and one of 1e-6 by 3e-2, as measured on a Gaussian
     policy (it is a difference of terms of size 1): too much to promise KL ≤ δ.
     """
-    twin = policy.at(policy.theta.to(torch.float64, copy=True))
+    twin = policy.with_theta(policy.theta.to(torch.float64, copy=True))
     exact = replace(batch, **each_tensor(batch, lambda x: x.double() if x.is_floating_point() else x))
     params = twin.params(exact.obs)
     return twin, replace(exact, params=params, log_prob=twin.dist.log_prob(params, batch.action))

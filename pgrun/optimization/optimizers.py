@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Settings:
+class OptimizerSettings:
     """``schedule=linear`` takes lr to 0 over the run; ``max_grad_norm`` rescales
     longer gradients to that norm.
     """
@@ -37,10 +37,10 @@ class Settings:
         raise NotImplementedError
 
 
-class Descent:
+class Optimizer:
     """Descends along loss gradients of θ [P] (in place)."""
 
-    def __init__(self, theta: Tensor, settings: Settings):
+    def __init__(self, theta: Tensor, settings: OptimizerSettings):
         self.theta, self.settings = theta, settings
         self.lr, self.state = settings.lr, settings.start(theta)
 
@@ -64,7 +64,7 @@ class Descent:
 
 
 @dataclass(frozen=True)
-class Adam(Settings):
+class Adam(OptimizerSettings):
     """Kingma & Ba 2015, algorithm 1."""
 
     betas: tuple[Decay, Decay] = (0.9, 0.999)
@@ -106,7 +106,7 @@ class Adamw(Adam):
 
 
 @dataclass(frozen=True)
-class Sgd(Settings):
+class Sgd(OptimizerSettings):
     """v ← momentum·v + g, θ ← θ − lr·v (Polyak 1964)."""
 
     momentum: Decay = 0.0
@@ -119,7 +119,7 @@ class Sgd(Settings):
 
 
 @dataclass(frozen=True)
-class Rmsprop(Settings):
+class Rmsprop(OptimizerSettings):
     """v ← αv + (1−α)g², θ ← θ − lr·g/(√v + ε) (Tieleman & Hinton 2012, lecture 6.5)."""
 
     alpha: Decay = 0.99

@@ -12,7 +12,7 @@ import torch
 from pgrun.kernels.acting import act_rows, transpose_layers
 from pgrun.policies.distributions import Categorical, Gaussian
 from pgrun.policies.mlp import Mlp
-from pgrun.policies.normalization import Identity, RunningNorm
+from pgrun.policies.normalization import NoStateNorm, RunningNorm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +22,7 @@ def can_act(policy: Any) -> bool:
     """Whether these kernels know such a policy."""
     known = isinstance(policy.net, Mlp) and isinstance(policy.dist, Categorical | Gaussian)
     float32 = policy.theta.device.type == "cpu" and policy.theta.dtype == torch.float32
-    return known and float32 and type(policy.normaliser) in (Identity, RunningNorm)
+    return known and float32 and type(policy.normaliser) in (NoStateNorm, RunningNorm)
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Acting:
         return cls(
             theta=policy.theta.numpy(),
             sizes=np.array([net.inputs, *(out for out, _ in net.shapes)]),
-            head=policy.first,
+            head=policy.value_outputs,
             bias=net.bias,
             relu=net.activation == "relu",
             gaussian=isinstance(policy.dist, Gaussian),

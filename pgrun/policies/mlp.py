@@ -49,7 +49,7 @@ class Scores(Protocol):
 
 class Net(Protocol):
     """A network on one flat θ, with the products that training needs: ``Mlp`` in closed form,
-    ``modules.AnyModule`` in general.
+    ``torch_module.TorchModuleNet`` in general.
     """
 
     inputs: int

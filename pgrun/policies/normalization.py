@@ -45,7 +45,7 @@ class Moments:
         return (self.squares / self.count.clamp(min=1)).sqrt()
 
 
-class Identity(Stateless):
+class NoStateNorm(Stateless):
     """States as they are."""
 
     def __call__(self, obs: Tensor) -> Tensor:
@@ -108,7 +108,7 @@ class RunningNorm:
             self._refresh()
 
 
-class UnitScale(Stateless):
+class NoRewardScale(Stateless):
     """Rewards as they are."""
 
     scale = 1.0

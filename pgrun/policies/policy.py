@@ -14,7 +14,7 @@ from gymnasium import spaces
 from pgrun.config.schema import Positive, PositiveInt
 from pgrun.policies.distributions import Bernoulli, Categorical, Distribution, Gaussian, MultiCategorical
 from pgrun.policies.mlp import Mlp, Net, Scores
-from pgrun.policies.normalization import Identity, RunningNorm
+from pgrun.policies.normalization import NoStateNorm, RunningNorm
 from pgrun.policies.rescaled import Rescaled
 
 if TYPE_CHECKING:
@@ -43,18 +43,18 @@ class Policy:
         net: Net,
         dist: Distribution,
         theta: Tensor,
-        normaliser: Identity | RunningNorm,
+        normaliser: NoStateNorm | RunningNorm,
         value_head: bool = False,
         compiled: bool = False,
     ):
         self.net, self.dist, self.theta, self.normaliser = net, dist, theta, normaliser
         self.compiled = compiled
-        self.first = int(value_head)
+        self.value_outputs = int(value_head)
         self.layers, self.free = net.layers(theta)
 
-    def at(self, theta: Tensor) -> Policy:
+    def with_theta(self, theta: Tensor) -> Policy:
         """A policy with other parameters θ [P] and all else the same."""
-        return Policy(self.net, self.dist, theta, self.normaliser, bool(self.first), self.compiled)
+        return Policy(self.net, self.dist, theta, self.normaliser, bool(self.value_outputs), self.compiled)
 
     def activations(self, obs: Tensor) -> list[Tensor]:
         """What enters each layer for normalised obs [..., D], and the outputs last."""
@@ -62,7 +62,7 @@ class Policy:
 
     def params(self, obs: Tensor) -> Tensor:
         """Parameters of π(·|s) [..., K]."""
-        return self.activations(obs)[-1][..., self.first :]
+        return self.activations(obs)[-1][..., self.value_outputs :]
 
     def actor(self) -> Actor:
         """How to act under the present θ and normaliser, which must not move meanwhile."""
@@ -78,12 +78,12 @@ class Policy:
     def scores(self, obs: Tensor, action: Tensor) -> Scores:
         """∇log π(a|s) of each row [K], as factors; the value head has no part in it."""
         kept = self.activations(obs)
-        score = self.dist.score(kept[-1][:, self.first :], action)
+        score = self.dist.score(kept[-1][:, self.value_outputs :], action)
         return self.net.backpropagate(self.layers, kept, self.output_delta(score, 0.0))
 
     def output_delta(self, params: Tensor, value: Tensor | float) -> Tensor:
         """∂L/∂outputs [B, first + K] from ∂L/∂params [B, K] and, in front with a value head, ∂L/∂V [B]."""
-        if not self.first:
+        if not self.value_outputs:
             return params
         column = params.new_zeros(len(params), 1) if isinstance(value, float) else value[:, None]
         return torch.cat([column, params], 1)
@@ -133,7 +133,7 @@ class NumpyActor:
         self.normalise = policy.normaliser.in_numpy()
         self.hidden = IN_NUMPY[net.activation]
         *layers, (weight, bias) = policy.layers
-        first = policy.first
+        first = policy.value_outputs
         layers.append((weight[first:], None if bias is None else bias[first:]))
         self.layers = [(w.numpy().T, 0.0 if b is None else b.numpy()) for w, b in layers]
         self.free = policy.free.numpy()
@@ -169,14 +169,14 @@ class Network:
     shared: ClassVar[bool] = False
 
     def net(self, inputs: int, outputs: int, free: int = 0) -> Net:
-        """[B, inputs] → [B, outputs + free]. Your own networks override this with ``modules.AnyModule``."""
+        """[B, inputs] → [B, outputs + free]. Your own networks return a ``TorchModuleNet`` here."""
         return Mlp([inputs, *self.hidden, outputs], self.activation, free, self.bias)
 
     def policy(
         self,
         obs_size: int,
         dist: Distribution,
-        normaliser: Identity | RunningNorm,
+        normaliser: NoStateNorm | RunningNorm,
         value_head: bool,
         generator: torch.Generator,
         dtype: torch.dtype | None = None,

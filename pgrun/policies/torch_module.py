@@ -41,7 +41,7 @@ class Rows:
         return self.score.square().sum(1)
 
 
-class AnyModule:
+class TorchModuleNet:
     """y = f_θ(x) of the module that ``make`` makes, on one flat θ; ``free`` more
     outputs are parameters that see no input.
 

@@ -1,4 +1,4 @@
-"""What the samplers get from ``collect_rows``: the numbers that a ``Track`` gives.
+"""What the samplers get from ``collect_rows``: the numbers that a ``Recorder`` gives.
 
 π_old is evaluated already.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pgrun.envs.program import Program
-    from pgrun.policies.normalization import RewardScale, UnitScale
+    from pgrun.policies.normalization import NoRewardScale, RewardScale
     from pgrun.policies.policy import Policy
 
 EVER = 2**62
@@ -56,7 +56,7 @@ class Player:
         self.no_noise = np.zeros((1, 1, 1), np.float32)
 
     def play_steps(
-        self, noise: Tensor, scale: RewardScale | UnitScale, count: float
+        self, noise: Tensor, scale: RewardScale | NoRewardScale, count: float
     ) -> tuple[Rollout, Finished]:
         """As many steps as ``noise`` [T, N, …] has rows, and the episodes that ended in them."""
         envs, records = self.envs, Records(self, len(noise))
@@ -140,8 +140,8 @@ class Records:
     def action(self) -> np.ndarray:
         return self.choice if self.envs.discrete else self.force
 
-    def rollout(self, scale: RewardScale | UnitScale, count: float) -> Rollout:
-        """All rows, as ``Arrays.seal`` would have them."""
+    def rollout(self, scale: RewardScale | NoRewardScale, count: float) -> Rollout:
+        """All rows, as ``Arrays.to_rollout`` would have them."""
         raw_reward, terminated, ended, mask, time = torch.from_numpy(self.floats).unbind(0)
         raw_obs = torch.from_numpy(self.raw_obs)
         return Rollout(

@@ -11,7 +11,7 @@ import torch
 from pgrun.envs import Envs
 from pgrun.envs.faults import LARGEST, ColumnFault, place
 from pgrun.errors import EnvironmentFault
-from pgrun.policies.normalization import RewardScale, UnitScale
+from pgrun.policies.normalization import NoRewardScale, RewardScale
 from pgrun.policies.policy import Actor, Policy
 from pgrun.types import Rollout
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Finished = list[tuple[float, int]]  # undiscounted return and length of each episode that ended
 
 
-class Track:
+class Recorder:
     """What was seen and done, step by step, every entry over the N environments.
 
     There is room for ``rows`` steps, and more when needed.
@@ -91,7 +91,7 @@ class Track:
             terminated=terminated,
             ended=ended,
             mask=mask,
-            time=clock(mask, envs.time),
+            time=steps_since_start(mask, envs.time),
             state=None if self.state is None else self.state[: rows + 1],
         )
         if not arrays.finite():
@@ -134,7 +134,9 @@ class Arrays:
             what += f" in its entry {entry} of {self.obs.shape[-1]}" if self.obs.shape[-1] > 1 else ""
         return f"{place(envs.name, n, int(envs.episodes[n] + self.ended[:t, n].sum()), step)}: {what}"
 
-    def seal(self, policy: Policy, scale: RewardScale | UnitScale, count: float, whole: bool) -> Rollout:
+    def to_rollout(
+        self, policy: Policy, scale: RewardScale | NoRewardScale, count: float, whole: bool
+    ) -> Rollout:
         """Normalise, scale, and evaluate π_old once for all rows."""
         like = policy.theta
         raw_reward, terminated, ended, mask, time = (
@@ -169,14 +171,14 @@ def fits_float32(obs: np.ndarray) -> np.ndarray:
     return fits
 
 
-def clock(mask: np.ndarray, start: np.ndarray) -> np.ndarray:
+def steps_since_start(mask: np.ndarray, start: np.ndarray) -> np.ndarray:
     """Steps since the episode's start [T, N], given those of row 0; a row with mask 0 resets it."""
     steps = np.arange(len(mask))[:, None]
     last_reset = np.maximum.accumulate(np.where(mask, -1 - start, steps))
     return np.maximum(steps - last_reset - 1, 0)
 
 
-def tally(arrays: Arrays, envs: Envs) -> Finished:
+def finished_episodes(arrays: Arrays, envs: Envs) -> Finished:
     """The episodes that ended; what is under way is kept in ``envs.episode_return``."""
     total = arrays.reward.cumsum(0)
     base = -envs.episode_return
@@ -189,7 +191,7 @@ def tally(arrays: Arrays, envs: Envs) -> Finished:
     return finished
 
 
-def columns(track: Arrays, share: np.ndarray) -> Arrays:
+def one_episode_per_column(track: Arrays, share: np.ndarray) -> Arrays:
     """Cut each environment's track into its episodes, one a column, padded with rows of mask 0."""
     spans = []  # (environment, first row, length)
     for n, wanted in enumerate(share):

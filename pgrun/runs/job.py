@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from pgrun.command.app import PGRUN, App
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 from pgrun.runs.outcome import record_outcome, run_and_record, write_record
 
 
@@ -161,7 +161,7 @@ def resume_command(settings: Mapping[str, Any], folder: Path) -> str:
 
 
 def load_latest_checkpoint(settings: Mapping[str, Any], folder: Path) -> dict[str, Any] | None:
-    """The newest whole checkpoint. Raises ``Refused`` where it is one of another configuration."""
+    """The newest whole checkpoint. Raises ``InvalidCommand`` where it is one of another configuration."""
     from pgrun.runs.job_status import describe_differences
     from pgrun.storage.checkpoint import Checkpoints
     from pgrun.terminal.printing import say
@@ -182,7 +182,9 @@ def load_latest_checkpoint(settings: Mapping[str, Any], folder: Path) -> dict[st
             check_settings(state)
             say_changed_versions(state, folder)
     if changes:
-        raise Refused(f"{folder} was started with {changes}: its checkpoint is of another configuration")
+        raise InvalidCommand(
+            f"{folder} was started with {changes}: its checkpoint is of another configuration"
+        )
     return state
 
 

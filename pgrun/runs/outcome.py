@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from pgrun.command.app import App
-from pgrun.errors import OutOfMemory, Refused, Told, describe_lack_of_memory, escape_line
+from pgrun.errors import InvalidCommand, OutOfMemory, UserFacingError, describe_lack_of_memory, escape_line
 from pgrun.terminal.printing import shortest
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def write_record(
 def one_line(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"something in the run called sys.exit({error.code!r})"
-    text = str(error) if isinstance(error, Told) else f"{type(error).__name__}: {error}"
+    text = str(error) if isinstance(error, UserFacingError) else f"{type(error).__name__}: {error}"
     return escape_line(text.strip().rstrip(":").splitlines()[0])
 
 
@@ -93,11 +93,13 @@ def record_how_it_ends(
         raise
     except BaseException as raised:
         error = name_lack_of_memory(raised, folder)
-        if isinstance(error, Refused) and not in_sweep:  # nothing was run: what the folder says stays true
+        if (
+            isinstance(error, InvalidCommand) and not in_sweep
+        ):  # nothing was run: what the folder says stays true
             raise
         record_outcome(app, settings, folder, "failed", one_line(error), quiet=isinstance(error, OSError))
         if in_sweep:
-            known = isinstance(error, Told | OSError)
+            known = isinstance(error, UserFacingError | OSError)
             log.error("the job in %s failed: %s", folder, one_line(error), exc_info=not known)
             return math.nan
         if isinstance(error, SystemExit):  # a run that was left is no finished run, whatever code it names

@@ -20,7 +20,7 @@ from pgrun.command.app import PGRUN
 from pgrun.command.overrides import CliOverride, Command
 from pgrun.command.preflight import refuse_all
 from pgrun.config.settings import flatten_settings, spell_advantage_norm
-from pgrun.errors import Refused, escape_line, join_lines
+from pgrun.errors import InvalidCommand, escape_line, join_lines
 from pgrun.runs.job_status import SETTINGS, Flat, flatten_for_comparison, format_changes, read_json_object
 from pgrun.storage.checkpoint import Checkpoints
 from pgrun.terminal.printing import say
@@ -31,7 +31,7 @@ LIMIT = "env.max_episode_steps"
 
 
 def resume_run(command: Command) -> float:
-    """Train the rest; the final evaluation's mean return. Raises ``Refused``."""
+    """Train the rest; the final evaluation's mean return. Raises ``InvalidCommand``."""
     from pgrun.runs.job import say_changed_versions, train_in
     from pgrun.runs.outcome import run_and_record
 
@@ -56,13 +56,13 @@ def load_saved_run(command: Command) -> tuple[Path, dict[str, Any]]:
     """(the run directory, its newest whole checkpoint)."""
     word = next(word for word in command.words if word.key == "resume")
     if command.multirun:
-        raise Refused(
+        raise InvalidCommand(
             f"{word.text}: one run is resumed at a time: type pgrun without -m, or resume=auto for a whole "
             "sweep"
         )
     folder = Path(str(word.value))
     if not folder.is_dir():
-        raise Refused(f"{word.text}: no such directory")
+        raise InvalidCommand(f"{word.text}: no such directory")
     try:
         state, problems = Checkpoints(folder / "checkpoints").load()
     except LookupError as error:
@@ -70,7 +70,7 @@ def load_saved_run(command: Command) -> tuple[Path, dict[str, Any]]:
         hint = (
             f"; runs below it may go on, such as resume={below[0]}, or all with resume=auto" if below else ""
         )
-        raise Refused(f"{word.text}: nothing to go on from: {error}{hint}") from error
+        raise InvalidCommand(f"{word.text}: nothing to go on from: {error}{hint}") from error
     for problem in problems:
         say(f"pgrun: {problem}; going on from the one before", error=True)
     return folder.resolve(), state
@@ -78,7 +78,7 @@ def load_saved_run(command: Command) -> tuple[Path, dict[str, Any]]:
 
 def refuse_other_run(state: Mapping[str, Any], folder: Path) -> None:
     """A checkpoint has to be of the run that lies in the folder: that of another would go on upon its
-    metrics. Raises ``Refused``.
+    metrics. Raises ``InvalidCommand``.
     """
     check_settings(state)
     held = read_json_object(folder / SETTINGS)["settings"]
@@ -87,7 +87,7 @@ def refuse_other_run(state: Mapping[str, Any], folder: Path) -> None:
         return say(f"pgrun: {unknown}", error=True)
     own, there = (fixed_settings(settings) for settings in (held, state["settings"]))
     if own != there:
-        raise Refused(
+        raise InvalidCommand(
             f"{folder} was started with {format_changes(own, there)}: its checkpoint is of another run; put "
             "back the run's own checkpoints, or resume the folder that these are from"
         )
@@ -98,7 +98,7 @@ def fixed_settings(settings: Mapping[str, Any]) -> Flat:
 
 
 def state_to_go_on_from(state: dict[str, Any], settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The state to go on from. Raises ``Refused`` where nothing is left to be done."""
+    """The state to go on from. Raises ``InvalidCommand`` where nothing is left to be done."""
     done, wanted = state["counters"]["env_steps"], settings["trainer"]["total_steps"]
     if type(done) is not int or done < 0:
         raise ValueError(f"env_steps={done}")
@@ -107,7 +107,7 @@ def state_to_go_on_from(state: dict[str, Any], settings: Mapping[str, Any], fold
         return {**state, "final": None}
     if extended or (over and has_reported_end(folder, done)):
         more = 2 * max(done, wanted)
-        raise Refused(
+        raise InvalidCommand(
             f"{folder} is finished, with {done} environment steps: to extend it add "
             f"trainer.total_steps={more}"
         )
@@ -176,12 +176,14 @@ def settings_of_resumed_run(
             differing.append(escape_line(f"{key}={setting_as_typed(settings, key)}, not {value}"))
     if differing:
         hint = "; trainer.eval_max_steps cuts the episodes of evaluations" if LIMIT in named else ""
-        raise Refused(
+        raise InvalidCommand(
             f"{folder} was started with {'; '.join(differing)}: a run goes on with its own configuration, "
             f"only {' and '.join(MAY_CHANGE)} may change; for another one start anew{hint}"
         )
     for missing in find_code_to_name_again(settings, named):
-        raise Refused(f"{folder} runs code of yours, which has to be named again: add {escape_line(missing)}")
+        raise InvalidCommand(
+            f"{folder} runs code of yours, which has to be named again: add {escape_line(missing)}"
+        )
     return result
 
 

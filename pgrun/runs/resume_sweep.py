@@ -17,7 +17,7 @@ from typing import Any
 from pgrun.command.app import App
 from pgrun.command.compose import Job
 from pgrun.command.overrides import Command
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 from pgrun.runs.job_status import (
     SETTINGS,
     Flat,
@@ -42,7 +42,7 @@ def split_resume_word(command: Command) -> tuple[Command, str | None]:
     words = [word for word in command.words if word.key != "resume"]
     setting = "hydra.sweep.dir" if command.multirun else "hydra.run.dir"
     if not any(word.key == setting for word in words):
-        raise Refused(f"resume={how[-1]}: in which folder? {resume_example(command, setting)}")
+        raise InvalidCommand(f"resume={how[-1]}: in which folder? {resume_example(command, setting)}")
     return replace(command, words=words), how[-1]
 
 
@@ -57,7 +57,7 @@ def resume_example(command: Command, setting: str) -> str:
 def prepare_resume(jobs: Sequence[Job], command: Command, how: str) -> None:
     """Every job of the command in its folder, ready to go on.
 
-    Raises ``Refused`` and then has changed nothing.
+    Raises ``InvalidCommand`` and then has changed nothing.
     """
     app, top = command.app, Path(jobs[0].hydra.sweep.dir) if command.multirun else jobs[0].folder
     held = {
@@ -76,10 +76,12 @@ def prepare_resume(jobs: Sequence[Job], command: Command, how: str) -> None:
         if folder in moves.values():
             continue
         if folder not in held and folder not in moves and any((folder / name).exists() for name in app.files):
-            raise Refused(f"{folder} holds a run, but no {SETTINGS} that says which: choose another folder")
+            raise InvalidCommand(
+                f"{folder} holds a run, but no {SETTINGS} that says which: choose another folder"
+            )
         if folder in held and held[folder] != wanted[folder]:
             which = "of the sweep, more values after those it has" if command.multirun else "that it has"
-            raise Refused(
+            raise InvalidCommand(
                 f"{folder} holds a {'job' if command.multirun else 'run'} with "
                 f"{format_changes(held[folder], wanted[folder])}: type the settings {which}, or choose "
                 "another folder"
@@ -94,7 +96,7 @@ def prepare_resume(jobs: Sequence[Job], command: Command, how: str) -> None:
 def refuse_folder_of_jobs(folder: Path, held: Sequence[Path]) -> None:
     """One run has the folder to itself: jobs below it are a sweep's."""
     if held and folder not in held:
-        raise Refused(
+        raise InvalidCommand(
             f"{folder} holds {len(held)} jobs, of a sweep: go on with them by pgrun -m … resume=auto "
             f"hydra.sweep.dir={folder}, with one by its own folder, or choose another folder"
         )
@@ -123,7 +125,7 @@ def move_folders(moves: Mapping[Path, Path], top: Path) -> None:
 
 
 def refuse_if_training(held: Mapping[Path, Flat]) -> None:
-    """Raises ``Refused`` where a process is still training."""
+    """Raises ``InvalidCommand`` where a process is still training."""
     from pgrun.training.saver import run_lock
 
     for folder in held:

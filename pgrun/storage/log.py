@@ -17,7 +17,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2, summ
 
 from pgrun.atomic_files import naming_file_in_errors, open_plain, replace_file, show_size
 from pgrun.config.settings import flatten_settings
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 from pgrun.storage import tensorboard_events
 from pgrun.storage.tensorboard_events import EventFile
 
@@ -139,7 +139,7 @@ def files(folder: Path) -> list[Path]:
 def cut(folder: Path, position: Mapping[str, int]) -> None:
     """Every file of a log back to its size at ``position``; files from after it go.
 
-    Raises ``Refused`` where one is shorter.
+    Raises ``InvalidCommand`` where one is shorter.
 
     What is written to from now on is replaced: other names of the file, a copy by ``cp -al`` say, keep what
     they have.
@@ -151,9 +151,11 @@ def cut(folder: Path, position: Mapping[str, int]) -> None:
         with opened(path) as file:
             size, there = position[path.name], os.fstat(file.fileno()).st_size
             if not 0 <= size <= there:
-                raise Refused(f"{path} has {there} bytes and had {size} when the run was saved: put it back")
+                raise InvalidCommand(
+                    f"{path} has {there} bytes and had {size} when the run was saved: put it back"
+                )
             if size > MOST:
-                raise Refused(
+                raise InvalidCommand(
                     f"{path} is larger than {show_size(MOST)}: a run with such a log is not resumed"
                 )
             if size < there or path.name == METRICS:
@@ -164,7 +166,7 @@ def opened(path: Path) -> BinaryIO:
     try:
         return open_plain(path)
     except OSError as error:
-        raise Refused(f"{path} is part of the run and cannot be read: {error.strerror}") from error
+        raise InvalidCommand(f"{path} is part of the run and cannot be read: {error.strerror}") from error
 
 
 def copy_start(file: BinaryIO, copy: BinaryIO, size: int) -> None:

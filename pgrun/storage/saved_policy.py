@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 
 from pgrun.atomic_files import read_bytes, read_json
 from pgrun.config.paths import POLICY_FILES
-from pgrun.errors import Refused, join_lines
+from pgrun.errors import InvalidCommand, join_lines
 from pgrun.policies.policy import Policy
 
 if TYPE_CHECKING:
@@ -31,17 +31,17 @@ class Saved:
 
 
 def load(folder: str, which: str = "final", typed: str = "") -> Saved:
-    """Raises ``Refused`` where there is no policy, or none that can be read.
+    """Raises ``InvalidCommand`` where there is no policy, or none that can be read.
 
     ``typed``: what stands before the folder.
     """
     at, shown = Path(folder), f"{typed}{folder}"
     if not at.is_dir():
-        raise Refused(f"{shown}: no such folder")
+        raise InvalidCommand(f"{shown}: no such folder")
     stem = POLICY_FILES[which]
     files = at / f"{stem}.json", at / f"{stem}.safetensors"
     if not all(file.is_file() for file in files):
-        raise Refused(f"{shown} {absent(at, which)}")
+        raise InvalidCommand(f"{shown} {absent(at, which)}")
     try:
         content = read_json(files[0], links=True)
         described = Saved(
@@ -57,7 +57,7 @@ def load(folder: str, which: str = "final", typed: str = "") -> Saved:
         return replace(described, tensors=load_tensors(read_bytes(files[1], links=True)))
     except (ValueError, KeyError, TypeError, AttributeError, OSError, MemoryError, SafetensorError) as error:
         why = f"{type(error).__name__}: {join_lines(error)}"
-        raise Refused(f"{shown}: its policy cannot be read: {why}") from error
+        raise InvalidCommand(f"{shown}: its policy cannot be read: {why}") from error
 
 
 def absent(at: Path, which: str) -> str:
@@ -75,14 +75,14 @@ def absent(at: Path, which: str) -> str:
 
 
 def restore(policy: Policy, saved: Saved, typed: str = "") -> None:
-    """θ and the normaliser. Raises ``Refused`` where they are not those of such a policy."""
+    """θ and the normaliser. Raises ``InvalidCommand`` where they are not those of such a policy."""
     theta = saved.tensors.get("theta")
     if theta is None or theta.shape != policy.theta.shape:
         shape = None if theta is None else tuple(theta.shape)
-        raise Refused(
+        raise InvalidCommand(
             f"{typed}{saved.folder}: its θ has shape {shape}, and its network {tuple(policy.theta.shape)}"
         )
     try:
         policy.load_state_dict(saved.tensors)
     except (KeyError, RuntimeError) as error:
-        raise Refused(f"{typed}{saved.folder}: its policy lacks {error}") from error
+        raise InvalidCommand(f"{typed}{saved.folder}: its policy lacks {error}") from error

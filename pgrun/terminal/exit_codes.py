@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from enum import IntEnum
 
-from pgrun.errors import Refused, Told, bounded, describe_lack_of_memory
+from pgrun.errors import InvalidCommand, UserFacingError, bounded, describe_lack_of_memory
 from pgrun.terminal import lazy_torch
 from pgrun.terminal.printing import say
 from pgrun.terminal.streams import outlasting_readers
@@ -41,11 +41,11 @@ def exit_code(work: Callable[[], int], name: str, spoken: Callable[[str], str]) 
         code = work()
         sys.stdout.flush()
         return code
-    except Told as error:
+    except UserFacingError as error:
         if os.environ.get("PGRUN_DEBUG"):
             traceback.print_exc()
         say(f"{name}: {spoken(str(error))}", error=True)
-        return ExitCode.MISTAKEN if isinstance(error, Refused) else ExitCode.FAILED
+        return ExitCode.MISTAKEN if isinstance(error, InvalidCommand) else ExitCode.FAILED
     except KeyboardInterrupt as stop:
         hint = getattr(stop, "hint", "")
         say(f"{name}: interrupted{hint and ': '}{hint}", error=True)

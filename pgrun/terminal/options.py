@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from pgrun import __version__
 from pgrun.config.schema import LARGEST, fit_scalar
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 
 
 class Options(argparse.ArgumentParser):
@@ -29,10 +29,10 @@ class Options(argparse.ArgumentParser):
         self.add_argument("--version", action="version", version=f"{name} {__version__}")
 
     def parse_args(self, args: Sequence[str]) -> argparse.Namespace:  # type: ignore[override]
-        """Raises ``Refused``, also where a word is blank: an empty path would be the current folder."""
+        """Raises ``InvalidCommand``, also for a blank word: an empty path would be the current folder."""
         for word in args:
             if not word.strip() or re.fullmatch(r"--[\w-]+=\s*", word):
-                raise Refused(
+                raise InvalidCommand(
                     f"{word if word.strip() else repr(word)}: a name or a value is missing; {self.prog} "
                     "--help says more"
                 )
@@ -41,7 +41,7 @@ class Options(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         if "arguments are required" in message:
             message = self.missing
-        raise Refused(f"{message}; {self.prog} --help says more")
+        raise InvalidCommand(f"{message}; {self.prog} --help says more")
 
 
 def at_least(least: int, most: int = LARGEST) -> Callable[[str], int]:

@@ -7,7 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 
 BELOW = 300  # bytes of the names that come below a folder: .hydra, checkpoints, event files
 PART, PATH = 255, 4095  # bytes of one name and of all of them
@@ -37,15 +37,15 @@ def is_too_long(folder: Path) -> bool:
 
 
 def refuse_unwritable_folder(option: str, folder: Path) -> None:
-    """Raises ``Refused`` where ``folder``, named by ``option``, is or would be no
+    """Raises ``InvalidCommand`` where ``folder``, named by ``option``, is or would be no
     folder that can be written in.
     """
     if reason := reason_unwritable(folder):
-        raise Refused(f"{option} {folder} cannot be written: {reason}; name another folder")
+        raise InvalidCommand(f"{option} {folder} cannot be written: {reason}; name another folder")
 
 
 def refuse_unwritable_file(option: str, file: Path) -> None:
-    """Raises ``Refused`` where ``file``, named by ``option``, cannot be made or
+    """Raises ``InvalidCommand`` where ``file``, named by ``option``, cannot be made or
     replaced; its folder must be there.
     """
     if is_too_long(file):
@@ -55,6 +55,6 @@ def refuse_unwritable_file(option: str, file: Path) -> None:
     else:
         reason = os.strerror(errno.EISDIR) if file.is_dir() else reason_unwritable(file.parent)
     if reason:
-        raise Refused(
+        raise InvalidCommand(
             f"{option} {file} cannot be written: {reason}; name a file in a folder that exists and is yours"
         )

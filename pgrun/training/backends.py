@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from pgrun.algorithms.base import Learner
 from pgrun.critics.base import Critic
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 from pgrun.kernels import is_available, missing_packages
 from pgrun.policies.policy import Policy
 
@@ -51,10 +51,10 @@ def choose_backend(settings: Mapping[str, Any], device: str) -> str:
 
 
 def refuse_missing_backend(backend: str, where: str) -> None:
-    """Raises ``Refused`` where a run was, or is to be, compiled and cannot be."""
+    """Raises ``InvalidCommand`` where a run was, or is to be, compiled and cannot be."""
     if backend == "compiled" and not is_available():
         missing = " and ".join(missing_packages())
-        raise Refused(f"{where}: {missing} is not installed: pip install {missing}")
+        raise InvalidCommand(f"{where}: {missing} is not installed: pip install {missing}")
 
 
 def twins_of(backend: str) -> Twins:

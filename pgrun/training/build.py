@@ -15,12 +15,12 @@ from pgrun.config.random_streams import RESTART, SHARED, integers, seed_global_g
 from pgrun.config.schema import construct, find_class
 from pgrun.config.settings import Diagnostics, Logger, RunSettings, Trainer
 from pgrun.critics.base import Context, Critic, NoCritic
-from pgrun.diagnostics.exact_errors import Truth, Unknown, truth
-from pgrun.diagnostics.gradient_variance import Meter
+from pgrun.diagnostics.exact_errors import ExactErrors, NoExactErrors, make_exact_errors
+from pgrun.diagnostics.gradient_variance import GradientVarianceMeter
 from pgrun.envs import Envs, EnvSettings, make
 from pgrun.estimator import Estimator
-from pgrun.optimization.optimizers import Descent
-from pgrun.policies.normalization import Identity, RewardScale, RunningNorm, UnitScale
+from pgrun.optimization.optimizers import Optimizer
+from pgrun.policies.normalization import NoRewardScale, NoStateNorm, RewardScale, RunningNorm
 from pgrun.policies.policy import Policy, distribution_for
 from pgrun.rollouts.samplers.episodes import Episodes, Evaluation
 from pgrun.rollouts.samplers.steps import Steps
@@ -46,9 +46,9 @@ class Run:
     algorithm: Algorithm
     learner: Learner
     noise: torch.Generator
-    scale: RewardScale | UnitScale
-    meter: Meter
-    truth: Truth | Unknown
+    scale: RewardScale | NoRewardScale
+    meter: GradientVarianceMeter
+    exact_errors: ExactErrors | NoExactErrors
 
     @property
     def policy(self) -> Policy:
@@ -119,11 +119,11 @@ def build(settings: Mapping[str, Any], backend: str | None = None) -> Run:
     scheme = algorithm.effective_scheme(member(settings, "variance"))
     sampler, network = member(settings, "sampler"), member(settings, "network")
     envs = make(env, env.num_envs)
-    normaliser = RunningNorm(envs.obs_size, device=device) if top.state_norm else Identity()
+    normaliser = RunningNorm(envs.obs_size, device=device) if top.state_norm else NoStateNorm()
     normaliser.widen_observations(envs)
     envs.reset(integers(random.envs, env.num_envs))
     algorithm.prepare(envs)
-    scale = RewardScale(top.gamma, env.num_envs, device) if top.reward_scaling else UnitScale()
+    scale = RewardScale(top.gamma, env.num_envs, device) if top.reward_scaling else NoRewardScale()
     dist = distribution_for(envs.action_space)
     head = scheme.uses_critic and network.shared
     policy = twins.policy(network.policy(envs.obs_size, dist, normaliser, head, random.init, device=device))
@@ -135,7 +135,7 @@ def build(settings: Mapping[str, Any], backend: str | None = None) -> Run:
         critic = twins.critic(member(settings, "critic").build(context))
     eval_envs = make(env, trainer.eval_episodes, " in evaluation")
     normaliser.widen_observations(eval_envs)
-    optimizer = Descent(policy.theta, member(settings, "optimizer"))
+    optimizer = Optimizer(policy.theta, member(settings, "optimizer"))
     diagnostics = construct(Diagnostics, settings["diagnostics"])
     return Run(
         settings=settings,
@@ -162,14 +162,14 @@ def build(settings: Mapping[str, Any], backend: str | None = None) -> Run:
         ),
         noise=random.noise,
         scale=scale,
-        meter=Meter(),
-        truth=truth(diagnostics.exact, envs, critic, top.gamma, algorithm.of_actions),
+        meter=GradientVarianceMeter(),
+        exact_errors=make_exact_errors(diagnostics.exact, envs, critic, top.gamma, algorithm.of_actions),
     )
 
 
-def descent(settings: Mapping[str, Any]) -> Callable[[torch.Tensor], Descent]:
+def descent(settings: Mapping[str, Any]) -> Callable[[torch.Tensor], Optimizer]:
     """The critic's own optimizer, for its parameters."""
-    return lambda phi: Descent(
+    return lambda phi: Optimizer(
         phi, member({**settings, "optimizer": settings["critic"]["optimizer"]}, "optimizer")
     )
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from gymnasium import spaces
 
 from pgrun.config.settings import flatten_settings
-from pgrun.errors import Refused, escape_line
+from pgrun.errors import InvalidCommand, escape_line
 from pgrun.storage.versions import installed_versions
 from pgrun.training.backends import refuse_missing_backend
 
@@ -59,8 +59,9 @@ def check_settings(state: Mapping[str, Any]) -> None:
 
 
 def backend_of(state: Mapping[str, Any]) -> str:
-    """The backend that the run was saved with, which it goes on with. Raises ``ValueError``, and ``Refused``
-    where it needs what is not installed.
+    """The backend that the run was saved with, which it goes on with.
+
+    Raises ``ValueError``, and ``InvalidCommand`` where it needs what is not installed.
     """
     backend = state["identity"]["backend"]
     if backend not in ("torch", "compiled"):
@@ -70,14 +71,14 @@ def backend_of(state: Mapping[str, Any]) -> str:
 
 
 def refuse_other_spaces(state: Mapping[str, Any], run: Run) -> None:
-    """Raises ``Refused`` where the environment has other observations or actions than when the
+    """Raises ``InvalidCommand`` where the environment has other observations or actions than when the
     run was saved.
     """
     now = describe_run(run)
     for name, plural in (("observation", "observations"), ("action", "actions")):
         before = escape_line(str(state["identity"][name]))
         if before != now[name]:
-            raise Refused(
+            raise InvalidCommand(
                 f"{run.envs.name}: its {plural} are {now[name]}, and were {before} when the run was saved: "
                 "the environment has changed; put back what it was, or start a new run"
             )

@@ -25,7 +25,7 @@ from pgrun.terminal.signals import SignalFlag, Stopped, noting_signals
 from pgrun.training.build import Run
 from pgrun.training.counters import Clock, Counters
 from pgrun.training.evaluation import evaluating
-from pgrun.training.nonfinite import watch_losses, watching
+from pgrun.training.nonfinite import guarded_update, watch_losses
 from pgrun.training.policy_export import save_policy
 from pgrun.training.progress import Progress
 from pgrun.training.saver import Saver, restore, run_lock
@@ -154,25 +154,25 @@ def learn(run: Run, rollout: Rollout, counters: Counters) -> dict[str, Tensor]:
     """Weigh, measure, move θ, and look at what that did."""
     learner, recalled = run.learner, rollout
     fitted = fit_first(run, rollout)
-    rollout, value, batch = weigh(run, rollout)
+    rollout, value, batch = make_batch(run, rollout)
     batch = batch if fitted is None else replace(batch, critic_rows=fitted)
-    reading = run.meter.read(run.policy, rollout, value, run.estimator, reading_due(run, counters))
+    reading = run.meter.measure_if_due(run.policy, rollout, value, run.estimator, reading_due(run, counters))
     counters.updates += 1
     logged = row_due(run, counters) or reading is not None
-    before = looked_back_at(run.policy) if logged else run.policy
-    with watching(run, rollout, batch, counters):
+    before = policy_before_update(run.policy) if logged else run.policy
+    with guarded_update(run, rollout, batch, counters):
         run.algorithm.update(batch, learner)
     scalars: dict[str, Tensor] = {}
     if logged:
         scalars = policy_change(before, run.policy, batch, run.algorithm) | run.algorithm.scalars()
-        scalars |= run.sampler.scalars(recalled, run.policy) | run.truth.scalars(
+        scalars |= run.sampler.scalars(recalled, run.policy) | run.exact_errors.scalars(
             before, run.policy, rollout, batch
         )
         if reading is not None:
             scalars |= reading.scalars()
             if run.diagnostics.detail:
-                scalars |= gradient_detail.detail(reading, batch.mask.sum(), run.policy.net)
-                scalars |= local_models.models(before, run.policy, batch, reading.gradient)
+                scalars |= gradient_detail.detail_scalars(reading, batch.mask.sum(), run.policy.net)
+                scalars |= local_models.local_model_scalars(before, run.policy, batch, reading.gradient)
         if not isinstance(learner.critic, NoCritic):
             rows = batch.for_critic
             scalars |= value_fit(rows, learner.critic.loss(rows), run.scale.scale)
@@ -180,16 +180,16 @@ def learn(run: Run, rollout: Rollout, counters: Counters) -> dict[str, Tensor]:
     return scalars
 
 
-def looked_back_at(policy: Policy) -> Policy:
+def policy_before_update(policy: Policy) -> Policy:
     """π_old, kept for what a logged update tells of its step: θ itself is moved in place."""
-    return policy.at(policy.theta.clone())
+    return policy.with_theta(policy.theta.clone())
 
 
-def weigh(run: Run, rollout: Rollout) -> tuple[Rollout, Tensor, Batch]:
+def make_batch(run: Run, rollout: Rollout) -> tuple[Rollout, Tensor, Batch]:
     """(the rollout as the algorithm takes it, V [T+1, N], what an update learns from)."""
     learner, estimator = run.learner, run.estimator
-    rollout = run.algorithm.recast(rollout, learner)
-    rollout, value = appraise(rollout, learner.critic, estimator.scheme)
+    rollout = run.algorithm.prepare_rollout(rollout, learner)
+    rollout, value = with_values(rollout, learner.critic, estimator.scheme)
     return rollout, value, estimator.batch(rollout, value, learner.critic, run.policy)
 
 
@@ -200,12 +200,12 @@ def fit_first(run: Run, rollout: Rollout) -> Batch | None:
     learner = run.learner
     if not learner.critic.fits_first:
         return None
-    rows = weigh(run, rollout)[2].for_critic
+    rows = make_batch(run, rollout)[2].for_critic
     learner.critic.fit(rows, learner.generator)
     return rows
 
 
-def appraise(rollout: Rollout, critic: Critic, scheme: Scheme) -> tuple[Rollout, Tensor]:
+def with_values(rollout: Rollout, critic: Critic, scheme: Scheme) -> tuple[Rollout, Tensor]:
     """(the rollout with Q where the scheme reads it, V [T+1, N] where it reads that)."""
     if scheme.uses_q and rollout.q is None:
         rollout = replace(rollout, q=critic.action_values(rollout))
@@ -285,11 +285,11 @@ def keep_best(run: Run, counters: Counters, returns: np.ndarray, folder: Path) -
 def tags(run: Run) -> list[str]:
     """The scalars that this run can have."""
     critic = () if isinstance(run.learner.critic, NoCritic) else WITH_CRITIC
-    clipping = WITH_CLIPPING if run.algorithm.clips else ()
-    optimizer = () if run.algorithm.own_step else WITH_OPTIMIZER
+    clipping = WITH_CLIPPING if run.algorithm.has_clip else ()
+    optimizer = () if run.algorithm.takes_own_step else WITH_OPTIMIZER
     std = WITH_STD if isinstance(run.policy.dist, Gaussian) else ()
     details = (*gradient_detail.tags(run.policy.net), *local_models.TAGS) if run.diagnostics.detail else ()
-    own = (*run.algorithm.tags, *run.sampler.tags, *run.truth.tags)
+    own = (*run.algorithm.tags, *run.sampler.tags, *run.exact_errors.tags)
     return [*ALWAYS, *critic, *clipping, *optimizer, *std, *details, *own]
 
 

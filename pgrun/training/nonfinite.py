@@ -29,23 +29,23 @@ LOSSES = ("policy/loss", "value/loss", "gradient/norm", "kl/old_new", "step/cg_r
 
 
 @contextmanager
-def watching(run: Run, rollout: Rollout, batch: Batch, counters: Counters) -> Iterator[None]:
+def guarded_update(run: Run, rollout: Rollout, batch: Batch, counters: Counters) -> Iterator[None]:
     """Around an update: what goes in, and what comes out. Raises ``Diverged``."""
-    if not finite(batch.psi):
-        raise diverged(counters, tell(run, rollout, batch, counters))
+    if not is_finite(batch.psi):
+        raise diverged(counters, describe_first_nonfinite(run, rollout, batch, counters))
     try:
         yield
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         raise diverged(counters, f"{error}: {advise(run, rollout, counters, False)}") from error
-    if not all(finite(x) for x in parameters(run).values()):
-        raise diverged(counters, tell(run, rollout, batch, counters))
+    if not all(is_finite(x) for x in parameters(run).values()):
+        raise diverged(counters, describe_first_nonfinite(run, rollout, batch, counters))
 
 
 def watch_losses(run: Run, rollout: Rollout, scalars: Mapping[str, float], counters: Counters) -> None:
     """Check the losses of a row that is to be logged. Raises ``Diverged``."""
     for name in LOSSES:
         if not np.isfinite(scalars.get(name, 0.0)):
-            critic = name.startswith("value") and not run.policy.first
+            critic = name.startswith("value") and not run.policy.value_outputs
             raise diverged(counters, f"{name} is {scalars[name]}: {advise(run, rollout, counters, critic)}")
 
 
@@ -59,11 +59,11 @@ def watch_state(state: Any, counters: Counters, path: str = "") -> None:
             watch_state(part, counters, f"{path}/{i}")
     elif isinstance(state, np.ndarray):
         watch_state(torch.from_numpy(np.asarray(state)), counters, path)
-    elif isinstance(state, torch.Tensor) and state.is_floating_point() and not finite(state):
-        raise diverged(counters, f"{share(state, path)}: nothing is saved of this update")
+    elif isinstance(state, torch.Tensor) and state.is_floating_point() and not is_finite(state):
+        raise diverged(counters, f"{count_nonfinite(state, path)}: nothing is saved of this update")
 
 
-def finite(x: Tensor) -> bool:
+def is_finite(x: Tensor) -> bool:
     """Whether every entry is. On the CPU the sum tells in a tenth of the time: NaN and infinity stay in it.
 
     A sum may be infinite though no entry is: then each is looked at.
@@ -79,7 +79,7 @@ def parameters(run: Run) -> dict[str, Tensor]:
     return found if phi is None else found | {"the critic's parameters φ": phi}
 
 
-def tell(run: Run, rollout: Rollout, batch: Batch, counters: Counters) -> str:
+def describe_first_nonfinite(run: Run, rollout: Rollout, batch: Batch, counters: Counters) -> str:
     """The first tensor that is not finite, in the order in which they were computed, and what to try."""
     data = {
         "the normalised observations": rollout.obs,
@@ -91,18 +91,18 @@ def tell(run: Run, rollout: Rollout, batch: Batch, counters: Counters) -> str:
     }
     has_critic = "the critic's parameters φ" in parameters(run)
     for name, x in data.items():
-        if not finite(x):
+        if not is_finite(x):
             critic = has_critic and name != "log π(a|s)"
-            return f"{share(x, name)}: {advise(run, rollout, counters, critic)}"
+            return f"{count_nonfinite(x, name)}: {advise(run, rollout, counters, critic)}"
     state = run.learner.optimizer.state_dict()
     moments = {f"the gradient of θ (the optimizer's moment {name})": x for name, x in state.items()}
     for name, x in (moments | parameters(run)).items():
-        if not finite(x):
-            return f"{share(x, name)}: {advise(run, rollout, counters, 'critic' in name)}"
+        if not is_finite(x):
+            return f"{count_nonfinite(x, name)}: {advise(run, rollout, counters, 'critic' in name)}"
     raise AssertionError("all of them are finite")
 
 
-def share(x: Tensor, name: str) -> str:
+def count_nonfinite(x: Tensor, name: str) -> str:
     bad = ~torch.isfinite(x.flatten())
     kinds = sorted({str(value) for value in x.flatten()[bad][:1000].tolist()})
     return f"{name}: {' and '.join(kinds)} in {int(bad.sum())} of {bad.numel()} entries"
@@ -167,8 +167,8 @@ def smaller_steps(run: Run, critic: bool) -> str:
 
 
 def remedies(run: Run, critic: bool) -> Iterator[str]:
-    group = "critic.optimizer" if critic and not run.policy.first else "optimizer"
-    if group == "optimizer" and run.algorithm.own_step:
+    group = "critic.optimizer" if critic and not run.policy.value_outputs else "optimizer"
+    if group == "optimizer" and run.algorithm.takes_own_step:
         sizes = ("alpha",) if getattr(run.algorithm, "step", "") == "fixed" else ("delta", "radius")
         yield from (f"a smaller algo.{name}" for name in sizes if hasattr(run.algorithm, name))
         return

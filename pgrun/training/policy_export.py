@@ -36,7 +36,7 @@ def save_policy(
         "observation_space": str(envs.observation_space),
         "action_space": str(envs.action_space),
         "obs_size": envs.obs_size,
-        "value_head": bool(policy.first),
+        "value_head": bool(policy.value_outputs),
         "reward_scale": run.scale.scale,
         "backend": run.backend,
         "config": dict(run.settings),

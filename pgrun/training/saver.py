@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from pgrun.atomic_files import refuse_links
 from pgrun.envs.faults import Unrepeatable
-from pgrun.errors import EnvironmentFault, Refused, join_lines
+from pgrun.errors import EnvironmentFault, InvalidCommand, join_lines
 from pgrun.storage.checkpoint import Checkpoints
 from pgrun.training.identity import describe_run, refuse_other_spaces
 from pgrun.training.nonfinite import watch_state
@@ -78,7 +78,7 @@ class Saver:
         self.next_time = time.monotonic() + max(LEAST, (time.monotonic() - start) / SHARE)
 
 
-class Occupied(Refused):
+class Occupied(InvalidCommand):
     """What is in the folder is another process's: nothing is written there, not even
     that this one was refused.
     """
@@ -113,7 +113,7 @@ def run_lock(folder: Path, what: str = "another process is training there") -> I
 def restore(state: Mapping[str, Any], run: Run, counters: Counters, clock: Clock) -> bool:
     """Everything as it was when ``state`` was saved; False where episodes had to begin anew.
 
-    Raises ``Refused`` where that
+    Raises ``InvalidCommand`` where that
 
     is no state of such a run, or the episodes would have to and nobody has allowed it.
     """
@@ -179,10 +179,10 @@ def find_state_mismatches(expected: Any, given: Any, path: str) -> Iterator[str]
 
 @contextmanager
 def refusing_bad_data(what: str) -> Iterator[None]:
-    """A file is data from anywhere, and what it says may make no sense in any way. Raises ``Refused``."""
+    """Raise ``InvalidCommand`` where a file, which is data from anywhere, makes no sense in any way."""
     try:
         yield
-    except (Refused, EnvironmentFault, OSError):
+    except (InvalidCommand, EnvironmentFault, OSError):
         raise
     except Exception as error:
-        raise Refused(f"{what}: {type(error).__name__}: {join_lines(error)}") from error
+        raise InvalidCommand(f"{what}: {type(error).__name__}: {join_lines(error)}") from error

@@ -15,7 +15,7 @@ from pgrun import exact
 from pgrun.optimization import natural_gradient
 from pgrun.policies.distributions import Categorical
 from pgrun.policies.mlp import Mlp
-from pgrun.policies.normalization import Identity
+from pgrun.policies.normalization import NoStateNorm
 from pgrun.policies.policy import Policy
 from tests.exact.test_exact_solver import solved, teaching
 from tests.helpers.support_enumerate import world
@@ -82,7 +82,7 @@ def test_over_trajectories_by_enumeration(name: str) -> None:
 def through_a_network(mdp: Mdp) -> Policy:
     rng = torch.Generator().manual_seed(4)
     net = Mlp([mdp.states, 5, 2])
-    return Policy(net, Categorical(2), net.init("xavier", [1.0, 1.0], 0.0, rng), Identity())
+    return Policy(net, Categorical(2), net.init("xavier", [1.0, 1.0], 0.0, rng), NoStateNorm())
 
 
 def logits(policy: Policy, states: int, psi: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ def test_reparametrised(name: str, which) -> None:
     with torch.enable_grad():
         jacobian = torch.autograd.functional.jacobian(lambda x: logits(policy, mdp.states, x), policy.theta)
     theta = logits(policy, mdp.states, policy.theta)
-    table = Policy(Mlp([mdp.states, 2], bias=False), Categorical(2), theta, Identity())
+    table = Policy(Mlp([mdp.states, 2], bias=False), Categorical(2), theta, NoStateNorm())
     assert error(which(policy, p), jacobian.T @ which(table, p) @ jacobian) < EXACT
 
 

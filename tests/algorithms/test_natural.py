@@ -16,10 +16,10 @@ from pgrun.algorithms.npg import Npg
 from pgrun.algorithms.ppo_penalty import PpoPenalty
 from pgrun.algorithms.trpo import Trpo
 from pgrun.critics.base import NoCritic
-from pgrun.optimization.natural_gradient import conjugate_gradient, dense, fisher, mean_kl
+from pgrun.optimization.natural_gradient import conjugate_gradient, fisher, mean_kl, solve_dense
 from pgrun.policies.distributions import Bernoulli, Categorical, Gaussian, MultiCategorical
 from pgrun.policies.mlp import Mlp
-from pgrun.policies.normalization import Identity
+from pgrun.policies.normalization import NoStateNorm
 from pgrun.policies.policy import Policy
 from pgrun.types import Batch
 
@@ -39,7 +39,7 @@ def rng(seed: int = 0) -> torch.Generator:
 def policy_of(dist, hidden: tuple[int, ...] = (5,), bias: bool = True, seed: int = 0) -> Policy:
     net = Mlp([4, *hidden, dist.linear], free=dist.free, bias=bias)
     theta = 0.5 * torch.randn(net.size, generator=rng(seed), dtype=torch.float64)
-    return Policy(net, dist, theta, Identity())
+    return Policy(net, dist, theta, NoStateNorm())
 
 
 def batch_of(policy: Policy, rows: int = 40, seed: int = 1) -> Batch:
@@ -61,7 +61,7 @@ def learner_of(policy: Policy) -> Learner:
 
 def kl_of_theta(policy: Policy, batch: Batch, theta: Tensor) -> Tensor:
     """Mean KL(old‖θ), through autograd-able pieces only."""
-    moved = Policy(policy.net, policy.dist, theta, Identity())
+    moved = Policy(policy.net, policy.dist, theta, NoStateNorm())
     kl = policy.dist.kl(batch.params, moved.params(batch.obs))
     return (kl * batch.mask).sum() / batch.mask.sum()
 
@@ -97,7 +97,7 @@ def test_fisher_product_agrees_with_a_finite_difference_of_the_kl_gradient() -> 
 
 def test_fisher_of_a_softmax_table_is_diag_p_minus_pp() -> None:
     net = Mlp([1, 3], bias=False)
-    policy = Policy(net, Categorical(3), torch.tensor([0.3, -0.2, 1.0], dtype=torch.float64), Identity())
+    policy = Policy(net, Categorical(3), torch.tensor([0.3, -0.2, 1.0], dtype=torch.float64), NoStateNorm())
     obs = torch.ones(6, 1, dtype=torch.float64)
     params, zero = policy.params(obs), torch.zeros(6, dtype=torch.float64)
     action = torch.zeros(6, dtype=torch.int64)
@@ -108,7 +108,7 @@ def test_fisher_of_a_softmax_table_is_diag_p_minus_pp() -> None:
     assert (matrix - (p.diag() - p[:, None] * p)).abs().max() < 1e-15  # three products of numbers below 1
     # Singular, with null vector 1: the pseudo-inverse solves it where g ⟂ 1.
     g = torch.tensor([1.0, -2.0, 1.0], dtype=torch.float64)
-    assert dense(product, g).residual < 1e-12
+    assert solve_dense(product, g).residual < 1e-12
 
 
 def test_sampled_fisher_is_the_mean_outer_product_of_the_scores() -> None:
@@ -164,8 +164,8 @@ def test_the_natural_step_does_not_depend_on_the_parametrisation() -> None:
         for scale in (1.0, 10.0):
             net = Mlp([4, 3], bias=False)
             theta = 0.3 * torch.randn(net.size, generator=rng(), dtype=torch.float64)
-            policy = Policy(net, Categorical(3), theta / scale, Identity())
-            plain = batch_of(Policy(net, Categorical(3), theta, Identity()))
+            policy = Policy(net, Categorical(3), theta / scale, NoStateNorm())
+            plain = batch_of(Policy(net, Categorical(3), theta, NoStateNorm()))
             batch = Batch(**{**vars(plain), "obs": plain.obs * scale})  # θᵀs = (θ/c)ᵀ(cs)
             algorithm.improve(batch, learner_of(policy))
             kls[type(algorithm), scale] = float(mean_kl(policy, batch))
@@ -259,7 +259,7 @@ def test_the_penalty_stays_between_its_bounds_and_comes_back() -> None:
 def test_the_penalised_gradient_is_autograds() -> None:
     policy = policy_of(DISTRIBUTIONS["categorical"])
     batch = batch_of(policy)
-    moved = Policy(policy.net, policy.dist, policy.theta + 0.1, Identity())
+    moved = Policy(policy.net, policy.dist, policy.theta + 0.1, NoStateNorm())
     ppo = PpoPenalty(beta=0.7)
     with torch.enable_grad():
         params = moved.params(batch.obs).detach().requires_grad_()

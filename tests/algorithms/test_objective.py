@@ -17,7 +17,7 @@ from pgrun.algorithms.ppo import Ppo
 from pgrun.critics.base import Critic, NoCritic
 from pgrun.critics.fitted import Fitted, SeparateCritic, SharedCritic
 from pgrun.policies.mlp import Mlp
-from pgrun.policies.normalization import Identity
+from pgrun.policies.normalization import NoStateNorm
 from pgrun.policies.policy import Policy
 from pgrun.types import Batch
 from tests.helpers.support_closed import PAIRS, Pair
@@ -61,7 +61,7 @@ def test_gradient_of_the_objective(pair: Pair, shared: bool, clip: float | None,
     layout = [3, 6, pair.ours.linear + shared], "tanh", pair.ours.free, True
     net = Mlp(*layout)
     theta, batch = 0.5 * random(net.size), batch_for(pair)
-    policy = Policy(net, pair.ours, theta, Identity(), shared)
+    policy = Policy(net, pair.ours, theta, NoStateNorm(), shared)
     critic = SharedCritic(Fitted(coef=0.7, clip=clip), policy) if shared else NoCritic()
 
     def loss(t: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ def test_minibatch_gradients_average_to_that_of_the_batch() -> None:
     """
     pair = PAIRS["categorical"]
     net, batch, steps = Mlp([3, 6, 4]), batch_for(pair), []
-    policy = Policy(net, pair.ours, random(net.size), Identity())
+    policy = Policy(net, pair.ours, random(net.size), NoStateNorm())
     learner = Learner(policy, NoCritic(), SimpleNamespace(step=steps.append), torch.Generator())
     Ppo(epochs=2, minibatches=5).improve(batch, learner)
     whole = stepped(Ppo(), policy, NoCritic(), batch)

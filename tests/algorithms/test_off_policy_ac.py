@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pgrun import exact
-from pgrun.training.loop import weigh
+from pgrun.training.loop import make_batch
 from tests.helpers.support_off_policy import ACTIONS, GAMMA, NOW, OLD, WORDS, Lab, lab
 from tests.helpers.support_pipeline import built
 
@@ -115,7 +115,7 @@ def test_what_the_update_learns_from_has_the_buffers_states(baseline: str) -> No
     found = lab("all", baseline)
     found.run.sampler.batch = 16
     rollout = found.draw()
-    seen = found.run.algorithm.recast(rollout, found.run.learner)
+    seen = found.run.algorithm.prepare_rollout(rollout, found.run.learner)
     assert torch.equal(seen.obs[0], rollout.obs[0])
     assert seen.count == 16
     assert torch.equal(seen.replayed_from.action, rollout.action)
@@ -130,7 +130,7 @@ def test_v_is_subtracted_once_whichever_words_ask_for_it(baseline: str, scheme: 
     run = built(*WORDS, "sampler.batch=64", f"algo.baseline={baseline}", f"variance={scheme}")
     first, _ = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
     drawn = run.sampler.recall(first, run.policy, run.scale, run.noise)
-    rollout, _, batch = weigh(run, drawn)
+    rollout, _, batch = make_batch(run, drawn)
     obs, critic = rollout.obs[0], run.learner.critic
     every = torch.stack([critic.q(obs, torch.full((64,), a)) for a in range(ACTIONS)], 1)
     value = (run.policy.params(obs).softmax(-1) * every).sum(1)

@@ -22,7 +22,7 @@ from pgrun.critics.base import NoCritic
 from pgrun.estimator import Estimator
 from pgrun.policies.distributions import Categorical
 from pgrun.policies.mlp import Mlp
-from pgrun.policies.normalization import Identity, UnitScale
+from pgrun.policies.normalization import NoRewardScale, NoStateNorm
 from pgrun.policies.policy import Policy
 from pgrun.rollouts.trajectory import Arrays
 from pgrun.types import Batch, Rollout, each_tensor
@@ -65,7 +65,7 @@ def reused(
     """(the algorithm after two steps on data of ``old``, the ascent direction at
     ``new`` that the second was handed).
     """
-    policy = Policy(old.net, old.dist, old.theta.clone(), Identity())
+    policy = Policy(old.net, old.dist, old.theta.clone(), NoStateNorm())
     batch = batch_of(policy, rollout, torch.zeros_like(rollout.obs[..., 0]), Estimator(scheme, gamma))
     algorithm, optimizer = OffPolicyPg(weights=weights, reuses=2), MovesTo(policy, new)
     for name, value in given.items():
@@ -228,7 +228,7 @@ def whole_probabilities(name: str, theta: Tensor) -> list[float]:
 def coin(chance: float) -> Policy:
     """π(1) = chance whatever is seen."""
     theta = torch.tensor([1 - chance, chance], dtype=torch.float64).log()
-    return Policy(Mlp([1, 2], bias=False), Categorical(2), theta, Identity())
+    return Policy(Mlp([1, 2], bias=False), Categorical(2), theta, NoStateNorm())
 
 
 def flips(actions: Tensor) -> Batch:
@@ -242,7 +242,7 @@ def flips(actions: Tensor) -> Batch:
         ended=ends.numpy(), mask=torch.ones_like(ends).numpy(),
         time=torch.arange(steps)[:, None].expand_as(ends).numpy(),
     )  # fmt: skip
-    rollout = arrays.seal(coin(0.5), UnitScale(), columns, whole=True)
+    rollout = arrays.to_rollout(coin(0.5), NoRewardScale(), columns, whole=True)
     return batch_of(coin(0.5), rollout, torch.zeros(steps + 1, columns).double(), Estimator(TO_GO, 1.0))
 
 

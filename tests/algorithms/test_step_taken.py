@@ -110,7 +110,7 @@ def test_the_radius_is_held_in_float32() -> None:
     for seed in range(6):
         wide = policy_of(DISTRIBUTIONS["gaussian"], hidden=(16,), seed=seed)
         rows = batch_of(wide, 200, seed=seed + 50)
-        policy = wide.at(wide.theta.float())
+        policy = wide.with_theta(wide.theta.float())
         batch = replace(
             rows, **{k: x.float() for k, x in vars(rows).items() if getattr(x, "is_floating_point", bool)()}
         )
@@ -142,7 +142,7 @@ def test_a_kl_averaged_over_action_dimensions_is_a_radius_and_a_damping_of_its_o
     x = torch.linalg.solve(matrix, gradient)
     expected = (2 * delta / (x @ matrix @ x)).sqrt() * x
     for factor, same in ((dims, True), (1, False)):
-        moved = policy.at(old.clone())
+        moved = policy.with_theta(old.clone())
         Npg(delta=factor * delta, damping=factor * damping, solver="dense").improve(batch, learner_of(moved))
         assert torch.allclose(moved.theta - old, expected, rtol=1e-6, atol=1e-9) == same
 
@@ -190,8 +190,8 @@ def test_with_a_shared_network_the_whole_of_theta_counts(tmp_path: Path) -> None
 
 
 def test_nothing_is_kept_for_updates_that_are_not_logged(tmp_path: Path, monkeypatch) -> None:
-    kept, look = [], training.looked_back_at
-    monkeypatch.setattr(training, "looked_back_at", lambda policy: kept.append(1) or look(policy))
+    kept, look = [], training.policy_before_update
+    monkeypatch.setattr(training, "policy_before_update", lambda policy: kept.append(1) or look(policy))
     run = small("a2c", "logger.every=5", "diagnostics.gradient_every=0", "sampler.steps=4")
     updates = train(run, tmp_path)["updates"]
     assert updates >= 20
@@ -203,7 +203,7 @@ def test_nothing_is_kept_for_updates_that_are_not_logged(tmp_path: Path, monkeyp
 
 def judged(policy: Policy, batch: Batch, theta: Tensor, entropy: float, name: str) -> tuple[Tensor, Tensor]:
     """(surrogate, all that is differentiated) at θ, by ``torch.distributions``."""
-    params = policy.at(theta).params(batch.obs)
+    params = policy.with_theta(theta).params(batch.obs)
     if name == "gaussian":
         mean, log_std = params.chunk(2, -1)
         pi = Independent(Normal(mean, log_std.exp()), 1)
@@ -235,7 +235,7 @@ def test_the_line_search_accepts_what_improves_the_objective_that_was_differenti
         policy = policy_of(DISTRIBUTIONS[name], seed=seed)
         batch = batch_of(policy, seed=seed + 100)
         batch = corrected(batch, len(policy.theta), scale) if scale else batch
-        old = policy.at(policy.theta.clone())
+        old = policy.with_theta(policy.theta.clone())
         trpo = Trpo(delta=0.05, entropy=entropy)
         trpo.improve(batch, learner_of(policy))
         if not trpo.told["step/accepted"]:
@@ -260,7 +260,7 @@ def test_the_objective_is_the_one_that_was_differentiated(name: str, what: str) 
     trpo = Trpo(entropy=entropy)
     with torch.enable_grad():
         slope = torch.autograd.functional.jacobian(
-            lambda theta: trpo.objective(policy.at(theta), batch), policy.theta
+            lambda theta: trpo.objective(policy.with_theta(theta), batch), policy.theta
         )
         oracle = torch.autograd.functional.jacobian(
             lambda theta: judged(policy, batch, theta, entropy, name)[1], policy.theta
@@ -276,7 +276,7 @@ def test_the_loss_of_a_corrected_gradient_has_the_correction() -> None:
     batch = batch_of(policy)
     with_it = corrected(batch, len(policy.theta), 1.0)
     step = 0.1 * torch.randn(len(policy.theta), generator=rng(3), dtype=torch.float64)
-    after = policy.at(policy.theta + step)
+    after = policy.with_theta(policy.theta + step)
     plain, told = (policy_change(policy, after, x, A2c()) for x in (batch, with_it))
     assert with_it.correction is not None
     expected = float(plain["policy/loss"]) - float(with_it.correction @ step)

@@ -18,7 +18,7 @@ from pgrun.command.compose import conf_dir
 from pgrun.config.schema import find_class
 from pgrun.critics.base import value_delta, value_loss
 from pgrun.estimator import Estimator
-from pgrun.optimization.optimizers import Adam, Adamw, Descent, Rmsprop, Sgd
+from pgrun.optimization.optimizers import Adam, Adamw, Optimizer, Rmsprop, Sgd
 from pgrun.policies.policy import Policy
 from pgrun.types import Batch, Rollout
 from pgrun.variance.reward_to_go import RewardToGo
@@ -148,7 +148,7 @@ def test_fifty_steps_like_torch(name: str, dtype: torch.dtype) -> None:
     settings, make = OPTIMIZERS[name]
     theta = random(300).to(dtype)
     parameter = torch.nn.Parameter(theta.clone())
-    ours, theirs = Descent(theta, settings), make([parameter])
+    ours, theirs = Optimizer(theta, settings), make([parameter])
     for step in range(50):
         gradient = random(300, seed=step + 1).to(dtype)
         ours.step(gradient.clone())
@@ -164,7 +164,7 @@ def test_clipping_like_torch(limit: float) -> None:
     The factor may differ in its last bit.
     """
     theta, gradient = torch.zeros(300, dtype=torch.float64), random(300, seed=1)
-    Descent(theta, Sgd(lr=1.0, max_grad_norm=limit)).step(gradient)
+    Optimizer(theta, Sgd(lr=1.0, max_grad_norm=limit)).step(gradient)
     parameter = torch.nn.Parameter(torch.zeros(300, dtype=torch.float64))
     parameter.grad = gradient.clone()
     norm = torch.nn.utils.clip_grad_norm_([parameter], limit)
@@ -174,7 +174,7 @@ def test_clipping_like_torch(limit: float) -> None:
 
 def test_the_learning_rate_schedule() -> None:
     theta = torch.zeros(1)
-    descent = Descent(theta, Sgd(lr=0.1, schedule="linear"))
+    descent = Optimizer(theta, Sgd(lr=0.1, schedule="linear"))
     descent.set_progress(0.25)
     descent.step(torch.ones(1))
     assert theta.item() == pytest.approx(-0.075)
@@ -185,10 +185,10 @@ def test_optimizer_state_goes_on(name: str) -> None:
     """A new one that is given the old one's state takes the same next steps."""
     settings, _ = OPTIMIZERS[name]
     theta = random(20)
-    first = Descent(theta, settings)
+    first = Optimizer(theta, settings)
     first.step(random(20, seed=1))
     copy = theta.clone()
-    second = Descent(copy, settings)
+    second = Optimizer(copy, settings)
     second.load_state_dict({k: v.clone() for k, v in first.state_dict().items()})
     for descent in (first, second):
         descent.step(random(20, seed=2))

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pgrun.analysis.doctor.known_symptoms import ILLNESSES, findings
+from pgrun.analysis.doctor.known_symptoms import SYMPTOMS, findings
 from pgrun.analysis.doctor.report import diagnosis, paragraph
 from pgrun.analysis.doctor.return_trend import Course, course
 from pgrun.analysis.doctor.run_data import Chart
@@ -87,7 +87,7 @@ PLANTED: dict[str, tuple[Chart, Chart]] = {  # name: (ill, its neighbour that is
 
 
 def test_there_is_a_case_for_every_illness() -> None:
-    assert sorted(PLANTED) == sorted(illness.name for illness in ILLNESSES)
+    assert sorted(PLANTED) == sorted(illness.name for illness in SYMPTOMS)
 
 
 @pytest.mark.parametrize("name", PLANTED)
@@ -144,8 +144,8 @@ def test_what_follows_has_no_remedy_of_its_own() -> None:
 
 
 def test_every_name_that_follows_another_exists() -> None:
-    names = {illness.name for illness in ILLNESSES}
-    assert {name for illness in ILLNESSES for name in illness.follows} <= names
+    names = {illness.name for illness in SYMPTOMS}
+    assert {name for illness in SYMPTOMS for name in illness.follows} <= names
 
 
 def simulated(

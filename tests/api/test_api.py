@@ -33,7 +33,7 @@ from pgrun.api.words import build_command
 from pgrun.command.overrides import CliOverride
 from pgrun.config.paths import conf_dir
 from pgrun.config.random_streams import integers, streams
-from pgrun.policies.normalization import Identity
+from pgrun.policies.normalization import NoStateNorm
 from pgrun.policies.policy import Network, distribution_for
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import pgrun as typed
@@ -203,9 +203,9 @@ def test_finished_runs_are_loaded(run: pgrun.RunResult, top: Path, tmp_path: Pat
         ("empty", "there is no summary.json in it"),
         ("nowhere", "no such folder"),
     ):
-        with pytest.raises(pgrun.Refused, match=said):
+        with pytest.raises(pgrun.InvalidCommand, match=said):
             pgrun.load(tmp_path / folder)
-    with pytest.raises(pgrun.Refused, match="no finished run in it or below"):
+    with pytest.raises(pgrun.InvalidCommand, match="no finished run in it or below"):
         pgrun.load_runs(tmp_path / "empty")
 
 
@@ -222,13 +222,13 @@ def test_ctrl_c_saves_the_run_and_own_code_is_named_again(
     with pytest.raises(KeyboardInterrupt):
         pgrun.train(folder=tmp_path / "r", config_dir=tmp_path / "conf", quiet=True, **own, **tiny)
     assert signal.getsignal(signal.SIGINT) is before
-    with pytest.raises(pgrun.Refused, match="holds no finished run: interrupted: stopped by Ctrl-C"):
+    with pytest.raises(pgrun.InvalidCommand, match="holds no finished run: interrupted: stopped by Ctrl-C"):
         pgrun.load(tmp_path / "r")
 
     run = pgrun.train(resume=tmp_path / "r", quiet=True, **own)
     assert run.folder == tmp_path / "r"
     assert run.policy.act(1) in (0, 1)
-    with pytest.raises(pgrun.Refused, match=r"named again: add env=halting:.*modules=\[halting\]"):
+    with pytest.raises(pgrun.InvalidCommand, match=r"named again: add env=halting:.*modules=\[halting\]"):
         pgrun.load(tmp_path / "r").policy  # noqa: B018
     assert pgrun.load(tmp_path / "r", **own).policy.act(1) == run.policy.act(1)
     sys.modules.pop("halting")
@@ -248,14 +248,14 @@ def test_ctrl_c_saves_the_run_and_own_code_is_named_again(
     ],
 )
 def test_what_is_no_run_is_refused(words: Any, said: str, here: Path) -> None:  # noqa: F811
-    with pytest.raises(pgrun.Refused, match=said):
+    with pytest.raises(pgrun.InvalidCommand, match=said):
         pgrun.train(words)
     assert list(here.iterdir()) == []
 
 
 def test_the_sentence_is_the_command_s(here: Path) -> None:  # noqa: F811
     line = "algo=pp seed=-1 network.hiden=[8]"
-    with pytest.raises(pgrun.Refused) as refused:
+    with pytest.raises(pgrun.InvalidCommand) as refused:
         pgrun.train(line)
     answer = typed(line)
     assert (answer.code, answer.err) == (2, f"pgrun: {refused.value}\n")
@@ -293,7 +293,7 @@ def test_settings_of_any_kind_become_words() -> None:
     for word, (key, value) in zip(argv[2:], given.items(), strict=False):
         read = CliOverride.read(word)
         assert (read.key, read.value) == (key, list(value) if isinstance(value, tuple) else value)
-    with pytest.raises(pgrun.Refused, match="seed is a set: a setting is a number"):
+    with pytest.raises(pgrun.InvalidCommand, match="seed is a set: a setting is a number"):
         build_command([], {"seed": {1}}, None, None)
 
 
@@ -332,7 +332,7 @@ def acting(space: spaces.Space) -> ActingPolicy:
     env = gym.Env()
     env.observation_space, env.action_space = spaces.Box(-1, 1, (2,), np.float32), space
     network = Network(hidden=(4,), policy_gain=2.0)
-    policy = network.policy(2, distribution_for(space), Identity(), False, draw(3))
+    policy = network.policy(2, distribution_for(space), NoStateNorm(), False, draw(3))
     return ActingPolicy(policy, loop(env))
 
 
@@ -406,7 +406,9 @@ def test_a_study_is_a_record(tmp_path: Path) -> None:
     assert study.result == json.loads((tmp_path / "s" / "study.json").read_text())
     assert [row["scheme"] for row in study.rows] == ["none", "mean_baseline"]
     assert study.rows[0]["variance"] == study.result["schemes"]["none"]["variance"] > 0
-    with pytest.raises(pgrun.Refused, match="seed=1,2: several values are a sweep: type pgrun-study -m"):
+    with pytest.raises(
+        pgrun.InvalidCommand, match="seed=1,2: several values are a sweep: type pgrun-study -m"
+    ):
         pgrun.study("seed=1,2")
 
 
@@ -415,5 +417,5 @@ def test_a_fault_of_the_environment_is_an_exception(here: Path) -> None:  # noqa
     with pytest.raises(pgrun.EnvironmentFault, match=r"column 0, episode 0, step 1: .*the line is cut"):
         pgrun.train(env="my_mod:Line-v0", folder="r", quiet=True, **{"env.kwargs": {"trouble": "crash"}})
     assert state_of_process() == before
-    with pytest.raises(pgrun.Refused, match=r"holds no finished run: failed: .*the line is cut"):
+    with pytest.raises(pgrun.InvalidCommand, match=r"holds no finished run: failed: .*the line is cut"):
         pgrun.load("r")

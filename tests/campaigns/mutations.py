@@ -136,7 +136,7 @@ FAULTS = [
           "product = fisher(policy, batch, 0.0, ",
           "product = fisher(policy, batch, self.damping, ", "step_taken"),
     fault("size_of_no_step", "told of another step than the one taken", "training/loop",
-          "return policy.at(policy.theta.clone())", "return policy.at(policy.theta)", "step_taken"),
+          "policy.with_theta(policy.theta.clone())", "policy.with_theta(policy.theta)", "step_taken"),
     fault("search_without_bonus", "another objective judged than differentiated", "algorithms/trpo",
           "return surrogate + bonus + linear", "return surrogate + linear", "step_taken"),
     fault("search_without_correction", "another objective judged than differentiated", "algorithms/trpo",

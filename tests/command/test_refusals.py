@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pgrun.errors import LONGEST, MOST, Refused
+from pgrun.errors import LONGEST, MOST, InvalidCommand
 from tests.campaigns.refusals import TABLE, WITHOUT_TORCH, prepare, said
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import QUICK, pgrun
@@ -48,7 +48,7 @@ def test_the_table_is_long_enough() -> None:
 
 
 def test_what_is_said_stays_short_and_printable() -> None:
-    text = str(Refused("x" * 10_000 + "\x1b[31m" + "\n  - y" * 100))
+    text = str(InvalidCommand("x" * 10_000 + "\x1b[31m" + "\n  - y" * 100))
     lines = text.split("\n")
     assert len(lines) == MOST + 1
     assert max(map(len, lines)) <= LONGEST + 3

@@ -18,7 +18,7 @@ from pgrun.envs import EnvSettings, make
 from pgrun.envs.faults import ColumnFault, from_step
 from pgrun.envs.spaces import observation_encoder
 from pgrun.envs.vector import Loop
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import pgrun
 
@@ -161,11 +161,11 @@ def test_a_close_that_fails_is_one_warning(
 
 def test_entries_that_are_no_numbers_are_named_wherever_they_are() -> None:
     box, odd = spaces.Box(0, 1, (2,)), spaces.Text(5)
-    with pytest.raises(Refused, match=r"its entry a\.b is Text, .*FilterObservation\(env, \['c'\]\)"):
+    with pytest.raises(InvalidCommand, match=r"its entry a\.b is Text, .*FilterObservation\(env, \['c'\]\)"):
         observation_encoder(spaces.Dict({"a": spaces.Dict({"b": odd}), "c": box}))
-    with pytest.raises(Refused, match=r"its entry 1 is Sequence, .*FilterObservation\(env, \[0\]\)"):
+    with pytest.raises(InvalidCommand, match=r"its entry 1 is Sequence, .*FilterObservation\(env, \[0\]\)"):
         observation_encoder(spaces.Tuple([box, spaces.Sequence(box)]))
-    with pytest.raises(Refused, match=r"its entry a is Text, .*TransformObservation"):
+    with pytest.raises(InvalidCommand, match=r"its entry a is Text, .*TransformObservation"):
         observation_encoder(spaces.Dict({"a": odd}))
 
 

@@ -22,7 +22,7 @@ from pgrun.kernels import minibatch as minibatch_kernels
 from pgrun.kernels import mlp as mlp_kernels
 from pgrun.kernels import returns as loops
 from pgrun.kernels.jit import digest_sources
-from pgrun.optimization.optimizers import Adam, Adamw, Descent, Rmsprop, Sgd
+from pgrun.optimization.optimizers import Adam, Adamw, Optimizer, Rmsprop, Sgd
 from pgrun.policies.distributions import Bernoulli, Categorical, Gaussian, MultiCategorical
 from pgrun.policies.mlp import Mlp
 from tests.helpers.support_compiled import built, update
@@ -207,9 +207,9 @@ OPTIMIZERS = {
 def test_fifty_steps_of_an_optimizer(name: str) -> None:
     """θ and the whole state, with an lr that falls; a state that is loaded goes on in the twin."""
     theta = random(300)
-    theirs, mine = Descent(theta.clone(), OPTIMIZERS[name]), Descent(theta.clone(), OPTIMIZERS[name])
+    theirs, mine = Optimizer(theta.clone(), OPTIMIZERS[name]), Optimizer(theta.clone(), OPTIMIZERS[name])
     ours = compile_optimizer(mine)
-    assert type(ours) is not Descent
+    assert type(ours) is not Optimizer
     for step in range(50):
         gradient = random(300, seed=step + 1)
         if step == 20:
@@ -226,7 +226,7 @@ def test_fifty_steps_of_an_optimizer(name: str) -> None:
 def test_a_nan_in_the_gradient_reaches_theta(name: str) -> None:
     for bad in (torch.nan, torch.inf):
         theta = random(30)
-        descent = compile_optimizer(Descent(theta, OPTIMIZERS[name]))
+        descent = compile_optimizer(Optimizer(theta, OPTIMIZERS[name]))
         gradient = random(30, seed=1)
         gradient[3] = bad
         descent.step(gradient)

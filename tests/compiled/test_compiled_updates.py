@@ -150,7 +150,7 @@ class Trusting(Ppo):
 
     gradient_weight = Algorithm.gradient_weight
 
-    def recast(self, rollout: Rollout, learner: Any) -> Rollout:
+    def prepare_rollout(self, rollout: Rollout, learner: Any) -> Rollout:
         trust = torch.linspace(0.5, 1, rollout.mask.numel()).view_as(rollout.mask)
         return replace(rollout, extra={"other": 2 * trust, "trust": trust})
 
@@ -245,7 +245,7 @@ def test_infinity_is_seen() -> None:
     for backend in ("torch", "compiled"):
         run = built("a2c", backend)
         rollout, _ = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
-        batch = training.weigh(run, rollout)[2]
+        batch = training.make_batch(run, rollout)[2]
         batch.psi[3] = torch.inf
         run.algorithm.improve(batch, run.learner)
         assert np.isnan(run.policy.theta.numpy()).any()

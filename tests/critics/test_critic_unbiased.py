@@ -18,7 +18,7 @@ from pgrun.envs.vector import Loop
 from pgrun.exact import Problem
 from pgrun.policies.distributions import Categorical
 from pgrun.policies.mlp import Mlp
-from pgrun.policies.normalization import Identity, UnitScale
+from pgrun.policies.normalization import NoRewardScale, NoStateNorm
 from pgrun.policies.policy import Policy
 from pgrun.rollouts.samplers.episodes import Episodes
 from pgrun.rollouts.samplers.steps import Steps
@@ -76,7 +76,7 @@ def test_negative_control_a_scaled_critic(name: str) -> None:
 @cache
 def policy() -> Policy:
     theta = torch.tensor([0.3, -0.4], dtype=torch.float64)
-    return Policy(Mlp([1, 2], bias=False), Categorical(2), theta, Identity())
+    return Policy(Mlp([1, 2], bias=False), Categorical(2), theta, NoStateNorm())
 
 
 def played(name: str, sampler: Steps | Episodes, rows: int) -> tuple[Rollout, Tensor, Problem]:
@@ -88,7 +88,7 @@ def played(name: str, sampler: Steps | Episodes, rows: int) -> tuple[Rollout, Te
     envs.follow_states()
     acting, pending = policy(), iter(scripts.numpy())
     acting.actor = lambda: lambda obs, noise: next(pending)
-    rollout, _ = sampler.collect(acting, envs, torch.Generator(), UnitScale())
+    rollout, _ = sampler.collect(acting, envs, torch.Generator(), NoRewardScale())
     chance = acting.theta.softmax(-1)[scripts].prod(0)
     return rollout, chance, exact.problem(envs.envs[0])
 

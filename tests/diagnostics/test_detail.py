@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from pgrun.diagnostics.gradient_detail import detail, halves_cosine
+from pgrun.diagnostics.gradient_detail import detail_scalars, halves_cosine
 from pgrun.diagnostics.gradient_variance import Measurement, jackknife
 from pgrun.policies.mlp import Mlp
 from tests.helpers.support_pipeline import draw, trained
@@ -23,7 +23,7 @@ def reading(units: torch.Tensor) -> Measurement:
 
 def test_groups_are_slices_and_add_up() -> None:
     units = torch.randn(10, NET.size, dtype=torch.float64, generator=draw(1)) * torch.arange(1, 19)
-    found = detail(reading(units), ROWS, NET)
+    found = detail_scalars(reading(units), ROWS, NET)
     of_mean = units.var(0) / len(units)  # of the mean of independent units, parameter by parameter
     assert torch.isclose(found["gradient/variance/layer_1"], of_mean[:9].sum())
     assert torch.isclose(found["gradient/variance/layer_2"], of_mean[9:17].sum())
@@ -41,9 +41,9 @@ def test_the_noise_scale_is_that_of_the_rows() -> None:
     within 4 standard errors (0.1).
     """
     units = 1 + 2 * torch.randn(20_000, NET.size, dtype=torch.float64, generator=draw(3))
-    found = detail(reading(units), torch.tensor(20_000.0), NET)
+    found = detail_scalars(reading(units), torch.tensor(20_000.0), NET)
     assert abs(found["gradient/noise_scale"] - 4) < 0.1
-    nothing = detail(reading(units - units.mean(0)), ROWS, NET)
+    nothing = detail_scalars(reading(units - units.mean(0)), ROWS, NET)
     assert nothing["gradient/noise_scale"].numel() == 0  # no signal: blank
 
 

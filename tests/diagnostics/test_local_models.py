@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pgrun.diagnostics.local_models import TAGS, models
+from pgrun.diagnostics.local_models import TAGS, local_model_scalars
 from pgrun.policies.policy import Policy
 from pgrun.types import Batch
 from tests.algorithms.test_natural import DISTRIBUTIONS, batch_of, kl_of_theta, policy_of, rng
@@ -23,7 +23,7 @@ CLOSE = {"rtol": 1e-9, "atol": 1e-12}  # float64 through two layers and two deri
 
 def surrogate(policy: Policy, batch: Batch, theta: Tensor) -> Tensor:
     """1/count Σ mask·ρΨ"""
-    there = policy.at(theta)
+    there = policy.with_theta(theta)
     log_prob = there.dist.log_prob(there.params(batch.obs), batch.action)
     return (batch.mask * batch.psi * (log_prob - batch.log_prob).exp()).sum() / batch.count
 
@@ -35,7 +35,13 @@ def found(name: str, length: float) -> tuple[Policy, Batch, Tensor, Tensor, dict
     step = length * torch.randn(policy.net.size, generator=rng(4), dtype=torch.float64)
     with torch.enable_grad():
         gradient = torch.func.grad(lambda theta: surrogate(policy, batch, theta))(policy.theta)
-    return policy, batch, step, gradient, models(policy, policy.at(policy.theta + step), batch, gradient)
+    return (
+        policy,
+        batch,
+        step,
+        gradient,
+        local_model_scalars(policy, policy.with_theta(policy.theta + step), batch, gradient),
+    )
 
 
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
@@ -70,8 +76,10 @@ def test_their_errors_vanish_in_the_right_order(name: str) -> None:
 def test_a_correction_of_the_gradient_counts() -> None:
     policy, batch, step, gradient, told = found("categorical", 0.1)
     correction = torch.randn(len(step), generator=rng(6), dtype=torch.float64)
-    after = policy.at(policy.theta + step)
-    corrected = models(policy, after, replace(batch, correction=correction), gradient + correction)
+    after = policy.with_theta(policy.theta + step)
+    corrected = local_model_scalars(
+        policy, after, replace(batch, correction=correction), gradient + correction
+    )
     for tag in ("step/gain_predicted", "step/gain_realised"):
         torch.testing.assert_close(corrected[tag] - told[tag], correction @ step, **CLOSE)
 

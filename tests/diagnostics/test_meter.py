@@ -28,7 +28,7 @@ from pgrun.diagnostics.gradient_variance import (
 from pgrun.estimator import Estimator
 from pgrun.policies.distributions import Gaussian
 from pgrun.policies.mlp import Mlp
-from pgrun.policies.normalization import Identity, UnitScale
+from pgrun.policies.normalization import NoRewardScale, NoStateNorm
 from pgrun.policies.policy import Policy
 from pgrun.returns import episode_return
 from pgrun.rollouts.trajectory import Arrays
@@ -59,7 +59,7 @@ def continuous_policy(dtype: torch.dtype, value_head: bool) -> Policy:
     """A Gaussian with two hidden layers, on the trunk of a critic if ``value_head``."""
     net, dist = Mlp([3, 5, 4, 2 + value_head], free=2), Gaussian(2)
     theta = torch.randn(net.size, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    return Policy(net, dist, 0.4 * theta.to(dtype), Identity(), value_head)
+    return Policy(net, dist, 0.4 * theta.to(dtype), NoStateNorm(), value_head)
 
 
 def step_rollout(policy: Policy, steps: int, columns: int, seed: int = 0) -> tuple[Rollout, Tensor]:
@@ -78,7 +78,7 @@ def step_rollout(policy: Policy, steps: int, columns: int, seed: int = 0) -> tup
         mask=mask,
         time=np.zeros((steps, columns), np.int64),
     )
-    rollout = arrays.seal(policy, UnitScale(), steps * columns, whole=False)
+    rollout = arrays.to_rollout(policy, NoRewardScale(), steps * columns, whole=False)
     return rollout, torch.from_numpy(rng.normal(size=(steps + 1, columns))).to(policy.theta.dtype)
 
 

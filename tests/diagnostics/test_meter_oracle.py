@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pgrun.diagnostics.gradient_variance import jackknife, measure
 from pgrun.estimator import Estimator
-from pgrun.policies.normalization import UnitScale
+from pgrun.policies.normalization import NoRewardScale
 from pgrun.policies.policy import Policy
 from pgrun.rollouts.trajectory import Arrays
 from pgrun.types import Rollout
@@ -41,7 +41,7 @@ def one_state(
     obs = np.ones((len(t) + 1, episodes, 1))
     reward = np.where(last, offset, 1.0 * mask)
     arrays = Arrays(obs, last.astype(np.int64), reward, last, last, mask, np.where(mask, t, 0))
-    return policy, arrays.seal(policy, UnitScale(), episodes, whole=True)
+    return policy, arrays.to_rollout(policy, NoRewardScale(), episodes, whole=True)
 
 
 def closed_form(scheme: str, theta: float) -> float:

@@ -27,8 +27,8 @@ from pgrun.envs import EnvSettings, make
 from pgrun.envs.faults import Misfit
 from pgrun.envs.spaces import observation_encoder
 from pgrun.errors import Diverged, EnvironmentFault
-from pgrun.optimization.optimizers import Descent
-from pgrun.policies.normalization import UnitScale
+from pgrun.optimization.optimizers import Optimizer
+from pgrun.policies.normalization import NoRewardScale
 from pgrun.rollouts.samplers.episodes import Episodes
 from pgrun.rollouts.samplers.steps import Steps
 from pgrun.storage.checkpoint import Checkpoints
@@ -51,7 +51,7 @@ def collect(sampler: Steps | Episodes, *envs: gym.Env, times: int = 20) -> None:
     if isinstance(sampler, Steps):
         columns.reset([0, 1])
     for _ in range(times):
-        sampler.collect(small_policy(2, 2), columns, draw(), UnitScale())
+        sampler.collect(small_policy(2, 2), columns, draw(), NoRewardScale())
 
 
 # --- where, and what ----------------------------------------------------------------------------------------
@@ -90,7 +90,7 @@ def test_what_is_allowed_is_not_a_fault() -> None:
             return [0.0, 1.0], reward, np.bool_(self.t == 4), False, {}
 
     columns = loop(Loose(), Loose())
-    _, finished = Episodes(2).collect(small_policy(2, 2), columns, draw(), UnitScale())
+    _, finished = Episodes(2).collect(small_policy(2, 2), columns, draw(), NoRewardScale())
     assert finished == [(10.0, 4), (10.0, 4)]
 
 
@@ -229,11 +229,11 @@ def test_one_number_among_many_is_found(size: int, bad: float) -> None:
     random = np.random.default_rng(size)
     for dtype in (torch.float32, torch.float64):
         x = torch.from_numpy(random.normal(size=size)).to(dtype) * 1e30
-        assert nonfinite.finite(x)
+        assert nonfinite.is_finite(x)
         for at in {0, size - 1, int(random.integers(size))}:
             y = x.clone()
             y[at] = bad
-            assert not nonfinite.finite(y)
+            assert not nonfinite.is_finite(y)
 
 
 @pytest.mark.parametrize(
@@ -372,9 +372,9 @@ def test_nothing_that_is_not_finite_is_saved(tmp_path: Path) -> None:
 def test_large_numbers_alone_are_fine(tmp_path: Path) -> None:
     """Negative control: 1e30 is finite."""
     run = built("algo=a2c", "optimizer=sgd", *TINY)
-    Descent(run.policy.theta, run.learner.optimizer.settings)
+    Optimizer(run.policy.theta, run.learner.optimizer.settings)
     run.policy.theta.mul_(1e30)
-    assert all(nonfinite.finite(x) for x in nonfinite.parameters(run).values())
+    assert all(nonfinite.is_finite(x) for x in nonfinite.parameters(run).values())
 
 
 # --- episodes that never end --------------------------------------------------------------------------------
@@ -408,7 +408,7 @@ def test_a_cut_episode_is_a_truncated_one(words: str, env: str, tmp_path: Path) 
 def test_the_environment_starts_anew_after_a_cut() -> None:
     envs = make(EnvSettings("CartPole-v1", 3), 3)
     rollout, finished = Episodes(9, max_steps=5, at_cap="truncate").collect(
-        small_policy(4, 2), envs, draw(), UnitScale()
+        small_policy(4, 2), envs, draw(), NoRewardScale()
     )
     assert [length for _, length in finished] == [5] * 9
     assert not rollout.terminated.any()
@@ -431,9 +431,9 @@ def test_the_cap_is_for_environments_without_a_limit(limit: int | None, monkeypa
             EnvironmentFault,
             match=r"column 0, episode 0, step 20: the episode is still going: set env\.max_ep",
         ):
-            Episodes(2).collect(small_policy(2, 2), envs, draw(), UnitScale())
+            Episodes(2).collect(small_policy(2, 2), envs, draw(), NoRewardScale())
     else:
-        assert Episodes(2).collect(small_policy(2, 2), envs, draw(), UnitScale())[1] == [(30.0, 30)] * 2
+        assert Episodes(2).collect(small_policy(2, 2), envs, draw(), NoRewardScale())[1] == [(30.0, 30)] * 2
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate", "study"])

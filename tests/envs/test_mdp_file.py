@@ -15,7 +15,7 @@ from pgrun.envs import EnvSettings
 from pgrun.envs.make import make_one
 from pgrun.envs.problems.mdp_file import from_file
 from pgrun.envs.table import check_table, has_table
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 from pgrun.exact import objective, problem
 
 # two states: action 0 stays and earns 1, action 1 goes to state 1 (or ends, 0.25); state 1 ends with 2 or 3
@@ -173,7 +173,7 @@ def test_a_table_made_from_settings_is_looked_at_too(
     kwargs: dict, sentence: str, recwarn: pytest.WarningsRecorder
 ) -> None:
     """In one sentence, without NumPy's warnings before it; and where exact values are asked for."""
-    with pytest.raises(Refused, match=f"^env=FrozenLake-v1 with env.kwargs=.*{sentence}"):
+    with pytest.raises(InvalidCommand, match=f"^env=FrozenLake-v1 with env.kwargs=.*{sentence}"):
         make_one(EnvSettings("FrozenLake-v1", 1, None, kwargs))
     assert not recwarn.list
     with pytest.raises(LookupError, match="its transition table is none"):

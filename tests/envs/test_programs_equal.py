@@ -18,7 +18,7 @@ from pgrun.envs.make import make_one
 from pgrun.envs.program import KINDS, Program
 from pgrun.envs.table import TableEnvs
 from pgrun.envs.vector import Loop
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 from pgrun.kernels.uniform import pack_stream, unpack_stream
 from pgrun.storage.checkpoint import Checkpoints
 from tests.helpers.support_programs import actions, first_difference, gymnasiums, program
@@ -137,14 +137,14 @@ def test_the_setting_says_how_columns_are_stepped() -> None:
 )
 def test_a_program_that_is_not_there_is_refused(env: EnvSettings, said: str) -> None:
     for ask in (probe, lambda env: make(env, 2)):
-        with pytest.raises(Refused, match=f"env.vector=native: .*{said}.*type env.vector=loop"):
+        with pytest.raises(InvalidCommand, match=f"env.vector=native: .*{said}.*type env.vector=loop"):
             ask(env)
 
 
 def test_without_numba_there_is_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules["pgrun.envs.make"], "is_available", lambda: False)
     assert kind("Pendulum-v1") is Loop
-    with pytest.raises(Refused, match=r"needs numba, which is not installed"):
+    with pytest.raises(InvalidCommand, match=r"needs numba, which is not installed"):
         make(EnvSettings("Pendulum-v1", 2, vector="native"), 2)
 
 

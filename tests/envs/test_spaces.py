@@ -12,8 +12,8 @@ from gymnasium import spaces
 
 from pgrun.envs import EnvSettings, make, probe
 from pgrun.envs.spaces import action_decoder, action_limits, check_action_space, observation_encoder
-from pgrun.errors import Refused
-from pgrun.policies.normalization import Identity, UnitScale
+from pgrun.errors import InvalidCommand
+from pgrun.policies.normalization import NoRewardScale, NoStateNorm
 from pgrun.policies.policy import Separate, distribution_for
 from pgrun.rollouts.samplers.steps import Steps
 from pgrun.training.build import build
@@ -184,7 +184,8 @@ def seeing(space: spaces.Space, **given: bool) -> EnvSettings:
 @pytest.mark.parametrize("space", IMAGES.values(), ids=IMAGES)
 def test_images_are_flattened_where_that_is_wanted_alone(space: spaces.Space) -> None:
     with pytest.raises(
-        Refused, match=r"images of .* × .* bytes.* type env\.flatten_images=true for one of [\d,]+ numbers"
+        InvalidCommand,
+        match=r"images of .* × .* bytes.* type env\.flatten_images=true for one of [\d,]+ numbers",
     ):
         probe(seeing(space))
     probe(seeing(space, flatten_images=True)).close()
@@ -193,13 +194,14 @@ def test_images_are_flattened_where_that_is_wanted_alone(space: spaces.Space) ->
 @pytest.mark.parametrize("space", NO_IMAGES.values(), ids=NO_IMAGES)
 def test_what_is_no_image_is_taken_as_it_is(space: spaces.Space) -> None:
     probe(seeing(space)).close()
-    with pytest.raises(Refused, match="gives no images; leave it out"):
+    with pytest.raises(InvalidCommand, match="gives no images; leave it out"):
         probe(seeing(space, flatten_images=True))
 
 
 def test_car_racing_is_refused() -> None:
     with pytest.raises(
-        Refused, match=r"CarRacing-v3: its observations are images of 96 × 96 × 3 bytes.* 27,648 numbers"
+        InvalidCommand,
+        match=r"CarRacing-v3: its observations are images of 96 × 96 × 3 bytes.* 27,648 numbers",
     ):
         probe(EnvSettings("CarRacing-v3", 1))
 
@@ -237,8 +239,8 @@ def test_what_is_learned_from_is_the_unclipped_gaussian() -> None:
     box = spaces.Box(-1, 1, (2,), np.float32)
     envs = make(EnvSettings("AnySpaces-v0", 2, None, {"observation": box, "action": box}), 2)
     envs.reset([0, 1])
-    policy = Separate(hidden=(4,), log_std=2.0).policy(2, distribution_for(box), Identity(), False, draw())
-    rollout, _ = Steps(50).collect(policy, envs, draw(1), UnitScale())
+    policy = Separate(hidden=(4,), log_std=2.0).policy(2, distribution_for(box), NoStateNorm(), False, draw())
+    rollout, _ = Steps(50).collect(policy, envs, draw(1), NoRewardScale())
     assert (rollout.action.abs() > 1).float().mean() > 0.8
     mean, log_std = policy.params(rollout.obs[:-1]).chunk(2, -1)
     oracle = torch.distributions.Normal(mean, log_std.exp()).log_prob(rollout.action).sum(-1)
@@ -257,7 +259,7 @@ def test_what_is_learned_from_is_the_unclipped_gaussian() -> None:
     ids=str,
 )
 def test_other_actions_are_refused(space: spaces.Space, reason: str) -> None:
-    with pytest.raises(Refused, match=reason):
+    with pytest.raises(InvalidCommand, match=reason):
         check_action_space(space)
 
 
@@ -267,7 +269,7 @@ def test_other_actions_are_refused(space: spaces.Space, reason: str) -> None:
     ids=str,
 )
 def test_other_observations_are_refused(space: spaces.Space) -> None:
-    with pytest.raises(Refused, match="is not supported"):
+    with pytest.raises(InvalidCommand, match="is not supported"):
         probe(EnvSettings("AnySpaces-v0", 1, None, {"observation": space, "action": spaces.Discrete(2)}))
 
 
@@ -308,7 +310,7 @@ def test_the_list_is_long_enough() -> None:
 )
 def test_what_cannot_be_made_says_why(name: str, reason: str) -> None:
     """No extra of ours would help: mujoco is installed here."""
-    with pytest.raises(Refused, match=f"{name} cannot be made here: .*{reason}"):
+    with pytest.raises(InvalidCommand, match=f"{name} cannot be made here: .*{reason}"):
         probe(EnvSettings(name, 1))
 
 
@@ -319,8 +321,8 @@ def test_every_environment_gives_twenty_steps(name: str) -> None:
     envs = make(settings, 2)
     envs.reset([1, 2])
     dist = distribution_for(envs.action_space)
-    policy = Separate(hidden=(8,)).policy(envs.obs_size, dist, Identity(), False, draw())
-    rollout, _ = Steps(20).collect(policy, envs, draw(), UnitScale())
+    policy = Separate(hidden=(8,)).policy(envs.obs_size, dist, NoStateNorm(), False, draw())
+    rollout, _ = Steps(20).collect(policy, envs, draw(), NoRewardScale())
     envs.close()
     assert rollout.obs.shape == (21, 2, envs.obs_size)
     assert torch.isfinite(rollout.log_prob).all()

@@ -25,7 +25,7 @@ from pgrun.envs.problems.teaching_continuous import LinearQuadratic
 from pgrun.optimization.natural_gradient import fisher
 from pgrun.policies.distributions import Gaussian
 from pgrun.policies.mlp import Mlp
-from pgrun.policies.normalization import Identity, UnitScale
+from pgrun.policies.normalization import NoRewardScale, NoStateNorm
 from pgrun.policies.policy import Policy
 from pgrun.rollouts.samplers.episodes import Episodes
 from pgrun.types import Batch, Rollout
@@ -43,7 +43,7 @@ problems = pytest.mark.parametrize("constants", SETTINGS.values(), ids=SETTINGS)
 def linear(k: float, sigma: float) -> Policy:
     """a ~ N(k s, σ²)"""
     theta = torch.tensor([k, math.log(sigma)], dtype=torch.float64)
-    return Policy(Mlp([1, 1], free=1, bias=False), Gaussian(1), theta, Identity())
+    return Policy(Mlp([1, 1], free=1, bias=False), Gaussian(1), theta, NoStateNorm())
 
 
 @pytest.mark.parametrize("name", ["pgrun/TwoGaussians-v0", "pgrun/LQ1-v0"])
@@ -106,7 +106,7 @@ def test_grids_broadcast() -> None:
 def played(constants: dict[str, float], policy: Policy, episodes: int) -> Rollout:
     envs = make(EnvSettings("pgrun/LQ1-v0", 1, kwargs=constants), 8)
     envs.reset(list(range(8)))
-    return Episodes(episodes).collect(policy, envs, draw(3), UnitScale())[0]
+    return Episodes(episodes).collect(policy, envs, draw(3), NoRewardScale())[0]
 
 
 @problems

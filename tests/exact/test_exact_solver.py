@@ -19,7 +19,7 @@ from pgrun import exact
 from pgrun.envs import EnvSettings, make
 from pgrun.policies.distributions import Categorical
 from pgrun.policies.mlp import Mlp
-from pgrun.policies.normalization import Identity, UnitScale
+from pgrun.policies.normalization import NoRewardScale, NoStateNorm
 from pgrun.policies.policy import Policy
 from pgrun.rollouts.samplers.episodes import Episodes
 from tests.helpers.support_exact import EXACT, FAR, MDPS, error, theta_for, time_limited, true_gradient
@@ -39,7 +39,7 @@ def policy_for(p: exact.Problem, actions: int, seed: int = 0) -> Policy:
     """A logit for each observation and action, drawn at random."""
     rng = torch.Generator().manual_seed(seed)
     theta = 0.5 * torch.randn(p.observations * actions, generator=rng, dtype=torch.float64)
-    return Policy(Mlp([p.observations, actions], bias=False), Categorical(actions), theta, Identity())
+    return Policy(Mlp([p.observations, actions], bias=False), Categorical(actions), theta, NoStateNorm())
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def test_the_environment_earns_the_objective(name: str) -> None:
     envs = make(EnvSettings(name, 1, max_episode_steps=GYM[name]), 8)
     envs.reset(list(range(8)))
     played = 1000 if "Lake" in name else 100
-    rollout, _ = Episodes(played).collect(policy, envs, draw(1), UnitScale())
+    rollout, _ = Episodes(played).collect(policy, envs, draw(1), NoRewardScale())
     returns = rollout.reward.sum(0)
     mean, spread = float(returns.mean()), float(returns.std()) / len(returns) ** 0.5
     pi = exact.table(policy, p)
@@ -155,7 +155,7 @@ def test_against_another_dynamic_program(name: str) -> None:
     seen, theta = torch.arange(mdp.states), theta_for(mdp)
     start, reward = torch.eye(mdp.states, dtype=torch.float64)[0], (mdp.chance * mdp.reward).sum(-1)
     p = exact.Problem(mdp.chance[..., :-1], reward, start, seen, mdp.states, mdp.horizon)
-    policy = Policy(Mlp([mdp.states, 2], bias=False), Categorical(2), theta, Identity())
+    policy = Policy(Mlp([mdp.states, 2], bias=False), Categorical(2), theta, NoStateNorm())
     q, v = time_limited(mdp, theta)
     ours = exact.values(p, exact.table(policy, p), 0.9)
     assert error(ours[0], v) < EXACT
@@ -169,7 +169,7 @@ def teaching(name: str, logits: list[list[float]], **kwargs: int) -> tuple[exact
     p = exact.problem(gym.make(f"pgrun/{name}-v0", **kwargs))
     theta = torch.tensor(logits, dtype=torch.float64).flatten()
     return p, Policy(
-        Mlp([p.observations, len(logits)], bias=False), Categorical(len(logits)), theta, Identity()
+        Mlp([p.observations, len(logits)], bias=False), Categorical(len(logits)), theta, NoStateNorm()
     )
 
 

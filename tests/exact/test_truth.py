@@ -13,7 +13,7 @@ import torch
 from pgrun import exact
 from pgrun.diagnostics.exact_errors import within
 from pgrun.training.build import Run
-from pgrun.training.loop import weigh
+from pgrun.training.loop import make_batch
 from tests.helpers.support_pipeline import built, trained
 
 EXACT = {"rtol": 1e-5, "atol": 1e-6}  # V̂ and rewards are float32
@@ -34,8 +34,8 @@ def told(run: Run) -> tuple[dict[str, float], object, object]:
     """(scalars of a rollout, the rollout, its batch), θ and the critic as they start."""
     rollout, _ = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
     recalled = run.sampler.recall(rollout, run.policy, run.scale, run.noise)
-    rollout, _, batch = weigh(run, recalled)
-    return run.truth.scalars(run.policy, run.policy, rollout, batch), rollout, batch
+    rollout, _, batch = make_batch(run, recalled)
+    return run.exact_errors.scalars(run.policy, run.policy, rollout, batch), rollout, batch
 
 
 @pytest.mark.parametrize("sampler", ["steps", "episodes"])
@@ -123,7 +123,7 @@ def test_j_is_that_of_the_new_policy_and_nothing_else_changes(tmp_path: Path) ->
     _, other = trained(tmp_path / "without", *plain)
     assert summary["params_sha256"] == other["params_sha256"]
     header = (tmp_path / "without" / "metrics.csv").read_text().splitlines()[0]
-    assert not any(tag in header for tag in run.truth.tags)
+    assert not any(tag in header for tag in run.exact_errors.tags)
     with (tmp_path / "with" / "metrics.csv").open() as file:
         last = [float(row["objective/exact"]) for row in csv.DictReader(file) if row["objective/exact"]][-1]
     p = exact.problem(run.envs.one)
@@ -132,5 +132,5 @@ def test_j_is_that_of_the_new_policy_and_nothing_else_changes(tmp_path: Path) ->
 
 def test_without_a_critic_it_is_j_alone() -> None:
     run = built(*words("reinforce"))
-    assert run.truth.tags == ("objective/exact",)
+    assert run.exact_errors.tags == ("objective/exact",)
     assert set(told(run)[0]) == {"objective/exact"}

@@ -17,7 +17,7 @@ from pgrun.critics.base import Critic
 from pgrun.critics.exact import ExactCritic
 from pgrun.estimator import Estimator
 from pgrun.policies.policy import Policy
-from pgrun.training.loop import appraise
+from pgrun.training.loop import with_values
 from pgrun.types import Rollout
 from pgrun.variance.base import Scheme
 from pgrun.variance.leave_out import by_unit
@@ -35,7 +35,7 @@ def update_of(
     steps: list[Tensor] = []
     learner = Learner(policy, critic, SimpleNamespace(step=steps.append), torch.Generator())
     algorithm = algorithm or Reinforce()
-    rollout, value = appraise(algorithm.recast(rollout, learner), critic, scheme)
+    rollout, value = with_values(algorithm.prepare_rollout(rollout, learner), critic, scheme)
     batch = Estimator(scheme, gamma).batch(rollout, value, critic, policy)
     algorithm.update(batch, learner)
     return -steps[0]
@@ -45,7 +45,7 @@ def each_gradient(
     policy: Policy, rollout: Rollout, critic: Critic, scheme: Scheme, gamma: float = 1.0
 ) -> Tensor:
     """The same for each column as a batch of its own [N, P], for schemes that mix no columns."""
-    rollout, value = appraise(rollout, critic, scheme)
+    rollout, value = with_values(rollout, critic, scheme)
     psi, _ = Estimator(scheme, gamma).psi(rollout, value, policy)
     units = rollout.mask.shape[1]
     scores = policy.scores(by_unit(rollout.obs[:-1], units), by_unit(rollout.action, units))

@@ -23,7 +23,7 @@ from pgrun.critics.base import NoCritic
 from pgrun.estimator import Estimator
 from pgrun.policies.distributions import Categorical
 from pgrun.policies.mlp import Mlp
-from pgrun.policies.normalization import Identity, UnitScale
+from pgrun.policies.normalization import NoRewardScale, NoStateNorm
 from pgrun.policies.policy import Policy
 from pgrun.rollouts.trajectory import Arrays
 from pgrun.types import Batch, Rollout
@@ -48,7 +48,7 @@ class World:
 
 def tabular_policy(theta: Tensor) -> Policy:
     net = Mlp([len(theta) // 2, 2], bias=False)
-    return Policy(net, Categorical(2), theta.clone(), Identity())
+    return Policy(net, Categorical(2), theta.clone(), NoStateNorm())
 
 
 def trajectories(mdp: Mdp, pi: Tensor) -> list[tuple[float, list[tuple[int, int, int]]]]:
@@ -82,7 +82,7 @@ def enumerate_world(mdp: Mdp, theta: Tensor) -> World:
     obs = np.eye(end + 1)[state][..., :end]
     policy = tabular_policy(theta)
     arrays = Arrays(obs, action, reward, terminated, ended, mask, time)
-    rollout = arrays.seal(policy, UnitScale(), width, whole=True)
+    rollout = arrays.to_rollout(policy, NoRewardScale(), width, whole=True)
     probability = torch.tensor([p for p, _ in found], dtype=torch.float64)
     return World(policy, rollout, probability, torch.from_numpy(state))
 

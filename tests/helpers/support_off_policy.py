@@ -14,7 +14,7 @@ from torch import Tensor
 from pgrun import exact
 from pgrun.critics.action_value import ActionCritic, ActionValue
 from pgrun.training.build import Run
-from pgrun.training.loop import weigh
+from pgrun.training.loop import make_batch
 from pgrun.types import Rollout
 from tests.helpers.support_pipeline import built
 
@@ -117,7 +117,7 @@ class Lab:
         return self.direction_on(self.draw())
 
     def direction_on(self, rollout: Rollout) -> Tensor:
-        _, _, batch = weigh(self.run, rollout)
+        _, _, batch = make_batch(self.run, rollout)
         return -self.run.algorithm.loss_gradient(batch, self.run.learner)
 
     def present_gradient(self) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pgrun.policies.distributions import Categorical
 from pgrun.policies.mlp import Mlp
-from pgrun.policies.normalization import Identity, UnitScale
+from pgrun.policies.normalization import NoRewardScale, NoStateNorm
 from pgrun.policies.policy import Policy
 from pgrun.rollouts.trajectory import Arrays
 from pgrun.types import Rollout
@@ -21,7 +21,7 @@ from tests.helpers.support_exact import EXACT
 def policy(stay: float) -> Policy:
     """π(stay) = θ from the logits (log θ, log(1 − θ))."""
     theta = torch.tensor([math.log(stay), math.log(1 - stay)], dtype=torch.float64)
-    return Policy(Mlp([1, 2], bias=False), Categorical(2), theta, Identity())
+    return Policy(Mlp([1, 2], bias=False), Categorical(2), theta, NoStateNorm())
 
 
 def episodes(stay: float, longest: int) -> tuple[Rollout, Tensor]:
@@ -41,4 +41,4 @@ def episodes(stay: float, longest: int) -> tuple[Rollout, Tensor]:
         time=row.expand(longest, longest).numpy(),
     )
     probability = stay ** (length - 1).double() * (1 - stay)
-    return arrays.seal(policy(stay), UnitScale(), longest, whole=True), probability
+    return arrays.to_rollout(policy(stay), NoRewardScale(), longest, whole=True), probability

@@ -21,7 +21,7 @@ from pgrun.command.compose import conf_dir, to_plain
 from pgrun.command.hydra_env import register
 from pgrun.envs.vector import Loop
 from pgrun.policies.distributions import Categorical
-from pgrun.policies.normalization import Identity, RunningNorm
+from pgrun.policies.normalization import NoStateNorm, RunningNorm
 from pgrun.policies.policy import Policy, Separate
 from pgrun.training.build import Run, build
 from pgrun.training.loop import train
@@ -77,11 +77,11 @@ def chances(run: Run, obs: list) -> torch.Tensor:
     return outputs(run, obs).softmax(-1)
 
 
-def small_policy(obs_size: int, actions: int, normaliser: Identity | RunningNorm | None = None) -> Policy:
+def small_policy(obs_size: int, actions: int, normaliser: NoStateNorm | RunningNorm | None = None) -> Policy:
     """A random policy on ``obs_size`` inputs, far from uniform."""
     generator = torch.Generator().manual_seed(5)
     network = Separate(hidden=(8,), policy_gain=1.0)
-    return network.policy(obs_size, Categorical(actions), normaliser or Identity(), False, generator)
+    return network.policy(obs_size, Categorical(actions), normaliser or NoStateNorm(), False, generator)
 
 
 class Script(gym.Env):

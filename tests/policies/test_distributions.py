@@ -17,7 +17,7 @@ from torch.autograd.functional import hvp
 
 from pgrun.policies.distributions import Bernoulli, Categorical, Gaussian, MultiCategorical
 from pgrun.policies.mlp import Mlp
-from pgrun.policies.normalization import Identity, RunningNorm
+from pgrun.policies.normalization import NoStateNorm, RunningNorm
 from pgrun.policies.policy import NumpyActor, Policy, TorchActor, distribution_for
 from tests.helpers.support_closed import PAIRS, Pair, divergence, random_params
 
@@ -147,7 +147,7 @@ def test_without_noise_the_mode(pair: Pair) -> None:
 
 @pytest.mark.parametrize("value_head", [False, True])
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
-@pytest.mark.parametrize("normaliser", [Identity(), RunningNorm(3)], ids=["raw", "normalised"])
+@pytest.mark.parametrize("normaliser", [NoStateNorm(), RunningNorm(3)], ids=["raw", "normalised"])
 @pairs
 def test_numpy_acts_as_torch_does(pair: Pair, value_head: bool, activation: str, normaliser) -> None:
     """The same actions from the same noise, and without.

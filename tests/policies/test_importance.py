@@ -16,7 +16,7 @@ from pgrun.algorithms.off_policy_pg import OffPolicyPg
 from pgrun.algorithms.ppo import Ppo
 from pgrun.algorithms.ppo_penalty import PpoPenalty
 from pgrun.algorithms.trpo import Trpo
-from pgrun.diagnostics.local_models import models
+from pgrun.diagnostics.local_models import local_model_scalars
 from pgrun.diagnostics.update import floats, policy_change
 from pgrun.estimator import Estimator
 from pgrun.policies.importance import effective_share
@@ -104,7 +104,7 @@ def changed(log_ratio: Tensor) -> dict[str, float]:
     """What is logged of rows with those log ρ, in float32 as in a run."""
     wide = policy_of(DISTRIBUTIONS["gaussian"])
     rows = batch_of(wide, len(log_ratio))
-    policy = wide.at(wide.theta.float())
+    policy = wide.with_theta(wide.theta.float())
     small = {k: x.float() for k, x in vars(rows).items() if isinstance(x, Tensor)}
     batch = replace(rows, **small)
     now = policy.dist.log_prob(policy.params(batch.obs), batch.action)
@@ -150,6 +150,6 @@ def test_the_gain_of_rows_without_weight_is_none() -> None:
     assert silent.any()
     far = replace(batch, log_prob=batch.log_prob - HUGE * silent)
     gradient = torch.ones_like(policy.theta)
-    after = policy.at(policy.theta + 0.01)
-    plain, told = (models(policy, after, rows, gradient) for rows in (batch, far))
+    after = policy.with_theta(policy.theta + 0.01)
+    plain, told = (local_model_scalars(policy, after, rows, gradient) for rows in (batch, far))
     assert torch.equal(plain["step/gain_realised"], told["step/gain_realised"])

@@ -15,9 +15,9 @@ from torch.func import functional_call, grad, vmap
 import pgrun.policies.policy
 from pgrun.policies.distributions import Categorical, Gaussian
 from pgrun.policies.mlp import Mlp
-from pgrun.policies.normalization import Identity
+from pgrun.policies.normalization import NoStateNorm
 from pgrun.policies.policy import Network, Policy
-from pgrun.policies.torch_module import AnyModule
+from pgrun.policies.torch_module import TorchModuleNet
 from tests.helpers.support_pipeline import draw, settings, trained
 
 ROUNDING = 1e-10  # float64, sums of a few hundred terms of order 1
@@ -31,9 +31,9 @@ def sequential(outputs: int) -> nn.Module:
 def both(dist) -> tuple[Policy, Policy]:
     """The same θ in a closed-form policy and in one of any module."""
     closed = Mlp([D, 5, 4, dist.linear], "tanh", dist.free)
-    general = AnyModule(lambda: sequential(dist.linear), D, dist.free)
+    general = TorchModuleNet(lambda: sequential(dist.linear), D, dist.free)
     theta = closed.init("orthogonal", [1.0] * dist.linear, -0.3, draw(3))
-    return Policy(closed, dist, theta, Identity()), Policy(general, dist, theta.clone(), Identity())
+    return Policy(closed, dist, theta, NoStateNorm()), Policy(general, dist, theta.clone(), NoStateNorm())
 
 
 def rows(dist) -> tuple[torch.Tensor, torch.Tensor]:
@@ -46,7 +46,7 @@ def rows(dist) -> tuple[torch.Tensor, torch.Tensor]:
 def per_row_by_autograd(policy: Policy, obs: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
     """∇log π [ROWS, P] from the module and the distribution alone."""
     net, dist = policy.net, policy.dist
-    assert isinstance(net, AnyModule)
+    assert isinstance(net, TorchModuleNet)
 
     def log_prob(parameters, free, x, a):
         y = functional_call(net.module, parameters, (x,))
@@ -96,18 +96,18 @@ def test_gradients_and_tangents_are_the_closed_forms(dist) -> None:
 
 def test_buffers_are_refused() -> None:
     with pytest.raises(ValueError, match="BatchNorm1d has buffers"):
-        AnyModule(lambda: nn.BatchNorm1d(D), D)
+        TorchModuleNet(lambda: nn.BatchNorm1d(D), D)
 
 
 @dataclass(frozen=True)
 class Residual(Network):
     """What a user writes: a network that ``Mlp`` cannot be."""
 
-    def net(self, inputs: int, outputs: int, free: int = 0) -> AnyModule:
+    def net(self, inputs: int, outputs: int, free: int = 0) -> TorchModuleNet:
         def make() -> nn.Module:
             return nn.Sequential(nn.Linear(inputs, 8), nn.SiLU(), nn.LayerNorm(8), nn.Linear(8, outputs))
 
-        return AnyModule(make, inputs, free)
+        return TorchModuleNet(make, inputs, free)
 
 
 @pytest.mark.parametrize("algo", ["ppo", "trpo", "off_policy_ac"])

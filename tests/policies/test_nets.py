@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.func import grad, vmap
 
 from pgrun.policies.mlp import Mlp
-from pgrun.policies.normalization import Identity
+from pgrun.policies.normalization import NoStateNorm
 from pgrun.policies.policy import Policy
 from tests.helpers.support_closed import PAIRS, Pair
 
@@ -63,7 +63,7 @@ def scores_of(pair: Pair, layout, value_head: int) -> tuple[Policy, Tensor, Tens
         return pair.theirs(forward(t, x, *layout)[value_head:]).log_prob(a)
 
     scores = vmap(grad(log_prob), (None, 0, 0))(theta, obs, action)
-    return Policy(net, pair.ours, theta, Identity(), bool(value_head)), obs, action, scores
+    return Policy(net, pair.ours, theta, NoStateNorm(), bool(value_head)), obs, action, scores
 
 
 @layouts

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from pgrun.envs.vector import Loop
 from pgrun.errors import EnvironmentFault
-from pgrun.policies.normalization import Identity, RewardScale, RunningNorm, UnitScale
+from pgrun.policies.normalization import NoRewardScale, NoStateNorm, RewardScale, RunningNorm
 from pgrun.policies.policy import NumpyActor, TorchActor
 from pgrun.rollouts.samplers.episodes import Episodes
 from pgrun.rollouts.samplers.replay import Replay
@@ -49,7 +49,7 @@ def test_state_statistics_are_those_of_every_observation_once(sampler) -> None:
     leaves pending comes later.
     """
     norm = RunningNorm(2)
-    originals, _ = played(sampler, norm, UnitScale())
+    originals, _ = played(sampler, norm, NoRewardScale())
     seen = []
     for env in originals:
         for row in rows(env.record):
@@ -65,7 +65,7 @@ def test_state_statistics_are_those_of_every_observation_once(sampler) -> None:
 def test_reward_scale_is_the_deviation_of_the_running_discounted_return(sampler) -> None:
     """R ← γR + r within an episode, across rollouts; a new episode starts at 0."""
     scale = RewardScale(GAMMA, 2)
-    originals, _ = played(sampler, Identity(), scale)
+    originals, _ = played(sampler, NoStateNorm(), scale)
     returns, unbroken = [], []
     for env in originals:
         running = wrong = 0.0
@@ -98,7 +98,7 @@ def test_statistics_are_frozen_during_a_rollout_and_move_after_it(sampler) -> No
 
 def test_clipped_to_ten_deviations_and_alike_in_numpy() -> None:
     norm = RunningNorm(2)
-    played(Steps(20), norm, UnitScale())
+    played(Steps(20), norm, NoRewardScale())
     obs = np.array([[1e9, -1e9], [3.0, -0.5]], np.float32)
     ours = norm(torch.from_numpy(obs))
     assert ours[0].tolist() == [10, -10]
@@ -190,9 +190,9 @@ def test_an_offset_takes_no_digits_from_what_the_networks_see(sampler) -> None:
     """
     norm, noise = RunningNorm(2), draw()
     columns, policy = far(norm), small_policy(2, 3, norm)
-    first, _ = sampler.collect(policy, columns, noise, UnitScale())
+    first, _ = sampler.collect(policy, columns, noise, NoRewardScale())
     norm.update(first)
-    second, _ = sampler.collect(policy, columns, noise, UnitScale())
+    second, _ = sampler.collect(policy, columns, noise, NoRewardScale())
     raw = second.raw_obs.numpy()
     rows = first.raw_obs[:-1][first.mask.bool()]
     assert 0.7 < float(norm.moments.std.min()) <= float(norm.moments.std.max()) < 1.4
@@ -203,18 +203,18 @@ def test_an_offset_takes_no_digits_from_what_the_networks_see(sampler) -> None:
     live = second.mask.bool()
     np.testing.assert_allclose(second.obs[:-1][live], expected[:-1][live], rtol=1e-6, atol=1e-6)
     assert second.obs.dtype == second.params.dtype == torch.float32
-    learned = sampler.recall(second, policy, UnitScale(), noise)
+    learned = sampler.recall(second, policy, NoRewardScale(), noise)
     assert 0.8 < float(learned.obs.std()) < 1.2
     assert len(learned.obs.unique()) > 40, "not a handful of steps of 8"
 
 
 def test_an_actor_sees_past_an_offset_as_the_update_does() -> None:
-    """Both actors, NumPy's and torch's, choose in float64 what ``seal`` evaluates:
+    """Both actors, NumPy's and torch's, choose in float64 what ``to_rollout`` evaluates:
     log π of the actions agrees.
     """
     norm, noise = RunningNorm(2), draw()
     columns, policy = far(norm), small_policy(2, 3, norm)
-    norm.update(Steps(50).collect(policy, columns, noise, UnitScale())[0])
+    norm.update(Steps(50).collect(policy, columns, noise, NoRewardScale())[0])
     raw = columns.obs.copy()
     assert raw.dtype == np.float64
     expected = policy.params(norm(torch.from_numpy(raw))).argmax(-1).tolist()
@@ -270,4 +270,4 @@ def test_what_only_float64_holds_is_still_a_fault() -> None:
     with pytest.raises(
         EnvironmentFault, match=r"column 1, episode 0, step 1: observation is 1e\+39 in its entry 1 of 2"
     ):
-        Steps(5).collect(small_policy(2, 3, norm), columns, draw(), UnitScale())
+        Steps(5).collect(small_policy(2, 3, norm), columns, draw(), NoRewardScale())

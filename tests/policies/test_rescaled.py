@@ -14,10 +14,10 @@ from pgrun.algorithms.npg import Npg
 from pgrun.algorithms.reinforce import Reinforce
 from pgrun.critics.base import NoCritic
 from pgrun.optimization.natural_gradient import mean_kl
-from pgrun.optimization.optimizers import Descent, Sgd
+from pgrun.optimization.optimizers import Optimizer, Sgd
 from pgrun.policies.distributions import Categorical, Gaussian
 from pgrun.policies.mlp import Mlp
-from pgrun.policies.normalization import Identity
+from pgrun.policies.normalization import NoStateNorm
 from pgrun.policies.policy import Policy, Separate, Shared
 from pgrun.policies.rescaled import Rescaled
 from tests.algorithms.test_natural import batch_of
@@ -30,14 +30,14 @@ STEP = {"rtol": 1e-6, "atol": 1e-9}  # the solver's tolerance
 def linear(scale: float) -> Policy:
     """A linear policy on 4 inputs, the same at every scale; float64."""
     network = Separate(hidden=(), logit_scale=scale, policy_gain=0.3)
-    return network.policy(4, Categorical(3), Identity(), False, draw(1), torch.float64)
+    return network.policy(4, Categorical(3), NoStateNorm(), False, draw(1), torch.float64)
 
 
 def moved(algorithm, scale: float) -> tuple[float, Tensor]:
     """(KL, the new policy's logits) of one update of the same first policy on the same batch."""
     policy = linear(scale)
     batch = batch_of(policy)
-    algorithm.improve(batch, Learner(policy, NoCritic(), Descent(policy.theta, Sgd(lr=1e-3)), draw()))
+    algorithm.improve(batch, Learner(policy, NoCritic(), Optimizer(policy.theta, Sgd(lr=1e-3)), draw()))
     return float(mean_kl(policy, batch)), policy.params(batch.obs)
 
 
@@ -46,7 +46,7 @@ def test_the_first_policy_is_the_same(network) -> None:
     obs = torch.randn(5, 4, generator=draw(2))
     heads = network is Shared
     first, other = (
-        network(logit_scale=c).policy(4, Gaussian(2), Identity(), heads, draw(1)) for c in (1.0, 8.0)
+        network(logit_scale=c).policy(4, Gaussian(2), NoStateNorm(), heads, draw(1)) for c in (1.0, 8.0)
     )
     assert isinstance(first.net, Mlp)
     assert isinstance(other.net, Rescaled)

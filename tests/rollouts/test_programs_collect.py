@@ -18,7 +18,7 @@ from pgrun.errors import EnvironmentFault
 from pgrun.kernels.acting import act_rows
 from pgrun.kernels.collecting import collect_rows
 from pgrun.policies.compiled_actor import CompiledActor, can_act
-from pgrun.policies.normalization import Identity, RunningNorm, UnitScale
+from pgrun.policies.normalization import NoRewardScale, NoStateNorm, RunningNorm
 from pgrun.policies.policy import NumpyActor, Policy, Separate, distribution_for
 from pgrun.policies.rescaled import Rescaled
 from pgrun.rollouts.samplers.base import find_player
@@ -35,7 +35,7 @@ LIMIT = 50
 
 def policy_for(envs: Envs, normalised: bool = False, head: bool = False, **network: Any) -> Policy:
     """Far from uniform; before the first reset."""
-    normaliser: Identity | RunningNorm = Identity()
+    normaliser: NoStateNorm | RunningNorm = NoStateNorm()
     if normalised:
         normaliser = RunningNorm(envs.obs_size)
         normaliser.widen_observations(envs)
@@ -92,7 +92,7 @@ def test_steps_are_todays(name: str, case: str, one_actor: None) -> None:
     ends = 0
     for steps in (37, 1, 2, 60):
         (rollout, finished), (wanted, episodes) = (
-            Steps(steps).collect(*x, UnitScale()) for x in (ours, theirs)
+            Steps(steps).collect(*x, NoRewardScale()) for x in (ours, theirs)
         )
         same(rollout, wanted)
         assert finished == episodes
@@ -112,7 +112,7 @@ def test_episodes_are_todays(name: str, normalised: bool, one_actor: None) -> No
     """
     (ours, theirs) = both(name, None if name == "Pendulum-v1" else 140, normalised=normalised)
     for sampler in (Episodes(6), Episodes(7, max_steps=20, at_cap="truncate"), Episodes(2)):
-        got, wanted = (copy.copy(sampler).collect(*x, UnitScale()) for x in (ours, theirs))
+        got, wanted = (copy.copy(sampler).collect(*x, NoRewardScale()) for x in (ours, theirs))
         same(got[0], wanted[0])
         assert got[1] == wanted[1]
     for sampler in (Evaluation.of(6, None), Evaluation.of(3, 9)):
@@ -127,7 +127,7 @@ def test_episodes_are_todays(name: str, normalised: bool, one_actor: None) -> No
 def test_evaluations_are_what_collecting_gives() -> None:
     policy, envs, _ = both("Acrobot-v1")[0]
     seeds, sampler = [5, 6, 7, 8], Evaluation.of(4, None)
-    assert sampler.look(policy, envs, seeds) == sampler.collect(policy, envs, None, UnitScale(), seeds)[1]
+    assert sampler.look(policy, envs, seeds) == sampler.collect(policy, envs, None, NoRewardScale(), seeds)[1]
 
 
 def told(ask: Callable[[], object]) -> str:
@@ -139,9 +139,9 @@ def told(ask: Callable[[], object]) -> str:
 def test_endless_episodes_are_told_alike(one_actor: None) -> None:
     (ours, theirs) = both("MountainCar-v0", None)
     for x in (ours, theirs):
-        Episodes(4).collect(*x, UnitScale())
+        Episodes(4).collect(*x, NoRewardScale())
     mine, other = (
-        told(lambda x=x: Episodes(4, max_steps=130).collect(*x, UnitScale())) for x in (ours, theirs)
+        told(lambda x=x: Episodes(4, max_steps=130).collect(*x, NoRewardScale())) for x in (ours, theirs)
     )
     assert mine == other
     assert "column 0, episode 1, step 130: the episode is still going" in mine
@@ -152,7 +152,7 @@ def test_what_is_not_finite_is_told_alike(sampler: Steps | Episodes, one_actor: 
     (ours, theirs) = both("Pendulum-v1")
     for policy, _, _ in (ours, theirs):
         policy.theta[3] = np.nan
-    mine, other = (told(lambda x=x: sampler.collect(*x, UnitScale())) for x in (ours, theirs))
+    mine, other = (told(lambda x=x: sampler.collect(*x, NoRewardScale())) for x in (ours, theirs))
     assert mine == other
     assert "column 0, episode 0, step 1: " in mine
 
@@ -160,16 +160,16 @@ def test_what_is_not_finite_is_told_alike(sampler: Steps | Episodes, one_actor: 
 def test_not_finite_logits_are_seen() -> None:
     policy, envs, noise = both("CartPole-v1")[0]
     policy.theta[3] = np.nan
-    rollout, _ = Steps(3).collect(policy, envs, noise, UnitScale())
+    rollout, _ = Steps(3).collect(policy, envs, noise, NoRewardScale())
     assert rollout.params.isnan().any()
     assert rollout.log_prob.isnan().all()
 
 
 def test_what_was_handed_out_stays() -> None:
     policy, envs, noise = both("Pendulum-v1", normalised=True)[0]
-    rollouts = [Steps(7).collect(policy, envs, noise, UnitScale())[0] for _ in range(2)]
+    rollouts = [Steps(7).collect(policy, envs, noise, NoRewardScale())[0] for _ in range(2)]
     copies = copy.deepcopy(rollouts)
-    Steps(7).collect(policy, envs, noise, UnitScale())
+    Steps(7).collect(policy, envs, noise, NoRewardScale())
     for rollout, kept in zip(rollouts, copies, strict=True):
         assert all(
             torch.equal(x, getattr(rollout, k)) for k, x in vars(kept).items() if isinstance(x, torch.Tensor)
@@ -180,8 +180,8 @@ def test_a_replay_memory_is_filled_alike(one_actor: None) -> None:
     samplers, found = [Replay(warmup=5), Replay(warmup=5)], both("CartPole-v1")
     for sampler, (policy, envs, noise) in zip(samplers, found, strict=True):
         for _ in range(20):
-            rollout, _ = sampler.collect(policy, envs, noise, UnitScale())
-            sampler.recall(rollout, policy, UnitScale(), noise)
+            rollout, _ = sampler.collect(policy, envs, noise, NoRewardScale())
+            sampler.recall(rollout, policy, NoRewardScale(), noise)
     mine, theirs = (sampler.state_dict() for sampler in samplers)
     assert mine.keys() == theirs.keys()
     for name in mine:
@@ -192,8 +192,8 @@ def test_nothing_is_compiled_again() -> None:
     """For another environment, width, distribution, normaliser or sampler."""
     for name, given in (("CartPole-v1", {}), ("Pendulum-v1", {"normalised": True, "hidden": (5,)})):
         policy, envs, noise = both(name, **given)[0]
-        Steps(3).collect(policy, envs, noise, UnitScale())
-        Episodes(3).collect(policy, envs, noise, UnitScale())
+        Steps(3).collect(policy, envs, noise, NoRewardScale())
+        Episodes(3).collect(policy, envs, noise, NoRewardScale())
         CompiledActor(policy)(envs.obs, None)
         CompiledActor(policy)(envs.obs, policy.dist.noise((4,), noise, torch.float32))
     assert len(collect_rows.signatures) == len(act_rows.signatures) == 1
@@ -223,10 +223,10 @@ def test_policies_that_the_kernels_do_not_know_take_the_other_path() -> None:
     policy = policy_for(envs)
     assert can_act(policy)
     assert find_player(policy, envs) is not None
-    for other in (policy.at(policy.theta.double()), policy_for(envs, logit_scale=2.0)):
+    for other in (policy.with_theta(policy.theta.double()), policy_for(envs, logit_scale=2.0)):
         assert not can_act(other)
         assert find_player(other, envs) is None
     assert isinstance(policy_for(envs, logit_scale=2.0).net, Rescaled)
     envs.reset([1, 2])
-    rollout, _ = Steps(5).collect(policy_for(envs, logit_scale=2.0), envs, draw(), UnitScale())
+    rollout, _ = Steps(5).collect(policy_for(envs, logit_scale=2.0), envs, draw(), NoRewardScale())
     assert rollout.mask.all()

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.distributions import Categorical, kl_divergence
 
-from pgrun.policies.normalization import UnitScale
+from pgrun.policies.normalization import NoRewardScale
 from pgrun.rollouts.samplers.replay import Replay
 from pgrun.training.build import Run
 from pgrun.training.counters import Counters
@@ -36,7 +36,7 @@ def numbered(first: int, steps: int, columns: int = 2, mask: float | torch.Tenso
 
 
 def recall(sampler: Replay, rollout: Rollout, generator: torch.Generator | None = None) -> Rollout | None:
-    return sampler.recall(rollout, POLICY, UnitScale(), generator or draw())
+    return sampler.recall(rollout, POLICY, NoRewardScale(), generator or draw())
 
 
 def held(sampler: Replay) -> list[float]:
@@ -114,8 +114,8 @@ def test_the_next_action_is_the_collecting_policys_in_the_successor() -> None:
     obs = torch.tensor([-1.0, 2.0]).view(2, 1, 1).expand(2, n, 1)
     rollout = replace(rollout, obs=obs, raw_obs=obs)
     sampler = Replay(capacity=n, batch=n, warmup=1)
-    sampler.recall(rollout, old, UnitScale(), draw(1))
-    drawn = sampler.recall(replace(rollout, mask=0 * rollout.mask), now, UnitScale(), draw(2))
+    sampler.recall(rollout, old, NoRewardScale(), draw(1))
+    drawn = sampler.recall(replace(rollout, mask=0 * rollout.mask), now, NoRewardScale(), draw(2))
     assert drawn is not None
     at_s, right = old.params(torch.tensor([[-1.0], [2.0]])).softmax(-1)[:, 1].tolist()
     error = (right * (1 - right) / n) ** 0.5
@@ -167,10 +167,12 @@ def test_kl_age_is_of_the_policy_that_took_the_action() -> None:
     rollout = numbered(0, 10)
     params = old.params(rollout.obs[:-1])
     sampler = Replay(capacity=100, batch=300, warmup=1)
-    same = sampler.recall(replace(rollout, params=params), old, UnitScale(), draw(1))
+    same = sampler.recall(replace(rollout, params=params), old, NoRewardScale(), draw(1))
     assert same is not None
     assert float(sampler.scalars(same, old)["replay/kl_age"]) == pytest.approx(0, abs=1e-6)  # float32
-    drawn = sampler.recall(replace(rollout, params=params, mask=0 * rollout.mask), now, UnitScale(), draw(2))
+    drawn = sampler.recall(
+        replace(rollout, params=params, mask=0 * rollout.mask), now, NoRewardScale(), draw(2)
+    )
     assert drawn is not None
     of = [Categorical(logits=policy.params(drawn.obs[0])) for policy in (old, now)]
     expected = kl_divergence(*of).mean()

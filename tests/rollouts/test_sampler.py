@@ -9,7 +9,7 @@ import torch
 
 from pgrun.envs import EnvSettings, make
 from pgrun.errors import EnvironmentFault
-from pgrun.policies.normalization import UnitScale
+from pgrun.policies.normalization import NoRewardScale
 from pgrun.policies.policy import NumpyActor, TorchActor
 from pgrun.rollouts.samplers.episodes import Episodes
 from pgrun.rollouts.samplers.steps import Steps
@@ -39,7 +39,7 @@ def test_steps_goes_on_across_rollouts_and_masks_the_reset_rows(steps: int, colu
     envs, policy, noise = started(*originals), small_policy(2, 3), draw()
     rollouts, finished = [], []
     for _ in range(30):
-        rollout, ended = Steps(steps).collect(policy, envs, noise, UnitScale())
+        rollout, ended = Steps(steps).collect(policy, envs, noise, NoRewardScale())
         assert rollout.count == steps * columns
         assert not rollout.whole_episodes
         rollouts.append(rollout)
@@ -57,7 +57,9 @@ def test_steps_goes_on_across_rollouts_and_masks_the_reset_rows(steps: int, colu
 @pytest.mark.parametrize(("wanted", "columns"), [(1, 1), (5, 5), (7, 3), (2, 4), (12, 4)])
 def test_episodes_gives_each_column_one_whole_episode(wanted: int, columns: int) -> None:
     originals = [Recorded(seed) for seed in range(columns)]
-    rollout, finished = Episodes(wanted).collect(small_policy(2, 3), loop(*originals), draw(), UnitScale())
+    rollout, finished = Episodes(wanted).collect(
+        small_policy(2, 3), loop(*originals), draw(), NoRewardScale()
+    )
     played = [e for env in originals for e in episodes(env.record)]
     assert rollout.mask.shape[1] == len(played) == wanted == rollout.count
     assert rollout.whole_episodes
@@ -75,7 +77,7 @@ def test_episodes_gives_each_column_one_whole_episode(wanted: int, columns: int)
 def test_log_probabilities_and_parameters_are_those_of_the_acting_policy() -> None:
     """Against torch's own distribution, row by row."""
     policy = small_policy(2, 3)
-    rollout, _ = Steps(50).collect(policy, started(Recorded(0), Recorded(1)), draw(), UnitScale())
+    rollout, _ = Steps(50).collect(policy, started(Recorded(0), Recorded(1)), draw(), NoRewardScale())
     logits = policy.params(rollout.raw_obs[:-1])
     torch.testing.assert_close(rollout.params, logits)
     oracle = torch.distributions.Categorical(logits=logits).log_prob(rollout.action)
@@ -118,9 +120,9 @@ def test_episodes_is_unbiased_where_the_first_to_finish_are_not() -> None:
     envs.reset([1, 2, 3, 4])
     ours, first = [], []
     for _ in range(repeats):
-        ours.append(np.mean([r for r, _ in Episodes(4).collect(policy, envs, noise, UnitScale())[1]]))
+        ours.append(np.mean([r for r, _ in Episodes(4).collect(policy, envs, noise, NoRewardScale())[1]]))
         envs.reset()
-        first.append(np.mean([r for r, _ in Steps(12).collect(policy, envs, noise, UnitScale())[1][:4]]))
+        first.append(np.mean([r for r, _ in Steps(12).collect(policy, envs, noise, NoRewardScale())[1][:4]]))
     mean, error = mean_and_error(ours)
     assert abs(mean - 5.5) < 4 * error
     mean, error = mean_and_error(first)
@@ -194,18 +196,18 @@ def test_an_environment_that_never_ends_is_an_error_not_a_hang() -> None:
         EnvironmentFault, match=r"column 0, episode 0, step 50: the episode is still going: set env\.max_"
     ):
         Episodes(2, max_steps=50).collect(
-            small_policy(8, 1), loop(probes.Ring(), probes.Ring()), draw(), UnitScale()
+            small_policy(8, 1), loop(probes.Ring(), probes.Ring()), draw(), NoRewardScale()
         )
 
 
 def test_an_episode_may_last_exactly_max_steps() -> None:
     long = [(1.0, 0.0)] * 50
     script = Script([0.0] * 3, [long, long, long], ["terminated"] * 3)
-    _, finished = Episodes(2, max_steps=50).collect(small_policy(1, 2), loop(script), draw(), UnitScale())
+    _, finished = Episodes(2, max_steps=50).collect(small_policy(1, 2), loop(script), draw(), NoRewardScale())
     assert finished == [(50.0, 50)] * 2
     script = Script([0.0] * 3, [long, [*long, (1.0, 0.0)]], ["terminated"] * 2)
     with pytest.raises(EnvironmentFault, match="column 0, episode 1, step 50:"):
-        Episodes(3, max_steps=50).collect(small_policy(1, 2), loop(script), draw(), UnitScale())
+        Episodes(3, max_steps=50).collect(small_policy(1, 2), loop(script), draw(), NoRewardScale())
 
 
 # --- faults -------------------------------------------------------------------------------------------------
@@ -231,7 +233,7 @@ def test_nan_and_infinity_are_named_not_learned_from(sampler, kind: str, step: i
 
     def collect(times: int) -> None:
         for _ in range(times):
-            sampler.collect(small_policy(1, 2), envs, draw(), UnitScale())
+            sampler.collect(small_policy(1, 2), envs, draw(), NoRewardScale())
 
     what = "reward" if kind == "reward" else "observation"
     with pytest.raises(EnvironmentFault, match=f"column 1, episode 1, step {step}: {what} is {bad}$"):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pgrun.critics.fitted import Fitted
-from pgrun.policies.normalization import UnitScale
+from pgrun.policies.normalization import NoRewardScale
 from pgrun.rollouts.samplers.base import OnPolicy
 from pgrun.rollouts.samplers.episodes import Episodes
 from pgrun.rollouts.samplers.steps import Steps
@@ -37,7 +37,7 @@ def collected(sampler: Steps | Episodes, end: str = "truncated", then: float = -
     """Three steps that end with ``end``, then an episode of its own, with the reward ``then``."""
     script = Script([0.0, 4.0], [FIRST, [(then, 5.0)] * 9], [end, "truncated"])
     envs = loop(script) if isinstance(sampler, Episodes) else started(script)  # episodes resets by itself
-    return sampler.collect(small_policy(1, 2), envs, draw(), UnitScale())[0]
+    return sampler.collect(small_policy(1, 2), envs, draw(), NoRewardScale())[0]
 
 
 def table(rollout: Rollout) -> torch.Tensor:
@@ -103,7 +103,7 @@ def test_termination_and_truncation_at_once_is_a_termination() -> None:
     script = Script([0.0, 4.0], [FIRST, [(0.0, 5.0)] * 9], ["terminated", "truncated"])
     play = script.step
     script.step = lambda action: (*(out := play(action))[:3], out[2] or out[3], {})
-    rollout, _ = Steps(7).collect(small_policy(1, 2), started(script), draw(), UnitScale())
+    rollout, _ = Steps(7).collect(small_policy(1, 2), started(script), draw(), NoRewardScale())
     assert delta(rollout, table(rollout))[2] == pytest.approx(-27)
 
 

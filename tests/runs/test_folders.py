@@ -23,7 +23,7 @@ from pgrun.config.plain_yaml import load_yaml
 from pgrun.envs import EnvSettings
 from pgrun.envs.problems import mdp_file
 from pgrun.envs.problems.mdp_file import from_file
-from pgrun.errors import Refused, bounded, escape_line
+from pgrun.errors import InvalidCommand, bounded, escape_line
 from pgrun.runs.job_status import read_result, write_settings
 from pgrun.storage.log import Log, cut
 from pgrun.storage.one_number import read_number
@@ -113,7 +113,7 @@ def test_films_are_not_written_through_links(tmp_path: Path) -> None:
     (tmp_path / "episode-1.gif").symlink_to("nothing yet")
     wish = PlayOptions("run", video=tmp_path, format="gif")
     (tmp_path / "episode-0.gif").unlink()
-    with pytest.raises(Refused, match=r"episode-1\.gif is there already"):
+    with pytest.raises(InvalidCommand, match=r"episode-1\.gif is there already"):
         screening(wish, EnvSettings("CartPole-v1", 1), 2)
 
 
@@ -257,7 +257,7 @@ def test_a_log_with_more_than_was_saved_is_copied_and_not_read(tmp_path: Path) -
     cut(tmp_path, position)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     os.truncate(tmp_path / "metrics.csv", TERABYTE)
-    with pytest.raises(Refused, match="larger than 16 GiB"):
+    with pytest.raises(InvalidCommand, match="larger than 16 GiB"):
         cut(tmp_path, {**position, "metrics.csv": TERABYTE})
 
 

@@ -293,7 +293,7 @@ def test_the_policy_loads_back_without_pickle(finished, algo: str) -> None:
     with safe_open(folder / "policy.safetensors", "pt") as file:
         assert set(file.keys()) == set(tensors)
     statistics = {"obs_count", "obs_mean", "obs_squares"}
-    critic = {"critic.phi"} if run.estimator.scheme.uses_critic and not run.policy.first else set()
+    critic = {"critic.phi"} if run.estimator.scheme.uses_critic and not run.policy.value_outputs else set()
     assert set(tensors) == {"theta"} | critic | (statistics if algo == "ppo" else set())
     again = build({**described["config"], "seed": 99})
     raw = torch.randn(50, 4)

@@ -16,7 +16,7 @@ from PIL import Image, ImageSequence
 from safetensors.torch import load_file, save_file
 
 import pgrun.training.loop
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 from pgrun.storage.saved_policy import load
 from pgrun.tools.play import film
 from pgrun.tools.play.cli import read
@@ -105,7 +105,7 @@ def test_the_best_policy_gets_the_return_it_was_chosen_by(cartpole: Path) -> Non
 def test_without_evaluations_in_training_there_is_no_best(tmp_path: Path) -> None:
     trained(tmp_path, *SHORT)
     assert not list(tmp_path.glob("best_policy*"))
-    with pytest.raises(Refused, match=r"not evaluated during training.*a final one"):
+    with pytest.raises(InvalidCommand, match=r"not evaluated during training.*a final one"):
         plays(f"{tmp_path} --policy best")
 
 
@@ -158,7 +158,7 @@ def test_an_mp4_has_a_picture_for_every_observation(cartpole: Path, tmp_path: Pa
     frames, seconds = ffmpeg.count_frames_and_secs(str(tmp_path / "episode-0.mp4"))
     assert f"length   {frames - 1:.1f} ±" in printed
     assert seconds == pytest.approx(frames / 50, abs=0.02)  # CartPole's 50 a second; to one picture
-    with pytest.raises(Refused, match=r"episode-0\.mp4 is there already"):
+    with pytest.raises(InvalidCommand, match=r"episode-0\.mp4 is there already"):
         plays(f"{cartpole} --video {tmp_path}")
 
 
@@ -185,7 +185,7 @@ def test_a_window_needs_a_display(cartpole: Path, monkeypatch: pytest.MonkeyPatc
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(film.sys, "platform", "linux")
-    with pytest.raises(Refused, match="needs a display"):
+    with pytest.raises(InvalidCommand, match="needs a display"):
         plays(f"{cartpole} --render")
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     assert "over 1 episode" in plays(f"{cartpole} --render")
@@ -215,7 +215,7 @@ def test_what_mujoco_draws_with(
 
 def test_missing_extras_are_named(cartpole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(film, "find_spec", lambda name: None)
-    with pytest.raises(Refused, match=r'extra "video".*\[video\].*--format gif'):
+    with pytest.raises(InvalidCommand, match=r'extra "video".*\[video\].*--format gif'):
         plays(f"{cartpole} --video {tmp_path}")
     missing = film.gym.error.DependencyNotInstalled("pygame is not installed")
     assert 'the extra "video"' in film.undrawn("CartPole-v1", missing)
@@ -267,25 +267,25 @@ def test_the_user_s_code_is_loaded_only_where_the_command_names_it(
     ],
 )
 def test_a_run_that_is_not_one(change: Callable, said: str, cartpole: Path, tmp_path: Path) -> None:
-    with pytest.raises(Refused, match=said):
+    with pytest.raises(InvalidCommand, match=said):
         plays(str(copy(cartpole, tmp_path / "run", change)))
 
 
 def test_damaged_files(cartpole: Path, tmp_path: Path) -> None:
     one = copy(cartpole, tmp_path / "one")
     (one / "policy.safetensors").write_bytes((one / "policy.safetensors").read_bytes()[:40])
-    with pytest.raises(Refused, match="cannot be read"):
+    with pytest.raises(InvalidCommand, match="cannot be read"):
         plays(str(one))
     two = copy(cartpole, tmp_path / "two")
     tensors = load_file(two / "policy.safetensors")
     save_file({"theta": tensors["theta"]}, two / "policy.safetensors")
-    with pytest.raises(Refused, match="lacks"):
+    with pytest.raises(InvalidCommand, match="lacks"):
         plays(str(two))
     (two / "policy.json").unlink()
-    with pytest.raises(Refused, match="did not finish; it has a best one"):
+    with pytest.raises(InvalidCommand, match="did not finish; it has a best one"):
         plays(str(two))
     assert "best policy" in plays(f"{two} --policy best")
-    with pytest.raises(Refused, match=r"runs below it do: .*one"):
+    with pytest.raises(InvalidCommand, match=r"runs below it do: .*one"):
         plays(str(tmp_path))
 
 
@@ -303,7 +303,7 @@ def test_damaged_files(cartpole: Path, tmp_path: Path) -> None:
     ],
 )
 def test_words_that_are_refused(words: str, said: str) -> None:
-    with pytest.raises(Refused, match=said):
+    with pytest.raises(InvalidCommand, match=said):
         plays(words)
 
 

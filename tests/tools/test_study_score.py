@@ -14,7 +14,7 @@ from pgrun.critics.base import NoCritic
 from pgrun.estimator import Estimator
 from pgrun.policies.distributions import Categorical
 from pgrun.policies.mlp import Mlp
-from pgrun.policies.normalization import Identity, UnitScale
+from pgrun.policies.normalization import NoRewardScale, NoStateNorm
 from pgrun.policies.policy import Policy
 from pgrun.rollouts.trajectory import Arrays
 from pgrun.tools.study.collect import Seen
@@ -35,7 +35,7 @@ def all_episodes() -> tuple[Policy, Arrays, Tensor]:
     actions once, with its probability.
     """
     theta = torch.tensor([math.log(1 - CHANCE), math.log(CHANCE)], dtype=torch.float64)
-    policy = Policy(Mlp([1, 2], bias=False), Categorical(2), theta, Identity())
+    policy = Policy(Mlp([1, 2], bias=False), Categorical(2), theta, NoStateNorm())
     action = np.array(list(product((0, 1), repeat=T))).T
     last = np.arange(T)[:, None] + np.zeros_like(action) == T - 1
     time = np.arange(T)[:, None] + np.zeros_like(action)
@@ -56,7 +56,7 @@ def gradients(scheme: Scheme, chosen: np.ndarray | slice = slice(None), batch: i
     """ĝ of the training functions for some columns, in groups."""
     policy, arrays, _ = all_episodes()
     some = Arrays(**{name: None if x is None else x[:, chosen] for name, x in vars(arrays).items()})
-    rollout = some.seal(policy, UnitScale(), some.mask.shape[1], whole=True)
+    rollout = some.to_rollout(policy, NoRewardScale(), some.mask.shape[1], whole=True)
     return Seen(policy, rollout, NoCritic()).estimates(Estimator(scheme, 1.0), batch)
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from pgrun.exact import problem
-from pgrun.policies.normalization import Identity
+from pgrun.policies.normalization import NoStateNorm
 from pgrun.policies.policy import Network, Policy, distribution_for
 from pgrun.tools.study.exact_ascent import climb
 from pgrun.tools.study.policy import logits
@@ -34,7 +34,7 @@ def moments(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 def tabular(env: gym.Env, theta: float | None) -> Policy:
     dist, states = distribution_for(env.action_space), int(env.observation_space.n)  # type: ignore[attr-defined]
     network = Network(hidden=(), bias=False)
-    policy = network.policy(states, dist, Identity(), False, torch.Generator(), torch.float64)
+    policy = network.policy(states, dist, NoStateNorm(), False, torch.Generator(), torch.float64)
     policy.theta.copy_(logits(theta, states, dist.linear))
     return policy
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pgrun.analysis.compare.usual_scalars import SCALARS
 from pgrun.atomic_files import LEADS_OUT, leads_out
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 from pgrun.terminal.exit_codes import run_guarded
 from pgrun.terminal.options import Options, at_least
 from pgrun.terminal.writable import refuse_unwritable_file, refuse_unwritable_folder
@@ -119,12 +119,12 @@ def check(options: argparse.Namespace) -> None:
         if path is None:
             continue
         if path.suffix not in endings:
-            raise Refused(f"--{option} {path}: the name must end in {' or '.join(endings)}")
+            raise InvalidCommand(f"--{option} {path}: the name must end in {' or '.join(endings)}")
         if leads_out(path):
-            raise Refused(f"--{option} {path} is {LEADS_OUT}: remove it, or name another file")
+            raise InvalidCommand(f"--{option} {path} is {LEADS_OUT}: remove it, or name another file")
         refuse_unwritable_file(f"--{option}", path)
     if options.picture and find_spec("matplotlib") is None:
-        raise Refused(
+        raise InvalidCommand(
             '--picture needs matplotlib: pip install -c constraints.txt -e ".[plot]"; --html needs nothing'
         )
     if options.tensorboard:

@@ -14,7 +14,7 @@ import numpy as np
 from pgrun.analysis.compare.curves import Panel
 from pgrun.analysis.compare.groups import Group
 from pgrun.atomic_files import LEADS_OUT, find_link, replace_file, write_bytes
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -61,7 +61,7 @@ def write_npz(groups: Sequence[Group], panels: Sequence[Sequence[Panel]], path: 
 def check_tensorboard(folder: Path) -> None:
     """Found before any run is read."""
     if folder.exists() and any(folder.rglob("events.out.tfevents.*")):
-        raise Refused(f"--tensorboard {folder} holds events already: name a new folder, or delete it")
+        raise InvalidCommand(f"--tensorboard {folder} holds events already: name a new folder, or delete it")
 
 
 def write_tensorboard(panels: Sequence[Sequence[Panel]], folder: Path, middle: str) -> int:
@@ -75,7 +75,7 @@ def write_tensorboard(panels: Sequence[Sequence[Panel]], folder: Path, middle: s
     for place, tag, steps, values in tracks(panels, folder, middle):
         if place not in writers:
             if link := find_link(folder, place):
-                raise Refused(f"--tensorboard {folder}: {link} is {LEADS_OUT}: name a new folder")
+                raise InvalidCommand(f"--tensorboard {folder}: {link} is {LEADS_OUT}: name a new folder")
             writers[place] = EventFileWriter(str(place))
         for step, value in zip(steps, values, strict=True):
             summary = Summary(value=[Summary.Value(tag=tag, simple_value=float(value))])

@@ -12,7 +12,7 @@ import numpy as np
 
 from pgrun.analysis.compare.config import literal
 from pgrun.analysis.compare.read_runs import Run
-from pgrun.errors import Refused, escape_line
+from pgrun.errors import InvalidCommand, escape_line
 
 CHOICES = (
     "algo.name",
@@ -74,7 +74,7 @@ def path_of(key: str, runs: Iterable[Run]) -> str:
     known = {path for run in runs for path in run.config}
     found = next((path for path in (key, f"{key}.name", f"{key}.id") if path in known), None)
     if found is None:
-        raise Refused(
+        raise InvalidCommand(
             f"{key}: no such setting in these runs; for example algo, variance, env or optimizer.lr"
         )
     return found
@@ -162,7 +162,7 @@ def text(value: Any) -> str:
 def find_baseline(groups: Sequence[Group], typed: Sequence[str]) -> dict[tuple[str, ...], Group]:
     """The one group that has the settings ``typed``, for each set of environments."""
     if bad := [word for word in typed if "=" not in word]:
-        raise Refused(f"--baseline {bad[0]}: say it as setting=value, for example --baseline algo=a2c")
+        raise InvalidCommand(f"--baseline {bad[0]}: say it as setting=value, for example --baseline algo=a2c")
     runs = [run for group in groups for run in group.runs]
     wanted = [
         (path_of(key, runs), literal(value)) for key, _, value in (word.partition("=") for word in typed)
@@ -173,13 +173,13 @@ def find_baseline(groups: Sequence[Group], typed: Sequence[str]) -> dict[tuple[s
             continue
         if candidate.envs in found:
             both = f"{found[candidate.envs].label}; {candidate.label}"
-            raise Refused(
+            raise InvalidCommand(
                 f"--baseline {' '.join(typed)} fits several groups ({both}): add what tells them apart"
             )
         found[candidate.envs] = candidate
     if not found:
         names = "; ".join(group.label for group in groups[:8])
-        raise Refused(f"--baseline {' '.join(typed)} fits no group; there are: {names}")
+        raise InvalidCommand(f"--baseline {' '.join(typed)} fits no group; there are: {names}")
     return found
 
 

@@ -17,7 +17,7 @@ from pgrun import atomic_files
 from pgrun.analysis.compare.config import Flat, compared, read_config
 from pgrun.analysis.compare.metrics import EVAL, Metrics, read_metrics
 from pgrun.config.plain_yaml import load_yaml
-from pgrun.errors import Refused, escape_line
+from pgrun.errors import InvalidCommand, escape_line
 from pgrun.terminal.printing import shortest
 
 MARKS = ("summary.json", "metrics.csv", "policy.json", ".hydra")  # a folder with one of these is a run's
@@ -74,10 +74,10 @@ def expand_glob(name: str) -> list[Path]:
     if path.is_dir():
         return [path.resolve()]
     if path.exists():
-        raise Refused(f"{name} is a file: name the run directory that it lies in")
+        raise InvalidCommand(f"{name} is a file: name the run directory that it lies in")
     matches = sorted(Path(m).resolve() for m in glob.glob(str(path), recursive=True) if Path(m).is_dir())
     if not matches:
-        raise Refused(
+        raise InvalidCommand(
             f"{name}: no such directory; runs lie in outputs/<date>/<time>/, sweeps in outputs/multirun"
         )
     return matches

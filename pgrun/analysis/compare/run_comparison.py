@@ -17,7 +17,7 @@ from pgrun.analysis.compare.report import FINAL, Comparison, compare
 from pgrun.analysis.compare.statistics import iqm, mean
 from pgrun.analysis.compare.usual_scalars import SCALARS
 from pgrun.atomic_files import write_bytes
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 from pgrun.terminal.exit_codes import ExitCode
 from pgrun.terminal.printing import say
 
@@ -29,7 +29,7 @@ def work(options: argparse.Namespace) -> int:
     for note in found.notes:
         say(f"pgrun-compare: {note}", error=True)
     if not found.runs:
-        raise Refused(
+        raise InvalidCommand(
             f"no run of pgrun in {' '.join(options.dirs)}: a run directory holds .hydra/, metrics.csv and "
             "summary.json"
         )
@@ -58,14 +58,16 @@ def check_scalars(tags: Sequence[str] | None, runs: Sequence[Run]) -> None:
     for tag in tags or ():
         if tag not in known:
             near = difflib.get_close_matches(tag, known, 3, 0.4) or known[:5]
-            raise Refused(f"--scalars {tag}: no run has it; near it: {', '.join(near) or 'nothing'}")
+            raise InvalidCommand(f"--scalars {tag}: no run has it; near it: {', '.join(near) or 'nothing'}")
 
 
 def compared(options: argparse.Namespace, runs: Sequence[Run]) -> Comparison:
     groups = group(runs, options.by)
     several = any(len(one.envs) > 1 for one in groups)
     if options.range and not several:
-        raise Refused("--range is for groups over several environments: add --by algo, or leave it out")
+        raise InvalidCommand(
+            "--range is for groups over several environments: add --by algo, or leave it out"
+        )
     if several:
         groups = normalised(groups, bounds(options.range, {run.env for run in runs}))
     baseline = find_baseline(groups, options.baseline) if options.baseline else {}
@@ -81,9 +83,11 @@ def bounds(typed: Sequence[str], envs: set[str]) -> dict[str, tuple[float, float
         try:
             low, high = map(float, ends.split(":"))
         except ValueError:
-            raise Refused(f"--range {word}: say it as ENV=LOW:HIGH, for example CartPole-v1=9:500") from None
+            raise InvalidCommand(
+                f"--range {word}: say it as ENV=LOW:HIGH, for example CartPole-v1=9:500"
+            ) from None
         if env not in envs or not low < high:
-            raise Refused(
+            raise InvalidCommand(
                 f"--range {word}: an environment of these runs ({', '.join(sorted(envs))}), and LOW < HIGH"
             )
         found[env] = (low, high)
@@ -122,7 +126,7 @@ def write_others(
 ) -> None:
     if options.picture:
         if not any(panel.curves for row in rows for panel in row):
-            raise Refused(
+            raise InvalidCommand(
                 f"--picture {options.picture}: none of these runs has a value of "
                 f"{', '.join(scalars(options))}"
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 from pgrun.terminal.exit_codes import ExitCode, run_guarded
 from pgrun.terminal.options import Options
 from pgrun.terminal.printing import say
@@ -51,7 +51,7 @@ def run(argv: Sequence[str]) -> int:
     for name in names:
         folders = dict.fromkeys(run for top in expand_glob(name) for run in find_run_folders(top, Found()))
         if not folders:
-            raise Refused(
+            raise InvalidCommand(
                 f"{name} holds no run: name a directory with a metrics.csv, such as outputs/<date>/<time>"
             )
         charts += [read_chart(folder) for folder in folders]

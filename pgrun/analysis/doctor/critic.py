@@ -6,7 +6,7 @@ import math
 
 from pgrun.analysis.doctor.run_data import Chart
 from pgrun.analysis.doctor.steps import CAUSES
-from pgrun.analysis.doctor.symptom import Illness, figure, scaled
+from pgrun.analysis.doctor.symptom import Symptom, figure, scaled
 
 SIGHT = 0.02  # of an episode: γ weighs what comes later by less than 1/e; tuned Pendulum looks 0.05 ahead
 NOTHING = 0.05  # of the targets' variance explained: none
@@ -93,8 +93,8 @@ def try_critic(chart: Chart) -> str:
     return f"more fitting, {scaled(chart, 'critic.epochs', 4, 10)}, or state_norm=true"
 
 
-ILLNESSES = (
-    Illness("short-sighted", short_sighted, try_farther),
-    Illness("values-out-of-reach", out_of_reach, try_scaling),
-    Illness("critic-explains-nothing", explains_nothing, try_critic, CAUSES),
+SYMPTOMS = (
+    Symptom("short-sighted", short_sighted, try_farther),
+    Symptom("values-out-of-reach", out_of_reach, try_scaling),
+    Symptom("critic-explains-nothing", explains_nothing, try_critic, CAUSES),
 )

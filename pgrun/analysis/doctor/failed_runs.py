@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pgrun.analysis.doctor.run_data import Chart, number
 from pgrun.analysis.doctor.steps import try_shorter
-from pgrun.analysis.doctor.symptom import Illness, figure
+from pgrun.analysis.doctor.symptom import Symptom, figure
 from pgrun.terminal.printing import shortest
 
 ONE_STATE = (
@@ -112,12 +112,12 @@ def try_blind(chart: Chart) -> str:
     return "state_norm=true: observations that are large, or that lie far from 0, saturate the network"
 
 
-ILLNESSES = (
-    Illness("failed", failed, try_failed),
-    Illness("not-finite", not_finite, try_finite),
-    Illness("unfinished", unfinished, try_unfinished),
-    Illness("no-episode-ends", no_episode, try_no_episode),
-    Illness("every-return-the-same", no_signal, try_no_signal),
-    Illness("normaliser-frozen", normaliser_frozen, try_normaliser),
-    Illness("all-states-look-alike", blind, try_blind, ("normaliser-frozen", "noise-grows")),
+SYMPTOMS = (
+    Symptom("failed", failed, try_failed),
+    Symptom("not-finite", not_finite, try_finite),
+    Symptom("unfinished", unfinished, try_unfinished),
+    Symptom("no-episode-ends", no_episode, try_no_episode),
+    Symptom("every-return-the-same", no_signal, try_no_signal),
+    Symptom("normaliser-frozen", normaliser_frozen, try_normaliser),
+    Symptom("all-states-look-alike", blind, try_blind, ("normaliser-frozen", "noise-grows")),
 )

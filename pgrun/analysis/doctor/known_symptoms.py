@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pgrun.analysis.doctor import critic, failed_runs, outcome, steps
 from pgrun.analysis.doctor.run_data import Chart
-from pgrun.analysis.doctor.symptom import Finding, Illness
+from pgrun.analysis.doctor.symptom import Finding, Symptom
 
-ILLNESSES: tuple[Illness, ...] = (
-    *failed_runs.ILLNESSES,
-    *steps.ILLNESSES,
-    *critic.ILLNESSES,
-    *outcome.ILLNESSES,
+SYMPTOMS: tuple[Symptom, ...] = (
+    *failed_runs.SYMPTOMS,
+    *steps.SYMPTOMS,
+    *critic.SYMPTOMS,
+    *outcome.SYMPTOMS,
 )
 
 
 def findings(chart: Chart) -> list[Finding]:
     """What the chart shows, in the order of the table of illnesses."""
-    seen = ((illness, illness.sees(chart)) for illness in ILLNESSES)
+    seen = ((illness, illness.sees(chart)) for illness in SYMPTOMS)
     return [Finding(illness, text, illness.tries(chart)) for illness, text in seen if text]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pgrun.analysis.doctor.run_data import Chart
 from pgrun.analysis.doctor.steps import CAUSES, try_shorter
-from pgrun.analysis.doctor.symptom import Illness, figure
+from pgrun.analysis.doctor.symptom import Symptom, figure
 
 STEPS = ("kl-explodes", "everything-is-clipped", "few-effective-samples")
 USUAL_KL = 0.05  # nats: trust regions take 0.01, healthy PPO up to 0.03
@@ -58,8 +58,8 @@ def try_longer(chart: Chart) -> str:
     )
 
 
-ILLNESSES = (
-    Illness("return-collapsed", collapsed, try_keeping, STEPS),
-    Illness("return-got-worse", backwards, try_turning, CAUSES),
-    Illness("return-flat", flat, try_longer, (*CAUSES, *STEPS, *OTHERS)),
+SYMPTOMS = (
+    Symptom("return-collapsed", collapsed, try_keeping, STEPS),
+    Symptom("return-got-worse", backwards, try_turning, CAUSES),
+    Symptom("return-flat", flat, try_longer, (*CAUSES, *STEPS, *OTHERS)),
 )

@@ -21,7 +21,7 @@ from pgrun.analysis.compare.metrics import Metrics, read_metrics
 from pgrun.analysis.compare.read_runs import read_configuration, read_json, read_summary
 from pgrun.analysis.doctor.return_trend import Course, course
 from pgrun.atomic_files import TooLarge, read_bytes
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 from pgrun.storage.one_number import read_number
 
 T = TypeVar("T")
@@ -110,7 +110,7 @@ def number(value: Any) -> float | None:
 
 
 def read_chart(folder: Path) -> Chart:
-    """Raises ``Refused`` where it is no run of pgrun; damage is a note."""
+    """Raises ``InvalidCommand`` where it is no run of pgrun; damage is a note."""
     notes = []
     try:
         settings = read_configuration(folder)[0]
@@ -118,7 +118,7 @@ def read_chart(folder: Path) -> Chart:
         settings, reason = {}, str(error)
         notes.append(f"{reason}: only the scalars were looked at")
     if settings and "algo.name" not in settings:
-        raise Refused(f"{folder}: its configuration is not that of a run of pgrun")
+        raise InvalidCommand(f"{folder}: its configuration is not that of a run of pgrun")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # infinite numbers are for the doctor to find
         metrics = read_if_small(lambda: read_metrics(folder / "metrics.csv", TAGS), Metrics(), notes)

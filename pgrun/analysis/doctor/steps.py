@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from pgrun.analysis.doctor.run_data import Chart
-from pgrun.analysis.doctor.symptom import Illness, figure, scaled
+from pgrun.analysis.doctor.symptom import Symptom, figure, scaled
 
 KL_LASTING = 1.0  # nats: a Gaussian moved by 1.4 σ in every state; runs that learned stayed below 0.6
 KL_ONCE = 5.0  # nats: 3 σ, after which old samples say nothing; 4 at most in runs that learned
@@ -179,13 +179,13 @@ def try_quieter(chart: Chart) -> str:
     return f"{scaled(chart, key, 4, 128)}{better}: the variance falls as one over the batch"
 
 
-ILLNESSES = (
-    Illness("batch-of-one", one_unit, try_more),
-    Illness("kl-explodes", kl_explodes, try_shorter, ("not-finite",)),
-    Illness("everything-is-clipped", all_clipped, try_shorter),
-    Illness("few-effective-samples", few_effective, try_shorter),
-    Illness("exploration-gone", no_exploration, try_exploring, ("kl-explodes", "batch-of-one")),
-    Illness("noise-grows", noise_grows, try_less_noise),
-    Illness("steps-too-small", too_small, try_larger, ("exploration-gone", "all-states-look-alike")),
-    Illness("gradient-lost-in-noise", hopeless, try_quieter, (*CAUSES, "exploration-gone")),
+SYMPTOMS = (
+    Symptom("batch-of-one", one_unit, try_more),
+    Symptom("kl-explodes", kl_explodes, try_shorter, ("not-finite",)),
+    Symptom("everything-is-clipped", all_clipped, try_shorter),
+    Symptom("few-effective-samples", few_effective, try_shorter),
+    Symptom("exploration-gone", no_exploration, try_exploring, ("kl-explodes", "batch-of-one")),
+    Symptom("noise-grows", noise_grows, try_less_noise),
+    Symptom("steps-too-small", too_small, try_larger, ("exploration-gone", "all-states-look-alike")),
+    Symptom("gradient-lost-in-noise", hopeless, try_quieter, (*CAUSES, "exploration-gone")),
 )

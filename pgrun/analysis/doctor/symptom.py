@@ -11,7 +11,7 @@ PAGE = "docs/my-run-does-not-learn.md"
 
 
 @dataclass(frozen=True)
-class Illness:
+class Symptom:
     """``sees`` says with the run's own numbers what is wrong, or nothing; ``tries`` says what to type then.
 
     ``follows``: from which others it follows; beside one of them it is no cause, and needs no remedy of its
@@ -30,7 +30,7 @@ class Illness:
 
 @dataclass(frozen=True)
 class Finding:
-    illness: Illness
+    illness: Symptom
     evidence: str
     remedy: str
 

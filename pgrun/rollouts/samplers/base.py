@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import torch
 
 from pgrun.envs import Envs
-from pgrun.policies.normalization import RewardScale, UnitScale
+from pgrun.policies.normalization import NoRewardScale, RewardScale
 from pgrun.policies.policy import Policy
 from pgrun.stateless import Stateless
 from pgrun.types import Rollout
@@ -37,7 +37,7 @@ class OnPolicy(Stateless):
     tags: ClassVar[tuple[str, ...]] = ()  # of ``scalars``
 
     def recall(
-        self, rollout: Rollout, policy: Policy, scale: RewardScale | UnitScale, generator: torch.Generator
+        self, rollout: Rollout, policy: Policy, scale: RewardScale | NoRewardScale, generator: torch.Generator
     ) -> Rollout | None:
         return rollout
 

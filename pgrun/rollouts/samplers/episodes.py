@@ -12,10 +12,10 @@ from pgrun.config.schema import PositiveInt
 from pgrun.envs import Envs
 from pgrun.envs.faults import place
 from pgrun.errors import EnvironmentFault
-from pgrun.policies.normalization import RewardScale, UnitScale
+from pgrun.policies.normalization import NoRewardScale, RewardScale
 from pgrun.policies.policy import Policy
 from pgrun.rollouts.samplers.base import OnPolicy, find_player
-from pgrun.rollouts.trajectory import Arrays, Finished, Track, columns
+from pgrun.rollouts.trajectory import Arrays, Finished, Recorder, one_episode_per_column
 from pgrun.types import Rollout
 
 if TYPE_CHECKING:
@@ -50,12 +50,12 @@ class Episodes(OnPolicy):
         policy: Policy,
         envs: Envs,
         generator: torch.Generator | None,
-        scale: RewardScale | UnitScale,
+        scale: RewardScale | NoRewardScale,
         seeds: list[int] | None = None,
     ) -> tuple[Rollout, Finished]:
         """A rollout and its episodes. Without a generator the policy acts by its mode."""
         arrays = self.record(policy, envs, generator, seeds)
-        return arrays.seal(policy, scale, self.episodes, whole=True), outcomes(arrays)
+        return arrays.to_rollout(policy, scale, self.episodes, whole=True), outcomes(arrays)
 
     def record(
         self, policy: Policy, envs: Envs, generator: torch.Generator | None, seeds: list[int] | None = None
@@ -70,7 +70,7 @@ class Episodes(OnPolicy):
         else:
             arrays = self._play_compiled(player, policy, envs, generator, share)
         envs.episodes += share
-        return columns(arrays, share)
+        return one_episode_per_column(arrays, share)
 
     def cap(self, envs: Envs) -> float:
         """Steps that an episode may have; ∞ where the environment ends it."""
@@ -80,8 +80,8 @@ class Episodes(OnPolicy):
 
     def _play(
         self, policy: Policy, envs: Envs, generator: torch.Generator | None, share: np.ndarray
-    ) -> Track:
-        track, actor, noise = Track(envs, CHUNK), policy.actor(), None
+    ) -> Recorder:
+        track, actor, noise = Recorder(envs, CHUNK), policy.actor(), None
         done = np.zeros(envs.num_envs, np.int64)
         length = np.zeros(envs.num_envs, np.int64)
         envs.active, cap = done < share, self.cap(envs)
@@ -116,7 +116,7 @@ class Episodes(OnPolicy):
             self._tell(int(self.cap(envs)))
         return found.arrays
 
-    def _at_cap(self, track: Track, envs: Envs, endless: np.ndarray) -> None:
+    def _at_cap(self, track: Recorder, envs: Envs, endless: np.ndarray) -> None:
         if self.at_cap == "error":
             column = int(endless.argmax())
             raise self._endless(envs, column, track.episode(envs, column))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from pgrun.config.schema import PositiveInt
-from pgrun.policies.normalization import RewardScale, UnitScale
+from pgrun.policies.normalization import NoRewardScale, RewardScale
 from pgrun.policies.policy import Policy
 from pgrun.rollouts.samplers.steps import Steps
 from pgrun.types import Rollout
@@ -33,7 +33,7 @@ class Replay(Steps):
     seen: int = field(init=False, default=0)  # transitions that ever came in
 
     def recall(
-        self, rollout: Rollout, policy: Policy, scale: RewardScale | UnitScale, generator: torch.Generator
+        self, rollout: Rollout, policy: Policy, scale: RewardScale | NoRewardScale, generator: torch.Generator
     ) -> Rollout | None:
         """Keep the rollout; a draw as T = 1 step of ``batch`` columns, every row an independent unit.
 

@@ -8,10 +8,10 @@ import torch
 
 from pgrun.config.schema import PositiveInt
 from pgrun.envs import Envs
-from pgrun.policies.normalization import RewardScale, UnitScale
+from pgrun.policies.normalization import NoRewardScale, RewardScale
 from pgrun.policies.policy import Policy
 from pgrun.rollouts.samplers.base import OnPolicy, find_player
-from pgrun.rollouts.trajectory import Arrays, Finished, Track, tally
+from pgrun.rollouts.trajectory import Arrays, Finished, Recorder, finished_episodes
 from pgrun.types import Rollout
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Steps(OnPolicy):
         policy: Policy,
         envs: Envs,
         generator: torch.Generator,
-        scale: RewardScale | UnitScale,
+        scale: RewardScale | NoRewardScale,
     ) -> tuple[Rollout, Finished]:
         """A rollout, and the episodes that ended in it."""
         noise = policy.dist.noise((self.steps, envs.num_envs), generator, policy.theta.dtype)
@@ -38,13 +38,13 @@ class Steps(OnPolicy):
         if player:
             return player.play_steps(noise, scale, count)
         arrays, finished = self._play(policy, envs, noise)
-        return arrays.seal(policy, scale, count, whole=False), finished
+        return arrays.to_rollout(policy, scale, count, whole=False), finished
 
     def _play(self, policy: Policy, envs: Envs, noise: Tensor) -> tuple[Arrays, Finished]:
-        track, actor = Track(envs, len(noise)), policy.actor()
+        track, actor = Recorder(envs, len(noise)), policy.actor()
         for row in noise:
             track.step(actor, envs, row)
         arrays = track.arrays(envs)
-        finished = tally(arrays, envs)
+        finished = finished_episodes(arrays, envs)
         envs.time = np.where(arrays.mask[-1], arrays.time[-1] + 1, 0)
         return arrays, finished

@@ -15,7 +15,7 @@ from typing import Any
 from pgrun import atomic_files
 from pgrun.command.search_settings import FILE, Search, holds_search
 from pgrun.command.search_space import Space, Trial
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 from pgrun.runs.job_status import describe_differences, read_json_object
 
 FREE = ("n_trials", "n_jobs", "params")  # may change from one command to the next
@@ -45,14 +45,14 @@ def new_record(search: Search, space: Space, settings: Mapping[str, Any]) -> Rec
 def load_record(folder: Path, new: Record, space: Space) -> Record:
     """What was begun in the folder, ``new`` if nothing was.
 
-    Raises ``Refused`` where that is another search, or makes no sense.
+    Raises ``InvalidCommand`` where that is another search, or makes no sense.
     """
     if not holds_search(folder):
         return new
     found = read_json_object(folder / FILE)
     for name in ("sweeper", "space", "settings"):
         if difference := describe_differences(found.get(name), getattr(new, name)):
-            raise Refused(
+            raise InvalidCommand(
                 f"{folder} holds a search with {difference}: type the words of that search, of which only "
                 "hydra.sweeper.n_trials may change, or choose another folder"
             )
@@ -66,7 +66,7 @@ def check_trials(found: Any, space: Space, folder: Path) -> list[Trial]:
     rows: Sequence[Any] = found if isinstance(found, list) else [None]
     for number, row in enumerate(rows):
         if not isinstance(row, dict) or row.keys() != keys.keys() or any(row[k] not in keys[k] for k in keys):
-            raise Refused(
+            raise InvalidCommand(
                 f"{folder / FILE}: its trial {number} is none of this search; choose another folder"
             )
     return list(rows)

@@ -10,7 +10,7 @@ from pgrun.command.compose import Job, composing, parse_overrides
 from pgrun.command.overrides import Command
 from pgrun.command.search_check import search_settings_of
 from pgrun.command.search_settings import FILE, holds_search
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 from pgrun.runs import resume_sweep
 from pgrun.runs.job_status import SETTINGS, Flat
 from pgrun.runs.search import record
@@ -21,11 +21,11 @@ from pgrun.terminal.signals import STOP
 def prepare_search_resume(jobs: Sequence[Job], command: Command, how: str) -> None:
     """What was begun is that of the command, and ready to go on.
 
-    Raises ``Refused`` and then has changed nothing.
+    Raises ``InvalidCommand`` and then has changed nothing.
     """
     app, top, search = command.app, Path(jobs[0].hydra.sweep.dir), search_settings_of(jobs[0])
     if not holds_search(top) and any(top.rglob(SETTINGS)):
-        raise Refused(f"{top} holds runs, but no {FILE} of a search: choose another folder")
+        raise InvalidCommand(f"{top} holds runs, but no {FILE} of a search: choose another folder")
     typed = [f"{key}={value}" for key, value in search.params.items()]
     with composing(command.config_dir, app):
         searched = search_space.read(

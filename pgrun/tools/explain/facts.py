@@ -145,7 +145,9 @@ def normalised(settings: Settings, chosen: Classes, env: gym.Env | None) -> Iter
         yield f"states: {says(RunningNorm)}"
     if settings["reward_scaling"]:
         yield f"rewards: {says(RewardScale)}"
-    limits = {"the gradient": not chosen["algo"].own_step and settings["optimizer"].get("max_grad_norm")}
+    limits = {
+        "the gradient": not chosen["algo"].takes_own_step and settings["optimizer"].get("max_grad_norm")
+    }
     if chosen["variance"].uses_critic and not chosen["network"].shared and chosen["critic"].learns:
         limits["the critic's gradient"] = (settings["critic"].get("optimizer") or {}).get("max_grad_norm")
     yield from (

@@ -67,7 +67,7 @@ def methods(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> list[tupl
     if chosen["variance"].uses_critic:
         found.append(part("Critic", "critic"))
     found.append(part("Networks", "network"))
-    if not chosen["algo"].own_step:
+    if not chosen["algo"].takes_own_step:
         found.append(part("Step", "optimizer"))
     return found
 

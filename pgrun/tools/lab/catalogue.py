@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 from pgrun.tools.lab.experiment import Experiment
 
 
@@ -97,5 +97,5 @@ def chosen(names: Sequence[str]) -> list[Experiment]:
         if name not in known:
             near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
             hint = f"nearest: {', '.join(near)}" if near else "pgrun-lab without a name lists them"
-            raise Refused(f"{name}: there is no such experiment; {hint}")
+            raise InvalidCommand(f"{name}: there is no such experiment; {hint}")
     return [e for e in every if not names or e.name in names or e.group in names]

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 from pgrun.terminal.exit_codes import ExitCode, run_guarded
 from pgrun.terminal.options import Options, at_least
 from pgrun.terminal.threads import pin_threads
@@ -61,7 +61,9 @@ def run(argv: Sequence[str]) -> int:
 
     wanted = [e for e in chosen(given.names) if e.fast or not given.fast]
     if not wanted:
-        raise Refused(f"{' '.join(given.names)} --fast: none of these takes seconds only; leave --fast out")
+        raise InvalidCommand(
+            f"{' '.join(given.names)} --fast: none of these takes seconds only; leave --fast out"
+        )
     if given.docs:
         refuse_unwritable_folder("--docs", given.docs)
         from pgrun.tools.lab.pages import write_book

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pgrun.command.app import PGRUN, App
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 from pgrun.tools.study.cli import STUDY
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def run_command_line(line: str, home: Path, folder: Path, say: Say) -> list[JobR
 
 
 def composed_jobs(words: list[str], app: App) -> list[Job]:
-    """Refused as the command line refuses; folders are the laboratory's."""
+    """InvalidCommand as the command line refuses; folders are the laboratory's."""
     from pgrun.command.compose import compose_jobs
     from pgrun.command.overrides import read_command
     from pgrun.command.preflight import check_jobs, refuse_all
@@ -103,5 +103,5 @@ def train(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
 def only_result(jobs: Sequence[JobResult]) -> JobResult:
     """The one result of a command that is no sweep."""
     if len(jobs) != 1:
-        raise Refused(f"{len(jobs)} jobs, where one was expected")
+        raise InvalidCommand(f"{len(jobs)} jobs, where one was expected")
     return jobs[0]

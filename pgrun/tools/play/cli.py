@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 from pgrun.terminal.exit_codes import ExitCode, run_guarded
 from pgrun.terminal.options import Options, at_least
 from pgrun.terminal.printing import say
@@ -39,15 +39,15 @@ def run(argv: Sequence[str]) -> int:
 
 
 def read(argv: Sequence[str]) -> PlayOptions:
-    """Raises ``Refused``."""
+    """Raises ``InvalidCommand``."""
     given = vars(parser().parse_args(argv))
     given["modules"] = tuple(given["modules"])
     if given["format"] and not given["video"]:
-        raise Refused(f"--format {given['format']} is that of a video: add --video DIR")
+        raise InvalidCommand(f"--format {given['format']} is that of a video: add --video DIR")
     given["format"] = given["format"] or "mp4"
     wish = PlayOptions(**given)
     if wish.render and wish.video:
-        raise Refused("--render or --video: one of them")
+        raise InvalidCommand("--render or --video: one of them")
     return wish
 
 

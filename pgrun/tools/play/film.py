@@ -20,7 +20,7 @@ from pgrun.envs import EnvSettings
 from pgrun.envs.faults import close_all
 from pgrun.envs.make import make_one
 from pgrun.envs.vector import Loop
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 from pgrun.terminal.writable import refuse_unwritable_folder
 from pgrun.tools.play.options import PlayOptions
 from pgrun.tools.play.writers import WRITERS, Writer
@@ -94,27 +94,27 @@ def headless() -> bool:
 
 
 def screening(wish: PlayOptions, env: EnvSettings, episodes: int) -> Camera:
-    """The camera that was asked for; raises ``Refused`` where there can be none,
+    """The camera that was asked for; raises ``InvalidCommand`` where there can be none,
     before anything is played.
     """
     if wish.video is None:
         if headless() and not os.environ.get("SDL_VIDEODRIVER"):
-            raise Refused(
+            raise InvalidCommand(
                 "--render needs a display, and there is none here: --video DIR writes films instead"
             )
         return Camera("human")
     if wish.format == "mp4" and find_spec("imageio_ffmpeg") is None:
-        raise Refused(f'an MP4 needs the extra "video": {INSTALL}; or add --format gif')
+        raise InvalidCommand(f'an MP4 needs the extra "video": {INSTALL}; or add --format gif')
     if taken := [path for i in range(episodes) if os.path.lexists(path := film(wish.video, i, wish.format))]:
-        raise Refused(f"{taken[0]} is there already: choose another --video, or remove it")
+        raise InvalidCommand(f"{taken[0]} is there already: choose another --video, or remove it")
     if wish.video.exists() and not wish.video.is_dir():
-        raise Refused(f"--video {wish.video}: it is a file; name a folder")
+        raise InvalidCommand(f"--video {wish.video}: it is a file; name a folder")
     refuse_unwritable_folder("--video", wish.video)
     return Camera("rgb_array", wish.video, wish.format)
 
 
 def look(env: EnvSettings, camera: Camera) -> Loop:
-    """One column of ``env`` before the camera. Raises ``Refused`` where it cannot be drawn here."""
+    """One column of ``env`` before the camera. Raises ``InvalidCommand`` where it cannot be drawn here."""
     if headless():
         without_display()
     kept = {key: value for key, value in env.kwargs.items() if key != "render_mode"}
@@ -139,18 +139,18 @@ def rehearsed(env: EnvSettings, mode: str) -> gym.Env:
     close_all([plain], f"env={env.id}")
     if not {mode, "rgb_array"} & set(modes):
         draws = f"only {', '.join(map(str, modes))}" if modes else "nothing"
-        raise Refused(f"env={env.id} draws {draws}: a picture needs render_mode={mode}")
+        raise InvalidCommand(f"env={env.id} draws {draws}: a picture needs render_mode={mode}")
     one = make_one(env, render_mode=mode, **following)
     try:
         one.reset()
         if one.render() is None and mode == "rgb_array":
-            raise Refused(f"env={env.id} draws nothing")
-    except Refused:
+            raise InvalidCommand(f"env={env.id} draws nothing")
+    except InvalidCommand:
         raise
     except Exception as error:
         if os.environ.get("PGRUN_DEBUG"):
             raise
-        raise Refused(undrawn(env.id, error)) from error
+        raise InvalidCommand(undrawn(env.id, error)) from error
     return one
 
 

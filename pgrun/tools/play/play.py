@@ -14,9 +14,9 @@ from pgrun.config.schema import construct
 from pgrun.config.settings import RunSettings, Trainer
 from pgrun.envs import Envs, EnvSettings, make
 from pgrun.envs.faults import import_error
-from pgrun.errors import Refused, escape_line, join_lines
+from pgrun.errors import InvalidCommand, escape_line, join_lines
 from pgrun.kernels import is_available
-from pgrun.policies.normalization import Identity, RunningNorm, UnitScale
+from pgrun.policies.normalization import NoRewardScale, NoStateNorm, RunningNorm
 from pgrun.policies.policy import Network, Policy, distribution_for
 from pgrun.rollouts.samplers.episodes import Evaluation
 from pgrun.rollouts.trajectory import Finished
@@ -43,7 +43,7 @@ class Role:
 
 
 def play(wish: PlayOptions) -> str:
-    """What came out, for the terminal. Raises ``Refused``."""
+    """What came out, for the terminal. Raises ``InvalidCommand``."""
     saved = load(wish.run, wish.policy)
     torch.set_grad_enabled(False)
     import_modules(wish.modules)
@@ -69,7 +69,7 @@ def import_modules(names: tuple[str, ...]) -> None:
         try:
             user_modules.import_user_module(name)
         except (Exception, SystemExit) as error:
-            raise Refused(f"--modules {name}: {import_error(name, error)}") from error
+            raise InvalidCommand(f"--modules {name}: {import_error(name, error)}") from error
 
 
 def load_role(saved: Saved, wish: PlayOptions) -> Role:
@@ -80,7 +80,7 @@ def load_role(saved: Saved, wish: PlayOptions) -> Role:
         trainer = construct(Trainer, config["trainer"])
         name = escape_line(str(config["network"]["name"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Refused(
+        raise InvalidCommand(
             f"{where}: its configuration cannot be read: {type(error).__name__}: {join_lines(error)}"
         ) from error
     return Role(
@@ -99,11 +99,11 @@ def network_of(saved: Saved, name: str, wish: PlayOptions) -> Network:
         network = member({**saved.config, "modules": wish.modules}, "network")
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         hint = f"; it was trained with code of yours: add{again}" if again and not wish.modules else ""
-        raise Refused(
+        raise InvalidCommand(
             f"{saved.folder}: its network={name} cannot be built: {join_lines(error)}{hint}"
         ) from error
     if not isinstance(network, Network):
-        raise Refused(f"{saved.folder}: its network={name} is no network of pgrun's")
+        raise InvalidCommand(f"{saved.folder}: its network={name} is no network of pgrun's")
     return network
 
 
@@ -112,19 +112,19 @@ def env_id(theirs: str, wish: PlayOptions) -> str:
     theirs = escape_line(theirs)
     if wish.env is None:
         if ":" in theirs:
-            raise Refused(
+            raise InvalidCommand(
                 f"{wish.run} was trained on env={theirs}, which imports a module: name it again: --env "
                 f"{theirs}"
             )
         return theirs
     if wish.env.rpartition(":")[2] != theirs.rpartition(":")[2]:
-        raise Refused(f"--env {wish.env}: {wish.run} was trained on env={theirs}")
+        raise InvalidCommand(f"--env {wish.env}: {wish.run} was trained on env={theirs}")
     return wish.env
 
 
 def acting(saved: Saved, role: Role, envs: Envs) -> Policy:
     """The saved policy for these environments."""
-    norm = RunningNorm(envs.obs_size) if role.top.state_norm else Identity()
+    norm = RunningNorm(envs.obs_size) if role.top.state_norm else NoStateNorm()
     norm.widen_observations(envs)
     dist = distribution_for(envs.action_space)
     with refusing_bad_data(f"{saved.folder}: its network cannot be built"):
@@ -153,7 +153,7 @@ def evaluated(saved: Saved, role: Role, seeds: list[int], noise: torch.Generator
     envs = make(role.env, min(len(seeds), max(role.episodes, COLUMNS)))
     try:
         policy = acting(saved, role, envs)
-        return sampler(len(seeds), role).collect(policy, envs, noise, UnitScale(), seeds)[1]
+        return sampler(len(seeds), role).collect(policy, envs, noise, NoRewardScale(), seeds)[1]
     finally:
         envs.close()
 
@@ -182,5 +182,5 @@ def scenes(
     one = sampler(1, role)
     for i, seed in enumerate(seeds):
         with camera.episode(i):
-            _, finished = one.collect(policy, envs, noise, UnitScale(), [seed])
+            _, finished = one.collect(policy, envs, noise, NoRewardScale(), [seed])
         yield from finished

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 from pgrun.exact import Problem, table, visits
 from pgrun.policies.policy import Policy
 from pgrun.tools.study.policy import logits
@@ -21,7 +21,9 @@ def behaving(policy: Policy, wanted: Behaviour, p: Problem | None, generator: to
     """The policy itself, where no other is asked for."""
     if not wanted.wanted:
         return policy
-    other = Policy(policy.net, policy.dist, policy.theta.clone(), policy.normaliser, bool(policy.first))
+    other = Policy(
+        policy.net, policy.dist, policy.theta.clone(), policy.normaliser, bool(policy.value_outputs)
+    )
     if wanted.theta is not None:
         other.theta.copy_(logits(wanted.theta, other.net.inputs, other.dist.linear))
     if wanted.distance is not None:
@@ -37,7 +39,7 @@ def move(other: Policy, policy: Policy, direction: Any, p: Problem, distance: fl
     while at(other, policy, high * direction, p) < distance:
         low, high = high, 2 * high
         if high > 1e6:
-            raise Refused(
+            raise InvalidCommand(
                 f"behaviour.distance={distance:g}: no policy in that direction is so far away; take less"
             )
     while high - low > CLOSE * high:

@@ -20,7 +20,7 @@ from pgrun.command.validate import (
 )
 from pgrun.config.schema import construct, fields, find_class, violations
 from pgrun.envs import EnvSettings
-from pgrun.errors import Refused, escape_line
+from pgrun.errors import InvalidCommand, escape_line
 from pgrun.tools.study import schemes
 from pgrun.tools.study.settings import OWN, Behaviour, Step, Study, Table
 
@@ -88,7 +88,7 @@ def together(job: Job) -> Iterator[str]:
 
     try:
         settings, saved = resolved(job.settings)
-    except Refused as error:
+    except InvalidCommand as error:
         yield str(error)
         return
     study = construct(Study, {key: job.settings[key] for key in fields(Study)})

@@ -13,7 +13,7 @@ from pgrun.critics.base import Critic
 from pgrun.envs import Envs
 from pgrun.estimator import Estimator
 from pgrun.policies.mlp import Scores
-from pgrun.policies.normalization import UnitScale
+from pgrun.policies.normalization import NoRewardScale
 from pgrun.policies.policy import Policy
 from pgrun.returns import episode_return
 from pgrun.rollouts.samplers.episodes import Episodes
@@ -51,7 +51,7 @@ class Source:
 
     def play(self, episodes: int) -> Rollout:
         sampler = Episodes(episodes)
-        rollout, _ = sampler.collect(self.policy, self.envs, self.noise, UnitScale(), self.seeds)
+        rollout, _ = sampler.collect(self.policy, self.envs, self.noise, NoRewardScale(), self.seeds)
         self.seeds = None
         self.episodes += episodes
         self.longest = max(self.longest, len(rollout.mask))

@@ -64,7 +64,7 @@ class InRawUnits:
 def of_run(context: Context, tensors: Mapping[str, Tensor], scale: float) -> Any:
     """From the tensors of policy.safetensors. Raises ``LookupError`` where the run saved no V."""
     policy: Policy = context.policy
-    if policy.first:
+    if policy.value_outputs:
         return InRawUnits(SharedCritic(Fitted(), policy), scale)
     phi = tensors.get("critic.phi")
     if phi is None:

@@ -13,7 +13,7 @@ import torch
 
 from pgrun.critics.base import NoCritic
 from pgrun.estimator import Estimator
-from pgrun.optimization.natural_gradient import conjugate_gradient, dense, fisher, in_float64, mean_kl
+from pgrun.optimization.natural_gradient import conjugate_gradient, fisher, in_float64, mean_kl, solve_dense
 from pgrun.policies.policy import Policy
 from pgrun.tools.study.collect import Seen
 from pgrun.tools.study.score import Reference
@@ -145,7 +145,7 @@ class Solving(Curvature):
         if len(policy.theta) > WRITTEN_OUT:
             return found
         start = time.perf_counter()
-        oracle = dense(product, b).x
+        oracle = solve_dense(product, b).x
         seconds = time.perf_counter() - start
         off = float((x - oracle).norm() / oracle.norm())
         return found | {"off_dense": off, "microseconds_dense": 1e6 * seconds}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 from pgrun.exact import Problem, gradient, objective, table
 from pgrun.policies.policy import Policy
 
@@ -70,5 +70,5 @@ def value(policy: Policy, p: Problem, gamma: float) -> float:
     return float(objective(p, table(policy, p), gamma))
 
 
-def stuck(share: float, reached: float) -> Refused:
-    return Refused(f"policy.ascent={share:g}: gradient ascent got {reached:.3g} of the way; take less")
+def stuck(share: float, reached: float) -> InvalidCommand:
+    return InvalidCommand(f"policy.ascent={share:g}: gradient ascent got {reached:.3g} of the way; take less")

@@ -20,7 +20,7 @@ from pgrun.critics.fitted import Fitted, SeparateCritic
 from pgrun.envs import EnvSettings, make
 from pgrun.envs.faults import close_all
 from pgrun.envs.make import make_one
-from pgrun.errors import Refused
+from pgrun.errors import InvalidCommand
 from pgrun.estimator import Estimator
 from pgrun.policies.policy import Policy
 from pgrun.tools.study.behaviour import behaving
@@ -148,7 +148,7 @@ def saved_critic(context: Context, saved: Any) -> Critic:
         critic: Critic = of_run(context, saved.tensors, saved.reward_scale)
         return critic
     except LookupError as error:
-        raise Refused(f"critic=run: {error}; take critic=fitted") from error
+        raise InvalidCommand(f"critic=run: {error}; take critic=fitted") from error
 
 
 def fit(

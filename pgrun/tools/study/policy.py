@@ -15,7 +15,7 @@ from pgrun.envs import EnvSettings
 from pgrun.envs.problems.teaching import Tabular
 from pgrun.envs.spaces import observation_encoder
 from pgrun.exact import Problem, problem
-from pgrun.policies.normalization import Identity, RunningNorm
+from pgrun.policies.normalization import NoStateNorm, RunningNorm
 from pgrun.policies.policy import Network, Policy, distribution_for
 from pgrun.storage.saved_policy import Saved, load, restore
 from pgrun.tools.study.exact_ascent import climb
@@ -70,16 +70,16 @@ def freeze(
     wanted = proposed(construct(Table, settings["policy"]), env)
     if saved is not None:
         network = member(settings, "network")
-        norm = RunningNorm(size) if saved.config["state_norm"] else Identity()
+        norm = RunningNorm(size) if saved.config["state_norm"] else NoStateNorm()
         with refusing_bad_data(f"run={saved.folder}: its network cannot be built"):
             policy = network.policy(size, dist, norm, saved.value_head, init)
         restore(policy, saved, "run=")
         return policy, network
     if not wanted.wanted:
         network = member(settings, "network")
-        return network.policy(size, dist, Identity(), False, init), network
+        return network.policy(size, dist, NoStateNorm(), False, init), network
     network = Network(hidden=(), bias=False)
-    policy = network.policy(size, dist, Identity(), False, init, torch.float64)
+    policy = network.policy(size, dist, NoStateNorm(), False, init, torch.float64)
     policy.theta.copy_(logits(wanted.theta, size, dist.linear))
     if wanted.ascent is not None:
         climb(policy, problem(env), settings["gamma"], wanted.ascent)
