@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pgrun.runs.workers import borrowing
 from pgrun.terminal.threads import THREAD_VARIABLES, pin_threads
 
 ONE_COMMAND = threading.RLock()  # Hydra, sys.argv and the logging are one to a process
@@ -29,6 +30,7 @@ def borrowed_process(argv: Sequence[str]) -> Iterator[None]:
     """
     with (
         ONE_COMMAND,
+        borrowing(),
         kept_arguments(),
         kept_environment(),
         kept_logging(),

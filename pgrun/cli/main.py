@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import math
 import os
 import sys
 import traceback
@@ -21,8 +19,6 @@ from pgrun.terminal.printing import say
 from pgrun.terminal.threads import pin_threads
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
     from pgrun.command.compose import Job
     from pgrun.command.overrides import Command
 
@@ -150,19 +146,22 @@ def show(command: Command) -> int:
     return ExitCode.DONE
 
 
-def run_alone(command: Command, job: Job, again: bool) -> Path | None:
-    """The folder is this process's before Hydra writes there, so that of two runs that begin at the same
-    moment one is refused.
+def run_alone(command: Command, job: Job, again: bool) -> Path:
+    """Run one job; its folder. That is this process's before anything is written there, so that of two runs
+    that begin at the same moment one is refused.
     """
-    from pgrun.command.overrides import hydra_word
+    from pgrun.command.hydra_internals import run_composed_job
     from pgrun.command.preflight import check_folders, refuse_all
+    from pgrun.config.paths import typed_in
     from pgrun.training.saver import run_lock
 
-    job.folder.mkdir(parents=True, exist_ok=True)
-    with run_lock(job.folder):
+    folder = job.folder.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    with run_lock(folder), typed_in(Path.cwd()):
         if not again:  # the other one may be over by now
             refuse_all(list(check_folders([job], command.app.files, "hydra.run.dir")))
-        return call_hydra(command, [*command.argv, hydra_word("hydra.run.dir", job.folder)])
+        run_composed_job(job.composed, job.folder, command.app.call("job"))
+    return folder
 
 
 def sweep(command: Command, jobs: list[Job]) -> int:
@@ -194,35 +193,18 @@ def sweep(command: Command, jobs: list[Job]) -> int:
     return ExitCode.FAILED if lost else ExitCode.DONE
 
 
-def call_hydra(command: Command, argv: list[str]) -> Path | None:
-    """Let Hydra run the command; the directory of its run, if it made one."""
+def call_hydra(command: Command, argv: list[str]) -> None:
+    """Let Hydra run a sweep, or show what it has to show."""
     import hydra
-    from hydra.core.hydra_config import HydraConfig
 
     from pgrun.command.hydra_env import register
     from pgrun.config.paths import conf_dir, typed_in
 
-    app, raised, folders = command.app, list[Exception](), list[Path]()
-    job = app.call("job")
-
-    @functools.wraps(job)
-    def work(cfg: DictConfig) -> float:
-        folders.append(Path(HydraConfig.get().runtime.output_dir))
-        try:
-            result: float = job(cfg)
-            return result
-        except Exception as error:  # Hydra would say something of its own before it lets it pass
-            raised.append(error)
-            return math.nan
-
+    app = command.app
     register(command.config_dir, app.options)
     sys.argv[1:] = argv
-    called = job if command.multirun else work
     with typed_in(Path.cwd()):
-        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=app.config)(called)()
-    if raised:
-        raise raised[0]
-    return folders[0] if folders else None
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=app.config)(app.call("job"))()
 
 
 if __name__ == "__main__":  # python -m

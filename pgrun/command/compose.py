@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -23,6 +22,7 @@ from pgrun.command import sweep_values
 from pgrun.command.app import PGRUN, App
 from pgrun.command.composition_errors import Explainer
 from pgrun.command.hydra_env import register
+from pgrun.command.hydra_internals import split_sweep_words
 from pgrun.command.overrides import CliOverride, Command
 from pgrun.command.search_settings import searched
 from pgrun.command.search_space import read
@@ -44,6 +44,12 @@ class Job:
     words: list[CliOverride]  # as typed
     hydra: DictConfig
     folder: Path
+
+    @property
+    def composed(self) -> DictConfig:
+        """The whole configuration, with Hydra's section."""
+        root: DictConfig = self.hydra._get_root()  # type: ignore[assignment]
+        return root
 
     def yaml(self, package: str | None = None) -> str:
         """The resolved settings, or those of one package."""
@@ -120,7 +126,10 @@ def try_compose(
 def composing(config_dir: str | None = None, app: App = PGRUN) -> Iterator[None]:
     """Hydra's compose API on our configuration and the user's own."""
     register(config_dir, app.options)
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"), warnings.catch_warnings():
+    with (
+        initialize_config_dir(str(conf_dir()), job_name=app.name, version_base="1.3"),
+        warnings.catch_warnings(),
+    ):
         warnings.filterwarnings("ignore", "provider=.* is not available")  # ``hydra_settings`` refuses it
         yield
 
@@ -141,7 +150,7 @@ def split_sweep(command: Command, params: list[str]) -> list[list[CliOverride]]:
             f"a sweep of {count:,} jobs: at most {sweep_values.MOST:,} at a time; take fewer values"
         )
     try:
-        batch = BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
+        batch = split_sweep_words(overrides)
     except HydraException as error:
         raise InvalidCommand(
             f"{error}; a sweep takes values: seed=0,1,2 or seed=range(0,3); intervals are searched: "
@@ -151,7 +160,7 @@ def split_sweep(command: Command, params: list[str]) -> list[list[CliOverride]]:
         raise InvalidCommand(
             "a sweep without jobs: a pattern such as algo=glob(*) has to fit some option's name"
         )
-    return [[CliOverride.read(str(text)) for text in texts] for texts in batch]
+    return [[CliOverride.read(text) for text in texts] for texts in batch]
 
 
 def parse_overrides(command: Command, params: Sequence[str]) -> list[Override]:
@@ -189,7 +198,7 @@ def with_other_seed(like: Job, words: Sequence[CliOverride], number: int) -> Job
     seeds = [word for word in words if word.key == "seed"]
     if subdir != NUMBERED or len(seeds) != 1 or "${" in seeds[0].text:
         return None
-    cfg: Any = like.hydra._get_root()
+    cfg: Any = like.composed
     before, cfg["seed"] = cfg["seed"], seeds[0].value
     settings = to_plain(cfg)
     cfg["seed"] = before

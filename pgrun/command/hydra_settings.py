@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from hydra._internal.sources_registry import SourcesRegistry
 from omegaconf import DictConfig, OmegaConf
 
 from pgrun.command.compose import Job
+from pgrun.command.hydra_internals import open_config_source
 from pgrun.command.launcher_settings import find_wrong_launcher
 from pgrun.command.overrides import Command
 
@@ -105,15 +104,13 @@ def find_own_folder(folder: Path) -> Path | None:
 def find_missing_sources(hydra: DictConfig) -> Iterator[str]:
     """Hydra only warns of a search path that leads nowhere, and composes without it."""
     for path in hydra.searchpath or ():
-        scheme, _, rest = str(path).rpartition("://")
         try:
-            source: Any = SourcesRegistry.instance().resolve(scheme or "file")("hydra.searchpath", str(path))
-            there = source.available()
+            there = open_config_source(str(path)).available()
         except Exception as error:
             yield f"hydra.searchpath: {path}: {str(error).splitlines()[0]}"
             continue
         if not there:
             yield (
-                f"hydra.searchpath: {path} leads to nothing: name a folder, as file://{rest}; --config-dir "
-                "does the same"
+                f"hydra.searchpath: {path} leads to nothing: name a folder, as "
+                f"file://{str(path).rpartition('://')[2]}; --config-dir does the same"
             )

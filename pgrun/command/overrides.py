@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from pgrun.command.app import PGRUN, App
+from pgrun.command.hydra_internals import build_flag_parser
 from pgrun.command.sweep_values import values, wrong_values
 from pgrun.config.paths import conf_dir
 from pgrun.errors import InvalidCommand
@@ -101,7 +101,7 @@ class Command:
 
 def read_command(argv: list[str], app: App = PGRUN) -> Command:
     """Hydra's own flags and the overrides, in any order."""
-    parser = get_args_parser()
+    parser = build_flag_parser()
 
     def refuse(message: str) -> NoReturn:
         raise InvalidCommand(f"{message}; pgrun --help says more")

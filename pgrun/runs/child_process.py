@@ -12,13 +12,15 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
 
 from pgrun.command.app import App
 from pgrun.config.paths import typed_in
@@ -42,6 +44,15 @@ class ChildJob:
     log: dict[str, Any]  # Hydra's job_logging
     verbose: Any
     typed_in: Path  # where the user stands, which with hydra.job.chdir is not where the job does
+    quiet: bool = False  # its result is not printed
+
+    @classmethod
+    def of(
+        cls, hydra: DictConfig, app: App, settings: Mapping[str, Any], folder: Path, quiet: bool = False
+    ) -> ChildJob:
+        """``hydra``: Hydra's section of the job's configuration."""
+        logs: Any = OmegaConf.to_container(hydra.job_logging, resolve=True)
+        return cls(app, settings, folder, logs, hydra.verbose, Path(hydra.runtime.cwd), quiet)
 
 
 def start_server() -> None:
@@ -85,6 +96,20 @@ def run_in_child_process(work: ChildJob, sweep: Path) -> float:
                 return result
         told = read_stop_signal(sweep) is not None or owner.is_gone()
         record_outcome(work.app, work.settings, work.folder, *exit_reason(process.exitcode or 0, told))
+    return math.nan
+
+
+def run_unless_stopped(work: ChildJob, sweep: Path) -> float:
+    """``run_in_child_process``; where the sweep was told to stop, the job is recorded as not run."""
+    from pgrun.runs.job_status import write_settings
+    from pgrun.runs.outcome import record_outcome
+
+    if (number := read_stop_signal(sweep)) is None:
+        return run_in_child_process(work, sweep)
+    with suppress(OSError):
+        write_settings(work.folder, work.settings)
+    reason = f"the sweep was stopped by {signal.Signals(number).name}"
+    record_outcome(work.app, work.settings, work.folder, "not run", reason)
     return math.nan
 
 
@@ -137,18 +162,24 @@ def child_main(work: ChildJob, results: Connection) -> None:
     restore_import_path()
     threading.Thread(target=end_with_parent, daemon=True).start()
     from hydra.core.utils import configure_log
-    from omegaconf import OmegaConf
 
     from pgrun.runs.outcome import run_and_record
 
     configure_log(OmegaConf.create(work.log), work.verbose)
     try:
-        with typed_in(work.typed_in):
+        with typed_in(work.typed_in), silenced_output() if work.quiet else nullcontext():
             value = run_and_record(work.settings, work.folder, work.app, in_sweep=True)
     except KeyboardInterrupt:
         value = math.nan
     with suppress(OSError):  # nobody is left to read it
         results.send(value)
+
+
+@contextmanager
+def silenced_output() -> Iterator[None]:
+    """Nothing is printed to stdout meanwhile; the log that is configured already goes on."""
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+        yield
 
 
 def stop_once(number: int, _frame: FrameType | None) -> None:

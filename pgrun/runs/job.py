@@ -6,18 +6,18 @@ import math
 import shlex
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from pgrun.command.app import PGRUN, App
 from pgrun.errors import InvalidCommand
-from pgrun.runs.outcome import record_outcome, run_and_record, write_record
+from pgrun.runs.outcome import run_and_record, write_record
 
 
 def job(cfg: DictConfig) -> float:
@@ -34,6 +34,10 @@ def run_job(cfg: DictConfig, app: App) -> float:
     Whatever happens in it is recorded, and a sweep goes on.
     """
     from pgrun.command.compose import to_plain
+    from pgrun.runs import seeds
+    from pgrun.runs.job_status import read_result
+    from pgrun.runs.parallel_seeds import run_seeds_side_by_side
+    from pgrun.runs.workers import is_borrowed
 
     hydra: Any = HydraConfig.get()
     settings, in_sweep = to_plain(cfg), hydra.mode == RunMode.MULTIRUN
@@ -46,9 +50,9 @@ def run_job(cfg: DictConfig, app: App) -> float:
         )
 
     def several(settings: Mapping[str, Any], folder: Path) -> float:
-        from pgrun.runs import seeds
-
-        return seeds.run_each_seed(cfg, settings, folder, app, once, pruning_rule(hydra))
+        if in_sweep or is_borrowed():
+            return seeds.run_each_seed(cfg, settings, folder, app, once, pruning_rule(hydra))
+        return run_seeds_side_by_side(hydra, cfg, settings, folder, app)
 
     folder = Path(hydra.runtime.output_dir)
     if not settings.get("seeds"):
@@ -58,7 +62,10 @@ def run_job(cfg: DictConfig, app: App) -> float:
         return before
     # here, outside of the runs' own processes, an exit is the launcher's: to queue the job again
     theirs = (SystemExit,) if in_sweep else ()
-    return run_and_record(settings, folder, app, several, in_sweep, theirs)
+    value = run_and_record(settings, folder, app, several, in_sweep, theirs)
+    if math.isnan(value) and not in_sweep:
+        raise seeds.SeedFailed(read_result(folder, app)["error"])
+    return value
 
 
 def pruning_rule(hydra: Any) -> Callable[[Sequence[dict[str, Any]]], str | None]:
@@ -86,23 +93,11 @@ def earlier_result(folder: Path, app: App, in_sweep: bool) -> float | None:
 
 def run_in_sweep(hydra: DictConfig, settings: Mapping[str, Any], folder: Path, app: App) -> float:
     """Run the job in a process of its own, unless the sweep was told to stop."""
-    from pgrun.runs.child_process import ChildJob, run_in_child_process
-    from pgrun.runs.job_status import write_settings
-    from pgrun.terminal.signals import Stopped, SweepStop, read_stop_signal
+    from pgrun.runs.child_process import ChildJob, run_unless_stopped
+    from pgrun.terminal.signals import Stopped, SweepStop
 
     sweep = Path(hydra.runtime.cwd, hydra.sweep.dir)
-    if number := read_stop_signal(sweep):
-        with suppress(OSError):
-            write_settings(folder, settings)
-        record_outcome(
-            app, settings, folder, "not run", f"the sweep was stopped by {signal.Signals(number).name}"
-        )
-        value = math.nan
-    else:
-        logs: Any = OmegaConf.to_container(hydra.job_logging, resolve=True)
-        value = run_in_child_process(
-            ChildJob(app, settings, folder, logs, hydra.verbose, Path(hydra.runtime.cwd)), sweep
-        )
+    value = run_unless_stopped(ChildJob.of(hydra, app, settings, folder), sweep)
     stop = signal.getsignal(signal.SIGINT)
     if (
         isinstance(stop, SweepStop) and stop.number is not None

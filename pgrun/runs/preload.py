@@ -11,6 +11,7 @@ signal.pthread_sigmask(signal.SIG_UNBLOCK, CODES)
 import hydra.core.utils  # noqa: E402, F401
 import torch  # noqa: E402, F401
 
+import pgrun.compiled.twins  # noqa: E402
 import pgrun.runs.child_process  # noqa: E402
 import pgrun.runs.job  # noqa: E402
 import pgrun.runs.resume_sweep  # noqa: E402

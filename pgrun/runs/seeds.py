@@ -16,10 +16,15 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from pgrun.command.app import App
+from pgrun.errors import UserFacingError
 
 Run = dict[str, Any]  # how one seed ended: seed, status, return_mean or error
 Verdict = Callable[[Sequence[Run]], str | None]  # why the seeds that are left are not worth their time
 ENDED = ("finished", "failed", "killed")  # the other seeds are run all the same
+
+
+class SeedFailed(UserFacingError):
+    """A seed of several has no result; the others were run all the same."""
 
 
 def with_seed(cfg: DictConfig, seed: int) -> dict[str, Any]:
@@ -42,10 +47,7 @@ def run_each_seed(
     verdict: Verdict,
 ) -> float:
     """``one`` run for each seed, and the job's summary. The mean; NaN where a seed has no result."""
-    from pgrun.atomic_files import write_json
-    from pgrun.command.overrides import shell_word
     from pgrun.runs.job_status import read_result
-    from pgrun.terminal.printing import say, shortest
     from pgrun.terminal.signals import Stopped
 
     runs: list[Run] = []
@@ -55,14 +57,23 @@ def run_each_seed(
         below.mkdir(exist_ok=True)
         try:
             one(with_seed(cfg, seed), below)
-        except Stopped as stop:  # of all seeds, by the same command
-            word = shell_word("hydra.run.dir", shortest(folder))
-            stop.hint = f"saved in {shortest(folder)}; to go on: the same command with resume=auto {word}"
+        except Stopped as stop:
+            stop.hint = resume_seeds_hint(folder)
             raise
         runs.append(seed_record(seed, read_result(below, app)))
         reason = verdict(runs) if len(runs) < len(settings["seeds"]) else None
         if reason or runs[-1]["status"] not in ENDED:
             break
+    return conclude_seeds(settings, runs, folder, app, reason)
+
+
+def conclude_seeds(
+    settings: Mapping[str, Any], runs: Sequence[Run], folder: Path, app: App, reason: str | None = None
+) -> float:
+    """Write the summary over seeds. The mean over them, which is printed; NaN where one has no result."""
+    from pgrun.atomic_files import write_json
+    from pgrun.terminal.printing import say
+
     summary = summarise_seeds(settings, runs, reason)
     write_json(folder / app.result, summary)
     if summary["status"] in ("finished", "pruned"):
@@ -70,6 +81,15 @@ def run_each_seed(
         mean: float = summary["eval"]["return_mean"]
         return mean
     return math.nan
+
+
+def resume_seeds_hint(folder: Path) -> str:
+    """What to type after all seeds were stopped."""
+    from pgrun.command.overrides import shell_word
+    from pgrun.terminal.printing import shortest
+
+    word = shell_word("hydra.run.dir", shortest(folder))
+    return f"saved in {shortest(folder)}; to go on: the same command with resume=auto {word}"
 
 
 def seed_record(seed: int, summary: Mapping[str, Any]) -> Run:

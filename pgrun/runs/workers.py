@@ -78,34 +78,56 @@ class Owner:
 
 
 class Worker:
-    """This process, if a launcher started it: one job at a time, and none once the sweep's
-    process is gone.
-    """
+    """This process, if a launcher started it: no job begins in it once the sweep's process is gone."""
 
     def __init__(self) -> None:
         self.owner = Owner()
-        self.busy = threading.Lock()
+        self.jobs = 0  # under way
+        self.changed = threading.Condition()
         if self.owner.pid is not None:
             threading.Thread(target=self.leave_with_owner, daemon=True).start()
 
     def leave_with_owner(self) -> None:
-        """Wait for the job under way, which is told to save itself; what is queued
-        behind it must not start.
+        """Wait for the jobs under way, which are told to save themselves; what is queued
+        behind them must not start.
         """
         while not self.owner.is_gone():
             time.sleep(POLL)
-        self.busy.acquire()
-        os._exit(1)
+        with self.changed:
+            self.changed.wait_for(lambda: self.jobs == 0)
+            os._exit(1)
 
     @contextmanager
     def job(self) -> Iterator[Owner]:
-        with self.busy:
-            if self.owner.is_gone():
+        with self.changed:
+            if self.owner.is_gone() and not self.jobs:
                 os._exit(1)
+            self.jobs += 1
+        try:
             yield self.owner
+        finally:
+            with self.changed:
+                self.jobs -= 1
+                self.changed.notify_all()
 
 
 _worker: list[Worker] = []
+_borrowed: list[bool] = []
+
+
+@contextmanager
+def borrowing() -> Iterator[None]:
+    """This process is the user's own, a notebook or a script: what they registered in it, no child knows."""
+    _borrowed.append(True)
+    try:
+        yield
+    finally:
+        _borrowed.pop()
+
+
+def is_borrowed() -> bool:
+    """Whether a command runs in a process of the user's."""
+    return bool(_borrowed)
 
 
 def this_worker() -> Worker:

@@ -13,6 +13,7 @@ import support_faults
 from support_faults import EPISODE, Sweep, steps, told
 
 from pgrun.analysis.compare.read_runs import read_runs
+from pgrun.runs import parallel_seeds, workers
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import QUICK, pgrun
 from tests.helpers.support_slurm import pretend
@@ -119,3 +120,38 @@ def test_refusals(words: str, here: Path) -> None:  # noqa: F811
     answer = pgrun(f"{LINE} {words}")
     assert (answer.code, REFUSED[words] in answer.err) == (2, True), answer.err
     assert not list(here.iterdir())
+
+
+def test_side_by_side_or_in_one_process_the_runs_are_the_same(
+    here: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From a terminal a process each; in a process of the user's, one after the other."""
+    assert pgrun(f"{LINE} seeds=[2,0,1] hydra.run.dir=a").code == 0
+    monkeypatch.setattr(workers, "is_borrowed", lambda: True)
+    monkeypatch.setattr(parallel_seeds, "run_unless_stopped", None)
+    assert pgrun(f"{LINE} seeds=[2,0,1] hydra.run.dir=b").code == 0
+    hashes = [[summary(here / a / n)["params_sha256"] for n in "012"] for a in "ab"]
+    assert hashes[0] == hashes[1]
+    assert len(set(hashes[0])) == 3
+
+
+def test_a_seed_that_fails_leaves_the_others(here: Path) -> None:  # noqa: F811
+    """The command ends with exit code 1, and says which seed and why."""
+    module = (here.parent / "my_mod.py").read_text()
+    (here.parent / "my_mod.py").write_text(module.replace('self.trouble == "crash"', "self.trouble == 1"))
+    answer = pgrun(f"{LINE} '+env.kwargs.trouble=${{seed}}' seeds=[0,1,2] hydra.run.dir=a")
+    assert answer.code == 1
+    assert [summary(here / "a" / n)["status"] for n in "012"] == ["finished", "failed", "finished"]
+    assert summary(here / "a")["status"] == "failed"
+    assert "seed 1: " in answer.err
+    assert "the line is cut" in answer.err
+
+
+def test_how_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3, 4}, raising=False)
+    counts = [
+        parallel_seeds.count_processes({"device": device, "threads": threads})
+        for device, threads in (("cpu", 1), ("cpu", 2), ("cpu", 8), ("cuda", 1))
+    ]
+    assert counts == [5, 2, 1, 1]
