@@ -30,7 +30,12 @@ class SelfImitation(A2c):
     gamma: Probability = 0.99
     share: Tensor | None = field(init=False, default=None, repr=False)
 
-    allowed_schemes: ClassVar[tuple[str, ...]] = ("gae", "n_step", "td0", "value_baseline")  # those that have V
+    allowed_schemes: ClassVar[tuple[str, ...]] = (
+        "gae",
+        "n_step",
+        "td0",
+        "value_baseline",
+    )  # those that have V
     tags: ClassVar[tuple[str, ...]] = ("imitation/share",)  # one more scalar, in metrics.csv and TensorBoard
 
     def prepare_rollout(self, rollout: Rollout, learner: Learner) -> Rollout:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pgrun.algorithms.base import Learner
 from pgrun.compiled.critics import CompiledActionCritic, CompiledCritic
 from pgrun.compiled.distributions import compile_distribution
+from pgrun.compiled.iterations import compile_iterations
 from pgrun.compiled.learner import CompiledLearner
 from pgrun.compiled.mlp import CompiledMlp
 from pgrun.compiled.optimizers import CompiledDescent, compile_optimizer
@@ -64,3 +65,4 @@ class CompiledTwins:
     policy = staticmethod(compile_policy)
     critic = staticmethod(compile_critic)
     learner = staticmethod(compile_learner)
+    iterations = staticmethod(compile_iterations)

@@ -66,11 +66,15 @@ class Player:
         )
         _, _, _, ends, finite = self.fill(records, turns, noise)
         if not finite:
-            arrays = records.arrays(len(noise))
-            envs.episodes -= arrays.ended.sum(0)
-            raise EnvironmentFault(arrays.first_fault(envs))
+            raise self.find_fault(records)
         finished = zip(records.returns[:ends].tolist(), records.lengths[:ends].tolist(), strict=True)
         return records.rollout(scale, count), list(finished)
+
+    def find_fault(self, records: Records) -> EnvironmentFault:
+        """The first number of full ``records`` that is not finite, and in which episode and step."""
+        arrays = records.arrays(len(records.reward))
+        self.envs.episodes -= arrays.ended.sum(0)
+        return EnvironmentFault(arrays.first_fault(self.envs))
 
     def play_episodes(
         self, draw: Callable[[], Tensor | None], rows: int, share: np.ndarray, most: float, cutting: bool

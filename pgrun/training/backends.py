@@ -6,13 +6,16 @@ torch is the definition, and goes everywhere; the twins are for float32 on the C
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pgrun.algorithms.base import Learner
 from pgrun.critics.base import Critic
 from pgrun.errors import InvalidCommand
 from pgrun.kernels import is_available, missing_packages
 from pgrun.policies.policy import Policy
+
+if TYPE_CHECKING:
+    from pgrun.compiled.iterations import Iterations
 
 
 class Twins(Protocol):
@@ -23,6 +26,8 @@ class Twins(Protocol):
     def critic(self, critic: Critic) -> Critic: ...
 
     def learner(self, learner: Learner) -> Learner: ...
+
+    def iterations(self, learner: Learner, *parts: Any) -> Iterations | None: ...
 
 
 class TorchTwins:
@@ -36,6 +41,9 @@ class TorchTwins:
 
     def learner(self, learner: Learner) -> Learner:
         return learner
+
+    def iterations(self, learner: Learner, *parts: Any) -> None:
+        return None
 
 
 def choose_backend(settings: Mapping[str, Any], device: str) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -25,6 +25,9 @@ from pgrun.policies.policy import Policy, distribution_for
 from pgrun.rollouts.samplers.episodes import Episodes, Evaluation
 from pgrun.rollouts.samplers.steps import Steps
 from pgrun.training.backends import choose_backend, twins_of
+
+if TYPE_CHECKING:
+    from pgrun.compiled.iterations import Iterations
 
 
 @dataclass
@@ -49,6 +52,7 @@ class Run:
     scale: RewardScale | NoRewardScale
     meter: GradientVarianceMeter
     exact_errors: ExactErrors | NoExactErrors
+    iterations: Iterations | None = None  # what does whole iterations in one call, if all is compiled
 
     @property
     def policy(self) -> Policy:
@@ -133,9 +137,12 @@ def build(settings: Mapping[str, Any], backend: str | None = None) -> Run:
             policy, network, algorithm, envs, top.gamma, random.init, random.noise, descent(settings)
         )
         critic = twins.critic(member(settings, "critic").build(context))
+    optimizer = Optimizer(policy.theta, member(settings, "optimizer"))
+    minibatch_norm = top.advantage_norm if top.advantage_scope == "minibatch" else "none"
+    learner = twins.learner(Learner(policy, critic, optimizer, random.shuffle, minibatch_norm))
+    estimator = Estimator(scheme, top.gamma, top.advantage_norm)
     eval_envs = make(env, trainer.eval_episodes, " in evaluation")
     normaliser.widen_observations(eval_envs)
-    optimizer = Optimizer(policy.theta, member(settings, "optimizer"))
     diagnostics = construct(Diagnostics, settings["diagnostics"])
     return Run(
         settings=settings,
@@ -149,21 +156,14 @@ def build(settings: Mapping[str, Any], backend: str | None = None) -> Run:
         eval_seeds=integers(random.evaluation, trainer.eval_episodes),
         evaluation=Evaluation.of(trainer.eval_episodes, trainer.eval_max_steps),
         sampler=sampler,
-        estimator=Estimator(scheme, top.gamma, top.advantage_norm),
+        estimator=estimator,
         algorithm=algorithm,
-        learner=twins.learner(
-            Learner(
-                policy,
-                critic,
-                optimizer,
-                random.shuffle,
-                top.advantage_norm if top.advantage_scope == "minibatch" else "none",
-            )
-        ),
+        learner=learner,
         noise=random.noise,
         scale=scale,
         meter=GradientVarianceMeter(),
         exact_errors=make_exact_errors(diagnostics.exact, envs, critic, top.gamma, algorithm.of_actions),
+        iterations=twins.iterations(learner, algorithm, estimator, sampler, envs, random.noise, scale),
     )
 
 

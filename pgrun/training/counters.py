@@ -30,9 +30,13 @@ class Counters:
         """Count a rollout and the episodes that ended in it; returns its environment steps."""
         steps = int(rollout.mask.sum())
         self.env_steps += steps
+        self.note_finished(finished)
+        return steps
+
+    def note_finished(self, finished: Finished) -> None:
+        """Count episodes that ended."""
         self.episodes += len(finished)
         self.finished += finished
-        return steps
 
     def pop_finished(self) -> dict[str, float]:
         """Scalars of the episodes that ended since the last row."""

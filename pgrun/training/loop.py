@@ -19,12 +19,14 @@ from pgrun.diagnostics.update import floats, policy_change, step_settings, value
 from pgrun.envs.rehearsal import warn_if_unrepeatable
 from pgrun.policies.distributions import Gaussian
 from pgrun.returns import backups_in_loops
+from pgrun.rollouts.trajectory import Finished
 from pgrun.storage.log import ALWAYS, WITH_CLIPPING, WITH_CRITIC, WITH_OPTIMIZER, WITH_STD, Log
 from pgrun.storage.versions import installed_versions
 from pgrun.terminal.signals import SignalFlag, Stopped, noting_signals
 from pgrun.training.build import Run
 from pgrun.training.counters import Clock, Counters
 from pgrun.training.evaluation import evaluating
+from pgrun.training.fast_forward import count_plain_iterations, fast_forward
 from pgrun.training.nonfinite import guarded_update, watch_losses
 from pgrun.training.policy_export import save_policy
 from pgrun.training.progress import Progress
@@ -130,12 +132,22 @@ def loop(
 
 def advance(run: Run, counters: Counters, clock: Clock) -> dict[str, float]:
     """One rollout and what is learned from it; the scalars of its row."""
+    if count := count_plain_iterations(run, counters):
+        fast_forward(run, counters, clock, count)
+        return {}
     run.set_progress(counters.env_steps / run.trainer.total_steps)
     with clock.time("collecting"):
-        rollout, finished = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
+        rollout, finished = collect(run)
         steps = counters.add(rollout, finished)
     with clock.time("learning"):
         return update(run, rollout, counters) if steps else {}
+
+
+def collect(run: Run) -> tuple[Rollout, Finished]:
+    """A rollout, and the episodes that ended in it."""
+    if run.iterations is not None:
+        return run.iterations.collect()
+    return run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
 
 
 def update(run: Run, rollout: Rollout, counters: Counters) -> dict[str, float]:
@@ -161,7 +173,10 @@ def learn(run: Run, rollout: Rollout, counters: Counters) -> dict[str, Tensor]:
     logged = row_due(run, counters) or reading is not None
     before = policy_before_update(run.policy) if logged else run.policy
     with guarded_update(run, rollout, batch, counters):
-        run.algorithm.update(batch, learner)
+        if run.iterations is not None and run.iterations.has_collected(recalled):
+            run.iterations.learn()
+        else:
+            run.algorithm.update(batch, learner)
     scalars: dict[str, Tensor] = {}
     if logged:
         scalars = policy_change(before, run.policy, batch, run.algorithm) | run.algorithm.scalars()

@@ -1,0 +1,109 @@
+"""Whole iterations of batch actor-critic in one call: act, weigh, step, and again.
+
+Where a rollout has few rows, what surrounds the kernels costs several times what they do. The update is the
+one of ``pgrun.training.loop``: one step on the whole rollout for the policy, then one for the critic.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from pgrun.kernels.collecting import collect_rows
+from pgrun.kernels.jit import kernel
+from pgrun.kernels.minibatch import (
+    LOG_PROB,
+    MASK,
+    NONE,
+    PSI,
+    RAW_PSI,
+    TARGET,
+    VALUE,
+    ascend_epoch,
+    descend_epoch,
+)
+from pgrun.kernels.mlp import fill_activations
+from pgrun.kernels.optimizer_rules import LR
+from pgrun.kernels.returns import fill_lambda_return
+
+WHOLE, COLLECT, LEARN = range(3)  # the parts of an iteration that a call does
+FINE, BAD_DATA, BAD_WEIGHT, BAD_PARAMETERS = range(4)  # how it ended: numbers that are not finite
+STEPS, UPDATES, EPISODES, OUTCOME = range(4)  # what is counted
+
+
+@kernel(allocates=True)
+def run_iterations(part, player, noise, records, weighing, actor, critic, rates, episodes, counts):
+    """Do an iteration with each of ``noise`` [K, T, N, A], or one ``part`` of it.
+
+    Stops where a number is not finite: at the data or Ψ before the step that they would make, at θ and φ
+    after it.
+
+    ``player``: what ``collect_rows`` takes before its noise. ``weighing``: (γ [1], λ of Ψ [T], λ of the
+    critic's target [T], V [T+1, N], Ψ [T, N], targets [T, N]). ``actor`` and ``critic``: what
+    ``ascend_epoch`` and ``descend_epoch`` take, the rows they share being ``records``' own. ``rates``:
+    (learning rates of the policy, of the critic), by the environment steps since the call began, or one for
+    all. ``episodes``: (returns, lengths) of those that ended, filled. ``counts`` [4], added to.
+    """
+    policy, kind, limit, two, box, place, steps, streams, ended, active, now, turns = player
+    net, dist, rule, data, order, edges, program, scalars, task, registers, seen, back = actor
+    flat, own_rule, clip, held, x, acts, deltas, slope = critic
+    begun, value = counts[STEPS], weighing[3]
+    rows = records[0].shape[0] * records[0].shape[1]
+    inputs = records[0].reshape((rows, records[0].shape[2]))
+    for k in range(noise.shape[0]):
+        taken, at = data[3][MASK].sum(), counts[STEPS] - begun
+        if part != LEARN:
+            _, _, _, over, finite = collect_rows(
+                policy, kind, limit, two, box, place, steps, streams, ended, active, now, turns, noise[k],
+                True, records,
+            )  # fmt: skip
+            for i in range(over):
+                episodes[0][counts[EPISODES]], episodes[1][counts[EPISODES]] = records[10][i], records[11][i]
+                counts[EPISODES] += 1
+            if not finite:
+                counts[OUTCOME] = BAD_DATA
+                return
+            fill_activations(flat, inputs, held)
+            fill_table(records, held[held.shape[0] - rows :], weighing, value, data[3])
+            taken = data[3][MASK].sum()
+            counts[STEPS] += np.int64(taken)
+        if part != COLLECT and taken > 0:
+            if not math.isfinite(data[3][PSI].sum()):
+                counts[OUTCOME] = BAD_WEIGHT
+                return
+            rule[1][LR] = rates[0][min(at, rates[0].shape[0] - 1)]
+            own_rule[1][LR] = rates[1][min(at, rates[1].shape[0] - 1)]
+            ascend_epoch(
+                net, dist, rule, data, order, edges, program, scalars, NONE, task, registers, seen, back
+            )
+            descend_epoch(flat, own_rule, data[0], data[3], order, edges, clip, x, acts, deltas, slope)
+            counts[UPDATES] += 1
+            if not math.isfinite(net[0].sum() + flat[0].sum()):
+                counts[OUTCOME] = BAD_PARAMETERS
+                return
+
+
+@kernel(inner=True)
+def fill_table(records, outputs, weighing, value, table):
+    """The columns of a batch, from a rollout: mask, Ψ, log π, V, the critic's target.
+
+    Ψ and the target are λ-returns, Ψ less V(s); at λ = 0 the return is the one of TD(0).
+    """
+    gamma, lam, target_lam, _, psi, target = weighing
+    reward, terminated, ended, mask = records[7][0], records[7][1], records[7][2], records[7][3]
+    columns = reward.shape[1]
+    for t in range(value.shape[0]):
+        for n in range(columns):
+            value[t, n] = outputs[t * columns + n]
+    fill_lambda_return(reward, terminated, ended, value, gamma, lam, psi)
+    fill_lambda_return(reward, terminated, ended, value, gamma, target_lam, target)
+    for t in range(reward.shape[0]):
+        for n in range(columns):
+            row = t * columns + n
+            table[MASK, row] = mask[t, n]
+            table[PSI, row] = (psi[t, n] - value[t, n]) * mask[t, n]
+            table[RAW_PSI, row] = table[PSI, row]
+            table[LOG_PROB, row] = records[9][t, n]
+            table[VALUE, row] = value[t, n]
+            table[TARGET, row] = target[t, n]

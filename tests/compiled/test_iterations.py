@@ -1,0 +1,158 @@
+"""Whole iterations in one call: the same run as one update at a time, however they are split into calls."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("numba")
+
+from pgrun.compiled import twins
+from pgrun.errors import Diverged, EnvironmentFault
+from pgrun.training import fast_forward
+from tests.helpers.support_pipeline import built, trained
+
+QUICK = ("trainer.eval_every=null", "trainer.eval_episodes=1", "logger.progress=false", "backend=compiled")
+RUNS = {
+    "a2c": ("algo=a2c", "env=CartPole-v1", "tuned=none", "trainer.total_steps=2000"),
+    "a2c, continuous": (
+        *("algo=a2c", "env=Pendulum-v1", "tuned=none", "trainer.total_steps=2000", "variance=td0"),
+        *("critic.clip=0.2", "algo.entropy=0.01", "optimizer=adam", "optimizer.schedule=linear"),
+    ),
+    "online_ac": ("algo=online_ac", "env=CartPole-v1", "trainer.total_steps=300"),
+    "euclidean_pg has a step of its own": (
+        "algo=euclidean_pg",
+        "sampler=steps",
+        "variance=gae",
+        "tuned=none",
+    ),
+}
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return found
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with open(folder / "metrics.csv") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("name", ["a2c", "a2c, continuous", "online_ac"])
+def test_it_is_the_run_of_one_update_at_a_time(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To rounding: θ has moved alike, and what was logged is equal to a hundred-thousandth."""
+    run, _ = trained(tmp_path / "a", *RUNS[name], *QUICK)
+    assert run.iterations is not None
+    monkeypatch.setattr(twins.CompiledTwins, "iterations", staticmethod(lambda *parts: None))
+    other, _ = trained(tmp_path / "b", *RUNS[name], *QUICK)
+    assert other.iterations is None
+    start = built(*RUNS[name], *QUICK).policy.theta
+    moved = (other.policy.theta - start).norm()
+    assert float((run.policy.theta - other.policy.theta).norm()) < 1e-4 * float(moved)
+    for key in ("env_steps", "updates"):
+        assert summary(tmp_path / "a")[key] == summary(tmp_path / "b")[key]
+    pairs = list(zip(rows(tmp_path / "a"), rows(tmp_path / "b"), strict=True))
+    assert len(pairs) >= 2
+    for one, two in pairs:
+        assert one.keys() == two.keys()
+        for tag in ("env_steps", "return/train", "episode/count", "value/loss", "policy/entropy"):
+            assert (one[tag] == "") == (two[tag] == "")
+            assert not one[tag] or float(one[tag]) == pytest.approx(float(two[tag]), rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["a2c", "online_ac"])
+def test_how_they_are_split_into_calls_moves_no_bit(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every update logged, every seventh measured, three in a call, many in a call: one θ."""
+    cadences = ("logger.every=1", "diagnostics.gradient_every=7", "logger.every=1000", "logger.every=null")
+    hashes = set()
+    for k, words in enumerate(cadences):
+        trained(tmp_path / str(k), *RUNS[name], *QUICK, words)
+        hashes.add(summary(tmp_path / str(k))["params_sha256"])
+    monkeypatch.setattr(fast_forward, "MOST", 3)
+    trained(tmp_path / "three", *RUNS[name], *QUICK)
+    assert hashes == {summary(tmp_path / "three")["params_sha256"]}
+
+
+def test_most_updates_are_in_a_call_with_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[int] = []
+    run = fast_forward.fast_forward
+
+    def counting(run_: Any, counters: Any, clock: Any, count: int) -> None:
+        counts.append(count)
+        run(run_, counters, clock, count)
+
+    monkeypatch.setattr("pgrun.training.loop.fast_forward", counting)
+    trained(tmp_path, *RUNS["a2c"], *QUICK, "diagnostics.gradient_every=0", "logger.every=25")
+    assert sum(counts) > 0.9 * summary(tmp_path)["updates"]
+    assert max(counts) == 24
+
+
+@pytest.mark.parametrize(
+    ("words", "whole"),
+    [
+        ((), True),
+        (("variance=td0",), True),
+        (("critic.target=mc",), True),
+        (("variance=n_step",), False),
+        (("variance.normalised=true",), False),
+        (("algo.epochs=2",), False),
+        (("state_norm=true",), False),
+        (("reward_scaling=true",), False),
+        (("network=shared",), False),
+        (("critic.fit=before",), False),
+        (("critic.epochs=3",), False),
+        (("advantage_norm=full",), False),
+        (("env.vector=loop",), False),
+        (("backend=torch",), False),
+    ],
+)
+def test_which_runs_have_whole_iterations(words: tuple[str, ...], whole: bool) -> None:
+    run = built("algo=a2c", "env=CartPole-v1", "tuned=none", "backend=compiled", *words)
+    assert (run.iterations is not None) is whole
+
+
+def test_an_algorithm_that_overrides_its_update_goes_the_general_way() -> None:
+    assert built("algo=euclidean_pg", "tuned=none", "backend=compiled").iterations is None
+
+
+TOO_LARGE = {
+    "the critic's steps": ("critic/optimizer=sgd", "critic.optimizer.lr=3e38"),
+    "the policy's": (
+        "optimizer=sgd",
+        "optimizer.lr=3e38",
+        "optimizer.max_grad_norm=null",
+        "algo.entropy=1e9",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TOO_LARGE)
+def test_numbers_that_are_not_finite_end_the_run_where_they_arise(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the same words as one update at a time, though nothing of it is logged."""
+    words = (*RUNS["a2c"], *QUICK, "logger.every=1000", "diagnostics.gradient_every=0", *TOO_LARGE[name])
+    texts = []
+    for folder in "ab":
+        with pytest.raises(Diverged, match=r"^update \d+, environment step \d+: ") as raised:
+            trained(tmp_path / folder, *words)
+        texts.append(str(raised.value))
+        monkeypatch.setattr(twins.CompiledTwins, "iterations", staticmethod(lambda *parts: None))
+    assert texts[0] == texts[1]
+
+
+def test_bad_data_is_named_by_episode_and_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = built(*RUNS["a2c"], *QUICK)
+    assert run.iterations is not None
+    run.envs.place[3, 0] = float("nan")
+    with pytest.raises(EnvironmentFault, match=r"episode \d+.*step \d+"):
+        run.iterations.run_many(4, lambda step: 0.0)
