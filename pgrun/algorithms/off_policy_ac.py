@@ -41,7 +41,7 @@ class OffPolicyAc(Algorithm):
     baseline: Literal["none", "v", "expectation"] = "none"
 
     samplers: ClassVar[tuple[str, ...]] = ("replay",)
-    schemes: ClassVar[tuple[str, ...]] = ("q", "advantage")
+    allowed_schemes: ClassVar[tuple[str, ...]] = ("q", "advantage")
     of_actions: ClassVar[bool] = True
 
     @classmethod

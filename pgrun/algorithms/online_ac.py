@@ -21,7 +21,7 @@ class OnlineAc(Algorithm):
     """
 
     samplers: ClassVar[tuple[str, ...]] = ("steps",)
-    schemes: ClassVar[tuple[str, ...]] = ("td0", "n_step", "gae")
+    allowed_schemes: ClassVar[tuple[str, ...]] = ("td0", "n_step", "gae")
 
     def surrogate(self, log_prob: Tensor, batch: Batch) -> Tensor:
         return (batch.mask * batch.psi * log_prob).sum() / batch.count

@@ -27,7 +27,7 @@ class Ppo(Repeated):
     clip: Positive = 0.2
     target_kl: Positive | None = None
     clip_schedule: Literal["constant", "linear"] = "constant"
-    clips: ClassVar[bool] = True
+    has_clip: ClassVar[bool] = True
     epsilon: float = field(init=False, default=0.0)  # ε at this point of the run
 
     def __post_init__(self) -> None:
