@@ -1,7 +1,7 @@
 """Settings typed on the command line that nothing in the job reads: they are refused, not ignored.
 
 A class says what it reads in ``read_when``: {"alpha": ("step", "fixed")} where ``alpha`` is read with
-step=fixed alone.
+step=fixed alone; {"lr_end": ("schedule", ("linear", "cosine"))} where it is read with either.
 """
 
 from __future__ import annotations
@@ -57,11 +57,14 @@ def optimizer(key: str, settings: Mapping[str, Any], chosen: Mapping[str, Any]) 
 
 
 def declared(key: str, settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> str | None:
-    group, _, name = key.partition(".")
+    where, _, name = key.rpartition(".")
+    group = "optimizer" if where == "critic.optimizer" else where  # of one family, with one switch
+    given = settings["critic"].get("optimizer") if where == "critic.optimizer" else settings.get(where)
     switch, value = getattr(chosen.get(group), "read_when", {}).get(name, (None, None))
-    if switch is None or settings[group].get(switch) == value:
+    wanted = value if isinstance(value, tuple) else (value,)
+    if switch is None or not given or given.get(switch) in wanted:
         return None
-    return f"it is read with {group}.{switch}={value}, not with {settings[group].get(switch)}"
+    return f"it is read with {where}.{switch}={' or '.join(wanted)}, not with {given.get(switch)}"
 
 
 def other(key: str, settings: Mapping[str, Any], space: Space[Any] | None) -> str | None:
@@ -71,6 +74,8 @@ def other(key: str, settings: Mapping[str, Any], space: Space[Any] | None) -> st
         return "it is compared at evaluations during training: set trainer.eval_every"
     if key == "advantage_scope" and settings["advantage_norm"] == "none":
         return "nothing is normalised: set advantage_norm"
+    if key.startswith("algo.entropy_") and not settings["algo"].get("entropy"):
+        return "there is no bonus that could go anywhere: set algo.entropy"
     if key == "algo.target_kl" and settings["algo"].get("epochs") == 1:
         return "it leaves out further epochs, and there is one: set algo.epochs"
     return None

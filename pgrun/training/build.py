@@ -20,6 +20,7 @@ from pgrun.diagnostics.gradient_variance import GradientVarianceMeter
 from pgrun.envs import Envs, EnvSettings, make
 from pgrun.estimator import Estimator
 from pgrun.optimization.optimizers import Optimizer
+from pgrun.optimization.schedules import Schedule
 from pgrun.policies.normalization import NoRewardScale, NoStateNorm, RewardScale, RunningNorm
 from pgrun.policies.policy import Policy, distribution_for
 from pgrun.rollouts.samplers.episodes import Episodes, Evaluation
@@ -93,8 +94,24 @@ class Run:
     def set_progress(self, progress: float) -> None:
         """Move every schedule to this share of the run, in [0, 1]."""
         self.algorithm.set_progress(progress)
-        self.learner.optimizer.set_progress(progress)
-        self.learner.critic.set_progress(progress)
+        for schedule in self.rates:
+            schedule.set_progress(progress)
+
+    @property
+    def rates(self) -> list[Schedule]:
+        """Schedules of learning rates: the policy's, and the critic's where it has an optimizer."""
+        return [self.learner.optimizer.schedule, *self.learner.critic.schedules]
+
+    @property
+    def follows_kl(self) -> bool:
+        """Whether a schedule asks for the KL of each update."""
+        return any(schedule.follows_kl for schedule in (*self.rates, *self.algorithm.schedules.values()))
+
+    def adapt_schedules(self, kl: float) -> None:
+        """What the schedules that follow the KL make of an update's."""
+        self.algorithm.adapt_schedules(kl)
+        for schedule in self.rates:
+            schedule.adapt(kl)
 
 
 def member(settings: Mapping[str, Any], group: str) -> Any:

@@ -15,8 +15,9 @@ from pgrun.atomic_files import write_json
 from pgrun.config.random_streams import SHARED_IN_EVALUATION, apart, spawned
 from pgrun.critics.base import Critic, NoCritic
 from pgrun.diagnostics import gradient_detail, local_models
-from pgrun.diagnostics.update import floats, policy_change, step_settings, value_fit
+from pgrun.diagnostics.update import floats, policy_change, scheduled_tags, step_settings, value_fit
 from pgrun.envs.rehearsal import warn_if_unrepeatable
+from pgrun.optimization.natural_gradient import mean_kl
 from pgrun.policies.distributions import Gaussian
 from pgrun.returns import backups_in_loops
 from pgrun.storage.log import ALWAYS, WITH_CLIPPING, WITH_CRITIC, WITH_OPTIMIZER, WITH_STD, Log
@@ -177,6 +178,8 @@ def learn(run: Run, rollout: Rollout, counters: Counters) -> dict[str, Tensor]:
             rows = batch.for_critic
             scalars |= value_fit(rows, learner.critic.loss(rows), run.scale.scale)
         scalars |= step_settings(run.policy, run.algorithm, learner.optimizer.lr)
+    if run.follows_kl:
+        run.adapt_schedules(float(mean_kl(run.policy, batch)))
     return scalars
 
 
@@ -289,7 +292,8 @@ def tags(run: Run) -> list[str]:
     optimizer = () if run.algorithm.takes_own_step else WITH_OPTIMIZER
     std = WITH_STD if isinstance(run.policy.dist, Gaussian) else ()
     details = (*gradient_detail.tags(run.policy.net), *local_models.TAGS) if run.diagnostics.detail else ()
-    own = (*run.algorithm.tags, *run.sampler.tags, *run.exact_errors.tags)
+    scheduled = scheduled_tags(run.algorithm)
+    own = (*scheduled, *run.algorithm.tags, *run.sampler.tags, *run.exact_errors.tags)
     return [*ALWAYS, *critic, *clipping, *optimizer, *std, *details, *own]
 
 

@@ -103,6 +103,8 @@ FAULTS = [
     fault("beta_per_minibatch", "beta updated per minibatch", "algorithms/ppo_penalty",
           "def improve(self, batch: Batch, learner: Learner) -> None:\n        super().improve(",
           "def ascend(self, batch: Batch, learner: Learner) -> None:\n        super().ascend(", "iteration"),
+    fault("kl_rule_reversed", "wrong sign", "optimization/schedules",
+          "if kl > TOLERANCE * self.target_kl:", "if kl < TOLERANCE * self.target_kl:", "schedules"),
     fault("psi_transposed", "swapped axes", "estimator",
           "psi=(psi * rollout.mask).flatten()", "psi=(psi * rollout.mask).T.flatten()", "exact probes"),
     fault("units_transposed", "swapped axes", "variance/leave_out",

@@ -44,8 +44,9 @@ MISTAKES = {
     # unknown keys
     "algo.clp=1": ["algo.clp: no such setting", "nearest: algo.clip"],
     "algo.learning_rate=1": [
-        "algo.learning_rate: no such setting; there are: algo.clip, algo.clip_schedule, algo.epochs, "
-        "algo.minibatches, algo.target_kl, algo.entropy\n",
+        "algo.learning_rate: no such setting; there are: algo.clip, algo.clip_schedule, algo.clip_end, "
+        "algo.clip_target_kl, algo.epochs, algo.minibatches, algo.target_kl, algo.entropy, "
+        "algo.entropy_schedule, algo.entropy_end, algo.entropy_target_kl\n",
     ],
     "hydra.nosuch=1": ["there are: hydra.run, ", " more, which pgrun --cfg hydra shows\n"],
     "lr=0.1": ["lr: no such setting", "nearest: optimizer.lr, critic.optimizer.lr"],
