@@ -16,7 +16,7 @@ ABOUT = {
     "variance": "the weight Ψ that each action gets",
     "sampler": "whole episodes, or a number of steps of every environment",
     "optimizer": "how the gradient becomes a step",
-    "network": "policy and critic apart, or one trunk",
+    "network": "policy and critic apart, with one optimizer, or with one trunk",
     "critic": "what V is fitted to, and how",
     "critic/optimizer": "the critic's own",
     "trainer": "steps, evaluation",

@@ -36,17 +36,24 @@ def unread(
 
 
 def critic(key: str, settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> str | None:
-    if key != "critic" and not key.startswith("critic."):
+    if key not in ("critic", "network.critic_hidden") and not key.startswith("critic."):
         return None
     if not chosen["variance"].uses_critic:
         return f"variance={settings['variance']['name']} has no critic; take variance=value_baseline or gae"
+    if key == "network.critic_hidden":
+        one = chosen["network"].one_trunk
+        return "network=shared has one trunk for both; take network=separate or joint" if one else None
     if key.startswith("critic.optimizer") and not chosen["critic"].learns:
         return f"critic={settings['critic']['name']} has nothing to fit; take critic=fitted"
     shared = chosen["network"].shared
     if shared and key.startswith(("critic.optimizer", "critic.epochs", "critic.minibatches")):
-        return "network=shared trains the critic with the policy's own steps; take network=separate"
+        name = settings["network"]["name"]
+        return f"network={name} trains the critic with the policy's own steps; take network=separate"
     if key == "critic.coef" and not shared:
-        return "it weighs the joint loss of network=shared; with network=separate set critic.optimizer.lr"
+        return (
+            "it weighs the joint loss of network=shared and joint; "
+            "with network=separate set critic.optimizer.lr"
+        )
     return None
 
 

@@ -339,6 +339,14 @@ def probe_environment(settings: Mapping[str, Any]) -> tuple[gym.Env | None, list
         return None, [str(error)]
 
 
+def refuse_unknown_to_kernels(settings: Mapping[str, Any]) -> Iterator[str]:
+    from pgrun.training.backends import find_unknown_to_kernels
+
+    if isinstance(settings.get("network"), Mapping) and "name" in settings["network"]:
+        for choice in find_unknown_to_kernels(settings):
+            yield f"backend=compiled: {choice} has no kernels: take backend=auto, which is torch with it"
+
+
 def check_device(settings: Mapping[str, Any]) -> Iterator[str]:
     """What computes, and whether it can here."""
     from pgrun.kernels import missing_packages
@@ -355,6 +363,7 @@ def check_device(settings: Mapping[str, Any]) -> Iterator[str]:
                 f"backend=compiled: {names} is not installed: pip install {' '.join(missing)}, "
                 "or take backend=torch"
             )
+        yield from refuse_unknown_to_kernels(settings)
     if settings["device"] == "cuda":
         import torch
 

@@ -50,9 +50,10 @@ class Fitted(CriticSettings):
 
     @classmethod
     def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:
-        if settings["critic"].get("fit") == "before" and settings["network"]["name"] == "shared":
+        network = settings["network"]["name"]
+        if settings["critic"].get("fit") == "before" and network in ("shared", "joint"):
             yield (
-                "critic.fit=before fits the critic by itself, and network=shared fits both at once: add "
+                f"critic.fit=before fits the critic by itself, and network={network} fits both at once: add "
                 "network=separate"
             )
 

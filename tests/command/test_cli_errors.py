@@ -116,6 +116,15 @@ MISTAKES = {
     # what nothing reads
     "algo=reinforce critic.epochs=3": ["variance=reward_to_go has no critic"],
     "network=shared critic.epochs=3": ["take network=separate"],
+    "network=joint critic.optimizer.lr=1": ["network=joint trains the critic", "take network=separate"],
+    "network=shared network.critic_hidden=[8]": ["one trunk for both", "network=separate or joint"],
+    "algo=reinforce network.critic_hidden=[8]": ["has no critic"],
+    "algo=trpo network=joint": ["add network=separate"],
+    "network.init=torch network.policy_gain=1": [
+        "read with network.init=orthogonal or xavier, not with torch"
+    ],
+    "backend=compiled network.activation=gelu": ["network.activation=gelu has no kernels", "backend=auto"],
+    "backend=compiled network=joint": ["network=joint has no kernels", "take backend=auto"],
     "critic.coef=2": ["joint loss of network=shared"],
     "critic.n=3": ["read with critic.target=n_step, not with td_lambda"],
     "network.log_std=-1": ["Discrete(2) have no σ"],
