@@ -17,6 +17,7 @@ ABOUT = {
     "sampler": "whole episodes, or a number of steps of every environment",
     "optimizer": "how the gradient becomes a step",
     "network": "policy and critic apart, with one optimizer, or with one trunk",
+    "policy": "how real actions are distributed: a Gaussian, or within the bounds",
     "critic": "what V is fitted to, and how",
     "critic/optimizer": "the critic's own",
     "trainer": "steps, evaluation",

@@ -29,6 +29,7 @@ def unread(
             critic(word.key, settings, chosen)
             or optimizer(word.key, settings, chosen)
             or declared(word.key, settings, chosen)
+            or log_std(word.key, settings, chosen)
             or other(word.key, settings, space)
         )
         if reason:
@@ -72,6 +73,12 @@ def declared(key: str, settings: Mapping[str, Any], chosen: Mapping[str, Any]) -
     if switch is None or not given or given.get(switch) in wanted:
         return None
     return f"it is read with {where}.{switch}={' or '.join(wanted)}, not with {given.get(switch)}"
+
+
+def log_std(key: str, settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> str | None:
+    if key == "network.log_std" and not chosen["policy"].has_log_std:
+        return f"policy={settings['policy']['name']} has no σ; take policy=gaussian, state_std or squashed"
+    return None
 
 
 def other(key: str, settings: Mapping[str, Any], space: Space[Any] | None) -> str | None:

@@ -8,6 +8,7 @@ import torch
 
 from pgrun.algorithms.base import Algorithm
 from pgrun.optimization.schedules import Schedule
+from pgrun.policies.continuous import StateStdGaussian
 from pgrun.policies.distributions import Gaussian
 from pgrun.policies.importance import effective_share, weighted_log_ratio
 from pgrun.policies.policy import Policy
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 
 
 def policy_change(before: Policy, policy: Policy, batch: Batch, algorithm: Algorithm) -> dict[str, Tensor]:
-    """‖Δθ‖, and KL both ways, entropy and importance ratios of the new θ over the update's rows
-    (closed forms, no sampling).
+    """‖Δθ‖, and KL both ways, entropy and importance ratios of the new θ over the update's rows.
+
+    Closed forms, no sampling, but for what a distribution calls ``estimated``.
 
     With a baseline for each parameter the gradient has a part that no row has, and the loss its integral,
     correctionᵀΔθ.
@@ -41,6 +43,8 @@ def policy_change(before: Policy, policy: Policy, batch: Batch, algorithm: Algor
         "ratio/max": log_ratio.max().exp(),
         "ratio/ess": effective_share(log_ratio, rows),
     }
+    if isinstance(dist, StateStdGaussian):
+        scalars["policy/std"] = (mask[:, None] * dist.log_std(new).exp()).mean(1).sum() / rows
     if algorithm.has_clip:
         ratio = weighted_log_ratio(log_prob, batch).exp()
         scalars["ratio/clip_fraction"] = (mask * algorithm.clipped(ratio, batch)).sum() / rows

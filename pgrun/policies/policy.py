@@ -12,7 +12,8 @@ from gymnasium import spaces
 
 from pgrun.config.schema import Positive, PositiveInt
 from pgrun.policies.activations import IN_NUMPY, Activation
-from pgrun.policies.distributions import Bernoulli, Categorical, Distribution, Gaussian, MultiCategorical
+from pgrun.policies.distributions import Bernoulli, Categorical, Distribution, MultiCategorical
+from pgrun.policies.families import Family, Gaussian
 from pgrun.policies.mlp import Mlp, Net, Scores
 from pgrun.policies.normalization import NoStateNorm, RunningNorm
 from pgrun.policies.pair import Pair
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def distribution_for(space: spaces.Space[Any]) -> Distribution:
-    """The distribution whose samples an action space takes."""
+def distribution_for(
+    space: spaces.Space[Any], family: Family | None = None, log_std: float = -0.5
+) -> Distribution:
+    """The distribution whose samples an action space takes; ``family``: of real ones, else Gaussian."""
     match space:
         case spaces.Discrete():
             return Categorical(int(space.n))
@@ -32,7 +35,7 @@ def distribution_for(space: spaces.Space[Any]) -> Distribution:
         case spaces.MultiBinary():
             return Bernoulli(math.prod(space.shape))
         case spaces.Box():
-            return Gaussian(math.prod(space.shape))
+            return (family or Gaussian()).distribution(math.prod(space.shape), log_std)
     raise TypeError(f"no distribution for {space}")
 
 

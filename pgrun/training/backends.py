@@ -59,6 +59,9 @@ def find_unknown_to_kernels(settings: Mapping[str, Any]) -> Iterator[str]:
         yield f"network.activation={network['activation']}"
     if network["name"] == "joint":
         yield "network=joint"
+    policy = settings.get("policy", {}).get("name", "gaussian")
+    if policy != "gaussian":
+        yield f"policy={policy}"
 
 
 def refuse_missing_backend(backend: str, where: str) -> None:

@@ -21,6 +21,7 @@ from pgrun.envs import Envs, EnvSettings, make
 from pgrun.estimator import Estimator
 from pgrun.optimization.optimizers import Optimizer
 from pgrun.optimization.schedules import Schedule
+from pgrun.policies.families import Family, connect_actions
 from pgrun.policies.normalization import NoRewardScale, NoStateNorm, RewardScale, RunningNorm
 from pgrun.policies.policy import Policy, distribution_for
 from pgrun.rollouts.samplers.episodes import Episodes, Evaluation
@@ -120,6 +121,12 @@ def member(settings: Mapping[str, Any], group: str) -> Any:
     return construct(find_class(group, given.pop("name"), tuple(settings["modules"])), given)
 
 
+def family_of(settings: Mapping[str, Any]) -> Family:
+    """How real actions are distributed; a run of earlier days says nothing, and has a Gaussian."""
+    family: Family = member({"policy": {"name": "gaussian"}, **settings}, "policy")
+    return family
+
+
 def build(settings: Mapping[str, Any], backend: str | None = None) -> Run:
     """The run of a resolved configuration, as plain data; ``check`` has been through it."""
     top = construct(RunSettings, {k: v for k, v in settings.items() if k in RunSettings.__dataclass_fields__})
@@ -141,7 +148,7 @@ def build(settings: Mapping[str, Any], backend: str | None = None) -> Run:
     envs.reset(integers(random.envs, env.num_envs))
     algorithm.prepare(envs)
     scale = RewardScale(top.gamma, env.num_envs, device) if top.reward_scaling else NoRewardScale()
-    dist = distribution_for(envs.action_space)
+    dist = distribution_for(envs.action_space, family_of(settings), network.log_std)
     head = scheme.uses_critic and network.shared
     policy = twins.policy(network.policy(envs.obs_size, dist, normaliser, head, random.init, device=device))
     critic: Critic = NoCritic()
@@ -152,6 +159,8 @@ def build(settings: Mapping[str, Any], backend: str | None = None) -> Run:
         critic = twins.critic(member(settings, "critic").build(context))
     eval_envs = make(env, trainer.eval_episodes, " in evaluation")
     normaliser.widen_observations(eval_envs)
+    for columns in (envs, eval_envs):
+        connect_actions(dist, columns)
     optimizer = Optimizer(policy.theta, member(settings, "optimizer"))
     diagnostics = construct(Diagnostics, settings["diagnostics"])
     return Run(

@@ -18,6 +18,7 @@ from pgrun.diagnostics import gradient_detail, local_models
 from pgrun.diagnostics.update import floats, policy_change, scheduled_tags, step_settings, value_fit
 from pgrun.envs.rehearsal import warn_if_unrepeatable
 from pgrun.optimization.natural_gradient import mean_kl
+from pgrun.policies.continuous import StateStdGaussian
 from pgrun.policies.distributions import Gaussian
 from pgrun.returns import backups_in_loops
 from pgrun.storage.log import ALWAYS, WITH_CLIPPING, WITH_CRITIC, WITH_OPTIMIZER, WITH_STD, Log
@@ -290,7 +291,7 @@ def tags(run: Run) -> list[str]:
     critic = () if isinstance(run.learner.critic, NoCritic) else WITH_CRITIC
     clipping = WITH_CLIPPING if run.algorithm.has_clip else ()
     optimizer = () if run.algorithm.takes_own_step else WITH_OPTIMIZER
-    std = WITH_STD if isinstance(run.policy.dist, Gaussian) else ()
+    std = WITH_STD if isinstance(run.policy.dist, Gaussian | StateStdGaussian) else ()
     details = (*gradient_detail.tags(run.policy.net), *local_models.TAGS) if run.diagnostics.detail else ()
     scheduled = scheduled_tags(run.algorithm)
     own = (*scheduled, *run.algorithm.tags, *run.sampler.tags, *run.exact_errors.tags)

@@ -74,7 +74,7 @@ MISTAKES = {
     "trainer.total_steps=1e400": ["must be an integer"],
     "trainer.total_steps=???": ["trainer.total_steps=???: Missing mandatory value"],
     "network.hidden=64": ["network.hidden=64: must be a list such as [64, 64]"],
-    "network.activation=gelu": ["must be one of tanh, relu"],
+    "network.activation=sine": ["must be one of tanh, relu"],
     "network.log_std=nan env=Pendulum-v1": ["network.log_std=nan: must be a finite number"],
     "variance.lam=2": ["variance.lam=2: must be in [0, 1]"],
     "critic.optimizer=sgd": ["critic.optimizer=sgd", "must be a mapping"],
