@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import gymnasium as gym
 import torch
 
-from pgrun.config.schema import NonNegative, PositiveInt, Repeats
+from pgrun.config.schema import NonNegative, Positive, PositiveInt, Repeats
 from pgrun.config.settings import AdvantageNorm
 from pgrun.critics.base import Critic
 from pgrun.envs import Envs
 from pgrun.optimization.minibatches import shuffled
 from pgrun.optimization.optimizers import Optimizer
+from pgrun.optimization.schedules import OVER_THE_RUN, Kind, Schedule, states_of
 from pgrun.policies.distributions import Distribution
 from pgrun.policies.policy import Policy
-from pgrun.stateless import Stateless
 from pgrun.types import Batch, Rollout
 from pgrun.variance.advantage_norm import normalise_advantages
 from pgrun.variance.base import Scheme
@@ -55,14 +56,22 @@ class Learner:
 
 
 @dataclass
-class Algorithm(Stateless):
+class Algorithm:
     """A surrogate L(θ) whose gradient at θ_old is the policy gradient, and the steps taken on it.
 
     ``entropy``: c_H in the objective L + c_H·(1/count) Σ mask·H(π(·|s)) (Williams & Peng 1991).
+    ``entropy_schedule`` takes it to ``entropy_end`` over the run, or adapts it to ``entropy_target_kl``.
     """
 
     entropy: NonNegative = 0.0
+    entropy_schedule: Kind = "constant"
+    entropy_end: NonNegative = 0.0
+    entropy_target_kl: Positive = 0.01
 
+    read_when: ClassVar = {
+        "entropy_end": ("entropy_schedule", OVER_THE_RUN),
+        "entropy_target_kl": ("entropy_schedule", "kl"),
+    }
     samplers: ClassVar[tuple[str, ...]] = ("episodes", "steps")
     allowed_schemes: ClassVar[
         tuple[str, ...]
@@ -94,6 +103,33 @@ class Algorithm(Stateless):
         with torch.enable_grad():
             log_prob = log_prob.detach().requires_grad_()
             return torch.autograd.grad(self.surrogate(log_prob, batch), log_prob)[0]
+
+    @cached_property
+    def schedules(self) -> dict[str, Schedule]:
+        """Settings of its own that go over the run, by name."""
+        return {
+            "entropy": Schedule(self.entropy, self.entropy_schedule, self.entropy_end, self.entropy_target_kl)
+        }
+
+    def set_progress(self, progress: float) -> None:
+        """Move every schedule to this share of the run, in [0, 1]."""
+        for schedule in self.schedules.values():
+            schedule.set_progress(progress)
+        self.follow_schedules()
+
+    def adapt_schedules(self, kl: float) -> None:
+        """What those that follow the KL make of an update's."""
+        for schedule in self.schedules.values():
+            schedule.adapt(kl)
+        self.follow_schedules()
+
+    def follow_schedules(self) -> None:
+        """Take the present values over, where a formula reads a number of the object itself."""
+
+    @property
+    def entropy_weight(self) -> float:
+        """c_H at this point of the run."""
+        return self.schedules["entropy"].value
 
     @property
     def kl_weight(self) -> float:
@@ -142,8 +178,8 @@ class Algorithm(Stateless):
         """∂(L + c_H·entropy − β·KL)/∂params [B, K], from the distribution's scores."""
         weight = self.gradient_weight(dist.log_prob(params, batch.action), batch)
         result = weight[:, None] * dist.score(params, batch.action)
-        if self.entropy:
-            share = self.entropy / batch.count * batch.mask
+        if self.entropy_weight:
+            share = self.entropy_weight / batch.count * batch.mask
             result += share[:, None] * dist.entropy_gradient(params)
         if self.kl_weight:
             share = self.kl_weight / batch.count * batch.mask
@@ -158,8 +194,13 @@ class Algorithm(Stateless):
         """What this algorithm alone can tell of its last update."""
         return {}
 
-    def set_progress(self, progress: float) -> None:
-        """Schedules of the algorithm's own settings."""
+    def state_dict(self) -> dict[str, Any]:
+        return states_of(self.schedules)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, schedule in self.schedules.items():
+            schedule.load_state_dict(state.get(name, {}))
+        self.follow_schedules()
 
 
 @dataclass

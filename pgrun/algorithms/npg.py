@@ -38,6 +38,7 @@ class Npg(Algorithm):
 
     takes_own_step: ClassVar[bool] = True
     read_when: ClassVar = {
+        **Algorithm.read_when,
         "delta": ("step", "radius"),
         "alpha": ("step", "fixed"),
         "iterations": ("solver", "cg"),

@@ -72,7 +72,8 @@ class PpoPenalty(Repeated):
         return {"step/beta": torch.tensor(self.penalty), "step/beta_bound": torch.tensor(bound)}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"penalty": self.penalty}
+        return super().state_dict() | {"penalty": self.penalty}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
         self.penalty = state["penalty"]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import torch
 
-from pgrun.algorithms.base import Learner
+from pgrun.algorithms.base import Algorithm, Learner
 from pgrun.algorithms.npg import Npg
 from pgrun.config.schema import Range, Repeats
 from pgrun.optimization.natural_gradient import in_float64, mean_kl
@@ -33,7 +33,7 @@ class Trpo(Npg):
     backtracks: Repeats = 10
     improve_surrogate: bool = True
 
-    read_when: ClassVar = {"iterations": ("solver", "cg")}  # it has the radius alone
+    read_when: ClassVar = {**Algorithm.read_when, "iterations": ("solver", "cg")}  # it has the radius alone
     tags: ClassVar[tuple[str, ...]] = (*Npg.tags, "step/line_search_steps", "step/accepted")
 
     def move(self, step: Tensor, batch: Batch, learner: Learner) -> tuple[float, Tensor]:
@@ -66,6 +66,6 @@ class Trpo(Npg):
         """
         params = policy.params(batch.obs)
         surrogate = self.surrogate(policy.dist.log_prob(params, batch.action), batch)
-        bonus = self.entropy / batch.count * (batch.mask * policy.dist.entropy(params)).sum()
+        bonus = self.entropy_weight / batch.count * (batch.mask * policy.dist.entropy(params)).sum()
         linear = 0.0 if batch.correction is None else batch.correction.dot(policy.theta)
         return surrogate + bonus + linear

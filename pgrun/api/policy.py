@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pgrun.envs import Envs, make
 from pgrun.envs.spaces import action_limits
+from pgrun.policies.continuous import ScaledBeta, StateStdGaussian, TanhGaussian
 from pgrun.policies.distributions import Bernoulli, Categorical, Distribution, Gaussian, MultiCategorical
 from pgrun.policies.policy import Policy
 from pgrun.storage.saved_policy import Saved
@@ -24,13 +25,14 @@ from pgrun.tools.play.play import acting, import_modules, load_role
 class ActionDistribution:
     """π(·|s) at one observation, over actions as the environment takes them.
 
-    Of a Box it is the Gaussian before actions are clipped to the bounds; mean, std and densities are in the
-    environment's units.
+    Of a Box it is a Gaussian before actions are clipped to the bounds, or what ``policy=squashed`` and
+    ``policy=beta`` have within them; mean, std and densities are in the environment's units.
     """
 
     space: spaces.Space[Any]
     dist: Distribution
     params: Tensor  # [K]
+    stretch: tuple[Tensor, Tensor] | None = None  # (middle, half the range) [A] of one within the bounds
 
     @property
     def probabilities(self) -> Any:
@@ -51,22 +53,22 @@ class ActionDistribution:
 
     @property
     def mean(self) -> np.ndarray | None:
-        """μ, in the shape of the actions; None where actions are choices."""
-        if not isinstance(self.dist, Gaussian):
+        """μ, in the shape of the actions; None where actions are choices, or within the bounds."""
+        if not isinstance(self.dist, Gaussian) or self.stretch is not None:
             return None
         return self.params[: self.dist.linear].numpy().reshape(self.space.shape)
 
     @property
     def std(self) -> np.ndarray | None:
-        """σ, in the shape of the actions; None where actions are choices."""
-        if not isinstance(self.dist, Gaussian):
+        """σ, in the shape of the actions; None where actions are choices, or within the bounds."""
+        if not isinstance(self.dist, Gaussian) or self.stretch is not None:
             return None
         return self.params[self.dist.linear :].exp().numpy().reshape(self.space.shape)
 
     @property
     def entropy(self) -> float:
-        """The entropy in nats; of a Box the differential entropy."""
-        return float(self.dist.entropy(self.params))
+        """The entropy in nats; of a Box the differential entropy, an estimate with ``policy=squashed``."""
+        return float(self.dist.entropy(self.params)) + self.log_volume
 
     def log_prob(self, action: Any) -> float:
         """log π(a|s) of an action that the environment takes; of a Box the log density."""
@@ -74,7 +76,16 @@ class ActionDistribution:
         if isinstance(self.space, spaces.Discrete | spaces.MultiDiscrete):
             numbers = (numbers - self.space.start).astype(np.int64)
         shape = () if isinstance(self.space, spaces.Discrete) else (-1,)
-        return float(self.dist.log_prob(self.params, torch.as_tensor(numbers.reshape(shape))))
+        given = torch.as_tensor(numbers.reshape(shape))
+        if self.stretch is not None:
+            assert isinstance(self.dist, TanhGaussian | ScaledBeta)
+            given = self.dist.recover((given.double() - self.stretch[0]) / self.stretch[1])
+        return float(self.dist.log_prob(self.params, given)) - self.log_volume
+
+    @property
+    def log_volume(self) -> float:
+        """log of how much wider the environment's units are."""
+        return 0.0 if self.stretch is None else float(self.stretch[1].log().sum())
 
 
 class ActingPolicy:
@@ -106,9 +117,15 @@ class ActingPolicy:
         policy = self.policy
         normalised = policy.normaliser(torch.from_numpy(self.flatten(obs))).to(policy.theta.dtype)
         params = policy.params(normalised)[0]
-        if isinstance(self.action_space, spaces.Box):
-            params = in_environment_units(params, self.action_space)
-        return ActionDistribution(self.action_space, policy.dist, params)
+        dist, space = policy.dist, self.action_space
+        if isinstance(space, spaces.Box) and isinstance(dist, TanhGaussian | ScaledBeta):
+            low, high = (torch.from_numpy(x.astype(np.float64).ravel()) for x in (space.low, space.high))
+            return ActionDistribution(space, dist, params.double(), ((low + high) / 2, (high - low) / 2))
+        if isinstance(dist, StateStdGaussian):
+            params, dist = dist.shifted(params), dist.gaussian
+        if isinstance(space, spaces.Box):
+            params = in_environment_units(params, space)
+        return ActionDistribution(space, dist, params)
 
     def flatten(self, obs: Any) -> np.ndarray:
         """[1, D]. Raises ``ValueError`` where it is no observation of the space."""

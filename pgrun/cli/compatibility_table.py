@@ -27,6 +27,8 @@ def listing() -> str:
             "\n".join(f"  {name:<18}{about(find_class('variance', name))}" for name in schemes),
             "What fits, by sampler: E episodes, S steps, R replay, · nothing; * the algorithm's own choice",
             matrix(conf, algos, schemes),
+            "Distributions of real actions",
+            "\n".join(f"  {name:<18}{about(find_class('policy', name))}" for name in names(conf / "policy")),
             "Tuned settings, taken by themselves (tuned=none turns them off)",
             "\n".join(f"  pgrun algo={algo} env={env}" for algo, env in tuned_pairs(conf / "tuned")),
         )

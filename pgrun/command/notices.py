@@ -11,7 +11,17 @@ from pgrun.config.settings import CENTERING
 
 def find_notices(jobs: Sequence[Job]) -> list[str]:
     """Lines about the jobs of a command, each once."""
-    return list(dict.fromkeys(line for job in jobs for line in cancelled_baseline(job)))
+    found = (line for job in jobs for line in (*cancelled_baseline(job), *estimated_telemetry(job)))
+    return list(dict.fromkeys(found))
+
+
+def estimated_telemetry(job: Job) -> Iterator[str]:
+    """Scalars that are closed forms elsewhere."""
+    for name in classes_chosen(job.settings)["policy"].estimated:
+        yield (
+            f"policy={job.settings['policy']['name']}: its {name} has no closed form and is estimated, in "
+            f"policy/{name} and in a bonus for it; KL is exact"
+        )
 
 
 def cancelled_baseline(job: Job) -> Iterator[str]:

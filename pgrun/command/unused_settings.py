@@ -1,7 +1,7 @@
 """Settings typed on the command line that nothing in the job reads: they are refused, not ignored.
 
 A class says what it reads in ``read_when``: {"alpha": ("step", "fixed")} where ``alpha`` is read with
-step=fixed alone.
+step=fixed alone; {"lr_end": ("schedule", ("linear", "cosine"))} where it is read with either.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ def unread(
             critic(word.key, settings, chosen)
             or optimizer(word.key, settings, chosen)
             or declared(word.key, settings, chosen)
+            or log_std(word.key, settings, chosen)
             or other(word.key, settings, space)
         )
         if reason:
@@ -36,17 +37,24 @@ def unread(
 
 
 def critic(key: str, settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> str | None:
-    if key != "critic" and not key.startswith("critic."):
+    if key not in ("critic", "network.critic_hidden") and not key.startswith("critic."):
         return None
     if not chosen["variance"].uses_critic:
         return f"variance={settings['variance']['name']} has no critic; take variance=value_baseline or gae"
+    if key == "network.critic_hidden":
+        one = chosen["network"].one_trunk
+        return "network=shared has one trunk for both; take network=separate or joint" if one else None
     if key.startswith("critic.optimizer") and not chosen["critic"].learns:
         return f"critic={settings['critic']['name']} has nothing to fit; take critic=fitted"
     shared = chosen["network"].shared
     if shared and key.startswith(("critic.optimizer", "critic.epochs", "critic.minibatches")):
-        return "network=shared trains the critic with the policy's own steps; take network=separate"
+        name = settings["network"]["name"]
+        return f"network={name} trains the critic with the policy's own steps; take network=separate"
     if key == "critic.coef" and not shared:
-        return "it weighs the joint loss of network=shared; with network=separate set critic.optimizer.lr"
+        return (
+            "it weighs the joint loss of network=shared and joint; "
+            "with network=separate set critic.optimizer.lr"
+        )
     return None
 
 
@@ -57,11 +65,20 @@ def optimizer(key: str, settings: Mapping[str, Any], chosen: Mapping[str, Any]) 
 
 
 def declared(key: str, settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> str | None:
-    group, _, name = key.partition(".")
+    where, _, name = key.rpartition(".")
+    group = "optimizer" if where == "critic.optimizer" else where  # of one family, with one switch
+    given = settings["critic"].get("optimizer") if where == "critic.optimizer" else settings.get(where)
     switch, value = getattr(chosen.get(group), "read_when", {}).get(name, (None, None))
-    if switch is None or settings[group].get(switch) == value:
+    wanted = value if isinstance(value, tuple) else (value,)
+    if switch is None or not given or given.get(switch) in wanted:
         return None
-    return f"it is read with {group}.{switch}={value}, not with {settings[group].get(switch)}"
+    return f"it is read with {where}.{switch}={' or '.join(wanted)}, not with {given.get(switch)}"
+
+
+def log_std(key: str, settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> str | None:
+    if key == "network.log_std" and not chosen["policy"].has_log_std:
+        return f"policy={settings['policy']['name']} has no σ; take policy=gaussian, state_std or squashed"
+    return None
 
 
 def other(key: str, settings: Mapping[str, Any], space: Space[Any] | None) -> str | None:
@@ -71,6 +88,8 @@ def other(key: str, settings: Mapping[str, Any], space: Space[Any] | None) -> st
         return "it is compared at evaluations during training: set trainer.eval_every"
     if key == "advantage_scope" and settings["advantage_norm"] == "none":
         return "nothing is normalised: set advantage_norm"
+    if key.startswith("algo.entropy_") and not settings["algo"].get("entropy"):
+        return "there is no bonus that could go anywhere: set algo.entropy"
     if key == "algo.target_kl" and settings["algo"].get("epochs") == 1:
         return "it leaves out further epochs, and there is one: set algo.epochs"
     return None

@@ -30,6 +30,7 @@ BASES = {  # by name: importing them imports torch, over a second that most mist
     "algo": ("pgrun.algorithms.base", "Algorithm"),
     "optimizer": ("pgrun.optimization.optimizers", "OptimizerSettings"),
     "network": ("pgrun.policies.policy", "Network"),
+    "policy": ("pgrun.policies.families", "Family"),
     "critic": ("pgrun.critics.base", "CriticSettings"),
 }
 TAKEN = {  # arguments of ``gymnasium.make`` that are no environment's own
@@ -43,6 +44,7 @@ EXAMPLES = {
     "algo": "ppo",
     "optimizer": "adam",
     "network": "separate",
+    "policy": "gaussian",
     "critic": "fitted",
     "sampler": "steps",
 }
@@ -183,7 +185,7 @@ def check_combination(job: Job) -> list[str]:
     env, found = probe_environment(settings)
     space = None if env is None else env.action_space
     critic = chosen["critic"].misfits(settings, env) if chosen["variance"].uses_critic else ()
-    algo = chosen["algo"].misfits(settings, env)
+    algo = [*chosen["algo"].misfits(settings, env), *chosen["policy"].misfits(settings, env)]
     large = [] if env is None else too_large(settings, env)
     read = [*find_misfits(settings, chosen), *algo, *critic, *find_inexact(settings, env), *large]
     ignored = [*unread(job.words, settings, chosen, space), *without_effect(job, chosen, space)]
@@ -339,6 +341,14 @@ def probe_environment(settings: Mapping[str, Any]) -> tuple[gym.Env | None, list
         return None, [str(error)]
 
 
+def refuse_unknown_to_kernels(settings: Mapping[str, Any]) -> Iterator[str]:
+    from pgrun.training.backends import find_unknown_to_kernels
+
+    if isinstance(settings.get("network"), Mapping) and "name" in settings["network"]:
+        for choice in find_unknown_to_kernels(settings):
+            yield f"backend=compiled: {choice} has no kernels: take backend=auto, which is torch with it"
+
+
 def check_device(settings: Mapping[str, Any]) -> Iterator[str]:
     """What computes, and whether it can here."""
     from pgrun.kernels import missing_packages
@@ -355,6 +365,7 @@ def check_device(settings: Mapping[str, Any]) -> Iterator[str]:
                 f"backend=compiled: {names} is not installed: pip install {' '.join(missing)}, "
                 "or take backend=torch"
             )
+        yield from refuse_unknown_to_kernels(settings)
     if settings["device"] == "cuda":
         import torch
 

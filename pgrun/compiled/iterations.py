@@ -20,6 +20,7 @@ from pgrun.kernels.arrays import NO_CHOICE, NO_NUMBERS, NO_VECTOR
 from pgrun.kernels.minibatch import COLUMNS, PSI, TARGET, VALUE
 from pgrun.kernels.row_programs import BLOCK
 from pgrun.optimization.optimizers import Optimizer
+from pgrun.optimization.schedules import OVER_THE_RUN
 from pgrun.policies.normalization import NoRewardScale, NoStateNorm
 from pgrun.rollouts.compiled_player import Player, Records, player_of
 from pgrun.rollouts.samplers.steps import Steps
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from pgrun.envs import Envs
 
 UPDATE_METHODS = ("update", "prepare_rollout", "set_progress", "effective_scheme")  # that must be the usual
-BY_PROGRESS = ("constant", "linear")  # schedules of the learning rate that hang on env_steps alone
+BY_PROGRESS = ("constant", *OVER_THE_RUN)  # schedules of the learning rate that hang on env_steps alone
 
 
 def find_weight_lambda(scheme: Scheme) -> float | None:
@@ -72,6 +73,7 @@ def compile_iterations(
         and is_covered(learner, algorithm)
         and all(getattr(kind, name) is getattr(Algorithm, name) for name in UPDATE_METHODS)
         and kind.improve is base.improve
+        and all(schedule.kind == "constant" for schedule in algorithm.schedules.values())
         and (getattr(algorithm, "epochs", 1), getattr(algorithm, "minibatches", 1)) == (1, 1)
         and getattr(kind, "stops", None) is getattr(base, "stops", None)
         and estimator.advantage_norm == learner.minibatch_norm == "none"
@@ -222,7 +224,7 @@ class Iterations:
                 return np.array([optimizer.lr])
             found = []
             for step in steps:
-                optimizer.set_progress(progress(step))
+                optimizer.schedule.set_progress(progress(step))
                 found.append(optimizer.lr)
             return np.array(found)
 
@@ -255,7 +257,12 @@ class Iterations:
         """The kernel's ``actor``."""
         steps, algorithm = self.steps, self.algorithm
         self.traced.fill_scalars(algorithm, self.scalars)
-        objective = float(algorithm.entropy), float(algorithm.kl_weight), 0.0, 0.0  # no value term in it
+        objective = (
+            float(algorithm.entropy_weight),
+            float(algorithm.kl_weight),
+            0.0,
+            0.0,
+        )  # no value term in it
         task = (*objective, float(self.rows), NO_NUMBERS)
         net = steps.net, steps.dist.code, steps.optimizer.pack_rule(), steps.data
         program = self.order, self.edges, self.traced.program, self.scalars, task, self.registers

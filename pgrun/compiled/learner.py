@@ -163,7 +163,7 @@ class MinibatchSteps:
         if isinstance(critic, SharedCritic):
             coef, clip = critic.settings.coef, critic.settings.clip
         correction = NO_NUMBERS if batch.correction is None else to_array(batch.correction)
-        own = float(algorithm.entropy), float(algorithm.kl_weight)
+        own = float(algorithm.entropy_weight), float(algorithm.kl_weight)
         return *own, float(coef), float(clip or 0.0), float(count), correction
 
     def take_buffers(self, rows: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:

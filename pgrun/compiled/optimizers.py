@@ -37,10 +37,10 @@ class CompiledDescent(Optimizer):
     """A ``Optimizer`` whose step is one kernel call."""
 
     def __init__(self, descent: Optimizer):
-        self.theta, self.settings, self.lr, self.state = (
+        self.theta, self.settings, self.schedule, self.state = (
             descent.theta,
             descent.settings,
-            descent.lr,
+            descent.schedule,
             descent.state,
         )
         state = {

@@ -15,6 +15,7 @@ from pgrun.compiled.optimizers import CompiledDescent, compile_optimizer
 from pgrun.critics.action_value import ActionCritic
 from pgrun.critics.fitted import SeparateCritic
 from pgrun.kernels.arrays import is_plain
+from pgrun.policies.activations import IN_KERNELS
 from pgrun.policies.mlp import Mlp, Net
 from pgrun.policies.policy import Policy
 
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
 def compile_net(net: Net, theta: Tensor) -> Net:
     """The compiled twin of a network on this θ; one of the user's own stays what it is."""
-    return CompiledMlp(net) if type(net) is Mlp and is_plain(theta) else net
+    if type(net) is Mlp and net.activation in IN_KERNELS and is_plain(theta):
+        return CompiledMlp(net)
+    return net
 
 
 def compile_policy(policy: Policy) -> Policy:

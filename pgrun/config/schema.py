@@ -26,6 +26,7 @@ GROUPS = {
     "algo": "pgrun.algorithms",
     "optimizer": "pgrun.optimization.optimizers",
     "network": "pgrun.policies.policy",
+    "policy": "pgrun.policies.families",
     "critic": "pgrun.critics",
     "sampler": "pgrun.rollouts.samplers",
 }

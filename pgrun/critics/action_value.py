@@ -11,6 +11,7 @@ from gymnasium import spaces
 from pgrun.config.schema import PositiveInt, Range
 from pgrun.critics.base import Context, CriticSettings, value_delta, value_loss
 from pgrun.envs.spaces import action_limits
+from pgrun.optimization.schedules import Schedule
 from pgrun.policies.distributions import Categorical
 from pgrun.policies.mlp import Net
 from pgrun.returns import td_target
@@ -150,8 +151,9 @@ class ActionCritic:
     def joint_delta(self, out: Tensor, batch: Batch) -> float:
         return 0.0
 
-    def set_progress(self, progress: float) -> None:
-        self.optimizer.set_progress(progress)
+    @property
+    def schedules(self) -> list[Schedule]:
+        return [self.optimizer.schedule]
 
     def state_dict(self) -> dict[str, Any]:
         return {"phi": self.phi, "follower": self.follower, "optimizer": self.optimizer.state_dict()}

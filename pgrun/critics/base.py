@@ -11,6 +11,7 @@ import torch
 
 from pgrun.envs import Envs
 from pgrun.optimization.optimizers import Optimizer
+from pgrun.optimization.schedules import Schedule
 from pgrun.policies.policy import Network, Policy
 from pgrun.stateless import Stateless
 from pgrun.types import Batch, Rollout
@@ -79,8 +80,9 @@ class Critic(Protocol):
         where the networks are separate.
         """
 
-    def set_progress(self, progress: float) -> None:
-        """Schedules of the critic's own optimizer."""
+    @property
+    def schedules(self) -> list[Schedule]:
+        """Those of its own optimizer."""
 
     def state_dict(self) -> dict[str, Any]:
         """Parameters and optimizer, where they are the critic's own."""
@@ -115,8 +117,9 @@ class NoCritic(Stateless):
     def joint_delta(self, out: Tensor, batch: Batch) -> float:
         return 0.0
 
-    def set_progress(self, progress: float) -> None:
-        pass
+    @property
+    def schedules(self) -> list[Schedule]:
+        return []
 
 
 class StateValue:

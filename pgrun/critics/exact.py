@@ -14,6 +14,7 @@ from pgrun.envs import Envs
 from pgrun.envs.table import TableEnvs
 from pgrun.envs.vector import Loop
 from pgrun.exact import Problem, problem, table
+from pgrun.optimization.schedules import Schedule
 from pgrun.policies.policy import Policy
 from pgrun.stateless import Stateless
 from pgrun.types import Batch, Rollout
@@ -105,8 +106,9 @@ class ExactCritic(Stateless):
     def joint_delta(self, out: Tensor, batch: Batch) -> float:
         return 0.0
 
-    def set_progress(self, progress: float) -> None:
-        pass
+    @property
+    def schedules(self) -> list[Schedule]:
+        return []
 
 
 def by_steps_left(p: Problem, pi: Tensor, gamma: float) -> Tensor:

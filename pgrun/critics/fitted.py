@@ -13,6 +13,7 @@ from pgrun.config.schema import NonNegative, Positive, PositiveInt, Probability,
 from pgrun.critics.base import Context, CriticSettings, StateValue, value_delta, value_loss
 from pgrun.optimization.minibatches import shuffled
 from pgrun.optimization.optimizers import Optimizer
+from pgrun.optimization.schedules import Schedule
 from pgrun.policies.mlp import Net
 from pgrun.policies.policy import Policy
 from pgrun.returns import lambda_return, n_step_return, td_target
@@ -49,9 +50,10 @@ class Fitted(CriticSettings):
 
     @classmethod
     def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:
-        if settings["critic"].get("fit") == "before" and settings["network"]["name"] == "shared":
+        network = settings["network"]["name"]
+        if settings["critic"].get("fit") == "before" and network in ("shared", "joint"):
             yield (
-                "critic.fit=before fits the critic by itself, and network=shared fits both at once: add "
+                f"critic.fit=before fits the critic by itself, and network={network} fits both at once: add "
                 "network=separate"
             )
 
@@ -104,8 +106,9 @@ class SeparateCritic(StateValue):
     def joint_delta(self, out: Tensor, batch: Batch) -> float:
         return 0.0
 
-    def set_progress(self, progress: float) -> None:
-        self.optimizer.set_progress(progress)
+    @property
+    def schedules(self) -> list[Schedule]:
+        return [self.optimizer.schedule]
 
     def state_dict(self) -> dict[str, Any]:
         return {"phi": self.phi, "optimizer": self.optimizer.state_dict()}
@@ -138,5 +141,6 @@ class SharedCritic(StateValue, Stateless):
     def joint_delta(self, out: Tensor, batch: Batch) -> Tensor:
         return self.settings.coef * value_delta(out[:, 0], batch, self.settings.clip)
 
-    def set_progress(self, progress: float) -> None:
-        pass
+    @property
+    def schedules(self) -> list[Schedule]:
+        return []

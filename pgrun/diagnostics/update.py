@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from pgrun.algorithms.base import Algorithm
+from pgrun.optimization.schedules import Schedule
+from pgrun.policies.continuous import StateStdGaussian
 from pgrun.policies.distributions import Gaussian
 from pgrun.policies.importance import effective_share, weighted_log_ratio
 from pgrun.policies.policy import Policy
@@ -17,8 +19,9 @@ if TYPE_CHECKING:
 
 
 def policy_change(before: Policy, policy: Policy, batch: Batch, algorithm: Algorithm) -> dict[str, Tensor]:
-    """‖Δθ‖, and KL both ways, entropy and importance ratios of the new θ over the update's rows
-    (closed forms, no sampling).
+    """‖Δθ‖, and KL both ways, entropy and importance ratios of the new θ over the update's rows.
+
+    Closed forms, no sampling, but for what a distribution calls ``estimated``.
 
     With a baseline for each parameter the gradient has a part that no row has, and the loss its integral,
     correctionᵀΔθ.
@@ -40,6 +43,8 @@ def policy_change(before: Policy, policy: Policy, batch: Batch, algorithm: Algor
         "ratio/max": log_ratio.max().exp(),
         "ratio/ess": effective_share(log_ratio, rows),
     }
+    if isinstance(dist, StateStdGaussian):
+        scalars["policy/std"] = (mask[:, None] * dist.log_std(new).exp()).mean(1).sum() / rows
     if algorithm.has_clip:
         ratio = weighted_log_ratio(log_prob, batch).exp()
         scalars["ratio/clip_fraction"] = (mask * algorithm.clipped(ratio, batch)).sum() / rows
@@ -47,15 +52,23 @@ def policy_change(before: Policy, policy: Policy, batch: Batch, algorithm: Algor
 
 
 def step_settings(policy: Policy, algorithm: Algorithm, lr: float) -> dict[str, Tensor]:
-    """The learning rate of the update, where an optimizer took it; the mean of σ over the actions' entries,
-    in the policy's own units.
+    """The learning rate of the update, where an optimizer took it, and other settings that go over the run;
+    the mean of σ over the actions' entries, in the policy's own units.
     """
-    scalars = (
-        {} if algorithm.takes_own_step else {"optimizer/lr": policy.theta.new_tensor(lr, dtype=torch.float64)}
-    )
+    scalars = {
+        tag: torch.tensor(schedule.value, dtype=torch.float64)
+        for tag, schedule in scheduled_tags(algorithm).items()
+    }
+    if not algorithm.takes_own_step:
+        scalars["optimizer/lr"] = torch.tensor(lr, dtype=torch.float64)
     if isinstance(policy.dist, Gaussian):
         scalars["policy/std"] = policy.free.exp().mean()
     return scalars
+
+
+def scheduled_tags(algorithm: Algorithm) -> dict[str, Schedule]:
+    """The algorithm's own settings that are not constant, by the tag of their value."""
+    return {f"algo/{name}": x for name, x in algorithm.schedules.items() if x.kind != "constant"}
 
 
 def value_fit(batch: Batch, loss: Tensor, scale: float) -> dict[str, Tensor]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
 from pgrun.config.schema import Decay, NonNegative, Positive
+from pgrun.optimization.schedules import OVER_THE_RUN, Kind, Schedule, states_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,13 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """``schedule=linear`` takes lr to 0 over the run; ``max_grad_norm`` rescales
-    longer gradients to that norm.
+    """``schedule=linear`` or ``cosine`` takes lr to ``lr_end`` over the run, ``kl`` keeps an update's KL near
+    ``target_kl`` by it; ``max_grad_norm`` rescales longer gradients to that norm.
     """
 
     lr: Positive
-    schedule: Literal["constant", "linear"] = "constant"
+    schedule: Kind = "constant"
+    lr_end: NonNegative = 0.0
+    target_kl: Positive = 0.01
     max_grad_norm: Positive | None = None
+    read_when: ClassVar = {"lr_end": ("schedule", OVER_THE_RUN), "target_kl": ("schedule", "kl")}
 
     def start(self, theta: Tensor) -> dict[str, Tensor]:
         """The rule's state before the first step."""
@@ -41,13 +45,13 @@ class Optimizer:
     """Descends along loss gradients of θ [P] (in place)."""
 
     def __init__(self, theta: Tensor, settings: OptimizerSettings):
-        self.theta, self.settings = theta, settings
-        self.lr, self.state = settings.lr, settings.start(theta)
+        self.theta, self.settings, self.state = theta, settings, settings.start(theta)
+        self.schedule = Schedule(settings.lr, settings.schedule, settings.lr_end, settings.target_kl)
 
-    def set_progress(self, progress: float) -> None:
-        """The share of the run that is done, in [0, 1]."""
-        decay = 1 - progress if self.settings.schedule == "linear" else 1.0
-        self.lr = self.settings.lr * max(decay, 0.0)
+    @property
+    def lr(self) -> float:
+        """The learning rate at this point of the run."""
+        return self.schedule.value
 
     def step(self, gradient: Tensor) -> None:
         limit = self.settings.max_grad_norm
@@ -55,12 +59,13 @@ class Optimizer:
             gradient = gradient * (limit / (torch.linalg.vector_norm(gradient) + 1e-6)).clamp(max=1)
         self.settings.step(self.theta, gradient, self.state, self.lr)
 
-    def state_dict(self) -> dict[str, Tensor]:
-        return self.state
+    def state_dict(self) -> dict[str, Any]:
+        return self.state | states_of({"schedule": self.schedule})
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         for name, value in self.state.items():
             value.copy_(state[name])
+        self.schedule.load_state_dict(state.get("schedule", {}))
 
 
 @dataclass(frozen=True)

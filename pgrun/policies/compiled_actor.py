@@ -10,6 +10,8 @@ import numpy as np
 import torch
 
 from pgrun.kernels.acting import act_rows, transpose_layers
+from pgrun.policies.activations import IN_KERNELS
+from pgrun.policies.continuous import TanhGaussian
 from pgrun.policies.distributions import Categorical, Gaussian
 from pgrun.policies.mlp import Mlp
 from pgrun.policies.normalization import NoStateNorm, RunningNorm
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 def can_act(policy: Any) -> bool:
     """Whether these kernels know such a policy."""
     known = isinstance(policy.net, Mlp) and isinstance(policy.dist, Categorical | Gaussian)
+    known = known and policy.net.activation in IN_KERNELS and not isinstance(policy.dist, TanhGaussian)
     float32 = policy.theta.device.type == "cpu" and policy.theta.dtype == torch.float32
     return known and float32 and type(policy.normaliser) in (NoStateNorm, RunningNorm)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -24,6 +24,35 @@ if TYPE_CHECKING:
 
 
 Array = Any  # a tensor, or a NumPy array: where acting uses only what both understand
+
+
+class Distribution(Protocol):
+    """What a policy asks of its distribution; the module's docstring says what each is."""
+
+    linear: int  # of its params, those that the network makes of a state
+    free: int  # and those that see no state
+    size: int  # of its params
+    encoded: int
+
+    def noise(self, shape: Sequence[int], generator: torch.Generator, dtype: torch.dtype) -> Tensor: ...
+
+    def act(self, params: Array, noise: Array | None) -> Array: ...
+
+    def log_prob(self, params: Tensor, action: Tensor) -> Tensor: ...
+
+    def encode(self, action: Tensor) -> Tensor: ...
+
+    def entropy(self, params: Tensor) -> Tensor: ...
+
+    def score(self, params: Tensor, action: Tensor) -> Tensor: ...
+
+    def entropy_gradient(self, params: Tensor) -> Tensor: ...
+
+    def kl(self, p: Tensor, q: Tensor) -> Tensor: ...
+
+    def metric(self, params: Tensor, u: Tensor) -> Tensor: ...
+
+    def kl_gradient(self, p: Tensor, q: Tensor) -> Tensor: ...
 
 
 class Categorical:
@@ -218,9 +247,6 @@ class Gaussian:
         precision, gap = (-2 * log_q).exp(), mean_q - mean_p
         spread = precision * ((2 * log_p).exp() + gap.square())
         return torch.cat([precision * gap, 1 - spread], -1)
-
-
-Distribution = Categorical | MultiCategorical | Bernoulli | Gaussian
 
 
 def sum_of(terms: Iterable[Tensor]) -> Tensor:

@@ -9,23 +9,18 @@ it, or of any weighted sum of rows.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
+from pgrun.policies.activations import BACKWARD, BACKWARD_FROM_INPUT, FORWARD
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     Layers = list[tuple[Tensor, Tensor | None]]  # (W [out, in], b [out] or None), views of θ
-
-FORWARD: dict[str, Callable[..., Tensor]] = {"tanh": lambda x: torch.tanh(x), "relu": lambda x: torch.relu(x)}
-# ∂L/∂(pre-activation) from ∂L/∂h and h itself, for both functions.
-BACKWARD: dict[str, Callable[..., Tensor]] = {
-    "tanh": lambda grad, h: torch.ops.aten.tanh_backward(grad, h),
-    "relu": lambda grad, h: torch.ops.aten.threshold_backward(grad, h, 0),
-}
 
 
 class Scores(Protocol):
@@ -151,7 +146,7 @@ class Mlp:
         self.inputs = sizes[0]
         self.shapes = list(zip(sizes[1:], sizes[:-1], strict=True))
         self.activation, self.free, self.bias = activation, free, bias
-        self.forward_, self.backward_ = FORWARD[activation], BACKWARD[activation]
+        self.forward_ = FORWARD[activation]
         self.size = sum(o * i + o * bias for o, i in self.shapes) + free
 
     def layers(self, theta: Tensor) -> tuple[Layers, Tensor]:
@@ -165,6 +160,13 @@ class Mlp:
             at += out * self.bias
         return layers, theta[at:]
 
+    def pull_back(self, grad: Tensor, kept: list[Tensor], layers: Layers, k: int) -> Tensor:
+        """∂L/∂z of layer k from ∂L/∂h, h = kept[k + 1]; z is computed anew where h does not tell it."""
+        if self.activation in BACKWARD:
+            return BACKWARD[self.activation](grad, kept[k + 1])
+        z = torch.nn.functional.linear(kept[k], *layers[k])
+        return BACKWARD_FROM_INPUT[self.activation](grad, z)
+
     def groups(self) -> dict[str, int]:
         sizes = {f"layer_{k}": o * i + o * self.bias for k, (o, i) in enumerate(self.shapes, 1)}
         return sizes | ({"log_std": self.free} if self.free else {})
@@ -173,12 +175,16 @@ class Mlp:
         """θ with orthogonal or Xavier-uniform rows and zero biases; ``gains`` per row of the last layer.
 
         Saxe et al. 2014; Glorot & Bengio 2010. Hidden layers take gain √2 when orthogonal, 1 when Xavier.
+        ``torch`` is what torch.nn.Linear does: weights and biases uniform in ±1/√in.
         """
         theta = torch.zeros(self.size, dtype=torch.float64)
         (layers, constants) = self.layers(theta)
         hidden = math.sqrt(2) if scheme == "orthogonal" else 1.0
-        for index, (weight, _) in enumerate(layers):
+        for index, (weight, bias) in enumerate(layers):
             last = index == len(layers) - 1
+            if scheme == "torch":
+                self.draw_uniform(weight, bias, gains if last else [1.0] * len(weight), generator)
+                continue
             if scheme == "orthogonal":
                 fresh = torch.nn.init.orthogonal_(torch.empty_like(weight), generator=generator)
             else:
@@ -187,6 +193,15 @@ class Mlp:
             weight.copy_(fresh * gain[:, None])
         constants.fill_(free)
         return theta
+
+    def draw_uniform(
+        self, weight: Tensor, bias: Tensor | None, gains: Sequence[float], generator: torch.Generator
+    ) -> None:
+        bound = 1 / math.sqrt(weight.shape[1])
+        gain = torch.tensor(list(gains), dtype=weight.dtype)
+        weight.uniform_(-bound, bound, generator=generator).mul_(gain[:, None])
+        if bias is not None:
+            bias.uniform_(-bound, bound, generator=generator).mul_(gain)
 
     def activations(self, layers: Layers, free: Tensor, x: Tensor) -> list[Tensor]:
         """[x, h₁, …, y]: what goes into each layer, and the output y [B, out + F] last."""
@@ -202,8 +217,8 @@ class Mlp:
         """The factors of each row's gradient, from δ = ∂L/∂y [K, out + F]."""
         linear_outputs = delta.shape[1] - self.free
         back = [delta[:, :linear_outputs]]
-        for (weight, _), h in zip(reversed(layers[1:]), reversed(kept[1:-1]), strict=True):
-            back.append(self.backward_(back[-1] @ weight, h))
+        for k in range(len(layers) - 2, -1, -1):
+            back.append(self.pull_back(back[-1] @ layers[k + 1][0], kept, layers, k))
         return Factors(back[::-1], kept[:-1], delta[:, linear_outputs:], self.bias)
 
     def tangent(self, change: tuple[Layers, Tensor], layers: Layers, kept: list[Tensor]) -> Tensor:
@@ -217,7 +232,7 @@ class Mlp:
             if moved is not None:
                 out.addmm_(moved, weight.mT)
             last = index == len(layers) - 1
-            moved = out if last else self.backward_(out, kept[index + 1])
+            moved = out if last else self.pull_back(out, kept, layers, index)
         assert moved is not None
         return torch.cat([moved, free.expand(len(moved), -1)], 1) if self.free else moved
 

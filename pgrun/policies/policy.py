@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -12,17 +11,22 @@ import torch
 from gymnasium import spaces
 
 from pgrun.config.schema import Positive, PositiveInt
-from pgrun.policies.distributions import Bernoulli, Categorical, Distribution, Gaussian, MultiCategorical
+from pgrun.policies.activations import IN_NUMPY, Activation
+from pgrun.policies.distributions import Bernoulli, Categorical, Distribution, MultiCategorical
+from pgrun.policies.families import Family, Gaussian
 from pgrun.policies.mlp import Mlp, Net, Scores
 from pgrun.policies.normalization import NoStateNorm, RunningNorm
+from pgrun.policies.pair import Pair
 from pgrun.policies.rescaled import Rescaled
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def distribution_for(space: spaces.Space[Any]) -> Distribution:
-    """The distribution whose samples an action space takes."""
+def distribution_for(
+    space: spaces.Space[Any], family: Family | None = None, log_std: float = -0.5
+) -> Distribution:
+    """The distribution whose samples an action space takes; ``family``: of real ones, else Gaussian."""
     match space:
         case spaces.Discrete():
             return Categorical(int(space.n))
@@ -31,7 +35,7 @@ def distribution_for(space: spaces.Space[Any]) -> Distribution:
         case spaces.MultiBinary():
             return Bernoulli(math.prod(space.shape))
         case spaces.Box():
-            return Gaussian(math.prod(space.shape))
+            return (family or Gaussian()).distribution(math.prod(space.shape), log_std)
     raise TypeError(f"no distribution for {space}")
 
 
@@ -71,7 +75,8 @@ class Policy:
 
             if can_act(self):
                 return CompiledActor(self)
-        if isinstance(self.net, Mlp) and self.theta.device.type == "cpu":
+        known = isinstance(self.net, Mlp) and self.net.activation in IN_NUMPY
+        if known and self.theta.device.type == "cpu":
             return NumpyActor(self)
         return TorchActor(self)
 
@@ -115,12 +120,6 @@ class TorchActor:
         return action
 
 
-IN_NUMPY: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "tanh": np.tanh,
-    "relu": lambda h: np.maximum(h, 0),
-}
-
-
 class NumpyActor:
     """The policy's forward pass in NumPy, on views of θ: for a few rows its
     operations cost a third of torch's.
@@ -153,20 +152,25 @@ class NumpyActor:
 
 @dataclass(frozen=True)
 class Network:
-    """Sizes and initialisation; the last policy layer starts small, so that π starts near uniform.
+    """Sizes and initialisation; the last policy layer starts small, so that π starts near uniform, but for
+    ``init=torch``, which leaves every layer as torch.nn.Linear makes it. ``critic_hidden``: the critic's own
+    sizes.
 
     ``logit_scale``: the policy's outputs (logits, or the mean) are that many times what the last layer gives,
     which starts as much smaller: the same policies and the same first one, in another parametrisation.
     """
 
     hidden: tuple[PositiveInt, ...] = (64, 64)
-    activation: Literal["tanh", "relu"] = "tanh"
-    init: Literal["orthogonal", "xavier"] = "orthogonal"
+    critic_hidden: tuple[PositiveInt, ...] | None = None
+    activation: Activation = "tanh"
+    init: Literal["orthogonal", "xavier", "torch"] = "orthogonal"
     bias: bool = True
     log_std: float = -0.5
     policy_gain: float = 0.01
     logit_scale: Positive = 1.0
-    shared: ClassVar[bool] = False
+    shared: ClassVar[bool] = False  # V is an output of the policy's network, and the loss a joint one
+    one_trunk: ClassVar[bool] = False  # actor and critic have hidden layers in common
+    read_when: ClassVar = {"policy_gain": ("init", ("orthogonal", "xavier"))}
 
     def net(self, inputs: int, outputs: int, free: int = 0) -> Net:
         """[B, inputs] → [B, outputs + free]. Your own networks return a ``TorchModuleNet`` here."""
@@ -182,11 +186,21 @@ class Network:
         dtype: torch.dtype | None = None,
         device: str = "cpu",
     ) -> Policy:
-        outputs = value_head + dist.linear
-        net = self.rescaled(self.net(obs_size, outputs, dist.free), dist, value_head)
-        gains = [1.0] * value_head + [self.policy_gain] * dist.linear
+        net = self.policy_net(obs_size, dist, value_head)
+        small = 1.0 if self.init == "torch" else self.policy_gain
+        gains = [1.0] * value_head + [small] * dist.linear
         theta = net.init(self.init, gains, self.log_std, generator).to(device, dtype or torch.float32)
         return Policy(net, dist, theta, normaliser, value_head)
+
+    def policy_net(self, obs_size: int, dist: Distribution, value_head: bool) -> Net:
+        """[B, obs_size] → [B, K], with V in front where there is a value head."""
+        net = self.net(obs_size, value_head + dist.linear, dist.free)
+        return self.rescaled(net, dist, value_head)
+
+    def critic_net(self, inputs: int) -> Net:
+        """[B, inputs] → [B, 1]"""
+        own = self if self.critic_hidden is None else replace(self, hidden=self.critic_hidden)
+        return own.net(inputs, 1)
 
     def rescaled(self, net: Net, dist: Distribution, value_head: bool) -> Net:
         if self.logit_scale == 1:
@@ -201,7 +215,7 @@ class Network:
         dtype: torch.dtype | None = None,
         device: torch.device | str = "cpu",
     ) -> tuple[Net, Tensor]:
-        net = self.net(obs_size, 1)
+        net = self.critic_net(obs_size)
         return net, net.init(self.init, [1.0], 0.0, generator).to(device, dtype or torch.float32)
 
 
@@ -215,3 +229,20 @@ class Shared(Network):
     """One trunk with two heads, trained on the joint loss −L + c_v·value loss."""
 
     shared: ClassVar[bool] = True
+    one_trunk: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class Joint(Network):
+    """Two networks without a layer in common and one optimizer for both, on the loss −L + c_v·value loss.
+
+    A gradient that is clipped is clipped by the norm of both parts together, as Stable-Baselines3 does
+    (Raffin et al. 2021), whose vf_coef is half of ``critic.coef``: its value loss has no factor ½.
+    """
+
+    shared: ClassVar[bool] = True
+
+    def policy_net(self, obs_size: int, dist: Distribution, value_head: bool) -> Net:
+        if not value_head:
+            return super().policy_net(obs_size, dist, value_head)
+        return Pair(self.critic_net(obs_size), super().policy_net(obs_size, dist, False))

@@ -21,6 +21,7 @@ from pgrun.command.overrides import CliOverride, Command
 from pgrun.command.preflight import refuse_all
 from pgrun.config.settings import flatten_settings, spell_advantage_norm
 from pgrun.errors import InvalidCommand, escape_line, join_lines
+from pgrun.optimization.schedules import OVER_THE_RUN, Schedule
 from pgrun.runs.job_status import SETTINGS, Flat, flatten_for_comparison, format_changes, read_json_object
 from pgrun.storage.checkpoint import Checkpoints
 from pgrun.terminal.printing import say
@@ -125,21 +126,49 @@ def stretched_schedules(
 
     old, new = before["trainer"]["total_steps"], settings["trainer"]["total_steps"]
     chosen = classes_chosen(settings)
-    linear = [
-        f"{key}=linear"
-        for key, value in flatten_settings(settings).items()
-        if key.endswith("schedule") and value == "linear" and not key.startswith("usual.")
-        if not list(unread([CliOverride(key, key, value)], settings, chosen, None))
-    ]
-    if linear and old != new:
-        then, now = (max(1 - env_steps / total, 0.0) for total in (old, new))
-        one = len(linear) == 1
-        named = " and ".join(filter(None, (", ".join(linear[:-1]), linear[-1])))
-        yield (
-            f"{named} now reach{'es' * one} 0 at step {new}, not {old}: at step {env_steps} "
-            f"{'it stands' if one else 'they stand'} at {now:.0%} of the start, where "
-            f"{'it' if one else 'they'} stood at {then:.0%}"
-        )
+    if old == new:
+        return
+    flat = flatten_settings(settings)
+    for kind in OVER_THE_RUN:
+        moving = [
+            key
+            for key, value in flat.items()
+            if key.endswith("schedule") and value == kind and not key.startswith("usual.")
+            if not list(unread([CliOverride(key, key, value)], settings, chosen, None))
+        ]
+        if moving:
+            shares = [share_at(kind, env_steps / total) for total in (old, new)]
+            to_zero = all(not flat.get(end_of(key)) for key in moving)
+            yield describe_stretch(
+                [f"{key}={kind}" for key in moving], to_zero, (old, new), env_steps, shares
+            )
+
+
+def share_at(kind: str, progress: float) -> float:
+    """How far from its end such a schedule stands, as a share of the way."""
+    schedule = Schedule(1.0, kind)  # type: ignore[arg-type]
+    schedule.set_progress(progress)
+    return schedule.value
+
+
+def end_of(key: str) -> str:
+    """The setting that says where a schedule ends: ``optimizer.lr_end``, ``algo.clip_end``."""
+    where, _, name = key.rpartition(".")
+    return f"{where}.{'lr' if name == 'schedule' else name.removesuffix('_schedule')}_end"
+
+
+def describe_stretch(
+    words: Sequence[str], to_zero: bool, totals: tuple[int, int], env_steps: int, shares: Sequence[float]
+) -> str:
+    (old, new), (then, now), one = totals, shares, len(words) == 1
+    named = " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+    end = "0" if to_zero else "its end" if one else "their ends"
+    of = "of the start" if to_zero else "of the way from there to the start"
+    return (
+        f"{named} now reach{'es' * one} {end} at step {new}, not {old}: at step {env_steps} "
+        f"{'it stands' if one else 'they stand'} at {now:.0%} {of}, where "
+        f"{'it' if one else 'they'} stood at {then:.0%}"
+    )
 
 
 def has_reported_end(folder: Path, env_steps: int) -> bool:

@@ -5,13 +5,14 @@ torch is the definition, and goes everywhere; the twins are for float32 on the C
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pgrun.algorithms.base import Learner
 from pgrun.critics.base import Critic
 from pgrun.errors import InvalidCommand
 from pgrun.kernels import is_available, missing_packages
+from pgrun.policies.activations import IN_KERNELS
 from pgrun.policies.policy import Policy
 
 if TYPE_CHECKING:
@@ -49,13 +50,26 @@ class TorchTwins:
 def choose_backend(settings: Mapping[str, Any], device: str) -> str:
     """``torch`` or ``compiled``: what ``backend`` asks for.
 
-    ``auto`` is compiled on the CPU where numba is installed. Chosen once, when a run begins, and recorded: a
-    run that goes on has the backend that it had.
+    ``auto`` is compiled on the CPU where numba is installed and the kernels know all that was chosen. Chosen
+    once, when a run begins, and recorded: a run that goes on has the backend that it had.
     """
     asked = str(settings.get("backend", "auto"))
     if asked == "auto":
-        return "compiled" if device == "cpu" and is_available() else "torch"
+        known = device == "cpu" and is_available() and not list(find_unknown_to_kernels(settings))
+        return "compiled" if known else "torch"
     return asked
+
+
+def find_unknown_to_kernels(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Choices that have no compiled twin: ``auto`` is torch with them, and ``compiled`` refused."""
+    network = settings["network"]
+    if network.get("activation", "tanh") not in IN_KERNELS:
+        yield f"network.activation={network['activation']}"
+    if network["name"] == "joint":
+        yield "network=joint"
+    policy = settings.get("policy", {}).get("name", "gaussian")
+    if policy != "gaussian":
+        yield f"policy={policy}"
 
 
 def refuse_missing_backend(backend: str, where: str) -> None:

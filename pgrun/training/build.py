@@ -20,6 +20,8 @@ from pgrun.diagnostics.gradient_variance import GradientVarianceMeter
 from pgrun.envs import Envs, EnvSettings, make
 from pgrun.estimator import Estimator
 from pgrun.optimization.optimizers import Optimizer
+from pgrun.optimization.schedules import Schedule
+from pgrun.policies.families import Family, connect_actions
 from pgrun.policies.normalization import NoRewardScale, NoStateNorm, RewardScale, RunningNorm
 from pgrun.policies.policy import Policy, distribution_for
 from pgrun.rollouts.samplers.episodes import Episodes, Evaluation
@@ -97,14 +99,36 @@ class Run:
     def set_progress(self, progress: float) -> None:
         """Move every schedule to this share of the run, in [0, 1]."""
         self.algorithm.set_progress(progress)
-        self.learner.optimizer.set_progress(progress)
-        self.learner.critic.set_progress(progress)
+        for schedule in self.rates:
+            schedule.set_progress(progress)
+
+    @property
+    def rates(self) -> list[Schedule]:
+        """Schedules of learning rates: the policy's, and the critic's where it has an optimizer."""
+        return [self.learner.optimizer.schedule, *self.learner.critic.schedules]
+
+    @property
+    def follows_kl(self) -> bool:
+        """Whether a schedule asks for the KL of each update."""
+        return any(schedule.follows_kl for schedule in (*self.rates, *self.algorithm.schedules.values()))
+
+    def adapt_schedules(self, kl: float) -> None:
+        """What the schedules that follow the KL make of an update's."""
+        self.algorithm.adapt_schedules(kl)
+        for schedule in self.rates:
+            schedule.adapt(kl)
 
 
 def member(settings: Mapping[str, Any], group: str) -> Any:
     """The object that a config group describes: its class by name, its fields from the rest."""
     given = dict(settings[group])
     return construct(find_class(group, given.pop("name"), tuple(settings["modules"])), given)
+
+
+def family_of(settings: Mapping[str, Any]) -> Family:
+    """How real actions are distributed; a run of earlier days says nothing, and has a Gaussian."""
+    family: Family = member({"policy": {"name": "gaussian"}, **settings}, "policy")
+    return family
 
 
 def build(settings: Mapping[str, Any], backend: str | None = None) -> Run:
@@ -128,7 +152,7 @@ def build(settings: Mapping[str, Any], backend: str | None = None) -> Run:
     envs.reset(integers(random.envs, env.num_envs))
     algorithm.prepare(envs)
     scale = RewardScale(top.gamma, env.num_envs, device) if top.reward_scaling else NoRewardScale()
-    dist = distribution_for(envs.action_space)
+    dist = distribution_for(envs.action_space, family_of(settings), network.log_std)
     head = scheme.uses_critic and network.shared
     policy = twins.policy(network.policy(envs.obs_size, dist, normaliser, head, random.init, device=device))
     critic: Critic = NoCritic()
@@ -143,6 +167,8 @@ def build(settings: Mapping[str, Any], backend: str | None = None) -> Run:
     estimator = Estimator(scheme, top.gamma, top.advantage_norm)
     eval_envs = make(env, trainer.eval_episodes, " in evaluation")
     normaliser.widen_observations(eval_envs)
+    for columns in (envs, eval_envs):
+        connect_actions(dist, columns)
     diagnostics = construct(Diagnostics, settings["diagnostics"])
     return Run(
         settings=settings,

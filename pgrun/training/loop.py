@@ -15,8 +15,10 @@ from pgrun.atomic_files import write_json
 from pgrun.config.random_streams import SHARED_IN_EVALUATION, apart, spawned
 from pgrun.critics.base import Critic, NoCritic
 from pgrun.diagnostics import gradient_detail, local_models
-from pgrun.diagnostics.update import floats, policy_change, step_settings, value_fit
+from pgrun.diagnostics.update import floats, policy_change, scheduled_tags, step_settings, value_fit
 from pgrun.envs.rehearsal import warn_if_unrepeatable
+from pgrun.optimization.natural_gradient import mean_kl
+from pgrun.policies.continuous import StateStdGaussian
 from pgrun.policies.distributions import Gaussian
 from pgrun.returns import backups_in_loops
 from pgrun.rollouts.trajectory import Finished
@@ -192,6 +194,8 @@ def learn(run: Run, rollout: Rollout, counters: Counters) -> dict[str, Tensor]:
             rows = batch.for_critic
             scalars |= value_fit(rows, learner.critic.loss(rows), run.scale.scale)
         scalars |= step_settings(run.policy, run.algorithm, learner.optimizer.lr)
+    if run.follows_kl:
+        run.adapt_schedules(float(mean_kl(run.policy, batch)))
     return scalars
 
 
@@ -302,9 +306,10 @@ def tags(run: Run) -> list[str]:
     critic = () if isinstance(run.learner.critic, NoCritic) else WITH_CRITIC
     clipping = WITH_CLIPPING if run.algorithm.has_clip else ()
     optimizer = () if run.algorithm.takes_own_step else WITH_OPTIMIZER
-    std = WITH_STD if isinstance(run.policy.dist, Gaussian) else ()
+    std = WITH_STD if isinstance(run.policy.dist, Gaussian | StateStdGaussian) else ()
     details = (*gradient_detail.tags(run.policy.net), *local_models.TAGS) if run.diagnostics.detail else ()
-    own = (*run.algorithm.tags, *run.sampler.tags, *run.exact_errors.tags)
+    scheduled = scheduled_tags(run.algorithm)
+    own = (*scheduled, *run.algorithm.tags, *run.sampler.tags, *run.exact_errors.tags)
     return [*ALWAYS, *critic, *clipping, *optimizer, *std, *details, *own]
 
 

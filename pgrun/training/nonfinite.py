@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from pgrun.errors import Diverged
+from pgrun.policies.continuous import StateStdGaussian
 from pgrun.policies.distributions import Gaussian
 
 if TYPE_CHECKING:
@@ -135,9 +136,12 @@ def describe_large_rewards(run: Run, rollout: Rollout, counters: Counters) -> st
 
 
 def describe_extreme_sigma(run: Run, rollout: Rollout) -> str | None:
-    if not isinstance(run.policy.dist, Gaussian):
+    dist = run.policy.dist
+    if not isinstance(dist, Gaussian | StateStdGaussian):
         return None
-    log_std = rollout.params[..., -run.policy.dist.free :]
+    log_std = (
+        rollout.params[..., -dist.free :] if isinstance(dist, Gaussian) else dist.log_std(rollout.params)
+    )
     if size(log_std) <= LARGE_LOG_STD:
         return None
     farthest = float(log_std.flatten()[log_std.abs().flatten().nan_to_num(-1).argmax()])

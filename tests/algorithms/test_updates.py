@@ -175,7 +175,7 @@ def test_clipping_like_torch(limit: float) -> None:
 def test_the_learning_rate_schedule() -> None:
     theta = torch.zeros(1)
     descent = Optimizer(theta, Sgd(lr=0.1, schedule="linear"))
-    descent.set_progress(0.25)
+    descent.schedule.set_progress(0.25)
     descent.step(torch.ones(1))
     assert theta.item() == pytest.approx(-0.075)
 

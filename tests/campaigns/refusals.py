@@ -114,7 +114,13 @@ TABLE: dict[str, list[str]] = {
     "pgrun optimizer.lr=1e-400": ["must be > 0"],
     "pgrun optimizer.lr=1e400": ["must be a finite number"],
     "pgrun optimizer.max_grad_norm=0": ["must be > 0"],
-    "pgrun optimizer.schedule=cosine": ["must be one of constant, linear"],
+    "pgrun optimizer.schedule=step": ["must be one of constant, linear, cosine, kl"],
+    "pgrun tuned=none optimizer.lr_end=1e-5": [
+        "it is read with optimizer.schedule=linear or cosine, not with constant"
+    ],
+    "pgrun critic.optimizer.target_kl=0.02": ["it is read with critic.optimizer.schedule=kl, not with"],
+    "pgrun algo.clip_end=0.1 tuned=none": ["it is read with algo.clip_schedule=linear or cosine"],
+    "pgrun algo.entropy_schedule=cosine": ["there is no bonus that could go anywhere: set algo.entropy"],
     "pgrun algo.clip=-0.0": ["must be > 0"],
     "pgrun algo.target_kl=0": ["must be > 0"],
     "pgrun algo.entropy=-0.1": ["must be ≥ 0"],

@@ -44,8 +44,9 @@ MISTAKES = {
     # unknown keys
     "algo.clp=1": ["algo.clp: no such setting", "nearest: algo.clip"],
     "algo.learning_rate=1": [
-        "algo.learning_rate: no such setting; there are: algo.clip, algo.clip_schedule, algo.epochs, "
-        "algo.minibatches, algo.target_kl, algo.entropy\n",
+        "algo.learning_rate: no such setting; there are: algo.clip, algo.clip_schedule, algo.clip_end, "
+        "algo.clip_target_kl, algo.epochs, algo.minibatches, algo.target_kl, algo.entropy, "
+        "algo.entropy_schedule, algo.entropy_end, algo.entropy_target_kl\n",
     ],
     "hydra.nosuch=1": ["there are: hydra.run, ", " more, which pgrun --cfg hydra shows\n"],
     "lr=0.1": ["lr: no such setting", "nearest: optimizer.lr, critic.optimizer.lr"],
@@ -73,7 +74,7 @@ MISTAKES = {
     "trainer.total_steps=1e400": ["must be an integer"],
     "trainer.total_steps=???": ["trainer.total_steps=???: Missing mandatory value"],
     "network.hidden=64": ["network.hidden=64: must be a list such as [64, 64]"],
-    "network.activation=gelu": ["must be one of tanh, relu"],
+    "network.activation=sine": ["must be one of tanh, relu"],
     "network.log_std=nan env=Pendulum-v1": ["network.log_std=nan: must be a finite number"],
     "variance.lam=2": ["variance.lam=2: must be in [0, 1]"],
     "critic.optimizer=sgd": ["critic.optimizer=sgd", "must be a mapping"],
@@ -115,6 +116,15 @@ MISTAKES = {
     # what nothing reads
     "algo=reinforce critic.epochs=3": ["variance=reward_to_go has no critic"],
     "network=shared critic.epochs=3": ["take network=separate"],
+    "network=joint critic.optimizer.lr=1": ["network=joint trains the critic", "take network=separate"],
+    "network=shared network.critic_hidden=[8]": ["one trunk for both", "network=separate or joint"],
+    "algo=reinforce network.critic_hidden=[8]": ["has no critic"],
+    "algo=trpo network=joint": ["add network=separate"],
+    "network.init=torch network.policy_gain=1": [
+        "read with network.init=orthogonal or xavier, not with torch"
+    ],
+    "backend=compiled network.activation=gelu": ["network.activation=gelu has no kernels", "backend=auto"],
+    "backend=compiled network=joint": ["network=joint has no kernels", "take backend=auto"],
     "critic.coef=2": ["joint loss of network=shared"],
     "critic.n=3": ["read with critic.target=n_step, not with td_lambda"],
     "network.log_std=-1": ["Discrete(2) have no σ"],

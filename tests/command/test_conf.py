@@ -80,6 +80,8 @@ def command_for(path: Path) -> str:
         return f"{group}={name} algo=off_policy_ac"
     if (group, name) in {("critic", "exact"), ("critic", "scaled")}:
         return f"{group}={name} algo=a2c env=FrozenLake-v1"
+    if group == "policy":
+        return f"policy={name} env=Pendulum-v1"
     if group == "variance" and find_class("variance", name).uses_q:
         return f"{group}={name} algo=off_policy_ac"
     whole = group == "variance" and find_class("variance", name).whole_episodes
@@ -129,7 +131,9 @@ def section(group: str, choice: str, words: str = "") -> dict[str, Any]:
 
 def fits(algo: str, scheme: str, sampler: str) -> bool:
     chosen, method = find_class("variance", scheme), find_class("algo", algo)
-    if chosen.uses_q != method.of_actions or (method.schemes and scheme not in method.schemes):
+    if chosen.uses_q != method.of_actions or (
+        method.allowed_schemes and scheme not in method.allowed_schemes
+    ):
         return False
     return sampler in method.samplers and (sampler == "episodes" or not chosen.whole_episodes)
 

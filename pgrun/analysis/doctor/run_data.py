@@ -147,15 +147,19 @@ def read_if_small(look: Callable[[], T], otherwise: T, notes: list[str]) -> T:
 
 
 def gaussian(folder: Path) -> int | None:
-    """Dimensions of the actions, where they are a Box; 0 of one without bounds."""
+    """Dimensions of the actions, where they are a Box; 0 of one without bounds, or whose policy has no σ of
+    actions.
+    """
     try:
-        space = str(read_json(folder / "policy.json").get("action_space"))
+        content = read_json(folder / "policy.json")
+        space = str(content.get("action_space"))
+        bounded = content.get("config", {}).get("policy", {}).get("name") in ("squashed", "beta")
     except UNREADABLE:
         return None
     found = re.fullmatch(r"Box\(.*\((\d+(?:, ?\d+)*),?\), \w+\)", space, re.S)
     if not found:
         return None
-    return 0 if "inf" in space else math.prod(map(int, found[1].split(",")))
+    return 0 if "inf" in space or bounded else math.prod(map(int, found[1].split(",")))
 
 
 def normaliser(folder: Path) -> float | None:

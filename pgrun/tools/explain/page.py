@@ -6,9 +6,11 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gymnasium.spaces import Box
+
 from pgrun.algorithms.base import Algorithm
 from pgrun.command.compose import Job
-from pgrun.command.unused_settings import critic, declared, optimizer, other
+from pgrun.command.unused_settings import critic, declared, log_std, optimizer, other
 from pgrun.command.validate import classes_chosen, probe_environment
 from pgrun.config.schema import format_value
 from pgrun.diagnostics import gradient_variance
@@ -25,7 +27,7 @@ def page(job: Job) -> str:
     """Sections of one job, each under its heading."""
     settings, chosen = job.settings, classes_chosen(job.settings)
     env, _ = probe_environment(settings)
-    parts = methods(settings, chosen)
+    parts = methods(settings, chosen, env)
     sections = {f"{title} · {label}": paragraphs for title, label, paragraphs in parts}
     sections |= {
         "Bias": bullets(facts.bias(settings, chosen)),
@@ -51,7 +53,9 @@ def summary(settings: Mapping[str, Any]) -> str:
     )
 
 
-def methods(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> list[tuple[str, str, list[str]]]:
+def methods(
+    settings: Mapping[str, Any], chosen: Mapping[str, Any], env: Any
+) -> list[tuple[str, str, list[str]]]:
     """(title, ``group=option``, what the class says)."""
 
     def part(title: str, group: str, *more: str) -> tuple[str, str, list[str]]:
@@ -67,6 +71,8 @@ def methods(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> list[tupl
     if chosen["variance"].uses_critic:
         found.append(part("Critic", "critic"))
     found.append(part("Networks", "network"))
+    if isinstance(getattr(env, "action_space", None), Box):
+        found.append(part("Policy", "policy"))
     if not chosen["algo"].takes_own_step:
         found.append(part("Step", "optimizer"))
     return found
@@ -116,6 +122,7 @@ def not_read(name: str, job: Job, chosen: Mapping[str, Any], env: Any) -> bool:
         critic(name, settings, chosen)
         or optimizer(name, settings, chosen)
         or declared(name, settings, chosen)
+        or log_std(name, settings, chosen)
         or other(name, settings, getattr(env, "action_space", None))
     )
 

@@ -16,6 +16,7 @@ from pgrun.envs import Envs, EnvSettings, make
 from pgrun.envs.faults import import_error
 from pgrun.errors import InvalidCommand, escape_line, join_lines
 from pgrun.kernels import is_available
+from pgrun.policies.families import Family, connect_actions
 from pgrun.policies.normalization import NoRewardScale, NoStateNorm, RunningNorm
 from pgrun.policies.policy import Network, Policy, distribution_for
 from pgrun.rollouts.samplers.episodes import Evaluation
@@ -25,7 +26,7 @@ from pgrun.tools.play.film import Camera, look, screening
 from pgrun.tools.play.options import PlayOptions
 from pgrun.tools.play.report import report
 from pgrun.training.backends import twins_of
-from pgrun.training.build import member
+from pgrun.training.build import family_of, member
 from pgrun.training.saver import refusing_bad_data
 
 COLUMNS = 100  # environments at once, where more episodes are asked for than the run's evaluation has
@@ -37,6 +38,7 @@ class Role:
 
     env: EnvSettings
     network: Network
+    family: Family
     top: RunSettings
     episodes: int  # of an evaluation
     max_steps: int | None  # of one of its episodes
@@ -86,6 +88,7 @@ def load_role(saved: Saved, wish: PlayOptions) -> Role:
     return Role(
         env=replace(env, id=env_id(env.id, wish)),
         network=network_of(saved, name, wish),
+        family=family_in(saved, wish),
         top=top,
         episodes=trainer.eval_episodes,
         max_steps=wish.max_steps or trainer.eval_max_steps,
@@ -107,6 +110,14 @@ def network_of(saved: Saved, name: str, wish: PlayOptions) -> Network:
     return network
 
 
+def family_in(saved: Saved, wish: PlayOptions) -> Family:
+    with refusing_bad_data(f"{saved.folder}: its policy={saved.config.get('policy')} cannot be built"):
+        family = family_of({**saved.config, "modules": wish.modules})
+        if not isinstance(family, Family):
+            raise TypeError("it is no policy of pgrun's")
+    return family
+
+
 def env_id(theirs: str, wish: PlayOptions) -> str:
     """The run's own, or the same named again with its module: only the command line may import one."""
     theirs = escape_line(theirs)
@@ -126,7 +137,8 @@ def acting(saved: Saved, role: Role, envs: Envs) -> Policy:
     """The saved policy for these environments."""
     norm = RunningNorm(envs.obs_size) if role.top.state_norm else NoStateNorm()
     norm.widen_observations(envs)
-    dist = distribution_for(envs.action_space)
+    dist = distribution_for(envs.action_space, role.family, role.network.log_std)
+    connect_actions(dist, envs)
     with refusing_bad_data(f"{saved.folder}: its network cannot be built"):
         policy = role.network.policy(envs.obs_size, dist, norm, saved.value_head, torch.Generator())
     restore(policy, saved)

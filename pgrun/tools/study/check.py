@@ -144,8 +144,8 @@ def misfits(
 
     table = proposed(construct(Table, settings["policy"]), env)
     p = tabular(env)
-    if settings["network"]["name"] == "shared" and saved is None:
-        yield "network=shared: nothing is trained here; the policy alone is network=separate"
+    if (name := settings["network"]["name"]) in ("shared", "joint") and saved is None:
+        yield f"network={name}: nothing is trained here; the policy alone is network=separate"
     if table.wanted:
         yield from wrong_table(settings, table, p, env)
     if study.reference == "exact" and not exact_known(settings, env, p):

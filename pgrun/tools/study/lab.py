@@ -22,6 +22,7 @@ from pgrun.envs.faults import close_all
 from pgrun.envs.make import make_one
 from pgrun.errors import InvalidCommand
 from pgrun.estimator import Estimator
+from pgrun.policies.families import connect_actions
 from pgrun.policies.policy import Policy
 from pgrun.tools.study.behaviour import behaving
 from pgrun.tools.study.collect import Seen, Source
@@ -107,6 +108,7 @@ def build(study: Study, settings: Mapping[str, Any]) -> Lab:
     ) -> Source:
         columns = make(env, env.num_envs)
         policy.normaliser.widen_observations(columns)
+        connect_actions(policy.dist, columns)
         columns.reset(integers(seeds, env.num_envs))
         return Source(policy, columns, generator(noise), integers(seeds, env.num_envs))
 

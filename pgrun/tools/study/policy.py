@@ -20,7 +20,7 @@ from pgrun.policies.policy import Network, Policy, distribution_for
 from pgrun.storage.saved_policy import Saved, load, restore
 from pgrun.tools.study.exact_ascent import climb
 from pgrun.tools.study.settings import Study, Table
-from pgrun.training.build import member
+from pgrun.training.build import family_of, member
 from pgrun.training.saver import refusing_bad_data
 
 if TYPE_CHECKING:
@@ -66,15 +66,17 @@ def freeze(
 ) -> tuple[Policy, Network]:
     """(the policy, the network that a critic of it has); ``settings`` are resolved."""
     size, _ = observation_encoder(env.observation_space)
-    dist = distribution_for(env.action_space)
+    family = None if saved is None else family_of({**saved.config, "modules": settings["modules"]})
     wanted = proposed(construct(Table, settings["policy"]), env)
     if saved is not None:
         network = member(settings, "network")
+        dist = distribution_for(env.action_space, family, network.log_std)
         norm = RunningNorm(size) if saved.config["state_norm"] else NoStateNorm()
         with refusing_bad_data(f"run={saved.folder}: its network cannot be built"):
             policy = network.policy(size, dist, norm, saved.value_head, init)
         restore(policy, saved, "run=")
         return policy, network
+    dist = distribution_for(env.action_space)
     if not wanted.wanted:
         network = member(settings, "network")
         return network.policy(size, dist, NoStateNorm(), False, init), network

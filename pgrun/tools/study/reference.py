@@ -42,7 +42,7 @@ def exact(env: gym.Env, policy: Policy, gamma: float) -> tuple[Tensor, float] | 
 def closed_form(env: gym.Env, policy: Policy, gamma: float) -> tuple[Tensor, float] | None:
     """(∇J, J) of the two problems with a real action, for a Gaussian of linear mean: θ = (k, log σ)."""
     inner = env.unwrapped
-    if len(policy.theta) != 2 or not isinstance(inner, TwoGaussians | Lq1):
+    if len(policy.theta) != 2 or not policy.dist.free or not isinstance(inner, TwoGaussians | Lq1):
         return None
     k, log_sigma = (float(x) for x in policy.theta)
     if isinstance(inner, TwoGaussians):

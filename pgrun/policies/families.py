@@ -1,0 +1,105 @@
+"""The options of ``policy=``: how real actions are distributed. Those that are choices have one way alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from pgrun.envs.spaces import bounds
+from pgrun.policies import distributions
+from pgrun.policies.continuous import ScaledBeta, StateStdGaussian, TanhGaussian
+from pgrun.policies.distributions import Distribution
+
+if TYPE_CHECKING:
+    from pgrun.envs import Envs
+
+
+@dataclass(frozen=True)
+class Family:
+    """A distribution for actions of a Box."""
+
+    bounded: ClassVar[bool] = False  # takes actions within finite bounds alone
+    has_log_std: ClassVar[bool] = True  # ``network.log_std`` is where its log σ starts
+    estimated: ClassVar[tuple[str, ...]] = ()  # which of kl and entropy are no closed forms
+
+    @classmethod
+    def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:
+        """Why it does not fit the environment's actions."""
+        name, space = settings["policy"]["name"], getattr(env, "action_space", None)
+        if space is None or name == "gaussian":
+            return
+        where = f"env={settings['env']['id']}"
+        if not isinstance(space, spaces.Box):
+            yield f"policy={name} is of real actions, and those of {where} are {space}: leave policy out"
+        elif cls.bounded and not np.isfinite(bounds(space)).all():
+            yield (
+                f"policy={name} stays within bounds, and actions of {where} have none: "
+                "take policy=gaussian or policy=state_std"
+            )
+
+    def distribution(self, dims: int, log_std: float) -> Distribution:
+        """Of actions with ``dims`` entries; ``log_std``: where log σ starts, if the network adds to it."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Gaussian(Family):
+    """N(μ(s), σ²), σ independent of the state; actions beyond the bounds are clipped on their way out.
+
+    KL and entropy are exact, and those of the Gaussian before it is clipped.
+    """
+
+    def distribution(self, dims: int, log_std: float) -> Distribution:
+        return distributions.Gaussian(dims)
+
+
+@dataclass(frozen=True)
+class StateStd(Family):
+    """N(μ(s), σ(s)²), log σ(s) = ``network.log_std`` plus an output of the network; clipped on its way out.
+
+    KL and entropy are exact.
+    """
+
+    def distribution(self, dims: int, log_std: float) -> Distribution:
+        return StateStdGaussian(dims, log_std)
+
+
+@dataclass(frozen=True)
+class Squashed(Family):
+    """tanh of a Gaussian, within the bounds, σ independent of the state (Haarnoja et al. 2018, appendix C).
+
+    KL is exact, that of the Gaussian: a bijection leaves it as it is. The entropy has no closed form and is
+    estimated, by a quadrature of 32 points in each entry. Evaluations take tanh μ.
+    """
+
+    bounded: ClassVar[bool] = True
+    estimated: ClassVar[tuple[str, ...]] = ("entropy",)
+
+    def distribution(self, dims: int, log_std: float) -> Distribution:
+        return TanhGaussian(dims)
+
+
+@dataclass(frozen=True)
+class Beta(Family):
+    """Beta(α(s), β(s)) stretched over the bounds, α and β above 1 (Chou, Maturana & Scherer 2017).
+
+    KL and entropy are exact. Nothing is clipped, and there is no σ: ``network.log_std`` is not read.
+    """
+
+    bounded: ClassVar[bool] = True
+    has_log_std: ClassVar[bool] = False
+
+    def distribution(self, dims: int, log_std: float) -> Distribution:
+        return ScaledBeta(dims)
+
+
+def connect_actions(dist: Distribution, envs: Envs) -> None:
+    """Have the environments take what this distribution draws, where that is not the action itself."""
+    if isinstance(dist, TanhGaussian):
+        decode = envs.decode
+        envs.decode = lambda drawn: decode(dist.emit(drawn))
