@@ -105,6 +105,8 @@ FAULTS = [
           "def ascend(self, batch: Batch, learner: Learner) -> None:\n        super().ascend(", "iteration"),
     fault("psi_transposed", "swapped axes", "estimator",
           "psi=(psi * rollout.mask).flatten()", "psi=(psi * rollout.mask).T.flatten()", "exact probes"),
+    fault("one_answer_for_all_prompts", "a start that is ignored", "envs/problems/token_tree",
+          "text[-1] == prompt % self.words", "text[-1] == 0", "token_tree"),
     fault("units_transposed", "swapped axes", "variance/leave_out",
           "x.transpose(0, 1).flatten(0, 1)", "x.flatten(0, 1)", "meter"),
     fault("normaliser_frozen", "normaliser frozen in training", "training/loop",
