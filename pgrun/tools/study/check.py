@@ -13,6 +13,7 @@ from pgrun.command.overrides import CliOverride
 from pgrun.command.unused_settings import declared, other
 from pgrun.command.validate import (
     check_modules,
+    find_wrong_start,
     find_wrong_values,
     group_values,
     probe_environment,
@@ -156,10 +157,22 @@ def misfits(
     if settings["critic"]["name"] == "run" and saved is None:
         yield "critic=run is the critic of a run: add run=DIR, or take critic=fitted"
     yield from of_sections(settings, study, p, env)
+    yield from wrong_group(settings, study, env)
     if critic.of_actions:
         yield f"critic={settings['critic']['name']} learns from replayed transitions; take critic=fitted"
     pretended = {**settings, "reward_scaling": False, "variance": {"name": "gae"}}
     yield from critic.misfits(pretended, env)
+
+
+def wrong_group(settings: Mapping[str, Any], study: Study, env: gym.Env) -> Iterator[str]:
+    if study.batch % study.group:
+        fits = max(study.batch // study.group, 1) * study.group
+        yield f"group={study.group} must divide batch={study.batch}: add batch={fits}, or another group"
+    if study.shared == "start":
+        if study.group == 1:
+            yield "shared=start: it is what the episodes of a group share: set group"
+        pretended = {**settings, "sampler": {"shared": "start"}}
+        yield from (text.replace("sampler.shared", "shared") for text in find_wrong_start(pretended, env))
 
 
 def table_of(env: gym.Env) -> Any:

@@ -111,6 +111,7 @@ def build(study: Study, settings: Mapping[str, Any]) -> Lab:
         return Source(policy, columns, generator(noise), integers(seeds, env.num_envs))
 
     own = source(noise, envs, behaviour)
+    own.group, own.shared = study.group, study.shared
     if p is not None:
         own.envs.follow_states()
     critic: Critic = NoCritic()

@@ -27,6 +27,8 @@ class Study:
     advantage_norm: AdvantageNorm = "none"  # over each estimate's own episodes
     episodes: PositiveInt = 2000
     batch: PositiveInt = 20
+    group: PositiveInt = 1  # episodes from each start
+    shared: Literal["seed", "start"] = "seed"  # what they share
     reference: Literal["auto", "exact", "sampled"] = "auto"
     reference_episodes: PositiveInt | None = None
     critic_episodes: NonNegativeInt = 500
