@@ -8,7 +8,7 @@ import torch
 
 from pgrun.algorithms.base import Algorithm
 from pgrun.policies.distributions import Gaussian
-from pgrun.policies.importance import effective_share, weighted_log_ratio
+from pgrun.policies.importance import effective_share
 from pgrun.policies.policy import Policy
 from pgrun.types import Batch
 
@@ -41,7 +41,7 @@ def policy_change(before: Policy, policy: Policy, batch: Batch, algorithm: Algor
         "ratio/ess": effective_share(log_ratio, rows),
     }
     if algorithm.has_clip:
-        ratio = weighted_log_ratio(log_prob, batch).exp()
+        ratio = algorithm.log_ratio(log_prob, batch).exp()
         scalars["ratio/clip_fraction"] = (mask * algorithm.clipped(ratio, batch)).sum() / rows
     return scalars
 

@@ -133,7 +133,8 @@ class SharedDraws:
             self.rows = np.stack([generator.random(self.ROWS) for generator in self.generators], axis=1)
             self.used = 0
         self.used += 1
-        return self.rows[self.used - 1][self.column]
+        row: np.ndarray = self.rows[self.used - 1]
+        return row[self.column]
 
 
 def arrays(table: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

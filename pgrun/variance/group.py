@@ -51,7 +51,7 @@ class Group(Scheme):
         """A [N] from the returns [N] of groups that stand side by side. In float64: equal returns are then
         centred to 0, and not to a rounding error that the division by σ makes large.
         """
-        r = total.double().unflatten(0, (-1, group))
+        r = total.double().reshape(-1, group)
         centered = r - r.mean(1, keepdim=True)
         if self.kind == "rloo":
             centered = r - (r.sum(1, keepdim=True) - r) / max(group - 1, 1)
@@ -74,6 +74,6 @@ class Group(Scheme):
         kept = keep_psi(self.psi(rollout, value, gamma), units)
         if self.length != "batch":
             return kept
-        steps = rollout.mask.sum(0).unflatten(0, (units, -1)).sum(1)
+        steps = rollout.mask.sum(0).reshape(units, -1).sum(1)
         rest = others(steps).clamp(min=1) / (steps.sum() * (units - 1) / units)
         return DeleteOnePsi(kept.x, 1 / rest[None], kept.shift)

@@ -1,7 +1,7 @@
-"""Groups of episodes from one start, enumerated from a transition table: every noise, every tuple of episodes.
+"""Groups of episodes from one start, enumerated from a transition table: every noise, every tuple.
 
-The environment's noise is a uniform number a step, by which the outcome is chosen; ``shares`` says whether
-the episodes of a group have the same ones.
+The noise is a uniform number a step, by which the outcome is chosen; ``shares`` says whether the episodes
+of a group have the same ones.
 """
 
 from __future__ import annotations
