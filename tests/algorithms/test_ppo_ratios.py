@@ -129,7 +129,7 @@ def test_both_ratios_start_with_the_same_gradient() -> None:
 
 def test_minibatches_of_whole_episodes() -> None:
     """Each episode in one of them, the divisor in proportion: their surrogates add up to the batch's."""
-    policy, batch = episodes(Group())
+    _, batch = episodes(Group())
     seen, total, algorithm = [], torch.zeros(()), Ppo(ratio="sequence")
     log_prob = batch.log_prob + 0.3 * random(len(batch.mask), seed=3)
     batch = replace(batch, extra={**batch.extra, "moved": log_prob})

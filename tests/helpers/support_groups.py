@@ -44,7 +44,7 @@ class Tree:
     policy: Policy
 
     def paths(self, start: int, noise: tuple[int, ...]) -> Iterator[tuple[float, Path]]:
-        """(chance of its actions, the path) of every episode from ``start`` under the outcomes ``noise[t]``."""
+        """(chance of its actions, the path) of every episode from ``start``, step t with outcome noise[t]."""
         pi = self.policy.params(self.p.encoded()).softmax(-1)
         under_way: list[tuple[float, int, Path]] = [(1.0, start, ())]
         while under_way:

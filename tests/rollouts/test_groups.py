@@ -74,7 +74,7 @@ def test_a_group_has_one_start(columns: int, shared: Any, vector: Any) -> None:
 @pytest.mark.parametrize("columns", [3, 4, 12])
 @pytest.mark.parametrize("vector", ["auto", "loop"])
 def test_the_noise_is_shared_step_by_step(columns: int, vector: Any) -> None:
-    """On slippery ice, with a policy that always does the same, the episodes of a group are one and the same."""
+    """On slippery ice, with a policy that always does the same, the episodes of a group are one."""
     envs = make(EnvSettings(LAKE.id, 4, 30, vector=vector), columns)
     rollout = collected(envs, Episodes(12, group=4), always(envs, 2))
     assert (rollout.action * rollout.mask == 2 * rollout.mask).all()

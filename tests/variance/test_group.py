@@ -1,4 +1,4 @@
-"""Group baselines on a language model that is a table: means and variances over every group, and identities."""
+"""Group baselines on a language model that is a table: moments over every group, and identities."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_grpo_of_two_right_or_wrong_answers() -> None:
 
 
 def test_grpo_is_biased_and_not_by_a_factor() -> None:
-    """A close pair counts as much as a distant one. Of two right or wrong answers alone it is 1/√2 of rloo."""
+    """A close pair counts as much as a distant one. Of two right or wrong answers it is 1/√2 of rloo."""
     graded = tree(words=2, length=2, seed=2)
     truth = exact.gradient(graded.policy, graded.p, 1.0)
     found, _ = moments(graded, Group("grpo"), 2, "start")

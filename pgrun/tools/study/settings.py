@@ -73,6 +73,11 @@ class Behaviour:
 
 
 @dataclass(frozen=True)
+class KlReference(Behaviour):
+    """The section ``kl``: the policy that the KL is measured from, given as ``behaviour`` is."""
+
+
+@dataclass(frozen=True)
 class Step:
     """The section ``step``: steps along ∇J of a given length in θ, along F⁻¹∇J of a given KL."""
 
