@@ -34,6 +34,7 @@ class Rollout:
     raw_reward: Tensor  # [T, N]  what the environment gave
     count: float  # the constant divisor of sums: episodes, or T·N
     whole_episodes: bool  # each column is one episode from its start to its end
+    group: int = 1  # columns side by side that are episodes from the same start
     state: Tensor | None = None  # [T+1, N]  the row of the transition table, where something asks for it
     q: Tensor | None = None  # [T, N]  Q(s, a), for schemes that weigh with it
     behaviour_params: Tensor | None = None  # [T, N, K]  replayed: of the policy that took the action

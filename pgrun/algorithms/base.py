@@ -14,10 +14,11 @@ from pgrun.config.schema import NonNegative, Positive, PositiveInt, Repeats
 from pgrun.config.settings import AdvantageNorm
 from pgrun.critics.base import Critic
 from pgrun.envs import Envs
-from pgrun.optimization.minibatches import shuffled
+from pgrun.optimization.minibatches import shuffled, shuffled_episodes
 from pgrun.optimization.optimizers import Optimizer
 from pgrun.optimization.schedules import OVER_THE_RUN, Kind, Schedule, states_of
 from pgrun.policies.distributions import Distribution
+from pgrun.policies.importance import weighted_log_ratio
 from pgrun.policies.policy import Policy
 from pgrun.types import Batch, Rollout
 from pgrun.variance.advantage_norm import normalise_advantages
@@ -51,7 +52,8 @@ class Learner:
         """Take a step of the algorithm on each of ``parts`` minibatches drawn at random, or on the whole
         batch.
         """
-        for rows in shuffled(batch, parts, self.generator):
+        split = shuffled_episodes if algorithm.keeps_episodes_whole else shuffled
+        for rows in split(batch, parts, self.generator):
             algorithm.ascend(self.renormalise(rows), self)
 
 
@@ -135,6 +137,15 @@ class Algorithm:
     def kl_weight(self) -> float:
         """β of a term −β·(1/count) Σ mask·KL(old‖new) in the objective."""
         return 0.0
+
+    @property
+    def keeps_episodes_whole(self) -> bool:
+        """Whether a minibatch has all rows of an episode or none."""
+        return False
+
+    def log_ratio(self, log_prob: Tensor, batch: Batch) -> Tensor:
+        """log ρ of each row [B], as the surrogate takes it."""
+        return weighted_log_ratio(log_prob, batch)
 
     def effective_scheme(self, scheme: Scheme) -> Scheme:
         """The scheme that weighs, where a setting of the algorithm's own has a part in Ψ."""

@@ -30,6 +30,7 @@ def unread(
             or optimizer(word.key, settings, chosen)
             or declared(word.key, settings, chosen)
             or log_std(word.key, settings, chosen)
+            or group(word.key, settings, chosen)
             or other(word.key, settings, space)
         )
         if reason:
@@ -62,6 +63,12 @@ def optimizer(key: str, settings: Mapping[str, Any], chosen: Mapping[str, Any]) 
     if key.split(".")[0] == "optimizer" and chosen["algo"].takes_own_step:
         return f"algo={settings['algo']['name']} takes its own step; critic.optimizer is the critic's"
     return None
+
+
+def group(key: str, settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> str | None:
+    if key != "sampler.shared" or (settings["sampler"]["group"] or chosen["variance"].usual_group) > 1:
+        return None
+    return "it is what the episodes of a group share: set sampler.group"
 
 
 def declared(key: str, settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> str | None:

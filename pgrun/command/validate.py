@@ -22,6 +22,7 @@ from pgrun.config.schema import GROUPS, construct, fields, find_class, violation
 from pgrun.config.settings import CENTERING, Diagnostics, Logger, RunSettings, Trainer
 from pgrun.envs import EnvSettings, probe
 from pgrun.envs.faults import import_error
+from pgrun.envs.table import keeps_to_table
 from pgrun.errors import InvalidCommand
 
 SECTIONS = {"env": EnvSettings, "trainer": Trainer, "diagnostics": Diagnostics, "logger": Logger}
@@ -186,10 +187,21 @@ def check_combination(job: Job) -> list[str]:
     space = None if env is None else env.action_space
     critic = chosen["critic"].misfits(settings, env) if chosen["variance"].uses_critic else ()
     algo = [*chosen["algo"].misfits(settings, env), *chosen["policy"].misfits(settings, env)]
-    large = [] if env is None else too_large(settings, env)
+    large = [] if env is None else [*too_large(settings, env), *find_wrong_start(settings, env)]
     read = [*find_misfits(settings, chosen), *algo, *critic, *find_inexact(settings, env), *large]
     ignored = [*unread(job.words, settings, chosen, space), *without_effect(job, chosen, space)]
     return [*read, *ignored, *found]
+
+
+def find_wrong_start(settings: Mapping[str, Any], env: gym.Env) -> Iterator[str]:
+    """The first state alone can be given to an environment that is its table."""
+    if settings["sampler"].get("shared") != "start":
+        return
+    if settings["env"]["vector"] == "loop" or not keeps_to_table(env):
+        yield (
+            f"sampler.shared=start: env={settings['env']['id']} is not its transition table, and takes a "
+            "seed alone: take sampler.shared=seed, or a tabular environment such as env=FrozenLake-v1"
+        )
 
 
 def find_inexact(settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:
@@ -217,6 +229,8 @@ def find_misfits(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iter
         )
     if kind == "episodes" and scheme.compares_episodes and sampler["episodes"] < 2:
         yield f"variance={name} compares episodes: sampler.episodes must be at least 2"
+    if kind == "episodes":
+        yield from find_wrong_group(settings, chosen)
     if settings["variance"].get("kind") == "per_parameter":
         yield from not_one_plain_step(settings)
     if kind == "episodes" and settings["variance"].get("normalised"):
@@ -257,6 +271,24 @@ def find_wrong_critic(settings: Mapping[str, Any], chosen: Mapping[str, Any]) ->
         yield f"algo={algo} cannot learn from critic={name}: add critic={fits}"
     if chosen["network"].shared and not critic.shares:
         yield f"critic={name} is no head of the policy's network: add network=separate"
+
+
+def find_wrong_group(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[str]:
+    """Groups of one, or that the episodes cannot be divided into."""
+    scheme, sampler = settings["variance"]["name"], settings["sampler"]
+    usual, episodes = chosen["variance"].usual_group, sampler["episodes"]
+    size = sampler["group"] or usual
+    if usual > 1 and size < 2:
+        yield (
+            f"sampler.group=1: variance={scheme} compares episodes from the same start: add "
+            f"sampler.group={usual}, or take variance=reward_to_go"
+        )
+    elif episodes % size:
+        fits = max(episodes // size, 1) * size
+        yield (
+            f"sampler.group={size} must divide sampler.episodes={episodes}: add sampler.episodes={fits}, or "
+            "another sampler.group"
+        )
 
 
 def not_one_plain_step(settings: Mapping[str, Any]) -> Iterator[str]:

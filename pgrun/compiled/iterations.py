@@ -262,7 +262,7 @@ class Iterations:
             float(algorithm.kl_weight),
             0.0,
             0.0,
-        )  # no value term in it
+        )  # without V
         task = (*objective, float(self.rows), NO_NUMBERS)
         net = steps.net, steps.dist.code, steps.optimizer.pack_rule(), steps.data
         program = self.order, self.edges, self.traced.program, self.scalars, task, self.registers

@@ -31,8 +31,8 @@ class CompiledLearner(Learner):
     """A learner whose steps on minibatches are compiled where the algorithm is one of first order.
 
     An algorithm that takes its steps in a way of its own (it overrides one of ``GRADIENT_METHODS``) and
-    networks, distributions and optimizers without a twin take the general path. Which one it is hangs on
-    their types alone.
+    networks, distributions and optimizers without a twin take the general path, and so does one that keeps
+    episodes whole. Which one it is hangs on their types and settings alone.
     """
 
     steps: dict[int, MinibatchSteps | None] = field(
@@ -58,6 +58,7 @@ def is_covered(learner: Learner, algorithm: Algorithm) -> bool:
     joint = type(critic) is SharedCritic if policy.value_outputs else not isinstance(critic, SharedCritic)
     return (
         not own
+        and not algorithm.keeps_episodes_whole
         and joint
         and type(policy.net) is CompiledMlp
         and isinstance(policy.dist, CompiledRows)

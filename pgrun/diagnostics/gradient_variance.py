@@ -2,10 +2,10 @@
 
     ĝ = (1/count) Σ mask·Ψ·∇log π(a|s)   at θ_old, before clipping and before the optimizer,
 
-over independent units: whole trajectories (``episodes``), environment columns (``steps``), or 16 contiguous
-blocks of time where there is one column only. With ĝ₍₋ᵢ₎ the estimate without unit i, every batch quantity
-(means, σ, in-batch baselines) recomputed without it, the delete-one jackknife (Efron & Stein 1981) estimates
-E‖ĝ − Eĝ‖² by
+over independent units: whole trajectories (``episodes``), groups of them from one start, environment columns
+(``steps``), or 16 contiguous blocks of time where there is one column only. With ĝ₍₋ᵢ₎ the estimate without
+unit i, every batch quantity (means, σ, in-batch baselines) recomputed without it, the delete-one jackknife
+(Efron & Stein 1981) estimates E‖ĝ − Eĝ‖² by
 
     (M−1)/M · Σᵢ ‖ĝ₍₋ᵢ₎ − mean‖²,
 
@@ -101,12 +101,13 @@ def needs_window(rollout: Rollout) -> bool:
 def measure(policy: Policy, rollout: Rollout, value: Tensor, estimator: Estimator) -> Measurement | None:
     """The meter's reading for the update that starts from ``rollout``; None with fewer than two units."""
     steps, columns = rollout.mask.shape
-    units = columns if columns > 1 or rollout.whole_episodes else BLOCKS
+    units = columns // rollout.group if columns > 1 or rollout.whole_episodes else BLOCKS
     if units < 2 or steps < units // columns:
         return None
     scores = policy.scores(by_unit(rollout.obs[:-1], units), by_unit(rollout.action, units))
     gradient = estimate(policy, scores, rollout, value, estimator, units)
-    delete_one = delete_in_closed_form if estimator.scheme.has_closed_form else delete_and_recompute
+    closed = estimator.scheme.has_closed_form and (rollout.group == 1 or estimator.scheme.leaves_groups_out)
+    delete_one = delete_in_closed_form if closed else delete_and_recompute
     without = delete_one(policy, scores, rollout, value, estimator, units)
     return Measurement(gradient, *jackknife(without), without)
 
@@ -146,18 +147,19 @@ def delete_and_recompute(
 ) -> Tensor:
     """ĝ₍₋ᵢ₎ [M, P] for any scheme: everything anew from the rollout without unit i.
 
-    A column is taken out; a block of one column is masked, since what stands before it is still followed by
-    it.
+    A column is taken out, or a group of them; a block of one column is masked, since what stands before it is
+    still followed by it.
     """
     result = []
+    columns = torch.arange(rollout.mask.shape[1], device=value.device)
     for i in range(units):
         if rollout.mask.shape[1] == 1:
             rest = mask_block(rollout, i, units)
             result.append(estimate(policy, scores, rest, value, estimator, units))
             continue
-        keep = torch.tensor([j for j in range(units) if j != i], device=value.device)
+        keep = columns[columns // (len(columns) // units) != i]
         rest = rollout.columns(keep)
-        kept = scores.units(units, keep)
+        kept = scores.units(len(columns), keep)
         result.append(estimate(policy, kept, rest, value[:, keep], estimator, units - 1))
     return torch.stack(result)
 

@@ -10,7 +10,7 @@ from pgrun.algorithms.base import Algorithm
 from pgrun.optimization.schedules import Schedule
 from pgrun.policies.continuous import StateStdGaussian
 from pgrun.policies.distributions import Gaussian
-from pgrun.policies.importance import effective_share, weighted_log_ratio
+from pgrun.policies.importance import effective_share
 from pgrun.policies.policy import Policy
 from pgrun.types import Batch
 
@@ -46,7 +46,7 @@ def policy_change(before: Policy, policy: Policy, batch: Batch, algorithm: Algor
     if isinstance(dist, StateStdGaussian):
         scalars["policy/std"] = (mask[:, None] * dist.log_std(new).exp()).mean(1).sum() / rows
     if algorithm.has_clip:
-        ratio = weighted_log_ratio(log_prob, batch).exp()
+        ratio = algorithm.log_ratio(log_prob, batch).exp()
         scalars["ratio/clip_fraction"] = (mask * algorithm.clipped(ratio, batch)).sum() / rows
     return scalars
 

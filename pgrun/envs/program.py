@@ -61,6 +61,16 @@ class Program(Envs):
         every = np.ones(self.num_envs, bool)
         self.advance(every, every, np.zeros(self.num_envs))
 
+    def reset_alike(self, seeds: Sequence[int], noise_too: bool) -> None:
+        """CartPole has one random stream for all columns, which nothing draws from after the start."""
+        super().reset_alike(seeds, noise_too)
+        if self.kind == CARTPOLE:
+            inner: Any = self.one.unwrapped
+            for column, seed in enumerate(seeds):
+                self.rows[column] = self.one.reset(seed=seed)[0]
+                self.place[column] = inner.state
+            self.obs[:] = self.rows
+
     def _step(self, action: np.ndarray) -> Step:
         return self.advance(self.ended.copy(), self.active, action)  # a track holds ``ended``
 

@@ -60,6 +60,7 @@ class TableEnvs(Envs):
         seen = getattr(inner, "seen", np.arange(len(self.successor)))
         self.shown = np.stack([self.encode(obs + one.observation_space.start) for obs in seen])  # type: ignore[attr-defined]
         self.generator = np.random.default_rng()
+        self.draws: SharedDraws | None = None  # while columns of the same seed draw alike
         self.at = np.zeros(num_envs, np.int64)
         self.steps = np.zeros(num_envs, np.int64)
 
@@ -69,7 +70,18 @@ class TableEnvs(Envs):
     def _reset(self, seeds: Sequence[int] | None) -> None:
         if seeds is not None:
             self.generator = np.random.default_rng(list(seeds))
+        self.draws = None
         self._see(self._begin(), np.zeros_like(self.steps))
+
+    def reset_alike(self, seeds: Sequence[int], noise_too: bool) -> None:
+        self.reset()
+        shared = SharedDraws(seeds)
+        self._see(drawn(self.first, shared.random()), np.zeros_like(self.steps))
+        self.draws = shared if noise_too else None
+
+    def _random(self) -> np.ndarray:
+        """The next uniform number of each column [N], for a step."""
+        return self.generator.random(self.num_envs) if self.draws is None else self.draws.random()
 
     def _begin(self) -> np.ndarray:
         return drawn(self.first, self.generator.random(self.num_envs))
@@ -83,7 +95,7 @@ class TableEnvs(Envs):
     def _step(self, action: np.ndarray) -> Step:
         fresh = self.ended
         pair = self.at, action - self.action_space.start  # type: ignore[attr-defined]
-        row = *pair, drawn(self.cumulative[pair], self.generator.random(self.num_envs))
+        row = *pair, drawn(self.cumulative[pair], self._random())
         reward, terminated = self.gain[row], self.end[row] & ~fresh
         at, steps = self.successor[row], self.steps + 1
         if fresh.any():
@@ -103,6 +115,26 @@ class TableEnvs(Envs):
 
     def close(self) -> None:
         self.one.close()
+
+
+class SharedDraws:
+    """Uniform numbers, a stream a seed: columns of the same seed draw the same, step by step."""
+
+    ROWS = 64  # that are drawn at once
+
+    def __init__(self, seeds: Sequence[int]):
+        distinct, self.column = np.unique(np.asarray(seeds), return_inverse=True)
+        self.generators = [np.random.default_rng(int(seed)) for seed in distinct]
+        self.rows, self.used = np.empty((0, len(distinct))), 0
+
+    def random(self) -> np.ndarray:
+        """The next of each column [N]"""
+        if self.used == len(self.rows):
+            self.rows = np.stack([generator.random(self.ROWS) for generator in self.generators], axis=1)
+            self.used = 0
+        self.used += 1
+        row: np.ndarray = self.rows[self.used - 1]
+        return row[self.column]
 
 
 def arrays(table: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

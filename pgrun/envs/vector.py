@@ -72,6 +72,14 @@ class Envs:
         except ColumnFault as fault:
             raise self.fault(fault, int(self.episodes[fault.column])) from fault.__cause__
 
+    def reset_alike(self, seeds: Sequence[int], noise_too: bool) -> None:
+        """Start every column anew, columns of the same seed alike; ``noise_too``: and let them draw the same
+        from then on. Without it only where the environment is its table.
+        """
+        if not noise_too:
+            raise NotImplementedError
+        self.reset(seeds)
+
     def step(self, action: np.ndarray) -> Step:
         """Act in every column, and reset those that have ended; ``obs`` and ``ended`` are renewed.
 
@@ -246,6 +254,15 @@ class Native(Envs):
 
     def _reset(self, seeds: Sequence[int] | None) -> None:
         self.obs[:] = self.envs.reset(seed=None if seeds is None else seeds[0])[0]
+
+    def reset_alike(self, seeds: Sequence[int], noise_too: bool) -> None:
+        """There is one random stream for all columns, which nothing draws from after the start."""
+        super().reset_alike(seeds, noise_too)
+        inner: Any = self.envs
+        with gym.make(inner.spec.id, disable_env_checker=True) as one:
+            for column, seed in enumerate(seeds):
+                self.obs[column] = one.reset(seed=seed)[0]
+                inner.state[:, column] = one.unwrapped.state  # type: ignore[attr-defined]
 
     def _step(self, action: np.ndarray) -> Step:
         self.obs[:], reward, terminated, truncated, _ = self.envs.step(action)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -24,6 +25,18 @@ def shuffled(batch: Batch, parts: int, generator: torch.Generator) -> Iterator[B
     edges = [size * k // parts for k in range(parts + 1)]
     for start, stop in pairwise(edges):
         yield mixed.rows(slice(start, stop))
+
+
+def shuffled_episodes(batch: Batch, parts: int, generator: torch.Generator) -> Iterator[Batch]:
+    """The same of whole columns: ``parts`` random sets of a whole batch's episodes, sizes equal up to one."""
+    if parts == 1:
+        yield batch
+        return
+    rows = torch.arange(len(batch.mask), device=batch.mask.device).view(batch.shape)
+    order, edges = split_at_random(batch.shape[1], parts, generator)
+    for start, stop in pairwise(edges.tolist()):
+        columns = torch.from_numpy(order[start:stop]).to(rows.device)
+        yield replace(batch.rows(rows[:, columns].flatten()), shape=(batch.shape[0], stop - start))
 
 
 def split_at_random(size: int, parts: int, generator: torch.Generator) -> tuple[np.ndarray, np.ndarray]:

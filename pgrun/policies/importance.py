@@ -19,6 +19,22 @@ def weighted_log_ratio(log_prob: Tensor, batch: Batch) -> Tensor:
     return torch.where(batch.mask * batch.psi != 0, log_prob - batch.log_prob, 0.0)
 
 
+def mean_log_ratio(log_prob: Tensor, batch: Batch, episode: Tensor) -> Tensor:
+    """1/|τ| Σ log ρ over the steps of each row's episode [B], 0 in rows with mask 0 or Ψ = 0; ``episode`` [B]
+    numbers the episodes, of which all rows are there.
+    """
+    step = torch.where(batch.mask > 0, log_prob - batch.log_prob, 0.0)
+    mean = mean_by_episode(step, batch.mask, episode)
+    return torch.where(batch.mask * batch.psi != 0, mean, 0.0)
+
+
+def mean_by_episode(x: Tensor, mask: Tensor, episode: Tensor) -> Tensor:
+    """The mean of x over the rows with mask 1 of each row's episode [B]; x is 0 where the mask is."""
+    empty = x.new_zeros(int(episode.max()) + 1)
+    steps = empty.index_add(0, episode, mask).clamp(min=1)
+    return (empty.index_add(0, episode, x) / steps)[episode]
+
+
 def effective_share(log_weight: Tensor, count: Tensor | float) -> Tensor:
     """Effective sample size ÷ samples, (ΣW)²/(n ΣW²) (Kong 1992), from log W [K] and n = ``count``.
 

@@ -146,6 +146,7 @@ def build(settings: Mapping[str, Any], backend: str | None = None) -> Run:
     algorithm = member(settings, "algo")
     scheme = algorithm.effective_scheme(member(settings, "variance"))
     sampler, network = member(settings, "sampler"), member(settings, "network")
+    sampler.follow_scheme(scheme.usual_group)
     envs = make(env, env.num_envs)
     normaliser = RunningNorm(envs.obs_size, device=device) if top.state_norm else NoStateNorm()
     normaliser.widen_observations(envs)

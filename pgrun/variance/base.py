@@ -26,6 +26,10 @@ class Scheme:
     whole_episodes: ClassVar[bool] = False  # needs sampler=episodes
     sees_scores: ClassVar[bool] = False  # overrides ``estimate``
     compares_episodes: ClassVar[bool] = False  # its baseline comes from the other episodes: two are needed
+    usual_group: ClassVar[int] = (
+        1  # episodes from each start that it compares; the sampler's, where it says none
+    )
+    leaves_groups_out: ClassVar[bool] = False  # ``delete_one_psi`` is right for units of several episodes too
 
     def psi(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
         """Ψ [T, N], of rows with mask 1; value [T+1, N] is V(s), zero without a critic."""
@@ -63,6 +67,8 @@ class Scheme:
 @dataclass(frozen=True)
 class PerColumn(Scheme):
     """A scheme whose Ψ in a column of the rollout depends on that column alone."""
+
+    leaves_groups_out: ClassVar[bool] = True
 
     def delete_one_psi(self, rollout: Rollout, value: Tensor, gamma: float, units: int) -> DeleteOnePsi:
         return keep_psi(self.psi(rollout, value, gamma), units)

@@ -131,9 +131,8 @@ def section(group: str, choice: str, words: str = "") -> dict[str, Any]:
 
 def fits(algo: str, scheme: str, sampler: str) -> bool:
     chosen, method = find_class("variance", scheme), find_class("algo", algo)
-    if chosen.uses_q != method.of_actions or (
-        method.allowed_schemes and scheme not in method.allowed_schemes
-    ):
+    allowed = method.allowed_schemes
+    if chosen.uses_q != method.of_actions or (allowed and scheme not in allowed):
         return False
     return sampler in method.samplers and (sampler == "episodes" or not chosen.whole_episodes)
 

@@ -5,6 +5,7 @@ training would use without that unit.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import get_args
 
 import numpy as np
@@ -35,6 +36,7 @@ from pgrun.rollouts.trajectory import Arrays
 from pgrun.types import Rollout
 from pgrun.variance.base import PerColumn, Scheme
 from pgrun.variance.gae import Gae
+from pgrun.variance.group import Group
 from pgrun.variance.leave_one_out import LeaveOneOut
 from pgrun.variance.leave_out import by_unit
 from pgrun.variance.mean_baseline import MeanBaseline
@@ -106,6 +108,7 @@ SCHEMES: list[Scheme] = [
     ValueBaseline(),
     Gae(),
 ]
+KINDS_AND_LENGTHS = ("rloo", "grpo", "dr_grpo"), ("constant", "episode", "batch")
 normalised = pytest.mark.parametrize("advantage_norm", get_args(AdvantageNorm))
 
 
@@ -174,6 +177,24 @@ def test_delete_one_is_the_update_without_that_column(scheme: Scheme, advantage_
     assert scheme.has_closed_form == (not scheme.sees_scores)
     if scheme.has_closed_form:
         assert close(delete_in_closed_form(policy, scores, rollout, value, estimator, 9), wanted)
+
+
+@normalised
+@pytest.mark.parametrize(
+    "scheme", [*SCHEMES, *(Group(k, x) for k, x in product(*KINDS_AND_LENGTHS))], ids=str
+)
+def test_a_unit_is_a_group(scheme: Scheme, advantage_norm: AdvantageNorm) -> None:
+    """Three groups of three episodes: the delete-one estimates are the updates without each of the groups."""
+    policy, rollout, value = episodes(9)
+    rollout, estimator = replace(rollout, group=3), Estimator(scheme, GAMMA, advantage_norm)
+    left = [torch.arange(9)[torch.arange(9) // 3 != i] for i in range(3)]
+    wanted = torch.stack([used_gradient(policy, rollout.columns(k), value[:, k], estimator) for k in left])
+    reading = measure(policy, rollout, value, estimator)
+    assert reading is not None
+    assert close(reading.without, wanted)
+    assert close(reading.variance, jackknife(wanted)[0])
+    scores = policy.scores(by_unit(rollout.obs[:-1], 9), by_unit(rollout.action, 9))
+    assert close(delete_and_recompute(policy, scores, rollout, value, estimator, 3), wanted)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ with a number that must not fit.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -17,12 +19,14 @@ from pgrun.rollouts.trajectory import Arrays
 from pgrun.types import Rollout
 from pgrun.variance.base import Scheme
 from pgrun.variance.gae import Gae
+from pgrun.variance.group import Group
 from pgrun.variance.leave_out import by_unit
 from pgrun.variance.mean_baseline import MeanBaseline
 from pgrun.variance.none import None_
 from pgrun.variance.reward_to_go import RewardToGo
 from tests.helpers.support_enumerate import World, batch_of, expectation, tabular_policy, used_gradient, world
 from tests.helpers.support_exact import time_limited
+from tests.helpers.support_groups import every_group, gradients, tree
 
 THETAS = pytest.mark.parametrize("theta", [0.3, 0.5, 0.7])
 
@@ -208,6 +212,27 @@ def test_normalised_advantages_against_brute_force(name: str, episodes: int) -> 
     truth = torch.stack(gradients).var(0).sum()
     assert float(torch.stack(readings).mean() / truth) == pytest.approx(1, abs=0.1)
     assert float(torch.stack(controls).mean() / truth) > 1.2
+
+
+def test_groups_are_the_independent_units() -> None:
+    """Over every pair of groups of two episodes the mean reading is the exact variance of their mean, which a
+    reading by episodes, dependent as they are, misses by far.
+    """
+    one = tree(words=1, length=2)
+    rollout, chance = every_group(one, 2, "start")
+    estimator, zero = Estimator(Group(), 1.0), torch.zeros_like(rollout.obs[..., 0])
+    each = gradients(one, rollout, Group(), 2)
+    exact = chance @ (each - chance @ each).square().sum(1) / 2
+    found = by_episodes = 0.0
+    for i, j in itertools.product(range(len(chance)), repeat=2):
+        keep = torch.tensor([2 * i, 2 * i + 1, 2 * j, 2 * j + 1])
+        part = one.policy, rollout.columns(keep), zero[:, keep], estimator
+        reading = measure(*part)
+        assert reading is not None
+        found += float(chance[i] * chance[j] * reading.variance)
+        by_episodes += float(chance[i] * chance[j] * naive(*part))
+    assert found == pytest.approx(float(exact), rel=1e-9)
+    assert abs(by_episodes / float(exact) - 1) > 0.2
 
 
 def test_jackknife_of_a_mean() -> None:

@@ -15,6 +15,7 @@ ENVIRONMENTS = {  # id: (factory, in pgrun.envs.problems.teaching where no other
     "RandomWalk": ("random_walk", 1_000),
     "ASplit": ("a_split", None),
     "SmallMDP": ("small_mdp", 200),
+    "TokenTree": ("pgrun.envs.problems.token_tree:token_tree", None),
     "Table": ("pgrun.envs.problems.mdp_file:from_file", 1_000),  # the user's own
     "TwoGaussians": ("pgrun.envs.problems.teaching_continuous:TwoGaussians", None),
     "LQ1": ("pgrun.envs.problems.teaching_continuous:Lq1", 20),

@@ -36,6 +36,9 @@ class OnPolicy(Stateless):
 
     tags: ClassVar[tuple[str, ...]] = ()  # of ``scalars``
 
+    def follow_scheme(self, usual_group: int) -> None:
+        """Take what the scheme usually compares, where no setting says otherwise."""
+
     def recall(
         self, rollout: Rollout, policy: Policy, scale: RewardScale | NoRewardScale, generator: torch.Generator
     ) -> Rollout | None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -14,6 +14,7 @@ from pgrun.envs.faults import place
 from pgrun.errors import EnvironmentFault
 from pgrun.policies.normalization import NoRewardScale, RewardScale
 from pgrun.policies.policy import Policy
+from pgrun.rollouts.groups import check_starts, draw_group_seeds, join_columns
 from pgrun.rollouts.samplers.base import OnPolicy, find_player
 from pgrun.rollouts.trajectory import Arrays, Finished, Recorder, one_episode_per_column
 from pgrun.types import Rollout
@@ -37,13 +38,27 @@ class Episodes(OnPolicy):
     ``max_steps`` steps is an error, never a hang; without ``max_steps`` after 10000 where the environment has
     no limit of its own. ``at_cap=truncate`` cuts it there instead: a critic bootstraps, and a scheme without
     one takes the return up to the cut.
+
+    ``group`` K: the episodes are K at a time from the same start, side by side, as ``variance=group``
+    compares them; null: 4 with that scheme, 1 with others. ``shared=seed`` begins the K columns by
+    ``reset(seed=…)`` with one seed, so that they share what the environment draws later too, step by step
+    (common random numbers); ``start`` the first state alone, where the environment is its transition table.
     """
 
     episodes: PositiveInt = 16
     max_steps: PositiveInt | None = None
     at_cap: Literal["error", "truncate"] = "error"
+    group: PositiveInt | None = None
+    shared: Literal["seed", "start"] = "seed"
     name: ClassVar[str] = "episodes"
     told: bool = field(init=False, default=False, repr=False)  # that an episode was cut
+    size: int = field(init=False, default=1, repr=False)  # of a group
+
+    def __post_init__(self) -> None:
+        self.size = self.group or 1
+
+    def follow_scheme(self, usual_group: int) -> None:
+        self.size = self.group or usual_group
 
     def collect(
         self,
@@ -54,8 +69,13 @@ class Episodes(OnPolicy):
         seeds: list[int] | None = None,
     ) -> tuple[Rollout, Finished]:
         """A rollout and its episodes. Without a generator the policy acts by its mode."""
-        arrays = self.record(policy, envs, generator, seeds)
-        return arrays.to_rollout(policy, scale, self.episodes, whole=True), outcomes(arrays)
+        if self.size > 1:
+            assert generator is not None
+            arrays = self.record_groups(policy, envs, generator)
+        else:
+            arrays = self.record(policy, envs, generator, seeds)
+        rollout = arrays.to_rollout(policy, scale, self.episodes, whole=True)
+        return replace(rollout, group=self.size), outcomes(arrays)
 
     def record(
         self, policy: Policy, envs: Envs, generator: torch.Generator | None, seeds: list[int] | None = None
@@ -64,6 +84,26 @@ class Episodes(OnPolicy):
         envs.reset(seeds)
         share = np.full(envs.num_envs, self.episodes // envs.num_envs)
         share[: self.episodes % envs.num_envs] += 1
+        return self._finish(policy, envs, generator, share)
+
+    def record_groups(self, policy: Policy, envs: Envs, generator: torch.Generator) -> Arrays:
+        """The episodes, those of a group side by side: in rounds of one a column, each column begun with the
+        seed of its group.
+        """
+        seeds = draw_group_seeds(self.episodes // self.size, self.size, generator)
+        parts = []
+        for first in range(0, self.episodes, envs.num_envs):
+            own = seeds[np.minimum(first + np.arange(envs.num_envs), self.episodes - 1)].tolist()
+            envs.reset_alike(own, noise_too=self.shared == "seed")
+            check_starts(envs, own)
+            share = (first + np.arange(envs.num_envs) < self.episodes).astype(np.int64)
+            parts.append(self._finish(policy, envs, generator, share))
+        return join_columns(parts)
+
+    def _finish(
+        self, policy: Policy, envs: Envs, generator: torch.Generator | None, share: np.ndarray
+    ) -> Arrays:
+        """Each column's share of episodes, from where it has just been reset."""
         player = find_player(policy, envs)
         if player is None:
             arrays = self._play(policy, envs, generator, share).arrays(envs)

@@ -17,8 +17,14 @@ from pgrun.tools.study.settings import Behaviour
 CLOSE = 1e-6  # relative error to which a distance is met
 
 
-def behaving(policy: Policy, wanted: Behaviour, p: Problem | None, generator: torch.Generator) -> Policy:
-    """The policy itself, where no other is asked for."""
+def behaving(
+    policy: Policy,
+    wanted: Behaviour,
+    p: Problem | None,
+    generator: torch.Generator,
+    section: str = "behaviour",
+) -> Policy:
+    """The policy itself, where no other is asked for. ``section``: as users type it."""
     if not wanted.wanted:
         return policy
     other = Policy(
@@ -29,18 +35,20 @@ def behaving(policy: Policy, wanted: Behaviour, p: Problem | None, generator: to
     if wanted.distance is not None:
         assert p is not None
         direction = torch.randn(policy.theta.shape, generator=generator, dtype=torch.float64)
-        move(other, policy, direction.to(policy.theta), p, wanted.distance)
+        move(other, policy, direction.to(policy.theta), p, wanted.distance, section)
     return other
 
 
-def move(other: Policy, policy: Policy, direction: Any, p: Problem, distance: float) -> None:
+def move(
+    other: Policy, policy: Policy, direction: Any, p: Problem, distance: float, section: str = "behaviour"
+) -> None:
     """θ + s·direction with the s > 0 at which the distance is met; the same direction for every distance."""
     low, high = 0.0, 1e-3
     while at(other, policy, high * direction, p) < distance:
         low, high = high, 2 * high
         if high > 1e6:
             raise InvalidCommand(
-                f"behaviour.distance={distance:g}: no policy in that direction is so far away; take less"
+                f"{section}.distance={distance:g}: no policy in that direction is so far away; take less"
             )
     while high - low > CLOSE * high:
         middle = (low + high) / 2

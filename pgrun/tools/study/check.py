@@ -13,6 +13,7 @@ from pgrun.command.overrides import CliOverride
 from pgrun.command.unused_settings import declared, other
 from pgrun.command.validate import (
     check_modules,
+    find_wrong_start,
     find_wrong_values,
     group_values,
     probe_environment,
@@ -22,10 +23,10 @@ from pgrun.config.schema import construct, fields, find_class, violations
 from pgrun.envs import EnvSettings
 from pgrun.errors import InvalidCommand, escape_line
 from pgrun.tools.study import schemes
-from pgrun.tools.study.settings import OWN, Behaviour, Step, Study, Table
+from pgrun.tools.study.settings import OWN, Behaviour, KlReference, Step, Study, Table
 
 GROUPS = ("network", "critic", "variance")
-SECTIONS: dict[str, type] = {"policy": Table, "behaviour": Behaviour, "step": Step}
+SECTIONS: dict[str, type] = {"policy": Table, "behaviour": Behaviour, "kl": KlReference, "step": Step}
 MEMORY = 8  # GB
 WRITTEN_OUT = 3000  # parameters, of a Fisher matrix that is written out
 PICTURE = 'picture=true needs the extra "plot": pip install -c constraints.txt -e ".[plot]"'
@@ -156,10 +157,22 @@ def misfits(
     if settings["critic"]["name"] == "run" and saved is None:
         yield "critic=run is the critic of a run: add run=DIR, or take critic=fitted"
     yield from of_sections(settings, study, p, env)
+    yield from wrong_group(settings, study, env)
     if critic.of_actions:
         yield f"critic={settings['critic']['name']} learns from replayed transitions; take critic=fitted"
     pretended = {**settings, "reward_scaling": False, "variance": {"name": "gae"}}
     yield from critic.misfits(pretended, env)
+
+
+def wrong_group(settings: Mapping[str, Any], study: Study, env: gym.Env) -> Iterator[str]:
+    if study.batch % study.group:
+        fits = max(study.batch // study.group, 1) * study.group
+        yield f"group={study.group} must divide batch={study.batch}: add batch={fits}, or another group"
+    if study.shared == "start":
+        if study.group == 1:
+            yield "shared=start: it is what the episodes of a group share: set group"
+        pretended = {**settings, "sampler": {"shared": "start"}}
+        yield from (text.replace("sampler.shared", "shared") for text in find_wrong_start(pretended, env))
 
 
 def table_of(env: gym.Env) -> Any:
@@ -189,6 +202,7 @@ def of_sections(settings: Mapping[str, Any], study: Study, p: Any, env: gym.Env)
         )
     if behaviour.theta is not None:
         yield from wrong_behaviour(settings, behaviour, env, wrong_theta)
+    yield from wrong_kl(settings, p, env, wrong_theta)
     if "state_ratio" in str(study.weights) and p is None:
         yield (
             f"weights: state_ratio needs the transition table of env={name}; take per_step, which sets the "
@@ -205,8 +219,31 @@ def of_sections(settings: Mapping[str, Any], study: Study, p: Any, env: gym.Env)
             )
 
 
+def wrong_kl(settings: Mapping[str, Any], p: Any, env: gym.Env, wrong_theta: Any) -> Iterator[str]:
+    """A reference is a policy, and the problem one whose episodes can be listed."""
+    from pgrun.tools.study.every_episode import MOST, count_rows
+
+    wanted = construct(KlReference, settings["kl"])
+    if not wanted.wanted:
+        return
+    if wanted.theta is not None and wanted.distance is not None:
+        yield "kl.theta and kl.distance: one of them"
+    if p is None or count_rows(p) > MOST:
+        why = "publishes no transition table"
+        if p is not None:
+            why = f"has more than {MOST:,} steps in all its episodes"
+        name = settings["env"]["id"]
+        yield f"kl: every episode is enumerated, and env={name} {why}: take env=pgrun/TokenTree-v0"
+    elif wanted.theta is not None:
+        yield from wrong_behaviour(settings, wanted, env, wrong_theta, "kl")
+
+
 def wrong_behaviour(
-    settings: Mapping[str, Any], behaviour: Behaviour, env: gym.Env, wrong_theta: Any
+    settings: Mapping[str, Any],
+    behaviour: Behaviour,
+    env: gym.Env,
+    wrong_theta: Any,
+    section: str = "behaviour",
 ) -> Iterator[str]:
     """It has the form of the policy: a table."""
     from pgrun.tools.study.policy import proposed
@@ -215,12 +252,13 @@ def wrong_behaviour(
     table = proposed(construct(Table, settings["policy"]), env)
     if settings["run"] is not None or not table.wanted:
         yield (
-            "behaviour.theta: a table, as policy.theta; where the policy is a network take behaviour.distance"
+            f"{section}.theta: a table, as policy.theta; where the policy is a network take "
+            f"{section}.distance"
         )
         return
     sizes = [int(space.n) for space in spaces if isinstance(space, gym.spaces.Discrete)]
     if len(sizes) == 2 and (problem := wrong_theta(behaviour.theta, *sizes)):
-        yield f"behaviour.theta={behaviour.theta}: {problem}"
+        yield f"{section}.theta={behaviour.theta}: {problem}"
 
 
 def too_much(

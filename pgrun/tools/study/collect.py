@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -38,6 +38,8 @@ class Source:
     envs: Envs
     noise: torch.Generator
     seeds: list[int] | None  # of the first reset
+    group: int = 1  # episodes from each start
+    shared: Literal["seed", "start"] = "seed"  # what they share
     episodes: int = 0  # played so far
     longest: int = field(default=0)
 
@@ -50,7 +52,7 @@ class Source:
             groups -= now
 
     def play(self, episodes: int) -> Rollout:
-        sampler = Episodes(episodes)
+        sampler = Episodes(episodes, group=self.group, shared=self.shared)
         rollout, _ = sampler.collect(self.policy, self.envs, self.noise, NoRewardScale(), self.seeds)
         self.seeds = None
         self.episodes += episodes

@@ -38,6 +38,8 @@ then on each estimate's own
   weights=[per_decision]   importance weights, for episodes of behaviour.theta=… or of behaviour.distance=0.1
   by_step=20               the weights Ψ that good and bad actions get, by time step
   fisher=[10,100] cg=20    the sampled Fisher matrix beside the exact one; conjugate gradients
+  kl.distance=0.1          the KL from a reference policy, and its estimators k1, k2, k3 with their gradients
+  group=4 shared=seed      episodes from each start, for variance=group; what they share: seed or start
   step.distance=1 step.kl=0.01   what a step along ∇J, and a natural one, would do to the policy
   gamma=… seed=… repeats=10 picture=true|false threads=1 modules=[…]"""
 

@@ -30,7 +30,7 @@ from pgrun.tools.study.critics import of_run
 from pgrun.tools.study.policy import freeze, resolved, settings_of, tabular
 from pgrun.tools.study.refit import Refitted
 from pgrun.tools.study.schemes import NORMALISED, claim, equally_long, fits_first, fitting
-from pgrun.tools.study.settings import OWN, Behaviour, Study
+from pgrun.tools.study.settings import OWN, Behaviour, KlReference, Study
 from pgrun.tools.study.weights import Weighted, weighted
 from pgrun.training.build import descent, member
 from pgrun.variance.base import Scheme
@@ -58,6 +58,7 @@ class Lab:
     left_out: dict[str, str]
     source: Source  # of the behaviour, which is the policy itself where no other is asked for
     spare: Source  # another random stream: the reference's
+    kl_reference: Policy  # the policy itself, where no other is asked for
 
     def estimator(self, scheme: Scheme) -> Estimator:
         return Estimator(scheme, self.settings["gamma"], self.study.advantage_norm)
@@ -91,9 +92,9 @@ class Lab:
 def build(study: Study, settings: Mapping[str, Any]) -> Lab:
     settings, saved = resolved(settings)
     settings["modules"] = [*settings["modules"], OWN]
-    init, noise, envs, spare_noise, spare_envs, fit_noise, fit_envs, shuffle, away = np.random.SeedSequence(
-        study.seed
-    ).spawn(9)
+    init, noise, envs, spare_noise, spare_envs, fit_noise, fit_envs, shuffle, away, from_ = (
+        np.random.SeedSequence(study.seed).spawn(10)
+    )
     seed_global_generators(spawned(study.seed, SHARED))
     env = settings_of(study, settings)
     one = make_one(env)
@@ -113,6 +114,7 @@ def build(study: Study, settings: Mapping[str, Any]) -> Lab:
         return Source(policy, columns, generator(noise), integers(seeds, env.num_envs))
 
     own = source(noise, envs, behaviour)
+    own.group, own.shared = study.group, study.shared
     if p is not None:
         own.envs.follow_states()
     critic: Critic = NoCritic()
@@ -132,7 +134,8 @@ def build(study: Study, settings: Mapping[str, Any]) -> Lab:
             critic = Refitted(critic, policy, study.batch, settings["gamma"], generator(shuffle))  # type: ignore[assignment]
     spare = source(spare_noise, spare_envs)
     weights = weighted(study.weights, policy, behaviour, p, settings["gamma"])
-    return Lab(study, settings, env, one, policy, critic, schemes, weights, left_out, own, spare)
+    near = behaving(policy, construct(KlReference, settings["kl"]), p, generator(from_), "kl")
+    return Lab(study, settings, env, one, policy, critic, schemes, weights, left_out, own, spare, near)
 
 
 def learning(settings: Mapping[str, Any]) -> Callable[[Tensor], Any]:

@@ -134,6 +134,8 @@ def obstacle(scheme: Scheme, study: Study, critic: type[CriticSettings], even: b
         return "needs a critic: critic=fitted, or exact on an environment with a transition table"
     if scheme.compares_episodes and study.batch < 2:
         return "compares episodes: batch must be at least 2"
+    if scheme.usual_group > 1 and study.group < 2:
+        return f"compares episodes from the same start: add group={scheme.usual_group}"
     if getattr(scheme, "normalised", False) and not even:
         return "averages over the steps left in the rollout, and here the episodes' lengths decide those"
     return None
@@ -161,6 +163,8 @@ def claim(scheme: Scheme, critic: str, gamma: float, truncates: bool, seen: bool
         return "biased: leaves out γ^t"
     if name == "MeanBaseline":
         return "shrunk: (N−1)/N" if getattr(scheme, "returns", "") == "whole" else "shrunk, by step"
+    if name == "Group":
+        return claim_of_group(scheme)
     if name in ("None_", "RewardToGo", "LeaveOneOut", "OptimalBaseline"):
         return UNBIASED
     if name == "ValueBaseline" or (name == "Gae" and getattr(scheme, "lam", None) == 1):
@@ -171,6 +175,17 @@ def claim(scheme: Scheme, critic: str, gamma: float, truncates: bool, seen: bool
     if name in ("Td0", "NStep", "Gae", "Q", "Advantage"):
         return UNBIASED if exact else "biased where the critic is wrong"
     return ""
+
+
+def claim_of_group(scheme: Any) -> str:
+    if scheme.length != "constant":
+        return "biased: divided by lengths of the same episodes"
+    if scheme.kind == "grpo":
+        return "biased: divided by the group's σ"
+    scaled = "" if scheme.constant == 1 else f"÷ {scheme.constant:g}"
+    if scheme.kind == "dr_grpo":
+        return " ".join(filter(None, ("shrunk: (K−1)/K", scaled)))
+    return f"scaled: {scaled}" if scaled else UNBIASED
 
 
 def reads_discounting(scheme: Scheme) -> bool:

@@ -12,10 +12,12 @@ from pgrun.critics.exact import ExactCritic
 from pgrun.tools.study.by_step import ByStep
 from pgrun.tools.study.collect import Seen
 from pgrun.tools.study.curvature import SampledFisher, Solving, Steps
+from pgrun.tools.study.every_episode import list_episodes
+from pgrun.tools.study.kl import KlEstimators
 from pgrun.tools.study.lab import Lab
 from pgrun.tools.study.policy import tabular
 from pgrun.tools.study.score import Reference
-from pgrun.tools.study.settings import Step
+from pgrun.tools.study.settings import KlReference, Step
 from pgrun.tools.study.weights import Products
 
 
@@ -49,6 +51,9 @@ def sections(lab: Lab, reference: Reference) -> list[Section]:
         found.append(SampledFisher(gamma, study.fisher, torch.Generator().manual_seed(study.seed)))
     if study.cg:
         found.append(Solving(gamma, study.cg))
+    if construct(KlReference, lab.settings["kl"]).wanted:
+        assert p is not None
+        found.append(KlEstimators(list_episodes(p, lab.policy), lab.policy, lab.kl_reference))
     if step.wanted:
         found.append(Steps(gamma, step, reference))
     return found

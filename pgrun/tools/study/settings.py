@@ -27,6 +27,8 @@ class Study:
     advantage_norm: AdvantageNorm = "none"  # over each estimate's own episodes
     episodes: PositiveInt = 2000
     batch: PositiveInt = 20
+    group: PositiveInt = 1  # episodes from each start
+    shared: Literal["seed", "start"] = "seed"  # what they share
     reference: Literal["auto", "exact", "sampled"] = "auto"
     reference_episodes: PositiveInt | None = None
     critic_episodes: NonNegativeInt = 500
@@ -68,6 +70,11 @@ class Behaviour:
     @property
     def wanted(self) -> bool:
         return self.theta is not None or self.distance is not None
+
+
+@dataclass(frozen=True)
+class KlReference(Behaviour):
+    """The section ``kl``: the policy that the KL is measured from, given as ``behaviour`` is."""
 
 
 @dataclass(frozen=True)

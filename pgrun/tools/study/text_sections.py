@@ -68,10 +68,29 @@ def of_step(part: Part) -> str:
     )
 
 
+def of_kl(part: Part) -> str:
+    lines = [
+        f"KL from the reference {part['exact_value']:.4g}, ‖gradient‖ {part['reward_gradient_norm']:.4g}, "
+        f"states as they are {part['loss_gradient_norm']:.4g}; bias, variance of an episode's estimate:"
+    ]
+    for name, e in part["estimators"].items():
+        pairs = (
+            f"{place} {e[f'{key}_bias']:.3g}, {e[f'{key}_variance']:.3g}"
+            for place, key in (
+                ("value", "value"),
+                ("gradient in the loss", "loss_gradient"),
+                ("in the reward", "reward_gradient"),
+            )
+        )
+        lines.append(f"  {name:<6}" + "; ".join(pairs))
+    return "\n".join(lines)
+
+
 TELL: dict[str, Callable[[Part], str]] = {
     "by_step": of_steps,
     "products": of_products,
     "fisher": of_fisher,
     "cg": of_cg,
     "step": of_step,
+    "kl": of_kl,
 }
