@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
 from gymnasium import spaces
 
-from pgrun.config.schema import Positive, PositiveInt
+from pgrun.config.schema import NonNegative, Positive, PositiveInt, Range
 from pgrun.policies.distributions import Bernoulli, Categorical, Distribution, Gaussian, MultiCategorical
 from pgrun.policies.mlp import Mlp, Net, Scores
 from pgrun.policies.normalization import NoStateNorm, RunningNorm
@@ -19,6 +19,9 @@ from pgrun.policies.rescaled import Rescaled
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+LogStd = Annotated[float, Range(-20, 20)]  # σ from 2e-9 to 5e8: far inside of what float32 squares
 
 
 def distribution_for(space: spaces.Space[Any]) -> Distribution:
@@ -163,8 +166,8 @@ class Network:
     activation: Literal["tanh", "relu"] = "tanh"
     init: Literal["orthogonal", "xavier"] = "orthogonal"
     bias: bool = True
-    log_std: float = -0.5
-    policy_gain: float = 0.01
+    log_std: LogStd = -0.5
+    policy_gain: NonNegative = 0.01
     logit_scale: Positive = 1.0
     shared: ClassVar[bool] = False
 
