@@ -32,6 +32,13 @@ class Diverged(EnvironmentFault):
     """
 
 
+class RunFilesLost(UserFacingError):
+    """Somebody took a run's files away while it trained, exit code 1.
+
+    Says what is gone and what is saved; nothing is written in their place.
+    """
+
+
 class OutOfMemory(UserFacingError):
     """The machine, or a limit of the process, had no more memory, exit code 1.
 

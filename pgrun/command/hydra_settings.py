@@ -74,10 +74,14 @@ def find_wrong_names(command: Command, job: Job) -> Iterator[str]:
     hydra = job.hydra
     key = "hydra.sweep.dir" if command.multirun else "hydra.run.dir"
     top = str(hydra.sweep.dir if command.multirun else hydra.run.dir)
-    if not top.strip():
+    if not top.strip(" \t\n\"'"):  # a name of quotes alone is an empty one that the shell has left them on
         yield f"{key}={top!r}: the name of a folder is needed; . is this one"
     elif own := find_own_folder(Path(top)):
         yield f"{key}={top}: {own} belongs to the run in {own.parent}: choose another folder"
+    for folder in dict.fromkeys((Path(top), job.folder)):
+        if Path(os.path.abspath(folder)).name in OWN_FOLDERS:
+            own_names = " and ".join(OWN_FOLDERS)
+            yield f"{folder}: a run keeps files of its own in {own_names}: choose another name"
     if command.multirun:
         subdir = str(hydra.sweep.subdir)
         inside = os.path.normpath(subdir)

@@ -33,6 +33,7 @@ GROUPS = {
 
 
 EXACT, LARGEST = 2**53, 2**63 - 1  # integers that a float and a file can hold
+FLOAT32 = (1.1754943508222875e-38, 3.4028234663852886e38)  # in size, the numbers that learning computes with
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,11 +131,12 @@ def coerce(value: Any, kind: Any) -> Any:
     if origin in (Union, types.UnionType):
         if value is None and type(None) in args:
             return None
-        words = [word for a in args if get_origin(a) is Literal for word in get_args(a)]
+        first, *rest = (a for a in args if a is not type(None))
+        words = [word for a in rest if get_origin(a) is Literal for word in get_args(a)]
         if isinstance(value, str) and value in words:
             return value
         try:
-            return coerce(value, next(a for a in args if a is not type(None)))
+            return coerce(value, first)
         except ValueError as error:
             others = [*map(format_value, words)]
             raise ValueError(" or ".join([str(error), *others])) from error
@@ -167,6 +169,9 @@ def fit_scalar(value: Any, kind: type) -> Any:
             )
         return int(value)
     if kind is float and number and math.isfinite(value):
+        if value and not FLOAT32[0] <= abs(value) <= FLOAT32[1]:
+            low, high = FLOAT32
+            raise ValueError(f"must be what float32 holds: 0, or {low:.2g} to {high:.2g} in size")
         return float(value)
     if kind in (bool, str) and isinstance(value, kind):
         return value

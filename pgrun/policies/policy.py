@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
 from gymnasium import spaces
 
-from pgrun.config.schema import Positive, PositiveInt
+from pgrun.config.schema import NonNegative, Positive, PositiveInt, Range
 from pgrun.policies.activations import IN_NUMPY, Activation
 from pgrun.policies.distributions import Bernoulli, Categorical, Distribution, MultiCategorical
 from pgrun.policies.families import Family, Gaussian
@@ -21,6 +21,9 @@ from pgrun.policies.rescaled import Rescaled
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+LogStd = Annotated[float, Range(-20, 20)]  # σ from 2e-9 to 5e8: far inside of what float32 squares
 
 
 def distribution_for(
@@ -165,8 +168,8 @@ class Network:
     activation: Activation = "tanh"
     init: Literal["orthogonal", "xavier", "torch"] = "orthogonal"
     bias: bool = True
-    log_std: float = -0.5
-    policy_gain: float = 0.01
+    log_std: LogStd = -0.5
+    policy_gain: NonNegative = 0.01
     logit_scale: Positive = 1.0
     shared: ClassVar[bool] = False  # V is an output of the policy's network, and the loss a joint one
     one_trunk: ClassVar[bool] = False  # actor and critic have hidden layers in common

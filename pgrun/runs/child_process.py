@@ -6,6 +6,7 @@ thread, no CUDA context and nothing of the user's in them from before.
 
 from __future__ import annotations
 
+import logging
 import math
 import multiprocessing
 import os
@@ -24,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from pgrun.command.app import App
 from pgrun.config.paths import typed_in
+from pgrun.runs.child_end import exit_reason, note_beginning, report_crashes
 from pgrun.runs.workers import restore_import_path, safe_import_path, this_worker
 from pgrun.terminal.signals import CODES, SignalFlag, Stopped, read_stop_signal
 from pgrun.terminal.streams import outlast_readers
@@ -31,7 +33,6 @@ from pgrun.terminal.streams import outlast_readers
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["pgrun.runs.preload"])
 POLL = 0.1  # seconds between looks for a signal
-CRASHES = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)  # by its own doing
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def run_in_child_process(work: ChildJob, sweep: Path) -> float:
         multiprocessing.set_start_method(None, force=True)
     with this_worker().job() as owner:
         start_server()
+        beginning = note_beginning(work.log)
         receiver, sender = FORKS.Pipe(duplex=False)
         process = FORKS.Process(target=child_main, args=(work, sender))
         with deferring_signals() as asked:
@@ -95,7 +97,8 @@ def run_in_child_process(work: ChildJob, sweep: Path) -> float:
                 result: float = receiver.recv()
                 return result
         told = read_stop_signal(sweep) is not None or owner.is_gone()
-        record_outcome(work.app, work.settings, work.folder, *exit_reason(process.exitcode or 0, told))
+        reason = exit_reason(process.exitcode or 0, told, beginning)
+        record_outcome(work.app, work.settings, work.folder, *reason)
     return math.nan
 
 
@@ -111,18 +114,6 @@ def run_unless_stopped(work: ChildJob, sweep: Path) -> float:
     reason = f"the sweep was stopped by {signal.Signals(number).name}"
     record_outcome(work.app, work.settings, work.folder, "not run", reason)
     return math.nan
-
-
-def exit_reason(code: int, told: bool) -> tuple[str, str]:
-    """(status, reason) of a child that left without a result; ``told`` to stop, it was not quick enough."""
-    if told:
-        return "interrupted", "ended before it was saved"
-    if code >= 0:
-        return "failed", f"its process left with exit code {code}"
-    name = signal.Signals(-code).name
-    if -code in CRASHES:
-        return "failed", f"crashed with {name}"
-    return "killed", f"killed by {name}" + (" (out of memory?)" if -code == signal.SIGKILL else "")
 
 
 @contextmanager
@@ -165,7 +156,9 @@ def child_main(work: ChildJob, results: Connection) -> None:
 
     from pgrun.runs.outcome import run_and_record
 
+    logging.raiseExceptions = False  # of a disk that takes no log: how the job ended says why
     configure_log(OmegaConf.create(work.log), work.verbose)
+    report_crashes(work.log)
     try:
         with typed_in(work.typed_in), silenced_output() if work.quiet else nullcontext():
             value = run_and_record(work.settings, work.folder, work.app, in_sweep=True)

@@ -11,7 +11,14 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from pgrun.command.app import App
-from pgrun.errors import InvalidCommand, OutOfMemory, UserFacingError, describe_lack_of_memory, escape_line
+from pgrun.errors import (
+    InvalidCommand,
+    OutOfMemory,
+    RunFilesLost,
+    UserFacingError,
+    describe_lack_of_memory,
+    escape_line,
+)
 from pgrun.terminal.printing import shortest
 
 log = logging.getLogger(__name__)
@@ -97,7 +104,8 @@ def record_how_it_ends(
             isinstance(error, InvalidCommand) and not in_sweep
         ):  # nothing was run: what the folder says stays true
             raise
-        record_outcome(app, settings, folder, "failed", one_line(error), quiet=isinstance(error, OSError))
+        if not isinstance(error, RunFilesLost):  # what is at the folder's place may be anybody's
+            record_outcome(app, settings, folder, "failed", one_line(error), quiet=isinstance(error, OSError))
         if in_sweep:
             known = isinstance(error, UserFacingError | OSError)
             log.error("the job in %s failed: %s", folder, one_line(error), exc_info=not known)

@@ -17,7 +17,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2, summ
 
 from pgrun.atomic_files import naming_file_in_errors, open_plain, replace_file, show_size
 from pgrun.config.settings import flatten_settings
-from pgrun.errors import InvalidCommand
+from pgrun.errors import InvalidCommand, RunFilesLost
 from pgrun.storage import tensorboard_events
 from pgrun.storage.tensorboard_events import EventFile
 
@@ -81,7 +81,17 @@ class Log:
         self.flush()
         for file in (self.file, self.events.file):
             os.fsync(file.fileno())
+        self.refuse_if_replaced()
         return {path.name: path.stat().st_size for path in files(self.folder)}
+
+    def refuse_if_replaced(self) -> None:
+        """Raises ``RunFilesLost`` where the rows go to a file that is no longer the run's."""
+        place = self.folder / METRICS
+        if not place.exists() or not os.path.samestat(os.fstat(self.file.fileno()), place.stat()):
+            raise RunFilesLost(
+                f"{place} was deleted or replaced while the run trained: rows that are lost cannot be made "
+                "again; put the file back and resume the run, or start it again"
+            )
 
     def row(self, env_steps: int, scalars: Mapping[str, float]) -> None:
         """One row; tags without a value stay blank, and have no point in TensorBoard."""

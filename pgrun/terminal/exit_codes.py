@@ -61,8 +61,21 @@ def exit_code(work: Callable[[], int], name: str, spoken: Callable[[str], str]) 
             raise
         if os.environ.get("PGRUN_DEBUG"):
             traceback.print_exc()
+        if is_folder_gone():
+            here = os.environ.get("PWD", "the current folder")
+            say(f"{name}: {bounded(here)} no longer exists: cd to a folder that does", error=True)
+            return ExitCode.MISTAKEN
         told = [str(x) for x in (fault.filename, fault.strerror) if x]
         say(f"{name}: {bounded(': '.join(told) or str(fault))}", error=True)
         return (
             ExitCode.MISTAKEN if fault.errno == errno.ENAMETOOLONG else ExitCode.FAILED
         )  # no disk's fault: it was typed so
+
+
+def is_folder_gone() -> bool:
+    """Whether the current folder was deleted: every relative name leads to nothing then."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False

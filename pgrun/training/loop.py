@@ -55,8 +55,14 @@ def train(run: Run, folder: Path, saved: dict[str, Any] | None = None) -> dict[s
     state; the run's summary.
     """
     counters, clock = Counters(next_eval=first_evaluation(run.trainer.eval_every)), Clock()
-    with run_lock(folder), noting_signals() as stop, closing(run.envs), closing(run.eval_envs):
-        saver, whole = Saver(folder, run.trainer.checkpoint_every), True
+    whole = True
+    with (
+        run_lock(folder),
+        noting_signals() as stop,
+        closing(run.envs),
+        closing(run.eval_envs),
+        closing(Saver(folder, run.trainer.checkpoint_every)) as saver,
+    ):
         if saved is None:
             saver.save(run, counters, clock, {})
             if not run.settings["env"].get("restart"):
@@ -79,6 +85,7 @@ def train(run: Run, folder: Path, saved: dict[str, Any] | None = None) -> dict[s
         finally:
             progress.close()
             log.close(ok)
+        saver.refuse_lost_folder()
         save_policy(folder, run)
         summary = summarise(run, counters, clock, final)
         write_json(folder / "summary.json", summary)
@@ -103,6 +110,8 @@ def loop(
         begun = time.perf_counter()
         scalars, row = advance(run, counters, clock) if row is None else row, None
         trained = counters.env_steps >= run.trainer.total_steps
+        if scalars or trained:
+            saver.refuse_lost_folder()
         if trained:  # before the evaluation, which may fail or never end
             saver.save(run, counters, clock, log.position(), row=scalars)
             save_policy(log.folder, run)
@@ -112,6 +121,7 @@ def loop(
         ):
             returns, last = evaluate_if_due(run, counters)
         if returns is not None:
+            saver.refuse_lost_folder()
             keep_best(run, counters, returns, log.folder)
         with clock.time("logging"):
             if returns is not None:
@@ -124,6 +134,7 @@ def loop(
         over = returns is not None and last
         if over or stop.number is not None or saver.due(counters.env_steps):
             with clock.time("logging"):
+                saver.refuse_lost_folder()
                 saver.save(run, counters, clock, log.position(), returns if over else None)
         if over:
             assert returns is not None

@@ -18,6 +18,7 @@ from pgrun.errors import EnvironmentFault, InvalidCommand, join_lines
 from pgrun.storage.checkpoint import Checkpoints
 from pgrun.training.identity import describe_run, refuse_other_spaces
 from pgrun.training.nonfinite import watch_state
+from pgrun.training.run_folder import HeldFolder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,9 +39,16 @@ class Saver:
     """
 
     def __init__(self, folder: Path, every: int | None, env_steps: int = 0):
-        self.checkpoints = Checkpoints(folder / "checkpoints")
+        self.held, self.checkpoints = HeldFolder(folder), Checkpoints(folder / "checkpoints")
         self.every, self.saved_at = every, env_steps
         self.next_time = time.monotonic() + LEAST
+
+    def close(self) -> None:
+        self.held.close()
+
+    def refuse_lost_folder(self) -> None:
+        """Before anything is written. Raises ``RunFilesLost``."""
+        self.held.refuse_if_lost(self.saved_at)
 
     def due(self, env_steps: int) -> bool:
         if self.every is not None:

@@ -3,6 +3,7 @@
     python tests/campaigns/crashes.py                 all of it: some ten minutes on one core
     python tests/campaigns/crashes.py --kills 10      a tenth of the random ones
     python tests/campaigns/crashes.py --only NAME …   some of the sections
+    python tests/campaigns/crashes.py --backend torch the other way to compute
 
 Every run is a process of its own; every resume is the command ``pgrun resume=DIR``. Exit code 1 if any
 comparison fails.
@@ -58,10 +59,10 @@ OWN = {
 }  # words of PRACTICE that they do not take
 
 
-def composed(name: str, checkpoint_every: int) -> dict[str, Any]:
+def composed(name: str, checkpoint_every: int, backend: str = "auto") -> dict[str, Any]:
     algo, env = name.split()
     practice = [word for word in PRACTICE if word not in OWN.get(algo, ())]
-    words = [f"algo={algo}", f"env={env}", *COMMON, *practice, *CASES[name].split()]
+    words = [f"algo={algo}", f"env={env}", f"backend={backend}", *COMMON, *practice, *CASES[name].split()]
     return settings(*words, **{"trainer.checkpoint_every": checkpoint_every})
 
 
@@ -79,8 +80,8 @@ class Case:
     calls: list[tuple[str, Path]] = field(default_factory=list)
 
     @classmethod
-    def straight(cls, name: str, top: Path, checkpoint_every: int = 1) -> Case:
-        case = cls(name, composed(name, checkpoint_every), top)
+    def straight(cls, name: str, top: Path, checkpoint_every: int = 1, backend: str = "auto") -> Case:
+        case = cls(name, composed(name, checkpoint_every, backend), top)
         folder = case.fresh()
         end = forked(partial(start, case.own, folder))
         if end.code != 0:
@@ -373,9 +374,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the times and places of the kills")
     parser.add_argument("--only", nargs="+", metavar="NAME", default=list(SECTIONS), choices=list(SECTIONS))
     parser.add_argument("--cases", nargs="+", metavar="CASE", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--backend", default="auto", choices=["auto", "torch", "compiled"])
     given = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="crashes_", dir=folder_in_memory()) as name:
-        cases = [Case.straight(one, Path(name)) for one in given.cases]
+        cases = [Case.straight(one, Path(name), backend=given.backend) for one in given.cases]
         for case in cases:
             print(
                 f"{case.name:<28}{case.env_steps:>5} steps{case.updates:>4} updates {len(case.calls):>4} "

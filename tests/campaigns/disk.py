@@ -3,6 +3,7 @@
     python tests/campaigns/disk.py               all: some ten minutes on one core; the filled disk needs root
     python tests/campaigns/disk.py --calls 20    so many of the calls, at random
     python tests/campaigns/disk.py --only NAME … some of the sections
+    python tests/campaigns/disk.py --backend torch
 
 Each time the command must end in one line and exit code 1, the checkpoint that was there must still be, and
 after the disk is well again ``pgrun resume=DIR`` must come to the same end, bit for bit. Exit code 1 if
@@ -210,7 +211,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--calls", type=int, default=1000, help="for each fault; disks of so many sizes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", metavar="NAME", default=list(SECTIONS), choices=list(SECTIONS))
+    parser.add_argument("--backend", default="auto", choices=["auto", "torch", "compiled"])
     given = parser.parse_args(argv)
+    WORDS.append(f"backend={given.backend}")
     failures: list[str] = []
     with tempfile.TemporaryDirectory(prefix="disk_", dir=folder_in_memory()) as name:
         reference = Reference.made(Path(name))

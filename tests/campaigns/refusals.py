@@ -23,6 +23,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
+from tests.campaigns import more_refusals  # noqa: E402
 from tests.helpers.support_cli import Answer, answer  # noqa: E402
 
 MODULE = """
@@ -160,6 +161,15 @@ TABLE: dict[str, list[str]] = {
     "pgrun +env.foo=3": [NOT_A_SETTING],
     "pgrun ~algo.clip": ["every setting is needed"],
     "pgrun γ=0.9": ["cannot be read: 'γ' is no name of a setting"],
+    # numbers that float32 does not hold, and sizes to begin with that it cannot square
+    "pgrun optimizer.lr=1e39": ["must be what float32 holds"],
+    "pgrun optimizer.lr=1e-40": ["must be what float32 holds"],
+    "pgrun critic.optimizer.lr=1e300": ["must be what float32 holds"],
+    "pgrun algo.clip=1e39": ["must be what float32 holds"],
+    "pgrun trainer.stop_at_return=-1e39": ["must be what float32 holds"],
+    "pgrun env=Pendulum-v1 network.log_std=1e6": ["must be in [-20, 20]"],
+    "pgrun env=Pendulum-v1 network.log_std=-200": ["must be in [-20, 20]"],
+    "pgrun network.policy_gain=-1": ["must be ≥ 0"],
     # words
     "pgrun ''": ["'': settings are typed key=value"],
     "pgrun =": ["settings are typed key=value"],
@@ -209,6 +219,11 @@ TABLE: dict[str, list[str]] = {
     "pgrun -x": ["no such option"],
     # run directories
     "pgrun hydra.run.dir=": ["the name of a folder is needed"],
+    """pgrun "hydra.run.dir='\\"\\"'" """.strip(): ["the name of a folder is needed"],
+    "pgrun hydra.run.dir=r/checkpoints": ["a run keeps files of its own in .hydra and checkpoints"],
+    "pgrun hydra.run.dir=.hydra": ["a run keeps files of its own in .hydra and checkpoints"],
+    "pgrun -m 'hydra.sweep.subdir=${hydra.job.num}/checkpoints' seed=0,1": ["/0/checkpoints: a run keeps"],
+    "pgrun -m hydra/launcher=parallel hydra.launcher.backend=threading seed=0,1": ["must be one of loky\n"],
     "pgrun hydra.run.dir=null": ["not Optional"],
     "pgrun hydra.run.dir=/etc/passwd": ["/etc/passwd cannot be written: Not a directory"],
     "pgrun hydra.run.dir=../kept": ["holds a run already"],
@@ -367,6 +382,7 @@ WITHOUT_TORCH = [
 
 def prepare(folder: Path) -> None:
     """The modules and directories that the table speaks of, to be called from a folder in this one."""
+    more_refusals.prepare(folder)
     (folder / "bad_mod.py").write_text(MODULE)
     (folder / "raising_mod.py").write_text("raise RuntimeError('no licence')\n")
     (folder / "leaving_mod.py").write_text("import sys\nsys.exit(0)\n")
@@ -432,9 +448,11 @@ def main() -> int:
         here = Path(top, "here")
         here.mkdir()
         seconds, wrong = {}, 0
-        for command in (line for line in TABLE if part in line):
+        table = TABLE | more_refusals.TABLE
+        for command in (line for line in table if part in line):
             seconds[command], code, said, torch = timed(command, here)
             fine = code == 2 and "Traceback" not in said and not torch and not list(here.iterdir())
+            fine = fine and all(fragment in said for fragment in table[command])
             wrong += not fine
             if not fine:
                 print(f"{command[:100]}: exit {code}{', torch was loaded' * torch}: {said.strip()[-300:]}")

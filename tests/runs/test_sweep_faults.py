@@ -22,9 +22,11 @@ FAULTS = {
     "raise": r"failed: .*ZeroDivisionError: division by zero.*",
     "exit": r"failed: .*sys\.exit\(0\)",
     "leave": r"failed: its process left with exit code 7",
-    "abort": r"failed: crashed with SIGABRT",
-    "segfault": r"failed: crashed with SIGSEGV",
-    "kill": r"killed: killed by SIGKILL \(out of memory\?\)",
+    "abort": r"failed: crashed with SIGABRT \(exit code 134\); its log ends: Fatal Python error: Aborted \| "
+    r'File ".*faulty\.py", line \d+ in step',
+    "segfault": r"failed: crashed with SIGSEGV \(exit code 139\); its log ends: Fatal Python error: "
+    r'Segmentation fault \| File ".*", line \d+ in string_at',
+    "kill": r"killed: killed by SIGKILL \(exit code 137\)(; out of memory\?)?",
     "terminate": "interrupted: stopped by SIGTERM",
 }
 FOUR = ("raise", "exit", "abort", "kill")

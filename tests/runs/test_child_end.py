@@ -1,0 +1,72 @@
+"""What is said of a process that could not say itself how it ended."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pgrun.runs import child_end
+from pgrun.runs.child_end import Beginning, count_kernel_kills, exit_reason, note_beginning
+
+CRASH = """
+import os, sys, threading
+from pgrun.runs.child_end import report_crashes
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+report_crashes({"handlers": {"file": {"filename": sys.argv[1]}}})
+def fall(): os.abort()
+fall()
+"""
+
+
+def begun(log: Path) -> Beginning:
+    return note_beginning({"handlers": {"console": {}, "file": {"filename": str(log)}}})
+
+
+def test_a_crash_names_the_place_in_its_own_thread(tmp_path: Path) -> None:
+    log = tmp_path / "pgrun.log"
+    log.write_text("of an earlier attempt\n")
+    beginning = begun(log)
+    done = subprocess.run([sys.executable, "-c", CRASH, str(log)], check=False, capture_output=True)
+    assert exit_reason(done.returncode, False, beginning) == (
+        "failed",
+        "crashed with SIGABRT (exit code 134); its log ends: Fatal Python error: Aborted | "
+        'File "<string>", line 6 in fall',
+    )
+
+
+def test_the_last_two_lines_of_this_attempt(tmp_path: Path) -> None:
+    log = tmp_path / "pgrun.log"
+    log.write_text("earlier\n")
+    beginning = begun(log)
+    assert exit_reason(7, False, beginning) == ("failed", "its process left with exit code 7")
+    with log.open("a") as file:
+        file.write("one\n\ntwo\x1b[2J\nthree\n")
+    assert exit_reason(7, False, beginning)[1].endswith("; its log ends: two\\x1b[2J | three")
+    assert exit_reason(-9, True, beginning) == ("interrupted", "ended before it was saved")
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [(3, 4, "; the system had no more memory for it"), (3, 3, ""), (None, None, "; out of memory?")],
+)
+def test_whether_the_system_ended_it(
+    before: int | None, now: int | None, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child_end, "count_kernel_kills", lambda: now)
+    beginning = Beginning(None, 0, before)
+    assert exit_reason(-signal.SIGKILL, False, beginning) == (
+        "killed",
+        f"killed by SIGKILL (exit code 137){said}",
+    )
+    assert exit_reason(-signal.SIGTERM, False, beginning)[1] == "killed by SIGTERM (exit code 143)"
+
+
+def test_the_counter_of_linux(tmp_path: Path) -> None:
+    place = tmp_path / "vmstat"
+    place.write_text("nr_free_pages 7\noom_kill 12\n")
+    assert count_kernel_kills(place) == 12
+    assert count_kernel_kills(tmp_path / "none") is None
