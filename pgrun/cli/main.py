@@ -86,6 +86,10 @@ def carry_out(argv: list[str], app: App = PGRUN) -> Outcome:
     jobs = compose_and_check(command, again=how is not None)
     if app.instead:
         return Outcome(app.call("instead")(jobs))
+    if how is None:
+        from pgrun.command.claim_folders import claim_folders
+
+        jobs = claim_folders(jobs, command.multirun)
     if app is PGRUN:
         from pgrun.command.notices import find_notices
 

@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pgrun.atomic_files import write_json
 from pgrun.command.app import PGRUN
+from pgrun.command.folder_names import find_job_folder
 from pgrun.command.search_settings import Search
 from pgrun.config.schema import construct
 from pgrun.terminal.printing import say
@@ -77,7 +78,7 @@ class Optuna(Sweeper):
             cfg.hydra.job.num, cfg.hydra.job.id = number, str(number)
         choices: Any = OmegaConf.to_container(cfg.hydra.runtime.choices)
         typed = [CliOverride.read(word) for word in words]
-        return Job(to_plain(cfg), choices, typed, cfg.hydra, self.folder / str(number))
+        return Job(to_plain(cfg), choices, typed, cfg.hydra, self.folder / str(cfg.hydra.sweep.subdir))
 
     def launch(self, trials: dict[int, list[str]]) -> None:
         """Launch the trials that are not done, and are no combination that the check refuses."""
@@ -93,21 +94,21 @@ class Optuna(Sweeper):
     def allowed(self, number: int, words: Sequence[str]) -> bool:
         from pgrun.command.validate import find_problems
 
+        folder = self.folder / str(number)
         try:
-            found = find_problems(self.compose(words, number))
+            job = self.compose(words, number)
+            folder, found = job.folder, find_problems(job)
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             found = [str(error).splitlines()[0]]
         if found:
-            (self.folder / str(number)).mkdir(exist_ok=True)
-            write_json(
-                self.folder / str(number) / PGRUN.result, {"status": "failed", "error": "; ".join(found)}
-            )
+            folder.mkdir(exist_ok=True)
+            write_json(folder / PGRUN.result, {"status": "failed", "error": "; ".join(found)})
         return not found
 
     def result(self, number: int) -> dict[str, Any]:
         from pgrun.runs.job_status import read_result
 
-        return read_result(self.folder / str(number), PGRUN)
+        return read_result(find_job_folder(self.folder, number), PGRUN)
 
     def progress(self, number: int) -> None:
         from pgrun.runs.search.report import one_line
