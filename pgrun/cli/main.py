@@ -176,7 +176,7 @@ def sweep(command: Command, jobs: list[Job]) -> int:
     from pgrun.runs.announce import describe_size
     from pgrun.runs.child_process import start_server
     from pgrun.runs.search.report import report as told
-    from pgrun.runs.sweep import report_sweep
+    from pgrun.runs.sweep import describe_for_tensorboard, report_sweep
     from pgrun.terminal.signals import Stopped, SweepStop, noting_signals
 
     folder = Path(jobs[0].hydra.sweep.dir)  # ${now:} is resolved once, so that the report finds it
@@ -184,6 +184,7 @@ def sweep(command: Command, jobs: list[Job]) -> int:
     say(describe_size(jobs, int(jobs[0].hydra.sweeper.n_trials) if searched(command) else None))
     with noting_signals(SweepStop(folder)) as stop:
         start_server()
+        describe_for_tensorboard(folder, jobs, command.app)
         try:
             call_hydra(command, argv)
         except KeyboardInterrupt:  # Stopped

@@ -31,6 +31,7 @@ SWEEP_FILES = (
     ".stop",
     "search.json",
     ".bars.json",
+    "events.out.tfevents.0.sweep",
 )
 
 

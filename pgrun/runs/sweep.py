@@ -80,6 +80,20 @@ def write_sweep_summary(folder: Path, jobs: Sequence[Mapping[str, Any]], app: Ap
         say(f"{app.name}: no sweep.json: {error}", error=True)
 
 
+def describe_for_tensorboard(folder: Path, jobs: Sequence[Job], app: App) -> None:
+    """What its tab HPARAMS opens on, before the first job: the settings that differ, and returns."""
+    if app is not PGRUN:
+        return
+    from pgrun.command.folder_names import find_differing
+    from pgrun.storage.tensorboard_experiment import write_experiment
+
+    swept = find_differing([[word.text for word in job.words] for job in jobs])
+    try:
+        write_experiment(folder, [job.settings for job in jobs], swept)
+    except OSError as error:
+        say(f"{app.name}: no record of the sweep for TensorBoard: {error}", error=True)
+
+
 def write_sweep_page(folder: Path, jobs: Sequence[Path], app: App) -> None:
     """Learning curves with intervals, on a page; a disk that is full does not hide what follows."""
     try:

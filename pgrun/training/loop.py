@@ -23,7 +23,7 @@ from pgrun.storage.log import ALWAYS, WITH_CLIPPING, WITH_CRITIC, WITH_OPTIMIZER
 from pgrun.storage.versions import installed_versions
 from pgrun.terminal.signals import SignalFlag, Stopped, noting_signals
 from pgrun.training.build import Run
-from pgrun.training.counters import Clock, Counters
+from pgrun.training.counters import Clock, Counters, describe_spread
 from pgrun.training.evaluation import evaluating
 from pgrun.training.nonfinite import guarded_update, watch_losses
 from pgrun.training.policy_export import save_policy
@@ -66,6 +66,7 @@ def train(run: Run, folder: Path, saved: dict[str, Any] | None = None) -> dict[s
         ok = False
         try:
             log.hyperparameters(run.settings)
+            log.describe(run.settings, run.backend)
             if not whole:
                 log.mark(counters.env_steps, RESTARTS, len(counters.restarts))
             if final is None:
@@ -112,6 +113,7 @@ def loop(
         with clock.time("logging"):
             if returns is not None:
                 scalars["return/eval"] = float(returns.mean())
+                scalars |= describe_spread("return/eval", returns.tolist())
             if scalars:
                 scalars |= counters.pop_finished() | clock.speed(counters.env_steps)
                 log.row(counters.env_steps, scalars)

@@ -154,6 +154,7 @@ def test_flags_and_settings_in_any_order(here: Path) -> None:  # noqa: F811
         "0_seed=0",
         "1_seed=1",
         "multirun.yaml",
+        "events.out.tfevents.0.sweep",
         "compare.html",
         "sweep.json",
         ".lock",
