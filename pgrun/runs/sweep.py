@@ -11,7 +11,7 @@ from pgrun.atomic_files import write_json
 from pgrun.command.app import PGRUN, App
 from pgrun.errors import escape_line
 from pgrun.runs.job_status import read_result
-from pgrun.terminal.printing import say, shortest
+from pgrun.terminal.printing import Tone, say, shortest
 
 if TYPE_CHECKING:
     from pgrun.analysis.compare.table import Row
@@ -33,12 +33,13 @@ def report_sweep(folder: Path, expected: Sequence[Job], app: App = PGRUN) -> int
     if app.page and done:
         write_sweep_page(folder, [job.folder for job in expected], app)
     for line in describe_outcomes(lost):
-        say(f"{app.name}: {line}", error=True)
+        say(f"{app.name}: {line}", error=True, tone=Tone.ERROR)
     if lost:
         say(
             f"{app.name}: {len(lost)} of {len(jobs)} jobs did not finish: "
             f"{advise_on_lost_jobs(lost, folder)}",
             error=True,
+            tone=Tone.ERROR,
         )
     write_sweep_summary(folder, jobs, app)
     return len(lost)

@@ -13,7 +13,7 @@ from pgrun.command.search_settings import FILE
 from pgrun.errors import escape_line
 from pgrun.runs import sweep
 from pgrun.runs.job_status import read_json_object, read_result
-from pgrun.terminal.printing import say, shortest
+from pgrun.terminal.printing import Tone, say, shortest
 
 if TYPE_CHECKING:
     from pgrun.command.compose import Job
@@ -36,10 +36,10 @@ def report(command: Command, jobs: Sequence[Job]) -> int:
     if ranked:
         sweep.write_sweep_page(folder, [row["folder"] for row in ranked], app)
     for line in sweep.describe_outcomes(others):
-        say(f"{app.name}: {line.replace('job', 'trial', 1)}", error=True)
+        say(f"{app.name}: {line.replace('job', 'trial', 1)}", error=True, tone=Tone.ERROR)
     if lost:
         told = f"{len(lost)} of {len(rows)} trials did not finish: {sweep.advise_on_lost_jobs(lost, folder)}"
-        say(f"{app.name}: {told}", error=True)
+        say(f"{app.name}: {told}", error=True, tone=Tone.ERROR)
     sweep.write_sweep_summary(folder, rows, app)
     return len(lost) or int(not ranked)
 

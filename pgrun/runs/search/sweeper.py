@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -58,6 +59,7 @@ class Optuna(Sweeper):
         first = self.compose(self.space.typed(self.space.corners()[0]), 0).settings
         known = record.load_record(self.folder, record.new_record(self.search, self.space, first), self.space)
         study = Study(self.search, self.space, known, self.folder)
+        begun, done = time.monotonic(), 0
         for batch in batches(self.search.n_trials, self.search.n_jobs):
             trials = {number: self.space.typed(study.ask()) for number in batch}
             pruning.set_bars(self.folder, study.bars())
@@ -66,7 +68,8 @@ class Optuna(Sweeper):
                 return
             for number in trials:
                 study.tell(number, self.result(number))
-                self.progress(number)
+                done += 1
+                self.progress(number, (time.monotonic() - begun) / done)
 
     def compose(self, words: Sequence[str], number: int) -> Any:
         """The job of a trial, as ``compose.compose_one`` makes one of a command."""
@@ -110,10 +113,14 @@ class Optuna(Sweeper):
 
         return read_result(find_job_folder(self.folder, number), PGRUN)
 
-    def progress(self, number: int) -> None:
+    def progress(self, number: int, seconds: float) -> None:
+        """``seconds`` that a trial took so far, on average."""
+        from pgrun.runs.announce import format_duration
         from pgrun.runs.search.report import one_line
 
-        say(f"\ntrial {number} of {self.search.n_trials}: {one_line(self.result(number))}")
+        left = self.search.n_trials - number - 1
+        more = f"; about {format_duration(left * seconds)} left" * (left > 0)
+        say(f"\ntrial {number} of {self.search.n_trials}: {one_line(self.result(number))}{more}")
 
 
 def batches(trials: int, at_once: int) -> Iterator[range]:
