@@ -71,8 +71,8 @@ def test_lines_are_as_wide_as_the_terminal() -> None:
 
 def test_an_indented_line_stays_so() -> None:
     assert wrap_line("  - " + "ab " * 20, 30).splitlines()[:2] == [
-        "  - ab ab ab ab ab ab ab ab",
-        "    ab ab ab ab ab ab ab ab",
+        "  - ab ab ab ab ab ab ab ab ab",
+        "    ab ab ab ab ab ab ab ab ab",
     ]
 
 
