@@ -37,7 +37,7 @@ class Ppo(Repeated):
     episode.
     """
 
-    clip: Positive = 0.2
+    clip: Positive = 0.2  # ε: no gradient once a ratio is this far from 1
     target_kl: Positive | None = None
     clip_schedule: Kind = "constant"
     clip_end: NonNegative = 0.0

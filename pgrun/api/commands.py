@@ -37,7 +37,7 @@ def train(
 
     words: as they are typed in a terminal, in one text or one by one. settings: more of them by name; one
     that is no Python name goes ``**{"optimizer.lr": 1e-3}``. folder: for the run, otherwise
-    outputs/<date>/<time>. config_dir: of your own options. quiet: print nothing.
+    outputs/<date>/<run>. config_dir: of your own options. quiet: print nothing.
     Raises ``InvalidCommand`` with what the command would say, before anything is written,
     ``EnvironmentFault`` and ``Diverged``.
     """

@@ -88,12 +88,15 @@ def load(
 
     ``policy``: the last one, or the one that did best in an evaluation during training.
 
+    ``"last"`` is the newest below outputs/.
+
     A run of your own code names it, and only you may load it, which its policy needs: say ``env`` and
     ``modules`` again. Raises ``InvalidCommand``.
     """
     from pgrun.runs.job_status import SETTINGS, read_json_object, read_result
+    from pgrun.storage.newest_run import replace_last
 
-    place = Path(folder).expanduser().resolve()
+    place = Path(replace_last(os.fspath(folder), "pgrun.load")).expanduser().resolve()
     if not place.is_dir():
         raise InvalidCommand(f"{folder}: no such folder")
     summary = read_result(place, PGRUN)
@@ -124,7 +127,7 @@ def load_runs(
                 warnings.warn(f"left out: {error}", stacklevel=2)
     if not runs:
         raise InvalidCommand(
-            f"{folder}: no finished run in it or below; sweeps lie in outputs/multirun/<date>/<time>"
+            f"{folder}: no finished run in it or below; sweeps lie in outputs/multirun/<date>/<sweep>"
         )
     return runs
 

@@ -33,6 +33,7 @@ FLAGS = """\
                       hydra/launcher=parallel|local|slurm on several processes or a cluster,
                       hydra/sweeper=optuna a search: 'optimizer.lr=tag(log,interval(1e-4,1e-2))' \
 'seeds=[0,1,2]'
+  algo=ppo --help     the settings of an option: what may be typed, what it is here, what it means
   resume=RUN_DIR      go on with a run that was stopped or killed; in a sweep hydra.sweep.dir=DIR resume=auto
   --cfg job           show the composed configuration, every setting with its value
   --list              which algorithm goes with which scheme, and the tuned pairs
@@ -53,9 +54,9 @@ def help_text(places: list[Path]) -> str:
             options_of(places, ABOUT),
             "Any setting is changed as group.key=value, for example trainer.total_steps=1e6",
             FLAGS,
-            "What came out: tensorboard --logdir outputs, pgrun-compare, pgrun-doctor, pgrun-play;\nbefore "
-            "a run: pgrun-explain; estimators on a frozen policy: pgrun-study; the lecture's claims: "
-            "pgrun-lab",
+            "What came out: tensorboard --logdir outputs, pgrun compare, pgrun doctor, pgrun play;\nbefore "
+            "a run: pgrun explain; estimators on a frozen policy: pgrun study; the lecture's claims: "
+            "pgrun lab;\neach is a command of its own too, pgrun-play for one; pgrun version",
         )
     )
 

@@ -6,21 +6,25 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pgrun import __version__
+from pgrun.cli.subcommands import find_subcommand
 from pgrun.command.app import PGRUN, App
 from pgrun.errors import InvalidCommand
 from pgrun.terminal.exit_codes import ExitCode, run_guarded
-from pgrun.terminal.printing import say
+from pgrun.terminal.printing import Tone, say, shortest
 from pgrun.terminal.threads import pin_threads
 
 if TYPE_CHECKING:
     from pgrun.command.compose import Job
     from pgrun.command.overrides import Command
+
+
+HELP = ("--help", "-h")
 
 
 class Outcome(NamedTuple):
@@ -32,12 +36,14 @@ class Outcome(NamedTuple):
 
 def main(app: App = PGRUN) -> None:
     """The console script."""
+    if app is PGRUN and (subcommand := find_subcommand(sys.argv[1:])):
+        return subcommand()
     sys.exit(run_guarded(lambda: run(sys.argv[1:], app), app.name, app.spoken))
 
 
 def run(argv: list[str], app: App = PGRUN) -> int:
     """What the command line asks for; the exit code."""
-    if "--help" in argv or "-h" in argv:
+    if any(word in HELP for word in argv):
         return show_help(argv, app)
     if "--version" in argv:
         print(f"{app.name} {__version__}")
@@ -82,6 +88,10 @@ def carry_out(argv: list[str], app: App = PGRUN) -> Outcome:
     jobs = compose_and_check(command, again=how is not None)
     if app.instead:
         return Outcome(app.call("instead")(jobs))
+    if how is None:
+        from pgrun.command.claim_folders import claim_folders
+
+        jobs = claim_folders(jobs, command.multirun)
     if app is PGRUN:
         from pgrun.command.notices import find_notices
 
@@ -122,7 +132,18 @@ def show_help(argv: list[str], app: App) -> int:
     from pgrun.config.paths import conf_dir
 
     own = [Path(value) for flag, value in pairwise(argv) if flag in ("--config-dir", "-cd")]
-    print(app.call("help")([conf_dir(), *own]))
+    places = [conf_dir(), *own]
+    typed = [word for word in argv if word not in HELP]
+    if any("=" in word for word in typed):
+        pin_threads(argv)
+        from pgrun.cli.option_help import find_options, option_help
+        from pgrun.command.overrides import read_command
+
+        command = read_command(typed, app)
+        if options := find_options(command, places):
+            say(option_help(command, options, places))
+            return ExitCode.DONE
+    print(app.call("help")(places))
     return ExitCode.DONE
 
 
@@ -153,6 +174,7 @@ def run_alone(command: Command, job: Job, again: bool) -> Path:
     from pgrun.command.hydra_internals import run_composed_job
     from pgrun.command.preflight import check_folders, refuse_all
     from pgrun.config.paths import typed_in
+    from pgrun.runs.announce import describe_start
     from pgrun.training.saver import run_lock
 
     folder = job.folder.absolute()
@@ -160,6 +182,7 @@ def run_alone(command: Command, job: Job, again: bool) -> Path:
     with run_lock(folder), typed_in(Path.cwd()):
         if not again:  # the other one may be over by now
             refuse_all(list(check_folders([job], command.app.files, "hydra.run.dir")))
+        say(describe_start(job, command.app))
         run_composed_job(job.composed, job.folder, command.app.call("job"))
     return folder
 
@@ -168,25 +191,31 @@ def sweep(command: Command, jobs: list[Job]) -> int:
     """Every job, then the table, whatever happened meanwhile."""
     from pgrun.command.overrides import hydra_word
     from pgrun.command.search_settings import searched
-    from pgrun.runs.announce import describe_size
+    from pgrun.runs.announce import describe_cost, describe_size, describe_watching
     from pgrun.runs.child_process import start_server
     from pgrun.runs.search.report import report as told
-    from pgrun.runs.sweep import report_sweep
+    from pgrun.runs.sweep import describe_for_tensorboard, report_sweep
+    from pgrun.runs.sweep_progress import telling_progress
     from pgrun.terminal.signals import Stopped, SweepStop, noting_signals
 
     folder = Path(jobs[0].hydra.sweep.dir)  # ${now:} is resolved once, so that the report finds it
     argv = [*command.argv, hydra_word("hydra.sweep.dir", folder)]
-    say(describe_size(jobs, int(jobs[0].hydra.sweeper.n_trials) if searched(command) else None))
+    trials = int(jobs[0].hydra.sweeper.n_trials) if searched(command) else None
+    say("; ".join(filter(None, (describe_size(jobs, trials), describe_cost(jobs, trials)))))
+    say(f"writes to {shortest(folder)}; {describe_watching(folder)}")
     with noting_signals(SweepStop(folder)) as stop:
         start_server()
+        describe_for_tensorboard(folder, jobs, command.app)
         try:
-            call_hydra(command, argv)
+            with nullcontext() if searched(command) else telling_progress(jobs, command.app):
+                call_hydra(command, argv)
         except KeyboardInterrupt:  # Stopped
             pass
         except Exception as error:
             if os.environ.get("PGRUN_DEBUG"):
                 traceback.print_exc()
-            say(f"{command.app.name}: the launcher stopped: {type(error).__name__}: {error}", error=True)
+            stopped = f"the launcher stopped: {type(error).__name__}: {error}"
+            say(f"{command.app.name}: {stopped}", error=True, tone=Tone.ERROR)
         lost = told(command, jobs) if searched(command) else report_sweep(folder, jobs, command.app)
         if stop.number is not None:
             raise Stopped(stop.number)

@@ -21,6 +21,7 @@ from yaml import YAMLError
 from pgrun.command import sweep_values
 from pgrun.command.app import PGRUN, App
 from pgrun.command.composition_errors import Explainer
+from pgrun.command.folder_names import JOB_NAME, find_differing, name_numbered, register_names
 from pgrun.command.hydra_env import register
 from pgrun.command.hydra_internals import split_sweep_words
 from pgrun.command.overrides import CliOverride, Command
@@ -31,8 +32,6 @@ from pgrun.config.settings import spell_advantage_norm
 from pgrun.errors import InvalidCommand
 
 __all__ = ["Job", "Jobs", "compose_jobs", "conf_dir", "to_plain"]
-
-NUMBERED = "${hydra.job.num}"  # the usual folder of a sweep's job
 
 
 @dataclass(frozen=True)
@@ -77,11 +76,13 @@ def compose_jobs(command: Command) -> Jobs:
             first, _ = try_compose(sets[0], True, explainer, found, bad)
             if first and (params := sweeper_params(first)):
                 sets = split_sweep(command, params)
+        keys = find_differing([[word.text for word in words] for words in sets])
+        register_names(keys)
         seeds: dict[tuple[str, ...], Job] = {}
         for words in sets:
             like = seeds.get(words_beside_seed(words))
             number = len(found.composed)
-            job = like and with_other_seed(like, words, number)
+            job = like and with_other_seed(like, words, number, keys)
             if job is None:
                 job, go_on = try_compose(words, command.multirun, explainer, found, bad, number)
                 if not go_on:
@@ -190,19 +191,20 @@ def compose_one(words: Sequence[CliOverride], multirun: bool, number: int, confi
     return Job(settings, dict(choices), list(words), hydra, folder)  # type: ignore[arg-type]
 
 
-def with_other_seed(like: Job, words: Sequence[CliOverride], number: int) -> Job | None:
+def with_other_seed(like: Job, words: Sequence[CliOverride], number: int, keys: Sequence[str]) -> Job | None:
     """The same job with another seed, without composing it (a tenth of a second);
     None where that is not so simple.
     """
     subdir = OmegaConf.to_container(like.hydra.sweep, resolve=False)["subdir"]  # type: ignore[index, call-overload]
     seeds = [word for word in words if word.key == "seed"]
-    if subdir != NUMBERED or len(seeds) != 1 or "${" in seeds[0].text:
+    if subdir != JOB_NAME or len(seeds) != 1 or "${" in seeds[0].text:
         return None
     cfg: Any = like.composed
     before, cfg["seed"] = cfg["seed"], seeds[0].value
     settings = to_plain(cfg)
     cfg["seed"] = before
-    return replace(like, settings=settings, words=list(words), folder=Path(str(number)))
+    folder = Path(name_numbered(number, [word.text for word in words], keys))
+    return replace(like, settings=settings, words=list(words), folder=folder)
 
 
 def words_beside_seed(words: Sequence[CliOverride]) -> tuple[str, ...]:

@@ -15,6 +15,8 @@ from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSou
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
+from pgrun.command.folder_names import register_names
+
 
 class GymnasiumSource(ConfigSource):
     """The search path entry ``gymnasium://``. Hydra passes ``config_path`` by keyword."""
@@ -84,6 +86,8 @@ def register(config_dir: str | None = None, options: str | None = None) -> None:
 
     ``config_dir`` holds the user's own options, ``options`` those of one command.
     """
+    if not OmegaConf.has_resolver("run_name"):
+        register_names()
     PgrunSearchPath.folders = [folder for folder in (config_dir, options) if folder]
     Plugins.instance().register(GymnasiumSource)
     Plugins.instance().register(PgrunSearchPath)

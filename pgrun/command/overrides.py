@@ -19,7 +19,10 @@ from pgrun.command.hydra_internals import build_flag_parser
 from pgrun.command.sweep_values import values, wrong_values
 from pgrun.config.paths import conf_dir
 from pgrun.errors import InvalidCommand
+from pgrun.storage.newest_run import LAST, newest_folder
 
+FOLDERS = ("resume", "run")  # settings that name a run
+PLACES = ("hydra.run.dir", "hydra.sweep.dir")  # and where one goes
 EXAMPLE = "settings are typed key=value, without spaces, for example: pgrun seed=3"
 OWN_CONFIG = "it would replace pgrun's own configuration; add yours with --config-dir"
 NOT_OURS = {
@@ -123,7 +126,7 @@ def read_command(argv: list[str], app: App = PGRUN) -> Command:
     options = typed_flags(argv, flags)
     if flags.shell_completion:
         return Command(flags, [*options, *flags.overrides], [], [], app)
-    words, problems = read_words([rewrite_word(text) for text in flags.overrides], flags.multirun)
+    words, problems = read_words([rewrite_word(text, app) for text in flags.overrides], flags.multirun)
     return Command(flags, options, words, problems, app)
 
 
@@ -144,10 +147,22 @@ def typed_flags(argv: list[str], flags: argparse.Namespace) -> list[str]:
     return kept
 
 
-def rewrite_word(text: str) -> str:
-    """``env.id=X`` chooses the environment, as ``env=X``; ``env.kwargs`` takes any key."""
+def rewrite_word(text: str, app: App = PGRUN) -> str:
+    """``env.id=X`` chooses the environment, as ``env=X``; ``env.kwargs`` takes any key; a folder that is
+    there is one word, whatever signs are in its name, and ``last`` is the newest run's.
+    """
+    key, _, value = text.partition("=")
+    if key in FOLDERS and value == LAST:
+        return hydra_word(key, newest_folder(f"{app.name} {key}="))
+    if key in (*FOLDERS, *PLACES) and needs_quotes(value) and os.path.isdir(value):
+        return hydra_word(key, value)
     text = re.sub(r"^env\.id=", "env=", text)
     return re.sub(r"^env\.kwargs([.=])", r"++env.kwargs\1", text)
+
+
+def needs_quotes(folder: str) -> bool:
+    """Whether Hydra would take the name of a sweep's job, ``3_algo=a2c,seed=0``, for something else."""
+    return any(sign in folder for sign in ",=()[]{}: ") and folder[:1] not in "'\""
 
 
 def read_words(texts: list[str], multirun: bool) -> tuple[list[CliOverride], list[str]]:

@@ -12,7 +12,9 @@ from hydra.types import RunMode
 
 from pgrun.atomic_files import LEADS_OUT, find_link, leads_out
 from pgrun.command.app import App
+from pgrun.command.claim_folders import is_named_by_us
 from pgrun.command.compose import Job, compose_jobs
+from pgrun.command.folder_names import number_of
 from pgrun.command.hydra_settings import find_wrong_hydra_settings
 from pgrun.command.launchers import lacking
 from pgrun.command.overrides import Command
@@ -29,6 +31,7 @@ SWEEP_FILES = (
     ".stop",
     "search.json",
     ".bars.json",
+    "events.out.tfevents.0.sweep",
 )
 
 
@@ -43,7 +46,8 @@ def compose_and_check(command: Command, again: bool = False) -> list[Job]:
         problems += find_wrong_hydra_settings(command, job)
     problems += find_wrong_search(command, found.composed, again)
     setting = "hydra.sweep.dir" if command.multirun else "hydra.run.dir"
-    problems += check_folders(found.composed, () if again else command.app.files, setting)
+    named = bool(found.composed) and is_named_by_us(found.composed[0], command.multirun)
+    problems += check_folders(found.composed, () if again or named else command.app.files, setting)
     refuse_all(problems)
     return found.composed
 
@@ -134,7 +138,7 @@ def is_written(name: str) -> bool:
     """Whether a sweep writes that name in its folder; the trials of a search have numbers too, and are not
     among its jobs.
     """
-    return name in SWEEP_FILES or name.isdigit()
+    return name in SWEEP_FILES or number_of(name) is not None
 
 
 def seeds_of(job: Job) -> list[Any]:

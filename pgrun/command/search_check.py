@@ -9,7 +9,8 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from pgrun.command.app import PGRUN
-from pgrun.command.compose import NUMBERED, Job
+from pgrun.command.compose import Job
+from pgrun.command.folder_names import JOB_NAME
 from pgrun.command.overrides import Command
 from pgrun.command.search_settings import CHOICE, FILE, Search, holds_search, searched
 from pgrun.config.schema import construct, violations
@@ -37,7 +38,7 @@ def find_wrong_search(command: Command, jobs: Sequence[Job], again: bool) -> Ite
         )
     if not wrong:
         yield from find_wrong_job_count(given["n_jobs"], job)
-    if hydra_part(job, "sweep")["subdir"] != NUMBERED:
+    if hydra_part(job, "sweep")["subdir"] != JOB_NAME:
         yield "hydra.sweep.subdir: the trials of a search lie in folders by their numbers; leave it out"
     if holds_search(Path(job.hydra.sweep.dir)) and not again:
         yield (

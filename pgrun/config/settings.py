@@ -55,7 +55,7 @@ class RunSettings:
 class Trainer:
     total_steps: PositiveInt = 100_000  # environment steps
     eval_every: PositiveInt | Literal["auto"] | None = "auto"  # environment steps; null: only at the end
-    eval_episodes: PositiveInt = 20
+    eval_episodes: PositiveInt = 20  # of the final evaluation; those under way have five
     eval_max_steps: PositiveInt | None = None  # cut the episodes of evaluations there
     stop_at_return: float | None = None  # of an evaluation
     checkpoint_every: PositiveInt | None = None  # environment steps; null: as often as 2 % of the time allows
@@ -79,4 +79,4 @@ class Diagnostics:
 @dataclass(frozen=True)
 class Logger:
     every: PositiveInt | None = None  # updates between rows; null: at most 500 rows in a run
-    progress: bool = True
+    progress: bool = True  # a bar on a terminal, lines elsewhere

@@ -163,13 +163,13 @@ class Network:
     which starts as much smaller: the same policies and the same first one, in another parametrisation.
     """
 
-    hidden: tuple[PositiveInt, ...] = (64, 64)
-    critic_hidden: tuple[PositiveInt, ...] | None = None
-    activation: Activation = "tanh"
-    init: Literal["orthogonal", "xavier", "torch"] = "orthogonal"
-    bias: bool = True
-    log_std: LogStd = -0.5
-    policy_gain: NonNegative = 0.01
+    hidden: tuple[PositiveInt, ...] = (64, 64)  # units of each hidden layer
+    critic_hidden: tuple[PositiveInt, ...] | None = None  # of the critic's; null: the same
+    activation: Activation = "tanh"  # between the layers
+    init: Literal["orthogonal", "xavier", "torch"] = "orthogonal"  # of the weights
+    bias: bool = True  # whether layers have one
+    log_std: LogStd = -0.5  # log σ of a Gaussian policy at the start
+    policy_gain: NonNegative = 0.01  # of the last layer; small: all actions alike at the start
     logit_scale: Positive = 1.0
     shared: ClassVar[bool] = False  # V is an output of the policy's network, and the loss a joint one
     one_trunk: ClassVar[bool] = False  # actor and critic have hidden layers in common

@@ -22,9 +22,10 @@ from pgrun.command.preflight import refuse_all
 from pgrun.config.settings import flatten_settings, spell_advantage_norm
 from pgrun.errors import InvalidCommand, escape_line, join_lines
 from pgrun.optimization.schedules import OVER_THE_RUN, Schedule
+from pgrun.runs.announce import describe_method, describe_watching
 from pgrun.runs.job_status import SETTINGS, Flat, flatten_for_comparison, format_changes, read_json_object
 from pgrun.storage.checkpoint import Checkpoints
-from pgrun.terminal.printing import say
+from pgrun.terminal.printing import say, shortest
 from pgrun.training.identity import MAY_CHANGE, check_settings, find_code_to_name_again
 from pgrun.training.saver import refusing_bad_data
 
@@ -50,6 +51,11 @@ def resume_run(command: Command) -> float:
         say_changed_versions(state, folder)
     for line in stretched_schedules(state["settings"], settings, state["counters"]["env_steps"]):
         say(f"pgrun: {line}", error=True)
+    done, total = state["counters"]["env_steps"], settings["trainer"]["total_steps"]
+    say(
+        f"{escape_line(describe_method(settings))} · seed {settings['seed']}: from step {done:,} of "
+        f"{total:,}, in {shortest(folder)}; {describe_watching(folder)}"
+    )
     return run_and_record(settings, folder, PGRUN, lambda settings, folder: train_in(settings, folder, state))
 
 

@@ -16,7 +16,8 @@ from typing import Any
 
 from pgrun.command.app import App
 from pgrun.command.compose import Job
-from pgrun.command.overrides import Command
+from pgrun.command.folder_names import number_of
+from pgrun.command.overrides import Command, shell_word
 from pgrun.errors import InvalidCommand
 from pgrun.runs.job_status import (
     SETTINGS,
@@ -26,6 +27,7 @@ from pgrun.runs.job_status import (
     read_json_object,
     read_result,
 )
+from pgrun.storage.newest_run import find_newest
 from pgrun.terminal.printing import say
 from pgrun.terminal.signals import STOP
 
@@ -49,9 +51,9 @@ def split_resume_word(command: Command) -> tuple[Command, str | None]:
 def resume_example(command: Command, setting: str) -> str:
     """What to type: with the newest sweep below the usual folder, if there is one."""
     name = command.app.name + (" -m" if command.multirun else "")
-    found = sorted(Path().glob("outputs/multirun/*/*" if command.multirun else "outputs/2*/*"))
-    folder = found[-1] if found and command.app.name == "pgrun" else Path("FOLDER")
-    return f"type the same command with its folder: {name} … resume=auto {setting}={folder}"
+    found = find_newest(command.multirun) if command.app.name == "pgrun" else None
+    folder = shell_word(setting, found.folder) if found else f"{setting}=FOLDER"
+    return f"type the same command with its folder: {name} … resume=auto {folder}"
 
 
 def prepare_resume(jobs: Sequence[Job], command: Command, how: str) -> None:
@@ -72,18 +74,20 @@ def prepare_resume(jobs: Sequence[Job], command: Command, how: str) -> None:
     if not command.multirun:
         refuse_folder_of_jobs(top, list(held))
     moves = plan_moves(held, wanted)
+    numbers = {number_of(folder.name): folder for folder in held if folder.parent == top}
     for folder in wanted:
-        if folder in moves.values():
+        there = folder if folder in held else numbers.get(number_of(folder.name), folder)
+        if folder in moves.values() or there in moves.values():
             continue
         if folder not in held and folder not in moves and any((folder / name).exists() for name in app.files):
             raise InvalidCommand(
                 f"{folder} holds a run, but no {SETTINGS} that says which: choose another folder"
             )
-        if folder in held and held[folder] != wanted[folder]:
+        if there in held and held[there] != wanted[folder]:
             which = "of the sweep, more values after those it has" if command.multirun else "that it has"
             raise InvalidCommand(
-                f"{folder} holds a {'job' if command.multirun else 'run'} with "
-                f"{format_changes(held[folder], wanted[folder])}: type the settings {which}, or choose "
+                f"{there} holds a {'job' if command.multirun else 'run'} with "
+                f"{format_changes(held[there], wanted[folder])}: type the settings {which}, or choose "
                 "another folder"
             )
     move_folders(moves, top)

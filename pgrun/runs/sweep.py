@@ -11,7 +11,7 @@ from pgrun.atomic_files import write_json
 from pgrun.command.app import PGRUN, App
 from pgrun.errors import escape_line
 from pgrun.runs.job_status import read_result
-from pgrun.terminal.printing import say, shortest
+from pgrun.terminal.printing import Tone, say, shortest
 
 if TYPE_CHECKING:
     from pgrun.analysis.compare.table import Row
@@ -33,12 +33,13 @@ def report_sweep(folder: Path, expected: Sequence[Job], app: App = PGRUN) -> int
     if app.page and done:
         write_sweep_page(folder, [job.folder for job in expected], app)
     for line in describe_outcomes(lost):
-        say(f"{app.name}: {line}", error=True)
+        say(f"{app.name}: {line}", error=True, tone=Tone.ERROR)
     if lost:
         say(
             f"{app.name}: {len(lost)} of {len(jobs)} jobs did not finish: "
             f"{advise_on_lost_jobs(lost, folder)}",
             error=True,
+            tone=Tone.ERROR,
         )
     write_sweep_summary(folder, jobs, app)
     return len(lost)
@@ -78,6 +79,20 @@ def write_sweep_summary(folder: Path, jobs: Sequence[Mapping[str, Any]], app: Ap
         write_json(folder / "sweep.json", {"command": app.name, "jobs": told})
     except OSError as error:
         say(f"{app.name}: no sweep.json: {error}", error=True)
+
+
+def describe_for_tensorboard(folder: Path, jobs: Sequence[Job], app: App) -> None:
+    """What its tab HPARAMS opens on, before the first job: the settings that differ, and returns."""
+    if app is not PGRUN:
+        return
+    from pgrun.command.folder_names import find_differing
+    from pgrun.storage.tensorboard_experiment import write_experiment
+
+    swept = find_differing([[word.text for word in job.words] for job in jobs])
+    try:
+        write_experiment(folder, [job.settings for job in jobs], swept)
+    except OSError as error:
+        say(f"{app.name}: no record of the sweep for TensorBoard: {error}", error=True)
 
 
 def write_sweep_page(folder: Path, jobs: Sequence[Path], app: App) -> None:

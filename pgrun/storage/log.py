@@ -19,11 +19,14 @@ from pgrun.atomic_files import naming_file_in_errors, open_plain, replace_file, 
 from pgrun.config.settings import flatten_settings
 from pgrun.errors import InvalidCommand, RunFilesLost
 from pgrun.storage import tensorboard_events
+from pgrun.storage.tensorboard_cards import make_card, make_layout
 from pgrun.storage.tensorboard_events import EventFile
+from pgrun.storage.tensorboard_experiment import flatten_for_hparams
 
 ALWAYS = (
     "return/train",
     "return/eval",
+    *(f"{tag}_{part}" for tag in ("return/train", "return/eval") for part in ("std", "min", "max")),
     "episode/length",
     "episode/count",
     "kl/old_new",
@@ -49,9 +52,6 @@ METRICS = "metrics.csv"
 MOST = 16 * 2**30  # bytes of one of its files
 PIECE = 2**20  # that are copied at once
 FLUSH_EVERY = 5.0  # seconds: what TensorBoard shows of a run under way, and what a crash may cost
-
-
-NUMBER_OR_AUTO = ("trainer.eval_every",)
 
 
 class Log:
@@ -107,14 +107,14 @@ class Log:
         self.events.add(Summary(value=[Summary.Value(tag=tag, simple_value=value)]), env_steps)
 
     def hyperparameters(self, settings: Mapping[str, Any]) -> None:
-        """The HPARAMS tab's record, in this same run; seeds of one configuration share a row.
-
-        What is null is left out, and auto among numbers: as text it would make text of a column of numbers,
-        which TensorBoard cannot sort.
-        """
-        flat = {k: v for k, v in flatten_settings(without_nulls(settings)).items() if k != "seed"}
-        flat = {k: v for k, v in flat.items() if k not in NUMBER_OR_AUTO or v != "auto"}
+        """The HPARAMS tab's record, in this same run; seeds of one configuration share a row."""
+        flat = flatten_for_hparams(settings)
         self.events.add(summary_v2.hparams_pb(flat, trial_id=configuration_id(settings)))
+
+    def describe(self, settings: Mapping[str, Any], backend: str) -> None:
+        """How TensorBoard lays the scalars out, and a card of text that says what the run is."""
+        self.events.add(make_layout(self.tags))
+        self.events.add(make_card(self.folder, settings, backend))
 
     def flush(self) -> None:
         for file in (self.file, self.events.file):
@@ -184,14 +184,6 @@ def copy_start(file: BinaryIO, copy: BinaryIO, size: int) -> None:
     while size and (piece := file.read(min(size, PIECE))):
         copy.write(piece)
         size -= len(piece)
-
-
-def without_nulls(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: without_nulls(value) if isinstance(value, Mapping) else value
-        for key, value in settings.items()
-        if value is not None
-    }
 
 
 def configuration_id(settings: Mapping[str, Any]) -> str:

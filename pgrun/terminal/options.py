@@ -15,9 +15,9 @@ from pgrun.errors import InvalidCommand
 
 
 class Options(argparse.ArgumentParser):
-    """``missing``: what to say where no run is named."""
+    """Those of one command."""
 
-    def __init__(self, name: str, about: str, examples: str, missing: str = "") -> None:
+    def __init__(self, name: str, about: str, examples: str) -> None:
         super().__init__(
             prog=name,
             description=about,
@@ -25,7 +25,6 @@ class Options(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        self.missing = missing
         self.add_argument("--version", action="version", version=f"{name} {__version__}")
 
     def parse_args(self, args: Sequence[str]) -> argparse.Namespace:  # type: ignore[override]
@@ -39,8 +38,6 @@ class Options(argparse.ArgumentParser):
         return super().parse_args(args)
 
     def error(self, message: str) -> NoReturn:
-        if "arguments are required" in message:
-            message = self.missing
         raise InvalidCommand(f"{message}; {self.prog} --help says more")
 
 

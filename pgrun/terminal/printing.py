@@ -1,26 +1,85 @@
-"""What the terminal shows at the end of a run."""
+"""What the terminal shows."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import textwrap
+from enum import Enum
 from pathlib import Path
+from typing import TextIO
 
 from pgrun.config.paths import where_typed
 from pgrun.errors import escape_line, escape_lines
 
+WIDTH = 110  # characters of a line of prose, at most
+NARROWEST = 40
 
-def say(text: str, error: bool = False) -> None:
+
+class Tone(Enum):
+    """What a line is, by the colour of its first words."""
+
+    PLAIN = ""
+    WARNING = "33"  # yellow
+    ERROR = "1;31"  # red
+
+
+def say(text: str, error: bool = False, tone: Tone | None = None) -> None:
     """Printed, unless nobody reads any more (``pgrun … | head``): what is done stays done.
 
     Every text that may come from a file goes this way: a terminal obeys what is in it otherwise. ``error``:
-    to stderr.
+    to stderr, as a warning unless ``tone`` says what it is.
     """
     stream = sys.stderr if error else sys.stdout
+    tone = tone or (Tone.WARNING if error else Tone.PLAIN)
     try:
-        print(escape_lines(text), file=stream, flush=True)
+        print(dress(escape_lines(text), stream, tone, wrapped=error), file=stream, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def dress(text: str, stream: TextIO, tone: Tone, wrapped: bool) -> str:
+    """A text as this stream gets it: as it is, unless that is a terminal."""
+    if not stream.isatty():
+        return text
+    lines = text.split("\n")
+    if wrapped:
+        lines = [wrap_line(line, terminal_width()) for line in lines]
+    if shows_colour():
+        lines[:1] = [paint_start(lines[0], tone)]
+        lines = [paint_start(line, Tone.WARNING) if line.startswith("warning: ") else line for line in lines]
+    return "\n".join(lines)
+
+
+def wrap_line(line: str, width: int) -> str:
+    """On several lines where it is too long, the later ones further in; words stay whole."""
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    wrapped = textwrap.wrap(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(wrapped) if len(line) > width else line
+
+
+def paint_start(line: str, tone: Tone) -> str:
+    """The words up to the first colon, ``pgrun:`` mostly."""
+    start, colon, rest = line.partition(": ")
+    return f"\x1b[{tone.value}m{start}{colon}\x1b[0m{rest}" if colon and tone.value else line
+
+
+def shows_colour() -> bool:
+    """As https://no-color.org asks; the terminal has been looked at before."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def terminal_width() -> int:
+    return max(shutil.get_terminal_size((WIDTH, 24)).columns, NARROWEST)
+
+
+def text_width(stream: TextIO | None = None) -> int:
+    """Of a line of prose: that of the terminal, where it is narrower than ours."""
+    stream = stream or sys.stdout
+    return min(WIDTH, terminal_width()) if stream.isatty() else WIDTH
 
 
 def shortest(folder: Path) -> str:

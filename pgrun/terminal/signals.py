@@ -11,9 +11,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -45,16 +46,31 @@ class SignalFlag:
     """Whether a signal has come."""
 
     number: int | None = None
+    told = "stopping: the run is saved after this update; once more ends it at once"
+
+    def acknowledge(self, number: int) -> None:
+        """At once, where nobody might know for a while: an update may take long.
+
+        Written past Python's buffers, which a handler may find locked; a sweep's child leaves it to the
+        sweep.
+        """
+        if multiprocessing.parent_process() is None:
+            with suppress(OSError, ValueError):  # closed, or no file
+                name = signal.Signals(number).name
+                os.write(sys.stderr.fileno(), f"\npgrun: {name}: {self.told}\n".encode())
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
         if self.number is None:
             self.number = number
+            self.acknowledge(number)
         elif multiprocessing.parent_process() is None:  # a sweep's child hears a signal again and again
             os._exit(CODES[signal.Signals(number)])
 
 
 class SweepStop(SignalFlag):
     """Notes the signal that stops a sweep: its jobs are told to stop, and by a second signal killed."""
+
+    told = "stopping: jobs under way are saved, the rest is not run; once more ends all of them at once"
 
     def __init__(self, sweep: Path):
         self.sweep = sweep
@@ -64,7 +80,9 @@ class SweepStop(SignalFlag):
         self.number = self.number or number
         self.sweep.mkdir(parents=True, exist_ok=True)
         atomic_files.write_bytes(self.sweep / STOP, str(int(signal.SIGKILL if again else number)).encode())
-        if again:
+        if not again:
+            self.acknowledge(number)
+        else:
             for child in multiprocessing.active_children():
                 child.kill()
             os._exit(CODES[signal.Signals(number)])

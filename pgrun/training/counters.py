@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -45,8 +46,18 @@ class Counters:
         if finished:
             returns, lengths = zip(*finished, strict=True)
             scalars["return/train"] = sum(returns) / len(returns)
+            scalars |= describe_spread("return/train", returns)
             scalars["episode/length"] = sum(lengths) / len(lengths)
         return scalars
+
+
+def describe_spread(tag: str, returns: Sequence[float]) -> dict[str, float]:
+    """Standard deviation, least and most of the returns behind a mean."""
+    return {
+        f"{tag}_std": statistics.pstdev(returns),
+        f"{tag}_min": float(min(returns)),
+        f"{tag}_max": float(max(returns)),
+    }
 
 
 @dataclass

@@ -26,7 +26,7 @@ from pgrun.storage.log import ALWAYS, WITH_CLIPPING, WITH_CRITIC, WITH_OPTIMIZER
 from pgrun.storage.versions import installed_versions
 from pgrun.terminal.signals import SignalFlag, Stopped, noting_signals
 from pgrun.training.build import Run
-from pgrun.training.counters import Clock, Counters
+from pgrun.training.counters import Clock, Counters, describe_spread
 from pgrun.training.evaluation import evaluating
 from pgrun.training.fast_forward import count_plain_iterations, fast_forward
 from pgrun.training.nonfinite import guarded_update, watch_losses
@@ -76,6 +76,7 @@ def train(run: Run, folder: Path, saved: dict[str, Any] | None = None) -> dict[s
         ok = False
         try:
             log.hyperparameters(run.settings)
+            log.describe(run.settings, run.backend)
             if not whole:
                 log.mark(counters.env_steps, RESTARTS, len(counters.restarts))
             if final is None:
@@ -126,6 +127,7 @@ def loop(
         with clock.time("logging"):
             if returns is not None:
                 scalars["return/eval"] = float(returns.mean())
+                scalars |= describe_spread("return/eval", returns.tolist())
             if scalars:
                 scalars |= counters.pop_finished() | clock.speed(counters.env_steps)
                 log.row(counters.env_steps, scalars)

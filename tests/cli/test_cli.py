@@ -151,9 +151,10 @@ def test_flags_and_settings_in_any_order(here: Path) -> None:  # noqa: F811
     answer = pgrun(f"seed=0,1 --multirun algo=a2c hydra.sweep.dir=s {QUICK}")
     assert answer.code == 0, answer.err
     assert {path.name for path in (here / "s").iterdir()} == {
-        "0",
-        "1",
+        "0_seed=0",
+        "1_seed=1",
         "multirun.yaml",
+        "events.out.tfevents.0.sweep",
         "compare.html",
         "sweep.json",
         ".lock",

@@ -135,7 +135,7 @@ MISTAKES = {
     "hydra.run.dir=/dev/null/x": ["/dev/null/x cannot be written: Not a directory"],
     "hydra.run.dir=/proc/x/y": ["/proc/x/y cannot be written"],
     f"hydra.run.dir={'x' * 300}": ["choose a shorter hydra.run.dir"],
-    "-m hydra.sweep.dir=/proc/x seed=0,1": ["/proc/x/0 cannot be written", "another hydra.sweep.dir"],
+    "-m hydra.sweep.dir=/proc/x seed=0,1": ["/proc/x/0_seed=0 cannot be written", "another hydra.sweep.dir"],
     "-m hydra.sweep.dir=s hydra.sweep.subdir=x seed=0,1": ["the folder of two jobs"],
     # sweeps: refused before anything runs, naming the combination
     "-m seed=0,x": ["seed=x: must be an integer"],
@@ -213,11 +213,11 @@ def test_a_directory_that_holds_a_run(here: Path) -> None:  # noqa: F811
     assert answer.code == 2
     assert "kept holds a run already: choose another hydra.run.dir" in answer.err
     assert [path.name for path in (here / "kept").iterdir()] == ["summary.json"]
-    (here / "sweep" / "1").mkdir(parents=True)
-    (here / "sweep" / "1" / "metrics.csv").write_text("")
+    (here / "sweep" / "1_seed=1").mkdir(parents=True)
+    (here / "sweep" / "1_seed=1" / "metrics.csv").write_text("")
     answer = pgrun("-m hydra.sweep.dir=sweep seed=0,1")
     assert answer.code == 2
-    assert "sweep/1 holds a run already: choose another hydra.sweep.dir" in answer.err
+    assert "sweep/1_seed=1 holds a run already: choose another hydra.sweep.dir" in answer.err
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pgrun.command.folder_names import find_job_folders
 from tests.helpers.support_cli import Answer
 
 MODULE = """
@@ -74,11 +75,8 @@ EPISODE = 10  # steps
 
 def results(sweep: Path) -> list[dict[str, Any]]:
     """summary.json of each job, in the order of their folders."""
-    folders = (path for path in sweep.iterdir() if path.name.isdigit())
-    return [
-        json.loads((folder / "summary.json").read_text())
-        for folder in sorted(folders, key=lambda path: int(path.name))
-    ]
+    folders = sorted(find_job_folders(sweep).items())
+    return [json.loads((folder / "summary.json").read_text()) for _, folder in folders]
 
 
 def told(folder: Path) -> tuple[Any, ...]:

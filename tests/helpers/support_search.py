@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pgrun.command.folder_names import find_job_folder
+
 MODULE = """
 import os, time
 from pathlib import Path
@@ -54,7 +56,9 @@ def tried(sweep: Path) -> list[float]:
 
 
 def summaries(sweep: Path) -> list[dict[str, Any]]:
-    return [json.loads((sweep / str(n) / "summary.json").read_text()) for n in range(len(tried(sweep)))]
+    return [
+        json.loads((find_job_folder(sweep, n) / "summary.json").read_text()) for n in range(len(tried(sweep)))
+    ]
 
 
 def steps(here: Path) -> dict[str, int]:

@@ -42,6 +42,9 @@ def test_it_is_said_before_anything_runs(here: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(cli, "call_hydra", stop)
     answer = pgrun("-m experiment=ablate hydra.sweep.dir=s")
-    assert answer.out.splitlines()[0] == "45 jobs, 100,000 steps a run: 4,500,000 in all"
+    assert answer.out.splitlines()[:2] == [
+        "45 jobs, 100,000 steps a run: 4,500,000 in all; how long it takes is told after the first",
+        "writes to s; watch it: tensorboard --logdir s",
+    ]
     search = "-m hydra/sweeper=optuna 'optimizer.lr=interval(0.1,0.2)' hydra.sweep.dir=t"
     assert pgrun(search).out.splitlines()[0] == "20 trials, 100,000 steps a run: up to 2,000,000 in all"

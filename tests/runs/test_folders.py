@@ -44,7 +44,17 @@ EVALS = [{"env_steps": 100, "return/eval": 1.0}, {"env_steps": 200, "return/eval
 
 
 @pytest.mark.parametrize(
-    "name", ["multirun.yaml", "compare.html", "sweep.json", ".stop", "0", "1", "0/.hydra", "0/pgrun.log"]
+    "name",
+    [
+        "multirun.yaml",
+        "compare.html",
+        "sweep.json",
+        ".stop",
+        "0_algo=a2c",
+        "1",
+        "0_algo=a2c/.hydra",
+        "0_algo=a2c/pgrun.log",
+    ],
 )
 def test_links_in_a_sweep_are_refused_before_it_starts(name: str, here: Path) -> None:  # noqa: F811
     (here / "victim").mkdir()

@@ -20,6 +20,7 @@ from support_faults import Sweep
 
 from pgrun.analysis.compare.read_runs import read_runs
 from pgrun.command import launchers
+from pgrun.command.folder_names import find_job_folder
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import pgrun
 from tests.helpers.support_search import LINE, MODULE, X, record, steps, summaries, tried, value
@@ -102,9 +103,9 @@ def test_after_kill_9_it_is_the_search_that_never_stopped(peak: Path) -> None:
         path.unlink()
 
     sweep = Sweep(f"{SEARCH} hydra.sweeper.n_trials=5")
-    sweep.wait_for((peak / "s" / "2" / "summary.json").exists)
+    sweep.wait_for(lambda: (find_job_folder(peak / "s", 2) / "summary.json").exists())
     (peak / "slow").touch()
-    sweep.wait_for(lambda: list((peak / "s" / "3").glob("*/checkpoints/000000016.json")))
+    sweep.wait_for(lambda: list((find_job_folder(peak / "s", 3)).glob("*/checkpoints/000000016.json")))
     sweep.kill(signal.SIGKILL, group=True)
     assert sweep.answer().code == -signal.SIGKILL
     (peak / "slow").unlink()
@@ -215,7 +216,7 @@ def test_two_at_a_time(peak: Path) -> None:
 def test_stopped_by_a_signal(peak: Path) -> None:
     (peak / "slow").touch()
     sweep = Sweep(f"{SEARCH} hydra.sweeper.n_trials=3")
-    sweep.wait_for(lambda: list((peak / "s" / "1").glob("*/checkpoints/000000016.json")))
+    sweep.wait_for(lambda: list((find_job_folder(peak / "s", 1)).glob("*/checkpoints/000000016.json")))
     sweep.kill(signal.SIGTERM, group=False)
     answer = sweep.answer()
     assert answer.code == 143, answer

@@ -13,6 +13,7 @@ import support_faults
 from support_faults import EPISODE, Sweep, steps, told
 
 from pgrun.analysis.compare.read_runs import read_runs
+from pgrun.command.folder_names import find_job_folder
 from pgrun.runs import parallel_seeds, workers
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import QUICK, pgrun
@@ -58,7 +59,7 @@ def test_a_sweep_over_jobs_of_several_seeds(here: Path) -> None:  # noqa: F811
     """
     answer = pgrun(f"-m {LINE} seeds=[0,1] env.kwargs.trouble=null,crash hydra.sweep.dir=s")
     assert answer.code == 1
-    jobs = [summary(here / "s" / job) for job in "01"]
+    jobs = [summary(find_job_folder(here / "s", n)) for n in (0, 1)]
     assert [job["status"] for job in jobs] == ["finished", "failed"]
     assert [run["status"] for run in jobs[1]["runs"]] == ["failed", "failed"]
     assert jobs[1]["error"].startswith("seed 0: ")
@@ -93,14 +94,16 @@ def test_a_preempted_job_of_seeds_goes_on(here: Path, monkeypatch: pytest.Monkey
     before = [steps(here, n) for n in (0, 1)]
     (here / "fault").write_text("1 slow")
     sweep = Sweep(f"-m hydra/launcher=slurm gamma=0.9,0.99 seeds=[0,1] {support_faults.LINE}")
-    sweep.wait_for(lambda: sweep.saved(here / "s" / "0" / "1") >= 32)
+    sweep.wait_for(lambda: sweep.saved(find_job_folder(here / "s", 0) / "1") >= 32)
     os.kill(int((slurm / "pid-0").read_text()), signal.SIGUSR2)
     sweep.wait_for(lambda: (slurm / "starts-0").stat().st_size == 4)
     (here / "fault").unlink()
     answer = sweep.answer()
     assert answer.code == 0, (answer, (slurm / "log").read_text())
-    assert summary(here / "s" / "0")["status"] == "finished"
-    assert [told(here / "s" / "0" / n) for n in "01"] == [told(here / "whole" / n) for n in "01"]
+    assert summary(find_job_folder(here / "s", 0))["status"] == "finished"
+    assert [told(find_job_folder(here / "s", 0) / n) for n in "01"] == [
+        told(here / "whole" / n) for n in "01"
+    ]
     assert steps(here, 0) == 2 * before[0]  # also of the other job
     assert steps(here, 1) <= 2 * before[1] + 2 * EPISODE
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pgrun.command.folder_names import find_job_folder, find_job_folders
 from pgrun.command.overrides import CliOverride
 from pgrun.runs.sweep import format_sweep_table
 from tests.helpers.fixtures_cli import here  # noqa: F401
@@ -17,11 +18,14 @@ LINE = f"env=my_mod:Line-v0 algo=reinforce {QUICK}"
 
 
 def results(folder: Path) -> list[dict]:
-    return [json.loads((folder / str(n) / "summary.json").read_text()) for n in range(len(jobs(folder)))]
+    return [
+        json.loads((find_job_folder(folder, n) / "summary.json").read_text())
+        for n in range(len(jobs(folder)))
+    ]
 
 
 def jobs(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.name.isdigit()]
+    return list(find_job_folders(folder).values())
 
 
 def test_algorithms_by_seeds(here: Path) -> None:  # noqa: F811
@@ -55,7 +59,7 @@ def check_failures(answer: Answer, folder: Path) -> None:
 def test_a_job_that_fails_leaves_the_others_running(here: Path) -> None:  # noqa: F811
     answer = pgrun(f"-m {LINE} env.kwargs.trouble=leave,crash,null hydra.sweep.dir=s")
     check_failures(answer, here / "s")
-    assert "the line is cut" in (here / "s" / "1" / "pgrun.log").read_text()
+    assert "the line is cut" in (find_job_folder(here / "s", 1) / "pgrun.log").read_text()
 
 
 def test_the_same_with_joblib(here: Path) -> None:  # noqa: F811
@@ -163,6 +167,6 @@ def test_a_setting_that_only_the_swept_algorithms_have(here: Path) -> None:  # n
     """Hydra composes the base of the sweep with the default algorithm, which has no ``delta``."""
     answer = pgrun(f"-m env=my_mod:Line-v0 {QUICK} algo=npg,trpo algo.delta=0.05 hydra.sweep.dir=s")
     assert answer.code == 0, answer.err
-    for job in ("0", "1"):
-        settings = json.loads((here / "s" / job / "policy.json").read_text())["config"]
+    for job in (0, 1):
+        settings = json.loads((find_job_folder(here / "s", job) / "policy.json").read_text())["config"]
         assert settings["algo"]["delta"] == 0.05

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from support_faults import EPISODE, LINE, MODULE, Sweep, gone, results, said, steps, told, until
 
+from pgrun.command.folder_names import find_job_folder
 from pgrun.tools.study.cli import main as study
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import answer, pgrun
@@ -35,7 +36,7 @@ def whole(faulty: Path) -> list[tuple]:
     assert pgrun(COMMAND.replace("dir=s", "dir=whole")).code == 0
     for path in faulty.glob("steps-*"):
         path.rename(path.with_name(f"whole-{path.name}"))
-    return [told(faulty / "whole" / str(n)) for n in SEEDS]
+    return [told(find_job_folder(faulty / "whole", n)) for n in SEEDS]
 
 
 def whole_steps(here: Path, who: int) -> int:  # noqa: F811
@@ -46,18 +47,18 @@ def begun(faulty: Path, extra: str = "") -> Sweep:
     """A sweep in the middle of its second job, after a checkpoint."""
     (faulty / "fault").write_text("1 slow")
     sweep = Sweep(f"{COMMAND} {extra}")
-    sweep.wait_for(lambda: sweep.saved(faulty / "s" / "1") >= 32)
+    sweep.wait_for(lambda: sweep.saved(find_job_folder(faulty / "s", 1)) >= 32)
     return sweep
 
 
 def check_rest(faulty: Path, whole: list[tuple]) -> None:
     """With ``resume=auto``: the same results, and of the steps only those that remained."""
     (faulty / "fault").unlink()
-    saved = Sweep.saved(None, faulty / "s" / "1")  # type: ignore[arg-type]
+    saved = Sweep.saved(None, find_job_folder(faulty / "s", 1))  # type: ignore[arg-type]
     before = [steps(faulty, n) for n in SEEDS]
     answer = pgrun(f"{COMMAND} resume=auto")
     assert answer.code == 0, answer
-    assert [told(faulty / "s" / str(n)) for n in SEEDS] == whole
+    assert [told(find_job_folder(faulty / "s", n)) for n in SEEDS] == whole
     executed = [steps(faulty, n) - before[n] for n in SEEDS]
     assert executed[0] == 0
     replayed = 2 * EPISODE  # at most: the two environments are brought back to where they were
@@ -83,7 +84,7 @@ STOPS = [
 @pytest.mark.parametrize(("number", "group", "code"), STOPS)
 def test_after_a_signal(number: int, group: bool, code: int, faulty: Path, whole: list[tuple]) -> None:
     sweep = begun(faulty)
-    reached = sweep.saved(faulty / "s" / "1")
+    reached = sweep.saved(find_job_folder(faulty / "s", 1))
     sweep.kill(number, group)
     answer = sweep.answer()
     assert answer.code == code, answer
@@ -92,7 +93,7 @@ def test_after_a_signal(number: int, group: bool, code: int, faulty: Path, whole
     assert [r["status"] for r in found] == ["finished", "interrupted"]
     assert found[1]["error"] == f"stopped by {name}"
     assert (
-        reached <= sweep.saved(faulty / "s" / "1") <= reached + 3 * 16
+        reached <= sweep.saved(find_job_folder(faulty / "s", 1)) <= reached + 3 * 16
     )  # an update has 16 steps; the test looks late
     assert "final evaluation" in answer.out
     assert said(answer)[1:] == [
@@ -116,7 +117,7 @@ def test_after_a_signal_on_other_launchers(
     # each takes 13 s, so that on a busy machine, too, the first is not over when the second begins
     (faulty / "fault").write_text("0 crawl\n1 crawl\n2 crawl")
     sweep = Sweep(f"{COMMAND} hydra/launcher={launcher}")
-    sweep.wait_for(lambda: all(sweep.saved(faulty / "s" / n) >= 16 for n in "01"))
+    sweep.wait_for(lambda: all(sweep.saved(find_job_folder(faulty / "s", n)) >= 16 for n in (0, 1)))
     sweep.kill(signal.SIGTERM if not group else signal.SIGINT, group)
     found = sweep.answer()
     assert found.code == (130 if group else 143), found
@@ -125,7 +126,7 @@ def test_after_a_signal_on_other_launchers(
     assert status[2] in ("interrupted", "not run")
     (faulty / "fault").unlink()
     assert pgrun(f"{COMMAND} resume=auto").code == 0
-    assert [told(faulty / "s" / str(n)) for n in SEEDS] == whole
+    assert [told(find_job_folder(faulty / "s", n)) for n in SEEDS] == whole
 
 
 def test_a_second_signal_ends_it_at_once(faulty: Path) -> None:
@@ -150,14 +151,16 @@ def test_a_sweep_grows(faulty: Path) -> None:
     """
     line = "-m gamma=0.9,0.99 " + LINE.replace("'${seed}'", "0")
     assert pgrun(f"{line} seed=1").code == 0
-    first = [told(faulty / "s" / folder) for folder in "01"]
+    first = [told(find_job_folder(faulty / "s", n)) for n in (0, 1)]
     before = steps(faulty, 0)
     answer = pgrun(f"{line} seed=0,1 resume=auto")
     assert answer.code == 0
     assert "resume=auto: 2 not run, 2 finished" in answer.out
-    assert [told(faulty / "s" / folder) for folder in "13"] == first
+    assert [told(find_job_folder(faulty / "s", n)) for n in (1, 3)] == first
     assert before < steps(faulty, 0) <= 2 * before + 2 * EPISODE
-    settings = [json.loads((faulty / "s" / str(n) / "job.json").read_text())["settings"] for n in range(4)]
+    settings = [
+        json.loads((find_job_folder(faulty / "s", n) / "job.json").read_text())["settings"] for n in range(4)
+    ]
     assert [(s["gamma"], s["seed"]) for s in settings] == [(0.9, 0), (0.9, 1), (0.99, 0), (0.99, 1)]
     assert pgrun(f"{line} seed=0,1 resume=auto").code == 0
     assert steps(faulty, 0) <= 2 * before + 2 * EPISODE  # everything was there
@@ -247,7 +250,7 @@ def test_studies_are_not_made_twice(here: Path, monkeypatch: pytest.MonkeyPatch)
     ]
     assert answer(study, "pgrun-study", *line).code == 0
     first = {path: path.stat().st_mtime_ns for path in here.rglob("study.json")}
-    (here / "s" / "1" / "study.json").unlink()
+    (find_job_folder(here / "s", 1) / "study.json").unlink()
     again = answer(study, "pgrun-study", *line, "resume=auto")
     assert (again.code, "resume=auto: 1 finished, 1 killed" in again.out) == (0, True)
     assert [path.stat().st_mtime_ns == first[path] for path in sorted(first)] == [True, False]

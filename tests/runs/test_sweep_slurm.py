@@ -12,6 +12,7 @@ import pytest
 from support_faults import EPISODE, LINE, MODULE, Sweep, results, steps, told
 
 from pgrun.command import launchers
+from pgrun.command.folder_names import find_job_folder
 from pgrun.config.paths import conf_dir
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import pgrun
@@ -56,15 +57,17 @@ def test_a_job_that_is_preempted_goes_on(slurm: Path, here: Path) -> None:  # no
     before = [steps(here, n) for n in (0, 1)]
     (here / "fault").write_text("1 slow")
     sweep = Sweep(f"-m {SLURM} seed=0,1 {LINE}")
-    sweep.wait_for(lambda: sweep.saved(here / "s" / "1") >= 32)
+    sweep.wait_for(lambda: sweep.saved(find_job_folder(here / "s", 1)) >= 32)
     os.kill(int((slurm / "pid-1").read_text()), signal.SIGUSR2)
     sweep.wait_for(lambda: (slurm / "starts-1").stat().st_size == 4)
-    saved = sweep.saved(here / "s" / "1")
+    saved = sweep.saved(find_job_folder(here / "s", 1))
     (here / "fault").unlink()
     answer = sweep.answer()
     assert answer.code == 0, (answer, (slurm / "log").read_text())
     assert [r["status"] for r in results(here / "s")] == ["finished"] * 2
-    assert [told(here / "s" / n) for n in "01"] == [told(here / "whole" / n) for n in "01"]
+    assert [told(find_job_folder(here / "s", n)) for n in (0, 1)] == [
+        told(find_job_folder(here / "whole", n)) for n in (0, 1)
+    ]
     assert 32 <= saved < 128
     assert steps(here, 0) == 2 * before[0]
     assert steps(here, 1) <= 2 * before[1] + 2 * EPISODE  # brought back to where the environments were

@@ -29,7 +29,8 @@ from tensorboard.plugins.hparams import metadata
 from pgrun.config.schema import GROUPS, fields, find_class
 from pgrun.config.settings import Diagnostics, Logger, RunSettings, Trainer
 from pgrun.envs import EnvSettings
-from pgrun.storage.log import NUMBER_OR_AUTO, Log
+from pgrun.storage.log import Log
+from pgrun.storage.tensorboard_experiment import NUMBER_OR_AUTO
 from pgrun.training.build import Run, build
 from pgrun.training.loop import tags, train
 from tests.helpers.support_pipeline import built, settings, trained
@@ -37,6 +38,8 @@ from tests.helpers.support_pipeline import built, settings, trained
 EVERY = {
     "return/train",
     "return/eval",
+    *("return/train_std", "return/train_min", "return/train_max"),
+    *("return/eval_std", "return/eval_min", "return/eval_max"),
     "episode/length",
     "episode/count",
     "kl/old_new",
@@ -366,6 +369,10 @@ def test_tensorboard_shows_scalars_and_hyperparameters(finished, board: str) -> 
     known = {info["name"] for info in experiment["hparamInfos"]}
     assert {"algo.name", "variance.name", "gamma"} <= known
     check_sorting_and_filters(board, experiment)
+    layout = ask(f"{board}/plugin/custom_scalars/layout")
+    assert [category["title"] for category in layout["category"]][:2] == ["returns", "gradient"]
+    assert len(layout["category"][0]["chart"]) == 4, "charts that two runs have are there once"
+    assert ask(f"{board}/plugin/text/tags") == {name: ["run"] for name in names.values()}
 
 
 def check_sorting_and_filters(board: str, experiment: dict) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import multiprocessing
 import os
 import shlex
 import signal
@@ -16,7 +18,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 import pgrun.training.loop as training
 from pgrun.command.overrides import hydra_word, shell_word
-from pgrun.terminal.signals import CODES, noting_signals
+from pgrun.terminal.signals import CODES, SignalFlag, SweepStop, noting_signals
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import pgrun
 
@@ -34,6 +36,25 @@ def handlers() -> Iterator[None]:
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("sweep", [False, True])
+def test_a_signal_is_acknowledged_at_once_and_once(
+    sweep: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    flag = SweepStop(tmp_path) if sweep else SignalFlag()
+    monkeypatch.setattr(os, "_exit", lambda code: None)
+    monkeypatch.setattr(multiprocessing, "active_children", list)
+    with noting_signals(flag):
+        os.kill(os.getpid(), signal.SIGINT)
+        first = capfd.readouterr().err
+        os.kill(os.getpid(), signal.SIGINT)
+    assert first.startswith("\npgrun: SIGINT: stopping: ")
+    assert ("jobs under way" in first, "once more ends" in first) == (sweep, True)
+    assert capfd.readouterr().err == ""
+    monkeypatch.setattr(sys, "stderr", io.StringIO())  # of pgrun.train(…, quiet=True)
+    SignalFlag()(signal.SIGTERM, None)
+    assert capfd.readouterr().err == ""
 
 
 def signalled(number: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pgrun.command.folder_names import find_job_folder
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import QUICK, pgrun
 from tests.helpers.support_study import pgrun_study
@@ -74,7 +75,10 @@ def test_a_scheme_gets_the_same_number_whatever_else_is_scored(here: Path) -> No
 def test_sweep(here: Path) -> None:  # noqa: F811
     answer = pgrun_study(f"-m {TABLE} critic=exact variance=gae variance.lam=0,1 hydra.sweep.dir=m")
     assert answer.code == 0, answer.err
-    assert [list(result(here / "m" / str(n))["schemes"]) for n in (0, 1)] == [["gae lam=0"], ["gae lam=1"]]
+    assert [list(result(find_job_folder(here / "m", n))["schemes"]) for n in (0, 1)] == [
+        ["gae lam=0"],
+        ["gae lam=1"],
+    ]
     rows = [line for line in answer.out.splitlines() if line.startswith("variance.lam=")]
     assert len(rows) == 2
 
@@ -84,7 +88,7 @@ def test_a_failing_job_does_not_end_a_sweep(here: Path) -> None:  # noqa: F811
         f"-m env=my_mod:Line-v0 critic=none {SMALL} env.kwargs.trouble=crash,null hydra.sweep.dir=m"
     )
     assert answer.code == 1
-    assert [result(here / "m" / str(n))["status"] for n in (0, 1)] == ["failed", "finished"]
+    assert [result(find_job_folder(here / "m", n))["status"] for n in (0, 1)] == ["failed", "finished"]
     assert "the line is cut" in answer.err
 
 

@@ -13,28 +13,35 @@ from pathlib import Path
 from pgrun.analysis.compare.usual_scalars import SCALARS
 from pgrun.atomic_files import LEADS_OUT, leads_out
 from pgrun.errors import InvalidCommand
+from pgrun.storage.newest_run import LAST, replace_last
 from pgrun.terminal.exit_codes import run_guarded
 from pgrun.terminal.options import Options, at_least
 from pgrun.terminal.writable import refuse_unwritable_file, refuse_unwritable_folder
 
 PICTURES, EXPORTS = (".png", ".svg", ".pdf"), (".csv", ".npz")
 
+NAME = "pgrun-compare"
 ABOUT = """\
 Compare runs over seeds: groups of one configuration, what differs between them, intervals, \
 learning curves."""
 EXAMPLES = """\
 examples
-  pgrun-compare outputs/multirun/2026-01-31/12-00-00-000000
+  pgrun-compare                                the newest sweep or run below outputs/, as pgrun-compare last
+  pgrun-compare outputs/multirun/2026-01-31/CartPole-v1_algo+seed_12-00-00
   pgrun-compare outputs --baseline algo=a2c --threshold 475
   pgrun-compare sweep 'more/seed-*' --html compare.html --scalars return/eval kl/old_new gradient/variance
 docs/compare.md says what each column means and how curves are put on one grid."""
 
-MISSING = "name the run directories, sweeps or globs, before the options: pgrun-compare outputs"
-
 
 def parser() -> Options:
-    p = Options("pgrun-compare", ABOUT, EXAMPLES, MISSING)
-    p.add_argument("dirs", metavar="DIR", nargs="+", help="runs, sweeps, folders of them, or globs in quotes")
+    p = Options(NAME, ABOUT, EXAMPLES)
+    p.add_argument(
+        "dirs",
+        metavar="DIR",
+        nargs="*",
+        default=[LAST],
+        help="runs, sweeps, folders of them, or globs in quotes (default: last, the newest)",
+    )
     p.add_argument(
         "--by",
         nargs="+",
@@ -101,11 +108,12 @@ def main() -> None:
     """The console script."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    sys.exit(run_guarded(lambda: run(sys.argv[1:]), "pgrun-compare"))
+    sys.exit(run_guarded(lambda: run(sys.argv[1:]), NAME))
 
 
 def run(argv: Sequence[str]) -> int:
     options = parser().parse_args(list(argv))
+    options.dirs = [replace_last(name, NAME, one=False) for name in options.dirs]
     check(options)
     from pgrun.analysis.compare.run_comparison import work
 

@@ -6,6 +6,7 @@ import glob
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,7 +79,7 @@ def expand_glob(name: str) -> list[Path]:
     matches = sorted(Path(m).resolve() for m in glob.glob(str(path), recursive=True) if Path(m).is_dir())
     if not matches:
         raise InvalidCommand(
-            f"{name}: no such directory; runs lie in outputs/<date>/<time>/, sweeps in outputs/multirun"
+            f"{name}: no such directory; runs lie in outputs/<date>/<run>/, sweeps in outputs/multirun"
         )
     return matches
 
@@ -96,7 +97,13 @@ def find_run_folders(top: Path, found: Found) -> Iterator[Path]:
             yield folder
         elif not folders and all(name.endswith(UNINTERESTING) for name in files):
             found.note(folder, "empty, left out")
-        folders.sort(key=lambda name: (len(name), name) if name.isdigit() else (0, name))
+        folders.sort(key=order_by_number)
+
+
+def order_by_number(name: str) -> tuple[int, str]:
+    """The jobs of a sweep in its order: ``2_seed=2`` before ``10_seed=10``."""
+    found = re.match(r"[0-9]{1,9}(?=_|$)", name)
+    return (int(found[0]) + 1 if found else 0, name)
 
 
 def read_run(folder: Path, wanted: Sequence[str], at: int | None, found: Found) -> Run | None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from pgrun.errors import InvalidCommand
+from pgrun.storage.newest_run import LAST, replace_last
 from pgrun.terminal.exit_codes import ExitCode, run_guarded
 from pgrun.terminal.options import Options
 from pgrun.terminal.printing import say
@@ -18,18 +19,20 @@ ABOUT = (
 )
 EXAMPLES = """\
 examples
-  pgrun-doctor outputs/2026-01-31/12-00-00-000000
-  pgrun-doctor outputs/multirun/2026-01-31/12-00-00-000000     every run of a sweep
+  pgrun-doctor                                 the newest run or sweep below outputs/, as pgrun-doctor last
+  pgrun-doctor outputs/2026-01-31/ppo_CartPole-v1_s0_12-00-00
+  pgrun-doctor outputs/multirun/2026-01-31/CartPole-v1_algo+seed_12-00-00     every run of a sweep
 docs/my-run-does-not-learn.md tells each illness, and what a healthy run looks like."""
 
 
 def parser() -> Options:
-    found = Options(NAME, ABOUT, EXAMPLES, "name a run directory: pgrun-doctor outputs/<date>/<time>")
+    found = Options(NAME, ABOUT, EXAMPLES)
     found.add_argument(
         "runs",
         metavar="RUN_DIR",
-        nargs="+",
-        help="runs, sweeps, folders of them or globs, finished or damaged",
+        nargs="*",
+        default=[LAST],
+        help="runs, sweeps, folders of them or globs, finished or damaged (default: last, the newest)",
     )
     return found
 
@@ -41,7 +44,7 @@ def main() -> None:
 
 def run(argv: Sequence[str]) -> int:
     """0 whether something was found or not."""
-    names = parser().parse_args(list(argv)).runs
+    names = [replace_last(name, NAME, one=False) for name in parser().parse_args(list(argv)).runs]
     pin_threads([])
     from pgrun.analysis.compare.read_runs import Found, expand_glob, find_run_folders
     from pgrun.analysis.doctor.report import diagnosis
@@ -52,7 +55,7 @@ def run(argv: Sequence[str]) -> int:
         folders = dict.fromkeys(run for top in expand_glob(name) for run in find_run_folders(top, Found()))
         if not folders:
             raise InvalidCommand(
-                f"{name} holds no run: name a directory with a metrics.csv, such as outputs/<date>/<time>"
+                f"{name} holds no run: name a directory with a metrics.csv, such as outputs/<date>/<run>"
             )
         charts += [read_chart(folder) for folder in folders]
     say("\n\n".join(map(diagnosis, charts)))

@@ -11,9 +11,7 @@ from pgrun.analysis.doctor.return_trend import Course
 from pgrun.analysis.doctor.run_data import Chart, read_chart
 from pgrun.analysis.doctor.symptom import Finding, figure
 from pgrun.errors import escape_line
-from pgrun.terminal.printing import shortest
-
-WIDTH = 110
+from pgrun.terminal.printing import shortest, text_width
 
 
 def diagnosis(chart: Chart) -> str:
@@ -55,7 +53,7 @@ def sentence(text: str) -> str:
 def indented(text: str) -> str:
     return textwrap.fill(
         text,
-        WIDTH,
+        text_width(),
         initial_indent="  ",
         subsequent_indent="  ",
         break_on_hyphens=False,

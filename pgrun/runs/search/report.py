@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pgrun.command.folder_names import find_job_folders
 from pgrun.command.overrides import CliOverride, Command
 from pgrun.command.search_settings import FILE
 from pgrun.errors import escape_line
 from pgrun.runs import sweep
 from pgrun.runs.job_status import read_json_object, read_result
-from pgrun.terminal.printing import say, shortest
+from pgrun.terminal.printing import Tone, say, shortest
 
 if TYPE_CHECKING:
     from pgrun.command.compose import Job
@@ -33,12 +34,12 @@ def report(command: Command, jobs: Sequence[Job]) -> int:
         say("\n" + best(ranked[0], command))
     say("\n" + app.hint.format(shortest(folder)))
     if ranked:
-        sweep.write_sweep_page(folder, [folder / str(row["number"]) for row in ranked], app)
+        sweep.write_sweep_page(folder, [row["folder"] for row in ranked], app)
     for line in sweep.describe_outcomes(others):
-        say(f"{app.name}: {line.replace('job', 'trial', 1)}", error=True)
+        say(f"{app.name}: {line.replace('job', 'trial', 1)}", error=True, tone=Tone.ERROR)
     if lost:
         told = f"{len(lost)} of {len(rows)} trials did not finish: {sweep.advise_on_lost_jobs(lost, folder)}"
-        say(f"{app.name}: {told}", error=True)
+        say(f"{app.name}: {told}", error=True, tone=Tone.ERROR)
     sweep.write_sweep_summary(folder, rows, app)
     return len(lost) or int(not ranked)
 
@@ -46,12 +47,14 @@ def report(command: Command, jobs: Sequence[Job]) -> int:
 def trials(folder: Path, command: Command, wanted: int) -> list[Row]:
     """A row for each trial that was proposed, and for those that were not."""
     proposed = read_json_object(folder / FILE).get("trials", [])
+    folders = find_job_folders(folder)
     rows: list[Row] = []
     for number in range(max(wanted, len(proposed))):
         values = proposed[number] if number < len(proposed) else {}
         words = [CliOverride(f"{key}={value}", key, value) for key, value in values.items()]
-        found = read_result(folder / str(number), command.app)
-        rows.append({**found, "number": number, "values": values, "words": words})
+        at = folders.get(number, folder / str(number))
+        found = read_result(at, command.app)
+        rows.append({**found, "number": number, "values": values, "words": words, "folder": at})
     return rows
 
 

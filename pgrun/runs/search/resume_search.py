@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pgrun.command import search_space
 from pgrun.command.compose import Job, composing, parse_overrides
+from pgrun.command.folder_names import find_job_folders
 from pgrun.command.overrides import Command
 from pgrun.command.search_check import search_settings_of
 from pgrun.command.search_settings import FILE, holds_search
@@ -34,7 +35,8 @@ def prepare_search_resume(jobs: Sequence[Job], command: Command, how: str) -> No
     known = record.load_record(top, record.new_record(search, searched, jobs[0].settings), searched)
     resume_sweep.refuse_if_training({path.parent: {} for path in top.rglob(SETTINGS)})
     (top / STOP).unlink(missing_ok=True)
-    proposed = {top / str(number): Flat() for number in range(len(known.trials))}
+    folders = find_job_folders(top)
+    proposed = {folders.get(n, top / str(n)): Flat() for n in range(len(known.trials))}
     if how == "retry":
         resume_sweep.forget_failures(proposed, app)
     told = resume_sweep.format_status_counts(proposed, app) or "nothing yet"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -18,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pgrun.atomic_files import write_json
 from pgrun.command.app import PGRUN
+from pgrun.command.folder_names import find_job_folder
 from pgrun.command.search_settings import Search
 from pgrun.config.schema import construct
 from pgrun.terminal.printing import say
@@ -57,6 +59,7 @@ class Optuna(Sweeper):
         first = self.compose(self.space.typed(self.space.corners()[0]), 0).settings
         known = record.load_record(self.folder, record.new_record(self.search, self.space, first), self.space)
         study = Study(self.search, self.space, known, self.folder)
+        begun, done = time.monotonic(), 0
         for batch in batches(self.search.n_trials, self.search.n_jobs):
             trials = {number: self.space.typed(study.ask()) for number in batch}
             pruning.set_bars(self.folder, study.bars())
@@ -65,7 +68,8 @@ class Optuna(Sweeper):
                 return
             for number in trials:
                 study.tell(number, self.result(number))
-                self.progress(number)
+                done += 1
+                self.progress(number, (time.monotonic() - begun) / done)
 
     def compose(self, words: Sequence[str], number: int) -> Any:
         """The job of a trial, as ``compose.compose_one`` makes one of a command."""
@@ -77,7 +81,7 @@ class Optuna(Sweeper):
             cfg.hydra.job.num, cfg.hydra.job.id = number, str(number)
         choices: Any = OmegaConf.to_container(cfg.hydra.runtime.choices)
         typed = [CliOverride.read(word) for word in words]
-        return Job(to_plain(cfg), choices, typed, cfg.hydra, self.folder / str(number))
+        return Job(to_plain(cfg), choices, typed, cfg.hydra, self.folder / str(cfg.hydra.sweep.subdir))
 
     def launch(self, trials: dict[int, list[str]]) -> None:
         """Launch the trials that are not done, and are no combination that the check refuses."""
@@ -93,26 +97,30 @@ class Optuna(Sweeper):
     def allowed(self, number: int, words: Sequence[str]) -> bool:
         from pgrun.command.validate import find_problems
 
+        folder = self.folder / str(number)
         try:
-            found = find_problems(self.compose(words, number))
+            job = self.compose(words, number)
+            folder, found = job.folder, find_problems(job)
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             found = [str(error).splitlines()[0]]
         if found:
-            (self.folder / str(number)).mkdir(exist_ok=True)
-            write_json(
-                self.folder / str(number) / PGRUN.result, {"status": "failed", "error": "; ".join(found)}
-            )
+            folder.mkdir(exist_ok=True)
+            write_json(folder / PGRUN.result, {"status": "failed", "error": "; ".join(found)})
         return not found
 
     def result(self, number: int) -> dict[str, Any]:
         from pgrun.runs.job_status import read_result
 
-        return read_result(self.folder / str(number), PGRUN)
+        return read_result(find_job_folder(self.folder, number), PGRUN)
 
-    def progress(self, number: int) -> None:
+    def progress(self, number: int, seconds: float) -> None:
+        """``seconds`` that a trial took so far, on average."""
+        from pgrun.runs.announce import format_duration
         from pgrun.runs.search.report import one_line
 
-        say(f"\ntrial {number} of {self.search.n_trials}: {one_line(self.result(number))}")
+        left = self.search.n_trials - number - 1
+        more = f"; about {format_duration(left * seconds)} left" * (left > 0)
+        say(f"\ntrial {number} of {self.search.n_trials}: {one_line(self.result(number))}{more}")
 
 
 def batches(trials: int, at_once: int) -> Iterator[range]:

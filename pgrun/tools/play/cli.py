@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pgrun.errors import InvalidCommand
+from pgrun.storage.newest_run import LAST, replace_last
 from pgrun.terminal.exit_codes import ExitCode, run_guarded
 from pgrun.terminal.options import Options, at_least
 from pgrun.terminal.printing import say
@@ -19,7 +20,8 @@ MOST = 100_000  # episodes: all that is seen in them is kept to their end
 ABOUT = "Play a saved run: evaluate its policy, watch it, or film it."
 EXAMPLES = """\
 examples:
-  pgrun-play outputs/2026-01-31/12-00-00-000000
+  pgrun-play                                   the newest run below outputs/, as pgrun-play last
+  pgrun-play outputs/2026-01-31/ppo_CartPole-v1_s0_12-00-00
   pgrun-play RUN_DIR --policy best --episodes 100 --seed 7 --stochastic
   pgrun-play RUN_DIR --video films --format gif"""
 
@@ -41,6 +43,7 @@ def run(argv: Sequence[str]) -> int:
 def read(argv: Sequence[str]) -> PlayOptions:
     """Raises ``InvalidCommand``."""
     given = vars(parser().parse_args(argv))
+    given["run"] = replace_last(given["run"], NAME)
     given["modules"] = tuple(given["modules"])
     if given["format"] and not given["video"]:
         raise InvalidCommand(f"--format {given['format']} is that of a video: add --video DIR")
@@ -52,9 +55,15 @@ def read(argv: Sequence[str]) -> PlayOptions:
 
 
 def parser() -> Options:
-    found = Options(NAME, ABOUT, EXAMPLES, "name a run directory: pgrun-play outputs/<date>/<time>")
+    found = Options(NAME, ABOUT, EXAMPLES)
     add = found.add_argument
-    add("run", metavar="RUN_DIR", help="a run directory, from here or from another machine")
+    add(
+        "run",
+        metavar="RUN_DIR",
+        nargs="?",
+        default=LAST,
+        help="a run directory, from here or from another machine (default: last, the newest)",
+    )
     add(
         "--policy",
         choices=("final", "best"),

@@ -42,13 +42,13 @@ def job(cfg: DictConfig) -> float:
 
 def study_in(settings: Mapping[str, Any], folder: Path) -> float:
     from pgrun.atomic_files import write_json
-    from pgrun.terminal.printing import say, shortest
+    from pgrun.terminal.printing import Tone, say, shortest
     from pgrun.tools.study.check import drawable
     from pgrun.tools.study.study import run_study
     from pgrun.tools.study.table import describe
 
     settings = {key: setting for key, setting in settings.items() if key != "usual"}
-    result = run_study(settings, lambda text: say(text, error=True))
+    result = run_study(settings, lambda text: say(text, error=True, tone=Tone.PLAIN))
     write_json(folder / "study.json", result)
     say(describe(result))
     shown = "study.json"

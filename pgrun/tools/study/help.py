@@ -18,7 +18,7 @@ ABOUT = {
 
 EXAMPLES = """\
   pgrun-study env=FrozenLake-v1 gamma=1 critic=exact policy.ascent=0.5 episodes=20000
-  pgrun-study run=outputs/2026-01-31/12-00-00-000000 critic=run schemes=[reward_to_go,leave_one_out,gae]
+  pgrun-study run=last critic=run schemes=[reward_to_go,leave_one_out,gae]
   pgrun-study -m env=pgrun/OneState-v0 gamma=1 policy.theta=0.9 critic=scaled variance=gae \
 variance.lam=0,0.5,0.95,1"""
 

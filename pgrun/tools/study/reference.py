@@ -5,6 +5,7 @@ more episodes.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import gymnasium as gym
@@ -55,13 +56,22 @@ def closed_form(env: gym.Env, policy: Policy, gamma: float) -> tuple[Tensor, flo
     return torch.tensor([by_k, sigma * by_sigma], dtype=torch.float64), float(j)
 
 
-def sampled(policy: Policy, source: Source, gamma: float, episodes: int) -> Reference:
-    """From about ``episodes`` episodes, in an even number of groups of at least two."""
+def sampled(
+    policy: Policy,
+    source: Source,
+    gamma: float,
+    episodes: int,
+    tell: Callable[[int], None] = lambda _: None,
+) -> Reference:
+    """From about ``episodes`` episodes, in an even number of groups of at least two.
+
+    ``tell`` hears how many were played.
+    """
     groups = max(4, min(GROUPS, episodes // 2) // 2 * 2)
     batch = max(episodes // groups, 2)
     estimator = Estimator(SAMPLED, gamma)
-    found = [
-        Seen(policy, rollout, NoCritic()).estimates(estimator, batch).cpu()
-        for rollout in source.rollouts(groups, batch)
-    ]
+    found = []
+    for rollout in source.rollouts(groups, batch):
+        found.append(Seen(policy, rollout, NoCritic()).estimates(estimator, batch).cpu())
+        tell(rollout.mask.shape[1])
     return Reference.sampled(torch.cat(found))

@@ -16,6 +16,7 @@ from pgrun.storage.versions import installed_versions
 from pgrun.tools.study import reference as truth
 from pgrun.tools.study.collect import Seen, Tally
 from pgrun.tools.study.lab import Lab, Maker, build
+from pgrun.tools.study.progress import EpisodeProgress
 from pgrun.tools.study.schemes import UNBIASED, ZERO
 from pgrun.tools.study.score import Reference, score
 from pgrun.tools.study.sections import Section, sections
@@ -103,7 +104,7 @@ def measure(
     study, tally, makers = lab.study, Tally(), lab.makers()
     found: dict[str, list[Tensor]] = {label: [] for label in makers}
     first: Rollout | None = None
-    say(f"{study.estimates * study.batch} episodes")
+    progress = EpisodeProgress(say, study.estimates * study.batch, "episodes")
     for rollout in lab.source.rollouts(study.estimates, study.batch):
         tally.add(rollout, lab.settings["gamma"])
         seen = Seen(lab.policy, rollout, lab.critic)
@@ -112,6 +113,7 @@ def measure(
         for one in observers:
             one.see(seen)
         first = rollout if first is None else first
+        progress.add(rollout.mask.shape[1])
     assert first is not None
     costs = {label: seconds_per_estimate(lab, first, make) for label, make in makers.items()}
     return tally, {label: torch.cat(parts) for label, parts in found.items()}, costs
@@ -151,8 +153,8 @@ def compute_reference(lab: Lab, say: Say) -> tuple[Reference, float | None]:
     if known is not None and study.reference != "sampled":
         return Reference("exact", known[0]), objective
     episodes = study.reference_episodes or 4 * study.episodes
-    say(f"{episodes} more for the reference")
-    return truth.sampled(lab.policy, lab.spare, gamma, episodes), objective
+    progress = EpisodeProgress(say, episodes, "episodes for the reference")
+    return truth.sampled(lab.policy, lab.spare, gamma, episodes, progress.add), objective
 
 
 def study_summary(lab: Lab, tally: Tally, objective: float | None) -> dict[str, Any]:

@@ -1,0 +1,87 @@
+"""``last`` is the newest run, or sweep, below outputs/."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pgrun.analysis.compare.cli import main as compare
+from pgrun.analysis.doctor.cli import main as doctor
+from pgrun.errors import InvalidCommand
+from pgrun.storage.newest_run import find_newest, newest_folder, replace_last
+from pgrun.tools.play.cli import main as play
+from tests.helpers.fixtures_cli import here  # noqa: F401
+from tests.helpers.support_cli import answer, pgrun
+from tests.helpers.support_compare import make_run
+
+RUN, SWEEP = Path("outputs/2026-01-31/ppo_X_s0_12-00-00"), Path("outputs/multirun/2026-01-31/X_seed_12-00-00")
+
+
+def make(folder: Path, mark: str, at: float) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / mark).write_text("{}")
+    os.utime(folder / mark, (at, at))
+    return folder
+
+
+def test_by_when_it_started(here: Path) -> None:  # noqa: F811
+    make(RUN, "job.json", 300)
+    make(RUN.with_name("ppo_X_s1_11-00-00"), "job.json", 200)
+    make(SWEEP, "multirun.yaml", 100)
+    make(SWEEP / "0_seed=0", "job.json", 400)  # is the sweep's
+    make(Path("outputs/lab/2026-01-31/12/baseline/0"), "job.json", 500)  # nobody asked for it
+    assert newest_folder("pgrun-play") == RUN
+    os.utime(SWEEP / "multirun.yaml", (600, 600))
+    assert newest_folder("pgrun-compare", one=False) == SWEEP
+    found = find_newest(several=False)
+    assert found is not None
+    assert found.folder == RUN
+    with pytest.raises(InvalidCommand, match=r"is several runs: name one of those in it$"):
+        newest_folder("pgrun-play")
+    with pytest.raises(InvalidCommand, match=f"resume=auto hydra.sweep.dir={SWEEP}$"):
+        newest_folder("pgrun resume=")
+
+
+def test_seeds_are_several_runs(here: Path) -> None:  # noqa: F811
+    make(RUN, "job.json", 1)
+    make(RUN / "0", "job.json", 2)
+    with pytest.raises(InvalidCommand, match="several runs"):
+        newest_folder("pgrun-play")
+
+
+def test_links_are_not_followed(here: Path) -> None:  # noqa: F811
+    make(here.parent / "elsewhere" / "run", "job.json", 9e9)
+    Path("outputs").mkdir()
+    Path("outputs/2026-01-31").symlink_to(here.parent / "elsewhere")
+    assert find_newest() is None
+
+
+def test_other_names_stay(here: Path) -> None:  # noqa: F811
+    assert replace_last("outputs/last", "pgrun-play") == "outputs/last"
+    assert replace_last("./last", "pgrun-play") == "./last"
+
+
+@pytest.mark.parametrize("typed", ["", "last"])
+def test_without_any_run_each_command_says_what_to_type(typed: str, here: Path) -> None:  # noqa: F811
+    for main, name in ((play, "pgrun-play"), (doctor, "pgrun-doctor"), (compare, "pgrun-compare")):
+        told = answer(main, name, *typed.split())
+        assert (told.code, told.err.endswith(f"or name a run directory: {name} RUN_DIR\n")) == (2, True), told
+    told = pgrun("resume=last")
+    assert (told.code, told.err.endswith("or name a run directory: pgrun resume=RUN_DIR\n")) == (2, True)
+
+
+def test_each_command_takes_the_newest(here: Path) -> None:  # noqa: F811
+    rows = [{"env_steps": 100 * n, "return/eval": 1.0} for n in (1, 2)]
+    make_run(RUN, 0, 1.0, rows=rows)
+    make(RUN, "job.json", 1)
+    for main, name, where in ((doctor, "pgrun-doctor", "out"), (compare, "pgrun-compare", "err")):
+        told = answer(main, name)
+        assert told.code == 0, told
+        assert str(RUN) in getattr(told, where)
+        assert f"{name}: the newest is {RUN}\n" in told.err
+    told = answer(play, "pgrun-play")  # this one has no policy
+    assert (told.code, f"{RUN} " in told.err) == (2, True)
+    told = pgrun("resume=last")  # nor a checkpoint
+    assert (told.code, f"resume='{RUN}'" in told.err) == (2, True), told
