@@ -44,18 +44,20 @@ def compose_and_check(command: Command, again: bool = False) -> list[Job]:
     problems += find_wrong_search(command, found.composed, again)
     setting = "hydra.sweep.dir" if command.multirun else "hydra.run.dir"
     problems += check_folders(found.composed, () if again else command.app.files, setting)
-    refuse_all(problems)
+    refuse_all(problems, found.translation)
     return found.composed
 
 
-def refuse_all(problems: Sequence[str]) -> None:
-    """One sentence, or a list."""
+def refuse_all(problems: Sequence[str], instead: str = "") -> None:
+    """One sentence, or a list. ``instead``: the whole command as it is to be typed."""
     unique = list(dict.fromkeys(problems))
+    if unique and instead:
+        instead = f"\ntogether: {instead}"
     if len(unique) == 1:
-        raise InvalidCommand(unique[0])
+        raise InvalidCommand(unique[0] + instead)
     if unique:
         raise InvalidCommand(
-            "\n".join((f"{len(unique)} problems", *(f"  - {problem}" for problem in unique)))
+            "\n".join((f"{len(unique)} problems", *(f"  - {problem}" for problem in unique))) + instead
         )
 
 

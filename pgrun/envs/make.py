@@ -23,6 +23,7 @@ from pgrun.envs.snapshot import can_be_read
 from pgrun.envs.spaces import check_action_space, image_shape, observation_encoder
 from pgrun.envs.table import TableEnvs, check_table, has_table, keeps_to_table
 from pgrun.envs.vector import Envs, Loop, Native
+from pgrun.envs.versions import newest_version, version_of
 from pgrun.errors import InvalidCommand
 from pgrun.kernels import is_available
 
@@ -170,6 +171,8 @@ def require_registered(name: str) -> None:
         )
     near = difflib.get_close_matches(name, list(registry), n=3, cutoff=0.5)
     hint = f"nearest: {', '.join(near)}" if near else "gymnasium.pprint_registry() lists all ids"
+    if newest := newest_version(name, registry):
+        hint = f"type env={module}{':' * bool(module)}{newest}"
     looked = f": {module} was imported and registered nothing of that name" if module else ""
     raise InvalidCommand(f"env={name} is not registered with gymnasium{looked}; {hint}")
 
@@ -183,7 +186,9 @@ def missing(name: str, text: str) -> str:
     for package, extra in EXTRAS.items():
         if package.lower() in text.lower() and find_spec(package) is None:
             return f'env={name} needs the extra "{extra}": pip install -c constraints.txt -e ".[{extra}]"'
-    return f"env={name} cannot be made here: {text}"
+    newest = newest_version(name, registry)
+    instead = f"; type env={newest}" if newest and version_of(newest) > version_of(name) else ""
+    return f"env={name} cannot be made here: {text}{instead}"
 
 
 def probe(env: EnvSettings) -> gym.Env:
