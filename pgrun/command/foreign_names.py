@@ -104,6 +104,11 @@ FOREIGN_NAMES = (
         "env.kwargs={}", "{is_slippery:false}", context="env=FrozenLake-v1", sb3="env_kwargs --env-kwargs"
     ),
     ForeignName(
+        "env.wrappers={}", "[TimeAwareObservation]", sb3="env_wrapper",
+        note="names of gymnasium's, or module:Class of yours"
+    ),
+    ForeignName("env.wrappers=[{name:FrameStackObservation,stack_size:{}}]", "4", sb3="frame_stack"),
+    ForeignName(
         "state_norm=true reward_scaling=true", "true", off="state_norm=false reward_scaling=false",
         sb3="normalize"
     ),

@@ -7,11 +7,17 @@ from collections.abc import Iterator, Sequence
 from pgrun.command.compose import Job
 from pgrun.command.validate import classes_chosen, constant_baseline
 from pgrun.config.settings import CENTERING
+from pgrun.envs.wrappers import find_statistics
 
 
 def find_notices(jobs: Sequence[Job]) -> list[str]:
     """Lines about the jobs of a command, each once."""
-    return list(dict.fromkeys(line for job in jobs for line in cancelled_baseline(job)))
+    lines = (line for job in jobs for line in (*cancelled_baseline(job), *wrappers_with_statistics(job)))
+    return list(dict.fromkeys(lines))
+
+
+def wrappers_with_statistics(job: Job) -> Iterator[str]:
+    return find_statistics(job.settings["env"]["wrappers"])
 
 
 def cancelled_baseline(job: Job) -> Iterator[str]:

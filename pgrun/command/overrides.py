@@ -16,7 +16,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from pgrun.command.app import PGRUN, App
-from pgrun.command.foreign_answers import ForeignWord, is_foreign, spell, split_foreign_flags
+from pgrun.command.foreign_answers import ForeignWord, is_foreign, is_same_here, spell, split_foreign_flags
 from pgrun.command.sweep_values import values, wrong_values
 from pgrun.config.paths import conf_dir
 from pgrun.errors import InvalidCommand
@@ -145,7 +145,8 @@ def read_command(argv: list[str], app: App = PGRUN) -> Command:
 
 def is_foreign_text(text: str) -> bool:
     """Whether it is a word of another tool that Hydra cannot read: ``policy_kwargs=dict(net_arch=[64])``."""
-    if is_bare(text) or not is_foreign(split_foreign_text(text)[0]):
+    name = "" if is_bare(text) else split_foreign_text(text)[0]
+    if not is_foreign(name) or is_same_here(name):
         return False
     try:
         OverridesParser.create().parse_override(text)

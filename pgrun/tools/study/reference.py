@@ -12,6 +12,7 @@ import torch
 
 from pgrun.critics.base import NoCritic
 from pgrun.envs.problems.teaching_continuous import Lq1, TwoGaussians
+from pgrun.envs.wrappers import changing_wrappers
 from pgrun.estimator import Estimator
 from pgrun.exact import gradient, objective, table
 from pgrun.policies.policy import Policy
@@ -42,7 +43,7 @@ def exact(env: gym.Env, policy: Policy, gamma: float) -> tuple[Tensor, float] | 
 def closed_form(env: gym.Env, policy: Policy, gamma: float) -> tuple[Tensor, float] | None:
     """(∇J, J) of the two problems with a real action, for a Gaussian of linear mean: θ = (k, log σ)."""
     inner = env.unwrapped
-    if len(policy.theta) != 2 or not isinstance(inner, TwoGaussians | Lq1):
+    if len(policy.theta) != 2 or not isinstance(inner, TwoGaussians | Lq1) or changing_wrappers(env):
         return None
     k, log_sigma = (float(x) for x in policy.theta)
     if isinstance(inner, TwoGaussians):
