@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from pgrun.envs.problems.transitions import check_transitions
+from pgrun.envs.wrappers import changing_wrappers
 from pgrun.policies.policy import Policy
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def problem(env: Any, horizon: int | None = None) -> Problem:
         check_transitions(inner.P, start, getattr(inner, "seen", None))
     except (ValueError, TypeError, AttributeError) as error:
         raise LookupError(f"its transition table is none: {error}") from error
+    if wrappers := changing_wrappers(env):
+        raise LookupError(f"{' and '.join(wrappers)} around it may change what its transition table says")
     if getattr(inner, "fickle_passenger", False):
         raise LookupError("it does not keep to its table: its passenger is fickle")
     limit = horizon or getattr(env.spec, "max_episode_steps", None) or natural_horizon(inner.P)

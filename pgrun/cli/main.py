@@ -77,6 +77,7 @@ def carry_out(argv: list[str], app: App = PGRUN) -> Outcome:
         if how is None and app is PGRUN:
             from pgrun.runs.resume_run import resume_run
 
+            command.refuse_foreign()
             resume_run(command)
             return Outcome(
                 ExitCode.DONE, next(Path(str(w.value)) for w in command.words if w.key == "resume")
@@ -156,7 +157,8 @@ def show(command: Command) -> int:
     from pgrun.command.preflight import refuse_all
 
     found = compose_jobs(command) if command.flags.cfg else None
-    refuse_all([*command.problems, *(found.problems if found else ())])
+    refuse_all([*command.problems, *(found.problems if found else ())], found.translation if found else "")
+    command.refuse_foreign()
     if found and command.flags.cfg == "job":  # Hydra's own shows where values come from: ${oc.select:usual.…}
         print(found.composed[0].yaml(command.flags.package))
         return ExitCode.DONE

@@ -22,9 +22,10 @@ from pgrun.command import sweep_values
 from pgrun.command.app import PGRUN, App
 from pgrun.command.composition_errors import Explainer
 from pgrun.command.folder_names import JOB_NAME, find_differing, name_numbered, register_names
+from pgrun.command.foreign_answers import ForeignWord, answer_foreign_words
 from pgrun.command.hydra_env import register
 from pgrun.command.hydra_internals import split_sweep_words
-from pgrun.command.overrides import CliOverride, Command
+from pgrun.command.overrides import CliOverride, Command, split_foreign_text
 from pgrun.command.search_settings import searched
 from pgrun.command.search_space import read
 from pgrun.config.paths import conf_dir
@@ -64,6 +65,7 @@ class Jobs:
 
     composed: list[Job] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    translation: str = ""  # the whole command, where it was typed in another tool's words
 
 
 def compose_jobs(command: Command) -> Jobs:
@@ -90,6 +92,7 @@ def compose_jobs(command: Command) -> Jobs:
             if job:
                 seeds.setdefault(words_beside_seed(words), job)
                 found.composed.append(job)
+        answer_foreign(command, explainer, sets[0], bad, found)
     found.problems = list(dict.fromkeys(found.problems))
     if (
         command.multirun and found.composed
@@ -121,6 +124,30 @@ def try_compose(
             if word is None:
                 return None, False
             bad.add(word.text)
+
+
+def answer_foreign(
+    command: Command, explainer: Explainer, words: Sequence[CliOverride], bad: set[str], found: Jobs
+) -> None:
+    """Say what other tools' names are here, as soon as it is known what the rest of the command means."""
+    typed = [word for word in command.words if word.key in explainer.foreign]
+    foreign = [*command.foreign, *(ForeignWord(w.shown, *split_foreign_text(w.text)) for w in typed)]
+    if not foreign:
+        return
+    single = {word.key: word.text for word in words}  # one value each, where the command is a sweep
+    kept = [word for word in command.words if word not in typed and word.text not in bad]
+
+    def settings_of(texts: list[str]) -> dict[str, Any] | None:
+        same = {word.text: single.get(word.key, word.text) for word in kept}
+        try:
+            texts = [same.get(text, text) for text in texts]
+            return compose_one([CliOverride.read(text) for text in texts], False, 0).settings
+        except (HydraException, OmegaConfBaseException, YAMLError, ValueError):
+            return None
+
+    texts = [word.text for word in kept]
+    lines, found.translation = answer_foreign_words(foreign, texts, command.options, settings_of)
+    found.problems += lines
 
 
 @contextmanager

@@ -19,8 +19,10 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from yaml import YAMLError
 
 from pgrun.command.app import PGRUN, App
+from pgrun.command.foreign_answers import find_foreign_option, is_foreign
 from pgrun.command.overrides import CliOverride
 from pgrun.config.paths import conf_dir
+from pgrun.envs.versions import newest_version
 
 EXTRAS = {"hydra/launcher=joblib": "parallel"}
 MOST_NAMES = 12  # in a hint
@@ -37,6 +39,7 @@ class Explainer:
         self.places = [conf_dir(), *(Path(place) for place in (app.options, config_dir) if place)]
         self.known: dict[tuple[str, ...], list[str]] = {}  # what ``keys`` found
         self.lost: set[str] = set()  # groups with an unknown option: what belongs to it is not known either
+        self.foreign: dict[str, CliOverride] = {}  # names of other tools, by key
 
     def explain(
         self, error: Exception, words: Sequence[CliOverride]
@@ -87,7 +90,12 @@ class Explainer:
                 "not registered with gymnasium; if another package brings it, name its module: "
                 f"env=module:{name}"
             )
-        return f"no such option; {nearest(name, self.options(group))}"
+        options = self.options(group)
+        if group == "env" and (newest := newest_version(name, options)):
+            return f"not registered with gymnasium; type env={newest}"
+        if words := find_foreign_option(group, name, options):
+            return f"no such option; type {words}"
+        return f"no such option; {nearest(name, options)}"
 
     def options(self, group: str) -> list[str]:
         found = GlobalHydra.instance().config_loader().get_group_options(group, ObjectType.CONFIG)
@@ -105,6 +113,9 @@ class Explainer:
                 return None
             here = next((other.text for other in words if other.key == group), "this run")
             return f"{word.key}: a setting of {' and '.join(owners)}, not of {here}"
+        if self.app is PGRUN and is_foreign(word.key.split(".")[-1]):
+            self.foreign[word.key] = word
+            return None
         groups = [] if rest else [path.parent.name for path in conf_dir().glob(f"*/{word.value}.yaml")]
         hint = f"here: {groups[0]}={word.value}" if groups else nearest_key(word.key, self.keys(words))
         return f"{word.key}: no such setting; {hint}"

@@ -50,6 +50,7 @@ class GymnasiumSource(ConfigSource):
             "kwargs": {},
             "flatten_images": False,
             "vector": "auto",
+            "wrappers": [],
             "restart": False,
         }
         return ConfigResult(

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from pgrun.command.compose import Job
 from pgrun.command.validate import classes_chosen, constant_baseline
 from pgrun.config.settings import CENTERING
+from pgrun.envs.wrappers import find_statistics
 
 
 def find_notices(jobs: Sequence[Job]) -> list[str]:
     """Lines about the jobs of a command, each once."""
-    found = (line for job in jobs for line in (*cancelled_baseline(job), *estimated_telemetry(job)))
-    return list(dict.fromkeys(found))
+    kinds = (cancelled_baseline, estimated_telemetry, wrappers_with_statistics)
+    return list(dict.fromkeys(line for job in jobs for kind in kinds for line in kind(job)))
 
 
 def estimated_telemetry(job: Job) -> Iterator[str]:
@@ -22,6 +23,10 @@ def estimated_telemetry(job: Job) -> Iterator[str]:
             f"policy={job.settings['policy']['name']}: its {name} has no closed form and is estimated, in "
             f"policy/{name} and in a bonus for it; KL is exact"
         )
+
+
+def wrappers_with_statistics(job: Job) -> Iterator[str]:
+    return find_statistics(job.settings["env"]["wrappers"])
 
 
 def cancelled_baseline(job: Job) -> Iterator[str]:

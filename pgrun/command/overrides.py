@@ -7,7 +7,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -15,6 +15,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from pgrun.command.app import PGRUN, App
+from pgrun.command.foreign_answers import ForeignWord, is_foreign, is_same_here, spell, split_foreign_flags
 from pgrun.command.hydra_internals import build_flag_parser
 from pgrun.command.sweep_values import values, wrong_values
 from pgrun.config.paths import conf_dir
@@ -64,13 +65,22 @@ class CliOverride:
 
 @dataclass(frozen=True)
 class Command:
-    """A command line that can be read; ``problems`` are the words that cannot, left out of ``words``."""
+    """A command line that can be read; ``problems`` are the words that cannot, left out of ``words``.
+
+    ``foreign``: those that another tool would read, which ``compose`` answers.
+    """
 
     flags: argparse.Namespace
     options: list[str]  # the flags as typed
     words: list[CliOverride]
     problems: list[str]
     app: App = PGRUN
+    foreign: list[ForeignWord] = field(default_factory=list)
+
+    def refuse_foreign(self) -> None:
+        """Where nothing is composed."""
+        if self.foreign:
+            raise InvalidCommand(f"{self.foreign[0].typed}: no such option here; leave it out")
 
     @property
     def multirun(self) -> bool:
@@ -110,6 +120,9 @@ def read_command(argv: list[str], app: App = PGRUN) -> Command:
         raise InvalidCommand(f"{message}; pgrun --help says more")
 
     parser.error = refuse  # type: ignore[method-assign]
+    foreign = list[ForeignWord]()
+    if app is PGRUN:
+        argv, foreign = split_foreign_flags(argv, parser._option_string_actions)
     flags, extra = parser.parse_known_intermixed_args(argv)
     if extra:
         raise InvalidCommand(unknown_flag(extra[0], flags.overrides))
@@ -126,8 +139,29 @@ def read_command(argv: list[str], app: App = PGRUN) -> Command:
     options = typed_flags(argv, flags)
     if flags.shell_completion:
         return Command(flags, [*options, *flags.overrides], [], [], app)
-    words, problems = read_words([rewrite_word(text, app) for text in flags.overrides], flags.multirun)
-    return Command(flags, options, words, problems, app)
+    texts = [rewrite_word(text, app) for text in flags.overrides]
+    unread = [text for text in texts if app is PGRUN and is_foreign_text(text)]
+    words, problems = read_words([text for text in texts if text not in unread], flags.multirun)
+    foreign += [ForeignWord(text, *split_foreign_text(text)) for text in unread]
+    return Command(flags, options, words, problems, app, foreign)
+
+
+def is_foreign_text(text: str) -> bool:
+    """Whether it is a word of another tool that Hydra cannot read: ``policy_kwargs=dict(net_arch=[64])``."""
+    name = "" if is_bare(text) else split_foreign_text(text)[0]
+    if not is_foreign(name) or is_same_here(name):
+        return False
+    try:
+        OverridesParser.create().parse_override(text)
+    except HydraException:
+        return True
+    return False
+
+
+def split_foreign_text(text: str) -> tuple[str, str]:
+    """(the name, without its group; the value) of ``algo.learning_rate=1``."""
+    key, _, value = text.partition("=")
+    return spell(key.lstrip("+").split(".")[-1]), value
 
 
 def typed_flags(argv: list[str], flags: argparse.Namespace) -> list[str]:

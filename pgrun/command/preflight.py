@@ -48,18 +48,20 @@ def compose_and_check(command: Command, again: bool = False) -> list[Job]:
     setting = "hydra.sweep.dir" if command.multirun else "hydra.run.dir"
     named = bool(found.composed) and is_named_by_us(found.composed[0], command.multirun)
     problems += check_folders(found.composed, () if again or named else command.app.files, setting)
-    refuse_all(problems)
+    refuse_all(problems, found.translation)
     return found.composed
 
 
-def refuse_all(problems: Sequence[str]) -> None:
-    """One sentence, or a list."""
+def refuse_all(problems: Sequence[str], instead: str = "") -> None:
+    """One sentence, or a list. ``instead``: the whole command as it is to be typed."""
     unique = list(dict.fromkeys(problems))
+    if unique and instead:
+        instead = f"\ntogether: {instead}"
     if len(unique) == 1:
-        raise InvalidCommand(unique[0])
+        raise InvalidCommand(unique[0] + instead)
     if unique:
         raise InvalidCommand(
-            "\n".join((f"{len(unique)} problems", *(f"  - {problem}" for problem in unique)))
+            "\n".join((f"{len(unique)} problems", *(f"  - {problem}" for problem in unique))) + instead
         )
 
 

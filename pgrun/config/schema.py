@@ -147,7 +147,9 @@ def coerce(value: Any, kind: Any) -> Any:
     if origin in (list, tuple):
         count = len(args) if origin is tuple and args[-1] is not Ellipsis else None
         if not isinstance(value, list | tuple) or len(value) != (count or len(value)):
-            example = f"of {count}" if count else "such as [name]" if args[0] is str else "such as [64, 64]"
+            example = (
+                f"of {count}" if count else "such as [name]" if args[0] in (str, Any) else "such as [64, 64]"
+            )
             raise ValueError(f"must be a list {example}")
         return tuple(coerce(x, args[0]) for x in value)
     if origin is dict or kind is dict:

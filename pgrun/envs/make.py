@@ -23,6 +23,8 @@ from pgrun.envs.snapshot import can_be_read
 from pgrun.envs.spaces import check_action_space, image_shape, observation_encoder
 from pgrun.envs.table import TableEnvs, check_table, has_table, keeps_to_table
 from pgrun.envs.vector import Envs, Loop, Native
+from pgrun.envs.versions import newest_version, version_of
+from pgrun.envs.wrappers import wrap
 from pgrun.errors import InvalidCommand
 from pgrun.kernels import is_available
 
@@ -47,6 +49,7 @@ class EnvSettings:
     kwargs: dict[str, Any] = field(default_factory=dict)  # what its constructor is given
     flatten_images: bool = False  # into vectors, where observations are images
     vector: Literal["auto", "loop", "native"] = "auto"  # how columns are stepped together
+    wrappers: tuple[Any, ...] = ()  # names, or mappings with a name and arguments: pgrun.envs.wrappers
     restart: bool = False  # a resumed run may begin episodes anew, where those under way cannot be had again
 
 
@@ -62,7 +65,7 @@ def columns(env: EnvSettings, num_envs: int) -> Envs:
     if env.vector != "loop":
         if has_program(env, one):
             return program(env, one, num_envs)
-        if keeps_to_table(one):
+        if keeps_to_table(one) and not env.wrappers:
             return TableEnvs(one, num_envs)
     refuse_absent_program(env, one)
     made = [one]
@@ -77,7 +80,7 @@ def programs() -> tuple[str, ...]:
 
 def has_program(env: EnvSettings, one: gym.Env) -> bool:
     """Whether ``one`` is such an environment, and not something else that was registered under its name."""
-    return env.id in programs() and not env.kwargs and can_be_read(one)
+    return env.id in programs() and not (env.kwargs or env.wrappers) and can_be_read(one)
 
 
 def program(env: EnvSettings, one: gym.Env, num_envs: int) -> Envs:
@@ -91,10 +94,12 @@ def program(env: EnvSettings, one: gym.Env, num_envs: int) -> Envs:
 
 def refuse_absent_program(env: EnvSettings, one: gym.Env) -> None:
     """Raises ``InvalidCommand`` where the user insists on a program for all columns and there is none."""
-    if env.vector != "native" or keeps_to_table(one) or has_program(env, one):
+    if env.vector != "native" or has_program(env, one) or (keeps_to_table(one) and not env.wrappers):
         return
     why = f"env={env.id} has none"
-    if env.id in programs() and env.kwargs:
+    if env.wrappers:
+        why = "env.wrappers are around each environment"
+    elif env.id in programs() and env.kwargs:
         why = f"that of env={env.id} knows no env.kwargs"
     elif env.id in COMPILED and env.id not in programs():
         why = f"that of env={env.id} needs numba, which is not installed"
@@ -113,6 +118,7 @@ def make_one(env: EnvSettings, **kwargs: Any) -> gym.Env:
             one = gym.make(env.id, disable_env_checker=True, **limit, **env.kwargs, **kwargs)
             if has_table(one):
                 check_table(one)
+            one = wrap(one, env.wrappers)
         for warning in caught:  # of a refused one they would stand before the reason
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
         return one
@@ -170,6 +176,8 @@ def require_registered(name: str) -> None:
         )
     near = difflib.get_close_matches(name, list(registry), n=3, cutoff=0.5)
     hint = f"nearest: {', '.join(near)}" if near else "gymnasium.pprint_registry() lists all ids"
+    if newest := newest_version(name, registry):
+        hint = f"type env={module}{':' * bool(module)}{newest}"
     looked = f": {module} was imported and registered nothing of that name" if module else ""
     raise InvalidCommand(f"env={name} is not registered with gymnasium{looked}; {hint}")
 
@@ -183,7 +191,9 @@ def missing(name: str, text: str) -> str:
     for package, extra in EXTRAS.items():
         if package.lower() in text.lower() and find_spec(package) is None:
             return f'env={name} needs the extra "{extra}": pip install -c constraints.txt -e ".[{extra}]"'
-    return f"env={name} cannot be made here: {text}"
+    newest = newest_version(name, registry)
+    instead = f"; type env={newest}" if newest and version_of(newest) > version_of(name) else ""
+    return f"env={name} cannot be made here: {text}{instead}"
 
 
 def probe(env: EnvSettings) -> gym.Env:

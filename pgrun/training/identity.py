@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from gymnasium import spaces
 
 from pgrun.config.settings import flatten_settings
+from pgrun.envs.wrappers import find_user_modules, format_wrappers
 from pgrun.errors import InvalidCommand, escape_line
 from pgrun.storage.versions import installed_versions
 from pgrun.training.backends import refuse_missing_backend
@@ -117,5 +118,8 @@ def find_code_to_name_again(settings: Mapping[str, Any], named: Mapping[str, Any
     env = str(settings["env"]["id"])
     if ":" in env and "env" not in named and "env.id" not in named:
         yield f"env={env}"
+    wrappers = settings["env"].get("wrappers") or ()
+    if find_user_modules(wrappers) and "env.wrappers" not in named:
+        yield f"env.wrappers={format_wrappers(wrappers)}"
     if settings["modules"] and "modules" not in named:
         yield f"modules=[{','.join(settings['modules'])}]"

@@ -243,7 +243,7 @@ TABLE: dict[str, list[str]] = {
     "pgrun -m resume=../kept,../empty": ["one run is resumed at a time"],
     # environments
     "pgrun env=": ["no such option"],
-    "pgrun env=cartpole": ["nearest: CartPole-v1"],
+    "pgrun env=cartpole": ["not registered with gymnasium; type env=CartPole-v1"],
     "pgrun env=[CartPole-v1]": ["the name of one option is needed"],
     "pgrun env=os:": ["not registered"],
     "pgrun env=os:Foo": ["not registered"],

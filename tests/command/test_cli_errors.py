@@ -43,13 +43,14 @@ MISTAKES = {
     "env.max_episode_steps=0": ["env.max_episode_steps=0: must be ≥ 1"],
     # unknown keys
     "algo.clp=1": ["algo.clp: no such setting", "nearest: algo.clip"],
-    "algo.learning_rate=1": [
-        "algo.learning_rate: no such setting; there are: algo.clip, algo.clip_schedule, algo.clip_end, "
-        "algo.clip_target_kl, algo.epochs, algo.minibatches, algo.target_kl, algo.entropy, "
-        "algo.entropy_schedule, algo.entropy_end, algo.entropy_target_kl\n",
+    "algo.rate_of_learning=1": [
+        "algo.rate_of_learning: no such setting; there are: algo.clip, algo.clip_schedule, algo.clip_end, "
+        "algo.clip_target_kl, algo.clip_high, algo.dual_clip, algo.ratio, algo.epochs, algo.minibatches, "
+        "algo.target_kl, algo.entropy, algo.entropy_schedule, algo.entropy_end, algo.entropy_target_kl\n",
     ],
     "hydra.nosuch=1": ["there are: hydra.run, ", " more, which pgrun --cfg hydra shows\n"],
-    "lr=0.1": ["lr: no such setting", "nearest: optimizer.lr, critic.optimizer.lr"],
+    "lr=0.1": ["lr=0.1 (Tianshou): type optimizer.lr=0.1 critic.optimizer.lr=0.1"],
+    "weight_decay=0.1 optimizer=adamw": ["weight_decay: no such setting", "nearest: optimizer.weight_decay"],
     "agorithm=ppo": ["agorithm: no such setting", "algo=ppo"],
     "seed.x=3": ["seed.x: no such setting", "seed"],
     "hydra.run.dirr=x": ["nearest: hydra.run.dir"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -14,6 +15,7 @@ from pgrun.config.schema import construct
 from pgrun.config.settings import RunSettings, Trainer
 from pgrun.envs import Envs, EnvSettings, make
 from pgrun.envs.faults import import_error
+from pgrun.envs.wrappers import find_user_modules
 from pgrun.errors import InvalidCommand, escape_line, join_lines
 from pgrun.kernels import is_available
 from pgrun.policies.families import Family, connect_actions
@@ -86,7 +88,7 @@ def load_role(saved: Saved, wish: PlayOptions) -> Role:
             f"{where}: its configuration cannot be read: {type(error).__name__}: {join_lines(error)}"
         ) from error
     return Role(
-        env=replace(env, id=env_id(env.id, wish)),
+        env=replace(env, id=env_id(env.id, wish), wrappers=wrappers_named_again(env.wrappers, wish)),
         network=network_of(saved, name, wish),
         family=family_in(saved, wish),
         top=top,
@@ -131,6 +133,14 @@ def env_id(theirs: str, wish: PlayOptions) -> str:
     if wish.env.rpartition(":")[2] != theirs.rpartition(":")[2]:
         raise InvalidCommand(f"--env {wish.env}: {wish.run} was trained on env={theirs}")
     return wish.env
+
+
+def wrappers_named_again(theirs: tuple[Any, ...], wish: PlayOptions) -> tuple[Any, ...]:
+    """The run's own. Those of the user's are in modules that the command has to name."""
+    if unnamed := [name for name in find_user_modules(theirs) if name not in wish.modules]:
+        again = "".join(f" --modules {escape_line(name)}" for name in unnamed)
+        raise InvalidCommand(f"{wish.run} was trained in wrappers of yours: name them again: add{again}")
+    return theirs
 
 
 def acting(saved: Saved, role: Role, envs: Envs) -> Policy:

@@ -21,6 +21,7 @@ from pgrun.command.validate import (
 )
 from pgrun.config.schema import construct, fields, find_class, violations
 from pgrun.envs import EnvSettings
+from pgrun.envs.wrappers import changing_wrappers, find_user_modules
 from pgrun.errors import InvalidCommand, escape_line
 from pgrun.tools.study import schemes
 from pgrun.tools.study.settings import OWN, Behaviour, KlReference, Step, Study, Table
@@ -127,6 +128,12 @@ def foreign(job: Job, config: Mapping[str, Any]) -> str | None:
         return (
             f"run={job.settings['run']} was trained on env={escape_line(theirs)}: type that too, since it "
             "imports a module"
+        )
+    modules = find_user_modules(config["env"].get("wrappers") or ())
+    if unnamed := [name for name in modules if name not in user_module_names(job.settings)]:
+        return (
+            f"run={job.settings['run']} was trained in wrappers of yours, which have to be named again: "
+            f"add modules=[{escape_line(','.join(unnamed))}]"
         )
     for key in typed:
         same = key == "env" and typed[key].value == theirs
@@ -316,7 +323,7 @@ def exact_known(settings: Mapping[str, Any], env: gym.Env, p: Any) -> bool:
     from pgrun.envs.problems.teaching_continuous import Lq1, TwoGaussians
 
     linear = not settings["network"]["hidden"] and not settings["network"]["bias"]
-    return linear and isinstance(env.unwrapped, Lq1 | TwoGaussians)
+    return linear and isinstance(env.unwrapped, Lq1 | TwoGaussians) and not changing_wrappers(env)
 
 
 def unread(

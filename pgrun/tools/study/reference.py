@@ -13,6 +13,7 @@ import torch
 
 from pgrun.critics.base import NoCritic
 from pgrun.envs.problems.teaching_continuous import Lq1, TwoGaussians
+from pgrun.envs.wrappers import changing_wrappers
 from pgrun.estimator import Estimator
 from pgrun.exact import gradient, objective, table
 from pgrun.policies.policy import Policy
@@ -43,7 +44,9 @@ def exact(env: gym.Env, policy: Policy, gamma: float) -> tuple[Tensor, float] | 
 def closed_form(env: gym.Env, policy: Policy, gamma: float) -> tuple[Tensor, float] | None:
     """(∇J, J) of the two problems with a real action, for a Gaussian of linear mean: θ = (k, log σ)."""
     inner = env.unwrapped
-    if len(policy.theta) != 2 or not policy.dist.free or not isinstance(inner, TwoGaussians | Lq1):
+    if not isinstance(inner, TwoGaussians | Lq1) or changing_wrappers(env):
+        return None
+    if len(policy.theta) != 2 or not policy.dist.free:
         return None
     k, log_sigma = (float(x) for x in policy.theta)
     if isinstance(inner, TwoGaussians):

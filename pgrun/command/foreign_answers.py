@@ -1,0 +1,218 @@
+"""What to type here for the names of other tools (``foreign_names``): found where a command is refused."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pgrun.command.foreign_names import FOREIGN_NAMES, FOREIGN_OPTIONS, TOOLS, ForeignName
+from pgrun.command.foreign_values import COMPUTE, NUMBER, Settings, has_own_critic, put
+
+YES, NO = {"true", "1", "yes", "on"}, {"false", "0", "no", "off", "none", "null"}
+
+
+@dataclass(frozen=True)
+class ForeignWord:
+    """One word of a command, or a flag with its value."""
+
+    typed: str
+    name: str  # as ``spell`` has it
+    value: str  # "" for a flag without one
+
+
+def spell(name: str) -> str:
+    """One spelling of ``--learning-rate`` and ``learning_rate``; short flags keep their dash."""
+    name = re.sub(r"\[\w*\]$", "", name)  # --hid[h] of Spinning Up
+    if name.startswith("-") and not name.startswith("--"):
+        return name
+    return name.lstrip("-").replace("-", "_")
+
+
+def index_names() -> dict[str, list[tuple[ForeignName, list[str]]]]:
+    """Spelling → the rows that have it, each with the fields of its tools."""
+    index: dict[str, list[tuple[ForeignName, list[str]]]] = {}
+    for row in FOREIGN_NAMES:
+        tools: dict[str, list[str]] = {}
+        for field in TOOLS:
+            for name in row.names(field):
+                tools.setdefault(spell(name), []).append(field)
+        for name, fields in tools.items():
+            index.setdefault(name, []).append((row, fields))
+    return index
+
+
+INDEX = index_names()
+
+
+def is_foreign(name: str) -> bool:
+    return spell(name) in INDEX
+
+
+def is_same_here(name: str) -> bool:
+    """Whether the name is also that of the setting here: ``--seed``."""
+    return any(row.here == f"{spell(name)}={{}}" for row, _ in INDEX.get(spell(name), []))
+
+
+def split_foreign_flags(argv: Sequence[str], known: Iterable[str]) -> tuple[list[str], list[ForeignWord]]:
+    """(the command without the flags of other tools and their values; those).
+
+    ``known``: flags of our own. Where no name is another tool's alone, everything is left as it is.
+    """
+    known = set(known)
+    rest, flags, tokens = list[str](), list[ForeignWord](), list(argv)
+    while tokens:
+        token = tokens.pop(0)
+        name, equals, value = token.partition("=")
+        name = re.sub(r"^--no-(?=\w)", "--", name) if not is_foreign(name) else name
+        if not name.startswith("-") or name in known or not is_foreign(name):
+            rest.append(token)
+            continue
+        off = name != token.partition("=")[0]
+        values = [value] if equals else take_values(tokens, INDEX[spell(name)][0][0])
+        typed = token if equals else " ".join([token, *values])
+        flags.append(ForeignWord(typed, spell(name), "false" if off else " ".join(values)))
+    if all(is_same_here(flag.name) for flag in flags):
+        return list(argv), []
+    bare = [token for token in rest if token.lower() in algorithms()]  # python -m spinup.run ppo
+    kept = [token for token in rest if token not in bare]
+    return kept, [*(ForeignWord(token, "algo", token) for token in bare), *flags]
+
+
+def algorithms() -> set[str]:
+    from pgrun.config.paths import conf_dir
+
+    return {path.stem for path in (conf_dir() / "algo").glob("*.yaml")} | set(FOREIGN_OPTIONS["algo"])
+
+
+def take_values(tokens: list[str], row: ForeignName) -> list[str]:
+    """The values of a flag, taken out of what stands behind it."""
+    values = []
+    while (
+        tokens and "=" not in tokens[0] and (not tokens[0].startswith("-") or re.fullmatch(NUMBER, tokens[0]))
+    ):
+        if not row.example and tokens[0].lower() not in YES | NO:
+            break
+        values.append(tokens.pop(0))
+    return values
+
+
+def find_foreign_option(group: str, name: str, options: Iterable[str]) -> str | None:
+    """The words for an option that has another name, or other letters, here."""
+    small = name.lower().replace("-", "_")
+    if words := FOREIGN_OPTIONS.get(group, {}).get(small):
+        return words
+    return next((f"{group}={option}" for option in options if option.lower() == small), None)
+
+
+def answer_foreign_words(
+    words: Sequence[ForeignWord],
+    others: Sequence[str],
+    options: Sequence[str],
+    compose: Callable[[list[str]], Settings | None],
+) -> tuple[list[str], str]:
+    """(a sentence for each word; the whole command as it is typed here, where there are several).
+
+    ``others``: the command's other words; ``options``: its flags; ``compose``: settings of words, or None.
+    """
+    tool = Counter(field for word in words for _, fields in INDEX[word.name] for field in fields).most_common(
+        1
+    )[0][0]
+    rows = [choose_row(word, tool) for word in words]
+    plain = [fill(row, word) for row, word in zip(rows, words, strict=True) if not row.compute]
+    settings = compose(merge([*plain, *others])) or compose(list(others)) or compose([])
+    assert settings is not None
+    values = {word.name: word.value for word in words}
+    answers = [answer_row(row, word, settings, values) for row, word in zip(rows, words, strict=True)]
+    lines = [
+        describe(word, row, typed, note)
+        for word, row, (typed, note) in zip(words, rows, answers, strict=True)
+    ]
+    if len(words) < 2:
+        return lines, ""
+    return lines, translate(sorted_by_table(rows, answers), others, options)
+
+
+def translate(answers: Sequence[str], others: Sequence[str], options: Sequence[str]) -> str:
+    """The whole command. What was typed as it is typed here is as it was."""
+    typed = merge(others)
+    keys = {key_of(word) for word in typed}
+    merged = [*typed, *(word for word in merge(answers) if key_of(word) not in keys)]
+    several = any("," in word and not re.search(r"[\[{(]", word) for word in merged)
+    flags = list(options)
+    if several and not {"-m", "--multirun"} & set(options):
+        flags.insert(0, "-m")
+        merged = [re.sub(r"^hydra\.run\.dir=", "hydra.sweep.dir=", word) for word in merged]
+    return " ".join(["pgrun", *flags, *map(quote_word, merged)])
+
+
+def answer_row(
+    row: ForeignName, word: ForeignWord, settings: Settings, values: Mapping[str, str]
+) -> tuple[str, str]:
+    """(the words here, what to know of them). ``values``: of all words of other tools, by name."""
+    typed, note = fill(row, word), row.note
+    if row.compute:
+        typed, note = COMPUTE[row.compute](row, word.value, settings, values)
+    return without_critic(typed, settings), note
+
+
+def choose_row(word: ForeignWord, tool: str) -> ForeignName:
+    """That of the tool which most words of the command are of."""
+    found = INDEX[word.name]
+    return next((row for row, fields in found if tool in fields), found[0][0])
+
+
+def sorted_by_table(rows: Sequence[ForeignName], answers: Sequence[tuple[str, str]]) -> list[str]:
+    """The words. Where two answers set the same thing, the later row's is to win."""
+    order = sorted(range(len(rows)), key=lambda i: FOREIGN_NAMES.index(rows[i]))
+    return [answers[i][0] for i in order]
+
+
+def merge(words: Iterable[str]) -> list[str]:
+    """One word for each setting: the last."""
+    merged: dict[str, str] = {}
+    for word in (part for text in words for part in split_words(text)):
+        merged[key_of(word)] = word
+    return list(merged.values())
+
+
+def key_of(word: str) -> str:
+    return word.lstrip("+").partition("=")[0]
+
+
+def split_words(text: str) -> list[str]:
+    """Words of a row; what stands inside brackets stays together."""
+    return re.findall(r"(?:[^\s\[{(]|[\[{(][^\]})]*[\]})]*)+", text)
+
+
+def fill(row: ForeignName, word: ForeignWord) -> str:
+    """The row's words for this value."""
+    if row.off:
+        return row.off if word.value.lower() in NO else row.here
+    return put(row.here, word.value)
+
+
+def describe(word: ForeignWord, row: ForeignName, typed: str, note: str) -> str:
+    fields = next(fields for other, fields in INDEX[word.name] if other is row)
+    tools = ", ".join(TOOLS[field] for field in fields)
+    what = "; ".join(filter(None, (f"type {quote_words(typed)}" if typed else "leave it out", note)))
+    return f"{word.typed} ({tools}): {what}"
+
+
+def quote_words(text: str) -> str:
+    """Words as they are typed in a shell."""
+    return " ".join(map(quote_word, split_words(text)))
+
+
+def quote_word(word: str) -> str:
+    return shlex.quote(word) if re.search(r"[\s(){}<>$&|;*?'\"]", word) else word
+
+
+def without_critic(words: str, settings: Settings) -> str:
+    """What concerns the critic's optimizer is of no use where the critic has none of its own."""
+    kept = [
+        word for word in split_words(words) if not word.startswith(("critic.optimizer", "critic/optimizer"))
+    ]
+    return words if has_own_critic(settings) or not kept else " ".join(kept)

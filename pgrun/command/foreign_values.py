@@ -1,0 +1,179 @@
+"""What a value of another tool's is here, where it takes the run's own numbers to say so."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pgrun.command.foreign_names import ForeignName
+from pgrun.config.schema import find_class
+
+Settings = Mapping[str, Any]
+LAYERS = ("l", "n_layers", "-l", "layers")
+SIZES = ("size", "-s", "layer_size")
+LIST = re.compile(r"\[[\d, ]*\]")
+NUMBER = r"-?[\d.]+(?:e-?\d+)?"
+
+
+def put(here: str, value: str) -> str:
+    """``here`` with a value in Hydra's spelling: Python's True and None, several values, ``lin_3e-4``."""
+    falling = re.fullmatch(r"lin_(.+)", value)
+    value = falling[1] if falling else value
+    value = {"True": "true", "False": "false", "None": "null"}.get(value, value)
+    if " " in value and not re.search(r"[\[{(]", value):
+        value = ",".join(value.split())
+    if "," in value and "critic.optimizer" in here:  # one sweep, not two
+        here = re.sub(r"critic\.(optimizer\.\w+)=\{\}", r"critic.\1=${\1}", here)
+    words = here.replace("{}", value)
+    if falling and here.startswith("optimizer.lr="):
+        words += " optimizer.schedule=linear critic.optimizer.schedule=linear"
+    return words
+
+
+def has_own_critic(settings: Settings) -> bool:
+    """Whether there is a critic with an optimizer of its own."""
+    return uses_critic(settings) and not is_shared(settings)
+
+
+def is_shared(settings: Settings) -> bool:
+    shared: bool = find_class("network", settings["network"]["name"]).shared  # type: ignore[attr-defined]
+    return shared
+
+
+def uses_critic(settings: Settings) -> bool:
+    used: bool = find_class("variance", settings["variance"]["name"]).uses_critic  # type: ignore[attr-defined]
+    return used
+
+
+def count_rows(settings: Settings) -> int | None:
+    """Rows of a batch; None where whole episodes decide."""
+    sampler = settings["sampler"]
+    if sampler["name"] == "steps":
+        return int(sampler["steps"] * settings["env"]["num_envs"])
+    return None
+
+
+EPISODES = "whole episodes are played: sampler.episodes={} says how many"
+
+
+def minibatches(
+    row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]
+) -> tuple[str, str]:
+    """How many minibatches have ``value`` rows; for an algorithm without them ``value`` is the batch."""
+    rows = count_rows(settings)
+    if rows is None or "minibatches" not in settings["algo"]:
+        return steps(row, value, settings, others)
+    parts = per_part(value, lambda size: max(-(-rows // size), 1))
+    what = f"{rows} rows (sampler.steps × env.num_envs) ÷ {value}"
+    return (f"algo.minibatches={parts}", what) if parts else ("", row.note)
+
+
+def steps(row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]) -> tuple[str, str]:
+    envs = settings["env"]["num_envs"]
+    if settings["sampler"]["name"] == "episodes":
+        return "", EPISODES.format(settings["sampler"]["episodes"])
+    parts = per_part(value, lambda total: max(-(-total // envs), 1))
+    return (
+        (f"sampler.steps={parts}", f"{value} steps ÷ {envs} environments (env.num_envs)")
+        if parts
+        else ("", row.note)
+    )
+
+
+def per_part(value: str, of: Callable[[int], int]) -> str:
+    """The function of each value of a sweep; "" where one is no whole number above 0."""
+    try:
+        numbers = [int(float(part)) for part in value.split(",")]
+    except ValueError:
+        return ""
+    return ",".join(str(of(number)) for number in numbers) if min(numbers) > 0 else ""
+
+
+def iterations(
+    row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]
+) -> tuple[str, str]:
+    batch = next((others[name] for name in ("-b", "batch_size", "steps_per_epoch") if others.get(name)), None)
+    rows = count_rows(settings) if batch is None else int(per_part(batch, int) or 0)
+    total = rows and per_part(value, lambda count: count * rows)
+    if not total:
+        return "", "training is as long as trainer.total_steps says, in environment steps"
+    return f"trainer.total_steps={total}", f"{value} iterations × {rows} rows"
+
+
+def epochs(row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]) -> tuple[str, str]:
+    counts = [per_part(others.get(name, ""), int) for name in ("epoch", "step_per_epoch")]
+    if not all(counts):
+        return "", "trainer.total_steps is epoch × step_per_epoch, in environment steps"
+    total = int(counts[0]) * int(counts[1])
+    return f"trainer.total_steps={total}", "epoch × step_per_epoch"
+
+
+def gae(row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]) -> tuple[str, str]:
+    choice = "" if settings["variance"]["name"] == "gae" else "variance=gae "
+    return choice + put(row.here, value), row.note
+
+
+def critic(row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]) -> tuple[str, str]:
+    choice = "" if uses_critic(settings) else "variance=value_baseline "
+    return choice + put(row.here, value), row.note
+
+
+def coef(row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]) -> tuple[str, str]:
+    if is_shared(settings):
+        return put(row.here, value), "the weight of the value loss in the joint loss"
+    return "", row.note
+
+
+def target_kl(row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]) -> tuple[str, str]:
+    if "delta" in settings["algo"]:
+        return f"algo.delta={value}", "the step's KL, to second order"
+    return put(row.here, value), row.note
+
+
+def layers(row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]) -> tuple[str, str]:
+    lists = LIST.findall(value)
+    if lists:
+        same = len(set(lists)) == 1
+        return (
+            f"network.hidden={lists[0].replace(' ', '')}",
+            row.note if same else f"{row.note}: the first of {value}",
+        )
+    if len(value.split()) > 1:
+        return f"network.hidden=[{','.join(value.split())}]", row.note
+    depth = next((others[name] for name in LAYERS if name in others), "2")
+    size = next((others[name] for name in (*SIZES, "hid") if name in others), "64")
+    if not (per_part(depth, int) and per_part(size, int)):
+        return "", "network.hidden=[64,64] is a list of layers"
+    return f"network.hidden=[{','.join([size] * int(depth))}]", f"{depth} layers of {size} units"
+
+
+def policy_kwargs(
+    row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]
+) -> tuple[str, str]:
+    words = []
+    if shapes := LIST.findall(value):
+        words.append(f"network.hidden={shapes[0].replace(' ', '')}")
+    if kind := re.search(r"ReLU|Tanh", value, re.I):
+        words.append(f"network.activation={kind[0].lower()}")
+    if re.search(r"ortho_init\W+False", value, re.I):
+        words.append("network.init=xavier")
+    if sigma := re.search(rf"log_std_init\W*[=:]\s*({NUMBER})", value):
+        words.append(f"network.log_std={sigma[1]}")
+    return " ".join(words), row.note
+
+
+def activation(
+    row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]
+) -> tuple[str, str]:
+    kind = re.search(r"ReLU|Tanh", value, re.I)
+    return (f"network.activation={kind[0].lower()}" if kind else "", "tanh or relu")
+
+
+COMPUTE: dict[str, Callable[[ForeignName, str, Settings, Mapping[str, str]], tuple[str, str]]] = {
+    function.__name__: function
+    for function in (
+        *(minibatches, steps, iterations, epochs, gae, critic, coef, target_kl),
+        *(layers, policy_kwargs, activation),
+    )
+}

@@ -1,0 +1,187 @@
+"""Names of other tools are answered with what to type here; every row of the table is tried."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from pgrun.command.compose import compose_jobs
+from pgrun.command.foreign_answers import (
+    INDEX,
+    find_foreign_option,
+    is_same_here,
+    key_of,
+    merge,
+    spell,
+    split_words,
+)
+from pgrun.command.foreign_names import FOREIGN_NAMES, FOREIGN_OPTIONS, TAGS, TOOLS, ForeignName
+from pgrun.command.overrides import read_command
+from pgrun.command.validate import find_problems
+from pgrun.config.paths import conf_dir
+from pgrun.envs.versions import newest_version
+from tests.helpers.fixtures_cli import here  # noqa: F401
+from tests.helpers.support_cli import pgrun
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def generate() -> ModuleType:
+    """docs/generate.py."""
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def pack(words: list[str]) -> list[list[str]]:
+    """Few commands in which all the words stand, no setting twice; another algorithm by itself."""
+    commands = [[word] for word in dict.fromkeys(words) if word.startswith("algo=")]
+    words = [word for word in words if not word.startswith("algo=")]
+    for word in dict.fromkeys(words):
+        keys = {key_of(part) for part in split_words(word)}
+        others = [c for c in commands if not c[0].startswith("algo=")]
+        free = next((c for c in others if not keys & set(map(key_of, merge(c)))), None)
+        if free is None:
+            commands.append([word])
+        else:
+            free.append(word)
+    return commands
+
+
+def test_every_suggestion_composes_and_fits(generate: ModuleType) -> None:
+    suggestions: dict[str, list[str]] = {}
+    for row in FOREIGN_NAMES:
+        for words in (generate.answer_example(row, spell(name_of(row)))[0], row.off):
+            if words and "device=cuda" not in words:  # refused where there is none
+                suggestions.setdefault(row.context, []).append(words)
+    assert sum(map(len, suggestions.values())) >= 60
+    for context, words in suggestions.items():
+        for command in pack(words):
+            typed = merge([context, *command])
+            found = compose_jobs(read_command(typed))
+            assert found.problems == [], typed
+            assert find_problems(found.composed[0]) == [], typed
+
+
+def name_of(row: ForeignName) -> str:
+    return next(name for field in TOOLS for name in row.names(field))
+
+
+def test_the_suggested_options_compose() -> None:
+    for group, names in FOREIGN_OPTIONS.items():
+        assert not any((conf_dir() / group / f"{name}.yaml").exists() for name in names)
+    for words in {words for names in FOREIGN_OPTIONS.values() for words in names.values()}:
+        found = compose_jobs(read_command(words.split()))
+        assert found.problems == [], words
+
+
+def test_every_row_says_something_and_every_name_is_found() -> None:
+    for row in FOREIGN_NAMES:
+        assert row.tools
+        assert row.here or row.note
+        for field in TOOLS:
+            for name in row.names(field):
+                assert row in [other for other, _ in INDEX[spell(name)]]
+    assert len(INDEX) >= 100
+
+
+def test_no_name_is_a_setting_of_this_place() -> None:
+    """A name that is a setting here is only answered as a flag, and means the same."""
+    settings = compose_jobs(read_command([])).composed[0].settings
+    for name in INDEX:
+        assert name not in settings or is_same_here(name), name
+
+
+def test_the_tags_are_ours() -> None:
+    readme = (DOCS.parent / "README.md").read_text() + (
+        (DOCS / "metrics.md").read_text() if (DOCS / "metrics.md").exists() else ""
+    )
+    assert all(f"`{tag}`" in readme for tag, *_ in TAGS)
+    assert all(len(row) == 1 + len(TOOLS) for row in TAGS)
+
+
+def test_the_page_is_the_table(generate: ModuleType) -> None:
+    assert (DOCS / "coming-from.md").read_text() == generate.coming_from(), "run python docs/generate.py"
+
+
+ANSWERS = {  # command → what is said
+    "learning_rate=1e-3 n_steps=2048 n_envs=1 batch_size=64": [
+        "learning_rate=1e-3 (Stable-Baselines3, CleanRL): type optimizer.lr=1e-3 critic.optimizer.lr=1e-3",
+        "algo.minibatches=32; 2048 rows",
+        "\ntogether: pgrun env.num_envs=1 sampler.steps=2048 algo.minibatches=32 optimizer.lr=1e-3 "
+        "critic.optimizer.lr=1e-3\n",
+    ],
+    "ppo --env CartPole-v1 --hid 64 --l 3 --exp_name x --seed 0 10": [
+        "together: pgrun -m algo=ppo env=CartPole-v1 seed=0,10 network.hidden=[64,64,64] "
+        "hydra.sweep.dir=outputs/x\n",
+    ],
+    "--env-id CartPole-v1 --track --no-anneal-lr --gamma=0.9": [
+        "--track (Stable-Baselines3, CleanRL): leave it out; every run writes TensorBoard files",
+        "together: pgrun env=CartPole-v1 gamma=0.9 optimizer.schedule=constant",
+    ],
+    "--env_name CartPole-v0 -n 100 -b 1000 -rtg -na --nn_baseline -blr 0.01": [
+        "trainer.total_steps=100000; 100 iterations × 1000 rows",
+        "whole episodes are played",
+        "together: pgrun env=CartPole-v0 trainer.total_steps=100000 algo=reinforce variance=value_baseline "
+        "advantage_norm=full critic.optimizer.lr=0.01\n",
+    ],
+    "-rtg": ["pgrun: -rtg (CS285): type algo=reinforce variance=reward_to_go\n"],
+    "algo=reinforce variance=reward_to_go learning_rate=1e-3": ["type optimizer.lr=1e-3; "],
+    "'policy_kwargs=dict(net_arch=[32],activation_fn=nn.ReLU)'": [
+        "network.hidden=[32] network.activation=relu"
+    ],
+    "learning_rate=lin_1e-3": ["optimizer.lr=1e-3 critic.optimizer.lr=1e-3 optimizer.schedule=linear"],
+    "-m learning_rate=1e-3,1e-4 batch_size=64,128": [
+        "\ntogether: pgrun -m algo.minibatches=4,2 optimizer.lr=1e-3,1e-4 "
+        "'critic.optimizer.lr=${optimizer.lr}'\n",
+    ],
+    "--epoch 10 --step-per-epoch 5000": ["type trainer.total_steps=50000"],
+    "vf_coef=0.5": ["leave it out"],
+    "network=shared vf_coef=0.3 learning_rate=1e-3": [
+        "together: pgrun network=shared critic.coef=0.3 optimizer.lr=1e-3\n"
+    ],
+    "algo=trpo target_kl=0.02": ["type algo.delta=0.02"],
+    "algo.learning_rate=1": ["type optimizer.lr=1"],
+    "algo=PPO": ["algo=PPO: no such option; type algo=ppo"],
+    "algo=vpg": ["type algo=reinforce variance=value_baseline"],
+    "algo=pg": ["type algo=reinforce"],
+    "env=CartPole-v4": ["not registered with gymnasium; type env=CartPole-v1"],
+    "env=LunarLander-v2": ["type env=LunarLander-v3"],
+    "env=HalfCheetah-v2": ["type env=HalfCheetah-v5"],
+    "env=cartpole": ["type env=CartPole-v1"],
+    "env=my_mod:Line-v3": ["type env=my_mod:Line-v0"],
+    "--cfg job learning_rate=1": ["type optimizer.lr=1"],
+    "resume=auto --track": ["in which folder?"],
+    "resume=. --track": ["--track: no such option here"],
+}
+
+
+@pytest.mark.parametrize("line", ANSWERS)
+def test_the_answer(line: str, here: Path) -> None:  # noqa: F811
+    answer = pgrun(line)
+    assert answer.code == 2
+    for text in ANSWERS[line]:
+        assert text in answer.err, answer.err
+    assert not answer.out
+    assert not list(here.iterdir())
+
+
+def test_what_is_ours_is_left_alone() -> None:
+    """Hydra's flags are never taken for another tool's; a known word is not looked up."""
+    command = read_command(["-m", "seed=0,1", "-c", "job"])
+    assert (command.foreign, command.problems) == ([], [])
+    assert find_foreign_option("algo", "ppp", ["ppo"]) is None
+
+
+def test_the_newest_version() -> None:
+    ids = ["A-v0", "A-v2", "A-v10", "AB-v3", "space/A-v11"]
+    assert newest_version("A-v3", ids) == "A-v10"
+    assert newest_version("a", ids) == "A-v10"
+    assert newest_version("C-v1", ids) is None
