@@ -4,6 +4,7 @@ updates, one thread, interleaved.
     pip install -c constraints.txt -e ".[bench]"
     python benchmarks/throughput.py            # every recipe, five repeats
     python benchmarks/throughput.py ppo_4x128 --repeats 3
+    python benchmarks/throughput.py --jax      # the first recipe beside JAX too (extra ``bench-jax``)
 
 Both sides learn; ours also logs every row to TensorBoard and CSV and measures the gradient's variance at
 least 50 times. Set-up and evaluation are outside the clock of either side. Compare the ratio, not the
@@ -84,6 +85,25 @@ RECIPES = {  # (the peer, its steps, ours): ours are more, since a reading of th
 }
 
 
+def compare_with_jax(repeats: int, backend: str) -> None:
+    """The whole run of ppo_4x128, interleaved; JAX's compilation in a column of its own."""
+    import jax_ppo
+
+    steps = RECIPES["ppo_4x128"][2]
+    compiled = jax_ppo.compile_seconds(steps)
+    ours("ppo_4x128", 4096, backend)
+    pairs = [
+        (ours("ppo_4x128", steps, backend), jax_ppo.steps_per_second(steps, seed)) for seed in range(repeats)
+    ]
+    ratios = sorted(a / b for a, b in pairs)
+    mine, peer = (median(side) for side in zip(*pairs, strict=True))
+    print(f"{'recipe':<18}{'pgrun':>10}{'jax':>10}{'ratio':>8}{'jax compiles':>14}   (min … max)")
+    print(
+        f"{'ppo_4x128':<18}{mine:>10.0f}{peer:>10.0f}{median(ratios):>8.2f}{compiled:>12.1f} s"
+        f"   ({ratios[0]:.2f} … {ratios[-1]:.2f})"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -91,7 +111,11 @@ def main() -> None:
     parser.add_argument("recipes", nargs="*", default=list(RECIPES), help=", ".join(RECIPES))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--backend", default="compiled", choices=("compiled", "torch"), help="of ours")
+    parser.add_argument("--jax", action="store_true", help="ppo_4x128 beside JAX, 1e6 steps each")
     args = parser.parse_args()
+    if args.jax:
+        compare_with_jax(args.repeats, args.backend)
+        return
     print(f"{'recipe':<18}{'pgrun':>10}{'sb3':>10}{'ratio':>8}   (min … max of the paired ratios)")
     for recipe in args.recipes:
         make, their_steps, our_steps = RECIPES[recipe]
