@@ -48,6 +48,7 @@ class GymnasiumSource(ConfigSource):
             "kwargs": {},
             "flatten_images": False,
             "vector": "auto",
+            "action_mask": False,
             "restart": False,
         }
         return ConfigResult(

@@ -17,6 +17,7 @@ import numpy as np
 from pgrun.config import user_modules
 from pgrun.config.schema import PositiveInt
 from pgrun.envs.faults import ColumnFault, exception, exception_of_user_code, import_error
+from pgrun.envs.masks import with_masks
 from pgrun.envs.problems.registration import registry
 from pgrun.envs.simulated import Simulated, simulation_of
 from pgrun.envs.snapshot import can_be_read
@@ -47,6 +48,7 @@ class EnvSettings:
     kwargs: dict[str, Any] = field(default_factory=dict)
     flatten_images: bool = False  # into vectors, where observations are images
     vector: Literal["auto", "loop", "native"] = "auto"  # how columns are stepped together
+    action_mask: bool = False  # forbid the actions that the environment's mask does not allow
     restart: bool = False  # a resumed run may begin episodes anew, where those under way cannot be had again
 
 
@@ -94,7 +96,9 @@ def refuse_absent_program(env: EnvSettings, one: gym.Env) -> None:
     if env.vector != "native" or keeps_to_table(one) or has_program(env, one):
         return
     why = f"env={env.id} has none"
-    if env.id in programs() and env.kwargs:
+    if env.action_mask:
+        why = "with env.action_mask=true there is none"
+    elif env.id in programs() and env.kwargs:
         why = f"that of env={env.id} knows no env.kwargs"
     elif env.id in COMPILED and env.id not in programs():
         why = f"that of env={env.id} needs numba, which is not installed"
@@ -113,6 +117,8 @@ def make_one(env: EnvSettings, **kwargs: Any) -> gym.Env:
             one = gym.make(env.id, disable_env_checker=True, **limit, **env.kwargs, **kwargs)
             if has_table(one):
                 check_table(one)
+            if env.action_mask:
+                one = with_masks(one, env.id)
         for warning in caught:  # of a refused one they would stand before the reason
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
         return one
