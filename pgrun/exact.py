@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from pgrun.envs.masks import is_masked
 from pgrun.envs.problems.transitions import check_transitions
 from pgrun.envs.wrappers import changing_wrappers
 from pgrun.policies.policy import Policy
@@ -42,6 +43,8 @@ def problem(env: Any, horizon: int | None = None) -> Problem:
     ``horizon``.
     """
     inner = env.unwrapped
+    if is_masked(env):
+        raise LookupError("its table knows no mask of actions; leave env.action_mask out")
     if not hasattr(inner, "P"):
         raise LookupError("it publishes no transition table")
     start = getattr(inner, "start", getattr(inner, "initial_state_distrib", None))

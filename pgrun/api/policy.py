@@ -12,6 +12,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from pgrun.envs import Envs, make
+from pgrun.envs.masks import KEY, SEEN
 from pgrun.envs.spaces import action_limits
 from pgrun.policies.continuous import ScaledBeta, StateStdGaussian, TanhGaussian
 from pgrun.policies.distributions import Bernoulli, Categorical, Distribution, Gaussian, MultiCategorical
@@ -99,8 +100,11 @@ class ActingPolicy:
         self.generator = torch.Generator()
         self.generator.seed()
 
-    def act(self, obs: Any, sample: bool = False, seed: int | None = None) -> Any:
+    def act(self, obs: Any, sample: bool = False, seed: int | None = None, action_mask: Any = None) -> Any:
         """The action at one observation, both as the environment has them.
+
+        ``action_mask``: of a policy that was trained with ``env.action_mask``, where the environment tells
+        its mask in ``info`` and not in the observation.
 
         The most likely one, of a Box the mean, as evaluations take it; with ``sample`` one drawn from π(·|s).
         ``seed`` begins the random stream anew; without it the stream goes on.
@@ -109,13 +113,15 @@ class ActingPolicy:
             self.generator.manual_seed(seed)
         theta = self.policy.theta
         noise = self.policy.dist.noise((1,), self.generator, theta.dtype) if sample else None
-        action = self.decode(self.actor(self.flatten(obs), noise))[0]
+        action = self.decode(self.actor(self.flatten(obs, action_mask), noise))[0]
         return int(action) if isinstance(self.action_space, spaces.Discrete) else action
 
-    def distribution(self, obs: Any) -> ActionDistribution:
-        """π(·|s) at one observation as the environment gives it."""
+    def distribution(self, obs: Any, action_mask: Any = None) -> ActionDistribution:
+        """π(·|s) at one observation as the environment gives it; ``action_mask`` as ``act`` has it."""
         policy = self.policy
-        normalised = policy.normaliser(torch.from_numpy(self.flatten(obs))).to(policy.theta.dtype)
+        normalised = policy.normaliser(torch.from_numpy(self.flatten(obs, action_mask))).to(
+            policy.theta.dtype
+        )
         params = policy.params(normalised)[0]
         dist, space = policy.dist, self.action_space
         if isinstance(space, spaces.Box) and isinstance(dist, TanhGaussian | ScaledBeta):
@@ -127,9 +133,11 @@ class ActingPolicy:
             params = in_environment_units(params, space)
         return ActionDistribution(space, dist, params)
 
-    def flatten(self, obs: Any) -> np.ndarray:
+    def flatten(self, obs: Any, action_mask: Any = None) -> np.ndarray:
         """[1, D]. Raises ``ValueError`` where it is no observation of the space."""
         row = self.row.copy()
+        if action_mask is not None:
+            obs = {KEY: np.asarray(action_mask), SEEN: obs}
         row[0] = self.encode(obs)
         return row
 

@@ -51,6 +51,7 @@ class GymnasiumSource(ConfigSource):
             "flatten_images": False,
             "vector": "auto",
             "wrappers": [],
+            "action_mask": False,
             "restart": False,
         }
         return ConfigResult(

@@ -6,14 +6,40 @@ from collections.abc import Iterator, Sequence
 
 from pgrun.command.compose import Job
 from pgrun.command.validate import classes_chosen, constant_baseline
+from pgrun.config.schema import construct
 from pgrun.config.settings import CENTERING
+from pgrun.envs import EnvSettings
+from pgrun.envs.make import make_one
+from pgrun.envs.masks import OWN, offers_mask
+from pgrun.envs.problems.registration import registry
 from pgrun.envs.wrappers import find_statistics
 
 
 def find_notices(jobs: Sequence[Job]) -> list[str]:
     """Lines about the jobs of a command, each once."""
     kinds = (cancelled_baseline, estimated_telemetry, wrappers_with_statistics)
-    return list(dict.fromkeys(line for job in jobs for kind in kinds for line in kind(job)))
+    found = [line for job in jobs for kind in kinds for line in kind(job)]
+    return list(dict.fromkeys([*found, *unused_masks(jobs)]))
+
+
+def unused_masks(jobs: Sequence[Job]) -> Iterator[str]:
+    """Environments that tell which actions are allowed, and are not asked; each is made once."""
+    asked = {str(job.settings["env"]): job.settings["env"] for job in jobs}
+    for settings in asked.values():
+        env = construct(EnvSettings, settings)
+        if not env.action_mask and tells_mask(env):
+            yield f"env={env.id} tells which actions are allowed: env.action_mask=true forbids the others"
+
+
+def tells_mask(env: EnvSettings) -> bool:
+    spec = registry.get(env.id.rpartition(":")[2])
+    if spec is None or str(spec.entry_point).startswith(OWN):
+        return False
+    one = make_one(env)
+    try:
+        return offers_mask(one)
+    finally:
+        one.close()
 
 
 def estimated_telemetry(job: Job) -> Iterator[str]:

@@ -17,6 +17,7 @@ import numpy as np
 from pgrun.config import user_modules
 from pgrun.config.schema import PositiveInt
 from pgrun.envs.faults import ColumnFault, exception, exception_of_user_code, import_error
+from pgrun.envs.masks import with_masks
 from pgrun.envs.problems.registration import registry
 from pgrun.envs.simulated import Simulated, simulation_of
 from pgrun.envs.snapshot import can_be_read
@@ -50,6 +51,7 @@ class EnvSettings:
     flatten_images: bool = False  # into vectors, where observations are images
     vector: Literal["auto", "loop", "native"] = "auto"  # how columns are stepped together
     wrappers: tuple[Any, ...] = ()  # names, or mappings with a name and arguments: pgrun.envs.wrappers
+    action_mask: bool = False  # forbid the actions that the environment's mask does not allow
     restart: bool = False  # a resumed run may begin episodes anew, where those under way cannot be had again
 
 
@@ -99,6 +101,8 @@ def refuse_absent_program(env: EnvSettings, one: gym.Env) -> None:
     why = f"env={env.id} has none"
     if env.wrappers:
         why = "env.wrappers are around each environment"
+    elif env.action_mask:
+        why = "with env.action_mask=true there is none"
     elif env.id in programs() and env.kwargs:
         why = f"that of env={env.id} knows no env.kwargs"
     elif env.id in COMPILED and env.id not in programs():
@@ -119,6 +123,8 @@ def make_one(env: EnvSettings, **kwargs: Any) -> gym.Env:
             if has_table(one):
                 check_table(one)
             one = wrap(one, env.wrappers)
+            if env.action_mask:
+                one = with_masks(one, env.id)
         for warning in caught:  # of a refused one they would stand before the reason
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
         return one

@@ -68,8 +68,16 @@ class RunningNorm:
     Float64 until that is done: around 1e8 float32 knows only multiples of 8, and s − mean would be noise.
     """
 
-    def __init__(self, size: int, dtype: torch.dtype | None = None, device: str = "cpu"):
+    def __init__(
+        self,
+        size: int,
+        dtype: torch.dtype | None = None,
+        device: str = "cpu",
+        left_alone: slice | None = None,
+    ):
+        """``left_alone``: entries that are no quantities, such as a mask of actions."""
         self.moments, self.dtype = Moments(size, device), dtype or torch.float32
+        self.left_alone = left_alone
         self.mean = torch.zeros(size, dtype=torch.float64, device=device)
         self.scale = torch.ones(size, dtype=torch.float64, device=device)
 
@@ -97,6 +105,8 @@ class RunningNorm:
     def _refresh(self) -> None:
         self.mean.copy_(self.moments.mean)
         self.scale.copy_(1 / (self.moments.std.square() + 1e-8).sqrt())
+        if self.left_alone is not None:
+            self.mean[self.left_alone], self.scale[self.left_alone] = 0.0, 1.0
 
     def state_dict(self) -> dict[str, Tensor]:
         return {f"obs_{k}": v for k, v in vars(self.moments).items()}

@@ -14,6 +14,7 @@ from pgrun.config.schema import NonNegative, Positive, PositiveInt, Range
 from pgrun.policies.activations import IN_NUMPY, Activation
 from pgrun.policies.distributions import Bernoulli, Categorical, Distribution, MultiCategorical
 from pgrun.policies.families import Family, Gaussian
+from pgrun.policies.masked import MaskedNet
 from pgrun.policies.mlp import Mlp, Net, Scores
 from pgrun.policies.normalization import NoStateNorm, RunningNorm
 from pgrun.policies.pair import Pair
@@ -188,8 +189,12 @@ class Network:
         generator: torch.Generator,
         dtype: torch.dtype | None = None,
         device: str = "cpu",
+        mask: slice | None = None,
     ) -> Policy:
+        """``mask``: where observations say which actions are allowed."""
         net = self.policy_net(obs_size, dist, value_head)
+        if mask is not None:
+            net = MaskedNet(net, mask, int(value_head))
         small = 1.0 if self.init == "torch" else self.policy_gain
         gains = [1.0] * value_head + [small] * dist.linear
         theta = net.init(self.init, gains, self.log_std, generator).to(device, dtype or torch.float32)

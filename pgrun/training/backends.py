@@ -67,6 +67,8 @@ def find_unknown_to_kernels(settings: Mapping[str, Any]) -> Iterator[str]:
         yield f"network.activation={network['activation']}"
     if network["name"] == "joint":
         yield "network=joint"
+    if settings.get("env", {}).get("action_mask"):
+        yield "env.action_mask=true"
     policy = settings.get("policy", {}).get("name", "gaussian")
     if policy != "gaussian":
         yield f"policy={policy}"

@@ -18,6 +18,7 @@ from pgrun.critics.base import Context, Critic, NoCritic
 from pgrun.diagnostics.exact_errors import ExactErrors, NoExactErrors, make_exact_errors
 from pgrun.diagnostics.gradient_variance import GradientVarianceMeter
 from pgrun.envs import Envs, EnvSettings, make
+from pgrun.envs.masks import mask_in
 from pgrun.estimator import Estimator
 from pgrun.optimization.optimizers import Optimizer
 from pgrun.optimization.schedules import Schedule
@@ -148,14 +149,19 @@ def build(settings: Mapping[str, Any], backend: str | None = None) -> Run:
     sampler, network = member(settings, "sampler"), member(settings, "network")
     sampler.follow_scheme(scheme.usual_group)
     envs = make(env, env.num_envs)
-    normaliser = RunningNorm(envs.obs_size, device=device) if top.state_norm else NoStateNorm()
+    mask = mask_in(envs, env.action_mask)
+    normaliser: RunningNorm | NoStateNorm = NoStateNorm()
+    if top.state_norm:
+        normaliser = RunningNorm(envs.obs_size, device=device, left_alone=mask)
     normaliser.widen_observations(envs)
     envs.reset(integers(random.envs, env.num_envs))
     algorithm.prepare(envs)
     scale = RewardScale(top.gamma, env.num_envs, device) if top.reward_scaling else NoRewardScale()
     dist = distribution_for(envs.action_space, family_of(settings), network.log_std)
     head = scheme.uses_critic and network.shared
-    policy = twins.policy(network.policy(envs.obs_size, dist, normaliser, head, random.init, device=device))
+    policy = twins.policy(
+        network.policy(envs.obs_size, dist, normaliser, head, random.init, device=device, mask=mask)
+    )
     critic: Critic = NoCritic()
     if scheme.uses_critic:
         context = Context(

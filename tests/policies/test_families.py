@@ -195,8 +195,9 @@ def test_extreme_params_give_numbers() -> None:
 @every
 @pytest.mark.parametrize("algo", ["ppo", "trpo"])
 def test_a_run_learns_resumes_and_is_loaded(name: str, algo: str, tmp_path: Path) -> None:
-    """On Pendulum, or LQ1 for the one without bounds: trained, bit-identical from its state, loaded; log
-    densities are in the environment's units.
+    """On Pendulum, or LQ1 for the one without bounds: trained, bit-identical from its state, loaded.
+
+    Densities are in the environment's units.
     """
     env = "pgrun/LQ1-v0" if name == "state_std" else "Pendulum-v1"
     given = {**SMALL, "policy": {"name": name}, "env.id": env, "env.max_episode_steps": 50}

@@ -15,6 +15,7 @@ from pgrun.config.schema import construct
 from pgrun.config.settings import RunSettings, Trainer
 from pgrun.envs import Envs, EnvSettings, make
 from pgrun.envs.faults import import_error
+from pgrun.envs.masks import mask_in
 from pgrun.envs.wrappers import find_user_modules
 from pgrun.errors import InvalidCommand, escape_line, join_lines
 from pgrun.kernels import is_available
@@ -145,12 +146,15 @@ def wrappers_named_again(theirs: tuple[Any, ...], wish: PlayOptions) -> tuple[An
 
 def acting(saved: Saved, role: Role, envs: Envs) -> Policy:
     """The saved policy for these environments."""
-    norm = RunningNorm(envs.obs_size) if role.top.state_norm else NoStateNorm()
+    mask = mask_in(envs, role.env.action_mask)
+    norm = RunningNorm(envs.obs_size, left_alone=mask) if role.top.state_norm else NoStateNorm()
     norm.widen_observations(envs)
     dist = distribution_for(envs.action_space, role.family, role.network.log_std)
     connect_actions(dist, envs)
     with refusing_bad_data(f"{saved.folder}: its network cannot be built"):
-        policy = role.network.policy(envs.obs_size, dist, norm, saved.value_head, torch.Generator())
+        policy = role.network.policy(
+            envs.obs_size, dist, norm, saved.value_head, torch.Generator(), mask=mask
+        )
     restore(policy, saved)
     return twins_of("compiled").policy(policy) if saved.backend == "compiled" and is_available() else policy
 

@@ -12,6 +12,7 @@ import torch
 
 from pgrun.config.schema import Probability, coerce, construct
 from pgrun.envs import EnvSettings
+from pgrun.envs.masks import is_masked, mask_in
 from pgrun.envs.problems.teaching import Tabular
 from pgrun.envs.spaces import observation_encoder
 from pgrun.exact import Problem, problem
@@ -66,20 +67,21 @@ def freeze(
 ) -> tuple[Policy, Network]:
     """(the policy, the network that a critic of it has); ``settings`` are resolved."""
     size, _ = observation_encoder(env.observation_space)
+    mask = mask_in(env, is_masked(env))
     family = None if saved is None else family_of({**saved.config, "modules": settings["modules"]})
     wanted = proposed(construct(Table, settings["policy"]), env)
     if saved is not None:
         network = member(settings, "network")
         dist = distribution_for(env.action_space, family, network.log_std)
-        norm = RunningNorm(size) if saved.config["state_norm"] else NoStateNorm()
+        norm = RunningNorm(size, left_alone=mask) if saved.config["state_norm"] else NoStateNorm()
         with refusing_bad_data(f"run={saved.folder}: its network cannot be built"):
-            policy = network.policy(size, dist, norm, saved.value_head, init)
+            policy = network.policy(size, dist, norm, saved.value_head, init, mask=mask)
         restore(policy, saved, "run=")
         return policy, network
     dist = distribution_for(env.action_space)
     if not wanted.wanted:
         network = member(settings, "network")
-        return network.policy(size, dist, NoStateNorm(), False, init), network
+        return network.policy(size, dist, NoStateNorm(), False, init, mask=mask), network
     network = Network(hidden=(), bias=False)
     policy = network.policy(size, dist, NoStateNorm(), False, init, torch.float64)
     policy.theta.copy_(logits(wanted.theta, size, dist.linear))

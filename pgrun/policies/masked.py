@@ -1,0 +1,54 @@
+"""A policy over the actions that the observation's mask allows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pgrun.policies.mlp import Net, Scores
+
+FORBIDDEN = -1e8  # a logit whose probability is 0 to the last bit, and 0·log 0 a number
+
+
+class MaskedNet:
+    """A network whose logits are ``FORBIDDEN`` where the mask in its input is 0 (Huang & Ontañón 2022).
+
+    π(a|s) of such an action is exactly 0, so it is never drawn, and the distribution's score, entropy
+    gradient, KL gradient and metric, which all have the factor π(a|s), are exactly 0 in that entry: what comes back to
+    the network needs no mask. Sums over actions are those over the allowed ones, and KL compares equal masks,
+    because the mask belongs to the state.
+    """
+
+    def __init__(self, net: Net, mask: slice, first: int):
+        self.net, self.mask, self.first = net, mask, first  # first: 1 with V in front
+        self.inputs, self.free, self.size = net.inputs, net.free, net.size
+
+    def layers(self, theta: Tensor) -> tuple[Any, Tensor]:
+        return self.net.layers(theta)
+
+    def groups(self) -> dict[str, int]:
+        return self.net.groups()
+
+    def init(self, scheme: str, gains: Sequence[float], free: float, generator: torch.Generator) -> Tensor:
+        return self.net.init(scheme, gains, free, generator)
+
+    def activations(self, layers: Any, free: Tensor, x: Tensor) -> list[Tensor]:
+        kept = self.net.activations(layers, free, x)
+        value, logits = kept[-1][..., : self.first], kept[-1][..., self.first :]
+        masked = logits.masked_fill(x[..., self.mask] == 0, FORBIDDEN)
+        kept[-1] = torch.cat([value, masked], -1)
+        return kept
+
+    def backpropagate(self, layers: Any, kept: list[Tensor], delta: Tensor) -> Scores:
+        return self.net.backpropagate(layers, kept, delta)
+
+    def tangent(self, change: tuple[Any, Tensor], layers: Any, kept: list[Tensor]) -> Tensor:
+        return self.net.tangent(change, layers, kept)
+
+    def gradient(self, layers: Any, kept: list[Tensor], delta: Tensor) -> Tensor:
+        return self.net.gradient(layers, kept, delta)
