@@ -40,8 +40,8 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         Verdict.FAILS if apart < 0.999 else Verdict.HOLDS,
         f"their mean gradients have a cosine of {apart:.3f}: the mean over answers of means over "
         "tokens weighs a token of a short answer more, the mean over all tokens of a batch weighs all "
-        f"alike. Neither is ∇J ({found['sequence mean and ∇J'].value:.3f} and {found['token mean and ∇J'].value:.3f}); a "
-        "constant divisor is.",
+        f"alike. Neither is ∇J ({found['sequence mean and ∇J'].value:.3f} and "
+        f"{found['token mean and ∇J'].value:.3f}); a constant divisor is.",
     )
 
 
