@@ -276,6 +276,37 @@ def ppo_penalty(runs: Runs):
     return figure
 
 
+def group(runs: Runs):
+    figure, axes = canvas(2)
+    for axis, run in zip(axes, runs[0], strict=True):
+        shared = {"start": "the start is shared", "seed": "start and noise are shared"}[run.words["shared"]]
+        bars(axis, run, shared)
+    right = max(axis.get_xlim()[1] for axis in axes)
+    for axis in axes:
+        axis.set_xlim(0, right)
+    return figure
+
+
+def grpo(runs: Runs):
+    figure, (left, middle, right) = canvas(3)
+    bars(left, runs[2][0], "four prompts (3)")
+    entries_of = {**runs[4][0].result["schemes"], **runs[5][0].result["schemes"]}
+    norms = {
+        name: run.result["reference_norm"]
+        for run in (runs[4][0], runs[5][0])
+        for name in run.result["schemes"]
+    }
+    names = list(entries_of)[::-1]
+    middle.barh(names, [entries_of[name]["bias_norm"] / norms[name] for name in names], color=RED, alpha=0.8)
+    noise = [entries_of[name]["bias_noise"] / norms[name] for name in names]
+    middle.plot(noise, names, "|", color="#222", markersize=12, label="what noise alone makes")
+    middle.set_title("‖mean of ĝ − ∇J‖/‖∇J‖ (5, 6)", fontsize=10)
+    legend(middle)
+    curves(right, grouped(runs[6], "variance.kind"), "return/train")
+    legend(right)
+    return figure
+
+
 DRAWN = {
     "reinforce": reinforce,
     "reward_to_go": reward_to_go,
@@ -298,4 +329,6 @@ DRAWN = {
     "trpo": trpo,
     "ppo": two(("return/train", "kl/old_new", "ratio/max"), "algo.clip", (False, True, True), "ε = {}"),
     "ppo_penalty": ppo_penalty,
+    "group": group,
+    "grpo": grpo,
 }

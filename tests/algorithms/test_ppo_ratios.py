@@ -171,21 +171,6 @@ def test_the_clip_fraction_is_told(ratio: Any) -> None:
     assert 0 < wanted < 1
 
 
-@pytest.mark.parametrize("given", SETTINGS, ids=str)
-def test_the_compiled_backend(given: dict[str, Any]) -> None:
-    """Traced where a row is enough; an episode's ratio takes the general path, by the setting."""
-    support = pytest.importorskip("tests.helpers.support_compiled")
-    changes: dict[str, Any] = {f"algo.{key}": value for key, value in given.items()}
-    if given.get("ratio") == "sequence":
-        changes |= {"sampler": {**settings("sampler=episodes")["sampler"], "episodes": 6}}
-    changes |= {"env.max_episode_steps": 40}
-    assert support.apart("ppo", 1, **changes) < 1e-5  # the bound of tests/compiled/test_compiled_updates.py
-    run = support.update(support.built("ppo", "compiled", **changes))
-    (steps,) = run.learner.steps.values()
-    assert (steps is None) == (given.get("ratio") == "sequence")
-    assert steps is None or steps.traced is not None
-
-
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -228,3 +213,18 @@ def test_a_learner_takes_steps_on_whole_episodes() -> None:
     Watching(epochs=1, minibatches=3).improve(batch, learner)
     own = seen[-1].extra["episode"].unique(return_counts=True)[1]
     assert (own < batch.shape[0]).any()
+
+
+@pytest.mark.parametrize("given", SETTINGS, ids=str)
+def test_the_compiled_backend(given: dict[str, Any]) -> None:
+    """Traced where a row is enough; an episode's ratio takes the general path, by the setting."""
+    support = pytest.importorskip("tests.helpers.support_compiled")
+    changes: dict[str, Any] = {f"algo.{key}": value for key, value in given.items()}
+    if given.get("ratio") == "sequence":
+        changes |= {"sampler": {**settings("sampler=episodes")["sampler"], "episodes": 6}}
+    changes |= {"env.max_episode_steps": 40}
+    assert support.apart("ppo", 1, **changes) < 1e-5  # the bound of tests/compiled/test_compiled_updates.py
+    run = support.update(support.built("ppo", "compiled", **changes))
+    (steps,) = run.learner.steps.values()
+    assert (steps is None) == (given.get("ratio") == "sequence")
+    assert steps is None or steps.traced is not None

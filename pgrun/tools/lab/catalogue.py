@@ -69,6 +69,12 @@ GROUPS = (
         "Steps that are kept near, by a constraint, a clip or a penalty.",
     ),
     Group(
+        "language_models",
+        "From REINFORCE to GRPO",
+        "语言模型",
+        "Groups of answers to one prompt, on a language model that is a table: all answers are summed over.",
+    ),
+    Group(
         "tricks",
         "Tricks of the implementations",
         "实现技巧",

@@ -76,7 +76,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A claim of the source documents, tried.
+    """A claim of the source documents, or of a paper, tried.
 
     ``commands`` are typed as they stand; ``outputs/lab/here`` in them is the experiment's own folder.
     ``read`` sees the jobs of each command in order. A verdict is decided by ``read`` from what was measured;
@@ -87,8 +87,8 @@ class Experiment:
     group: str  # of pgrun.tools.lab.catalogue.GROUPS
     row: float  # its place in the group
     claim: str
-    chinese: str  # the documents' own words
-    place: str  # document and lines
+    chinese: str  # the documents' own words; empty for a paper's claim
+    place: str  # document and lines, or the paper
     formula: str
     commands: Sequence[str]
     read: Callable[[Sequence[Sequence[JobResult]]], Finding]

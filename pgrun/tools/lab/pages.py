@@ -70,7 +70,7 @@ def contents(groups: Sequence[Group], every: Sequence[Experiment], results: dict
         "# The laboratory",
         "The claims of four lecture notes on policy gradients, tried: each is a command that ends in a "
         "table, a picture and a sentence. A, B and C are the notes (A: CS285 lecture 5; B: natural policy "
-        "gradients; C: REINFORCE to PPO), L their lines.",
+        "gradients; C: REINFORCE to PPO), L their lines; claims of later papers name those.",
         "    pgrun-lab                    the list\n    pgrun-lab baseline           one experiment\n"
         "    pgrun-lab --check --jobs 2   all of them again: did an outcome change?",
         (
@@ -103,7 +103,7 @@ def section(e: Experiment, result: dict[str, Any]) -> str:
         (
             f"## {e.name}",
             f"**{e.claim}**",
-            f"> {e.chinese} ({e.place})",
+            f"> {e.chinese} ({e.place})" if e.chinese else f"({e.place})",
             formula,
             f"`pgrun-lab {e.name}`" + (" runs and reads" if e.commands else ""),
             *((f"```bash\n{typed}\n```",) if e.commands else ()),
