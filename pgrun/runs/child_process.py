@@ -11,6 +11,7 @@ import math
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -25,6 +26,7 @@ from pgrun.command.app import App
 from pgrun.config.paths import typed_in
 from pgrun.runs.child_end import exit_reason, note_beginning, report_crashes
 from pgrun.runs.workers import restore_import_path, safe_import_path, this_worker
+from pgrun.terminal.exit_codes import ExitCode
 from pgrun.terminal.signals import CODES, SignalFlag, Stopped, read_stop_signal
 from pgrun.terminal.streams import outlast_readers
 
@@ -127,14 +129,12 @@ def child_main(work: ChildJob, results: Connection) -> None:
         signal.signal(each, stop_once)
     restore_import_path()
     threading.Thread(target=end_with_parent, daemon=True).start()
-    from hydra.core.utils import configure_log
-    from omegaconf import OmegaConf
-
+    try:
+        write_log(work)
+    except KeyboardInterrupt as stop:  # before the job has begun: the parent records that it ended
+        sys.exit(getattr(stop, "code", ExitCode.INTERRUPTED))
     from pgrun.runs.outcome import run_and_record
 
-    logging.raiseExceptions = False  # of a disk that takes no log: how the job ended says why
-    configure_log(OmegaConf.create(work.log), work.verbose)
-    report_crashes(work.log)
     try:
         with typed_in(work.typed_in):
             value = run_and_record(work.settings, work.folder, work.app, in_sweep=True)
@@ -142,6 +142,16 @@ def child_main(work: ChildJob, results: Connection) -> None:
         value = math.nan
     with suppress(OSError):  # nobody is left to read it
         results.send(value)
+
+
+def write_log(work: ChildJob) -> None:
+    """Into the job's folder from here on, crashes of Python included."""
+    from hydra.core.utils import configure_log
+    from omegaconf import OmegaConf
+
+    logging.raiseExceptions = False  # of a disk that takes no log: how the job ended says why
+    configure_log(OmegaConf.create(work.log), work.verbose)
+    report_crashes(work.log)
 
 
 def stop_once(number: int, _frame: FrameType | None) -> None:
