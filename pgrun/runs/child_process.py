@@ -11,6 +11,7 @@ import math
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
@@ -27,6 +28,7 @@ from pgrun.command.app import App
 from pgrun.config.paths import typed_in
 from pgrun.runs.child_end import exit_reason, note_beginning, report_crashes
 from pgrun.runs.workers import restore_import_path, safe_import_path, this_worker
+from pgrun.terminal.exit_codes import ExitCode
 from pgrun.terminal.signals import CODES, SignalFlag, Stopped, read_stop_signal
 from pgrun.terminal.streams import outlast_readers
 
@@ -152,13 +154,12 @@ def child_main(work: ChildJob, results: Connection) -> None:
         signal.signal(each, stop_once)
     restore_import_path()
     threading.Thread(target=end_with_parent, daemon=True).start()
-    from hydra.core.utils import configure_log
-
+    try:
+        write_log(work)
+    except KeyboardInterrupt as stop:  # before the job has begun: the parent records that it ended
+        sys.exit(getattr(stop, "code", ExitCode.INTERRUPTED))
     from pgrun.runs.outcome import run_and_record
 
-    logging.raiseExceptions = False  # of a disk that takes no log: how the job ended says why
-    configure_log(OmegaConf.create(work.log), work.verbose)
-    report_crashes(work.log)
     try:
         with typed_in(work.typed_in), silenced_output() if work.quiet else nullcontext():
             value = run_and_record(work.settings, work.folder, work.app, in_sweep=True)
@@ -173,6 +174,15 @@ def silenced_output() -> Iterator[None]:
     """Nothing is printed to stdout meanwhile; the log that is configured already goes on."""
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
         yield
+
+
+def write_log(work: ChildJob) -> None:
+    """Into the job's folder from here on, crashes of Python included."""
+    from hydra.core.utils import configure_log
+
+    logging.raiseExceptions = False  # of a disk that takes no log: how the job ended says why
+    configure_log(OmegaConf.create(work.log), work.verbose)
+    report_crashes(work.log)
 
 
 def stop_once(number: int, _frame: FrameType | None) -> None:

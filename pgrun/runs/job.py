@@ -121,7 +121,7 @@ def train_in(settings: Mapping[str, Any], folder: Path, saved: dict[str, Any] | 
     if settings["tuned"]:
         say(f"tuned settings from conf/{settings['tuned']}; tuned=none turns them off")
     saved = saved or load_latest_checkpoint(settings, folder)
-    with refusing_bad_data(f"{folder}: its configuration cannot be built") if saved else nullcontext():
+    with refusing_bad_data(f"{folder}: its configuration cannot be built", saved) if saved else nullcontext():
         run = build(settings, backend_of(saved) if saved else None)
     if not saved:
         write_settings(folder, settings, run.backend)
@@ -171,7 +171,7 @@ def load_latest_checkpoint(settings: Mapping[str, Any], folder: Path) -> dict[st
         return None
     for problem in problems:
         say(f"pgrun: {problem}; going on from the one before", error=True)
-    with refusing_bad_data(f"{folder}: its checkpoint makes no sense"):
+    with refusing_bad_data(f"{folder}: its checkpoint makes no sense", state):
         changes = describe_differences(state["settings"], settings)
         if not changes:
             check_settings(state)

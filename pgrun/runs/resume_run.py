@@ -39,7 +39,7 @@ def resume_run(command: Command) -> float:
 
     refuse_all(command.problems)
     folder, state = load_saved_run(command)
-    with refusing_bad_data(f"{folder}: its checkpoint makes no sense"):
+    with refusing_bad_data(f"{folder}: its checkpoint makes no sense", state):
         words = for_evaluations(command.words) if state["row"] is not None else command.words
         refuse_other_run(state, folder)
         settings = settings_of_resumed_run(state["settings"], words, folder)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from gymnasium import spaces
 
-from pgrun.config.settings import flatten_settings
+from pgrun.config.schema import GROUPS, fields
+from pgrun.config.settings import RunSettings, flatten_settings
 from pgrun.envs.wrappers import find_user_modules, format_wrappers
 from pgrun.errors import InvalidCommand, escape_line
 from pgrun.storage.versions import installed_versions
@@ -54,7 +55,11 @@ def hash_settings(settings: Mapping[str, Any]) -> str:
 
 
 def check_settings(state: Mapping[str, Any]) -> None:
-    """Raises ``ValueError`` where the settings in a checkpoint are not those that it was saved with."""
+    """Raises ``ValueError`` where the settings in a checkpoint are not those that it was saved with, and
+    ``KeyError`` where one is missing that every run has.
+    """
+    for name in (*fields(RunSettings), *GROUPS):
+        state["settings"][name]
     if hash_settings(state["settings"]) != state["identity"]["settings"]:
         raise ValueError("its settings are not those that it was saved with")
 

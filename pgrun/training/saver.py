@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
+from pgrun import __version__
 from pgrun.atomic_files import refuse_links
 from pgrun.envs.faults import Unrepeatable
-from pgrun.errors import EnvironmentFault, InvalidCommand, join_lines
+from pgrun.errors import EnvironmentFault, InvalidCommand, escape_line, join_lines
 from pgrun.storage.checkpoint import Checkpoints
 from pgrun.training.identity import describe_run, refuse_other_spaces
 from pgrun.training.nonfinite import watch_state
@@ -125,10 +126,10 @@ def restore(state: Mapping[str, Any], run: Run, counters: Counters, clock: Clock
 
     is no state of such a run, or the episodes would have to and nobody has allowed it.
     """
-    with refusing_bad_data("its checkpoint does not belong to its configuration"):
+    with refusing_bad_data("its checkpoint does not belong to its configuration", state):
         refuse_other_spaces(state, run)
         for problem in find_state_mismatches(run.state_dict(), state["run"], ""):
-            raise ValueError(problem)
+            raise OtherLayout(problem)
         if not all(type(size) is int for size in state["log"].values()):
             raise ValueError(f"log={state['log']}")
         if not (state["final"] is None or (state["final"].ndim == 1 and len(state["final"]))):
@@ -185,12 +186,39 @@ def find_state_mismatches(expected: Any, given: Any, path: str) -> Iterator[str]
             yield f"{path}: {expected.dtype} {list(expected.shape)} wanted, not {there[1]} {list(there[2])}"
 
 
+class OtherLayout(ValueError):
+    """A checkpoint does not hold what this pgrun saves."""
+
+
 @contextmanager
-def refusing_bad_data(what: str) -> Iterator[None]:
-    """Raise ``InvalidCommand`` where a file, which is data from anywhere, makes no sense in any way."""
+def refusing_bad_data(what: str, saved: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Raise ``InvalidCommand`` where a file, which is data from anywhere, makes no sense in any way.
+
+    ``saved``: the checkpoint that it is about; what it lacks may be new since it was written.
+    """
     try:
         yield
     except (InvalidCommand, EnvironmentFault, OSError):
         raise
+    except (KeyError, OtherLayout) as error:
+        if saved is None:
+            raise InvalidCommand(f"{what}: {type(error).__name__}: {join_lines(error)}") from error
+        missing = isinstance(error, KeyError)
+        lack = f"{error.args[0]} is not in it" if missing else str(error)
+        raise InvalidCommand(
+            f"{what}: {join_lines(lack)}: it was saved by {name_writer(saved)}, which keeps other things of "
+            "a run; go on with the pgrun that saved it, or start a new run"
+        ) from error
     except Exception as error:
         raise InvalidCommand(f"{what}: {type(error).__name__}: {join_lines(error)}") from error
+
+
+def name_writer(saved: Mapping[str, Any]) -> str:
+    """The pgrun that wrote a checkpoint, as far as that says."""
+    identity = saved.get("identity")
+    versions = identity.get("versions") if isinstance(identity, Mapping) else None
+    version = versions.get("pgrun") if isinstance(versions, Mapping) else None
+    if version is None:
+        return "an earlier pgrun"
+    earlier = "an earlier state of " if version == __version__ else ""
+    return f"{earlier}pgrun {escape_line(str(version))[:40]}"

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import json
 import random
 import re
 import shutil
@@ -26,6 +27,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -203,7 +205,65 @@ def really_read_only(
     yield "read-only disk", tally
 
 
-SECTIONS = {"at_calls": at_calls, "really_full": really_full, "really_read_only": really_read_only}
+SEARCH = (
+    "-m hydra/sweeper=optuna algo=a2c tuned=none env=CartPole-v1 network.hidden=[2] sampler.steps=8 "
+    "env.num_envs=2 trainer.total_steps=32 trainer.eval_every=null trainer.eval_episodes=1 "
+    "logger.progress=false optimizer.lr=interval(1e-3,1e-1) hydra.sweeper.n_trials=3 hydra.sweeper.seed=3"
+)
+TIMES = ("wall_seconds", "eval_seconds", "env_steps_per_second")
+
+
+def search(folder: Path, backend: str, *more: str) -> subprocess.CompletedProcess[str]:
+    words = [*SEARCH.split(), f"backend={backend}", f"hydra.sweep.dir={folder}", *more]
+    return subprocess.run(
+        [sys.executable, "-m", "pgrun", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
+def found_by(folder: Path) -> list[dict[str, Any]]:
+    """What a search leaves, but times: its trials, and how each of their runs ended."""
+    record = json.loads((folder / "search.json").read_text())
+    summaries = [json.loads(path.read_text()) for path in sorted(folder.glob("*/summary.json"))]
+    return [record, *({k: x for k, x in one.items() if k not in TIMES} for one in summaries)]
+
+
+def search_on_a_full_disk(
+    _reference: Reference, top: Path, calls: int, _dice: random.Random
+) -> Iterator[tuple[str, Tally]]:
+    """A search whose disk fills at several points, continued where there is room again: it is the one that
+    never stopped.
+    """
+    tally, backend = Tally(), WORDS[-1].partition("=")[2]
+    whole = top / "whole"
+    end = search(whole, backend)
+    assert end.returncode == 0, end.stdout
+    needed = sum(path.stat().st_blocks * 512 for path in whole.rglob("*"))
+    for share in [0.3, 0.7, 0.5, 0.9][: max(calls // 5, 2)]:
+        with small_disk(top, round(share * needed)) as place:
+            end = search(place / "s", backend)
+            mount(place, "remount", f"size={64 * needed}")
+            again = search(place / "s", backend, "resume=retry")
+            wrong = [] if end.returncode == 1 else [f"exit code {end.returncode}"]
+            wrong += [] if "Traceback" not in end.stdout else [f"said {end.stdout[-1500:]}"]
+            wrong += [] if again.returncode == 0 else [f"continued: {again.stdout[-1500:]}"]
+            wrong = wrong or ([] if found_by(place / "s") == found_by(whole) else ["it found something else"])
+        tally.faults += 1
+        tally.resumed += not wrong
+        where = f"a search on a disk of {share:.0%} of what it needs"
+        tally.failures += [f"{where}: {', '.join(wrong)}"] if wrong else []
+    yield "search on a full disk", tally
+
+
+SECTIONS = {
+    "at_calls": at_calls,
+    "really_full": really_full,
+    "really_read_only": really_read_only,
+    "search": search_on_a_full_disk,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

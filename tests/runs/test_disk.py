@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parents[1] / "campaigns" / "disk.py"
 
 
@@ -17,3 +19,14 @@ def test_a_failing_disk_ends_in_one_line_and_loses_nothing() -> None:
     done = subprocess.run([sys.executable, str(SCRIPT), *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("disk, at a call") == 3
+
+
+@pytest.mark.slow
+def test_a_search_on_a_full_disk_is_the_one_that_never_stopped() -> None:
+    """Filled early and late, continued where there is room: the same trials and results."""
+    words = ["--calls", "10", "--only", "search", "--backend", "torch"]
+    done = subprocess.run([sys.executable, str(SCRIPT), *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    if "left out" in done.stdout:
+        pytest.skip("no disk can be mounted here")
+    assert "search on a full disk           2" in done.stdout

@@ -4,6 +4,7 @@ versions it was made with.
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from collections.abc import Callable
@@ -164,3 +165,36 @@ def test_equal_numbers_are_one_setting() -> None:
     assert hash_settings({"gamma": 1}) != hash_settings({"gamma": 1.5})
     assert hash_settings({"seed": 10**400}) != hash_settings({"seed": 10**400 + 1})
     assert hash_settings({"trainer": {"total_steps": 1}}) == hash_settings({"trainer": {"total_steps": 2}})
+
+
+def drop(state: dict[str, Any], path: str) -> None:
+    *way, name = path.split(".")
+    for key in way:
+        state = state[key]
+    del state[name]
+
+
+def test_what_another_pgrun_did_not_save_is_refused_in_one_paragraph(finished: Path) -> None:
+    """Whatever is missing: of the checkpoint itself, of the run's state, of an environment's."""
+    checkpoints = Checkpoints(finished / "checkpoints")
+    whole, _ = checkpoints.load()
+    present = installed_versions()["pgrun"]
+    for path, writer, named in (
+        ("identity.backend", "0.0.9", "pgrun 0.0.9"),
+        ("row", None, "an earlier pgrun"),
+        ("settings.seed", "0.0.9", "pgrun 0.0.9"),
+        ("settings.tuned", "0.0.9", "pgrun 0.0.9"),
+        ("run.envs", present, f"an earlier state of pgrun {present}"),
+        ("run.envs.obs", "\x1b[2J", "pgrun \\x1b[2J"),
+        ("counters.next_row", "0.0.9", "pgrun 0.0.9"),
+    ):
+        state = copy.deepcopy(whole)
+        state["identity"]["versions"]["pgrun"] = writer
+        drop(state, path)
+        checkpoints.save(whole["counters"]["env_steps"], state)
+        told = pgrun(MORE)
+        assert told.code == 2, told
+        assert told.err.splitlines()[-1].endswith(
+            f"{path.rpartition('.')[2]} is not in it: it was saved by {named}, which keeps other things of a "
+            "run; go on with the pgrun that saved it, or start a new run"
+        )
