@@ -68,9 +68,9 @@ def explains_nothing(chart: Chart) -> str | None:
     """Near 0 at a ceiling, where all targets are alike, is no illness: then its error is small."""
     explained, error, mean = halves(chart)
     matters = chart.failing or error > SEEN * mean
-    bad = (explained < WORSE and matters) or (
-        explained < NOTHING and (chart.failing or error > ASTRAY * mean)
-    )
+    noise = 0.0 if chart.returns is None else chart.returns.spread  # no critic can know what chance will do
+    astray = error > ASTRAY * max(mean, noise)
+    bad = (explained < WORSE and matters) or (explained < NOTHING and (chart.failing or astray))
     alike = chart.returns is not None and chart.returns.constant
     if not bad or alike or out_of_reach(chart) or not error > 0:
         return None

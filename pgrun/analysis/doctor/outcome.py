@@ -44,11 +44,10 @@ def try_turning(chart: Chart) -> str:
 
 def flat(chart: Chart) -> str | None:
     course = chart.returns
-    if course is None or not course.flat or course.worse or course.constant:
+    if course is None or not course.stuck or course.worse or course.constant:
         return None
-    return (
-        f"the return is what it was at the start, {figure(course.start.mean)} and {figure(course.end.mean)}"
-    )
+    start, end = (f"{figure(part.mean)} ± {figure(part.error)}" for part in (course.start, course.end))
+    return f"the return has not risen beyond its noise: {start} at the start, {end} at the end"
 
 
 def try_longer(chart: Chart) -> str:

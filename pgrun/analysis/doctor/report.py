@@ -41,7 +41,7 @@ def paragraph(found: list[Finding]) -> str:
     follows = [finding for finding in found if names.intersection(finding.illness.follows)]
     said = [sentence(str(finding)) + "." for finding in found if finding not in follows]
     if follows:
-        said.append(f"What follows from it: {'; '.join(finding.evidence for finding in follows)}.")
+        said.append(f"Probably because of that, {'; '.join(finding.evidence for finding in follows)}.")
     return " ".join(said)
 
 

@@ -14,6 +14,7 @@ NEAR = 10  # rows that the spread of the first episodes is taken from, at the le
 PARTS = 10  # of the run, whose means are compared with it
 SURE = 3.0  # standard errors, themselves estimated: without a trend one run in 20 rises, one in 50 falls
 CLEAR = 0.2  # spreads of a single episode: a rise that is smaller is none that anybody would see
+VISIBLE = 0.5  # of the return: a rise that has to be seen before its absence is told
 SAME = 1e-9  # relative: returns that differ by rounding alone
 
 
@@ -40,6 +41,20 @@ class Course:
         return not above(self.best, self.start, self.spread)
 
     @property
+    def clear(self) -> bool:
+        """Whether a rise by half would have been seen, so that it can be said that there is none.
+
+        Where single episodes scatter by several times what they return, one that doubles it hides in the noise.
+        """
+        level = max(abs(self.start.mean), abs(self.end.mean))
+        return SURE * float(np.hypot(self.start.error, self.best.error)) <= VISIBLE * level
+
+    @property
+    def stuck(self) -> bool:
+        """It did not rise, which can be told."""
+        return self.flat and self.clear
+
+    @property
     def worse(self) -> bool:
         return above(self.start, self.end, self.spread)
 
@@ -56,7 +71,7 @@ class Course:
 
     @property
     def failing(self) -> bool:
-        return self.flat or self.worse or self.collapsed
+        return self.stuck or self.worse or self.collapsed
 
 
 def above(high: Part, low: Part, spread: float) -> bool:

@@ -67,7 +67,7 @@ class Chart:
     @property
     def learning(self) -> bool:
         """The returns say that all is well."""
-        return self.returns is not None and not self.returns.failing
+        return self.returns is not None and not (self.returns.failing or self.returns.flat)
 
     @property
     def status(self) -> str:

@@ -160,7 +160,7 @@ def try_more(chart: Chart) -> str:
 
 def hopeless(chart: Chart) -> str | None:
     ratio = chart.values("gradient/snr")
-    stuck = chart.returns is not None and not chart.returns.rising
+    stuck = chart.failing and chart.returns is not None and not chart.returns.rising
     if not stuck or len(ratio) < READINGS or not chart.typical("gradient/snr") < HOPELESS:
         return None
     typical = chart.typical("gradient/snr")
