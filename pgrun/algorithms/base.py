@@ -168,8 +168,8 @@ class Repeated(Algorithm):
     equal size drawn at random.
     """
 
-    epochs: Repeats = 1
-    minibatches: PositiveInt = 1
+    epochs: Repeats = 1  # passes over a batch
+    minibatches: PositiveInt = 1  # parts of a batch, with a step for each
 
     def improve(self, batch: Batch, learner: Learner) -> None:
         for _ in range(self.epochs):

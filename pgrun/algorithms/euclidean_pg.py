@@ -23,8 +23,8 @@ class EuclideanPg(Algorithm):
     (watch ``step/kl_realised``).
     """
 
-    radius: Positive = 0.1
-    ball: Literal["norm", "squared"] = "norm"
+    radius: Positive = 0.1  # ε, the length of a step in θ
+    ball: Literal["norm", "squared"] = "norm"  # ‖Δθ‖ = ε, or ‖Δθ‖² = ε
     told: dict[str, Tensor] = field(init=False, default_factory=dict, repr=False)
 
     takes_own_step: ClassVar[bool] = True

@@ -28,12 +28,12 @@ class Npg(Algorithm):
     """
 
     step: Literal["radius", "fixed"] = "radius"
-    delta: Positive = 0.01
-    alpha: Positive = 0.1
-    fisher: Literal["exact", "sampled"] = "exact"
+    delta: Positive = 0.01  # δ, the KL of a step to second order, with step=radius
+    alpha: Positive = 0.1  # α, with step=fixed
+    fisher: Literal["exact", "sampled"] = "exact"  # Hessian of the KL; outer products of scores
     solver: Literal["cg", "dense"] = "cg"
-    iterations: Repeats = 10
-    damping: NonNegative = 1e-3
+    iterations: Repeats = 10  # of conjugate gradients
+    damping: NonNegative = 1e-3  # added to the diagonal of F
     told: dict[str, Tensor] = field(init=False, default_factory=dict, repr=False)
 
     takes_own_step: ClassVar[bool] = True

@@ -38,7 +38,7 @@ class OffPolicyAc(Algorithm):
     """
 
     corrections: Literal["none", "q", "q_next", "all"] = "all"
-    baseline: Literal["none", "v", "expectation"] = "none"
+    baseline: Literal["none", "v", "expectation"] = "none"  # what is taken off Q
 
     samplers: ClassVar[tuple[str, ...]] = ("replay",)
     schemes: ClassVar[tuple[str, ...]] = ("q", "advantage")

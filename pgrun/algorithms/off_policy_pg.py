@@ -45,8 +45,10 @@ class OffPolicyPg(Algorithm):
     "weighted" importance sampling).
     """
 
-    weights: Literal["trajectory", "per_decision", "past_only", "state_ratio", "per_step"] = "per_decision"
-    reuses: Repeats = 4
+    weights: Literal["trajectory", "per_decision", "past_only", "state_ratio", "per_step"] = (
+        "per_decision"  # which importance ratios weigh an action
+    )
+    reuses: Repeats = 4  # updates from one batch
     truncate: Positive | None = None
     self_normalise: bool = False
     problem: Problem | None = field(init=False, default=None, repr=False)

@@ -24,7 +24,7 @@ class Ppo(Repeated):
     the run.
     """
 
-    clip: Positive = 0.2
+    clip: Positive = 0.2  # ε: no gradient once a ratio is this far from 1
     target_kl: Positive | None = None
     clip_schedule: Literal["constant", "linear"] = "constant"
     clips: ClassVar[bool] = True

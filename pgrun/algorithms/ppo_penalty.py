@@ -29,7 +29,7 @@ class PpoPenalty(Repeated):
     target_kl: Positive = 0.01  # d_targ
     beta: Positive = 1.0  # before the first iteration
     beta_min: Positive = 1e-10  # below, the penalty is lost in the rounding of ρΨ
-    beta_max: Positive = 1e10
+    beta_max: Positive = 1e10  # and at most
     penalty: float = field(init=False, default=0.0)  # β now
 
     tags: ClassVar[tuple[str, ...]] = ("step/beta", "step/beta_bound")

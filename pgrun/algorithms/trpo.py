@@ -29,8 +29,8 @@ class Trpo(Npg):
 
     step: Literal["radius"] = field(init=False, default="radius")  # no settings of this one
     alpha: float = field(init=False, default=0.0)
-    backtrack: Annotated[float, Range(0, 1, open=True, below=True)] = 0.8
-    backtracks: Repeats = 10
+    backtrack: Annotated[float, Range(0, 1, open=True, below=True)] = 0.8  # times a step that fails
+    backtracks: Repeats = 10  # how often, at most
     improve_surrogate: bool = True
 
     read_when: ClassVar = {"iterations": ("solver", "cg")}  # it has the radius alone

@@ -36,11 +36,13 @@ def flatten_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str,
 class RunSettings:
     """Top-level keys of the configuration."""
 
-    seed: NonNegativeInt = 0
+    seed: NonNegativeInt = 0  # of everything that is drawn
     seeds: tuple[NonNegativeInt, ...] | None = None
-    gamma: Probability = 0.99
-    device: Literal["cpu", "cuda", "auto"] = "cpu"
-    threads: Threads = 1
+    gamma: Probability = 0.99  # γ, the discount
+    device: Literal["cpu", "cuda", "auto"] = (
+        "cpu"  # of the networks; auto: cuda where there is one
+    )
+    threads: Threads = 1  # of torch and of NumPy; other numbers give other sums
     backend: Literal["auto", "torch", "compiled"] = "auto"
     advantage_norm: AdvantageNorm = "none"
     advantage_scope: Literal["batch", "minibatch"] = "batch"
@@ -55,7 +57,7 @@ class RunSettings:
 class Trainer:
     total_steps: PositiveInt = 100_000  # environment steps
     eval_every: PositiveInt | Literal["auto"] | None = "auto"  # environment steps; null: only at the end
-    eval_episodes: PositiveInt = 20
+    eval_episodes: PositiveInt = 20  # of the final evaluation; those under way have five
     eval_max_steps: PositiveInt | None = None  # cut the episodes of evaluations there
     stop_at_return: float | None = None  # of an evaluation
     checkpoint_every: PositiveInt | None = None  # environment steps; null: as often as 2 % of the time allows
@@ -79,4 +81,4 @@ class Diagnostics:
 @dataclass(frozen=True)
 class Logger:
     every: PositiveInt | None = None  # updates between rows; null: at most 500 rows in a run
-    progress: bool = True
+    progress: bool = True  # a bar on a terminal, lines elsewhere

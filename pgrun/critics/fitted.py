@@ -36,12 +36,12 @@ class Fitted(CriticSettings):
     """
 
     target: Literal["mc", "td0", "n_step", "td_lambda"] = "td_lambda"
-    lam: Probability = 0.95
-    n: PositiveInt = 5
-    epochs: Repeats = 1
-    minibatches: PositiveInt = 1
+    lam: Probability = 0.95  # λ of target=td_lambda
+    n: PositiveInt = 5  # rewards of target=n_step
+    epochs: Repeats = 1  # passes over a batch
+    minibatches: PositiveInt = 1  # parts of a batch, with a step for each
     clip: Positive | None = None
-    coef: NonNegative = 0.5
+    coef: NonNegative = 0.5  # of the value loss, with network=shared
     fit: Literal["after", "before"] = "after"
     optimizer: dict[str, Any] | None = None
     shares: ClassVar[bool] = True

@@ -43,13 +43,13 @@ NATIVE = ("CartPole-v1",)  # gymnasium's own vector programs that behave exactly
 
 @dataclass(frozen=True)
 class EnvSettings:
-    id: str
-    num_envs: PositiveInt
-    max_episode_steps: PositiveInt | None = None
-    kwargs: dict[str, Any] = field(default_factory=dict)
+    id: str  # as it is registered with gymnasium, or module:Id
+    num_envs: PositiveInt  # columns: environments at once
+    max_episode_steps: PositiveInt | None = None  # null: the environment's own limit
+    kwargs: dict[str, Any] = field(default_factory=dict)  # what its constructor is given
     flatten_images: bool = False  # into vectors, where observations are images
     vector: Literal["auto", "loop", "native"] = "auto"  # how columns are stepped together
-    wrappers: tuple[Any, ...] = ()  # names, or mappings with a name and arguments: pgrun.envs.wrappers
+    wrappers: tuple[Any, ...] = ()  # around each environment: names, or {name:NAME,argument:value}
     restart: bool = False  # a resumed run may begin episodes anew, where those under way cannot be had again
 
 

@@ -24,7 +24,7 @@ class OptimizerSettings:
     longer gradients to that norm.
     """
 
-    lr: Positive
+    lr: Positive  # the learning rate
     schedule: Literal["constant", "linear"] = "constant"
     max_grad_norm: Positive | None = None
 
@@ -67,8 +67,8 @@ class Optimizer:
 class Adam(OptimizerSettings):
     """Kingma & Ba 2015, algorithm 1."""
 
-    betas: tuple[Decay, Decay] = (0.9, 0.999)
-    eps: Positive = 1e-8
+    betas: tuple[Decay, Decay] = (0.9, 0.999)  # of the running means of g and g²
+    eps: Positive = 1e-8  # added to the root of the latter
 
     def start(self, theta: Tensor) -> dict[str, Tensor]:
         step = torch.zeros((), dtype=torch.float32, device=theta.device)
@@ -99,7 +99,7 @@ class Adam(OptimizerSettings):
 class Adamw(Adam):
     """Adam with decoupled weight decay; Loshchilov & Hutter 2019, algorithm 2."""
 
-    weight_decay: NonNegative = 0.01
+    weight_decay: NonNegative = 0.01  # of θ, times lr, in each step
 
     def step(self, theta: Tensor, gradient: Tensor, state: dict[str, Tensor], lr: float) -> None:
         self._fused(torch._fused_adamw_, theta, gradient, state, lr, self.weight_decay)
@@ -109,7 +109,7 @@ class Adamw(Adam):
 class Sgd(OptimizerSettings):
     """v ← momentum·v + g, θ ← θ − lr·v (Polyak 1964)."""
 
-    momentum: Decay = 0.0
+    momentum: Decay = 0.0  # of the step before
 
     def start(self, theta: Tensor) -> dict[str, Tensor]:
         return {"velocity": torch.zeros_like(theta)}
@@ -122,8 +122,8 @@ class Sgd(OptimizerSettings):
 class Rmsprop(OptimizerSettings):
     """v ← αv + (1−α)g², θ ← θ − lr·g/(√v + ε) (Tieleman & Hinton 2012, lecture 6.5)."""
 
-    alpha: Decay = 0.99
-    eps: Positive = 1e-5
+    alpha: Decay = 0.99  # of the running mean of g²
+    eps: Positive = 1e-5  # ε, added to its root
 
     def start(self, theta: Tensor) -> dict[str, Tensor]:
         return {"square": torch.zeros_like(theta)}

@@ -159,12 +159,12 @@ class Network:
     which starts as much smaller: the same policies and the same first one, in another parametrisation.
     """
 
-    hidden: tuple[PositiveInt, ...] = (64, 64)
-    activation: Literal["tanh", "relu"] = "tanh"
-    init: Literal["orthogonal", "xavier"] = "orthogonal"
-    bias: bool = True
-    log_std: float = -0.5
-    policy_gain: float = 0.01
+    hidden: tuple[PositiveInt, ...] = (64, 64)  # units of each hidden layer
+    activation: Literal["tanh", "relu"] = "tanh"  # between the layers
+    init: Literal["orthogonal", "xavier"] = "orthogonal"  # of the weights
+    bias: bool = True  # whether layers have one
+    log_std: float = -0.5  # log σ of a Gaussian policy at the start
+    policy_gain: float = 0.01  # of the last layer; small: all actions alike at the start
     logit_scale: Positive = 1.0
     shared: ClassVar[bool] = False
 

@@ -32,7 +32,7 @@ class Gae(PerColumn, Discounted):
     Ψ would be biased even with the exact V.
     """
 
-    lam: Probability = 0.95
+    lam: Probability = 0.95  # λ: 0 is TD(0), 1 the return minus V
     normalised: bool = False
     uses_critic: ClassVar[bool] = True
 

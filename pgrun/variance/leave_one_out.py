@@ -22,7 +22,7 @@ class LeaveOneOut(Discounted):
     Unbiased: the baseline is independent of τᵢ. For the whole return it is N/(N−1) times ``mean_baseline``.
     """
 
-    returns: Literal["whole", "reward_to_go"] = "whole"
+    returns: Literal["whole", "reward_to_go"] = "whole"  # all of it, or what came after the action
     whole_episodes: ClassVar[bool] = True
     compares_episodes: ClassVar[bool] = True
     read_when: ClassVar = {"discounting": ("returns", "reward_to_go")}  # whole: always from the start

@@ -23,7 +23,7 @@ class MeanBaseline(Discounted):
     1 − (1 − (1−pₜ)^N)/(N pₜ) of it, pₜ the chance to be alive at t. ``leave_one_out`` is the unbiased form.
     """
 
-    returns: Literal["whole", "reward_to_go"] = "whole"
+    returns: Literal["whole", "reward_to_go"] = "whole"  # all of it, or what came after the action
     whole_episodes: ClassVar[bool] = True
     compares_episodes: ClassVar[bool] = True
     read_when: ClassVar = {"discounting": ("returns", "reward_to_go")}  # whole: always from the start

@@ -20,7 +20,7 @@ class NStep(PerColumn, Discounted):
     is.
     """
 
-    n: PositiveInt = 5
+    n: PositiveInt = 5  # rewards before V is taken
     uses_critic: ClassVar[bool] = True
 
     def psi(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:

@@ -29,7 +29,7 @@ class OptimalBaseline(Discounted):
     """
 
     kind: Literal["scalar", "per_parameter", "per_step"] = "scalar"
-    returns: Literal["whole", "reward_to_go"] = "whole"
+    returns: Literal["whole", "reward_to_go"] = "whole"  # all of it, or what came after the action
 
     whole_episodes: ClassVar[bool] = True
     compares_episodes: ClassVar[bool] = True

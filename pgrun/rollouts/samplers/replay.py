@@ -24,9 +24,9 @@ class Replay(Steps):
     """
 
     steps: PositiveInt = 1
-    capacity: PositiveInt = 100_000
-    batch: PositiveInt = 128
-    warmup: PositiveInt = 1_000
+    capacity: PositiveInt = 100_000  # transitions in the buffer
+    batch: PositiveInt = 128  # transitions drawn for an update
+    warmup: PositiveInt = 1_000  # transitions before the first update
     name: ClassVar[str] = "replay"
     tags: ClassVar[tuple[str, ...]] = ("replay/kl_age",)
     memory: dict[str, Tensor] = field(init=False, default_factory=dict, repr=False)
