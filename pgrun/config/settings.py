@@ -39,9 +39,7 @@ class RunSettings:
     seed: NonNegativeInt = 0  # of everything that is drawn
     seeds: tuple[NonNegativeInt, ...] | None = None
     gamma: Probability = 0.99  # γ, the discount
-    device: Literal["cpu", "cuda", "auto"] = (
-        "cpu"  # of the networks; auto: cuda where there is one
-    )
+    device: Literal["cpu", "cuda", "auto"] = "cpu"  # of the networks; auto: cuda where there is one
     threads: Threads = 1  # of torch and of NumPy; other numbers give other sums
     backend: Literal["auto", "torch", "compiled"] = "auto"
     advantage_norm: AdvantageNorm = "none"
