@@ -8,12 +8,38 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from pgrun.command.compose import compose_one, composing
 from pgrun.command.foreign_answers import ForeignWord, answer_row, quote_words, spell
 from pgrun.command.foreign_names import FOREIGN_NAMES, FOREIGN_OPTIONS, TAGS, TOOLS, ForeignName
 from pgrun.command.overrides import CliOverride
+from pgrun.config.describe_settings import describe_settings, own_doc
+from pgrun.config.paths import conf_dir
+from pgrun.config.schema import GROUPS, find_class, format_value
+from pgrun.config.settings import Diagnostics, Logger, RunSettings, Trainer
+from pgrun.envs import EnvSettings
 
 DOCS = Path(__file__).parent
+CONF = conf_dir()
+COMMENT = re.compile(r"^(\w+):.*?\s# (.+)$", re.M)
+SECTIONS = {
+    "env": (EnvSettings, "CartPole-v1"),
+    "trainer": (Trainer, "default"),
+    "diagnostics": (Diagnostics, "default"),
+    "logger": (Logger, "default"),
+}
+SETTINGS_INTRO = """\
+# Settings
+
+Every setting with the values that it takes, its default and its meaning, written from the classes by
+`python docs/generate.py`. `pgrun algo=ppo --cfg job` shows the values of one command.
+
+An algorithm or a tuned file may propose another value for a default with a star: `pgrun algo=a2c` takes
+`sampler.steps=5`. What is typed on the command line wins. `pgrun --list` shows what goes together; a
+setting that nothing reads is refused. The critic's own optimizer is chosen as `critic/optimizer=adam` and
+set as `critic.optimizer.lr`.
+"""
 
 
 @cache
@@ -81,7 +107,66 @@ def coming_from() -> str:
     return fill_marks((DOCS / "coming-from.md").read_text(), tables)
 
 
-PAGES = {"coming-from.md": coming_from}
+def settings_table(key: str, cls: type, file: Path) -> Iterator[str]:
+    """A row for each setting of a class; defaults are those of its file in conf/."""
+    values, notes = default_values(file, key), dict(COMMENT.findall(file.read_text()))
+    shown = [setting for setting in describe_settings(cls) if setting.name in values]
+    if not shown:
+        yield "No settings."
+        return
+    yield from ("| setting | values | default | meaning |", "|---|---|---|---|")
+    for setting in shown:
+        name, meaning = f"{key}.{setting.name}".lstrip("."), setting.meaning or notes.get(setting.name, "")
+        default = show_default(values[setting.name])
+        cells = (f"`{name}`", setting.allowed, f"`{default}`" if default else "see below", meaning)
+        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def default_values(file: Path, key: str) -> dict[str, Any]:
+    """What a file of conf/ sets, as it stands there."""
+    content: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    found = content.get(key, content) if key else content
+    return {str(name): value for name, value in found.items()}
+
+
+def show_default(value: Any) -> str:
+    """As it is typed. Where a file of an algorithm may propose another: ``3e-4 *``."""
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(show_default, value))}]"
+    if isinstance(value, dict):
+        return "{}"
+    proposed = re.fullmatch(r"\$\{oc\.select:([\w.]+),(.*)\}", str(value))
+    if proposed:
+        return f"{proposed[2].replace(' ', '')} *"
+    same = re.fullmatch(r"\$\{([\w.]+)\}", str(value))
+    return f"that of {same[1]}" if same else format_value(value)
+
+
+def settings_page() -> Iterator[str]:
+    yield SETTINGS_INTRO
+    yield "## Every run\n"
+    yield from settings_table("", RunSettings, CONF / "config.yaml")
+    for key, (cls, name) in SECTIONS.items():
+        yield f"\n## {key}\n"
+        yield from settings_table(key, cls, CONF / key / f"{name}.yaml")
+    for group in GROUPS:
+        for file in sorted((CONF / group).glob("*.yaml")):
+            cls = find_class(group, file.stem)
+            yield f"\n## {group}={file.stem}\n"
+            yield f"{first_paragraph(cls)}\n"
+            yield from settings_table(group, cls, file)
+
+
+def first_paragraph(cls: type) -> str:
+    text = " ".join(own_doc(cls).split("\n\n")[0].split())
+    return re.sub(r"[:,]$", ".", text).replace("``", "`").replace("|", "\\|")
+
+
+def settings() -> str:
+    return "\n".join(settings_page()) + "\n"
+
+
+PAGES = {"coming-from.md": coming_from, "settings.md": settings}
 
 
 def main() -> None:

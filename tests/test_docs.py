@@ -23,6 +23,7 @@ from pgrun.command.overrides import read_command
 from pgrun.runs.resume_sweep import HOW
 from pgrun.tools.study.cli import STUDY
 from tests.helpers.fixtures_cli import here  # noqa: F401
+from tests.helpers.support_generate import load_generate
 
 ROOT = Path(__file__).parents[1]
 METHODS = ROOT / "docs" / "methods"
@@ -194,3 +195,12 @@ def test_the_script_runs_what_the_pages_show(beside: ModuleType) -> None:
         assert beside.commands(page.stem) == [
             shlex.split(line) for line in "".join(blocks(page.read_text(), "bash")).splitlines()
         ]
+
+
+def test_the_page_of_settings_is_current() -> None:
+    """And every setting of every class has a meaning."""
+    page = (ROOT / "docs" / "settings.md").read_text()
+    assert page == load_generate().settings(), "run python docs/generate.py"
+    settings = [line for line in page.splitlines() if line.startswith("| `")]
+    assert len(settings) > 90
+    assert [line for line in settings if re.search(r"\|\s*\|$", line)] == []

@@ -36,11 +36,11 @@ def flatten_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str,
 class RunSettings:
     """Top-level keys of the configuration."""
 
-    seed: NonNegativeInt = 0
+    seed: NonNegativeInt = 0  # of everything that is drawn
     seeds: tuple[NonNegativeInt, ...] | None = None
-    gamma: Probability = 0.99
-    device: Literal["cpu", "cuda", "auto"] = "cpu"
-    threads: Threads = 1
+    gamma: Probability = 0.99  # γ, the discount
+    device: Literal["cpu", "cuda", "auto"] = "cpu"  # of the networks; auto: cuda where there is one
+    threads: Threads = 1  # of torch and of NumPy; other numbers give other sums
     backend: Literal["auto", "torch", "compiled"] = "auto"
     advantage_norm: AdvantageNorm = "none"
     advantage_scope: Literal["batch", "minibatch"] = "batch"

@@ -50,7 +50,7 @@ class EnvSettings:
     kwargs: dict[str, Any] = field(default_factory=dict)  # what its constructor is given
     flatten_images: bool = False  # into vectors, where observations are images
     vector: Literal["auto", "loop", "native"] = "auto"  # how columns are stepped together
-    wrappers: tuple[Any, ...] = ()  # names, or mappings with a name and arguments: pgrun.envs.wrappers
+    wrappers: tuple[Any, ...] = ()  # around each environment: names, or {name:NAME,argument:value}
     action_mask: bool = False  # forbid the actions that the environment's mask does not allow
     restart: bool = False  # a resumed run may begin episodes anew, where those under way cannot be had again
 

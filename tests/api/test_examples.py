@@ -30,7 +30,7 @@ PRINTED = {  # what a reader sees, but for the numbers
     "train_from_python": (
         r"return # after # steps, in .*\nlast update: KL #, entropy #\nat the start: left and right with "
         r"\[# #\], log π\(right\) = #\nmost likely actions: return #\nsampled actions: return "
-        r"#\nenv=CartPole-v2: no such option; nearest: .*\n"
+        r"#\nenv=CartPole-v2: not registered with gymnasium; type env=CartPole-v1\n"
     ),
     "new_scheme": r"none +variance #, cosine with the exact ∇J #\nmean_baseline +variance #.*\nranked_return "
     r"+variance #.*\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
@@ -25,19 +24,12 @@ from pgrun.config.paths import conf_dir
 from pgrun.envs.versions import newest_version
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import pgrun
-
-DOCS = Path(__file__).parents[2] / "docs"
+from tests.helpers.support_generate import DOCS, load_generate
 
 
 @pytest.fixture(scope="module")
 def generate() -> ModuleType:
-    """docs/generate.py."""
-    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_generate()
 
 
 def pack(words: list[str]) -> list[list[str]]:
