@@ -183,16 +183,16 @@ class Network:
         device: str = "cpu",
     ) -> Policy:
         outputs = value_head + dist.linear
-        net = self.rescaled(self.net(obs_size, outputs, dist.free), dist, value_head)
+        net = self.rescaled(self.net(obs_size, outputs, dist.free), dist, value_head, device)
         gains = [1.0] * value_head + [self.policy_gain] * dist.linear
         theta = net.init(self.init, gains, self.log_std, generator).to(device, dtype or torch.float32)
         return Policy(net, dist, theta, normaliser, value_head)
 
-    def rescaled(self, net: Net, dist: Distribution, value_head: bool) -> Net:
+    def rescaled(self, net: Net, dist: Distribution, value_head: bool, device: str = "cpu") -> Net:
         if self.logit_scale == 1:
             return net
         linear = [1.0] * value_head + [self.logit_scale] * dist.linear
-        return Rescaled(net, torch.tensor(linear + [1.0] * dist.free))
+        return Rescaled(net, torch.tensor(linear + [1.0] * dist.free, device=device))
 
     def value_net(
         self,

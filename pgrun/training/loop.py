@@ -25,7 +25,7 @@ from pgrun.terminal.signals import SignalFlag, Stopped, noting_signals
 from pgrun.training.build import Run
 from pgrun.training.counters import Clock, Counters
 from pgrun.training.evaluation import evaluating
-from pgrun.training.nonfinite import guarded_update, watch_losses
+from pgrun.training.nonfinite import guarded_update, read_check, watch_losses
 from pgrun.training.policy_export import save_policy
 from pgrun.training.progress import Progress
 from pgrun.training.saver import Saver, restore, run_lock
@@ -132,6 +132,7 @@ def advance(run: Run, counters: Counters, clock: Clock) -> dict[str, float]:
     """One rollout and what is learned from it; the scalars of its row."""
     run.set_progress(counters.env_steps / run.trainer.total_steps)
     with clock.time("collecting"):
+        read_check(run)
         rollout, finished = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
         steps = counters.add(rollout, finished)
     with clock.time("learning"):
@@ -146,6 +147,8 @@ def update(run: Run, rollout: Rollout, counters: Counters) -> dict[str, float]:
         run.policy.normaliser.update(rollout)
         run.scale.update(rollout)
     told = floats(scalars)
+    if told:
+        read_check(run)
     watch_losses(run, rollout, told, counters)
     return told
 
@@ -175,7 +178,7 @@ def learn(run: Run, rollout: Rollout, counters: Counters) -> dict[str, Tensor]:
                 scalars |= local_models.local_model_scalars(before, run.policy, batch, reading.gradient)
         if not isinstance(learner.critic, NoCritic):
             rows = batch.for_critic
-            scalars |= value_fit(rows, learner.critic.loss(rows), run.scale.scale)
+            scalars |= value_fit(rows, learner.critic.loss(rows), run.scale.divisor)
         scalars |= step_settings(run.policy, run.algorithm, learner.optimizer.lr)
     return scalars
 
@@ -248,6 +251,7 @@ def evaluate_if_due(run: Run, counters: Counters) -> tuple[np.ndarray | None, bo
     due = trainer.eval_every is not None and counters.env_steps >= counters.next_eval
     if not (over or due):
         return None, False
+    read_check(run)
     episodes = trainer.eval_episodes
     if trainer.eval_every == "auto" and not over:
         episodes = min(episodes, EVAL_EPISODES)
