@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -41,6 +41,11 @@ class Rollout:
     next_action: Tensor | None = None  # [T, N]  replayed: what the policy of that time would have done next
     replayed_from: Rollout | None = None  # the replayed transitions whose states these are, for the critic
     extra: Mapping[str, Tensor] = field(default_factory=dict)  # [T, N, …]  an algorithm's own, by name
+
+    @cached_property
+    def live_rows(self) -> int:
+        """How many rows have mask 1; read from the device once."""
+        return int(self.mask.sum())
 
     def columns(self, keep: Tensor) -> Rollout:
         """The rollout of some of its columns (``keep``: indices [N']), its divisor in proportion."""
@@ -88,6 +93,16 @@ class Batch:
         """Some rows of a flattened batch; the divisor shrinks in proportion, so that means agree."""
         chosen = each_tensor(self, lambda x: x[index])
         return replace(self, **chosen, count=self.count * len(chosen["mask"]) / len(self.mask))
+
+
+def blank_unless(condition: Tensor, x: Tensor) -> Tensor:
+    """A scalar x [] of a row that is left blank where ``condition`` [] is false.
+
+    On the CPU [x] or nothing; on a device [x, condition], since the shape would have to wait for it.
+    """
+    if x.device.type == "cpu":
+        return x[condition]
+    return torch.stack([x, condition.to(x.dtype)])
 
 
 @cache

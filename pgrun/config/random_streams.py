@@ -22,7 +22,11 @@ ODD = (0x7FEB352D, 0x046CA68B)  # factors of ``scattered``
 
 @dataclass(frozen=True)
 class Streams:
-    """Independent random streams of one seed, spawned: no two seeds share one, as seed + i would."""
+    """Independent random streams of one seed, spawned: no two seeds share one, as seed + i would.
+
+    What an update draws is drawn on the run's device, so that it waits for no copy; the first parameters are
+    drawn on the CPU, so that they are the same on every device.
+    """
 
     init: torch.Generator
     noise: torch.Generator
@@ -34,7 +38,7 @@ class Streams:
 def streams(seed: int, device: str) -> Streams:
     init, noise, shuffle, envs, evaluation = np.random.SeedSequence(seed).spawn(5)
     return Streams(
-        generator(init, "cpu"), generator(noise, device), generator(shuffle, "cpu"), envs, evaluation
+        generator(init, "cpu"), generator(noise, device), generator(shuffle, device), envs, evaluation
     )
 
 

@@ -102,7 +102,7 @@ class ActionCritic:
             return every.expand(-1, *obs.shape[:-1]), params.softmax(-1).movedim(-1, 0)
         many = params.expand(self.settings.samples, *params.shape)
         action = self.sample(many)
-        return action, torch.full(action.shape[: many.dim() - 1], 1 / len(many)).to(obs)
+        return action, obs.new_full(action.shape[: many.dim() - 1], 1 / len(many))
 
     def sample(self, params: Tensor) -> Tensor:
         noise = self.policy.dist.noise(params.shape[:-1], self.generator, params.dtype)

@@ -8,6 +8,7 @@ import torch
 
 from pgrun.diagnostics.gradient_variance import Measurement, jackknife
 from pgrun.policies.mlp import Net
+from pgrun.types import blank_unless
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +30,7 @@ def detail_scalars(reading: Measurement, rows: Tensor, net: Net) -> dict[str, Te
     signal = reading.gradient.square().sum() - reading.variance
     found = {
         "gradient/halves_cosine": halves_cosine(without),
-        "gradient/noise_scale": (rows * reading.variance / signal)[signal > 0],
+        "gradient/noise_scale": blank_unless(signal > 0, rows * reading.variance / signal),
     }
     sizes = net.groups()
     for name, part in zip(sizes, torch.split(without, list(sizes.values()), 1), strict=True):

@@ -22,7 +22,7 @@ import torch
 from pgrun.estimator import Estimator
 from pgrun.policies.mlp import Scores
 from pgrun.policies.policy import Policy
-from pgrun.types import Rollout
+from pgrun.types import Rollout, blank_unless
 from pgrun.variance.advantage_norm import normalise_delete_one
 from pgrun.variance.leave_out import by_unit
 
@@ -48,7 +48,7 @@ class Measurement:
             "gradient/variance": self.variance,
             "gradient/variance_se": self.standard_error,
             "gradient/norm": squared.sqrt(),
-            "gradient/snr": ((squared - self.variance) / self.variance)[self.variance != 0],
+            "gradient/snr": blank_unless(self.variance != 0, (squared - self.variance) / self.variance),
         }
 
 
@@ -152,12 +152,13 @@ def delete_and_recompute(
     """
     result = []
     columns = torch.arange(rollout.mask.shape[1], device=value.device)
+    size = len(columns) // units  # of a group, where there are some
     for i in range(units):
         if rollout.mask.shape[1] == 1:
             rest = mask_block(rollout, i, units)
             result.append(estimate(policy, scores, rest, value, estimator, units))
             continue
-        keep = columns[columns // (len(columns) // units) != i]
+        keep = torch.cat([columns[: i * size], columns[(i + 1) * size :]])
         rest = rollout.columns(keep)
         kept = scores.units(len(columns), keep)
         result.append(estimate(policy, kept, rest, value[:, keep], estimator, units - 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,7 +13,7 @@ from pgrun.policies.continuous import StateStdGaussian
 from pgrun.policies.distributions import Gaussian
 from pgrun.policies.importance import effective_share
 from pgrun.policies.policy import Policy
-from pgrun.types import Batch
+from pgrun.types import Batch, blank_unless
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,8 +72,8 @@ def scheduled_tags(algorithm: Algorithm) -> dict[str, Schedule]:
     return {f"algo/{name}": x for name, x in algorithm.schedules.items() if x.kind != "constant"}
 
 
-def value_fit(batch: Batch, loss: Tensor, scale: float) -> dict[str, Tensor]:
-    """The critic before the update, in units of the raw reward (``scale`` = raw ÷ scaled):
+def value_fit(batch: Batch, loss: Tensor, scale: Tensor) -> dict[str, Tensor]:
+    """The critic before the update, in units of the raw reward (``scale`` [] = raw ÷ scaled, in float64):
     1 − Var(target − V)/Var(target) among them.
     """
     mask, rows = batch.mask, batch.mask.sum().clamp(min=1)
@@ -83,16 +84,24 @@ def value_fit(batch: Batch, loss: Tensor, scale: float) -> dict[str, Tensor]:
 
     whole, unexplained = variance(batch.target), variance(batch.target - batch.value)
     return {
-        "value/loss": loss * scale**2,
-        "value/mean": scale * (mask * batch.value).sum() / rows,
-        "value/explained_variance": (1 - unexplained / whole)[whole != 0],  # none of equal targets
+        "value/loss": loss * scale.square().to(loss.dtype),
+        "value/mean": scale.to(mask.dtype) * (mask * batch.value).sum() / rows,
+        "value/explained_variance": blank_unless(whole != 0, 1 - unexplained / whole),  # equal targets: none
     }
 
 
 def floats(scalars: dict[str, Tensor]) -> dict[str, float]:
-    """Numbers, fetched from the device at once; tensors without entries have none."""
-    present = {k: v for k, v in scalars.items() if v.numel()}
-    if not present:
-        return {}
-    values = torch.stack([v.double().reshape(()) for v in present.values()]).tolist()
-    return dict(zip(present, values, strict=True))
+    """Numbers, fetched from the device at once; blank ones have none (``blank_unless``)."""
+    numbers: dict[str, float] = {}
+    for on_host in (True, False):
+        there = {k: v for k, v in scalars.items() if v.numel() and (v.device.type == "cpu") == on_host}
+        if there:
+            sizes = [v.numel() for v in there.values()]
+            flat = torch.cat([v.double().flatten() for v in there.values()]).tolist()
+            ends = accumulate(sizes)
+            numbers |= {
+                k: flat[end - n]
+                for k, n, end in zip(there, sizes, ends, strict=True)
+                if flat[end - 1] or n == 1
+            }
+    return {k: numbers[k] for k in scalars if k in numbers}

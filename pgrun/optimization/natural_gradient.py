@@ -61,24 +61,29 @@ def conjugate_gradient(product: Product, b: Tensor, iterations: int, tolerance: 
     """x with Ax ≈ b for a positive definite A, known by its products
     (Hestenes & Stiefel 1952). b = 0 gives 0.
 
-    Stops early where rounding leaves no curvature along the next direction.
+    Stops early where rounding leaves no curvature along the next direction. On a device, where looking
+    whether to stop would wait for it at every iteration, the remaining ones change nothing instead.
     """
+    on_host = b.device.type == "cpu"
     x = torch.zeros_like(b)
     r, p = b.clone(), b.clone()
     squared = start = r.dot(r)
+    stopped = torch.zeros_like(start, dtype=torch.bool)
     for _ in range(iterations):
-        if squared <= tolerance * start or squared == 0:
+        stopped = stopped | (squared <= tolerance * start) | (squared == 0)
+        if on_host and stopped:
             break
         z = product(p)
         curvature = p.dot(z)
-        if curvature <= 0:
+        stopped = stopped | (curvature <= 0)
+        if on_host and stopped:
             break
         alpha = squared / curvature
-        x.add_(alpha * p)
-        r.sub_(alpha * z)
+        ahead = x + alpha * p, r - alpha * z
+        x, r = ahead if on_host else (torch.where(stopped, *pair) for pair in zip((x, r), ahead, strict=True))
         before, squared = squared, r.dot(r)
         p = r + (squared / before) * p
-    return Solution(x, (squared / start).sqrt() if start > 0 else start)
+    return Solution(x, torch.where(start > 0, (squared / start).sqrt(), start))
 
 
 def solve_dense(product: Product, b: Tensor) -> Solution:

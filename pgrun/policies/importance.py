@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pgrun.types import Batch
+from pgrun.types import Batch, blank_unless
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,4 +43,4 @@ def effective_share(log_weight: Tensor, count: Tensor | float) -> Tensor:
     """
     log_weight = log_weight.double()
     total, squares = log_weight.logsumexp(0), (2 * log_weight).logsumexp(0)
-    return ((2 * total - squares).exp() / count)[total.isfinite()]
+    return blank_unless(total.isfinite(), (2 * total - squares).exp() / count)

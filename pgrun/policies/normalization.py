@@ -122,6 +122,7 @@ class NoRewardScale(Stateless):
     """Rewards as they are."""
 
     scale = 1.0
+    divisor = torch.ones((), dtype=torch.float64)
 
     def __call__(self, reward: Tensor) -> Tensor:
         return reward
@@ -140,10 +141,15 @@ class RewardScale:
         self.gamma = gamma
         self.moments = Moments(1, device)
         self.running = torch.zeros(columns, dtype=torch.float64, device=device)
-        self.scale = 1.0  # raw reward ÷ scaled reward
+        self.divisor = torch.ones((), dtype=torch.float64, device=device)  # raw reward ÷ scaled reward
+
+    @property
+    def scale(self) -> float:
+        """The divisor as a number of the host."""
+        return float(self.divisor)
 
     def __call__(self, reward: Tensor) -> Tensor:
-        return reward / self.scale
+        return reward / self.divisor
 
     def update(self, rollout: Rollout) -> None:
         reward = rollout.raw_reward.double()
@@ -158,8 +164,8 @@ class RewardScale:
         self._refresh()
 
     def _refresh(self) -> None:
-        std = float(self.moments.std)
-        self.scale = std if std > 1e-8 else 1.0
+        std = self.moments.std
+        self.divisor = torch.where(std > 1e-8, std, 1.0)[0]
 
     def state_dict(self) -> dict[str, Tensor]:
         return {

@@ -192,7 +192,7 @@ class Network:
         mask: slice | None = None,
     ) -> Policy:
         """``mask``: where observations say which actions are allowed."""
-        net = self.policy_net(obs_size, dist, value_head)
+        net = self.policy_net(obs_size, dist, value_head, device)
         if mask is not None:
             net = MaskedNet(net, mask, int(value_head))
         small = 1.0 if self.init == "torch" else self.policy_gain
@@ -200,21 +200,21 @@ class Network:
         theta = net.init(self.init, gains, self.log_std, generator).to(device, dtype or torch.float32)
         return Policy(net, dist, theta, normaliser, value_head)
 
-    def policy_net(self, obs_size: int, dist: Distribution, value_head: bool) -> Net:
+    def policy_net(self, obs_size: int, dist: Distribution, value_head: bool, device: str = "cpu") -> Net:
         """[B, obs_size] → [B, K], with V in front where there is a value head."""
         net = self.net(obs_size, value_head + dist.linear, dist.free)
-        return self.rescaled(net, dist, value_head)
+        return self.rescaled(net, dist, value_head, device)
 
     def critic_net(self, inputs: int) -> Net:
         """[B, inputs] → [B, 1]"""
         own = self if self.critic_hidden is None else replace(self, hidden=self.critic_hidden)
         return own.net(inputs, 1)
 
-    def rescaled(self, net: Net, dist: Distribution, value_head: bool) -> Net:
+    def rescaled(self, net: Net, dist: Distribution, value_head: bool, device: str = "cpu") -> Net:
         if self.logit_scale == 1:
             return net
         linear = [1.0] * value_head + [self.logit_scale] * dist.linear
-        return Rescaled(net, torch.tensor(linear + [1.0] * dist.free))
+        return Rescaled(net, torch.tensor(linear + [1.0] * dist.free, device=device))
 
     def value_net(
         self,
@@ -250,7 +250,7 @@ class Joint(Network):
 
     shared: ClassVar[bool] = True
 
-    def policy_net(self, obs_size: int, dist: Distribution, value_head: bool) -> Net:
+    def policy_net(self, obs_size: int, dist: Distribution, value_head: bool, device: str = "cpu") -> Net:
         if not value_head:
-            return super().policy_net(obs_size, dist, value_head)
-        return Pair(self.critic_net(obs_size), super().policy_net(obs_size, dist, False))
+            return super().policy_net(obs_size, dist, value_head, device)
+        return Pair(self.critic_net(obs_size), super().policy_net(obs_size, dist, False, device))

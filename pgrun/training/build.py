@@ -28,6 +28,7 @@ from pgrun.policies.policy import Policy, distribution_for
 from pgrun.rollouts.samplers.episodes import Episodes, Evaluation
 from pgrun.rollouts.samplers.steps import Steps
 from pgrun.training.backends import choose_backend, twins_of
+from pgrun.training.nonfinite import UnreadCheck
 
 if TYPE_CHECKING:
     from pgrun.compiled.iterations import Iterations
@@ -56,6 +57,7 @@ class Run:
     meter: GradientVarianceMeter
     exact_errors: ExactErrors | NoExactErrors
     iterations: Iterations | None = None  # what does whole iterations in one call, if all is compiled
+    unread: UnreadCheck | None = None  # of the last update, on a device
 
     @property
     def policy(self) -> Policy:
@@ -87,7 +89,7 @@ class Run:
         """
         for name, part in self.stateful.items():
             if name != "envs":
-                part.load_state_dict(state[name])
+                part.load_state_dict(move_tensors(state[name], self.policy.theta.device))
         self.noise.set_state(state["noise"])
         self.learner.generator.set_state(state["shuffle"])
         self.envs.load_state_dict(state["envs"])
@@ -205,6 +207,15 @@ def descent(settings: Mapping[str, Any]) -> Callable[[torch.Tensor], Optimizer]:
     return lambda phi: Optimizer(
         phi, member({**settings, "optimizer": settings["critic"]["optimizer"]}, "optimizer")
     )
+
+
+def move_tensors(state: Any, device: torch.device) -> Any:
+    """Nested state with its tensors on the device: a checkpoint brings them on the CPU."""
+    if isinstance(state, torch.Tensor):
+        return state.to(device)
+    if isinstance(state, Mapping):
+        return {name: move_tensors(part, device) for name, part in state.items()}
+    return [move_tensors(part, device) for part in state] if isinstance(state, list) else state
 
 
 def resolve_device(device: str) -> str:

@@ -29,7 +29,7 @@ class Counters:
 
     def add(self, rollout: Rollout, finished: Finished) -> int:
         """Count a rollout and the episodes that ended in it; returns its environment steps."""
-        steps = int(rollout.mask.sum())
+        steps = rollout.live_rows
         self.env_steps += steps
         self.note_finished(finished)
         return steps

@@ -29,7 +29,7 @@ from pgrun.training.build import Run
 from pgrun.training.counters import Clock, Counters, describe_spread
 from pgrun.training.evaluation import evaluating
 from pgrun.training.fast_forward import count_plain_iterations, fast_forward
-from pgrun.training.nonfinite import guarded_update, watch_losses
+from pgrun.training.nonfinite import guarded_update, read_check, watch_losses
 from pgrun.training.policy_export import save_policy
 from pgrun.training.progress import Progress
 from pgrun.training.saver import Saver, restore, run_lock
@@ -152,6 +152,7 @@ def advance(run: Run, counters: Counters, clock: Clock) -> dict[str, float]:
         return {}
     run.set_progress(counters.env_steps / run.trainer.total_steps)
     with clock.time("collecting"):
+        read_check(run)
         rollout, finished = collect(run)
         steps = counters.add(rollout, finished)
     with clock.time("learning"):
@@ -173,6 +174,8 @@ def update(run: Run, rollout: Rollout, counters: Counters) -> dict[str, float]:
         run.policy.normaliser.update(rollout)
         run.scale.update(rollout)
     told = floats(scalars)
+    if told:
+        read_check(run)
     watch_losses(run, rollout, told, counters)
     return told
 
@@ -205,7 +208,7 @@ def learn(run: Run, rollout: Rollout, counters: Counters) -> dict[str, Tensor]:
                 scalars |= local_models.local_model_scalars(before, run.policy, batch, reading.gradient)
         if not isinstance(learner.critic, NoCritic):
             rows = batch.for_critic
-            scalars |= value_fit(rows, learner.critic.loss(rows), run.scale.scale)
+            scalars |= value_fit(rows, learner.critic.loss(rows), run.scale.divisor)
         scalars |= step_settings(run.policy, run.algorithm, learner.optimizer.lr)
     if run.follows_kl:
         run.adapt_schedules(float(mean_kl(run.policy, batch)))
@@ -280,6 +283,7 @@ def evaluate_if_due(run: Run, counters: Counters) -> tuple[np.ndarray | None, bo
     due = trainer.eval_every is not None and counters.env_steps >= counters.next_eval
     if not (over or due):
         return None, False
+    read_check(run)
     episodes = trainer.eval_episodes
     if trainer.eval_every == "auto" and not over:
         episodes = min(episodes, EVAL_EPISODES)

@@ -7,6 +7,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,17 +31,47 @@ LARGE_LOG_STD = 40.0  # σ² and 1/σ² = e^80 = 6e34 are among the last that fl
 LOSSES = ("policy/loss", "value/loss", "gradient/norm", "kl/old_new", "step/cg_residual")
 
 
+@dataclass(frozen=True)
+class UnreadCheck:
+    """Of an update on a device: whether all its numbers are finite, not read yet, and what tells more."""
+
+    finite: Tensor  # []
+    rollout: Rollout
+    batch: Batch
+    counters: Counters
+
+
 @contextmanager
 def guarded_update(run: Run, rollout: Rollout, batch: Batch, counters: Counters) -> Iterator[None]:
-    """Around an update: what goes in, and what comes out. Raises ``Diverged``."""
-    if not is_finite(batch.psi):
+    """Around an update: what goes in, and what comes out. Raises ``Diverged``.
+
+    On a device it only notes what ``read_check`` is to read: looking at once would wait for the device in
+    the middle of its work.
+    """
+    on_host = run.policy.theta.device.type == "cpu"
+    if on_host and not is_finite(batch.psi):
         raise diverged(counters, describe_first_nonfinite(run, rollout, batch, counters))
     try:
         yield
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         raise diverged(counters, f"{error}: {advise(run, rollout, counters, False)}") from error
-    if not all(is_finite(x) for x in parameters(run).values()):
+    if not on_host:
+        watched = (batch.psi, *parameters(run).values())
+        finite = torch.stack([torch.isfinite(x).all() for x in watched]).all()
+        run.unread = UnreadCheck(finite, rollout, batch, copy(counters))
+    elif not all(is_finite(x) for x in parameters(run).values()):
         raise diverged(counters, describe_first_nonfinite(run, rollout, batch, counters))
+
+
+def read_check(run: Run) -> None:
+    """Look at what the last update left to be read, before anything is logged, saved or acted on.
+
+    Raises ``Diverged``.
+    """
+    unread, run.unread = run.unread, None
+    if unread is not None and not bool(unread.finite):
+        counters = unread.counters
+        raise diverged(counters, describe_first_nonfinite(run, unread.rollout, unread.batch, counters))
 
 
 def watch_losses(run: Run, rollout: Rollout, scalars: Mapping[str, float], counters: Counters) -> None:

@@ -80,27 +80,29 @@ class Replay(Steps):
         """The transitions of a rollout, oldest overwritten first; ``next_action``: of
         the same policy, in the successor.
         """
-        mask = rollout.mask.bool()
         fresh = {
-            "obs": rollout.raw_obs[:-1][mask],
-            "next_obs": rollout.raw_obs[1:][mask],
-            "action": rollout.action[mask],
-            "params": rollout.params[mask],
-            "next_action": next_action[mask],
-            "reward": rollout.raw_reward[mask],
-            "terminated": rollout.terminated[mask],
-            "time": rollout.time[mask],
+            "obs": rollout.raw_obs[:-1],
+            "next_obs": rollout.raw_obs[1:],
+            "action": rollout.action,
+            "params": rollout.params,
+            "next_action": next_action,
+            "reward": rollout.raw_reward,
+            "terminated": rollout.terminated,
+            "time": rollout.time,
         }
         if rollout.state is not None:
-            fresh |= {"state": rollout.state[:-1][mask], "next_state": rollout.state[1:][mask]}
-        count = len(fresh["reward"])
-        first = max(count - self.capacity, 0)  # what would be overwritten at once
-        at = (self.seen + torch.arange(first, count)) % self.capacity
+            fresh |= {"state": rollout.state[:-1], "next_state": rollout.state[1:]}
+        # Rows with mask 1 come first, in their order: x[mask] would wait for a device to count them.
+        kept = rollout.mask.flatten().argsort(descending=True, stable=True)[: rollout.live_rows]
+        kept = kept[-self.capacity :]  # the others would be overwritten at once
+        end = self.seen + rollout.live_rows
+        at = torch.arange(end - len(kept), end, device=kept.device) % self.capacity
         for name, x in fresh.items():
+            rows = x.flatten(0, 1)[kept]
             if name not in self.memory:
-                self.memory[name] = x.new_zeros(self.capacity, *x.shape[1:])
-            self.memory[name][at.to(x.device)] = x[first:]
-        self.seen += count
+                self.memory[name] = rows.new_zeros(self.capacity, *rows.shape[1:])
+            self.memory[name][at] = rows
+        self.seen = end
 
     def state_dict(self) -> dict[str, Any]:
         return {"seen": self.seen, **{name: x[: self.size] for name, x in self.memory.items()}}

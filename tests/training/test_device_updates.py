@@ -1,0 +1,278 @@
+"""Updates on a pretended CUDA device: no device is mixed with another, the host waits for nothing that the
+algorithm does not decide on, and the numbers are those of the CPU.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorDeviceMismatchError
+
+from pgrun.errors import Diverged
+from pgrun.storage.checkpoint import Checkpoints
+from pgrun.types import each_tensor
+from tests.helpers.support_device import (
+    ALGOS,
+    EVERY_ROW,
+    PAIRS,
+    SPACES,
+    build_on,
+    collect_rollout,
+    loop,
+    small_settings,
+    take_state,
+)
+from tests.helpers.support_fake_cuda import FakeCuda, numbers_of
+
+# What an update may wait for, because it decides on the number. Everything else is a sync too many.
+DECIDES = {
+    "algorithms/trpo.py: move",  # whether there is a step at all
+    "algorithms/trpo.py: acceptable",  # the line search
+    "algorithms/ppo.py: stops",  # target_kl
+    "algorithms/ppo_penalty.py: improve",  # target_kl, which moves β
+}
+ROW = {"diagnostics/update.py: floats": 1, "training/nonfinite.py: read_check": 1}  # of a logged update
+TABLE = {  # exact values of a tabular problem, which are computed on the host
+    "exact.py: inputs",
+    "exact.py: table",
+    "critics/exact.py: arrival",
+    "critics/exact.py: rows",
+    "critics/exact.py: _like",
+    "algorithms/off_policy_pg.py: chances",
+    "diagnostics/exact_errors.py: <genexpr>",
+    "diagnostics/exact_errors.py: within",
+}
+Syncs = Counter[str]
+
+
+def compare_update(given: dict[str, Any]) -> Syncs:
+    """Make one update on the device and the same one on the CPU; the syncs of the first, by their place.
+
+    Everything that the update moves, and every number of its row, must be the same in every bit.
+    """
+    with FakeCuda() as device:
+        ours, counters = build_on("cuda", given), loop.Counters()
+        rollout, finished = collect_rollout(ours)
+        noise = ours.noise.get_state()
+        counters.add(rollout, finished)
+        with device.counting() as syncs:
+            row = loop.update(ours, rollout, counters)
+        state = numbers_of(take_state(ours))
+    theirs = build_on("cpu", given)
+    theirs.noise.set_state(noise)
+    counters = loop.Counters()
+    again = replace(rollout, **each_tensor(rollout, numbers_of))
+    counters.add(again, finished)
+    assert_equal(row, loop.update(theirs, again, counters), "row")
+    assert_equal(state, take_state(theirs), "state")
+    return Counter(sync.partition(" (")[0] for sync in syncs)
+
+
+def assert_equal(ours: Any, theirs: Any, path: str) -> None:
+    if isinstance(ours, dict):
+        assert list(ours) == list(theirs)
+        for name in ours:
+            assert_equal(ours[name], theirs[name], f"{path}/{name}")
+    elif isinstance(ours, torch.Tensor):
+        assert torch.equal(ours, theirs), path
+    else:
+        assert ours == theirs or ours != ours, path
+
+
+COMMON = ("categorical", "gaussian")
+
+
+@pytest.mark.parametrize(
+    "kind", [kind if kind in COMMON else pytest.param(kind, marks=pytest.mark.slow) for kind in SPACES]
+)
+@pytest.mark.parametrize(("algo", "sampler"), PAIRS)
+def test_every_algorithm_sampler_and_distribution(algo: str, sampler: str, kind: str) -> None:
+    syncs = compare_update(small_settings(algo, f"sampler={sampler}", kind=kind))
+    if algo == "trpo":  # the step, and for each try the KL and perhaps the objective
+        assert syncs["algorithms/trpo.py: move"] == 1
+        assert syncs["algorithms/trpo.py: acceptable"] <= 2 * 10
+    else:
+        assert syncs == ({"algorithms/ppo_penalty.py: improve": 1} if algo == "ppo_penalty" else {})
+    assert set(syncs) <= DECIDES
+
+
+@pytest.mark.parametrize("algo", ALGOS)
+def test_a_logged_update_fetches_its_row_at_once(algo: str) -> None:
+    """With the meter's reading and every detail; blank entries of it too."""
+    syncs = compare_update(small_settings(algo, kind="gaussian", **EVERY_ROW))
+    assert {place: n for place, n in syncs.items() if place not in DECIDES} == ROW
+
+
+SCHEMES = ("none", "mean_baseline", "leave_one_out", "value_baseline", "td0", "n_step")
+VARIANTS: dict[str, tuple[str, ...]] = {
+    **{name: ("reinforce", f"variance={name}") for name in SCHEMES},
+    "optimal_baseline": ("reinforce", "variance=optimal_baseline"),
+    "per_parameter": ("reinforce", "variance=optimal_baseline", "variance.kind=per_parameter"),
+    "per_step": ("reinforce", "variance=optimal_baseline", "variance.kind=per_step"),
+    "normalised": ("a2c", "variance=gae", "variance.normalised=true"),
+    "multi_categorical": ("ppo", "algo.entropy=0.01"),
+    "bernoulli": ("ppo", "critic.clip=0.2"),
+    "shared": ("ppo", "network=shared", "algo.entropy=0.01", "critic.clip=0.2"),
+    "norms": ("ppo", "state_norm=true", "reward_scaling=true", "advantage_norm=full"),
+    "minibatch_norm": ("ppo", "advantage_norm=full", "advantage_scope=minibatch"),
+    "logit_scale": ("ppo", "network.logit_scale=2", "network.activation=relu"),
+    "fit_before": ("a2c", "critic.fit=before"),
+    "rmsprop": ("a2c", "optimizer=rmsprop", "optimizer.max_grad_norm=0.1"),
+    "adamw": ("a2c", "optimizer=adamw"),
+    "sgd": ("a2c", "optimizer=sgd"),
+    "trajectory": ("off_policy_pg", "algo.weights=trajectory", "algo.truncate=5"),
+    "past_only": ("off_policy_pg", "algo.weights=past_only", "algo.self_normalise=true"),
+    "sampled": ("npg", "algo.fisher=sampled", "algo.step=fixed"),
+    "no_corrections": ("off_policy_ac", "algo.corrections=none"),
+    "q_next": ("off_policy_ac", "algo.corrections=q_next", "algo.baseline=v"),
+    "expectation": ("off_policy_ac", "algo.baseline=expectation", "variance=q"),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_variants(name: str) -> None:
+    algo, *words = VARIANTS[name]
+    detail = {"diagnostics.detail": name != "shared"}  # which knows separate networks alone
+    kind = name if name in SPACES else "gaussian"
+    syncs = compare_update(small_settings(algo, *words, kind=kind, **EVERY_ROW | detail))
+    assert {place: n for place, n in syncs.items() if place not in DECIDES} == ROW
+
+
+def test_a_target_kl_is_looked_at_once_an_epoch() -> None:
+    syncs = compare_update(small_settings("ppo", "algo.target_kl=100", **{"algo.epochs": 2}))
+    assert syncs == {"algorithms/ppo.py: stops": 2}
+
+
+def test_a_solver_of_dense_matrices_looks_at_its_own_code_of_errors() -> None:
+    syncs = compare_update(small_settings("npg", "algo.solver=dense"))
+    assert syncs == {"optimization/natural_gradient.py: solve_dense": 1}
+
+
+TABULAR = {
+    "critic": ("a2c", "critic=exact", "diagnostics.exact=true"),
+    "fitted": ("a2c", "diagnostics.exact=true"),
+    "state_ratio": ("off_policy_pg", "algo.weights=state_ratio"),
+}
+
+
+@pytest.mark.parametrize("name", TABULAR)
+def test_exact_values_are_computed_on_the_host(name: str) -> None:
+    algo, *words = TABULAR[name]
+    given = small_settings(algo, "env=FrozenLake-v1", *words, **EVERY_ROW | {"env.kwargs": {}})
+    syncs = compare_update(given)
+    assert {place: n for place, n in syncs.items() if place not in TABLE} == ROW
+    assert any(place in syncs for place in TABLE)
+
+
+# --- what comes before and after an update --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("algo", ["ppo", "off_policy_ac", "trpo"])
+def test_a_checkpoint_brings_all_of_it_back_onto_the_device(algo: str, tmp_path) -> None:
+    words = ("state_norm=true", "reward_scaling=true")
+    given = small_settings(algo, *words, **EVERY_ROW)
+    with FakeCuda():
+        first, counters = build_on("cuda", given), loop.Counters()
+        for run in (first, build_on("cuda", given)):
+            if run is not first:
+                run.load_state_dict(Checkpoints(tmp_path).load()[0])
+            rollout, finished = collect_rollout(run)
+            counters.add(rollout, finished)
+            loop.update(run, rollout, counters)
+            if run is first:
+                Checkpoints(tmp_path).save(1, numbers_of(run.state_dict()))
+                rollout, finished = collect_rollout(run)
+                counters.add(rollout, finished)
+                loop.update(run, rollout, counters)
+        assert_equal(numbers_of(take_state(first)), numbers_of(take_state(run)), "state")
+
+
+def test_an_evaluation_acts_on_the_device() -> None:
+    with FakeCuda():
+        returns, steps = loop.evaluate(build_on("cuda", small_settings("ppo", kind="gaussian")))
+    assert np.isfinite(returns).all()
+    assert steps >= 2
+
+
+@pytest.mark.parametrize("rows", [{}, EVERY_ROW])
+def test_numbers_that_explode_are_told_before_they_are_used(rows: dict[str, Any]) -> None:
+    """In the update's own row, or where the next rollout begins; the update itself is not held up."""
+    given = small_settings("a2c", **rows | {"optimizer.lr": 1e38})
+    with FakeCuda():
+        run, counters = build_on("cuda", given), loop.Counters()
+
+        def advance_twice() -> None:
+            for _ in range(2):
+                loop.advance(run, counters, loop.Clock())
+
+        with pytest.raises(Diverged, match=r"update 1, environment step \d+: .*take a smaller optimizer.lr"):
+            advance_twice()
+        assert counters.updates == 1
+
+
+# --- the device that is pretended finds what it is there for -----------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["rewards", "moment", "noise"])
+def test_a_tensor_on_the_wrong_device_is_found(what: str) -> None:
+    with FakeCuda():
+        run, counters = build_on("cuda", small_settings("ppo")), loop.Counters()
+        if what == "noise":
+            run.noise = torch.Generator()
+            with pytest.raises(FakeTensorDeviceMismatchError):
+                collect_rollout(run)
+            return
+        rollout, finished = collect_rollout(run)
+        counters.add(rollout, finished)
+        if what == "rewards":
+            rollout = replace(rollout, reward=numbers_of(rollout.reward))
+        else:
+            state = run.learner.optimizer.state
+            state["first"] = numbers_of(state["first"])
+        with pytest.raises(FakeTensorDeviceMismatchError):
+            loop.update(run, rollout, counters)
+
+
+def test_a_generator_of_the_host_is_a_sync() -> None:
+    """One that shuffles minibatches: their order is copied to the device."""
+    with FakeCuda() as device:
+        run, counters = build_on("cuda", small_settings("a2c", "network=shared")), loop.Counters()
+        run.learner.generator = torch.Generator()
+        rollout, finished = collect_rollout(run)
+        counters.add(rollout, finished)
+        with device.counting() as syncs:
+            loop.update(run, rollout, counters)
+    assert syncs == ["optimization/minibatches.py: shuffled (aten._to_copy.default)"]
+
+
+def test_every_kind_of_sync_is_counted() -> None:
+    with FakeCuda() as device:
+        x = torch.arange(4.0, device="cuda")
+        ways = [
+            lambda: x.sum().item(),
+            lambda: bool(x.any()),
+            lambda: float(x[1]),
+            lambda: x.cpu(),
+            lambda: x.tolist(),
+            lambda: x.cpu().numpy(),
+            lambda: x[x > 1],
+            lambda: x.nonzero(),
+            lambda: torch.equal(x, x),
+            lambda: torch.unique(x),
+            lambda: torch.ones(2).to(x.device),
+            lambda: torch.tensor([1.0], device=x.device),
+            lambda: x.copy_(torch.zeros(4)),
+            lambda: torch.linalg.pinv(torch.ones(2, 2, device=x.device)),
+        ]
+        for k, way in enumerate(ways):
+            with device.counting() as syncs:
+                way()
+            assert len(syncs) == 1, k
+        with device.counting() as syncs:
+            torch.where(x > 1, 2 * x, torch.tensor(0.5)) + x.new_zeros(4) + torch.zeros_like(x)
+        assert syncs == []
