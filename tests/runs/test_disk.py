@@ -8,17 +8,24 @@ from pathlib import Path
 
 import pytest
 
+import pytest
+
 SCRIPT = Path(__file__).parents[1] / "campaigns" / "disk.py"
 
 
-def test_a_failing_disk_ends_in_one_line_and_loses_nothing() -> None:
-    """Full, read-only and failing at some calls, and disks that are really filled
-    where mounting is permitted.
+@pytest.mark.parametrize(
+    "words",
+    [["--calls", "1", "--only", "at_calls"], pytest.param(["--calls", "3"], marks=pytest.mark.slow)],
+    ids=["one call", "three calls, and real disks"],
+)
+def test_a_failing_disk_ends_in_one_line_and_loses_nothing(words: list[str]) -> None:
+    """Full, read-only and failing at some calls; the long one also on disks that are really filled, where
+    mounting is permitted.
     """
-    words = ["--calls", "3", "--only", "at_calls", "really_full"]
+    words = words if "--only" in words else [*words, "--only", "at_calls", "really_full"]
     done = subprocess.run([sys.executable, str(SCRIPT), *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("disk, at a call") == 3
+    assert done.stdout.count("disk, at a call") == int(words[1])
 
 
 @pytest.mark.slow

@@ -24,7 +24,12 @@ EVERY = {
 }  # each N-th attack
 
 
-@pytest.mark.parametrize("command", EVERY)
+LONG = ("study", "explain", "doctor")  # they read a run as compare and play do
+
+
+@pytest.mark.parametrize(
+    "command", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in EVERY]
+)
 def test_no_code_runs_and_nothing_outside_is_written(command: str) -> None:
     words = ["--commands", command, "--every", str(EVERY[command])]
     done = subprocess.run([sys.executable, str(SCRIPT), *words], capture_output=True, text=True, check=False)

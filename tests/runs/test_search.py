@@ -89,6 +89,7 @@ def rule(means: list[list[float]], after: int) -> list[int]:
     return counts
 
 
+@pytest.mark.slow
 def test_after_kill_9_it_is_the_search_that_never_stopped(peak: Path) -> None:
     whole = pgrun(f"{SEARCH.replace('dir=s', 'dir=whole')} hydra.sweeper.n_trials=7")
     assert whole.code == 0, whole.err
