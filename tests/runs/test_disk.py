@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-import pytest
-
 SCRIPT = Path(__file__).parents[1] / "campaigns" / "disk.py"
 
 
