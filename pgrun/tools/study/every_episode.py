@@ -53,7 +53,7 @@ class EveryEpisode:
         """
         chosen: list[tuple[int, ...]] = []
         chances: list[float] = []
-        for s in self.start.unique().tolist():
+        for s in sorted(set(self.start.tolist())):
             columns = (self.start == s).nonzero()[:, 0].tolist()
             for some in combinations_with_replacement(columns, size):
                 orders = factorial(size) / prod(factorial(n) for n in Counter(some).values())

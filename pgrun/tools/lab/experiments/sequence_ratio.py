@@ -64,8 +64,7 @@ def compare_ratios(model: LanguageModel, step: Tensor) -> dict[str, float]:
     policy = model.policy.with_theta(model.policy.theta + step)
     truth = gradient(policy, model.problem, 1.0)
     tokens, sequence = (
-        mean_gradient(model, policy, Ppo(ratio=ratio, clip=FREE))  # type: ignore[arg-type]
-        for ratio in ("token", "sequence")
+        mean_gradient(model, policy, Ppo(ratio=ratio, clip=FREE)) for ratio in ("token", "sequence")
     )
     product = mean_gradient(model, policy, None)
     size = truth.norm()

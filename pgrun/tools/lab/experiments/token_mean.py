@@ -23,8 +23,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     model = make_model(words=2, length=3, prompts=3, rule="answer")
     truth = model.gradient()
     constant, sequence, token = (
-        model.mean(Group("rloo", length), SIZE)  # type: ignore[arg-type]
-        for length in ("constant", "episode", "batch")
+        model.mean(Group("rloo", length), SIZE) for length in ("constant", "episode", "batch")
     )
     found = {
         "token mean and sequence mean": Measured(cosine(token, sequence)),
