@@ -54,7 +54,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
 
 
 EXPERIMENT = Experiment(
-    name="k3_gradient",
+    name="kl_as_loss",
     group="language_models",
     row=4,
     claim="k3 = ρ/π − 1 − log(ρ/π) is an unbiased, low-variance KL, and so the penalty to put into the loss.",
