@@ -139,7 +139,7 @@ def shortened(space: Any) -> str:
 def action_decoder(space: spaces.Space[Any]) -> Callable[[np.ndarray], np.ndarray]:
     """f maps the policy's actions [N, …] to the environment's: shifted by ``start``, or unscaled and clipped.
 
-    A Gaussian acts on [−1, 1] where both bounds are finite: a ↦ low + (a + 1)(high − low)/2, then clipped to
+    A policy acts on [−1, 1] where both bounds are finite: a ↦ low + (a + 1)(high − low)/2, then clipped to
     the bounds.
     """
     if isinstance(space, spaces.Discrete):

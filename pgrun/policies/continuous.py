@@ -207,9 +207,10 @@ class ScaledBeta:
         return self.by_params(params, first, both - (beta - 1) * torch.polygamma(1, beta))
 
     def kl(self, p: Tensor, q: Tensor) -> Tensor:
-        (a, b), (c, d) = self.concentrations(p), self.concentrations(q)
+        """In float64 meanwhile: of large α it is a small difference of large numbers."""
+        (a, b), (c, d) = self.concentrations(p.double()), self.concentrations(q.double())
         moved = (a - c) * a.digamma() + (b - d) * b.digamma() + (c - a + d - b) * (a + b).digamma()
-        return (log_beta(c, d) - log_beta(a, b) + moved).sum(-1)
+        return (log_beta(c, d) - log_beta(a, b) + moved).sum(-1).to(p.dtype)
 
     def kl_gradient(self, p: Tensor, q: Tensor) -> Tensor:
         (a, b), (c, d) = self.concentrations(p), self.concentrations(q)

@@ -18,10 +18,10 @@ FORBIDDEN = -1e8  # a logit whose probability is 0 to the last bit, and 0·log 0
 class MaskedNet:
     """A network whose logits are ``FORBIDDEN`` where the mask in its input is 0 (Huang & Ontañón 2022).
 
-    π(a|s) of such an action is exactly 0, so it is never drawn, and the distribution's score, entropy
-    gradient, KL gradient and metric, which all have the factor π(a|s), are exactly 0 in that entry: what
-    comes back to the network needs no mask. Sums over actions are those over the allowed ones, and KL
-    compares equal masks, because the mask belongs to the state.
+    π(a|s) of such an action is exactly 0, so it is never drawn. The distribution's score, entropy gradient,
+    KL gradient and metric all have the factor π(a|s) and are exactly 0 in that entry: what comes back to the
+    network needs no mask. Sums over actions are those over the allowed ones, and KL compares equal masks,
+    because the mask belongs to the state.
     """
 
     def __init__(self, net: Net, mask: slice, first: int):

@@ -97,7 +97,7 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def masked_policy(mask: torch.Tensor, head: int = 1) -> tuple[Policy, torch.Tensor, torch.Tensor]:
-    """(a policy, with a value head or none, rows whose entries 1…4 are masks, outputs before the mask)."""
+    """(a policy, with a value head or none, rows with masks in entries 1…4, outputs before the mask)."""
     net = Mlp([6, 5, 4 + head])
     theta, obs = random(net.size), random(len(mask), 6, seed=1)
     obs[:, 1:5] = mask
