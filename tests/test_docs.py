@@ -21,6 +21,7 @@ from pgrun.command.app import PGRUN
 from pgrun.command.compose import compose_jobs
 from pgrun.command.overrides import read_command
 from pgrun.runs.resume_sweep import HOW
+from pgrun.storage.newest_run import LAST
 from pgrun.tools.study.cli import STUDY
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_generate import load_generate
@@ -94,9 +95,9 @@ WITH_COMMANDS = [path for path in TEXTS if path.parent.name != "lab" and any(com
 def wrong(words: list[str], made: set[str]) -> list[str]:
     """What pgrun would say before it runs. ``made``: folders that commands above have filled."""
     app, check = CHECKS[words[0]]
-    brought = [word for word in words if word.startswith(("run=", "resume="))]
+    brought = [word for word in words if word.startswith(("run=", "resume=", "from="))]
     for word in brought:  # the settings of a run are not there to be checked; <date>: one of the reader's
-        assert word.partition("=")[2] in {*made, *HOW} or "<" in word, word
+        assert word.partition("=")[2] in {*made, *HOW, LAST} or "<" in word, word
     command = read_command([word for word in words[1:] if word not in brought], app)
     if command.shows or command.flags.help:
         return command.problems

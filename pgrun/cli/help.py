@@ -35,6 +35,8 @@ FLAGS = """\
 'seeds=[0,1,2]'
   algo=ppo --help     the settings of an option: what may be typed, what it is here, what it means
   resume=RUN_DIR      go on with a run that was stopped or killed; in a sweep hydra.sweep.dir=DIR resume=auto
+  from=RUN_DIR        begin with that run's settings, then take the words of the command: from=last seed=7
+  --config FILE       the same of a YAML file, such as one that pgrun … --cfg job > FILE has written
   --cfg job           show the composed configuration, every setting with its value
   --list              which algorithm goes with which scheme, and the tuned pairs
   --config-dir PATH   your own options, in folders like conf/'s; your own code: modules=[my_module]

@@ -65,6 +65,10 @@ def carry_out(argv: list[str], app: App = PGRUN) -> Outcome:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us as they are
     from pgrun.command.overrides import read_command
 
+    if any(word.startswith(("from=", "--config")) for word in argv):
+        from pgrun.command.saved_settings import expand_saved_settings
+
+        argv = expand_saved_settings(argv, app)
     command = read_command(argv, app)
     how = None
     if any(word.key == "resume" for word in command.words):

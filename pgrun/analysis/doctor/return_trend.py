@@ -44,7 +44,7 @@ class Course:
     def clear(self) -> bool:
         """Whether a rise by half would have been seen, so that it can be said that there is none.
 
-        Where single episodes scatter by several times what they return, one that doubles it is lost in noise.
+        Where single episodes scatter by several times what they return, one that doubles it hides in noise.
         """
         level = max(abs(self.start.mean), abs(self.end.mean))
         return SURE * float(np.hypot(self.start.error, self.best.error)) <= VISIBLE * level
