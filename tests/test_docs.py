@@ -205,3 +205,8 @@ def test_the_page_of_settings_is_current() -> None:
     settings = [line for line in page.splitlines() if line.startswith("| `")]
     assert len(settings) > 90
     assert [line for line in settings if re.search(r"\|\s*\|$", line)] == []
+
+
+def test_the_mdp_to_copy_is_the_one_on_the_page() -> None:
+    (block,) = (b for b in blocks((ROOT / "docs" / "environments.md").read_text(), "yaml"))
+    assert (ROOT / "examples" / "two_rooms.yaml").read_text() == block

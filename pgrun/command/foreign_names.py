@@ -81,7 +81,7 @@ FOREIGN_NAMES = (
     ForeignName("device={}", "cuda", context="device=cpu", sb3="--device", tianshou="--device"),
     ForeignName(
         "device=cuda", off="device=cpu", context="device=cpu", cleanrl="--cuda",
-        note="cpu is the default, and faster for small networks"
+        note="cpu is the default"
     ),
     ForeignName("device=cpu", cs285="--no_gpu -ngpu", note="the default"),
     ForeignName(
