@@ -24,7 +24,7 @@ from pgrun.policies.normalization import NoRewardScale, NoStateNorm, RewardScale
 from pgrun.policies.policy import Policy, distribution_for
 from pgrun.rollouts.samplers.episodes import Episodes, Evaluation
 from pgrun.rollouts.samplers.steps import Steps
-from pgrun.training.backends import choose_backend, twins_of
+from pgrun.training.backends import choose_backend, choose_envs, twins_of
 from pgrun.training.nonfinite import UnreadCheck
 
 
@@ -120,7 +120,7 @@ def build(settings: Mapping[str, Any], backend: str | None = None) -> Run:
     algorithm = member(settings, "algo")
     scheme = algorithm.effective_scheme(member(settings, "variance"))
     sampler, network = member(settings, "sampler"), member(settings, "network")
-    envs = make(env, env.num_envs)
+    envs = choose_envs(make(env, env.num_envs), device, sampler.name)
     normaliser = RunningNorm(envs.obs_size, device=device) if top.state_norm else NoStateNorm()
     normaliser.widen_observations(envs)
     envs.reset(integers(random.envs, env.num_envs))

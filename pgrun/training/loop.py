@@ -164,7 +164,7 @@ def learn(run: Run, rollout: Rollout, counters: Counters) -> dict[str, Tensor]:
     logged = row_due(run, counters) or reading is not None
     before = policy_before_update(run.policy) if logged else run.policy
     with guarded_update(run, rollout, batch, counters):
-        run.algorithm.update(batch, learner)
+        learner.take_update(run.algorithm, batch)
     scalars: dict[str, Tensor] = {}
     if logged:
         scalars = policy_change(before, run.policy, batch, run.algorithm) | run.algorithm.scalars()
