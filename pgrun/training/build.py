@@ -25,7 +25,7 @@ from pgrun.policies.policy import Policy, distribution_for
 from pgrun.rollouts.samplers.episodes import Episodes, Evaluation
 from pgrun.rollouts.samplers.steps import Steps
 from pgrun.training.backends import choose_backend, choose_envs, twins_of
-from pgrun.training.nonfinite import UnreadCheck
+from pgrun.training.unread_check import UnreadCheck
 
 
 @dataclass
