@@ -48,6 +48,10 @@ class Learner:
             return rows
         return replace(rows, psi=rows.mask * normalise_advantages(rows.psi, rows.mask, self.minibatch_norm))
 
+    def take_update(self, algorithm: Algorithm, batch: Batch) -> None:
+        """Have the algorithm learn from a batch."""
+        algorithm.update(batch, self)
+
     def ascend(self, algorithm: Algorithm, batch: Batch, parts: int = 1) -> None:
         """Take a step of the algorithm on each of ``parts`` minibatches drawn at random, or on the whole
         batch.

@@ -46,6 +46,7 @@ class Envs:
     episodes: np.ndarray  # [N] that samplers have seen to their end
     state: np.ndarray | None = None  # [N] the row of the transition table, after ``follow_states``
     is_program: ClassVar[bool] = False  # one of our own kernels steps all columns
+    on_device: ClassVar[bool] = False  # columns are tensors on the policy's device
     name = "the environment"  # in messages
     limit: float = np.inf  # steps after which an episode is truncated
 

@@ -145,24 +145,50 @@ class Arrays:
         )
         action = torch.from_numpy(self.action).to(like.device)
         raw_obs = torch.from_numpy(np.ascontiguousarray(self.obs)).to(like.device)
-        obs = policy.normaliser(raw_obs).to(like.dtype)
-        params = policy.params(obs[:-1])
-        return Rollout(
-            obs=obs,
+        return make_rollout(
+            policy,
+            scale,
+            count,
+            whole,
+            raw_obs=raw_obs,
             action=action,
-            log_prob=policy.dist.log_prob(params, action),
-            params=params,
-            reward=scale(raw_reward),
+            raw_reward=raw_reward,
             terminated=terminated,
             ended=ended,
             mask=mask,
             time=time,
-            raw_obs=raw_obs,
-            raw_reward=raw_reward,
-            count=float(count),
-            whole_episodes=whole,
             state=None if self.state is None else torch.from_numpy(self.state).to(like.device),
         )
+
+
+def make_rollout(
+    policy: Policy,
+    scale: RewardScale | NoRewardScale,
+    count: float,
+    whole: bool,
+    *,
+    raw_obs: Tensor,
+    action: Tensor,
+    raw_reward: Tensor,
+    **rows: Tensor | None,
+) -> Rollout:
+    """A rollout of what was seen and done, all of it on the policy's device: normalised, scaled, and π_old
+    evaluated once for all rows. ``rows``: the fields that stay as they are.
+    """
+    obs = policy.normaliser(raw_obs).to(policy.theta.dtype)
+    params = policy.params(obs[:-1])
+    return Rollout(
+        obs=obs,
+        action=action,
+        log_prob=policy.dist.log_prob(params, action),
+        params=params,
+        reward=scale(raw_reward),
+        raw_obs=raw_obs,
+        raw_reward=raw_reward,
+        count=float(count),
+        whole_episodes=whole,
+        **rows,  # type: ignore[arg-type]
+    )
 
 
 def fits_float32(obs: np.ndarray) -> np.ndarray:

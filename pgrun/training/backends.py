@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pgrun.algorithms.base import Learner
 from pgrun.critics.base import Critic
+from pgrun.envs import Envs
 from pgrun.errors import InvalidCommand
 from pgrun.kernels import is_available, missing_packages
 from pgrun.policies.activations import IN_KERNELS
 from pgrun.policies.policy import Policy
+from pgrun.training.captured_learner import CapturedLearner
 
 if TYPE_CHECKING:
     from pgrun.compiled.iterations import Iterations
@@ -32,7 +34,7 @@ class Twins(Protocol):
 
 
 class TorchTwins:
-    """Every object as it is."""
+    """Every object as it is; on a device a learner whose updates are captured where they can be."""
 
     def policy(self, policy: Policy) -> Policy:
         return policy
@@ -41,7 +43,7 @@ class TorchTwins:
         return critic
 
     def learner(self, learner: Learner) -> Learner:
-        return learner
+        return learner if learner.policy.theta.device.type == "cpu" else CapturedLearner.of(learner)
 
     def iterations(self, learner: Learner, *parts: Any) -> None:
         return None
@@ -72,6 +74,24 @@ def find_unknown_to_kernels(settings: Mapping[str, Any]) -> Iterator[str]:
     policy = settings.get("policy", {}).get("name", "gaussian")
     if policy != "gaussian":
         yield f"policy={policy}"
+
+
+def choose_envs(envs: Envs, device: str, sampler: str) -> Envs:
+    """The environments that a run learns from: tensor programs on the device where they cover it.
+
+    That is the device CUDA, ``sampler=steps`` or ``replay``, and an environment whose columns are a compiled
+    program that has such a twin. Everything else stays on the host.
+    """
+    from pgrun.envs.tensor_program import TENSOR_PROGRAMS, TensorProgram
+
+    one = getattr(envs, "one", None)
+    if device == "cpu" or sampler == "episodes" or not envs.is_program or one is None:
+        return envs
+    if one.spec.id not in TENSOR_PROGRAMS:
+        return envs
+    on_device = TensorProgram(one, envs.num_envs, device)
+    on_device.name = envs.name
+    return on_device
 
 
 def refuse_missing_backend(backend: str, where: str) -> None:

@@ -27,8 +27,8 @@ from pgrun.policies.normalization import NoRewardScale, NoStateNorm, RewardScale
 from pgrun.policies.policy import Policy, distribution_for
 from pgrun.rollouts.samplers.episodes import Episodes, Evaluation
 from pgrun.rollouts.samplers.steps import Steps
-from pgrun.training.backends import choose_backend, twins_of
-from pgrun.training.nonfinite import UnreadCheck
+from pgrun.training.backends import choose_backend, choose_envs, twins_of
+from pgrun.training.unread_check import UnreadCheck
 
 if TYPE_CHECKING:
     from pgrun.compiled.iterations import Iterations
@@ -150,7 +150,7 @@ def build(settings: Mapping[str, Any], backend: str | None = None) -> Run:
     scheme = algorithm.effective_scheme(member(settings, "variance"))
     sampler, network = member(settings, "sampler"), member(settings, "network")
     sampler.follow_scheme(scheme.usual_group)
-    envs = make(env, env.num_envs)
+    envs = choose_envs(make(env, env.num_envs), device, sampler.name)
     mask = mask_in(envs, env.action_mask)
     normaliser: RunningNorm | NoStateNorm = NoStateNorm()
     if top.state_norm:

@@ -194,7 +194,7 @@ def learn(run: Run, rollout: Rollout, counters: Counters) -> dict[str, Tensor]:
         if run.iterations is not None and run.iterations.has_collected(recalled):
             run.iterations.learn()
         else:
-            run.algorithm.update(batch, learner)
+            learner.take_update(run.algorithm, batch)
     scalars: dict[str, Tensor] = {}
     if logged:
         scalars = policy_change(before, run.policy, batch, run.algorithm) | run.algorithm.scalars()

@@ -8,7 +8,6 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ import torch
 from pgrun.errors import Diverged
 from pgrun.policies.continuous import StateStdGaussian
 from pgrun.policies.distributions import Gaussian
+from pgrun.training.unread_check import UnreadCheck
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,16 +29,6 @@ LARGE_RETURN = 1e17  # squares of such returns, added up over a batch, pass what
 LARGE_INPUT = 1e15  # of a network: products with its weights and gradients do
 LARGE_LOG_STD = 40.0  # σ² and 1/σ² = e^80 = 6e34 are among the last that float32 holds
 LOSSES = ("policy/loss", "value/loss", "gradient/norm", "kl/old_new", "step/cg_residual")
-
-
-@dataclass(frozen=True)
-class UnreadCheck:
-    """Of an update on a device: whether all its numbers are finite, not read yet, and what tells more."""
-
-    finite: Tensor  # []
-    rollout: Rollout
-    batch: Batch
-    counters: Counters
 
 
 @contextmanager

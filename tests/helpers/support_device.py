@@ -42,14 +42,14 @@ class Short(gym.Env[Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         super().reset(seed=seed)
-        self.t, self.number = 0, getattr(self, "number", 0) + 1
+        self.t, self.long = 0, bool(self.np_random.integers(2))
         return self.np_random.uniform(-1, 1, 2).astype(np.float32), {}
 
     def step(self, action: Any) -> Any:
         self.t += 1
         obs = self.np_random.uniform(-1, 1, 2).astype(np.float32)
-        over, even = self.t == 2 + self.number % 2, self.number % 2 == 0
-        return obs, float(obs[0] + np.mean(action)), over and even, over and not even, {}
+        over = self.t == 2 + self.long
+        return obs, float(obs[0] + np.mean(action)), over and self.long, over and not self.long, {}
 
 
 gym.register("ProbeShort-v0", Short)

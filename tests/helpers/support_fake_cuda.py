@@ -177,7 +177,12 @@ def describe_argument(x: Any) -> Any:
 
 
 def crosses(func: Any, given: list[Any], stays: bool) -> bool:
-    """Whether it is a copy from one side to the other, for which the host waits."""
+    """Whether it is a copy from one side to the other, for which the host waits.
+
+    ``where`` makes one of a single number that is a tensor of the host.
+    """
+    if func is aten.where.self:
+        return "cpu" in map(side_of, given)
     if func not in (aten._to_copy.default, aten.copy_.default):
         return False
     return len({side_of(x) for x in given if isinstance(x, torch.Tensor)} | {"cuda" if stays else "cpu"}) > 1

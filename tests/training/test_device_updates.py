@@ -267,6 +267,7 @@ def test_every_kind_of_sync_is_counted() -> None:
             lambda: torch.ones(2).to(x.device),
             lambda: torch.tensor([1.0], device=x.device),
             lambda: x.copy_(torch.zeros(4)),
+            lambda: torch.where(x > 1, x, torch.tensor(0.5)),
             lambda: torch.linalg.pinv(torch.ones(2, 2, device=x.device)),
         ]
         for k, way in enumerate(ways):
@@ -274,5 +275,5 @@ def test_every_kind_of_sync_is_counted() -> None:
                 way()
             assert len(syncs) == 1, k
         with device.counting() as syncs:
-            torch.where(x > 1, 2 * x, torch.tensor(0.5)) + x.new_zeros(4) + torch.zeros_like(x)
+            torch.where(x > 1, 2 * x, 0.5) + x.new_zeros(4) * torch.tensor(0.5) + torch.zeros_like(x)
         assert syncs == []

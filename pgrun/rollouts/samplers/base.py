@@ -16,7 +16,22 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pgrun.envs.program import Program
+    from pgrun.envs.tensor_program import TensorProgram
     from pgrun.rollouts.compiled_player import Player
+    from pgrun.rollouts.tensor_player import TensorPlayer
+
+
+def find_device_player(policy: Policy, envs: Envs) -> TensorPlayer | None:
+    """What plays whole rollouts on the policy's device; None where the environment is not on it."""
+    if not envs.on_device:
+        return None
+    from pgrun.rollouts.tensor_player import TensorPlayer
+
+    program = cast("TensorProgram", envs)
+    if program.player is None or program.player.policy is not policy:
+        program.player = TensorPlayer(policy, program)
+    player: TensorPlayer = program.player
+    return player
 
 
 def find_player(policy: Policy, envs: Envs) -> Player | None:

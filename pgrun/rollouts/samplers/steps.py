@@ -10,7 +10,7 @@ from pgrun.config.schema import PositiveInt
 from pgrun.envs import Envs
 from pgrun.policies.normalization import NoRewardScale, RewardScale
 from pgrun.policies.policy import Policy
-from pgrun.rollouts.samplers.base import OnPolicy, find_player
+from pgrun.rollouts.samplers.base import OnPolicy, find_device_player, find_player
 from pgrun.rollouts.trajectory import Arrays, Finished, Recorder, finished_episodes
 from pgrun.types import Rollout
 
@@ -34,7 +34,8 @@ class Steps(OnPolicy):
     ) -> tuple[Rollout, Finished]:
         """A rollout, and the episodes that ended in it."""
         noise = policy.dist.noise((self.steps, envs.num_envs), generator, policy.theta.dtype)
-        count, player = self.steps * envs.num_envs, find_player(policy, envs)
+        count = self.steps * envs.num_envs
+        player = find_device_player(policy, envs) or find_player(policy, envs)
         if player:
             return player.play_steps(noise, scale, count)
         arrays, finished = self._play(policy, envs, noise)
