@@ -288,7 +288,7 @@ def group(runs: Runs):
 
 
 def grpo(runs: Runs):
-    figure, (left, middle, right) = canvas(3)
+    figure, (left, right) = canvas(2)
     bars(left, runs[2][0], "four prompts (3)")
     entries_of = {**runs[4][0].result["schemes"], **runs[5][0].result["schemes"]}
     norms = {
@@ -297,12 +297,10 @@ def grpo(runs: Runs):
         for name in run.result["schemes"]
     }
     names = list(entries_of)[::-1]
-    middle.barh(names, [entries_of[name]["bias_norm"] / norms[name] for name in names], color=RED, alpha=0.8)
+    right.barh(names, [entries_of[name]["bias_norm"] / norms[name] for name in names], color=RED, alpha=0.8)
     noise = [entries_of[name]["bias_noise"] / norms[name] for name in names]
-    middle.plot(noise, names, "|", color="#222", markersize=12, label="what noise alone makes")
-    middle.set_title("‖mean of ĝ − ∇J‖/‖∇J‖ (5, 6)", fontsize=10)
-    legend(middle)
-    curves(right, grouped(runs[6], "variance.kind"), "return/train")
+    right.plot(noise, names, "|", color="#222", markersize=12, label="what noise alone makes")
+    right.set_title("‖mean of ĝ − ∇J‖/‖∇J‖ (5, 6)", fontsize=10)
     legend(right)
     return figure
 

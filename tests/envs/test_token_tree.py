@@ -90,6 +90,12 @@ def test_the_table_is_drawn_by_its_seed() -> None:
     assert not set(one.values()) & set(other.values())
 
 
+def test_levels_raise_all_grades_of_a_prompt() -> None:
+    """And leave ∇J alone."""
+    plain, raised = (grades("table", length=2, prompts=3, **kwargs) for kwargs in ({}, {"level": 2}))
+    assert all(raised[p, text] == pytest.approx(plain[p, text] + 2 * (p + 1)) for p, text in plain)
+
+
 def test_noise_leaves_the_objective_alone() -> None:
     plain, noisy = (exact.problem(gym.make("pgrun/TokenTree-v0", noise=x)) for x in (0.0, 2.0))
     assert error(plain.reward, noisy.reward) < EXACT

@@ -7,7 +7,8 @@ A prompt is drawn evenly; each step appends one of ``words`` words, numbered fro
     answer  1 where the last word is the prompt's own, word (prompt mod words), however long the text
             before it is; 0 for other texts, the empty one among them
 
-``noise``: each token earns that much more or less, at even odds: a judge's mood, which leaves J and ∇J alone.
+``level``: prompt p's texts are graded level·(p + 1) higher, all alike, so that some prompts are easier; ∇J
+does not feel it. ``noise``: each token earns that much more or less, at even odds: a judge's mood, which leaves J and ∇J alone.
 """
 
 from __future__ import annotations
@@ -23,7 +24,13 @@ RULES = ("table", "answer")
 
 
 def token_tree(
-    words: int = 2, length: int = 3, prompts: int = 1, rule: str = "table", seed: int = 0, noise: float = 0.0
+    words: int = 2,
+    length: int = 3,
+    prompts: int = 1,
+    rule: str = "table",
+    seed: int = 0,
+    noise: float = 0.0,
+    level: float = 0.0,
 ) -> Tabular:
     """Raises ``ValueError`` where it cannot be made."""
     require_counts(words=words, length=length, prompts=prompts)
@@ -31,6 +38,8 @@ def token_tree(
         raise ValueError(f"rule={rule}: must be one of {', '.join(RULES)}")
     if not 0 <= noise < np.inf:
         raise ValueError(f"noise={noise}: must be a finite number ≥ 0")
+    if not np.isfinite(level):
+        raise ValueError(f"level={level}: must be a finite number")
     count = prompts * count_prefixes(words, length)
     if count > MOST:
         raise ValueError(f"words={words}, length={length}, prompts={prompts}: more than {MOST} states")
@@ -42,7 +51,7 @@ def token_tree(
         longer = text if action == words else (*text, action)
         over = action == words or len(longer) == length
         after = number[prompt, text] if over else number[prompt, longer]
-        reward = grade(prompt, longer) if over else 0.0
+        reward = grade(prompt, longer) + level * (prompt + 1) if over else 0.0
         moods = (reward + noise, reward - noise) if noise else (reward,)
         return [(1 / len(moods), after, earned, over) for earned in moods]
 
