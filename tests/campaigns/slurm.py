@@ -196,15 +196,17 @@ def twenty_jobs(here: Path) -> list[str]:
     return wrong or compare(here, [str(n) for n in range(20)])
 
 
-def interrupted(here: Path, interrupt: Callable[[str], object]) -> list[str]:
-    """Two jobs, the second of which is slow and interrupted once it has been saved."""
+def preempted(here: Path) -> list[str]:
+    """Two jobs, the second of which is slow, pushed aside once it has been saved by one of a more important
+    partition: USR2 from Slurm, saved, queued again by submitit.
+    """
     reference(here, "0,1", LINE)
     before = steps(here, 1)
     (here / "fault").write_text("1 slow")
     sweep = submitted(here, "0,1", LINE)
     sweep.wait_for(lambda: sweep.saved(here / "s" / "1") >= 32)
     number = next(job for task, _, job in state_of_jobs() if task == "1")
-    interrupt(number)
+    ask("sbatch", "--partition=high", "--exclusive", "--wrap=sleep 5", "--output=/dev/null")
     sweep.wait_for(lambda: restarts_of(number) > 0)
     saved = sweep.saved(here / "s" / "1")
     (here / "fault").unlink()
@@ -220,24 +222,8 @@ def restarts_of(number: str) -> int:
     return int(found[0].partition("=")[2]) if found else 0
 
 
-def preempt(_number: str) -> None:
-    """A job of more importance wants the node."""
-    ask("sbatch", "--partition=high", "--exclusive", "--wrap=sleep 5", "--output=/dev/null")
-
-
-def preempted(here: Path) -> list[str]:
-    """By a job of a more important partition: USR2 from Slurm, saved, queued again by submitit."""
-    return interrupted(here, preempt)
-
-
-def requeued(here: Path) -> list[str]:
-    """By whoever runs the cluster: SIGTERM, and Slurm itself queues it again."""
-    return interrupted(here, lambda number: ask("scontrol", "requeue", number))
-
-
 SECTIONS: dict[str, Callable[[Path], list[str]]] = {
     "preempted": preempted,
-    "requeued": requeued,
     "twenty_jobs": twenty_jobs,
 }
 
