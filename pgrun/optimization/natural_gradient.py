@@ -33,7 +33,8 @@ def fisher(policy: Policy, batch: Batch, damping: float, sampled: bool = False) 
     F̂ = mean ggᵀ.
     """
     kept = policy.activations(batch.obs)
-    params = kept[-1]
+    head = policy.value_outputs  # V in front, which has no part in KL
+    params = kept[-1][:, head:]
     weight = (batch.mask / batch.mask.sum().clamp(min=1))[:, None]
 
     score = policy.dist.score(params, batch.action) if sampled else None
@@ -44,8 +45,8 @@ def fisher(policy: Policy, batch: Batch, damping: float, sampled: bool = False) 
         return score * (score * u).sum(1, keepdim=True)
 
     def product(v: Tensor) -> Tensor:
-        moved = policy.net.tangent(policy.net.layers(v), policy.layers, kept)
-        delta = weight * metric(moved)
+        moved = policy.net.tangent(policy.net.layers(v), policy.layers, kept)[:, head:]
+        delta = policy.output_delta(weight * metric(moved), 0.0)
         return policy.net.gradient(policy.layers, kept, delta) + damping * v
 
     return product

@@ -36,10 +36,13 @@ def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def policy_of(dist, hidden: tuple[int, ...] = (5,), bias: bool = True, seed: int = 0) -> Policy:
-    net = Mlp([4, *hidden, dist.linear], free=dist.free, bias=bias)
+def policy_of(
+    dist, hidden: tuple[int, ...] = (5,), bias: bool = True, seed: int = 0, head: bool = False
+) -> Policy:
+    """``head``: with V among the outputs, as a shared network has it."""
+    net = Mlp([4, *hidden, head + dist.linear], free=dist.free, bias=bias)
     theta = 0.5 * torch.randn(net.size, generator=rng(seed), dtype=torch.float64)
-    return Policy(net, dist, theta, NoStateNorm())
+    return Policy(net, dist, theta, NoStateNorm(), head)
 
 
 def batch_of(policy: Policy, rows: int = 40, seed: int = 1) -> Batch:
@@ -61,8 +64,7 @@ def learner_of(policy: Policy) -> Learner:
 
 def kl_of_theta(policy: Policy, batch: Batch, theta: Tensor) -> Tensor:
     """Mean KL(old‖θ), through autograd-able pieces only."""
-    moved = Policy(policy.net, policy.dist, theta, NoStateNorm())
-    kl = policy.dist.kl(batch.params, moved.params(batch.obs))
+    kl = policy.dist.kl(batch.params, policy.with_theta(theta).params(batch.obs))
     return (kl * batch.mask).sum() / batch.mask.sum()
 
 

@@ -28,9 +28,11 @@ def surrogate(policy: Policy, batch: Batch, theta: Tensor) -> Tensor:
     return (batch.mask * batch.psi * (log_prob - batch.log_prob).exp()).sum() / batch.count
 
 
-def found(name: str, length: float) -> tuple[Policy, Batch, Tensor, Tensor, dict[str, Tensor]]:
+def found(
+    name: str, length: float, head: bool = False
+) -> tuple[Policy, Batch, Tensor, Tensor, dict[str, Tensor]]:
     """(π_old, batch, Δ, ĝ by automatic differentiation, the models of that step)"""
-    policy = policy_of(DISTRIBUTIONS[name])
+    policy = policy_of(DISTRIBUTIONS[name], head=head)
     batch = batch_of(policy)
     step = length * torch.randn(policy.net.size, generator=rng(4), dtype=torch.float64)
     with torch.enable_grad():
@@ -44,9 +46,11 @@ def found(name: str, length: float) -> tuple[Policy, Batch, Tensor, Tensor, dict
     )
 
 
+@pytest.mark.parametrize("head", [False, True])
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
-def test_they_are_the_derivatives(name: str) -> None:
-    policy, batch, step, gradient, told = found(name, 0.1)
+def test_they_are_the_derivatives(name: str, head: bool) -> None:
+    """Of a shared network too, where V is an output that has no part in them."""
+    policy, batch, step, gradient, told = found(name, 0.1, head)
     with torch.enable_grad():
         hessian = torch.func.hessian(lambda theta: kl_of_theta(policy, batch, theta))(policy.theta)
     gain = surrogate(policy, batch, policy.theta + step) - surrogate(policy, batch, policy.theta)
