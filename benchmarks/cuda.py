@@ -21,9 +21,9 @@ from support import settings_of
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pgrun.rollouts import capture
-from pgrun.training.build import Run, build
+from pgrun.training.build import Run, build_run
 from pgrun.training.counters import Clock, Counters
-from pgrun.training.loop import advance, read_check
+from pgrun.training.loop import collect_and_update, read_check
 
 SHAPES = [(4, 128), (16, 128), (64, 128), (256, 64), (1024, 32), (4096, 32)]
 EPOCHS, MINIBATCHES = 4, 4
@@ -43,7 +43,7 @@ def make_run(columns: int, steps: int, device: str) -> Run:
     words = [f"env.num_envs={columns}", f"sampler.steps={steps}", f"device={device}", "env=CartPole-v1"]
     words += ["algo=ppo", "tuned=none", "optimizer.schedule=constant", "diagnostics.gradient_every=0"]
     words += [f"algo.epochs={EPOCHS}", f"algo.minibatches={MINIBATCHES}", "trainer.total_steps=1e9"]
-    return build(settings_of(*words, "logger.every=1000000000"), "torch")
+    return build_run(settings_of(*words, "logger.every=1000000000"), "torch")
 
 
 def wait_for(device: str) -> None:
@@ -55,11 +55,11 @@ def measure_speed(run: Run, device: str, seconds: float) -> float:
     """Environment steps per second, after two updates that warm up and capture."""
     counters, clock = Counters(updates=1), Clock()
     for _ in range(2):
-        advance(run, counters, clock)
+        collect_and_update(run, counters, clock)
     wait_for(device)
     before, start = counters.env_steps, time.perf_counter()
     while time.perf_counter() - start < seconds:
-        advance(run, counters, clock)
+        collect_and_update(run, counters, clock)
     read_check(run)
     wait_for(device)
     return (counters.env_steps - before) / (time.perf_counter() - start)
@@ -68,7 +68,7 @@ def measure_speed(run: Run, device: str, seconds: float) -> float:
 def count_launches(run: Run) -> int:
     """The operations of one rollout and its update, which is not captured."""
     with CountedOperations() as counted:
-        advance(run, Counters(updates=1), Clock())
+        collect_and_update(run, Counters(updates=1), Clock())
     return counted.count
 
 

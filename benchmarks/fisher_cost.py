@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, Independent, Normal, kl_divergence
 
-from pgrun.optimization.natural_gradient import fisher
+from pgrun.optimization.natural_gradient import fisher_product
 from pgrun.policies import distributions
 from pgrun.policies.mlp import Mlp
 from pgrun.policies.normalization import NoStateNorm
@@ -87,7 +87,7 @@ def double_backward(twin: Twin, obs: Tensor) -> Product:
 
 
 def closed_form(policy: Policy, batch: Batch) -> Product:
-    return fisher(policy, batch, DAMPING)
+    return fisher_product(policy, batch, DAMPING)
 
 
 def seconds(work: Callable[[], object]) -> float:

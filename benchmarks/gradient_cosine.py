@@ -24,11 +24,11 @@ from support import settings_of
 from pgrun.command.compose import compose_jobs
 from pgrun.command.overrides import read_command
 from pgrun.tools.study.cli import STUDY
-from pgrun.tools.study.score import agreement
+from pgrun.tools.study.score import mean_pairwise_cosine
 from pgrun.tools.study.settings import Study
-from pgrun.tools.study.study import build, measure
-from pgrun.training.build import build as build_run
-from pgrun.training.loop import train
+from pgrun.tools.study.study import build_study_setup, measure_estimates
+from pgrun.training.build import build_run
+from pgrun.training.loop import train_run
 
 ENV = "HalfCheetah-v5"
 
@@ -39,7 +39,7 @@ def trained(steps: int, folder: Path) -> float:
     settings = settings_of(
         "algo=ppo", f"env={ENV}", f"trainer.total_steps={steps}", "trainer.eval_episodes=4"
     )
-    return train(build_run(settings), folder)["eval"]["return_mean"]
+    return train_run(build_run(settings), folder)["eval"]["return_mean"]
 
 
 def gradients(run: Path, episodes: int) -> tuple[torch.Tensor, int]:
@@ -50,9 +50,9 @@ def gradients(run: Path, episodes: int) -> tuple[torch.Tensor, int]:
     )
     settings = compose_jobs(read_command(line.split(), STUDY)).composed[0].settings
     study = Study(episodes=episodes, batch=1, discounting="reward_to_go", repeats=1)
-    lab = build(study, settings)
+    lab = build_study_setup(study, settings)
     try:
-        tally, found, _ = measure(lab, lambda _: None)
+        tally, found, _ = measure_estimates(lab, lambda _: None)
     finally:
         lab.close()
     return found["gae"].double(), tally.steps // episodes
@@ -64,10 +64,10 @@ def curve(g: torch.Tensor, steps: int) -> list[tuple[int, float, float]]:
     while len(g) // k >= 4:
         groups = g[: len(g) // k * k].view(-1, k, g.shape[1]).mean(1)
         m = len(groups)
-        kept = [agreement(torch.cat([groups[:i], groups[i + 1 :]])) for i in range(m)]
+        kept = [mean_pairwise_cosine(torch.cat([groups[:i], groups[i + 1 :]])) for i in range(m)]
         spread = torch.tensor(kept, dtype=torch.float64)
         error = math.sqrt((m - 1) / m * float((spread - spread.mean()).square().sum()))
-        points.append((k * steps, float(agreement(groups) or 0.0), error))
+        points.append((k * steps, float(mean_pairwise_cosine(groups) or 0.0), error))
         k *= 2
     return points
 

@@ -26,7 +26,7 @@ import pgrun.training.loop as training
 from pgrun.rollouts.trajectory import Arrays
 from pgrun.storage.log import Log
 from pgrun.training import nonfinite
-from pgrun.training.build import build
+from pgrun.training.build import build_run
 from pgrun.training.saver import Saver
 
 RUNS = {
@@ -69,10 +69,10 @@ def timed(spent: Counter[str]) -> Iterator[None]:
 
 def shares(settings: dict[str, Any]) -> Counter[str]:
     """Seconds of each kind ÷ those of a run."""
-    run, spent = build(settings), Counter[str]()
+    run, spent = build_run(settings), Counter[str]()
     with tempfile.TemporaryDirectory(dir=".") as folder, timed(spent):
         begun = time.perf_counter()
-        training.train(run, Path(folder))
+        training.train_run(run, Path(folder))
         wall = time.perf_counter() - begun
     found = Counter({kind: spent[kind] / wall for kind in CALLS})
     return found + Counter({"both": sum(found.values())})

@@ -24,7 +24,7 @@ from pgrun.policies.normalization import NoRewardScale, NoStateNorm
 from pgrun.policies.policy import Policy
 from pgrun.rollouts.trajectory import Arrays
 from pgrun.tools.study.collect import Seen
-from pgrun.tools.study.score import interval
+from pgrun.tools.study.score import variance_interval
 from pgrun.variance.base import Scheme
 from pgrun.variance.none import None_
 from pgrun.variance.reward_to_go import RewardToGo
@@ -72,7 +72,7 @@ def coverage(table: torch.Tensor, chance: np.ndarray, estimates: int) -> float:
         terms = (table - count @ table / estimates).square().sum(1)
         average = float(count @ terms) / estimates
         squares = float(count @ (terms - average).square()) / (estimates - 1)
-        low, high = interval(m * average, m * math.sqrt(max(squares, 0.0) / estimates))
+        low, high = variance_interval(m * average, m * math.sqrt(max(squares, 0.0) / estimates))
         hits += low <= truth <= high
     return hits / REPEATS
 

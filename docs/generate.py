@@ -10,8 +10,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from pgrun.command.compose import compose_one, composing
-from pgrun.command.foreign_answers import ForeignWord, answer_row, quote_words, spell
+from pgrun.command.compose import compose_one, composing_with_hydra
+from pgrun.command.foreign_answers import ForeignWord, answer_row, normalise_spelling, quote_words
 from pgrun.command.foreign_names import FOREIGN_NAMES, FOREIGN_OPTIONS, TAGS, TOOLS, ForeignName
 from pgrun.command.overrides import CliOverride
 from pgrun.config.describe_settings import describe_settings, own_doc
@@ -44,7 +44,7 @@ set as `critic.optimizer.lr`.
 
 @cache
 def settings_of(context: str) -> dict[str, Any]:
-    with composing():
+    with composing_with_hydra():
         return compose_one([CliOverride.read(word) for word in context.split()], False, 0).settings
 
 
@@ -57,7 +57,7 @@ def typed_there(name: str, example: str) -> str:
 
 def answer_example(row: ForeignName, name: str) -> tuple[str, str]:
     """(the words here, the note) for a row's own example."""
-    word = ForeignWord(name, spell(name), row.example)
+    word = ForeignWord(name, normalise_spelling(name), row.example)
     return answer_row(row, word, settings_of(row.context), {word.name: row.example})
 
 

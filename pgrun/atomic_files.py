@@ -74,7 +74,7 @@ def read_bytes(place: Path, links: bool = False, most: int | None = None) -> byt
 
     Raises ``TooLarge`` where it has more than ``most`` bytes; without it, what ``LARGEST`` says of its kind.
     """
-    most = largest(place) if most is None else most
+    most = find_size_limit(place) if most is None else most
     with open_plain(place, links) as file, naming_file_in_errors(place):
         size = os.fstat(file.fileno()).st_size
         refuse_larger(place, size, most)
@@ -94,7 +94,7 @@ class TooLarge(ValueError):
     """A file has more bytes than any of its kind that a run leaves."""
 
 
-def largest(place: Path) -> int:
+def find_size_limit(place: Path) -> int:
     """Bytes that are read of such a file."""
     known = LARGEST.get(place.name) or LARGEST.get(place.suffix, OTHERS)
     return min(known, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)

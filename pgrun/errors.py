@@ -11,7 +11,7 @@ class UserFacingError(Exception):
     """Speaks for itself. Whatever the user typed into it, it stays short and printable."""
 
     def __init__(self, text: str):
-        super().__init__(bounded(text))
+        super().__init__(shorten_paragraph(text))
 
 
 class InvalidCommand(UserFacingError):
@@ -59,7 +59,7 @@ def describe_lack_of_memory(error: BaseException) -> str | None:
     return None
 
 
-def bounded(text: str) -> str:
+def shorten_paragraph(text: str) -> str:
     lines = [escape_line(line) for line in text.split("\n")]
     short = [
         line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} … {line[-LONGEST // 2 :]}"

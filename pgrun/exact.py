@@ -36,7 +36,7 @@ class Problem:
         return torch.eye(self.observations, dtype=torch.float64)[self.seen]
 
 
-def problem(env: Any, horizon: int | None = None) -> Problem:
+def read_problem(env: Any, horizon: int | None = None) -> Problem:
     """The problem of any environment that publishes a transition table: ours, FrozenLake, CliffWalking, Taxi.
 
     Raises ``LookupError`` where there is no table, or none that is right, or neither a time limit nor
@@ -107,7 +107,7 @@ def objective(p: Problem, policy: Tensor, gamma: float) -> Tensor:
     return p.start @ values(p, policy, gamma)[0][0]
 
 
-def visits(p: Problem, policy: Tensor) -> Tensor:
+def state_visits(p: Problem, policy: Tensor) -> Tensor:
     """P(sₜ = s, still going) [H, S]"""
     here, found = p.start, []
     follows = torch.einsum("sa,san->sn", policy, p.transition)
@@ -117,30 +117,30 @@ def visits(p: Problem, policy: Tensor) -> Tensor:
     return torch.stack(found)
 
 
-def inputs(policy: Policy, p: Problem) -> Tensor:
+def network_inputs(policy: Policy, p: Problem) -> Tensor:
     """What the policy's network gets in each state [S, O], normalised if states are."""
     return policy.normaliser(p.encoded().to(policy.theta))
 
 
-def table(policy: Policy, p: Problem) -> Tensor:
+def policy_table(policy: Policy, p: Problem) -> Tensor:
     """π [S, A] of a policy over Discrete actions."""
-    return policy.params(inputs(policy, p)).double().softmax(-1).cpu()
+    return policy.params(network_inputs(policy, p)).double().softmax(-1).cpu()
 
 
 def gradient(policy: Policy, p: Problem, gamma: float) -> Tensor:
     """∇J_γ [P] = Σₜ γᵗ Σ_s P(sₜ = s) Σ_a π(a|s) Qₜ(s, a) ∇log π(a|s) (Sutton et al. 2000, theorem 1)."""
-    pi = table(policy, p)
-    return weighted_scores(policy, p, gamma, visits(p, pi), values(p, pi, gamma)[1])
+    pi = policy_table(policy, p)
+    return weighted_scores(policy, p, gamma, state_visits(p, pi), values(p, pi, gamma)[1])
 
 
 def weighted_scores(policy: Policy, p: Problem, gamma: float, often: Tensor, q: Tensor) -> Tensor:
     """Σₜ γᵗ Σ_s oftenₜ(s) Σ_a π(a|s) qₜ(s, a) ∇log π(a|s) [P]; with visits [H, S] and
     Q [H, S, A] of π itself, ∇J_γ.
     """
-    pi = table(policy, p)
+    pi = policy_table(policy, p)
     discount = gamma ** torch.arange(p.horizon, dtype=torch.float64)
     weight = torch.einsum("t,ts,tsa->sa", discount, often, q) * pi  # [S, A]
-    kept = policy.activations(inputs(policy, p))
+    kept = policy.activations(network_inputs(policy, p))
     delta = weight - pi * weight.sum(1, keepdim=True)  # Σ_a weight_a ∂log π(a)/∂params
     return policy.net.gradient(policy.layers, kept, policy.output_delta(delta.to(kept[-1]), 0.0))
 
@@ -153,7 +153,7 @@ def fisher(policy: Policy, p: Problem) -> Tensor:
     d(s)(diag(p) − ppᵀ), and with logits that depend on ψ it is JᵀFJ, J their derivative. On OneState
     1/(θ(1 − θ)) in θ.
     """
-    often = visits(p, table(policy, p)).sum(0)
+    often = state_visits(p, policy_table(policy, p)).sum(0)
     return outer_products(policy, p, often / often.sum())
 
 
@@ -161,12 +161,12 @@ def fisher_of_trajectories(policy: Policy, p: Problem) -> Tensor:
     """E_τ[BBᵀ], B = Σₜ ∇log π(aₜ|sₜ): the mean length of an episode times ``fisher``, since a later score has
     mean 0 given an earlier one (Bagnell & Schneider 2003). On OneState 1/(θ(1 − θ)²) in θ.
     """
-    return outer_products(policy, p, visits(p, table(policy, p)).sum(0))
+    return outer_products(policy, p, state_visits(p, policy_table(policy, p)).sum(0))
 
 
 def outer_products(policy: Policy, p: Problem, weight: Tensor) -> Tensor:
     """Σ_s weight_s Σ_a π(a|s) ∇log π(a|s) ∇log π(a|s)ᵀ [P, P]"""
-    pi, obs, states = table(policy, p), inputs(policy, p), len(weight)
+    pi, obs, states = policy_table(policy, p), network_inputs(policy, p), len(weight)
     total = torch.zeros(len(policy.theta), len(policy.theta), dtype=torch.float64)
     for a in range(pi.shape[1]):
         action = torch.full((states,), a, device=obs.device)

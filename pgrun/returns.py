@@ -25,7 +25,7 @@ loops: Any = None  # ``pgrun.kernels.returns`` while a compiled run learns
 
 
 @contextmanager
-def backups_in_loops(compiled: bool) -> Iterator[None]:
+def using_loop_backups(compiled: bool) -> Iterator[None]:
     """Meanwhile backups are one compiled loop each; equal to rounding, and in float64 as in float32."""
     global loops
     before, loops = loops, importlib.import_module("pgrun.kernels.returns") if compiled else None

@@ -37,7 +37,7 @@ MDP = (
 )  # the reader's my.yaml
 CHECKS = {
     "pgrun": (PGRUN, pgrun.command.validate.find_problems),
-    "pgrun-study": (STUDY, pgrun.tools.study.check.problems),
+    "pgrun-study": (STUDY, pgrun.tools.study.check.find_study_problems),
 }
 
 

@@ -18,11 +18,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 from moments import variances
 
-from pgrun.config.schema import construct
+from pgrun.config.schema import construct_from_settings
 from pgrun.envs import EnvSettings
 from pgrun.envs.make import make_one
-from pgrun.exact import problem
-from pgrun.tools.study.policy import freeze
+from pgrun.exact import read_problem
+from pgrun.tools.study.policy import freeze_policy
 
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
 BINS = 25
@@ -116,10 +116,10 @@ def bars(
 def exact(run: Any) -> dict[str, float]:
     """The exact variances for the policy and the batch of a study on a tabular problem."""
     settings = {**run.result["settings"], "modules": []}
-    env = make_one(construct(EnvSettings, settings["env"]))
+    env = make_one(construct_from_settings(EnvSettings, settings["env"]))
     torch.set_grad_enabled(False)
-    policy, _ = freeze(settings, None, env, torch.Generator().manual_seed(0))
-    return variances(env, policy, problem(env), settings["batch"])
+    policy, _ = freeze_policy(settings, None, env, torch.Generator().manual_seed(0))
+    return variances(env, policy, read_problem(env), settings["batch"])
 
 
 def entries(runs: Iterable[Any], scheme: str, field: str) -> np.ndarray:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pgrun.exact import Problem, gradient, objective, table, values
+from pgrun.exact import Problem, gradient, objective, policy_table, values
 from pgrun.policies.policy import Policy
 
 
@@ -19,7 +19,7 @@ def outcomes(env, policy: Policy, p: Problem) -> tuple[Tensor, ...]:
     """(state, chance given the state, ∇log π, reward, successor, going on) of
     everything that can happen in a step [K].
     """
-    pi = table(policy, p)
+    pi = policy_table(policy, p)
     obs = p.encoded().to(policy.theta)
     rows: list[tuple] = []
     scores = []
@@ -63,7 +63,7 @@ def weighted(env, policy: Policy, p: Problem, lam: float, critic: bool) -> float
     where there is no critic.
     """
     s, chance, g, r, n, on = outcomes(env, policy, p)
-    v = values(p, table(policy, p), 1.0)[0] * critic  # [H+1, S]
+    v = values(p, policy_table(policy, p), 1.0)[0] * critic  # [H+1, S]
     size, wide = len(p.start), g.shape[1]
     psi, psi2, square = (torch.zeros(size, dtype=torch.float64) for _ in range(3))
     x, x_psi = (torch.zeros(size, wide, dtype=torch.float64) for _ in range(2))
@@ -97,7 +97,7 @@ def variances(env, policy: Policy, p: Problem, batch: int) -> dict[str, float]:
     m = whole_return(env, policy, p)
     slope, j = (
         float(gradient(policy, p, 1.0).double().square().sum()),
-        float(objective(p, table(policy, p), 1.0)),
+        float(objective(p, policy_table(policy, p), 1.0)),
     )
     spread = m["r2"] - m["r1"] ** 2
     about_mean = m["b2"] - 2 * j * m["b1"] + j**2 * m["b0"] - slope

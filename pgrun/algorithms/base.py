@@ -14,7 +14,7 @@ from pgrun.config.schema import NonNegative, Positive, PositiveInt, Repeats
 from pgrun.config.settings import AdvantageNorm
 from pgrun.critics.base import Critic
 from pgrun.envs import Envs
-from pgrun.optimization.minibatches import shuffled, shuffled_episodes
+from pgrun.optimization.minibatches import shuffle_into_minibatches, shuffled_episodes
 from pgrun.optimization.optimizers import Optimizer
 from pgrun.optimization.schedules import OVER_THE_RUN, Kind, Schedule, states_of
 from pgrun.policies.distributions import Distribution
@@ -56,7 +56,7 @@ class Learner:
         """Take a step of the algorithm on each of ``parts`` minibatches drawn at random, or on the whole
         batch.
         """
-        split = shuffled_episodes if algorithm.keeps_episodes_whole else shuffled
+        split = shuffled_episodes if algorithm.keeps_episodes_whole else shuffle_into_minibatches
         for rows in split(batch, parts, self.generator):
             algorithm.ascend(self.renormalise(rows), self)
 

@@ -8,7 +8,13 @@ import torch
 
 from pgrun.algorithms.base import Algorithm, Learner
 from pgrun.config.schema import NonNegative, Positive, Repeats
-from pgrun.optimization.natural_gradient import Solution, conjugate_gradient, fisher, mean_kl, solve_dense
+from pgrun.optimization.natural_gradient import (
+    Solution,
+    conjugate_gradient,
+    fisher_product,
+    mean_kl,
+    solve_dense,
+)
 from pgrun.policies.importance import weighted_log_ratio
 from pgrun.types import Batch
 
@@ -55,7 +61,7 @@ class Npg(Algorithm):
     def improve(self, batch: Batch, learner: Learner) -> None:
         policy = learner.policy
         gradient = -self.loss_gradient(batch, learner)
-        product = fisher(policy, batch, 0.0, self.fisher == "sampled")
+        product = fisher_product(policy, batch, 0.0, self.fisher == "sampled")
         solution = self.solve(lambda v: product(v) + self.damping * v, gradient)
         x = solution.x
         curvature = x.dot(product(x))

@@ -11,9 +11,9 @@ import torch
 from pgrun.algorithms.base import Algorithm, Learner
 from pgrun.config.schema import Positive, Repeats
 from pgrun.config.settings import CENTERING
-from pgrun.critics.exact import followed, tabulated
+from pgrun.critics.exact import follow_problem, require_tabular_problem
 from pgrun.envs import Envs
-from pgrun.exact import Problem, table, visits
+from pgrun.exact import Problem, policy_table, state_visits
 from pgrun.policies.importance import effective_share
 from pgrun.policies.policy import Policy
 from pgrun.types import Batch
@@ -62,10 +62,10 @@ class OffPolicyPg(Algorithm):
     def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:
         weights = settings["algo"]["weights"]
         if weights == "per_decision":
-            yield from not_rewards_alone(settings)
+            yield from find_terms_beside_rewards(settings)
         if weights == "state_ratio" and env is not None:
             try:
-                tabulated(env)
+                require_tabular_problem(env)
             except LookupError as error:
                 yield (
                     f"algo.weights=state_ratio needs the transition table of env={settings['env']['id']}: "
@@ -75,7 +75,7 @@ class OffPolicyPg(Algorithm):
 
     def prepare(self, envs: Envs) -> None:
         if self.weights == "state_ratio":
-            self.problem = followed(envs)
+            self.problem = follow_problem(envs)
 
     def surrogate(self, log_prob: Tensor, batch: Batch) -> Tensor:
         """A number whose gradient is the estimate: the weights are constants in it."""
@@ -132,7 +132,7 @@ class OffPolicyPg(Algorithm):
         assert batch.state is not None
         mask, state = batch.mask.view(batch.shape) > 0, batch.state.view(batch.shape)
         time = torch.arange(len(mask), device=state.device)[:, None].expand_as(state)
-        reached = visits(self.problem, table(policy, self.problem)).to(state.device)
+        reached = state_visits(self.problem, policy_table(policy, self.problem)).to(state.device)
         return torch.where(mask, reached[time, state], (1 - reached.sum(1)).clamp(min=ROUNDING)[time])
 
     def scalars(self) -> dict[str, Tensor]:
@@ -162,7 +162,7 @@ def weight_scalars(log_ratio: Tensor, batch: Batch) -> dict[str, Tensor]:
     return found
 
 
-def not_rewards_alone(settings: Mapping[str, Any]) -> Iterator[str]:
+def find_terms_beside_rewards(settings: Mapping[str, Any]) -> Iterator[str]:
     """∏_{k≤t'} ρₖ stands beside a reward.
 
     What else Ψₜ holds would stand without ρₜ, and E_old[gₜ] is not 0.

@@ -11,7 +11,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from pgrun.envs import Envs, make
+from pgrun.envs import Envs, make_envs
 from pgrun.envs.masks import KEY, SEEN
 from pgrun.envs.spaces import action_limits
 from pgrun.policies.continuous import ScaledBeta, StateStdGaussian, TanhGaussian
@@ -19,7 +19,7 @@ from pgrun.policies.distributions import Bernoulli, Categorical, Distribution, G
 from pgrun.policies.policy import Policy
 from pgrun.storage.saved_policy import Saved
 from pgrun.tools.play.options import PlayOptions
-from pgrun.tools.play.play import acting, import_modules, load_role
+from pgrun.tools.play.play import import_modules, load_role, make_acting_policy
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class ActingPolicy:
         if isinstance(dist, StateStdGaussian):
             params, dist = dist.shifted(params), dist.gaussian
         if isinstance(space, spaces.Box):
-            params = in_environment_units(params, space)
+            params = to_environment_units(params, space)
         return ActionDistribution(space, dist, params)
 
     def flatten(self, obs: Any, action_mask: Any = None) -> np.ndarray:
@@ -142,7 +142,7 @@ class ActingPolicy:
         return row
 
 
-def in_environment_units(params: Tensor, space: spaces.Box) -> Tensor:
+def to_environment_units(params: Tensor, space: spaces.Box) -> Tensor:
     """[μ, log σ] of a Gaussian whose [−1, 1] stands for the bounds, where they are finite."""
     lowest, highest = map(torch.from_numpy, action_limits(space))
     scaled = lowest.isfinite() & highest.isfinite()
@@ -160,8 +160,8 @@ def load_policy(saved: Saved, env: str | None, modules: Sequence[str]) -> Acting
     wish = PlayOptions(str(saved.folder), env=env if env and ":" in env else None, modules=tuple(modules))
     import_modules(wish.modules)
     role = load_role(saved, wish)
-    envs = make(role.env, 1)
+    envs = make_envs(role.env, 1)
     try:
-        return ActingPolicy(acting(saved, role, envs), envs)
+        return ActingPolicy(make_acting_policy(saved, role, envs), envs)
     finally:
         envs.close()

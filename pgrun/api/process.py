@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pgrun.runs.workers import borrowing
+from pgrun.runs.workers import borrowing_user_process
 from pgrun.terminal.threads import THREAD_VARIABLES, pin_threads
 
 ONE_COMMAND = threading.RLock()  # Hydra, sys.argv and the logging are one to a process
@@ -30,7 +30,7 @@ def borrowed_process(argv: Sequence[str]) -> Iterator[None]:
     """
     with (
         ONE_COMMAND,
-        borrowing(),
+        borrowing_user_process(),
         kept_arguments(),
         kept_environment(),
         kept_logging(),

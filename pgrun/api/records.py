@@ -51,7 +51,7 @@ class RunResult:
         from pgrun.storage import saved_policy
         from pgrun.training.identity import find_code_to_name_again
 
-        found = saved_policy.load(str(self.folder), self.which_policy)
+        found = saved_policy.load_saved_policy(str(self.folder), self.which_policy)
         own = self.own_code
         named = {key: value for key, value in vars(own).items() if value}
         missing = " and ".join(find_code_to_name_again(found.config, named))
@@ -101,7 +101,7 @@ def load(
         raise InvalidCommand(f"{folder}: no such folder")
     summary = read_result(place, PGRUN)
     if summary["status"] != "finished" or "runs" in summary:
-        raise InvalidCommand(f"{folder} {why_not_one_run(place, summary)}")
+        raise InvalidCommand(f"{folder} {explain_not_one_run(place, summary)}")
     summary.pop("settings", None)  # what reading adds to every file, for those that have them
     settings = read_json_object(place / SETTINGS)["settings"]
     metrics = read_rows(place / "metrics.csv")
@@ -132,7 +132,7 @@ def load_runs(
     return runs
 
 
-def why_not_one_run(place: Path, summary: Mapping[str, Any]) -> str:
+def explain_not_one_run(place: Path, summary: Mapping[str, Any]) -> str:
     if "runs" in summary:
         seeds = ", ".join(str(run["seed"]) for run in summary["runs"])
         return f"holds a run for each of the seeds {seeds}: pgrun.load_runs(folder) reads them all"

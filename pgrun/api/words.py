@@ -21,9 +21,9 @@ def build_command(
     Raises ``InvalidCommand``.
     """
     argv = split_text(words) if isinstance(words, str) else [str(word) for word in words]
-    argv += [f"{key}={format_value(value, key)}" for key, value in settings.items()]
+    argv += [f"{key}={format_argument(value, key)}" for key, value in settings.items()]
     if folder is not None:
-        argv.append(f"hydra.run.dir={format_value(folder, 'folder')}")
+        argv.append(f"hydra.run.dir={format_argument(folder, 'folder')}")
     if config_dir is not None:
         argv.append(f"--config-dir={os.fspath(config_dir)}")
     return argv
@@ -39,7 +39,7 @@ def split_text(text: str) -> list[str]:
         ) from error
 
 
-def format_value(value: Any, key: str) -> str:
+def format_argument(value: Any, key: str) -> str:
     """A Python value as the command line writes it: None is null, True is true, a list is [1,2].
 
     Raises ``InvalidCommand``.
@@ -53,12 +53,12 @@ def format_value(value: Any, key: str) -> str:
     if isinstance(value, int | float):
         return str(value)
     if isinstance(value, Mapping):
-        pairs = (f"{quote_if_needed(str(name))}:{format_value(x, key)}" for name, x in value.items())
+        pairs = (f"{quote_if_needed(str(name))}:{format_argument(x, key)}" for name, x in value.items())
         return f"{{{','.join(pairs)}}}"
     if isinstance(value, list | tuple | range):
-        return f"[{','.join(format_value(x, key) for x in value)}]"
+        return f"[{','.join(format_argument(x, key) for x in value)}]"
     if hasattr(value, "tolist"):  # NumPy's numbers and arrays, torch's tensors
-        return format_value(value.tolist(), key)
+        return format_argument(value.tolist(), key)
     kind = type(value).__name__
     raise InvalidCommand(
         f"{key} is a {kind}: a setting is a number, a text, True, False, None, a list or a dict"

@@ -16,30 +16,33 @@ SENTENCE_END = re.compile(r"(?<=\.)(?<!al\.)(?<!eq\.)\s+(?=[^\W\da-z]|``|[∇Σ]
 LETTERS = {"episodes": "E", "steps": "S", "replay": "R"}
 
 
-def listing() -> str:
+def format_method_list() -> str:
     conf = conf_dir()
-    algos, schemes = names(conf / "algo"), names(conf / "variance")
+    algos, schemes = list_option_names(conf / "algo"), list_option_names(conf / "variance")
     return "\n\n".join(
         (
             "Algorithms",
-            "\n".join(f"  {name:<18}{about(find_class('algo', name))}" for name in algos),
+            "\n".join(f"  {name:<18}{describe_class(find_class('algo', name))}" for name in algos),
             "Variance schemes",
-            "\n".join(f"  {name:<18}{about(find_class('variance', name))}" for name in schemes),
+            "\n".join(f"  {name:<18}{describe_class(find_class('variance', name))}" for name in schemes),
             "What fits, by sampler: E episodes, S steps, R replay, · nothing; * the algorithm's own choice",
-            matrix(conf, algos, schemes),
+            format_fit_matrix(conf, algos, schemes),
             "Distributions of real actions",
-            "\n".join(f"  {name:<18}{about(find_class('policy', name))}" for name in names(conf / "policy")),
+            "\n".join(
+                f"  {name:<18}{describe_class(find_class('policy', name))}"
+                for name in list_option_names(conf / "policy")
+            ),
             "Tuned settings, taken by themselves (tuned=none turns them off)",
-            "\n".join(f"  pgrun algo={algo} env={env}" for algo, env in tuned_pairs(conf / "tuned")),
+            "\n".join(f"  pgrun algo={algo} env={env}" for algo, env in list_tuned_pairs(conf / "tuned")),
         )
     )
 
 
-def names(folder: Path) -> list[str]:
+def list_option_names(folder: Path) -> list[str]:
     return [path.stem for path in sorted(folder.glob("*.yaml"))]
 
 
-def about(cls: type) -> str:
+def describe_class(cls: type) -> str:
     """The first sentence of a class's docstring, with the formula that it announces if that is one line."""
     paragraphs = [*re.split(r"\n\s*\n", inspect.getdoc(cls) or ""), ""]
     sentence = SENTENCE_END.split(" ".join(paragraphs[0].split()))[0].replace("``", "")
@@ -51,24 +54,24 @@ def about(cls: type) -> str:
     return f"{sentence[:-1]}."
 
 
-def matrix(conf: Path, algos: list[str], schemes: list[str]) -> str:
+def format_fit_matrix(conf: Path, algos: list[str], schemes: list[str]) -> str:
     """A row a scheme, a column an algorithm."""
     width = max(map(len, algos)) + 2
     lines = [" " * 20 + "".join(f"{name:<{width}}" for name in algos)]
     for scheme in schemes:
-        cells = (cell(conf, algo, scheme) for algo in algos)
+        cells = (format_fit_cell(conf, algo, scheme) for algo in algos)
         lines.append(f"  {scheme:<18}" + "".join(f"{text:<{width}}" for text in cells))
     return "\n".join(line.rstrip() for line in lines)
 
 
-def cell(conf: Path, algo: str, scheme: str) -> str:
+def format_fit_cell(conf: Path, algo: str, scheme: str) -> str:
     whole = find_class("variance", scheme).whole_episodes  # type: ignore[attr-defined]
     fits = [kind for kind in find_class("algo", algo).samplers if kind == "episodes" or not whole]  # type: ignore[attr-defined]
-    usual = usual_choice(conf / "algo" / f"{algo}.yaml", "variance") == scheme
+    usual = find_usual_choice(conf / "algo" / f"{algo}.yaml", "variance") == scheme
     return (" ".join(LETTERS[kind] for kind in fits) or "·") + " *" * usual
 
 
-def usual_choice(path: Path, group: str) -> str | None:
+def find_usual_choice(path: Path, group: str) -> str | None:
     """What an algorithm's defaults list takes for a group."""
     content: Any = OmegaConf.to_container(OmegaConf.load(path))
     chosen = [
@@ -77,7 +80,7 @@ def usual_choice(path: Path, group: str) -> str | None:
     return next((choice for choice in chosen if choice), None)
 
 
-def tuned_pairs(folder: Path) -> list[tuple[str, str]]:
+def list_tuned_pairs(folder: Path) -> list[tuple[str, str]]:
     """(algorithm, environment) of each file: a namespaced id is a path."""
     paths = [path.relative_to(folder).with_suffix("") for path in sorted(folder.rglob("*/*.yaml"))]
     return [(path.parts[0], "/".join(path.parts[1:])) for path in paths]

@@ -43,7 +43,7 @@ FLAGS = """\
   --version, --hydra-help, -sc install=bash (tab completion: eval "$(pgrun -sc install=bash)")"""
 
 
-def help_text(places: list[Path]) -> str:
+def format_pgrun_help(places: list[Path]) -> str:
     """Examples, the groups with their options, flags.
 
     ``places``: ours and the user's configuration folders.
@@ -53,7 +53,7 @@ def help_text(places: list[Path]) -> str:
             "pgrun — policy-gradient experiments, with the variance of the gradient measured",
             EXAMPLES,
             "Groups: one option of each, typed as group=option",
-            options_of(places, ABOUT),
+            list_group_options(places, ABOUT),
             "Any setting is changed as group.key=value, for example trainer.total_steps=1e6",
             FLAGS,
             "What came out: tensorboard --logdir outputs, pgrun compare, pgrun doctor, pgrun play;\nbefore "
@@ -63,7 +63,7 @@ def help_text(places: list[Path]) -> str:
     )
 
 
-def options_of(places: list[Path], about: Mapping[str, str], only: Sequence[str] = ()) -> str:
+def list_group_options(places: list[Path], about: Mapping[str, str], only: Sequence[str] = ()) -> str:
     """The groups with their options: those that ``about`` says something of, then the
     user's own, or ``only`` some.
     """

@@ -16,7 +16,7 @@ from pgrun.cli.subcommands import find_subcommand
 from pgrun.command.app import PGRUN, App
 from pgrun.errors import InvalidCommand
 from pgrun.terminal.exit_codes import ExitCode, run_guarded
-from pgrun.terminal.printing import Tone, say, shortest
+from pgrun.terminal.printing import Tone, say, shorten_folder
 from pgrun.terminal.threads import pin_threads
 
 if TYPE_CHECKING:
@@ -38,10 +38,10 @@ def main(app: App = PGRUN) -> None:
     """The console script."""
     if app is PGRUN and (subcommand := find_subcommand(sys.argv[1:])):
         return subcommand()
-    sys.exit(run_guarded(lambda: run(sys.argv[1:], app), app.name, app.spoken))
+    sys.exit(run_guarded(lambda: dispatch_command(sys.argv[1:], app), app.name, app.spoken))
 
 
-def run(argv: list[str], app: App = PGRUN) -> int:
+def dispatch_command(argv: list[str], app: App = PGRUN) -> int:
     """What the command line asks for; the exit code."""
     if any(word in HELP for word in argv):
         return show_help(argv, app)
@@ -49,9 +49,9 @@ def run(argv: list[str], app: App = PGRUN) -> int:
         print(f"{app.name} {__version__}")
         return ExitCode.DONE
     if "--list" in argv:
-        from pgrun.cli.compatibility_table import listing
+        from pgrun.cli.compatibility_table import format_method_list
 
-        print(listing())
+        print(format_method_list())
         return ExitCode.DONE
     return carry_out(argv, app).code
 
@@ -72,12 +72,14 @@ def carry_out(argv: list[str], app: App = PGRUN) -> Outcome:
     command = read_command(argv, app)
     how = None
     if any(word.key == "resume" for word in command.words):
-        from pgrun.command.search_settings import searched
+        from pgrun.command.search_settings import asks_for_search
         from pgrun.runs import resume_sweep
         from pgrun.runs.search import resume_search
 
         command, how = resume_sweep.split_resume_word(command)
-        settle = resume_search.prepare_search_resume if searched(command) else resume_sweep.prepare_resume
+        settle = (
+            resume_search.prepare_search_resume if asks_for_search(command) else resume_sweep.prepare_resume
+        )
         if how is None and app is PGRUN:
             from pgrun.runs.resume_run import resume_run
 
@@ -87,7 +89,7 @@ def carry_out(argv: list[str], app: App = PGRUN) -> Outcome:
                 ExitCode.DONE, next(Path(str(w.value)) for w in command.words if w.key == "resume")
             )
     if command.shows:
-        return Outcome(show(command))
+        return Outcome(show_through_hydra(command))
     from pgrun.command.preflight import compose_and_check
 
     jobs = compose_and_check(command, again=how is not None)
@@ -106,7 +108,7 @@ def carry_out(argv: list[str], app: App = PGRUN) -> Outcome:
         with owning_sweep(jobs):
             if how:
                 settle(jobs, command, how)
-            return Outcome(sweep(command, jobs))
+            return Outcome(run_sweep(command, jobs))
     if how:
         settle(jobs, command, how)
     return Outcome(ExitCode.DONE, run_alone(command, jobs[0], again=how is not None))
@@ -152,7 +154,7 @@ def show_help(argv: list[str], app: App) -> int:
     return ExitCode.DONE
 
 
-def show(command: Command) -> int:
+def show_through_hydra(command: Command) -> int:
     """The composed configuration, completions: what Hydra prints itself."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -179,13 +181,13 @@ def run_alone(command: Command, job: Job, again: bool) -> Path:
     """
     from pgrun.command.hydra_internals import run_composed_job
     from pgrun.command.preflight import check_folders, refuse_all
-    from pgrun.config.paths import typed_in
+    from pgrun.config.paths import showing_paths_from
     from pgrun.runs.announce import describe_start
     from pgrun.training.saver import run_lock
 
     folder = job.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    with run_lock(folder), typed_in(Path.cwd()):
+    with run_lock(folder), showing_paths_from(Path.cwd()):
         if not again:  # the other one may be over by now
             refuse_all(list(check_folders([job], command.app.files, "hydra.run.dir")))
         say(describe_start(job, command.app))
@@ -193,27 +195,27 @@ def run_alone(command: Command, job: Job, again: bool) -> Path:
     return folder
 
 
-def sweep(command: Command, jobs: list[Job]) -> int:
+def run_sweep(command: Command, jobs: list[Job]) -> int:
     """Every job, then the table, whatever happened meanwhile."""
     from pgrun.command.overrides import hydra_word
-    from pgrun.command.search_settings import searched
+    from pgrun.command.search_settings import asks_for_search
     from pgrun.runs.announce import describe_cost, describe_size, describe_watching
     from pgrun.runs.child_process import start_server
-    from pgrun.runs.search.report import report as told
+    from pgrun.runs.search.report import report_search as told
     from pgrun.runs.sweep import describe_for_tensorboard, report_sweep
     from pgrun.runs.sweep_progress import telling_progress
     from pgrun.terminal.signals import Stopped, SweepStop, noting_signals
 
     folder = Path(jobs[0].hydra.sweep.dir)  # ${now:} is resolved once, so that the report finds it
     argv = [*command.argv, hydra_word("hydra.sweep.dir", folder)]
-    trials = int(jobs[0].hydra.sweeper.n_trials) if searched(command) else None
+    trials = int(jobs[0].hydra.sweeper.n_trials) if asks_for_search(command) else None
     say("; ".join(filter(None, (describe_size(jobs, trials), describe_cost(jobs, trials)))))
-    say(f"writes to {shortest(folder)}; {describe_watching(folder)}")
+    say(f"writes to {shorten_folder(folder)}; {describe_watching(folder)}")
     with noting_signals(SweepStop(folder)) as stop:
         start_server()
         describe_for_tensorboard(folder, jobs, command.app)
         try:
-            with nullcontext() if searched(command) else telling_progress(jobs, command.app):
+            with nullcontext() if asks_for_search(command) else telling_progress(jobs, command.app):
                 call_hydra(command, argv)
         except KeyboardInterrupt:  # Stopped
             pass
@@ -222,7 +224,7 @@ def sweep(command: Command, jobs: list[Job]) -> int:
                 traceback.print_exc()
             stopped = f"the launcher stopped: {type(error).__name__}: {error}"
             say(f"{command.app.name}: {stopped}", error=True, tone=Tone.ERROR)
-        lost = told(command, jobs) if searched(command) else report_sweep(folder, jobs, command.app)
+        lost = told(command, jobs) if asks_for_search(command) else report_sweep(folder, jobs, command.app)
         if stop.number is not None:
             raise Stopped(stop.number)
     return ExitCode.FAILED if lost else ExitCode.DONE
@@ -232,13 +234,13 @@ def call_hydra(command: Command, argv: list[str]) -> None:
     """Let Hydra run a sweep, or show what it has to show."""
     import hydra
 
-    from pgrun.command.hydra_env import register
-    from pgrun.config.paths import conf_dir, typed_in
+    from pgrun.command.hydra_env import register_config_sources
+    from pgrun.config.paths import conf_dir, showing_paths_from
 
     app = command.app
-    register(command.config_dir, app.options)
+    register_config_sources(command.config_dir, app.options)
     sys.argv[1:] = argv
-    with typed_in(Path.cwd()):
+    with showing_paths_from(Path.cwd()):
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=app.config)(app.call("job"))()
 
 

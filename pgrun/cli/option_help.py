@@ -68,7 +68,9 @@ def describe_option(word: CliOverride, job: Job, places: list[Path]) -> str:
     for setting in describe_settings(cls):
         if setting.name in given and not has_options(f"{word.key}/{setting.name}", places):
             lines += describe_setting(word.key, setting, given[setting.name], notes.get(setting.name, ""))
-    return "\n".join([fill(lines[0], "  "), "", *lines[1:]] if len(lines) > 1 else [*lines, "  no settings"])
+    return "\n".join(
+        [wrap_help_text(lines[0], "  "), "", *lines[1:]] if len(lines) > 1 else [*lines, "  no settings"]
+    )
 
 
 def has_options(group: str, places: list[Path]) -> bool:
@@ -106,7 +108,7 @@ def describe_setting(key: str, setting: Setting, value: Any, note: str) -> Itera
     """``algo.clip=0.2`` and what it may be; below it what it means."""
     yield f"  {key}.{setting.name}={show_value(value)}    {setting.allowed}"
     if meaning := setting.meaning or note:
-        yield fill(INDENT + meaning, INDENT)
+        yield wrap_help_text(INDENT + meaning, INDENT)
 
 
 def show_value(value: Any) -> str:
@@ -115,7 +117,7 @@ def show_value(value: Any) -> str:
     return format_value(value)
 
 
-def fill(text: str, indent: str) -> str:
+def wrap_help_text(text: str, indent: str) -> str:
     return textwrap.fill(
         text, text_width(), subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
     )

@@ -20,13 +20,13 @@ class App:
 
     name: str  # as typed
     config: str  # conf/<config>.yaml
-    check: str  # problems(job, whole) -> list[str]
+    check: str  # check(job, whole) -> list[str]
     job: str  # job(cfg) -> float, which Hydra calls
     work: str  # work(settings, folder) -> float: what a job does
     value: str  # value(what the result file says) -> float: the same of a job that was done before
     record: str  # record(settings, folder, status, error): how a job ended that has no result
     table: str  # table(jobs) -> str at the end of a sweep
-    help: str  # help_text(places) -> str
+    help: str  # help(places) -> str
     result: str  # the file that says how a job ended
     files: tuple[str, ...]  # a folder with one of these holds a result already
     options: str | None = None  # a folder with more options, beside conf/
@@ -49,13 +49,13 @@ PGRUN = App(
     name="pgrun",
     config="config",
     check="pgrun.command.validate:find_problems",
-    job="pgrun.runs.job:job",
+    job="pgrun.runs.job:run_training_job",
     work="pgrun.runs.job:train_in",
-    value="pgrun.runs.job:value",
-    record="pgrun.runs.job:record",
+    value="pgrun.runs.job:read_run_objective",
+    record="pgrun.runs.job:record_run_without_result",
     table="pgrun.runs.sweep:format_sweep_table",
-    help="pgrun.cli.help:help_text",
+    help="pgrun.cli.help:format_pgrun_help",
     result="summary.json",
     files=("summary.json", "metrics.csv", "policy.safetensors", "checkpoints"),
-    page="pgrun.analysis.compare.sweep_page:page",
+    page="pgrun.analysis.compare.sweep_page:write_comparison_page",
 )

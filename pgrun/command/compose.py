@@ -23,16 +23,16 @@ from pgrun.command.app import PGRUN, App
 from pgrun.command.composition_errors import Explainer
 from pgrun.command.folder_names import JOB_NAME, find_differing, name_numbered, register_names
 from pgrun.command.foreign_answers import ForeignWord, answer_foreign_words
-from pgrun.command.hydra_env import register
+from pgrun.command.hydra_env import register_config_sources
 from pgrun.command.hydra_internals import split_sweep_words
 from pgrun.command.overrides import CliOverride, Command, split_foreign_text
-from pgrun.command.search_settings import searched
-from pgrun.command.search_space import read
+from pgrun.command.search_settings import asks_for_search
+from pgrun.command.search_space import read_search_space
 from pgrun.config.paths import conf_dir
 from pgrun.config.settings import spell_advantage_norm
 from pgrun.errors import InvalidCommand
 
-__all__ = ["Job", "Jobs", "compose_jobs", "conf_dir", "to_plain"]
+__all__ = ["Job", "Jobs", "compose_jobs", "conf_dir", "to_plain_settings"]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Jobs:
 def compose_jobs(command: Command) -> Jobs:
     """Every job of the command. A word that does not compose is reported, and the rest tried without it."""
     found, bad = Jobs(), set[str]()
-    with composing(command.config_dir, command.app):
+    with composing_with_hydra(command.config_dir, command.app):
         explainer = Explainer(command.config_dir, command.app)
         sets = split_sweep(command, [])
         if command.multirun:
@@ -82,15 +82,15 @@ def compose_jobs(command: Command) -> Jobs:
         register_names(keys)
         seeds: dict[tuple[str, ...], Job] = {}
         for words in sets:
-            like = seeds.get(words_beside_seed(words))
+            like = seeds.get(drop_seed_words(words))
             number = len(found.composed)
-            job = like and with_other_seed(like, words, number, keys)
+            job = like and copy_with_other_seed(like, words, number, keys)
             if job is None:
                 job, go_on = try_compose(words, command.multirun, explainer, found, bad, number)
                 if not go_on:
                     break
             if job:
-                seeds.setdefault(words_beside_seed(words), job)
+                seeds.setdefault(drop_seed_words(words), job)
                 found.composed.append(job)
         answer_foreign(command, explainer, sets[0], bad, found)
     found.problems = list(dict.fromkeys(found.problems))
@@ -151,9 +151,9 @@ def answer_foreign(
 
 
 @contextmanager
-def composing(config_dir: str | None = None, app: App = PGRUN) -> Iterator[None]:
+def composing_with_hydra(config_dir: str | None = None, app: App = PGRUN) -> Iterator[None]:
     """Hydra's compose API on our configuration and the user's own."""
-    register(config_dir, app.options)
+    register_config_sources(config_dir, app.options)
     with (
         initialize_config_dir(str(conf_dir()), job_name=app.name, version_base="1.3"),
         warnings.catch_warnings(),
@@ -167,13 +167,13 @@ def split_sweep(command: Command, params: list[str]) -> list[list[CliOverride]]:
     if not command.multirun:
         return [list(command.words)]
     overrides = parse_overrides(command, params)
-    if searched(command):
-        space = read([override for override in overrides if not override.is_hydra_override()])
+    if asks_for_search(command):
+        space = read_search_space([override for override in overrides if not override.is_hydra_override()])
         return [
             [CliOverride.read(text) for text in [*hydra_words(command), *space.typed(trial)]]
             for trial in space.corners()
         ]
-    if (count := sweep_values.jobs(overrides)) > sweep_values.MOST:
+    if (count := sweep_values.count_jobs(overrides)) > sweep_values.MOST:
         raise InvalidCommand(
             f"a sweep of {count:,} jobs: at most {sweep_values.MOST:,} at a time; take fewer values"
         )
@@ -212,13 +212,15 @@ def compose_one(words: Sequence[CliOverride], multirun: bool, number: int, confi
         cfg.hydra.job.num = number
         cfg.hydra.job.id = str(number)
     choices = OmegaConf.to_container(cfg.hydra.runtime.choices)
-    settings = to_plain(cfg)
+    settings = to_plain_settings(cfg)
     hydra = cfg.hydra
     folder = Path(str(hydra.sweep.subdir)) if multirun else Path(hydra.run.dir)
     return Job(settings, dict(choices), list(words), hydra, folder)  # type: ignore[arg-type]
 
 
-def with_other_seed(like: Job, words: Sequence[CliOverride], number: int, keys: Sequence[str]) -> Job | None:
+def copy_with_other_seed(
+    like: Job, words: Sequence[CliOverride], number: int, keys: Sequence[str]
+) -> Job | None:
     """The same job with another seed, without composing it (a tenth of a second);
     None where that is not so simple.
     """
@@ -228,17 +230,17 @@ def with_other_seed(like: Job, words: Sequence[CliOverride], number: int, keys: 
         return None
     cfg: Any = like.composed
     before, cfg["seed"] = cfg["seed"], seeds[0].value
-    settings = to_plain(cfg)
+    settings = to_plain_settings(cfg)
     cfg["seed"] = before
     folder = Path(name_numbered(number, [word.text for word in words], keys))
     return replace(like, settings=settings, words=list(words), folder=folder)
 
 
-def words_beside_seed(words: Sequence[CliOverride]) -> tuple[str, ...]:
+def drop_seed_words(words: Sequence[CliOverride]) -> tuple[str, ...]:
     return tuple(word.text for word in words if word.key != "seed")
 
 
-def to_plain(cfg: DictConfig) -> dict[str, Any]:
+def to_plain_settings(cfg: DictConfig) -> dict[str, Any]:
     """The run's own settings as resolved plain data, each value under one spelling."""
     own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     settings: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)

@@ -32,7 +32,7 @@ QUOTED = re.compile(r"Could not (?:override|append|delete)[^']*'([^']*)'|Multipl
 
 
 class Explainer:
-    """Turns Hydra's exceptions into (the word at fault, a sentence); used inside ``compose.composing``."""
+    """Turns Hydra's exceptions into (the word at fault, a sentence); used inside ``composing_with_hydra``."""
 
     def __init__(self, config_dir: str | None, app: App = PGRUN):
         self.app, self.config_dir = app, config_dir
@@ -48,13 +48,13 @@ class Explainer:
         if isinstance(error, MissingConfigException):
             return self.unknown_option(error.missing_cfg_file or "", words)
         text = f"{error}\n{error.__cause__ or ''}".strip()
-        word = None if isinstance(error, BROKEN_FILE) else at_fault(error, text, words)
+        word = None if isinstance(error, BROKEN_FILE) else find_word_at_fault(error, text, words)
         if word is None:
             return None, "; ".join(broken_files(self.config_dir)) or text.splitlines()[0]
         absent = isinstance(error.__cause__ or error, ConfigAttributeError | ConfigKeyError)
         if absent or "No match in the defaults list" in text:
             return word, self.unknown_key(word, words)
-        return word, f"{word.text}: {reason(error, text)}"
+        return word, f"{word.text}: {extract_hydra_reason(error, text)}"
 
     def explain_circle(self, words: Sequence[CliOverride]) -> str:
         """The options of the user's own, one of which is in its own defaults."""
@@ -95,7 +95,7 @@ class Explainer:
             return f"not registered with gymnasium; type env={newest}"
         if words := find_foreign_option(group, name, options):
             return f"no such option; type {words}"
-        return f"no such option; {nearest(name, options)}"
+        return f"no such option; {describe_nearest(name, options)}"
 
     def options(self, group: str) -> list[str]:
         found = GlobalHydra.instance().config_loader().get_group_options(group, ObjectType.CONFIG)
@@ -174,7 +174,7 @@ def describe_yaml_error(error: Exception) -> str:
     return f"{at}: a tab, and YAML is indented with spaces" if r"\t" in text else f"{at}: {text}"
 
 
-def at_fault(error: Exception, text: str, words: Sequence[CliOverride]) -> CliOverride | None:
+def find_word_at_fault(error: Exception, text: str, words: Sequence[CliOverride]) -> CliOverride | None:
     """The word that an error speaks of."""
     full_key = getattr(error, "full_key", None) or getattr(error.__cause__, "full_key", None)
     match = QUOTED.search(text)
@@ -185,7 +185,7 @@ def at_fault(error: Exception, text: str, words: Sequence[CliOverride]) -> CliOv
     return next((word for word in words if word.text in text), None)
 
 
-def reason(error: Exception, text: str) -> str:
+def extract_hydra_reason(error: Exception, text: str) -> str:
     """Hydra's own words, without what the user's word already says."""
     lines = [line.strip() for line in str(error.__cause__ or text).splitlines()]
     return next((line for line in lines if line and not line.startswith("Could not")), lines[0])
@@ -224,7 +224,7 @@ def nearest_key(key: str, keys: Sequence[str]) -> str:
     return f"{'nearest' if names != group else 'there are'}: {', '.join(names[:MOST_NAMES])}{more}"
 
 
-def nearest(name: str, options: Iterable[str]) -> str:
+def describe_nearest(name: str, options: Iterable[str]) -> str:
     """Close names, or all of them where there are few."""
     options = list(dict.fromkeys(options))
     lower = {option.lower(): option for option in options}

@@ -88,13 +88,13 @@ def name_numbered(number: int, words: Iterable[str], keys: Sequence[str]) -> str
     short = shorten_keys(keys)
     parts = []
     for word in words:
-        key = key_of(word)
+        key = setting_of_word(word)
         if key in short:
             parts.append(f"{short[key]}={name_value(key, word.partition('=')[2])}")
     return "_".join([str(number), *([",".join(parts)] if parts else [])])[: LONGEST["name"]].rstrip(",.=-")
 
 
-def key_of(word: str) -> str:
+def setting_of_word(word: str) -> str:
     """The setting that a word such as ``++env.kwargs.x=1`` or ``critic/optimizer=sgd`` is of."""
     return word.partition("=")[0].lstrip("+~").replace("/", ".")
 
@@ -115,8 +115,8 @@ def find_differing(jobs: Sequence[Sequence[str]]) -> tuple[str, ...]:
     values: dict[str, set[str | None]] = {}
     for words in jobs:
         for word in words:
-            values.setdefault(key_of(word), set()).add(word)
-    every = [set(map(key_of, words)) for words in jobs]
+            values.setdefault(setting_of_word(word), set()).add(word)
+    every = [set(map(setting_of_word, words)) for words in jobs]
     return tuple(
         key
         for key, found in values.items()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pgrun.command.foreign_names import FOREIGN_NAMES, FOREIGN_OPTIONS, TOOLS, ForeignName
-from pgrun.command.foreign_values import COMPUTE, NUMBER, Settings, has_own_critic, put
+from pgrun.command.foreign_values import COMPUTE, NUMBER, Settings, has_own_critic, put_value
 
 YES, NO = {"true", "1", "yes", "on"}, {"false", "0", "no", "off", "none", "null"}
 
@@ -23,7 +23,7 @@ class ForeignWord:
     value: str  # "" for a flag without one
 
 
-def spell(name: str) -> str:
+def normalise_spelling(name: str) -> str:
     """One spelling of ``--learning-rate`` and ``learning_rate``; short flags keep their dash."""
     name = re.sub(r"\[\w*\]$", "", name)  # --hid[h] of Spinning Up
     if name.startswith("-") and not name.startswith("--"):
@@ -38,7 +38,7 @@ def index_names() -> dict[str, list[tuple[ForeignName, list[str]]]]:
         tools: dict[str, list[str]] = {}
         for field in TOOLS:
             for name in row.names(field):
-                tools.setdefault(spell(name), []).append(field)
+                tools.setdefault(normalise_spelling(name), []).append(field)
         for name, fields in tools.items():
             index.setdefault(name, []).append((row, fields))
     return index
@@ -48,12 +48,14 @@ INDEX = index_names()
 
 
 def is_foreign(name: str) -> bool:
-    return spell(name) in INDEX
+    return normalise_spelling(name) in INDEX
 
 
 def is_same_here(name: str) -> bool:
     """Whether the name is also that of the setting here: ``--seed``."""
-    return any(row.here == f"{spell(name)}={{}}" for row, _ in INDEX.get(spell(name), []))
+    return any(
+        row.here == f"{normalise_spelling(name)}={{}}" for row, _ in INDEX.get(normalise_spelling(name), [])
+    )
 
 
 def split_foreign_flags(argv: Sequence[str], known: Iterable[str]) -> tuple[list[str], list[ForeignWord]]:
@@ -71,17 +73,17 @@ def split_foreign_flags(argv: Sequence[str], known: Iterable[str]) -> tuple[list
             rest.append(token)
             continue
         off = name != token.partition("=")[0]
-        values = [value] if equals else take_values(tokens, INDEX[spell(name)][0][0])
+        values = [value] if equals else take_values(tokens, INDEX[normalise_spelling(name)][0][0])
         typed = token if equals else " ".join([token, *values])
-        flags.append(ForeignWord(typed, spell(name), "false" if off else " ".join(values)))
+        flags.append(ForeignWord(typed, normalise_spelling(name), "false" if off else " ".join(values)))
     if all(is_same_here(flag.name) for flag in flags):
         return list(argv), []
-    bare = [token for token in rest if token.lower() in algorithms()]  # python -m spinup.run ppo
+    bare = [token for token in rest if token.lower() in list_algorithm_names()]  # python -m spinup.run ppo
     kept = [token for token in rest if token not in bare]
     return kept, [*(ForeignWord(token, "algo", token) for token in bare), *flags]
 
 
-def algorithms() -> set[str]:
+def list_algorithm_names() -> set[str]:
     from pgrun.config.paths import conf_dir
 
     return {path.stem for path in (conf_dir() / "algo").glob("*.yaml")} | set(FOREIGN_OPTIONS["algo"])
@@ -121,25 +123,25 @@ def answer_foreign_words(
         1
     )[0][0]
     rows = [choose_row(word, tool) for word in words]
-    plain = [fill(row, word) for row, word in zip(rows, words, strict=True) if not row.compute]
-    settings = compose(merge([*plain, *others])) or compose(list(others)) or compose([])
+    plain = [fill_in_row(row, word) for row, word in zip(rows, words, strict=True) if not row.compute]
+    settings = compose(keep_last_words([*plain, *others])) or compose(list(others)) or compose([])
     assert settings is not None
     values = {word.name: word.value for word in words}
     answers = [answer_row(row, word, settings, values) for row, word in zip(rows, words, strict=True)]
     lines = [
-        describe(word, row, typed, note)
+        describe_foreign_word(word, row, typed, note)
         for word, row, (typed, note) in zip(words, rows, answers, strict=True)
     ]
     if len(words) < 2:
         return lines, ""
-    return lines, translate(sorted_by_table(rows, answers), others, options)
+    return lines, translate_command(sorted_by_table(rows, answers), others, options)
 
 
-def translate(answers: Sequence[str], others: Sequence[str], options: Sequence[str]) -> str:
+def translate_command(answers: Sequence[str], others: Sequence[str], options: Sequence[str]) -> str:
     """The whole command. What was typed as it is typed here is as it was."""
-    typed = merge(others)
-    keys = {key_of(word) for word in typed}
-    merged = [*typed, *(word for word in merge(answers) if key_of(word) not in keys)]
+    typed = keep_last_words(others)
+    keys = {extract_typed_key(word) for word in typed}
+    merged = [*typed, *(word for word in keep_last_words(answers) if extract_typed_key(word) not in keys)]
     several = any("," in word and not re.search(r"[\[{(]", word) for word in merged)
     flags = list(options)
     if several and not {"-m", "--multirun"} & set(options):
@@ -152,7 +154,7 @@ def answer_row(
     row: ForeignName, word: ForeignWord, settings: Settings, values: Mapping[str, str]
 ) -> tuple[str, str]:
     """(the words here, what to know of them). ``values``: of all words of other tools, by name."""
-    typed, note = fill(row, word), row.note
+    typed, note = fill_in_row(row, word), row.note
     if row.compute:
         typed, note = COMPUTE[row.compute](row, word.value, settings, values)
     return without_critic(typed, settings), note
@@ -170,15 +172,15 @@ def sorted_by_table(rows: Sequence[ForeignName], answers: Sequence[tuple[str, st
     return [answers[i][0] for i in order]
 
 
-def merge(words: Iterable[str]) -> list[str]:
+def keep_last_words(words: Iterable[str]) -> list[str]:
     """One word for each setting: the last."""
     merged: dict[str, str] = {}
     for word in (part for text in words for part in split_words(text)):
-        merged[key_of(word)] = word
+        merged[extract_typed_key(word)] = word
     return list(merged.values())
 
 
-def key_of(word: str) -> str:
+def extract_typed_key(word: str) -> str:
     return word.lstrip("+").partition("=")[0]
 
 
@@ -187,14 +189,14 @@ def split_words(text: str) -> list[str]:
     return re.findall(r"(?:[^\s\[{(]|[\[{(][^\]})]*[\]})]*)+", text)
 
 
-def fill(row: ForeignName, word: ForeignWord) -> str:
+def fill_in_row(row: ForeignName, word: ForeignWord) -> str:
     """The row's words for this value."""
     if row.off:
         return row.off if word.value.lower() in NO else row.here
-    return put(row.here, word.value)
+    return put_value(row.here, word.value)
 
 
-def describe(word: ForeignWord, row: ForeignName, typed: str, note: str) -> str:
+def describe_foreign_word(word: ForeignWord, row: ForeignName, typed: str, note: str) -> str:
     fields = next(fields for other, fields in INDEX[word.name] if other is row)
     tools = ", ".join(TOOLS[field] for field in fields)
     what = "; ".join(filter(None, (f"type {quote_words(typed)}" if typed else "leave it out", note)))

@@ -16,7 +16,7 @@ LIST = re.compile(r"\[[\d, ]*\]")
 NUMBER = r"-?[\d.]+(?:e-?\d+)?"
 
 
-def put(here: str, value: str) -> str:
+def put_value(here: str, value: str) -> str:
     """``here`` with a value in Hydra's spelling: Python's True and None, several values, ``lin_3e-4``."""
     falling = re.fullmatch(r"lin_(.+)", value)
     value = falling[1] if falling else value
@@ -46,7 +46,7 @@ def uses_critic(settings: Settings) -> bool:
     return used
 
 
-def count_rows(settings: Settings) -> int | None:
+def count_batch_rows(settings: Settings) -> int | None:
     """Rows of a batch; None where whole episodes decide."""
     sampler = settings["sampler"]
     if sampler["name"] == "steps":
@@ -57,23 +57,25 @@ def count_rows(settings: Settings) -> int | None:
 EPISODES = "whole episodes are played: sampler.episodes={} says how many"
 
 
-def minibatches(
+def convert_minibatches(
     row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]
 ) -> tuple[str, str]:
     """How many minibatches have ``value`` rows; for an algorithm without them ``value`` is the batch."""
-    rows = count_rows(settings)
+    rows = count_batch_rows(settings)
     if rows is None or "minibatches" not in settings["algo"]:
-        return steps(row, value, settings, others)
-    parts = per_part(value, lambda size: max(-(-rows // size), 1))
+        return convert_steps(row, value, settings, others)
+    parts = apply_to_each_value(value, lambda size: max(-(-rows // size), 1))
     what = f"{rows} rows (sampler.steps × env.num_envs) ÷ {value}"
     return (f"algo.minibatches={parts}", what) if parts else ("", row.note)
 
 
-def steps(row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]) -> tuple[str, str]:
+def convert_steps(
+    row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]
+) -> tuple[str, str]:
     envs = settings["env"]["num_envs"]
     if settings["sampler"]["name"] == "episodes":
         return "", EPISODES.format(settings["sampler"]["episodes"])
-    parts = per_part(value, lambda total: max(-(-total // envs), 1))
+    parts = apply_to_each_value(value, lambda total: max(-(-total // envs), 1))
     return (
         (f"sampler.steps={parts}", f"{value} steps ÷ {envs} environments (env.num_envs)")
         if parts
@@ -81,7 +83,7 @@ def steps(row: ForeignName, value: str, settings: Settings, others: Mapping[str,
     )
 
 
-def per_part(value: str, of: Callable[[int], int]) -> str:
+def apply_to_each_value(value: str, of: Callable[[int], int]) -> str:
     """The function of each value of a sweep; "" where one is no whole number above 0."""
     try:
         numbers = [int(float(part)) for part in value.split(",")]
@@ -90,48 +92,60 @@ def per_part(value: str, of: Callable[[int], int]) -> str:
     return ",".join(str(of(number)) for number in numbers) if min(numbers) > 0 else ""
 
 
-def iterations(
+def convert_iterations(
     row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]
 ) -> tuple[str, str]:
     batch = next((others[name] for name in ("-b", "batch_size", "steps_per_epoch") if others.get(name)), None)
-    rows = count_rows(settings) if batch is None else int(per_part(batch, int) or 0)
-    total = rows and per_part(value, lambda count: count * rows)
+    rows = count_batch_rows(settings) if batch is None else int(apply_to_each_value(batch, int) or 0)
+    total = rows and apply_to_each_value(value, lambda count: count * rows)
     if not total:
         return "", "training is as long as trainer.total_steps says, in environment steps"
     return f"trainer.total_steps={total}", f"{value} iterations × {rows} rows"
 
 
-def epochs(row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]) -> tuple[str, str]:
-    counts = [per_part(others.get(name, ""), int) for name in ("epoch", "step_per_epoch")]
+def convert_epochs(
+    row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]
+) -> tuple[str, str]:
+    counts = [apply_to_each_value(others.get(name, ""), int) for name in ("epoch", "step_per_epoch")]
     if not all(counts):
         return "", "trainer.total_steps is epoch × step_per_epoch, in environment steps"
     total = int(counts[0]) * int(counts[1])
     return f"trainer.total_steps={total}", "epoch × step_per_epoch"
 
 
-def gae(row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]) -> tuple[str, str]:
+def convert_gae(
+    row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]
+) -> tuple[str, str]:
     choice = "" if settings["variance"]["name"] == "gae" else "variance=gae "
-    return choice + put(row.here, value), row.note
+    return choice + put_value(row.here, value), row.note
 
 
-def critic(row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]) -> tuple[str, str]:
+def convert_critic(
+    row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]
+) -> tuple[str, str]:
     choice = "" if uses_critic(settings) else "variance=value_baseline "
-    return choice + put(row.here, value), row.note
+    return choice + put_value(row.here, value), row.note
 
 
-def coef(row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]) -> tuple[str, str]:
+def convert_coef(
+    row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]
+) -> tuple[str, str]:
     if is_shared(settings):
-        return put(row.here, value), "the weight of the value loss in the joint loss"
+        return put_value(row.here, value), "the weight of the value loss in the joint loss"
     return "", row.note
 
 
-def target_kl(row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]) -> tuple[str, str]:
+def convert_target_kl(
+    row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]
+) -> tuple[str, str]:
     if "delta" in settings["algo"]:
         return f"algo.delta={value}", "the step's KL, to second order"
-    return put(row.here, value), row.note
+    return put_value(row.here, value), row.note
 
 
-def layers(row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]) -> tuple[str, str]:
+def convert_layers(
+    row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]
+) -> tuple[str, str]:
     lists = LIST.findall(value)
     if lists:
         same = len(set(lists)) == 1
@@ -143,12 +157,12 @@ def layers(row: ForeignName, value: str, settings: Settings, others: Mapping[str
         return f"network.hidden=[{','.join(value.split())}]", row.note
     depth = next((others[name] for name in LAYERS if name in others), "2")
     size = next((others[name] for name in (*SIZES, "hid") if name in others), "64")
-    if not (per_part(depth, int) and per_part(size, int)):
+    if not (apply_to_each_value(depth, int) and apply_to_each_value(size, int)):
         return "", "network.hidden=[64,64] is a list of layers"
     return f"network.hidden=[{','.join([size] * int(depth))}]", f"{depth} layers of {size} units"
 
 
-def policy_kwargs(
+def convert_policy_kwargs(
     row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]
 ) -> tuple[str, str]:
     words = []
@@ -163,7 +177,7 @@ def policy_kwargs(
     return " ".join(words), row.note
 
 
-def activation(
+def convert_activation(
     row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]
 ) -> tuple[str, str]:
     kind = re.search(r"ReLU|Tanh", value, re.I)
@@ -171,9 +185,18 @@ def activation(
 
 
 COMPUTE: dict[str, Callable[[ForeignName, str, Settings, Mapping[str, str]], tuple[str, str]]] = {
-    function.__name__: function
+    function.__name__.removeprefix("convert_"): function
     for function in (
-        *(minibatches, steps, iterations, epochs, gae, critic, coef, target_kl),
-        *(layers, policy_kwargs, activation),
+        *(
+            convert_minibatches,
+            convert_steps,
+            convert_iterations,
+            convert_epochs,
+            convert_gae,
+            convert_critic,
+            convert_coef,
+            convert_target_kl,
+        ),
+        *(convert_layers, convert_policy_kwargs, convert_activation),
     )
 }

@@ -32,7 +32,7 @@ class GymnasiumSource(ConfigSource):
         return config_path.strip("/") == "env"
 
     def is_config(self, config_path: str) -> bool:
-        name = env_id(config_path)
+        name = extract_env_id(config_path)
         if name is None or ":" in name:  # a module is imported by the check, not by composing
             return name is not None
         from pgrun.envs.problems.registration import registry
@@ -40,7 +40,7 @@ class GymnasiumSource(ConfigSource):
         return name in registry
 
     def load_config(self, config_path: str) -> ConfigResult:
-        name = env_id(config_path)
+        name = extract_env_id(config_path)
         if name is None:
             raise ConfigLoadError(f"{config_path} is not an environment")
         config: dict[str, Any] = {
@@ -78,12 +78,12 @@ class PgrunSearchPath(SearchPathPlugin):
         search_path.append("pgrun", "gymnasium://")
 
 
-def env_id(config_path: str) -> str | None:
+def extract_env_id(config_path: str) -> str | None:
     name = config_path.removesuffix(".yaml")
     return name.removeprefix("env/") if name.startswith("env/") else None
 
 
-def register(config_dir: str | None = None, options: str | None = None) -> None:
+def register_config_sources(config_dir: str | None = None, options: str | None = None) -> None:
     """Before composing; twice does no harm.
 
     ``config_dir`` holds the user's own options, ``options`` those of one command.

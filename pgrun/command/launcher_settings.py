@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from omegaconf import OmegaConf
 
-from pgrun.config.schema import Form, NonNegativeInt, Positive, PositiveInt, Range, violations
+from pgrun.config.schema import Form, NonNegativeInt, Positive, PositiveInt, Range, find_violations
 from pgrun.terminal.writable import reason_unwritable
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def find_wrong_launcher(job: Job) -> Iterator[str]:
         known = KNOWN.get(str(given.pop("_target_", "")).rpartition(".")[2])
         if known is None:
             continue
-        yield from violations(f"hydra.{part}.", given, known)
+        yield from find_violations(f"hydra.{part}.", given, known)
         for name in ("submitit_folder", "temp_folder"):
             folder = given.get(name)
             if folder is not None and (reason := reason_unwritable(Path(str(folder).replace("%j", "0")))):

@@ -24,18 +24,18 @@ NEEDS = {
 ENGINES = {"optuna": "search"}
 
 
-def lacking(words: Sequence[CliOverride]) -> Iterator[str]:
+def find_missing_launchers(words: Sequence[CliOverride]) -> Iterator[str]:
     """What a sweep's launcher or sweeper needs and is not here."""
     for word in words:
         options = {"hydra.launcher": NEEDS, "hydra.sweeper": ENGINES}.get(word.key, {})
         extra = options.get(str(word.value))
-        if extra and not installed(EXTRAS[extra]):
+        if extra and not is_installed(EXTRAS[extra]):
             command = f'pip install -c constraints.txt -e ".[{extra}]"'
             yield f"{word.shown}: a package is missing; the extra brings it: {command}"
         elif extra and str(word.value).endswith("slurm") and shutil.which("srun") is None:
             yield f"{word.shown}: no srun here: hand the sweep to Slurm from a machine that has it"
 
 
-def installed(package: str) -> bool:
+def is_installed(package: str) -> bool:
     above = package.rpartition(".")[0]
     return (not above or find_spec(above) is not None) and find_spec(package) is not None

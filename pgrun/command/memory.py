@@ -16,13 +16,13 @@ COPIES = 6  # θ, gradient, two moments, and what a checkpoint and an update hol
 COLUMN = 4096  # bytes of one environment, at least
 
 
-def too_large(settings: Mapping[str, Any], env: gym.Env) -> Iterator[str]:
+def find_too_large(settings: Mapping[str, Any], env: gym.Env) -> Iterator[str]:
     """What takes most of it, where all together is more than the machine has."""
-    parts = needed(settings, env)
+    parts = estimate_memory(settings, env)
     total, (there, whose) = sum(parts.values()), memory_limit()
     if total > there:
         key = max(parts, key=lambda name: parts[name])
-        given = value(settings, key)
+        given = find_requested_value(settings, key)
         yield (
             f"{key}={given}: the run would take at least {total / 1e9:,.0f} GB, "
             f"and {whose} {there / 1e9:,.0f} GB: "
@@ -45,12 +45,12 @@ def memory_limit(cgroups: Path = Path("/sys/fs/cgroup")) -> tuple[float, str]:
     return min(limits)
 
 
-def value(settings: Mapping[str, Any], key: str) -> Any:
+def find_requested_value(settings: Mapping[str, Any], key: str) -> Any:
     group, _, name = key.partition(".")
     return settings[group][name] if name else settings[group]["id"]
 
 
-def needed(settings: Mapping[str, Any], env: gym.Env) -> dict[str, float]:
+def estimate_memory(settings: Mapping[str, Any], env: gym.Env) -> dict[str, float]:
     """Bytes, by the setting that asks for them."""
     from pgrun.envs.spaces import observation_encoder
 
@@ -58,7 +58,7 @@ def needed(settings: Mapping[str, Any], env: gym.Env) -> dict[str, float]:
     hidden = [float(n) for n in settings["network"].get("hidden") or ()]
     sampler, columns = settings["sampler"], float(settings["env"]["num_envs"])
     row = FLOAT * (2 * size + sum(hidden) + 10)
-    kept = {f"sampler.{name}": count * row for name, count in rows(sampler, columns).items()}
+    kept = {f"sampler.{name}": count * row for name, count in count_kept_rows(sampler, columns).items()}
     if columns > sampler.get("steps", columns):  # the larger factor of steps × environments
         kept["env.num_envs"] = kept.pop("sampler.steps")
     kept["env.num_envs"] = kept.get("env.num_envs", 0.0) + columns * (COLUMN + FLOAT * size)
@@ -70,7 +70,7 @@ def needed(settings: Mapping[str, Any], env: gym.Env) -> dict[str, float]:
     }
 
 
-def rows(sampler: Mapping[str, Any], columns: float) -> dict[str, float]:
+def count_kept_rows(sampler: Mapping[str, Any], columns: float) -> dict[str, float]:
     """How many rows of the networks' inputs are kept at the same time; of an episode one at least."""
     counts = {
         "steps": sampler.get("steps", 0) * columns,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pgrun.command.compose import Job
-from pgrun.command.validate import classes_chosen, constant_baseline
-from pgrun.config.schema import construct
+from pgrun.command.validate import classes_chosen, gives_constant_baseline
+from pgrun.config.schema import construct_from_settings
 from pgrun.config.settings import CENTERING
 from pgrun.envs import EnvSettings
 from pgrun.envs.make import make_one
@@ -17,7 +17,7 @@ from pgrun.envs.wrappers import find_statistics
 
 def find_notices(jobs: Sequence[Job]) -> list[str]:
     """Lines about the jobs of a command, each once."""
-    kinds = (cancelled_baseline, estimated_telemetry, wrappers_with_statistics)
+    kinds = (notice_cancelled_baseline, estimated_telemetry, wrappers_with_statistics)
     found = [line for job in jobs for kind in kinds for line in kind(job)]
     return list(dict.fromkeys([*found, *unused_masks(jobs)]))
 
@@ -26,7 +26,7 @@ def unused_masks(jobs: Sequence[Job]) -> Iterator[str]:
     """Environments that tell which actions are allowed, and are not asked; each is made once."""
     asked = {str(job.settings["env"]): job.settings["env"] for job in jobs}
     for settings in asked.values():
-        env = construct(EnvSettings, settings)
+        env = construct_from_settings(EnvSettings, settings)
         if not env.action_mask and tells_mask(env):
             yield f"env={env.id} tells which actions are allowed: env.action_mask=true forbids the others"
 
@@ -55,11 +55,11 @@ def wrappers_with_statistics(job: Job) -> Iterator[str]:
     return find_statistics(job.settings["env"]["wrappers"])
 
 
-def cancelled_baseline(job: Job) -> Iterator[str]:
+def notice_cancelled_baseline(job: Job) -> Iterator[str]:
     """Centring Ψ puts the batch's mean in the place of every constant baseline."""
     settings = job.settings
     norm, name = settings["advantage_norm"], settings["variance"]["name"]
-    if norm in CENTERING and constant_baseline(settings, classes_chosen(settings)):
+    if norm in CENTERING and gives_constant_baseline(settings, classes_chosen(settings)):
         yield (
             f"advantage_norm={norm} subtracts the batch's mean from Ψ, whatever constant variance={name} "
             "subtracts: none, mean_baseline and leave_one_out become the same estimator; "

@@ -15,9 +15,15 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from pgrun.command.app import PGRUN, App
-from pgrun.command.foreign_answers import ForeignWord, is_foreign, is_same_here, spell, split_foreign_flags
+from pgrun.command.foreign_answers import (
+    ForeignWord,
+    is_foreign,
+    is_same_here,
+    normalise_spelling,
+    split_foreign_flags,
+)
 from pgrun.command.hydra_internals import build_flag_parser
-from pgrun.command.sweep_values import values, wrong_values
+from pgrun.command.sweep_values import find_wrong_word_values, list_word_values
 from pgrun.config.paths import conf_dir
 from pgrun.errors import InvalidCommand
 from pgrun.storage.newest_run import LAST, newest_folder
@@ -161,7 +167,7 @@ def is_foreign_text(text: str) -> bool:
 def split_foreign_text(text: str) -> tuple[str, str]:
     """(the name, without its group; the value) of ``algo.learning_rate=1``."""
     key, _, value = text.partition("=")
-    return spell(key.lstrip("+").split(".")[-1]), value
+    return normalise_spelling(key.lstrip("+").split(".")[-1]), value
 
 
 def typed_flags(argv: list[str], flags: argparse.Namespace) -> list[str]:
@@ -220,7 +226,7 @@ def find_illegal(override: Override, multirun: bool) -> str | None:
     text, key, swept = str(override.input_line), override.key_or_group, override.is_sweep_override()
     if swept and not multirun:
         return f"{text}: several values are a sweep: type pgrun -m"
-    if swept and (problem := wrong_values(override)):
+    if swept and (problem := find_wrong_word_values(override)):
         return f"{text}: {problem}"
     if override.is_hydra_override():
         return (
@@ -230,7 +236,7 @@ def find_illegal(override: Override, multirun: bool) -> str | None:
         )
     if override.is_delete():
         return f"{text}: every setting is needed; change it with key=value"
-    if is_group(key) and not all(map(is_option, values(override))):
+    if is_group(key) and not all(map(is_option, list_word_values(override))):
         return f"{text}: the name of one option is needed; pgrun --help lists them"
     return None
 

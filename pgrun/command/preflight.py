@@ -16,7 +16,7 @@ from pgrun.command.claim_folders import is_named_by_us
 from pgrun.command.compose import Job, compose_jobs
 from pgrun.command.folder_names import number_of
 from pgrun.command.hydra_settings import find_wrong_hydra_settings
-from pgrun.command.launchers import lacking
+from pgrun.command.launchers import find_missing_launchers
 from pgrun.command.overrides import Command
 from pgrun.command.search_check import find_wrong_search
 from pgrun.errors import InvalidCommand
@@ -37,7 +37,7 @@ SWEEP_FILES = (
 
 def compose_and_check(command: Command, again: bool = False) -> list[Job]:
     """The command's jobs; raises ``InvalidCommand``. ``again``: they may have been run before."""
-    refuse_all(list(lacking(command.words)))
+    refuse_all(list(find_missing_launchers(command.words)))
     found = compose_jobs(command)
     problems = [*command.problems, *found.problems]
     problems += check_jobs(found.composed, command.app, whole=not problems)

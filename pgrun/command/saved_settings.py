@@ -19,9 +19,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pgrun import atomic_files
 from pgrun.command.app import PGRUN, App
-from pgrun.command.compose import compose_one, composing
+from pgrun.command.compose import compose_one, composing_with_hydra
 from pgrun.command.overrides import CliOverride, Command, hydra_word, read_command
-from pgrun.command.unused_settings import unread
+from pgrun.command.unused_settings import find_unused_settings
 from pgrun.command.validate import classes_chosen
 from pgrun.config.plain_yaml import load_yaml
 from pgrun.errors import InvalidCommand, escape_line, join_lines
@@ -109,7 +109,7 @@ def flatten_saved(settings: Mapping[str, Any], source: str) -> Flat:
     alone, ``algo: ppo``, has it where the others have theirs.
     """
     flat: Flat = {}
-    for key, value in leaves(settings, source):
+    for key, value in iterate_saved_settings(settings, source):
         key = f"{key}.{OPTIONS[key]}" if key in OPTIONS and isinstance(value, str) else key
         if key.split(".")[0] not in NOT_TAKEN or key == "modules":
             flat[key] = value
@@ -118,7 +118,7 @@ def flatten_saved(settings: Mapping[str, Any], source: str) -> Flat:
     return flat
 
 
-def leaves(
+def iterate_saved_settings(
     part: Mapping[Any, Any], source: str, prefix: str = "", depth: int = 0
 ) -> Iterator[tuple[str, Any]]:
     for name, value in part.items():
@@ -126,7 +126,7 @@ def leaves(
         if not KEY.fullmatch(key) or depth > 8:
             raise InvalidCommand(f"{source}: {escape_line(key)[:100]!r}: no name of a setting")
         if isinstance(value, Mapping) and value:
-            yield from leaves(value, source, f"{key}.", depth + 1)
+            yield from iterate_saved_settings(value, source, f"{key}.", depth + 1)
         elif not isinstance(value, Mapping):
             yield key, value
 
@@ -147,20 +147,22 @@ def find_words(saved: Flat, command: Command, source: str) -> list[str]:
     options = {
         group: format_choice(group.replace(".", "/"), saved[f"{group}.{name}"], source)
         for group, name in OPTIONS.items()
-        if f"{group}.{name}" in saved and not chooses(typed, group)
+        if f"{group}.{name}" in saved and not is_chosen_by_command(typed, group)
     }
     if "tuned" not in typed:
         options["tuned"] = "tuned=none"
     single = [word.text for word in command.words if word.value is not None and not is_hydra(word)]
     kept = [word for word in single if CliOverride.read(word).key in (*OPTIONS, "tuned", "modules")]
-    with composing(command.config_dir, command.app):
+    with composing_with_hydra(command.config_dir, command.app):
         chosen = [*options.values(), *kept]
         base = compose_base(chosen, source)
-        now = dict(leaves(base, source))
+        now = dict(iterate_saved_settings(base, source))
         taken = {
             key: value
             for key, value in saved.items()
-            if not chooses(typed, key) and not is_option_name(key) and not is_seed_typed(key, typed)
+            if not is_chosen_by_command(typed, key)
+            and not is_option_name(key)
+            and not is_seed_typed(key, typed)
         }
         for key in taken:
             if key not in now and not key.startswith("env.kwargs."):
@@ -173,7 +175,7 @@ def find_words(saved: Flat, command: Command, source: str) -> list[str]:
     return [word for word in (*options.values(), *words.values()) if is_read(word, whole)]
 
 
-def chooses(typed: Sequence[str], key: str) -> bool:
+def is_chosen_by_command(typed: Sequence[str], key: str) -> bool:
     """Whether the command says it itself: the setting, or the option that it is of."""
     return any(key == word or key.startswith(f"{word}.") for word in typed)
 
@@ -206,7 +208,9 @@ def compose_base(words: Sequence[str], source: str) -> dict[str, Any]:
 
 def is_read(word: str, settings: Mapping[str, Any]) -> bool:
     """A word that nothing reads would be refused, and was not typed by anybody."""
-    return not list(unread([CliOverride.read(as_override(word))], settings, classes_chosen(settings), None))
+    return not list(
+        find_unused_settings([CliOverride.read(as_override(word))], settings, classes_chosen(settings), None)
+    )
 
 
 def as_override(word: str) -> str:

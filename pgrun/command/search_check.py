@@ -12,8 +12,8 @@ from pgrun.command.app import PGRUN
 from pgrun.command.compose import Job
 from pgrun.command.folder_names import JOB_NAME
 from pgrun.command.overrides import Command
-from pgrun.command.search_settings import CHOICE, FILE, Search, holds_search, searched
-from pgrun.config.schema import construct, violations
+from pgrun.command.search_settings import CHOICE, FILE, Search, asks_for_search, holds_search
+from pgrun.config.schema import construct_from_settings, find_violations
 
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
@@ -21,15 +21,15 @@ BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 def find_wrong_search(command: Command, jobs: Sequence[Job], again: bool) -> Iterator[str]:
     """``jobs``: the corners of what is searched. ``again``: it may have begun before."""
     chosen = [job for job in jobs[:1] if job.choices.get("hydra/sweeper") == CHOICE]
-    if chosen and not searched(command):
+    if chosen and not asks_for_search(command):
         yield f"hydra/sweeper={CHOICE}: a search is asked for in the command: type it there"
-    if not searched(command) or not chosen:
+    if not asks_for_search(command) or not chosen:
         return
     if command.app is not PGRUN:
         yield f"hydra/sweeper={CHOICE}: only pgrun's runs are searched"
     job = chosen[0]
-    given = sweeper(job)
-    wrong = list(violations("hydra.sweeper.", given, Search))
+    given = read_sweeper_settings(job)
+    wrong = list(find_violations("hydra.sweeper.", given, Search))
     yield from wrong
     if len(jobs) == 1:
         yield (
@@ -62,7 +62,7 @@ def find_wrong_job_count(n_jobs: int, job: Job) -> Iterator[str]:
         )
 
 
-def sweeper(job: Job) -> dict[str, Any]:
+def read_sweeper_settings(job: Job) -> dict[str, Any]:
     return {key: value for key, value in hydra_part(job, "sweeper").items() if key != "_target_"}
 
 
@@ -71,4 +71,4 @@ def hydra_part(job: Job, part: str) -> dict[str, Any]:
 
 
 def search_settings_of(job: Job) -> Search:
-    return construct(Search, sweeper(job))
+    return construct_from_settings(Search, read_sweeper_settings(job))

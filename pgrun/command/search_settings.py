@@ -29,7 +29,7 @@ class Search:
     params: dict[str, Any] = field(default_factory=dict)  # parameters written in a file
 
 
-def searched(command: Command) -> bool:
+def asks_for_search(command: Command) -> bool:
     return any(word.key == "hydra.sweeper" and word.value == CHOICE for word in command.words)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
-from pgrun.command.sweep_values import size
+from pgrun.command.sweep_values import count_word_values
 from pgrun.errors import InvalidCommand
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Space:
         return list({tuple(trial.items()): trial for trial in [first, *alone, *together]}.values())
 
 
-def read(overrides: Sequence[Override]) -> Space:
+def read_search_space(overrides: Sequence[Override]) -> Space:
     """The space that a command's words span, without Hydra's own.
 
     The last of several with one key counts. Raises ``InvalidCommand``.
@@ -130,31 +130,31 @@ def read(overrides: Sequence[Override]) -> Space:
             raise InvalidCommand(
                 f"{override.input_line}: a search takes the mean over seeds: type seeds=[0,1,2] for these"
             )
-        found = parameter(key, override)
+        found = make_parameter(key, override)
         alone = isinstance(found, Choices) and len(found.texts) == 1
         words[key] = f"{key}={found.ends[0]}" if alone else found
     return Space(tuple(words.values()))
 
 
-def parameter(key: str, override: Override) -> Parameter:
+def make_parameter(key: str, override: Override) -> Parameter:
     typed, given = str(override.input_line), override._value
     if getattr(given, "shuffle", False):
         raise InvalidCommand(f"{typed}: a search has no order to shuffle")
     if isinstance(given, IntervalSweep):
-        return interval(key, typed, given)
+        return make_interval_parameter(key, typed, given)
     if tags := getattr(given, "tags", ()):
         raise InvalidCommand(
             f"{typed}: tag({','.join(tags)},…) goes with an interval: tag(log,interval(1e-4,1e-2))"
         )
     if isinstance(given, RangeSweep):
-        return stepped(key, typed, given, size(override))
+        return make_stepped_parameter(key, typed, given, count_word_values(override))
     texts = tuple(override.sweep_string_iterator())
     if not texts:
         raise InvalidCommand(f"{typed}: no option fits this pattern")
     return Choices(key, typed, texts)
 
 
-def stepped(key: str, typed: str, given: RangeSweep, count: int) -> Parameter:
+def make_stepped_parameter(key: str, typed: str, given: RangeSweep, count: int) -> Parameter:
     assert given.start is not None
     low, high = sorted((given.start, given.start + given.step * (count - 1)))
     if count == 1:
@@ -163,7 +163,7 @@ def stepped(key: str, typed: str, given: RangeSweep, count: int) -> Parameter:
     return Numbers(key, typed, *((low, high) if whole else (float(low), float(high))), abs(given.step))
 
 
-def interval(key: str, typed: str, given: IntervalSweep) -> Numbers:
+def make_interval_parameter(key: str, typed: str, given: IntervalSweep) -> Numbers:
     low, high = given.start, given.end
     assert low is not None
     assert high is not None

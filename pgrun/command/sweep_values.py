@@ -12,7 +12,7 @@ from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
 MOST = 10_000  # jobs of a sweep
 
 
-def values(override: Override) -> list[Any]:
+def list_word_values(override: Override) -> list[Any]:
     """The one value, or those of a choice; [] for ranges and patterns."""
     given = override._value
     return (
@@ -24,10 +24,10 @@ def values(override: Override) -> list[Any]:
     )
 
 
-def wrong_values(override: Override) -> str | None:
+def find_wrong_word_values(override: Override) -> str | None:
     """Nothing to choose from, or twice the same job."""
     given = override._value
-    if isinstance(given, RangeSweep) and not size(override):
+    if isinstance(given, RangeSweep) and not count_word_values(override):
         return "a range without values; range(0,3) is 0, 1 and 2"
     if isinstance(given, ChoiceSweep):
         if not given.list:
@@ -38,7 +38,7 @@ def wrong_values(override: Override) -> str | None:
     return None
 
 
-def size(override: Override) -> int:
+def count_word_values(override: Override) -> int:
     given = override._value
     if isinstance(given, RangeSweep):
         low, high, step = (float(x or 0) for x in (given.start, given.stop, given.step))
@@ -46,6 +46,6 @@ def size(override: Override) -> int:
     return len(given.list) if isinstance(given, ChoiceSweep) else 1
 
 
-def jobs(overrides: Iterable[Override]) -> int:
+def count_jobs(overrides: Iterable[Override]) -> int:
     """How many jobs a sweep over all combinations has."""
-    return math.prod(size(override) for override in overrides if override.is_sweep_override())
+    return math.prod(count_word_values(override) for override in overrides if override.is_sweep_override())

@@ -15,7 +15,7 @@ from gymnasium.spaces import Box
 from pgrun.command.overrides import CliOverride
 
 
-def unread(
+def find_unused_settings(
     words: Sequence[CliOverride],
     settings: Mapping[str, Any],
     chosen: Mapping[str, Any],
@@ -26,18 +26,18 @@ def unread(
         if word.value is None:  # null turns a setting off
             continue
         reason = (
-            critic(word.key, settings, chosen)
-            or optimizer(word.key, settings, chosen)
-            or declared(word.key, settings, chosen)
+            explain_unused_critic(word.key, settings, chosen)
+            or explain_unused_optimizer(word.key, settings, chosen)
+            or explain_unused_by_class(word.key, settings, chosen)
             or log_std(word.key, settings, chosen)
-            or group(word.key, settings, chosen)
-            or other(word.key, settings, space)
+            or explain_unused_group(word.key, settings, chosen)
+            or explain_unused_elsewhere(word.key, settings, space)
         )
         if reason:
             yield f"{word.key}: {reason}"
 
 
-def critic(key: str, settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> str | None:
+def explain_unused_critic(key: str, settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> str | None:
     if key not in ("critic", "network.critic_hidden") and not key.startswith("critic."):
         return None
     if not chosen["variance"].uses_critic:
@@ -59,19 +59,19 @@ def critic(key: str, settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> 
     return None
 
 
-def optimizer(key: str, settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> str | None:
+def explain_unused_optimizer(key: str, settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> str | None:
     if key.split(".")[0] == "optimizer" and chosen["algo"].takes_own_step:
         return f"algo={settings['algo']['name']} takes its own step; critic.optimizer is the critic's"
     return None
 
 
-def group(key: str, settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> str | None:
+def explain_unused_group(key: str, settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> str | None:
     if key != "sampler.shared" or (settings["sampler"]["group"] or chosen["variance"].usual_group) > 1:
         return None
     return "it is what the episodes of a group share: set sampler.group"
 
 
-def declared(key: str, settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> str | None:
+def explain_unused_by_class(key: str, settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> str | None:
     where, _, name = key.rpartition(".")
     group = "optimizer" if where == "critic.optimizer" else where  # of one family, with one switch
     given = settings["critic"].get("optimizer") if where == "critic.optimizer" else settings.get(where)
@@ -88,7 +88,7 @@ def log_std(key: str, settings: Mapping[str, Any], chosen: Mapping[str, Any]) ->
     return None
 
 
-def other(key: str, settings: Mapping[str, Any], space: Space[Any] | None) -> str | None:
+def explain_unused_elsewhere(key: str, settings: Mapping[str, Any], space: Space[Any] | None) -> str | None:
     if key == "network.log_std" and space is not None and not isinstance(space, Box):
         return f"actions of {space} have no σ; it is read where they are a Box"
     if key == "trainer.stop_at_return" and settings["trainer"]["eval_every"] is None:

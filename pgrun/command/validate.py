@@ -11,16 +11,16 @@ from typing import Any
 
 import gymnasium as gym
 
-from pgrun.command.ablation import without_effect
+from pgrun.command.ablation import find_ineffective_ablation
 from pgrun.command.compose import Job
-from pgrun.command.memory import too_large
+from pgrun.command.memory import find_too_large
 from pgrun.command.overrides import CliOverride
 from pgrun.command.seed_list import find_wrong_seeds
-from pgrun.command.unused_settings import unread
+from pgrun.command.unused_settings import find_unused_settings
 from pgrun.config import user_modules
-from pgrun.config.schema import GROUPS, construct, fields, find_class, violations
+from pgrun.config.schema import GROUPS, construct_from_settings, find_class, find_violations, setting_kinds
 from pgrun.config.settings import CENTERING, Diagnostics, Logger, RunSettings, Trainer
-from pgrun.envs import EnvSettings, probe
+from pgrun.envs import EnvSettings, make_probed_env
 from pgrun.envs.faults import import_error
 from pgrun.envs.table import keeps_to_table
 from pgrun.errors import InvalidCommand
@@ -115,7 +115,7 @@ def user_module_names(settings: Mapping[str, Any]) -> tuple[str, ...]:
 
 def check_keys(job: Job) -> Iterator[str]:
     """Keys that ``+`` added, and names that are to be chosen as options."""
-    known = {*fields(RunSettings), *SECTIONS, *GROUPS, "usual"}
+    known = {*setting_kinds(RunSettings), *SECTIONS, *GROUPS, "usual"}
     for name in job.settings:
         if name not in known:
             yield f"{name}: no such setting; pgrun --cfg job shows them all"
@@ -137,10 +137,10 @@ def find_wrong_values(job: Job, found: Iterable[str]) -> list[str]:
 
 def check_sections(settings: Mapping[str, Any]) -> Iterator[str]:
     """Types and ranges of what belongs to no method."""
-    top = {k: v for k, v in settings.items() if k in fields(RunSettings)}
-    yield from violations("", top, RunSettings)
+    top = {k: v for k, v in settings.items() if k in setting_kinds(RunSettings)}
+    yield from find_violations("", top, RunSettings)
     for section, cls in SECTIONS.items():
-        yield from violations(f"{section}.", settings.get(section) or {}, cls)
+        yield from find_violations(f"{section}.", settings.get(section) or {}, cls)
 
 
 def check_methods(settings: Mapping[str, Any]) -> Iterator[str]:
@@ -171,7 +171,7 @@ def group_values(
             f"{group}={name}: {cls.__module__}.{cls.__name__} must be a dataclass and a {module}.{base_name}"
         )
         return
-    yield from violations(f"{where}.", rest, cls)
+    yield from find_violations(f"{where}.", rest, cls)
 
 
 def classes_chosen(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -187,9 +187,12 @@ def check_combination(job: Job) -> list[str]:
     space = None if env is None else env.action_space
     critic = chosen["critic"].misfits(settings, env) if chosen["variance"].uses_critic else ()
     algo = [*chosen["algo"].misfits(settings, env), *chosen["policy"].misfits(settings, env)]
-    large = [] if env is None else [*too_large(settings, env), *find_wrong_start(settings, env)]
+    large = [] if env is None else [*find_too_large(settings, env), *find_wrong_start(settings, env)]
     read = [*find_misfits(settings, chosen), *algo, *critic, *find_inexact(settings, env), *large]
-    ignored = [*unread(job.words, settings, chosen, space), *without_effect(job, chosen, space)]
+    ignored = [
+        *find_unused_settings(job.words, settings, chosen, space),
+        *find_ineffective_ablation(job, chosen, space),
+    ]
     return [*read, *ignored, *found]
 
 
@@ -208,7 +211,7 @@ def find_inexact(settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[s
     from pgrun.diagnostics import exact_errors
 
     if settings["diagnostics"]["exact"]:
-        yield from exact_errors.misfits(settings, env)
+        yield from exact_errors.find_inexact_settings(settings, env)
 
 
 def find_misfits(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[str]:
@@ -232,7 +235,7 @@ def find_misfits(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iter
     if kind == "episodes":
         yield from find_wrong_group(settings, chosen)
     if settings["variance"].get("kind") == "per_parameter":
-        yield from not_one_plain_step(settings)
+        yield from find_not_one_plain_step(settings)
     if kind == "episodes" and settings["variance"].get("normalised"):
         instead = "add sampler=steps, or variance.normalised=false"
         if "steps" not in algo.samplers:
@@ -243,7 +246,7 @@ def find_misfits(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iter
         )
     yield from find_wrong_advantage_norm(settings, chosen)
     if kind == "steps":
-        yield from too_many_minibatches(settings, chosen)
+        yield from find_too_many_minibatches(settings, chosen)
     if kind == "replay":
         yield from find_wrong_replay(sampler, settings["trainer"]["total_steps"])
 
@@ -291,7 +294,7 @@ def find_wrong_group(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> 
         )
 
 
-def not_one_plain_step(settings: Mapping[str, Any]) -> Iterator[str]:
+def find_not_one_plain_step(settings: Mapping[str, Any]) -> Iterator[str]:
     """A baseline for each parameter corrects the gradient itself, at θ_old and in its own units."""
     several = [key for key in ("epochs", "minibatches", "reuses") if settings["algo"].get(key, 1) > 1]
     if several:
@@ -313,7 +316,7 @@ def find_wrong_advantage_norm(settings: Mapping[str, Any], chosen: Mapping[str, 
         return
     zero = f"advantage_norm={norm} subtracts the mean of Ψ"
     if sampler["name"] == "episodes":
-        if sampler["episodes"] == 1 and constant_baseline(settings, chosen):
+        if sampler["episodes"] == 1 and gives_constant_baseline(settings, chosen):
             yield (
                 f"{zero}, and with sampler.episodes=1 variance={settings['variance']['name']} gives every "
                 "action the same: nothing would be learned; add advantage_norm=scale or none, or "
@@ -327,14 +330,14 @@ def find_wrong_advantage_norm(settings: Mapping[str, Any], chosen: Mapping[str, 
         yield f"{zero}, and {what} here is one row: nothing would be learned; add advantage_norm=none"
 
 
-def constant_baseline(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> bool:
+def gives_constant_baseline(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> bool:
     """Whether the scheme, with its settings, gives every action of the batch its return minus one number."""
     given = {key: value for key, value in settings["variance"].items() if key != "name"}
-    constant: bool = construct(chosen["variance"], given).has_constant_baseline
+    constant: bool = construct_from_settings(chosen["variance"], given).has_constant_baseline
     return constant
 
 
-def too_many_minibatches(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[str]:
+def find_too_many_minibatches(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[str]:
     rows = settings["sampler"]["steps"] * settings["env"]["num_envs"]
     counts = {"algo.minibatches": settings["algo"].get("minibatches", 1)}
     if chosen["variance"].uses_critic and not chosen["network"].shared:
@@ -359,11 +362,11 @@ def find_wrong_replay(sampler: Mapping[str, Any], total: float) -> Iterator[str]
 
 def probe_environment(settings: Mapping[str, Any]) -> tuple[gym.Env | None, list[str]]:
     """(one environment, closed; what is wrong with it)."""
-    wanted = construct(EnvSettings, settings["env"])
+    wanted = construct_from_settings(EnvSettings, settings["env"])
     if taken := [key for key in wanted.kwargs if key in TAKEN]:
         return None, [f"env.kwargs.{key}: {TAKEN[key]}" for key in taken]
     try:
-        env = probe(wanted)
+        env = make_probed_env(wanted)
         with suppress(Exception, SystemExit):  # told where it matters, at the end of a run
             env.close()
         return env, []

@@ -63,7 +63,7 @@ def compile_learner(learner: Learner) -> Learner:
 
 
 class CompiledTwins:
-    """What ``build`` makes the objects of a compiled run with."""
+    """What ``build_run`` makes the objects of a compiled run with."""
 
     policy = staticmethod(compile_policy)
     critic = staticmethod(compile_critic)

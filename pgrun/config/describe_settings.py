@@ -13,7 +13,7 @@ import types
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pgrun.config.schema import fields, format_value
+from pgrun.config.schema import format_value, setting_kinds
 
 NAMES = {int: "integer", float: "number", bool: "true or false", str: "text", dict: "mapping"}
 SENTENCE = re.compile(r"(?<=[.;])\s+(?=``|[A-ZΨ∇])")
@@ -36,7 +36,7 @@ def describe_settings(cls: type) -> list[Setting]:
     meanings = find_meanings(cls)
     return [
         Setting(name, describe_kind(kind), defaults[name], meanings.get(name, ""))
-        for name, kind in fields(cls).items()
+        for name, kind in setting_kinds(cls).items()
     ]
 
 
@@ -103,7 +103,7 @@ def read_sentences(doc: str, cls: type) -> dict[str, str]:
     """``epochs``: …; of the class's own settings."""
     found: dict[str, str] = {}
     for sentence in SENTENCE.split(" ".join(doc.split())):
-        for name in fields(cls):
+        for name in setting_kinds(cls):
             marked = re.match(rf"``{name}(=[^`]*)?``(: )?", sentence)
             if marked:
                 told = sentence[marked.end() :] if marked[2] else sentence

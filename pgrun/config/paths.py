@@ -20,7 +20,7 @@ STOOD: list[Path] = []  # where commands under way were typed, the innermost las
 
 
 @contextmanager
-def typed_in(folder: Path) -> Iterator[None]:
+def showing_paths_from(folder: Path) -> Iterator[None]:
     """``hydra.job.chdir=true`` sends the process elsewhere meanwhile; paths are shown
     as they are from ``folder``.
     """

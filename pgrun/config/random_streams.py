@@ -15,9 +15,9 @@ SEED, STREAM, NUMBER = (
     4,
     10,
 )  # bits of a seed for an environment: the run's seed, which of its streams, which column
-RESTART, SHARED, SHARED_IN_EVALUATION = 5, 6, 7  # numbers of children, after the five of ``streams``
+RESTART, SHARED, SHARED_IN_EVALUATION = 5, 6, 7  # numbers of children, after the five of ``make_streams``
 WHOLE = 2 ** (SEED + STREAM + NUMBER) - 1
-ODD = (0x7FEB352D, 0x046CA68B)  # factors of ``scattered``
+ODD = (0x7FEB352D, 0x046CA68B)  # factors of ``scatter_numbers``
 
 
 @dataclass(frozen=True)
@@ -35,24 +35,28 @@ class Streams:
     evaluation: np.random.SeedSequence
 
 
-def streams(seed: int, device: str) -> Streams:
+def make_streams(seed: int, device: str) -> Streams:
     init, noise, shuffle, envs, evaluation = np.random.SeedSequence(seed).spawn(5)
     return Streams(
-        generator(init, "cpu"), generator(noise, device), generator(shuffle, device), envs, evaluation
+        make_generator(init, "cpu"),
+        make_generator(noise, device),
+        make_generator(shuffle, device),
+        envs,
+        evaluation,
     )
 
 
-def spawned(seed: int, *key: int) -> np.random.SeedSequence:
+def spawn_child_sequence(seed: int, *key: int) -> np.random.SeedSequence:
     """The child that ``spawn`` would give under this number."""
     return np.random.SeedSequence(seed, spawn_key=key)
 
 
-def generator(sequence: np.random.SeedSequence, place: str = "cpu") -> torch.Generator:
+def make_generator(sequence: np.random.SeedSequence, place: str = "cpu") -> torch.Generator:
     """One of torch's, begun from 63 bits of the sequence."""
     return torch.Generator(place).manual_seed(int(sequence.generate_state(1, np.uint64)[0]) >> 1)
 
 
-def integers(sequence: np.random.SeedSequence, count: int) -> list[int]:
+def draw_env_seeds(sequence: np.random.SeedSequence, count: int) -> list[int]:
     """``count`` seeds for environments, of 31 bits: NumPy's old generators, which
     many environments have, take 32.
 
@@ -63,7 +67,7 @@ def integers(sequence: np.random.SeedSequence, count: int) -> list[int]:
     seed, key = sequence.entropy, sequence.spawn_key
     if isinstance(seed, int) and seed < 2**SEED and len(key) == 1 and key[0] < 2**STREAM:
         number = np.arange(min(count, 2**NUMBER))
-        found[: len(number)] = scattered((seed << STREAM | key[0]) << NUMBER | number)
+        found[: len(number)] = scatter_numbers((seed << STREAM | key[0]) << NUMBER | number)
     numbers: list[int] = found.tolist()
     return numbers
 
@@ -79,7 +83,7 @@ def seed_global_generators(sequence: np.random.SeedSequence) -> None:
 
 
 @contextmanager
-def apart(sequence: np.random.SeedSequence) -> Iterator[None]:
+def isolating_global_generators(sequence: np.random.SeedSequence) -> Iterator[None]:
     """With the global generators begun from ``sequence`` in between, and as they were afterwards."""
     kept = random.getstate(), np.random.get_state(), torch.get_rng_state()
     seed_global_generators(sequence)
@@ -92,15 +96,15 @@ def apart(sequence: np.random.SeedSequence) -> Iterator[None]:
 
 
 @contextmanager
-def drawn_from() -> Iterator[list[str]]:
+def noting_global_draws() -> Iterator[list[str]]:
     """The names of the global generators that were drawn from in between, there at the end."""
     used: list[str] = []
-    before = fingerprints()
+    before = fingerprint_global_generators()
     yield used
-    used += [name for name, state in fingerprints().items() if state != before[name]]
+    used += [name for name, state in fingerprint_global_generators().items() if state != before[name]]
 
 
-def fingerprints() -> dict[str, object]:
+def fingerprint_global_generators() -> dict[str, object]:
     _, keys, *rest = np.random.get_state(legacy=True)
     return {
         "Python's global generator (random)": random.getstate(),
@@ -109,7 +113,7 @@ def fingerprints() -> dict[str, object]:
     }
 
 
-def scattered(x: np.ndarray) -> np.ndarray:
+def scatter_numbers(x: np.ndarray) -> np.ndarray:
     """A permutation of the numbers of 31 bits after which neighbours have nothing in
     common: each step can be undone.
     """

@@ -104,12 +104,12 @@ def find_class(group: str, name: str, modules: tuple[str, ...] = ()) -> type:
     raise LookupError(f"{group}={name}: no class {camel} in {GROUPS[group]}")
 
 
-def fields(cls: type) -> dict[str, Any]:
+def setting_kinds(cls: type) -> dict[str, Any]:
     """name → annotation of the settings of a dataclass (those that its constructor takes)."""
-    return {f.name: annotation(cls, f) for f in dataclasses.fields(cls) if f.init}
+    return {f.name: evaluate_annotation(cls, f) for f in dataclasses.fields(cls) if f.init}
 
 
-def annotation(cls: type, field: dataclasses.Field[Any]) -> Any:
+def evaluate_annotation(cls: type, field: dataclasses.Field[Any]) -> Any:
     """Evaluated alone: other fields are annotated with what only a type checker imports."""
     if not isinstance(field.type, str):
         return field.type
@@ -181,9 +181,9 @@ def fit_scalar(value: Any, kind: type) -> Any:
     raise ValueError(f"must be {names[kind]}")
 
 
-def violations(where: str, given: Mapping[str, Any], cls: type) -> Iterator[str]:
+def find_violations(where: str, given: Mapping[str, Any], cls: type) -> Iterator[str]:
     """What is wrong with ``given`` as settings of ``cls``."""
-    kinds = fields(cls)
+    kinds = setting_kinds(cls)
     for name, value in given.items():
         if name not in kinds:
             yield f"{where}{name}: no such setting; there are {', '.join(kinds)}"
@@ -194,9 +194,9 @@ def violations(where: str, given: Mapping[str, Any], cls: type) -> Iterator[str]
             yield f"{where}{name}={format_value(value)}: {error}"
 
 
-def construct(cls: type[T], given: Mapping[str, Any]) -> T:
+def construct_from_settings(cls: type[T], given: Mapping[str, Any]) -> T:
     """An instance from checked settings."""
-    kinds = fields(cls)
+    kinds = setting_kinds(cls)
     return cls(**{name: coerce(value, kinds[name]) for name, value in given.items()})
 
 

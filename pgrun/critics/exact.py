@@ -13,7 +13,7 @@ from pgrun.critics.base import Context, CriticSettings
 from pgrun.envs import Envs
 from pgrun.envs.table import TableEnvs
 from pgrun.envs.vector import Loop
-from pgrun.exact import Problem, problem, table
+from pgrun.exact import Problem, policy_table, read_problem
 from pgrun.optimization.schedules import Schedule
 from pgrun.policies.policy import Policy
 from pgrun.stateless import Stateless
@@ -42,7 +42,7 @@ class Exact(CriticSettings):
         if env is None:
             return
         try:
-            tabulated(env)
+            require_tabular_problem(env)
         except LookupError as error:
             needs_q = settings["variance"]["name"] in ("q", "advantage")
             instead = "variance=gae critic=fitted" if needs_q else "critic=fitted"
@@ -55,7 +55,7 @@ class Exact(CriticSettings):
         return self.of(context, 1.0)
 
     def of(self, context: Context, factor: float) -> ExactCritic:
-        return ExactCritic(followed(context.envs), context.policy, context.gamma, factor)
+        return ExactCritic(follow_problem(context.envs), context.policy, context.gamma, factor)
 
 
 class ExactCritic(Stateless):
@@ -74,18 +74,18 @@ class ExactCritic(Stateless):
         self.problem, self.policy, self.gamma, self.factor = p, policy, gamma, factor
 
     def values(self, rollout: Rollout) -> Tensor:
-        return self._like(rollout, self._value(rollout, arrival(rollout)))
+        return self._like(rollout, self._value(rollout, steps_into_episode(rollout)))
 
     def action_values(self, rollout: Rollout) -> Tensor:
-        p, (state, action) = self.problem, (rows(rollout)[:-1], rollout.action.cpu())
-        v = by_steps_left(p, table(self.policy, p), self.gamma)
+        p, (state, action) = self.problem, (recorded_states(rollout)[:-1], rollout.action.cpu())
+        v = values_by_steps_left(p, policy_table(self.policy, p), self.gamma)
         left = (p.horizon - rollout.time.long().cpu() - 1).clamp(max=len(v) - 1)
         after = (p.transition[state, action] * v[left]).sum(-1)
         return self._like(rollout, p.reward[state, action] + self.gamma * after)
 
     def _value(self, rollout: Rollout, time: Tensor) -> Tensor:
-        v = by_steps_left(self.problem, table(self.policy, self.problem), self.gamma)
-        return v[(self.problem.horizon - time).clamp(max=len(v) - 1), rows(rollout)]
+        v = values_by_steps_left(self.problem, policy_table(self.policy, self.problem), self.gamma)
+        return v[(self.problem.horizon - time).clamp(max=len(v) - 1), recorded_states(rollout)]
 
     def _like(self, rollout: Rollout, x: Tensor) -> Tensor:
         return (self.factor * x).to(rollout.reward)
@@ -111,7 +111,7 @@ class ExactCritic(Stateless):
         return []
 
 
-def by_steps_left(p: Problem, pi: Tensor, gamma: float) -> Tensor:
+def values_by_steps_left(p: Problem, pi: Tensor, gamma: float) -> Tensor:
     """V [K+1, S] with k steps left; from K on, at the latest the time limit, it no
     longer changes in float64.
     """
@@ -125,7 +125,7 @@ def by_steps_left(p: Problem, pi: Tensor, gamma: float) -> Tensor:
     return torch.stack(found)
 
 
-def arrival(rollout: Rollout) -> Tensor:
+def steps_into_episode(rollout: Rollout) -> Tensor:
     """Steps since the start of the episode that each observation belongs to [T+1, N]:
     the last one too, at its end.
     """
@@ -133,24 +133,24 @@ def arrival(rollout: Rollout) -> Tensor:
     return torch.cat([time[:1], mask * (time + 1)]).cpu()
 
 
-def rows(rollout: Rollout) -> Tensor:
+def recorded_states(rollout: Rollout) -> Tensor:
     assert rollout.state is not None, "the environments were not told to follow their states"
     return rollout.state.cpu()
 
 
-def followed(envs: Envs) -> Problem:
+def follow_problem(envs: Envs) -> Problem:
     """The problem that the environments play; their states are recorded from now on."""
     assert isinstance(envs, Loop | TableEnvs)
     envs.follow_states()
-    return tabulated(envs.one)
+    return require_tabular_problem(envs.one)
 
 
-def tabulated(env: gym.Env) -> Problem:
+def require_tabular_problem(env: gym.Env) -> Problem:
     """The problem of an environment's table.
 
     Raises ``LookupError`` where the table is not what is seen and played.
     """
-    p = problem(env)
+    p = read_problem(env)
     space = env.observation_space
     if not (isinstance(space, gym.spaces.Discrete) and (space.n, space.start) == (p.observations, 0)):
         raise LookupError("its observations are not the numbers of its states")

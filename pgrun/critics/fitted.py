@@ -11,7 +11,7 @@ import torch
 
 from pgrun.config.schema import NonNegative, Positive, PositiveInt, Probability, Repeats
 from pgrun.critics.base import Context, CriticSettings, StateValue, value_delta, value_loss
-from pgrun.optimization.minibatches import shuffled
+from pgrun.optimization.minibatches import shuffle_into_minibatches
 from pgrun.optimization.optimizers import Optimizer
 from pgrun.optimization.schedules import Schedule
 from pgrun.policies.mlp import Net
@@ -91,7 +91,7 @@ class SeparateCritic(StateValue):
 
     def fit(self, batch: Batch, generator: torch.Generator) -> None:
         for _ in range(self.settings.epochs):
-            for rows in shuffled(batch, self.settings.minibatches, generator):
+            for rows in shuffle_into_minibatches(batch, self.settings.minibatches, generator):
                 self._descend(rows)
 
     def loss(self, batch: Batch) -> Tensor:

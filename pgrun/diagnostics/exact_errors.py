@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from pgrun.critics.base import NoCritic
-from pgrun.critics.exact import ExactCritic, by_steps_left, followed, tabulated
-from pgrun.exact import table
+from pgrun.critics.exact import ExactCritic, follow_problem, require_tabular_problem, values_by_steps_left
+from pgrun.exact import policy_table
 
 if TYPE_CHECKING:
     import gymnasium as gym
@@ -60,7 +60,7 @@ class ExactErrors:
         return ("objective/exact", *(CRITIC if self.critic else ()))
 
     def scalars(self, before: Policy, after: Policy, rollout: Rollout, batch: Batch) -> dict[str, Tensor]:
-        value = by_steps_left(self.problem, table(after, self.problem), self.gamma)[-1]
+        value = values_by_steps_left(self.problem, policy_table(after, self.problem), self.gamma)[-1]
         found = {"objective/exact": self.problem.start @ value}
         return found | self.critics(before, rollout, batch) if self.critic else found
 
@@ -76,14 +76,14 @@ class ExactErrors:
         return {
             "value/error": (value - x).square().mean(),
             "value/target_bias": (y - x).mean(),
-            "value/target_variance": within(y, cell.long()),
+            "value/target_variance": variance_within_cells(y, cell.long()),
         }
 
 
 CRITIC = ("value/error", "value/target_bias", "value/target_variance")
 
 
-def within(y: Tensor, cell: Tensor) -> Tensor:
+def variance_within_cells(y: Tensor, cell: Tensor) -> Tensor:
     """Σ (y − mean of its cell)²/(rows − cells), unbiased where a cell's rows are independent; no entry where
     each has one row [] or [0].
     """
@@ -100,17 +100,17 @@ def make_exact_errors(
     """The environments follow their states from now on."""
     if not asked:
         return NoExactErrors()
-    return ExactErrors(followed(envs), gamma, not isinstance(critic, NoCritic), of_actions)
+    return ExactErrors(follow_problem(envs), gamma, not isinstance(critic, NoCritic), of_actions)
 
 
-def misfits(settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:
+def find_inexact_settings(settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:
     """Why there is nothing exact to tell."""
     if env is None:
         return
     if settings["reward_scaling"]:
         yield "diagnostics.exact=true knows the values of rewards as they are: add reward_scaling=false"
     try:
-        tabulated(env)
+        require_tabular_problem(env)
     except LookupError as error:
         yield (
             f"diagnostics.exact=true cannot know J and V of env={settings['env']['id']}: {error}; "

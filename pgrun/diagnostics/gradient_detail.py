@@ -47,5 +47,5 @@ def halves_cosine(without: Tensor) -> Tensor:
     return torch.cosine_similarity(each[0::2].mean(0), each[1::2].mean(0), dim=0)
 
 
-def tags(net: Net) -> list[str]:
+def list_detail_tags(net: Net) -> list[str]:
     return [*TAGS, *(f"gradient/variance/{name}" for name in net.groups())]

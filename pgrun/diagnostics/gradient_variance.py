@@ -24,7 +24,7 @@ from pgrun.policies.mlp import Scores
 from pgrun.policies.policy import Policy
 from pgrun.types import Rollout, blank_unless
 from pgrun.variance.advantage_norm import normalise_delete_one
-from pgrun.variance.leave_out import by_unit
+from pgrun.variance.leave_out import rows_by_unit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,11 +74,11 @@ class GradientVarianceMeter:
     ) -> Measurement | None:
         """A reading, if one is due and complete."""
         if not needs_window(rollout):
-            return measure(policy, rollout, value, estimator) if due else None
+            return measure_gradient_variance(policy, rollout, value, estimator) if due else None
         if not (due or self.window):
             return None
-        scores = policy.scores(by_unit(rollout.obs[:-1], 1), by_unit(rollout.action, 1))
-        self.window.append(estimate(policy, scores, rollout, value, estimator, 1))
+        scores = policy.scores(rows_by_unit(rollout.obs[:-1], 1), rows_by_unit(rollout.action, 1))
+        self.window.append(estimate_gradient(policy, scores, rollout, value, estimator, 1))
         if len(self.window) < WINDOW:
             return None
         found, self.window = torch.stack(self.window), []
@@ -98,26 +98,28 @@ def needs_window(rollout: Rollout) -> bool:
     return columns == 1 and steps < BLOCKS and not rollout.whole_episodes
 
 
-def measure(policy: Policy, rollout: Rollout, value: Tensor, estimator: Estimator) -> Measurement | None:
+def measure_gradient_variance(
+    policy: Policy, rollout: Rollout, value: Tensor, estimator: Estimator
+) -> Measurement | None:
     """The meter's reading for the update that starts from ``rollout``; None with fewer than two units."""
     steps, columns = rollout.mask.shape
     units = columns // rollout.group if columns > 1 or rollout.whole_episodes else BLOCKS
     if units < 2 or steps < units // columns:
         return None
-    scores = policy.scores(by_unit(rollout.obs[:-1], units), by_unit(rollout.action, units))
-    gradient = estimate(policy, scores, rollout, value, estimator, units)
+    scores = policy.scores(rows_by_unit(rollout.obs[:-1], units), rows_by_unit(rollout.action, units))
+    gradient = estimate_gradient(policy, scores, rollout, value, estimator, units)
     closed = estimator.scheme.has_closed_form and (rollout.group == 1 or estimator.scheme.leaves_groups_out)
     delete_one = delete_in_closed_form if closed else delete_and_recompute
     without = delete_one(policy, scores, rollout, value, estimator, units)
     return Measurement(gradient, *jackknife(without), without)
 
 
-def estimate(
+def estimate_gradient(
     policy: Policy, scores: Scores, rollout: Rollout, value: Tensor, estimator: Estimator, units: int
 ) -> Tensor:
     """ĝ [P]"""
     psi, correction = estimator.psi(rollout, value, policy)
-    gradient = scores.sums(by_unit(rollout.mask * psi, units), 1)[0] / rollout.count
+    gradient = scores.sums(rows_by_unit(rollout.mask * psi, units), 1)[0] / rollout.count
     return gradient if correction is None else gradient + correction
 
 
@@ -132,7 +134,7 @@ def delete_in_closed_form(
     """
     psi = estimator.scheme.delete_one_psi(rollout, value, estimator.gamma, units).centered(rollout.mask)
     psi = normalise_delete_one(psi, rollout, units, estimator.advantage_norm)
-    mask, x = by_unit(rollout.mask, units), by_unit(psi.x, units)
+    mask, x = rows_by_unit(rollout.mask, units), rows_by_unit(psi.x, units)
     scale, shift = (psi.by_row(s, len(mask) // units) for s in (psi.scale, psi.shift))
     own = scores.sums(mask * (scale * x - shift), units)
     if len(psi.scale) > 1:
@@ -156,12 +158,12 @@ def delete_and_recompute(
     for i in range(units):
         if rollout.mask.shape[1] == 1:
             rest = mask_block(rollout, i, units)
-            result.append(estimate(policy, scores, rest, value, estimator, units))
+            result.append(estimate_gradient(policy, scores, rest, value, estimator, units))
             continue
         keep = torch.cat([columns[: i * size], columns[(i + 1) * size :]])
         rest = rollout.columns(keep)
         kept = scores.units(len(columns), keep)
-        result.append(estimate(policy, kept, rest, value[:, keep], estimator, units - 1))
+        result.append(estimate_gradient(policy, kept, rest, value[:, keep], estimator, units - 1))
     return torch.stack(result)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgrun.optimization.natural_gradient import fisher
+from pgrun.optimization.natural_gradient import fisher_product
 from pgrun.policies.importance import weighted_log_ratio
 
 if TYPE_CHECKING:
@@ -39,5 +39,5 @@ def local_model_scalars(before: Policy, after: Policy, batch: Batch, gradient: T
     return {
         "step/gain_predicted": gradient.dot(step),
         "step/gain_realised": gain + linear,
-        "step/kl_quadratic": 0.5 * step.dot(fisher(before, batch, 0.0)(step)),
+        "step/kl_quadratic": 0.5 * step.dot(fisher_product(before, batch, 0.0)(step)),
     }

@@ -90,7 +90,7 @@ def value_fit(batch: Batch, loss: Tensor, scale: Tensor) -> dict[str, Tensor]:
     }
 
 
-def floats(scalars: dict[str, Tensor]) -> dict[str, float]:
+def fetch_floats(scalars: dict[str, Tensor]) -> dict[str, float]:
     """Numbers, fetched from the device at once; blank ones have none (``blank_unless``)."""
     numbers: dict[str, float] = {}
     for on_host in (True, False):

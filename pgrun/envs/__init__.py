@@ -2,7 +2,7 @@
 loop over gymnasium objects.
 """
 
-from pgrun.envs.make import EnvSettings, make, probe
+from pgrun.envs.make import EnvSettings, make_envs, make_probed_env
 from pgrun.envs.vector import Envs
 
-__all__ = ["EnvSettings", "Envs", "make", "probe"]
+__all__ = ["EnvSettings", "Envs", "make_envs", "make_probed_env"]

@@ -46,27 +46,27 @@ class Misfit(ValueError):
     """An observation that is not of its space."""
 
 
-def place(name: str, column: int, episode: int, step: int) -> str:
+def format_place(name: str, column: int, episode: int, step: int) -> str:
     """Columns and episodes count from 0; step 0 is the reset."""
     return f"{name}: column {column}, episode {episode}, step {step}"
 
 
-def reason(error: BaseException, phase: str) -> str:
+def describe_reason(error: BaseException, phase: str) -> str:
     """``phase``: reset or step, whichever the exception came out of."""
     text = " ".join(str(error).split())[:LONGEST]
     if isinstance(error, Misfit):
         return text
     if isinstance(error, SystemExit):
-        return f"{phase} called {exception(error)}"
+        return f"{phase} called {format_exception(error)}"
     frames = extract_tb(error.__traceback__)
     if (
         len(frames) == 1 or "to unpack" in text
     ):  # raised where the result is taken apart, by us or by a wrapper
         return f"{RETURNS[phase]}: {text}"
-    return f"{phase} raised {exception(error)}{place_in_code(frames[-1])}"
+    return f"{phase} raised {format_exception(error)}{place_in_code(frames[-1])}"
 
 
-def exception(error: BaseException) -> str:
+def format_exception(error: BaseException) -> str:
     """An exception in one line."""
     if isinstance(error, SystemExit):
         return f"sys.exit({error.code!r})"
@@ -83,7 +83,7 @@ def exception_of_user_code(error: BaseException) -> str:
     )  # of gymnasium.make
     frames = extract_tb(cause.__traceback__)
     theirs = not frames or frames[-1].filename.startswith(("<frozen", *NOT_USERS))
-    return exception(cause) + ("" if theirs else place_in_code(frames[-1]))
+    return format_exception(cause) + ("" if theirs else place_in_code(frames[-1]))
 
 
 def import_error(module: str, error: BaseException) -> str:
@@ -99,7 +99,7 @@ def place_in_code(frame: FrameSummary) -> str:
     return f" ({Path(frame.filename).name}, line {frame.lineno})"
 
 
-def from_reset(result: Any) -> Any:
+def observation_from_reset(result: Any) -> Any:
     """The observation in what ``reset`` returned.
 
     An array of two entries would come apart as well as (observation, info) does.
@@ -107,17 +107,17 @@ def from_reset(result: Any) -> Any:
     if isinstance(result, tuple | list) and len(result) == 2:
         return result[0]
     hint = "" if result is None else ": gym before 0.26 had the observation alone"
-    raise Misfit(f"{RETURNS['reset']}, not {shown(result)}{hint}")
+    raise Misfit(f"{RETURNS['reset']}, not {format_returned_value(result)}{hint}")
 
 
-def from_step(result: Any) -> Any:
+def values_from_step(result: Any) -> Any:
     """What ``step`` returned, if it can be its five values."""
     if isinstance(result, tuple | list):
         return result
-    raise Misfit(f"{RETURNS['step']}, not {shown(result)}")
+    raise Misfit(f"{RETURNS['step']}, not {format_returned_value(result)}")
 
 
-def shown(value: Any) -> str:
+def format_returned_value(value: Any) -> str:
     return f"{type(value).__name__} {' '.join(repr(value).split())}"[:LONGEST]
 
 
@@ -134,24 +134,24 @@ def close_all(envs: Sequence[gym.Env], name: str) -> None:
         log.warning("%s: close raised %s, in %d of %d columns", name, told, len(errors), len(envs))
 
 
-def misfit(error: Exception) -> Misfit:
+def to_misfit(error: Exception) -> Misfit:
     return error if isinstance(error, Misfit) else Misfit(f"its observation is not made of numbers: {error}")
 
 
-def numbers(values: Sequence[Any]) -> np.ndarray:
+def check_rewards(values: Sequence[Any]) -> np.ndarray:
     """The rewards [N]. Raises ``ColumnFault`` where one is no number."""
     found = as_array(values)
     if found.shape == (len(values),) and found.dtype.kind in "fiub":
         return found.astype(np.float64, copy=False)
-    raise odd(values, "fiub", "reward", "a number")
+    raise find_odd_value(values, "fiub", "reward", "a number")
 
 
-def flags(values: Sequence[Any], name: str) -> np.ndarray:
+def check_flags(values: Sequence[Any], name: str) -> np.ndarray:
     """``terminated`` or ``truncated`` [N]. Raises ``ColumnFault`` where one is not bool."""
     found = as_array(values)
     if found.shape == (len(values),) and found.dtype.kind == "b":
         return found
-    raise odd(values, "b", name, "True or False")
+    raise find_odd_value(values, "b", name, "True or False")
 
 
 def as_array(values: Sequence[Any]) -> np.ndarray:
@@ -161,16 +161,16 @@ def as_array(values: Sequence[Any]) -> np.ndarray:
         return np.empty(0)
 
 
-def odd(values: Sequence[Any], kinds: str, name: str, wanted: str) -> ColumnFault:
+def find_odd_value(values: Sequence[Any], kinds: str, name: str, wanted: str) -> ColumnFault:
     """The first that is not of these kinds; the steps are not known here."""
     for column, value in enumerate(values):
         found = as_array([value])
         if found.shape != (1,) or found.dtype.kind not in kinds:
-            return ColumnFault(column, -1, f"{name} must be {wanted}, not {shown(value)}")
+            return ColumnFault(column, -1, f"{name} must be {wanted}, not {format_returned_value(value)}")
     return ColumnFault(0, -1, f"{name} must be {wanted} in every column")
 
 
-def hush() -> None:
+def silence_numpy_warnings() -> None:
     """No NumPy warning of pgrun's own arithmetic before the fault is told; environments keep theirs."""
     for said in ("overflow encountered", "invalid value encountered", "divide by zero encountered"):
         warnings.filterwarnings("ignore", said, RuntimeWarning, r"pgrun\.")

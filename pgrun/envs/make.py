@@ -16,7 +16,7 @@ import numpy as np
 
 from pgrun.config import user_modules
 from pgrun.config.schema import PositiveInt
-from pgrun.envs.faults import ColumnFault, exception, exception_of_user_code, import_error
+from pgrun.envs.faults import ColumnFault, exception_of_user_code, format_exception, import_error
 from pgrun.envs.masks import with_masks
 from pgrun.envs.problems.registration import registry
 from pgrun.envs.simulated import Simulated, simulation_of
@@ -25,7 +25,7 @@ from pgrun.envs.spaces import check_action_space, image_shape, observation_encod
 from pgrun.envs.table import TableEnvs, check_table, has_table, keeps_to_table
 from pgrun.envs.vector import Envs, Loop, Native
 from pgrun.envs.versions import newest_version, version_of
-from pgrun.envs.wrappers import wrap
+from pgrun.envs.wrappers import wrap_env
 from pgrun.errors import InvalidCommand
 from pgrun.kernels import is_available
 
@@ -55,18 +55,18 @@ class EnvSettings:
     restart: bool = False  # a resumed run may begin episodes anew, where those under way cannot be had again
 
 
-def make(env: EnvSettings, num_envs: int, role: str = "") -> Envs:
+def make_envs(env: EnvSettings, num_envs: int, role: str = "") -> Envs:
     """``num_envs`` columns of ``env``, not yet reset; ``role``: said after the name in messages."""
-    envs = columns(env, num_envs)
+    envs = choose_columns(env, num_envs)
     envs.name = f"env={env.id}{role}"
     return envs
 
 
-def columns(env: EnvSettings, num_envs: int) -> Envs:
+def choose_columns(env: EnvSettings, num_envs: int) -> Envs:
     one = make_one(env)
     if env.vector != "loop":
         if has_program(env, one):
-            return program(env, one, num_envs)
+            return make_env_program(env, one, num_envs)
         if keeps_to_table(one) and not env.wrappers:
             return TableEnvs(one, num_envs)
     refuse_absent_program(env, one)
@@ -75,17 +75,17 @@ def columns(env: EnvSettings, num_envs: int) -> Envs:
     return kind(lambda: made.pop() if made else make_one(env), num_envs)
 
 
-def programs() -> tuple[str, ...]:
+def list_program_envs() -> tuple[str, ...]:
     """Environments of which all columns are stepped in one program."""
     return COMPILED if is_available() else NATIVE
 
 
 def has_program(env: EnvSettings, one: gym.Env) -> bool:
     """Whether ``one`` is such an environment, and not something else that was registered under its name."""
-    return env.id in programs() and not (env.kwargs or env.wrappers) and can_be_read(one)
+    return env.id in list_program_envs() and not (env.kwargs or env.wrappers) and can_be_read(one)
 
 
-def program(env: EnvSettings, one: gym.Env, num_envs: int) -> Envs:
+def make_env_program(env: EnvSettings, one: gym.Env, num_envs: int) -> Envs:
     if is_available():
         from pgrun.envs.program import Program
 
@@ -103,9 +103,9 @@ def refuse_absent_program(env: EnvSettings, one: gym.Env) -> None:
         why = "env.wrappers are around each environment"
     elif env.action_mask:
         why = "with env.action_mask=true there is none"
-    elif env.id in programs() and env.kwargs:
+    elif env.id in list_program_envs() and env.kwargs:
         why = f"that of env={env.id} knows no env.kwargs"
-    elif env.id in COMPILED and env.id not in programs():
+    elif env.id in COMPILED and env.id not in list_program_envs():
         why = f"that of env={env.id} needs numba, which is not installed"
     raise InvalidCommand(
         f"env.vector=native: one program for all columns is wanted, and {why}; leave env.vector out, "
@@ -118,30 +118,30 @@ def make_one(env: EnvSettings, **kwargs: Any) -> gym.Env:
     require_registered(env.id)
     limit = {"max_episode_steps": env.max_episode_steps} if env.max_episode_steps else {}
     try:
-        with warnings.catch_warnings(record=True) as caught, without_deprecations(env.id):
+        with warnings.catch_warnings(record=True) as caught, silencing_deprecations(env.id):
             one = gym.make(env.id, disable_env_checker=True, **limit, **env.kwargs, **kwargs)
             if has_table(one):
                 check_table(one)
-            one = wrap(one, env.wrappers)
+            one = wrap_env(one, env.wrappers)
             if env.action_mask:
                 one = with_masks(one, env.id)
         for warning in caught:  # of a refused one they would stand before the reason
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
         return one
     except (ImportError, gym.error.DependencyNotInstalled) as error:
-        raise InvalidCommand(missing(env.id, first_line(error))) from error
+        raise InvalidCommand(explain_missing_package(env.id, first_line(error))) from error
     except gym.error.Error as error:
         raise InvalidCommand(f"env={env.id}: {first_line(error)}") from error
     except InvalidCommand:
         raise
     except (Exception, SystemExit) as error:
         given = f" with env.kwargs={env.kwargs}" if env.kwargs else ""
-        said = exception(error) if env.id.startswith("pgrun/") else exception_of_user_code(error)
+        said = format_exception(error) if env.id.startswith("pgrun/") else exception_of_user_code(error)
         raise InvalidCommand(f"env={env.id}{given} cannot be made: {said}") from error
 
 
 @contextmanager
-def without_deprecations(name: str) -> Iterator[None]:
+def silencing_deprecations(name: str) -> Iterator[None]:
     """Meanwhile MuJoCo says nothing of deprecations, where ``name`` is gymnasium's own task.
 
     MuJoCo 3.16 and later say on the screen that what gymnasium's own models are written in will go: nothing
@@ -192,7 +192,7 @@ def first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), "") or exception_of_user_code(error)
 
 
-def missing(name: str, text: str) -> str:
+def explain_missing_package(name: str, text: str) -> str:
     """Which extra of ours brings the package that an environment lacks."""
     for package, extra in EXTRAS.items():
         if package.lower() in text.lower() and find_spec(package) is None:
@@ -202,7 +202,7 @@ def missing(name: str, text: str) -> str:
     return f"env={name} cannot be made here: {text}{instead}"
 
 
-def probe(env: EnvSettings) -> gym.Env:
+def make_probed_env(env: EnvSettings) -> gym.Env:
     """Make one environment, check its spaces and reset it, before a run directory exists."""
     one = make_one(env)
     seen, done = (getattr(one, name, None) for name in ("observation_space", "action_space"))

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from pgrun.config.random_streams import apart, drawn_from, spawned
+from pgrun.config.random_streams import isolating_global_generators, noting_global_draws, spawn_child_sequence
 from pgrun.envs.faults import Unrepeatable
 from pgrun.envs.replay import ByReplay
 from pgrun.envs.vector import Envs, Loop
@@ -37,11 +37,11 @@ def why_unrepeatable(envs: Envs) -> str | None:
     """None where nothing speaks against it: the run's own environments and random streams are left alone."""
     if not isinstance(envs, Loop) or not isinstance(envs.noted[0], ByReplay):
         return None
-    with apart(spawned(0)):
+    with isolating_global_generators(spawn_child_sequence(0)):
         pair: list[Loop] = []
         try:
             pair += [Loop(envs.factory, 1), Loop(envs.factory, 1)]
-            return compared(*pair)
+            return compare_with_twin(*pair)
         except (Exception, SystemExit):
             return None  # what is wrong with it will be told where it happens
         finally:
@@ -50,17 +50,17 @@ def why_unrepeatable(envs: Envs) -> str | None:
                     one.envs[0].close()
 
 
-def compared(played: Loop, twin: Loop) -> str | None:
+def compare_with_twin(played: Loop, twin: Loop) -> str | None:
     """The third episode of one in the second of the other, as in a resumed run: what lasts from episode to
     episode shows too.
     """
     played.reset([1])
     twin.reset([2])
-    with drawn_from() as used:
+    with noting_global_draws() as used:
         for _ in range(2):
-            walk(played)
+            walk_to_episode_end(played)
             played.ended[:] = True
-        walk(played)
+        walk_to_episode_end(played)
     if used:
         return (
             f"it draws from {' and '.join(used)}, which everything in the process shares: the same command "
@@ -74,7 +74,7 @@ def compared(played: Loop, twin: Loop) -> str | None:
     return None
 
 
-def walk(columns: Loop) -> None:
+def walk_to_episode_end(columns: Loop) -> None:
     """Random actions, from a space that is nobody's, until the episode under way ends."""
     space = copy.deepcopy(columns.action_space)
     space.seed(0)

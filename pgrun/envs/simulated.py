@@ -14,8 +14,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.wrappers import TimeLimit
 
-from pgrun.envs.faults import ColumnFault, from_reset, reason
-from pgrun.envs.snapshot import can_be_read, layers
+from pgrun.envs.faults import ColumnFault, describe_reason, observation_from_reset
+from pgrun.envs.snapshot import can_be_read, list_wrappers
 from pgrun.envs.vector import Loop, Step
 
 Act = Callable[[np.ndarray, np.ndarray], tuple[float, bool]]
@@ -189,7 +189,7 @@ SIMULATIONS: dict[str, type[Simulation]] = {
 
 def simulation_of(env: gym.Env) -> type[Simulation] | None:
     """By exact class, with a time limit around it and no wrapper of the user's."""
-    *wrappers, inner = layers(env)
+    *wrappers, inner = list_wrappers(env)
     if not can_be_read(env) or TimeLimit not in map(type, wrappers):
         return None
     return SIMULATIONS.get(
@@ -205,7 +205,9 @@ class Simulated(Loop):
         kind = simulation_of(self.one)
         assert kind is not None
         self.simulations = [kind(env.unwrapped) for env in self.envs]
-        self.clocks: list[Any] = [next(x for x in layers(env) if type(x) is TimeLimit) for env in self.envs]
+        self.clocks: list[Any] = [
+            next(x for x in list_wrappers(env) if type(x) is TimeLimit) for env in self.envs
+        ]
 
     def _step(self, action: np.ndarray) -> Step:
         reward = np.zeros(self.num_envs)
@@ -217,7 +219,7 @@ class Simulated(Loop):
                     continue
                 if self.ended[i]:
                     self.noted[i].begin(self.envs[i], None)
-                    self.see(i, from_reset(self.envs[i].reset()))
+                    self.see(i, observation_from_reset(self.envs[i].reset()))
                     continue
                 self.noted[i].act(action[i])
                 reward[i], terminated[i] = simulation.act(action[i], self.obs[i])
@@ -226,5 +228,5 @@ class Simulated(Loop):
                 truncated[i] = clock._elapsed_steps >= clock._max_episode_steps
         except Exception as error:
             phase = "reset" if self.ended[i] else "step"
-            raise ColumnFault(i, self.steps(i), reason(error, phase)) from error
+            raise ColumnFault(i, self.steps(i), describe_reason(error, phase)) from error
         return reward, terminated, truncated

@@ -42,7 +42,7 @@ class ByState:
         put_back(env, state)
 
 
-def layers(env: gym.Env) -> list[gym.Env]:
+def list_wrappers(env: gym.Env) -> list[gym.Env]:
     """The wrappers from the outside, and the environment itself at the end."""
     found = [env]
     while isinstance(env, gym.Wrapper):
@@ -55,7 +55,7 @@ def can_be_read(env: gym.Env) -> bool:
     """Whether the state is known by the exact class: a class of the user's that is derived from a known one
     may keep more.
     """
-    *wrappers, inner = layers(env)
+    *wrappers, inner = list_wrappers(env)
     known = all(type(wrapper) in LAYERS for wrapper in wrappers) and inner.render_mode is None
     return known and f"{type(inner).__module__}.".startswith(KNOWN)
 
@@ -64,8 +64,8 @@ def read_state(env: gym.Env) -> dict[str, Any]:
     """The state of an environment: its random generator, what its wrappers count, every attribute that is
     made of numbers, and the state of its simulator.
     """
-    *wrappers, inner = layers(env)
-    attributes = {name: exact(x) for name, x in vars(inner).items() if changes(name, x)}
+    *wrappers, inner = list_wrappers(env)
+    attributes = {name: pack_exactly(x) for name, x in vars(inner).items() if is_changeable_state(name, x)}
     return {
         "generator": inner.np_random.bit_generator.state,
         "wrappers": [getattr(wrapper, LAYERS[type(wrapper)]) for wrapper in wrappers],
@@ -76,8 +76,8 @@ def read_state(env: gym.Env) -> dict[str, Any]:
 
 def put_back(env: gym.Env, state: dict[str, Any]) -> None:
     """The inverse; only what ``read_state`` reads is ever written to. Raises ``ValueError``."""
-    *wrappers, inner = layers(env)
-    names = {name for name, x in vars(inner).items() if changes(name, x)}
+    *wrappers, inner = list_wrappers(env)
+    names = {name for name, x in vars(inner).items() if is_changeable_state(name, x)}
     if set(state["attributes"]) != names:
         raise ValueError(
             f"{inner} keeps {', '.join(sorted(names))}, and not {', '.join(state['attributes'])}"
@@ -86,41 +86,41 @@ def put_back(env: gym.Env, state: dict[str, Any]) -> None:
     for wrapper, value in zip(wrappers, state["wrappers"], strict=True):
         setattr(wrapper, LAYERS[type(wrapper)], value)
     for name, value in state["attributes"].items():
-        setattr(inner, name, fitting(name, unpacked(value), getattr(inner, name)))
+        setattr(inner, name, require_fitting_shape(name, unpack_exactly(value), getattr(inner, name)))
     if is_simulated(inner):
         put_back_mujoco(inner, state["simulator"])
 
 
-def changes(name: str, x: Any) -> bool:
+def is_changeable_state(name: str, x: Any) -> bool:
     """Whether an attribute is part of where an environment stands: spaces, models,
     texts and settings are not.
     """
     if isinstance(x, list | tuple):
-        return name not in CONSTANT and all(changes(name, part) for part in x)
+        return name not in CONSTANT and all(is_changeable_state(name, part) for part in x)
     return x is None or isinstance(x, bool | int | float | np.generic | np.ndarray)
 
 
-def exact(x: Any) -> Any:
+def pack_exactly(x: Any) -> Any:
     """A copy that keeps its type when it is saved: NumPy's numbers as arrays, marked by a dictionary."""
     if isinstance(x, np.generic):
         return {"number": np.array(x)}
     if isinstance(x, list | tuple):
-        return type(x)(exact(part) for part in x)
+        return type(x)(pack_exactly(part) for part in x)
     return x.copy() if isinstance(x, np.ndarray) else x
 
 
-def unpacked(x: Any) -> Any:
+def unpack_exactly(x: Any) -> Any:
     """The inverse. Raises ``ValueError`` for what is not made of numbers."""
     if isinstance(x, dict):
         return x["number"][()]
     if isinstance(x, list | tuple):
-        return type(x)(unpacked(part) for part in x)
-    if not changes("", x):
+        return type(x)(unpack_exactly(part) for part in x)
+    if not is_changeable_state("", x):
         raise ValueError(f"{type(x).__name__} in place of a number")
     return x.copy() if isinstance(x, np.ndarray) else x
 
 
-def fitting(name: str, given: Any, now: Any) -> Any:
+def require_fitting_shape(name: str, given: Any, now: Any) -> Any:
     """``given``.
 
     Raises ``ValueError`` where an array would change its shape; it may change its type, as gymnasium's
@@ -194,7 +194,7 @@ def put_back_mujoco(env: Any, given: dict[str, np.ndarray]) -> None:
 
     now = read_mujoco(env)
     for name in now:
-        fitting(name, given[name], now[name])
+        require_fitting_shape(name, given[name], now[name])
     at = 0
     for x in computed_arrays(env).values():
         x[...] = given["computed"][at : at + x.nbytes].view(x.dtype).reshape(x.shape)

@@ -24,18 +24,18 @@ def observation_encoder(space: spaces.Space[Any]) -> tuple[int, Encoder]:
     """
     match space:
         case spaces.Box() | spaces.MultiBinary():
-            return int(np.prod(space.shape)), numbers_of(space.shape)
+            return int(np.prod(space.shape)), number_encoder(space.shape)
         case spaces.Discrete():
-            return int(space.n), one_hot(space)
+            return int(space.n), one_hot_encoder(space)
         case spaces.MultiDiscrete():
-            return int(space.nvec.sum()), one_hots(space)
+            return int(space.nvec.sum()), multi_one_hot_encoder(space)
         case spaces.Tuple() | spaces.Dict():
             refuse_odd_entries(space)
-            return parts(space)
-    raise InvalidCommand(f"observation space {shortened(space)} is not supported: {ENCODED}")
+            return composite_encoder(space)
+    raise InvalidCommand(f"observation space {shorten_space(space)} is not supported: {ENCODED}")
 
 
-def numbers_of(shape: tuple[int, ...]) -> Encoder:
+def number_encoder(shape: tuple[int, ...]) -> Encoder:
     def encode(obs: Any) -> np.ndarray:
         if getattr(obs, "shape", None) != shape:
             obs = np.asarray(obs)
@@ -47,7 +47,7 @@ def numbers_of(shape: tuple[int, ...]) -> Encoder:
     return encode
 
 
-def one_hot(space: spaces.Discrete) -> Encoder:
+def one_hot_encoder(space: spaces.Discrete) -> Encoder:
     n, start = int(space.n), int(space.start)
     eye = np.eye(n, dtype=np.float32) if n <= TABLE else None
 
@@ -65,11 +65,11 @@ def one_hot(space: spaces.Discrete) -> Encoder:
     return encode
 
 
-def one_hots(space: spaces.MultiDiscrete) -> Encoder:
+def multi_one_hot_encoder(space: spaces.MultiDiscrete) -> Encoder:
     """One after the other."""
     shape, sizes, start = space.shape, space.nvec.ravel(), space.start.ravel()
     first, total = np.cumsum(sizes) - sizes, int(sizes.sum())
-    entries = numbers_of(shape)
+    entries = number_encoder(shape)
 
     def encode(obs: Any) -> np.ndarray:
         k = entries(obs) - start
@@ -82,9 +82,9 @@ def one_hots(space: spaces.MultiDiscrete) -> Encoder:
     return encode
 
 
-def parts(space: spaces.Tuple[Any] | spaces.Dict) -> tuple[int, Encoder]:
+def composite_encoder(space: spaces.Tuple[Any] | spaces.Dict) -> tuple[int, Encoder]:
     """(size, encoder) of a Tuple or Dict, in the space's order."""
-    members = entries(space)
+    members = list_subspaces(space)
     keys = list(members)
     kinds = Mapping if isinstance(space, spaces.Dict) else (tuple, list, np.ndarray)
     found = [(key, *observation_encoder(member)) for key, member in members.items()]
@@ -93,13 +93,13 @@ def parts(space: spaces.Tuple[Any] | spaces.Dict) -> tuple[int, Encoder]:
         there = list(obs) if isinstance(obs, Mapping) else range(len(obs)) if isinstance(obs, kinds) else ()
         if len(there) != len(keys) or any(key not in there for key in keys):
             shown = there if isinstance(obs, Mapping) else f"a {type(obs).__name__}"
-            raise Misfit(f"its observation is {shown}, and its observation space {shortened(space)}")
+            raise Misfit(f"its observation is {shown}, and its observation space {shorten_space(space)}")
         return np.concatenate([encode(obs[key]) for key, _, encode in found])
 
     return sum(size for _, size, _ in found), encode
 
 
-def entries(space: spaces.Tuple[Any] | spaces.Dict) -> dict[Any, spaces.Space[Any]]:
+def list_subspaces(space: spaces.Tuple[Any] | spaces.Dict) -> dict[Any, spaces.Space[Any]]:
     """The spaces inside, by key, or by number."""
     return dict(space.spaces if isinstance(space, spaces.Dict) else enumerate(space.spaces))
 
@@ -109,8 +109,8 @@ def refuse_odd_entries(space: spaces.Tuple[Any] | spaces.Dict) -> None:
     odd = dict(odd_entries(space))
     if not odd:
         return
-    named = "; ".join(f"{'.'.join(map(str, path))} is {shortened(kind)}" for path, kind in odd.items())
-    kept = [key for key in entries(space) if key not in {path[0] for path in odd}]
+    named = "; ".join(f"{'.'.join(map(str, path))} is {shorten_space(kind)}" for path, kind in odd.items())
+    kept = [key for key in list_subspaces(space) if key not in {path[0] for path in odd}]
     hint = f"leave out with a wrapper: gymnasium.wrappers.FilterObservation(env, {kept})"
     if not kept:
         hint = "make numbers of them with a wrapper: gymnasium.wrappers.TransformObservation"
@@ -125,13 +125,13 @@ def odd_entries(
     Not asked whether it can be flattened: a space of one's own raises.
     """
     if isinstance(space, spaces.Tuple | spaces.Dict):
-        for key, member in entries(space).items():
+        for key, member in list_subspaces(space).items():
             yield from odd_entries(member, (*path, key))
     elif not isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
         yield path, type(space).__name__
 
 
-def shortened(space: Any) -> str:
+def shorten_space(space: Any) -> str:
     text = " ".join(str(space).split())
     return text if len(text) <= 120 else f"{text[:120]}…"
 
@@ -151,7 +151,7 @@ def action_decoder(space: spaces.Space[Any]) -> Callable[[np.ndarray], np.ndarra
     if isinstance(space, spaces.MultiBinary):
         return lambda a: a.astype(space.dtype)
     assert isinstance(space, spaces.Box)
-    low, high = bounds(space)
+    low, high = box_bounds(space)
     finite = np.isfinite(low) & np.isfinite(high)
     bottom, top = np.where(finite, low, -1.0), np.where(finite, high, 1.0)  # −1 and 1: left as they are
     scale, middle = (top - bottom) / 2, (top + bottom) / 2
@@ -159,7 +159,7 @@ def action_decoder(space: spaces.Space[Any]) -> Callable[[np.ndarray], np.ndarra
     return lambda a: np.clip(a.reshape(-1, *shape) * scale + middle, low, high).astype(dtype)
 
 
-def bounds(space: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
+def box_bounds(space: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
     """(low, high).
 
     The largest number of float32 is what many environments write where they mean that there is no bound.
@@ -170,7 +170,7 @@ def bounds(space: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
 
 def action_limits(space: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
     """(lowest, highest) of a policy's actions [A] that ``action_decoder`` does not clip."""
-    low, high = bounds(space)
+    low, high = box_bounds(space)
     finite = np.isfinite(low) & np.isfinite(high)
     return np.where(finite, -1.0, low).ravel(), np.where(finite, 1.0, high).ravel()
 
@@ -193,23 +193,23 @@ def image_shape(space: spaces.Space[Any]) -> tuple[int, ...] | None:
 def check_action_space(space: spaces.Space[Any]) -> None:
     """Refuse what no policy here can act in."""
     if isinstance(space, spaces.Box | spaces.MultiBinary | spaces.MultiDiscrete) and 0 in space.shape:
-        raise InvalidCommand(f"action space {shortened(space)}: it has no entries")
+        raise InvalidCommand(f"action space {shorten_space(space)}: it has no entries")
     if isinstance(space, spaces.Discrete):
         return
     if isinstance(space, spaces.MultiDiscrete | spaces.MultiBinary):
         if len(space.shape) == 1:
             return
         raise InvalidCommand(
-            f"action space {shortened(space)}: only one axis is supported; flatten it in a wrapper"
+            f"action space {shorten_space(space)}: only one axis is supported; flatten it in a wrapper"
         )
     if isinstance(space, spaces.Box):
         if np.issubdtype(space.dtype, np.floating):
             return
         raise InvalidCommand(
-            f"action space {shortened(space)}: a Box of integers has no density; make it Discrete or "
+            f"action space {shorten_space(space)}: a Box of integers has no density; make it Discrete or "
             "MultiDiscrete"
         )
     raise InvalidCommand(
-        f"action space {shortened(space)} is not supported: Discrete, MultiDiscrete, MultiBinary or Box of "
-        "floats"
+        f"action space {shorten_space(space)} is not supported: Discrete, MultiDiscrete, MultiBinary or Box "
+        "of floats"
     )

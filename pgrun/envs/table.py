@@ -54,9 +54,9 @@ class TableEnvs(Envs):
         super().__init__(num_envs, one.observation_space, one.action_space)
         self.one, self.envs, inner = one, [one], one.unwrapped
         self.limit = getattr(one.spec, "max_episode_steps", None) or np.inf
-        self.cumulative, self.successor, self.gain, self.end = arrays(inner.P)  # type: ignore[attr-defined]
+        self.cumulative, self.successor, self.gain, self.end = tabulate_outcomes(inner.P)  # type: ignore[attr-defined]
         start = getattr(inner, "start", getattr(inner, "initial_state_distrib", None))
-        self.first = closed(np.asarray(start, float))
+        self.first = cumulate_chances(np.asarray(start, float))
         seen = getattr(inner, "seen", np.arange(len(self.successor)))
         self.shown = np.stack([self.encode(obs + one.observation_space.start) for obs in seen])  # type: ignore[attr-defined]
         self.generator = np.random.default_rng()
@@ -76,7 +76,7 @@ class TableEnvs(Envs):
     def reset_alike(self, seeds: Sequence[int], noise_too: bool) -> None:
         self.reset()
         shared = SharedDraws(seeds)
-        self._see(drawn(self.first, shared.random()), np.zeros_like(self.steps))
+        self._see(draw_outcomes(self.first, shared.random()), np.zeros_like(self.steps))
         self.draws = shared if noise_too else None
 
     def _random(self) -> np.ndarray:
@@ -84,7 +84,7 @@ class TableEnvs(Envs):
         return self.generator.random(self.num_envs) if self.draws is None else self.draws.random()
 
     def _begin(self) -> np.ndarray:
-        return drawn(self.first, self.generator.random(self.num_envs))
+        return draw_outcomes(self.first, self.generator.random(self.num_envs))
 
     def _see(self, at: np.ndarray, steps: np.ndarray) -> None:
         self.at, self.steps = at, steps
@@ -95,7 +95,7 @@ class TableEnvs(Envs):
     def _step(self, action: np.ndarray) -> Step:
         fresh = self.ended
         pair = self.at, action - self.action_space.start  # type: ignore[attr-defined]
-        row = *pair, drawn(self.cumulative[pair], self._random())
+        row = *pair, draw_outcomes(self.cumulative[pair], self._random())
         reward, terminated = self.gain[row], self.end[row] & ~fresh
         at, steps = self.successor[row], self.steps + 1
         if fresh.any():
@@ -137,7 +137,7 @@ class SharedDraws:
         return row[self.column]
 
 
-def arrays(table: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def tabulate_outcomes(table: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Cumulative chances, successors, rewards and ends [S, A, K] of P[s][a] = [(chance, s', r, terminated),
     …], K the most outcomes.
     """
@@ -153,10 +153,10 @@ def arrays(table: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         for a, outcomes in by_action.items():
             for k, outcome in enumerate(outcomes):
                 chance[s, a, k], successor[s, a, k], gain[s, a, k], end[s, a, k] = outcome
-    return closed(chance), successor, gain, end
+    return cumulate_chances(chance), successor, gain, end
 
 
-def closed(chance: np.ndarray) -> np.ndarray:
+def cumulate_chances(chance: np.ndarray) -> np.ndarray:
     """Cumulative sums that end in ∞: rounding must not let a draw fall behind the
     last outcome of positive chance.
     """
@@ -166,7 +166,7 @@ def closed(chance: np.ndarray) -> np.ndarray:
     return total
 
 
-def drawn(cumulative: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+def draw_outcomes(cumulative: np.ndarray, uniform: np.ndarray) -> np.ndarray:
     """The first outcome whose cumulative chance exceeds the draw [N]; cumulative [K] or [N, K]."""
     outcome: np.ndarray = (uniform[:, None] < cumulative).argmax(-1)
     return outcome

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from pgrun.config import random_streams
-from pgrun.envs.spaces import bounds
+from pgrun.envs.spaces import box_bounds
 from pgrun.envs.vector import Envs, Step
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class TensorProgram(Envs):
         self.over = torch.zeros(num_envs, dtype=torch.bool, device=device)  # the next step resets
         self.seen = torch.zeros(num_envs, self.obs_size, device=device)  # observations
         self.total = torch.zeros(num_envs, dtype=torch.float64, device=device)  # return under way
-        self.generator = random_streams.generator(np.random.SeedSequence(0), device)
+        self.generator = random_streams.make_generator(np.random.SeedSequence(0), device)
         self.player: Any = None  # what plays whole rollouts of the last policy here
         self.force = make_force(one.action_space)
 
@@ -118,7 +118,9 @@ class TensorProgram(Envs):
 
     def _reset(self, seeds: Sequence[int] | None) -> None:
         if seeds is not None:
-            self.generator = random_streams.generator(np.random.SeedSequence(list(seeds)), str(self.device))
+            self.generator = random_streams.make_generator(
+                np.random.SeedSequence(list(seeds)), str(self.device)
+            )
         self.over.fill_(True)
         self._act(torch.zeros(self.num_envs, device=self.device))
 
@@ -155,6 +157,6 @@ def make_force(space: gym.Space[Any]) -> Callable[[Tensor], Tensor]:
     """``action_decoder`` for tensors: choices as they are, the numbers of a Box of one action as [N]."""
     if not isinstance(space, gym.spaces.Box):
         return lambda action: action
-    low, high = (float(x.item()) for x in bounds(space))
+    low, high = (float(x.item()) for x in box_bounds(space))
     scale, middle = (high - low) / 2, (high + low) / 2
     return lambda action: (action.flatten() * scale + middle).clamp(low, high).double()

@@ -16,15 +16,15 @@ from gymnasium.vector import VectorEnv
 from pgrun.envs.faults import (
     ColumnFault,
     Unrepeatable,
+    check_flags,
+    check_rewards,
     close_all,
-    flags,
-    from_reset,
-    from_step,
-    hush,
-    misfit,
-    numbers,
-    place,
-    reason,
+    describe_reason,
+    format_place,
+    observation_from_reset,
+    silence_numpy_warnings,
+    to_misfit,
+    values_from_step,
 )
 from pgrun.envs.replay import BUDGET, ByReplay
 from pgrun.envs.snapshot import ByState, can_be_read
@@ -57,7 +57,7 @@ class Envs:
         self.decode = action_decoder(action)
         self.obs = np.zeros((num_envs, self.obs_size), np.float32)
         self.episodes = np.zeros(num_envs, np.int64)
-        hush()
+        silence_numpy_warnings()
 
     def reset(self, seeds: Sequence[int] | None = None) -> None:
         """Start every column anew; without seeds the environments' own random streams go on.
@@ -99,7 +99,9 @@ class Envs:
         self.ended = self.ended | columns
 
     def fault(self, fault: ColumnFault, episode: int) -> EnvironmentFault:
-        return EnvironmentFault(f"{place(self.name, fault.column, episode, fault.step)}: {fault.reason}")
+        return EnvironmentFault(
+            f"{format_place(self.name, fault.column, episode, fault.step)}: {fault.reason}"
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """The state of every column, as arrays and plain data."""
@@ -157,15 +159,15 @@ class Loop(Envs):
             for i, env in enumerate(self.envs):
                 seed = None if seeds is None else seeds[i]
                 self.noted[i].begin(env, seed)
-                self.see(i, from_reset(env.reset(seed=seed)))
+                self.see(i, observation_from_reset(env.reset(seed=seed)))
         except (Exception, SystemExit) as error:
-            raise ColumnFault(i, 0, reason(error, "reset")) from error
+            raise ColumnFault(i, 0, describe_reason(error, "reset")) from error
 
     def see(self, i: int, obs: Any) -> None:
         try:
             self.obs[i] = self.encode(obs)
         except (TypeError, ValueError, OverflowError) as error:
-            raise misfit(error) from error
+            raise to_misfit(error) from error
         if self.state is not None:
             self.state[i] = table_row(self.envs[i])
 
@@ -183,17 +185,21 @@ class Loop(Envs):
                     continue
                 if self.ended[i]:
                     self.noted[i].begin(env, None)
-                    obs = from_reset(env.reset())
+                    obs = observation_from_reset(env.reset())
                 else:
                     self.noted[i].act(action[i])
-                    obs, reward[i], terminated[i], truncated[i], _ = from_step(env.step(action[i]))
+                    obs, reward[i], terminated[i], truncated[i], _ = values_from_step(env.step(action[i]))
                 self.see(i, obs)
         except (Exception, SystemExit) as error:
             raise ColumnFault(
-                i, self.steps(i), reason(error, "reset" if self.ended[i] else "step")
+                i, self.steps(i), describe_reason(error, "reset" if self.ended[i] else "step")
             ) from error
         try:
-            found = numbers(reward), flags(terminated, "terminated"), flags(truncated, "truncated")
+            found = (
+                check_rewards(reward),
+                check_flags(terminated, "terminated"),
+                check_flags(truncated, "truncated"),
+            )
         except ColumnFault as fault:
             fault.step = self.steps(fault.column)
             raise
@@ -232,7 +238,7 @@ class Loop(Envs):
         except Unrepeatable:
             raise
         except (Exception, SystemExit) as error:
-            raise Unrepeatable(reason(error, "step")) from error
+            raise Unrepeatable(describe_reason(error, "step")) from error
         if not np.array_equal(obs, self.obs[i]):
             raise Unrepeatable(f"played again, {env.unwrapped} gives another observation")
 

@@ -32,7 +32,7 @@ KEEPS_STATISTICS = {  # over episodes, and in each column apart
 HARMLESS = (TimeLimit, OrderEnforcing, PassiveEnvChecker, RecordEpisodeStatistics)  # rewards, observations, …
 
 
-def wrap(env: gym.Env, wrappers: Sequence[Any]) -> gym.Env:
+def wrap_env(env: gym.Env, wrappers: Sequence[Any]) -> gym.Env:
     """``env`` in all of them. Raises ``InvalidCommand``."""
     for entry in wrappers:
         name, arguments = split_entry(entry)

@@ -12,7 +12,7 @@ import torch
 from pgrun.types import Batch
 
 
-def shuffled(batch: Batch, parts: int, generator: torch.Generator) -> Iterator[Batch]:
+def shuffle_into_minibatches(batch: Batch, parts: int, generator: torch.Generator) -> Iterator[Batch]:
     """``parts`` random minibatches, each row once, sizes equal up to one; the whole
     batch as it is for one part.
     """

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Product = Callable[[Tensor], Tensor]
 
 
-def fisher(policy: Policy, batch: Batch, damping: float, sampled: bool = False) -> Product:
+def fisher_product(policy: Policy, batch: Batch, damping: float, sampled: bool = False) -> Product:
     """v ↦ (F + damping·I)v over the rows with mask 1, at the present θ.
 
     ``sampled`` takes the outer products of the scores of the batch's own actions, drawn from π, for M:

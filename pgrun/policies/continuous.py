@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import torch
 
-from pgrun.policies.distributions import Array, Gaussian, library
+from pgrun.policies.distributions import Array, Gaussian, array_library
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +37,7 @@ class StateStdGaussian:
 
     def shifted(self, params: Array) -> Array:
         """[μ, log σ]"""
-        join = library(params).concatenate
+        join = array_library(params).concatenate
         return join([params[..., : self.dims], params[..., self.dims :] + self.offset], -1)
 
     def log_std(self, params: Tensor) -> Tensor:

@@ -114,7 +114,7 @@ class MultiCategorical:
         noisy = params if noise is None else params + noise
         ends = list(accumulate(self.counts))
         parts = [noisy[..., end - n : end].argmax(-1) for n, end in zip(self.counts, ends, strict=True)]
-        return library(params).stack(parts, -1)
+        return array_library(params).stack(parts, -1)
 
     def log_prob(self, params: Tensor, action: Tensor) -> Tensor:
         split = zip(self.parts, torch.split(params, self.counts, -1), action.unbind(-1), strict=True)
@@ -209,7 +209,7 @@ class Gaussian:
 
     def act(self, params: Array, noise: Array | None) -> Array:
         mean, log_std = params[..., : self.linear], params[..., self.linear :]
-        return mean if noise is None else mean + library(params).exp(log_std) * noise
+        return mean if noise is None else mean + array_library(params).exp(log_std) * noise
 
     def log_prob(self, params: Tensor, action: Tensor) -> Tensor:
         mean, log_std = params.chunk(2, -1)
@@ -254,6 +254,6 @@ def sum_of(terms: Iterable[Tensor]) -> Tensor:
     return torch.stack(list(terms)).sum(0)
 
 
-def library(x: Array) -> Any:
+def array_library(x: Array) -> Any:
     """The module that x's functions are in."""
     return np if isinstance(x, np.ndarray) else torch

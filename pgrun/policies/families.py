@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from pgrun.envs.spaces import bounds
+from pgrun.envs.spaces import box_bounds
 from pgrun.policies import distributions
 from pgrun.policies.continuous import ScaledBeta, StateStdGaussian, TanhGaussian
 from pgrun.policies.distributions import Distribution
@@ -36,7 +36,7 @@ class Family:
         where = f"env={settings['env']['id']}"
         if not isinstance(space, spaces.Box):
             yield f"policy={name} is of real actions, and those of {where} are {space}: leave policy out"
-        elif cls.bounded and not np.isfinite(bounds(space)).all():
+        elif cls.bounded and not np.isfinite(box_bounds(space)).all():
             yield (
                 f"policy={name} stays within bounds, and actions of {where} have none: "
                 "take policy=gaussian or policy=state_std"

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from pgrun.envs import Envs
-from pgrun.envs.faults import LARGEST, ColumnFault, place
+from pgrun.envs.faults import LARGEST, ColumnFault, format_place
 from pgrun.errors import EnvironmentFault
 from pgrun.policies.normalization import NoRewardScale, RewardScale
 from pgrun.policies.policy import Actor, Policy
@@ -132,7 +132,7 @@ class Arrays:
             entry = int(bad_obs[row, n].argmax())
             what = f"observation is {self.obs[row, n, entry]}"
             what += f" in its entry {entry} of {self.obs.shape[-1]}" if self.obs.shape[-1] > 1 else ""
-        return f"{place(envs.name, n, int(envs.episodes[n] + self.ended[:t, n].sum()), step)}: {what}"
+        return f"{format_place(envs.name, n, int(envs.episodes[n] + self.ended[:t, n].sum()), step)}: {what}"
 
     def to_rollout(
         self, policy: Policy, scale: RewardScale | NoRewardScale, count: float, whole: bool

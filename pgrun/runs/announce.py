@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgrun.command.app import PGRUN, App
 from pgrun.storage.newest_run import DEPTH, TOP, find_started
-from pgrun.terminal.printing import shortest
+from pgrun.terminal.printing import shorten_folder
 
 if TYPE_CHECKING:
     from pgrun.command.compose import Job
@@ -23,7 +23,7 @@ UNITS = ((2 * 86400, 86400, "days"), (2 * 3600, 3600, "h"), (120, 60, "min"))
 def describe_start(job: Job, app: App) -> str:
     """``ppo · gae · CartPole-v1 · seed 0, 100,000 steps; writes to …; watch it: tensorboard --logdir …``."""
     settings = job.settings
-    place = f"writes to {shortest(job.folder)}"
+    place = f"writes to {shorten_folder(job.folder)}"
     if app is not PGRUN:
         return f"{settings['env']['id']} · seed {settings['seed']}; {place}"
     seeds = settings.get("seeds")
@@ -38,7 +38,7 @@ def describe_method(settings: Mapping[str, Any]) -> str:
 
 def describe_watching(folder: Path) -> str:
     """With the other runs beside it, where it lies where they do."""
-    top = TOP if folder.parts[:1] == (TOP,) else shortest(folder)
+    top = TOP if folder.parts[:1] == (TOP,) else shorten_folder(folder)
     return f"watch it: tensorboard --logdir {top}"
 
 

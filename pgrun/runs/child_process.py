@@ -25,7 +25,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from pgrun.command.app import App
-from pgrun.config.paths import typed_in
+from pgrun.config.paths import showing_paths_from
 from pgrun.runs.child_end import exit_reason, note_beginning, report_crashes
 from pgrun.runs.workers import restore_import_path, safe_import_path, this_worker
 from pgrun.terminal.exit_codes import ExitCode
@@ -161,7 +161,7 @@ def child_main(work: ChildJob, results: Connection) -> None:
     from pgrun.runs.outcome import run_and_record
 
     try:
-        with typed_in(work.typed_in), silenced_output() if work.quiet else nullcontext():
+        with showing_paths_from(work.typed_in), silenced_output() if work.quiet else nullcontext():
             value = run_and_record(work.settings, work.folder, work.app, in_sweep=True)
     except KeyboardInterrupt:
         value = math.nan

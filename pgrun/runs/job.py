@@ -20,7 +20,7 @@ from pgrun.errors import InvalidCommand
 from pgrun.runs.outcome import run_and_record, write_record
 
 
-def job(cfg: DictConfig) -> float:
+def run_training_job(cfg: DictConfig) -> float:
     """Train; the final evaluation's mean return, for any Hydra sweeper to optimise.
 
     NaN for a sweep's failed job.
@@ -33,14 +33,14 @@ def run_job(cfg: DictConfig, app: App) -> float:
 
     Whatever happens in it is recorded, and a sweep goes on.
     """
-    from pgrun.command.compose import to_plain
+    from pgrun.command.compose import to_plain_settings
     from pgrun.runs import seeds
     from pgrun.runs.job_status import read_result
     from pgrun.runs.parallel_seeds import run_seeds_side_by_side
     from pgrun.runs.workers import is_borrowed
 
     hydra: Any = HydraConfig.get()
-    settings, in_sweep = to_plain(cfg), hydra.mode == RunMode.MULTIRUN
+    settings, in_sweep = to_plain_settings(cfg), hydra.mode == RunMode.MULTIRUN
 
     def once(settings: Mapping[str, Any], folder: Path) -> float:
         if (before := earlier_result(folder, app, in_sweep)) is not None:
@@ -111,32 +111,32 @@ def train_in(settings: Mapping[str, Any], folder: Path, saved: dict[str, Any] | 
     from pgrun.kernels import has_machine_code
     from pgrun.runs.job_status import write_settings
     from pgrun.runs.run_summary import format_result
-    from pgrun.terminal.printing import say, shortest
+    from pgrun.terminal.printing import say, shorten_folder
     from pgrun.terminal.signals import Stopped
-    from pgrun.training.build import build
+    from pgrun.training.build import build_run
     from pgrun.training.identity import backend_of
-    from pgrun.training.loop import train
+    from pgrun.training.loop import train_run
     from pgrun.training.saver import refusing_bad_data
 
     if settings["tuned"]:
         say(f"tuned settings from conf/{settings['tuned']}; tuned=none turns them off")
     saved = saved or load_latest_checkpoint(settings, folder)
     with refusing_bad_data(f"{folder}: its configuration cannot be built", saved) if saved else nullcontext():
-        run = build(settings, backend_of(saved) if saved else None)
+        run = build_run(settings, backend_of(saved) if saved else None)
     if not saved:
         write_settings(folder, settings, run.backend)
     if run.backend == "compiled" and not has_machine_code():
         say("compiling the core for this machine, once: half a minute")
     try:
-        summary = train(run, folder, saved)
+        summary = train_run(run, folder, saved)
     except Stopped as stop:
         stop.hint = (
-            f"saved at step {stop.env_steps} in {shortest(folder)}; to go on: "
+            f"saved at step {stop.env_steps} in {shorten_folder(folder)}; to go on: "
             f"{resume_command(settings, folder)}"
         )
         raise
     say(format_result(summary, folder))
-    return value(summary)
+    return read_run_objective(summary)
 
 
 def resume_command(settings: Mapping[str, Any], folder: Path) -> str:
@@ -144,12 +144,12 @@ def resume_command(settings: Mapping[str, Any], folder: Path) -> str:
     that has to be named again.
     """
     from pgrun.command.overrides import shell_word
-    from pgrun.terminal.printing import shortest
+    from pgrun.terminal.printing import shorten_folder
     from pgrun.training.identity import find_code_to_name_again
 
     code = (word.partition("=") for word in find_code_to_name_again(settings, {}))
     words = [
-        shell_word("resume", shortest(folder)),
+        shell_word("resume", shorten_folder(folder)),
         *(f"{key}={shlex.quote(value)}" for key, _, value in code),
     ]
     return f"pgrun {' '.join(words)}"
@@ -192,12 +192,12 @@ def say_changed_versions(state: Mapping[str, Any], folder: Path) -> None:
         say(f"pgrun: {folder} was saved with {changed}: what follows may be rounded otherwise", error=True)
 
 
-def value(summary: Mapping[str, Any]) -> float:
+def read_run_objective(summary: Mapping[str, Any]) -> float:
     mean: float = summary["eval"]["return_mean"]
     return mean
 
 
-def record(settings: Mapping[str, Any], folder: Path, status: str, error: str) -> None:
+def record_run_without_result(settings: Mapping[str, Any], folder: Path, status: str, error: str) -> None:
     """A summary of a run without a result."""
     seed = "seeds" if settings.get("seeds") else "seed"
     names = {"algo": "algo.name", "variance": "variance.name", "env": "env.id", seed: seed}

@@ -19,7 +19,7 @@ from pgrun.errors import (
     describe_lack_of_memory,
     escape_line,
 )
-from pgrun.terminal.printing import shortest
+from pgrun.terminal.printing import shorten_folder
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def write_record(
     write_json(place, {"status": status, **OmegaConf.to_container(told), "error": error})  # type: ignore[dict-item]
 
 
-def one_line(error: BaseException) -> str:
+def format_error_line(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"something in the run called sys.exit({error.code!r})"
     text = str(error) if isinstance(error, UserFacingError) else f"{type(error).__name__}: {error}"
@@ -105,13 +105,15 @@ def record_how_it_ends(
         ):  # nothing was run: what the folder says stays true
             raise
         if not isinstance(error, RunFilesLost):  # what is at the folder's place may be anybody's
-            record_outcome(app, settings, folder, "failed", one_line(error), quiet=isinstance(error, OSError))
+            record_outcome(
+                app, settings, folder, "failed", format_error_line(error), quiet=isinstance(error, OSError)
+            )
         if in_sweep:
             known = isinstance(error, UserFacingError | OSError)
-            log.error("the job in %s failed: %s", folder, one_line(error), exc_info=not known)
+            log.error("the job in %s failed: %s", folder, format_error_line(error), exc_info=not known)
             return math.nan
         if isinstance(error, SystemExit):  # a run that was left is no finished run, whatever code it names
-            raise RuntimeError(one_line(error)) from error
+            raise RuntimeError(format_error_line(error)) from error
         if error is not raised:
             raise error from raised
         raise
@@ -123,7 +125,7 @@ def name_lack_of_memory(error: BaseException, folder: Path) -> BaseException:
         return error
     saved = ""
     if (folder / "checkpoints").is_dir():
-        saved = f"; the run is saved: pgrun resume={shortest(folder)} goes on where there is more"
+        saved = f"; the run is saved: pgrun resume={shorten_folder(folder)} goes on where there is more"
     return OutOfMemory(
         f"{lack}: take fewer env.num_envs, sampler.steps or sampler.episodes, or a smaller network{saved}"
     )

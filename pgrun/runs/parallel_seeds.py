@@ -13,8 +13,8 @@ from omegaconf import DictConfig
 from pgrun.command.app import App
 from pgrun.runs.child_process import ChildJob, run_unless_stopped, start_server
 from pgrun.runs.job_status import read_result
-from pgrun.runs.seeds import conclude_seeds, resume_seeds_hint, seed_record, with_seed
-from pgrun.terminal.printing import say, shortest
+from pgrun.runs.seeds import conclude_seeds, resume_seeds_hint, seed_record, settings_with_seed
+from pgrun.terminal.printing import say, shorten_folder
 from pgrun.terminal.signals import STOP, Stopped, SweepStop, noting_signals
 
 
@@ -30,13 +30,15 @@ def run_seeds_side_by_side(
     places = {seed: folder / str(seed) for seed in settings["seeds"]}
     to_run = [seed for seed, place in places.items() if read_result(place, app)["status"] != "finished"]
     at_once = min(count_processes(settings), len(to_run)) or 1
-    say(f"{len(to_run)} seeds, {at_once} at a time, in {shortest(folder)}")
+    say(f"{len(to_run)} seeds, {at_once} at a time, in {shorten_folder(folder)}")
     with noting_signals(SweepStop(folder)) as stop, ThreadPoolExecutor(at_once) as pool:
         start_server()
         begun = {}
         for seed in to_run:
             places[seed].mkdir(exist_ok=True)
-            work = ChildJob.of(hydra, app, hide_progress(with_seed(cfg, seed)), places[seed], quiet=True)
+            work = ChildJob.of(
+                hydra, app, hide_progress(settings_with_seed(cfg, seed)), places[seed], quiet=True
+            )
             begun[pool.submit(run_unless_stopped, work, folder)] = seed
         for number, ended in enumerate(as_completed(begun), 1):
             ended.result()

@@ -25,7 +25,7 @@ from pgrun.optimization.schedules import OVER_THE_RUN, Schedule
 from pgrun.runs.announce import describe_method, describe_watching
 from pgrun.runs.job_status import SETTINGS, Flat, flatten_for_comparison, format_changes, read_json_object
 from pgrun.storage.checkpoint import Checkpoints
-from pgrun.terminal.printing import say, shortest
+from pgrun.terminal.printing import say, shorten_folder
 from pgrun.training.identity import MAY_CHANGE, check_settings, find_code_to_name_again
 from pgrun.training.saver import refusing_bad_data
 
@@ -40,21 +40,21 @@ def resume_run(command: Command) -> float:
     refuse_all(command.problems)
     folder, state = load_saved_run(command)
     with refusing_bad_data(f"{folder}: its checkpoint makes no sense", state):
-        words = for_evaluations(command.words) if state["row"] is not None else command.words
+        words = words_for_evaluations(command.words) if state["row"] is not None else command.words
         refuse_other_run(state, folder)
         settings = settings_of_resumed_run(state["settings"], words, folder)
         refuse_misfits(settings, folder)
-        state = state_to_go_on_from(state, settings, folder)
+        state = choose_state_to_resume(state, settings, folder)
         columns = len(state["run"]["envs"]["ended"])  # before so many are made
         if settings["env"]["num_envs"] != columns:
             raise ValueError(f"env.num_envs={settings['env']['num_envs']}, and it holds {columns}")
         say_changed_versions(state, folder)
-    for line in stretched_schedules(state["settings"], settings, state["counters"]["env_steps"]):
+    for line in find_stretched_schedules(state["settings"], settings, state["counters"]["env_steps"]):
         say(f"pgrun: {line}", error=True)
     done, total = state["counters"]["env_steps"], settings["trainer"]["total_steps"]
     say(
         f"{escape_line(describe_method(settings))} · seed {settings['seed']}: from step {done:,} of "
-        f"{total:,}, in {shortest(folder)}; {describe_watching(folder)}"
+        f"{total:,}, in {shorten_folder(folder)}; {describe_watching(folder)}"
     )
     return run_and_record(settings, folder, PGRUN, lambda settings, folder: train_in(settings, folder, state))
 
@@ -104,7 +104,9 @@ def fixed_settings(settings: Mapping[str, Any]) -> Flat:
     return {key: value for key, value in flatten_for_comparison(settings).items() if key not in MAY_CHANGE}
 
 
-def state_to_go_on_from(state: dict[str, Any], settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def choose_state_to_resume(
+    state: dict[str, Any], settings: Mapping[str, Any], folder: Path
+) -> dict[str, Any]:
     """The state to go on from. Raises ``InvalidCommand`` where nothing is left to be done."""
     done, wanted = state["counters"]["env_steps"], settings["trainer"]["total_steps"]
     if type(done) is not int or done < 0:
@@ -121,13 +123,13 @@ def state_to_go_on_from(state: dict[str, Any], settings: Mapping[str, Any], fold
     return state
 
 
-def stretched_schedules(
+def find_stretched_schedules(
     before: Mapping[str, Any], settings: Mapping[str, Any], env_steps: int
 ) -> Iterator[str]:
     """What goes to 0 over the run goes there later, or sooner, where the run's length has changed: at once it
     stands elsewhere.
     """
-    from pgrun.command.unused_settings import unread
+    from pgrun.command.unused_settings import find_unused_settings
     from pgrun.command.validate import classes_chosen
 
     old, new = before["trainer"]["total_steps"], settings["trainer"]["total_steps"]
@@ -140,7 +142,7 @@ def stretched_schedules(
             key
             for key, value in flat.items()
             if key.endswith("schedule") and value == kind and not key.startswith("usual.")
-            if not list(unread([CliOverride(key, key, value)], settings, chosen, None))
+            if not list(find_unused_settings([CliOverride(key, key, value)], settings, chosen, None))
         ]
         if moving:
             shares = [share_at(kind, env_steps / total) for total in (old, new)]
@@ -187,7 +189,7 @@ def has_reported_end(folder: Path, env_steps: int) -> bool:
         return False
 
 
-def for_evaluations(words: Sequence[CliOverride]) -> list[CliOverride]:
+def words_for_evaluations(words: Sequence[CliOverride]) -> list[CliOverride]:
     """The words for a run whose training is over: a limit of episodes is that of the evaluations, and the
     environments stand as they stood.
     """

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pgrun.terminal.printing import shortest
+from pgrun.terminal.printing import shorten_folder
 
 
 def format_result(summary: Mapping[str, Any], folder: Path) -> str:
     """Final evaluation, cost, where to look, and what the doctor has found."""
-    from pgrun.analysis.doctor.report import after
+    from pgrun.analysis.doctor.report import diagnose_finished_run
 
-    result, shown = summary["eval"], shortest(folder)
+    result, shown = summary["eval"], shorten_folder(folder)
     anew = [f"{restart['env_steps']:,}" for restart in summary.get("restarts", [])]
     restarts = (
         f"  episodes    begun anew at step {', '.join(anew)}, where the run was resumed\n" if anew else ""
@@ -25,5 +25,5 @@ def format_result(summary: Mapping[str, Any], folder: Path) -> str:
         f"  training    {summary['env_steps']:,} steps in {summary['wall_seconds']:.1f} s "
         f"({summary['env_steps_per_second']:,.0f} steps/s)\n"
         f"{restarts}  run         {shown}\n"
-        f"  look at it  tensorboard --logdir {shown}{after(folder)}"
+        f"  look at it  tensorboard --logdir {shown}{diagnose_finished_run(folder)}"
     )

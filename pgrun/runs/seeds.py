@@ -27,15 +27,15 @@ class SeedFailed(UserFacingError):
     """A seed of several has no result; the others were run all the same."""
 
 
-def with_seed(cfg: DictConfig, seed: int) -> dict[str, Any]:
+def settings_with_seed(cfg: DictConfig, seed: int) -> dict[str, Any]:
     """The settings of one run; what refers to ``${seed}`` has it too."""
-    from pgrun.command.compose import to_plain
+    from pgrun.command.compose import to_plain_settings
 
     own = cfg.copy()
     OmegaConf.set_readonly(own, False)
     with open_dict(own):
         own["seed"], own["seeds"] = seed, None
-    return to_plain(own)
+    return to_plain_settings(own)
 
 
 def run_each_seed(
@@ -56,7 +56,7 @@ def run_each_seed(
         below = folder / str(seed)
         below.mkdir(exist_ok=True)
         try:
-            one(with_seed(cfg, seed), below)
+            one(settings_with_seed(cfg, seed), below)
         except Stopped as stop:
             stop.hint = resume_seeds_hint(folder)
             raise
@@ -86,10 +86,10 @@ def conclude_seeds(
 def resume_seeds_hint(folder: Path) -> str:
     """What to type after all seeds were stopped."""
     from pgrun.command.overrides import shell_word
-    from pgrun.terminal.printing import shortest
+    from pgrun.terminal.printing import shorten_folder
 
-    word = shell_word("hydra.run.dir", shortest(folder))
-    return f"saved in {shortest(folder)}; to go on: the same command with resume=auto {word}"
+    word = shell_word("hydra.run.dir", shorten_folder(folder))
+    return f"saved in {shorten_folder(folder)}; to go on: the same command with resume=auto {word}"
 
 
 def seed_record(seed: int, summary: Mapping[str, Any]) -> Run:

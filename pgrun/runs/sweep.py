@@ -11,7 +11,7 @@ from pgrun.atomic_files import write_json
 from pgrun.command.app import PGRUN, App
 from pgrun.errors import escape_line
 from pgrun.runs.job_status import read_result
-from pgrun.terminal.printing import Tone, say, shortest
+from pgrun.terminal.printing import Tone, say, shorten_folder
 
 if TYPE_CHECKING:
     from pgrun.analysis.compare.table import Row
@@ -29,7 +29,7 @@ def report_sweep(folder: Path, expected: Sequence[Job], app: App = PGRUN) -> int
     done = [job for job in jobs if job["status"] == "finished"]
     lost = [job for job in jobs if job["status"] != "finished"]
     say("\n" + (app.call("table")(done) if done else "no job finished"))
-    say("\n" + app.hint.format(shortest(folder)))
+    say("\n" + app.hint.format(shorten_folder(folder)))
     if app.page and done:
         write_sweep_page(folder, [job.folder for job in expected], app)
     for line in describe_outcomes(lost):
@@ -68,7 +68,7 @@ def advise_on_lost_jobs(lost: Sequence[Mapping[str, Any]], folder: Path) -> str:
         *(["goes on with them with resume=auto"] if count else []),
         *([f"tries the {failed} failed again with resume=retry"] if failed else []),
     ]
-    return f"{told}; the same command {', '.join(how)} hydra.sweep.dir={shortest(folder)}"
+    return f"{told}; the same command {', '.join(how)} hydra.sweep.dir={shorten_folder(folder)}"
 
 
 def write_sweep_summary(folder: Path, jobs: Sequence[Mapping[str, Any]], app: App) -> None:
@@ -104,7 +104,8 @@ def write_sweep_page(folder: Path, jobs: Sequence[Path], app: App) -> None:
         return
     if page:
         say(
-            f"curves over seeds: {shortest(page)}, made again by: pgrun-compare {shortest(folder)} --html "
+            f"curves over seeds: {shorten_folder(page)}, made again by: pgrun-compare "
+            f"{shorten_folder(folder)} --html "
             "FILE"
         )
 
@@ -115,8 +116,8 @@ def format_sweep_table(jobs: Sequence[dict[str, Any]]) -> str:
 
     Words that all jobs share stand above the table, once; what the runs do not show stands below it.
     """
-    from pgrun.analysis.compare.report import FINAL, indistinct
-    from pgrun.analysis.compare.table import columns, few_seeds, lines
+    from pgrun.analysis.compare.report import FINAL, warn_of_indistinct_groups
+    from pgrun.analysis.compare.table import align_left, format_score_columns, warn_of_few_seeds
 
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for job in jobs:
@@ -125,14 +126,14 @@ def format_sweep_table(jobs: Sequence[dict[str, Any]]) -> str:
     shared = set.intersection(*map(set, groups)) if len(groups) > 1 else set()
     rows = [sweep_row(words, members, shared) for words, members in groups.items()]
     common = [word for word in next(iter(groups)) if word in shared]
-    warnings = [*few_seeds(rows)]
+    warnings = [*warn_of_few_seeds(rows)]
     if len({job.get("env") for job in jobs}) == 1:
-        warnings += indistinct(sorted(rows, key=lambda sweep_row: -sweep_row.iqm), ())
+        warnings += warn_of_indistinct_groups(sorted(rows, key=lambda sweep_row: -sweep_row.iqm), ())
     return "\n".join(
         [
             *(["all: " + " ".join(common)] if common else []),
             FINAL,
-            *lines(columns(rows)),
+            *align_left(format_score_columns(rows)),
             *([""] if warnings else []),
             *(f"warning: {line}" for line in warnings),
         ]
@@ -148,4 +149,4 @@ def sweep_row(words: Sequence[str], members: Sequence[dict[str, Any]], shared: s
     name = " ".join(word for word in words if word not in shared) or "(defaults)"
     runs = [run for job in members for run in job.get("runs", [{**job, **job["eval"]}])]  # those of `seeds`
     returns = np.array([float(run["return_mean"]) for run in runs])
-    return table.row(name, [run["seed"] for run in runs], [returns])
+    return table.make_score_row(name, [run["seed"] for run in runs], [returns])

@@ -116,7 +116,7 @@ _borrowed: list[bool] = []
 
 
 @contextmanager
-def borrowing() -> Iterator[None]:
+def borrowing_user_process() -> Iterator[None]:
     """This process is the user's own, a notebook or a script: what they registered in it, no child knows."""
     _borrowed.append(True)
     try:

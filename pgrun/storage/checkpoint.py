@@ -50,11 +50,16 @@ class Checkpoints:
         atomic_files.refuse_links(self.folder)
         self.folder.mkdir(exist_ok=True)
         tensors: dict[str, Tensor] = {}
-        tree = json.dumps(pack(state, "", tensors))
+        tree = json.dumps(pack_tree(state, "", tensors))
         content = save(tensors, {"tree": tree})
         place = self.folder / f"{env_steps:09d}.safetensors"
         atomic_files.write_bytes(place, content)
-        manifest = {"format": FORMAT, "size": len(content), "sha256": digest(content), "env_steps": env_steps}
+        manifest = {
+            "format": FORMAT,
+            "size": len(content),
+            "sha256": hash_content(content),
+            "env_steps": env_steps,
+        }
         atomic_files.write_bytes(place.with_suffix(".json"), json.dumps(manifest).encode())
         self.forget(env_steps)
 
@@ -72,12 +77,12 @@ class Checkpoints:
         try:
             atomic_files.refuse_links(self.folder)
         except OSError as error:
-            raise LookupError(said(error)) from error
+            raise LookupError(describe_read_error(error)) from error
         for manifest in reversed(self.complete()):
             try:
-                return read(manifest), problems
+                return read_checkpoint(manifest), problems
             except UNREADABLE as error:
-                problems.append(f"{manifest.with_suffix('.safetensors')}: {said(error)}")
+                problems.append(f"{manifest.with_suffix('.safetensors')}: {describe_read_error(error)}")
         raise LookupError("; ".join(problems) or f"no checkpoint in {self.folder}")
 
     def forget(self, env_steps: int) -> None:
@@ -97,7 +102,7 @@ class Checkpoints:
                 path.unlink(missing_ok=True)
 
 
-def read(manifest: Path) -> dict[str, Any]:
+def read_checkpoint(manifest: Path) -> dict[str, Any]:
     """The state that a manifest vouches for. Raises where anything is not as it says."""
     told = atomic_files.read_json(manifest)
     if told["format"] != FORMAT:
@@ -106,20 +111,20 @@ def read(manifest: Path) -> dict[str, Any]:
     if data.lstat().st_size != told["size"]:  # before a terabyte is read
         raise ValueError(UNLIKE)
     content = atomic_files.read_bytes(data)
-    if len(content) != told["size"] or digest(content) != told["sha256"]:
+    if len(content) != told["size"] or hash_content(content) != told["sha256"]:
         raise ValueError(UNLIKE)
     from safetensors.torch import load  # loads torch, which nothing damaged is worth
 
     tensors = load(content)
     length = int.from_bytes(content[:8], "little")
     tree = json.loads(content[8 : 8 + length])["__metadata__"]["tree"]
-    state = unpack(json.loads(tree), tensors)
+    state = unpack_tree(json.loads(tree), tensors)
     if not isinstance(state, dict):
         raise ValueError("no state of a run")
     return state
 
 
-def said(error: BaseException) -> str:
+def describe_read_error(error: BaseException) -> str:
     return (
         f"{error.strerror}: {error.filename}"
         if isinstance(error, OSError)
@@ -127,11 +132,11 @@ def said(error: BaseException) -> str:
     )
 
 
-def digest(content: bytes) -> str:
+def hash_content(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def pack(node: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+def pack_tree(node: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     """The tree as JSON; tensors and arrays go to ``tensors`` and leave their path."""
     if isinstance(node, torch.Tensor):
         tensors[path] = node.detach().cpu().contiguous().clone()
@@ -140,10 +145,10 @@ def pack(node: Any, path: str, tensors: dict[str, Tensor]) -> Any:
         tensors[path] = torch.from_numpy(np.array(node, order="C"))
         return {"array": path}
     if isinstance(node, Mapping):
-        return {"items": [[key, pack(x, f"{path}/{key}", tensors)] for key, x in node.items()]}
+        return {"items": [[key, pack_tree(x, f"{path}/{key}", tensors)] for key, x in node.items()]}
     if isinstance(node, list | tuple):
         kind = "list" if isinstance(node, list) else "tuple"
-        return {kind: [pack(x, f"{path}/{i}", tensors) for i, x in enumerate(node)]}
+        return {kind: [pack_tree(x, f"{path}/{i}", tensors) for i, x in enumerate(node)]}
     if isinstance(node, np.generic):
         return node.item()
     if node is None or isinstance(node, bool | int | float | str):
@@ -151,7 +156,7 @@ def pack(node: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     raise TypeError(f"{path}: {type(node).__name__} cannot be saved")
 
 
-def unpack(node: Any, tensors: Mapping[str, Tensor]) -> Any:
+def unpack_tree(node: Any, tensors: Mapping[str, Tensor]) -> Any:
     """The inverse."""
     if not isinstance(node, dict):
         return node
@@ -161,6 +166,6 @@ def unpack(node: Any, tensors: Mapping[str, Tensor]) -> Any:
     if kind == "array":
         return tensors[content].numpy()
     if kind == "items":
-        return {key: unpack(x, tensors) for key, x in content}
-    made: Iterator[Any] = (unpack(x, tensors) for x in content)
+        return {key: unpack_tree(x, tensors) for key, x in content}
+    made: Iterator[Any] = (unpack_tree(x, tensors) for x in content)
     return {"list": list, "tuple": tuple}[kind](made)

@@ -25,23 +25,23 @@ def find_commit(folder: Path) -> str | None:
 def read_commit(git: Path) -> str | None:
     """``git``: a folder, or the file that stands for it in a worktree."""
     if git.is_file():
-        git = git.parent / read_text(git).removeprefix("gitdir:").strip()
-    head = read_text(git / "HEAD")
+        git = git.parent / read_git_text(git).removeprefix("gitdir:").strip()
+    head = read_git_text(git / "HEAD")
     if HASH.fullmatch(head):
         return head
     name = head.removeprefix("ref:").strip()
     if not REF.fullmatch(name) or ".." in name:
         return None
-    common = git / (read_text(git / "commondir") or ".")
-    packed = read_text(common / "packed-refs").splitlines()
+    common = git / (read_git_text(git / "commondir") or ".")
+    packed = read_git_text(common / "packed-refs").splitlines()
     found = [
-        *(read_text(place / name) for place in (git, common)),
+        *(read_git_text(place / name) for place in (git, common)),
         *(line.partition(" ")[0] for line in packed if line.endswith(f" {name}")),
     ]
     return next((text for text in found if HASH.fullmatch(text)), None)
 
 
-def read_text(file: Path) -> str:
+def read_git_text(file: Path) -> str:
     """Empty where it cannot be read."""
     try:
         return read_bytes(file, links=True).decode(errors="replace").strip()

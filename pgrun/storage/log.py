@@ -65,7 +65,7 @@ class Log:
         self.folder = folder
         self.tags = list(tags)
         position = position or {}
-        cut(folder, position)
+        cut_log(folder, position)
         self.events = EventFile(folder)
         self.file = (folder / METRICS).open("a" if METRICS in position else "x", newline="")
         columns = ["env_steps", *self.tags]
@@ -82,7 +82,7 @@ class Log:
         for file in (self.file, self.events.file):
             os.fsync(file.fileno())
         self.refuse_if_replaced()
-        return {path.name: path.stat().st_size for path in files(self.folder)}
+        return {path.name: path.stat().st_size for path in list_log_files(self.folder)}
 
     def refuse_if_replaced(self) -> None:
         """Raises ``RunFilesLost`` where the rows go to a file that is no longer the run's."""
@@ -142,11 +142,11 @@ def read_header(place: Path) -> list[str]:
         return next(csv.reader(file), [])
 
 
-def files(folder: Path) -> list[Path]:
+def list_log_files(folder: Path) -> list[Path]:
     return [folder / METRICS, *sorted(folder.glob(tensorboard_events.PATTERN))]
 
 
-def cut(folder: Path, position: Mapping[str, int]) -> None:
+def cut_log(folder: Path, position: Mapping[str, int]) -> None:
     """Every file of a log back to its size at ``position``; files from after it go.
 
     Raises ``InvalidCommand`` where one is shorter.
@@ -154,11 +154,11 @@ def cut(folder: Path, position: Mapping[str, int]) -> None:
     What is written to from now on is replaced: other names of the file, a copy by ``cp -al`` say, keep what
     they have.
     """
-    for path in files(folder):
+    for path in list_log_files(folder):
         if path.name not in position:
             path.unlink(missing_ok=True)
             continue
-        with opened(path) as file:
+        with open_log_file(path) as file:
             size, there = position[path.name], os.fstat(file.fileno()).st_size
             if not 0 <= size <= there:
                 raise InvalidCommand(
@@ -172,7 +172,7 @@ def cut(folder: Path, position: Mapping[str, int]) -> None:
                 replace_file(path, lambda copy: copy_start(file, copy, size))  # noqa: B023  called at once
 
 
-def opened(path: Path) -> BinaryIO:
+def open_log_file(path: Path) -> BinaryIO:
     try:
         return open_plain(path)
     except OSError as error:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pgrun.errors import InvalidCommand
-from pgrun.terminal.printing import Tone, say, shortest
+from pgrun.terminal.printing import Tone, say, shorten_folder
 
 LAST = "last"  # as typed
 TOP = "outputs"
@@ -67,7 +67,7 @@ def newest_folder(command: str, one: bool = True) -> Path:
             f"the newest, {found.folder}, is several runs: name one of those in it"
             f"{all_of_it * command.endswith('resume=')}"
         )
-    say(f"{command.split()[0]}: the newest is {shortest(found.folder)}", error=True, tone=Tone.PLAIN)
+    say(f"{command.split()[0]}: the newest is {shorten_folder(found.folder)}", error=True, tone=Tone.PLAIN)
     return found.folder
 
 

@@ -30,7 +30,7 @@ class Saved:
     evaluation: dict[str, Any] = field(default_factory=dict)  # of the best policy: how it was found
 
 
-def load(folder: str, which: str = "final", typed: str = "") -> Saved:
+def load_saved_policy(folder: str, which: str = "final", typed: str = "") -> Saved:
     """Raises ``InvalidCommand`` where there is no policy, or none that can be read.
 
     ``typed``: what stands before the folder.
@@ -41,7 +41,7 @@ def load(folder: str, which: str = "final", typed: str = "") -> Saved:
     stem = POLICY_FILES[which]
     files = at / f"{stem}.json", at / f"{stem}.safetensors"
     if not all(file.is_file() for file in files):
-        raise InvalidCommand(f"{shown} {absent(at, which)}")
+        raise InvalidCommand(f"{shown} {explain_absent_policy(at, which)}")
     try:
         content = read_json(files[0], links=True)
         described = Saved(
@@ -60,7 +60,7 @@ def load(folder: str, which: str = "final", typed: str = "") -> Saved:
         raise InvalidCommand(f"{shown}: its policy cannot be read: {why}") from error
 
 
-def absent(at: Path, which: str) -> str:
+def explain_absent_policy(at: Path, which: str) -> str:
     """Why there is no such policy, and where there may be one."""
     stem = POLICY_FILES[which]
     reason = "that run did not finish" if which == "final" else "it was not evaluated during training"
@@ -74,7 +74,7 @@ def absent(at: Path, which: str) -> str:
     return f"{said}; it has a {others[0]} one" if others else said
 
 
-def restore(policy: Policy, saved: Saved, typed: str = "") -> None:
+def restore_policy(policy: Policy, saved: Saved, typed: str = "") -> None:
     """θ and the normaliser. Raises ``InvalidCommand`` where they are not those of such a policy."""
     theta = saved.tensors.get("theta")
     if theta is None or theta.shape != policy.theta.shape:

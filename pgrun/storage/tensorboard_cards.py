@@ -108,12 +108,12 @@ def make_card(folder: Path, settings: Mapping[str, Any], backend: str) -> Summar
         **{f"commit of {name}": commit for name, commit in commits.items()},
         **{f"version of {name}": version for name, version in installed_versions().items()},
     }
-    lines = [f"| {name} | `{show(text)}` |" for name, text in rows.items() if text]
+    lines = [f"| {name} | `{escape_card_cell(text)}` |" for name, text in rows.items() if text]
     content = "\n".join(["| | |", "|---|---|", *lines])
     return text_summary(CARD, texts.create_summary_metadata(CARD, ""), content.encode())
 
 
-def show(text: str) -> str:
+def escape_card_cell(text: str) -> str:
     """In a cell of a table, as it stands: whatever was typed."""
     return escape_line(text).replace("`", "'").replace("|", "\\|")[:LONGEST]
 

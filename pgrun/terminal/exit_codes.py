@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from enum import IntEnum
 
-from pgrun.errors import InvalidCommand, UserFacingError, bounded, describe_lack_of_memory
+from pgrun.errors import InvalidCommand, UserFacingError, describe_lack_of_memory, shorten_paragraph
 from pgrun.terminal import lazy_torch
 from pgrun.terminal.printing import Tone, say
 from pgrun.terminal.streams import outlasting_readers
@@ -53,7 +53,7 @@ def exit_code(work: Callable[[], int], name: str, spoken: Callable[[str], str]) 
     except (MemoryError, RuntimeError) as error:  # before a run has begun, or in a command that reads runs
         if (lack := describe_lack_of_memory(error)) is None:
             raise
-        say(f"{name}: {bounded(lack)}", error=True, tone=Tone.ERROR)
+        say(f"{name}: {shorten_paragraph(lack)}", error=True, tone=Tone.ERROR)
         return ExitCode.FAILED
     except (OSError, ValueError) as error:  # a disk that is full, read-only or failing
         fault = error.__cause__ if isinstance(error, ValueError) else error  # logging wraps it
@@ -63,10 +63,10 @@ def exit_code(work: Callable[[], int], name: str, spoken: Callable[[str], str]) 
             traceback.print_exc()
         if is_folder_gone():
             here = os.environ.get("PWD", "the current folder")
-            say(f"{name}: {bounded(here)} no longer exists: cd to a folder that does", error=True)
+            say(f"{name}: {shorten_paragraph(here)} no longer exists: cd to a folder that does", error=True)
             return ExitCode.MISTAKEN
         told = [str(x) for x in (fault.filename, fault.strerror) if x]
-        say(f"{name}: {bounded(': '.join(told) or str(fault))}", error=True, tone=Tone.ERROR)
+        say(f"{name}: {shorten_paragraph(': '.join(told) or str(fault))}", error=True, tone=Tone.ERROR)
         return (
             ExitCode.MISTAKEN if fault.errno == errno.ENAMETOOLONG else ExitCode.FAILED
         )  # no disk's fault: it was typed so

@@ -41,7 +41,7 @@ class Options(argparse.ArgumentParser):
         raise InvalidCommand(f"{message}; {self.prog} --help says more")
 
 
-def at_least(least: int, most: int = LARGEST) -> Callable[[str], int]:
+def integer_at_least(least: int, most: int = LARGEST) -> Callable[[str], int]:
     """An integer of that size; ``1e5`` is one too, and none is rounded."""
     allowed = f"≥ {least}" if most == LARGEST else f"in [{least}, {most}]"
 

@@ -34,12 +34,12 @@ def say(text: str, error: bool = False, tone: Tone | None = None) -> None:
     stream = sys.stderr if error else sys.stdout
     tone = tone or (Tone.WARNING if error else Tone.PLAIN)
     try:
-        print(dress(escape_lines(text), stream, tone, wrapped=error), file=stream, flush=True)
+        print(dress_text(escape_lines(text), stream, tone, wrapped=error), file=stream, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def dress(text: str, stream: TextIO, tone: Tone, wrapped: bool) -> str:
+def dress_text(text: str, stream: TextIO, tone: Tone, wrapped: bool) -> str:
     """A text as this stream gets it: as it is, unless that is a terminal."""
     if not stream.isatty():
         return text
@@ -82,7 +82,7 @@ def text_width(stream: TextIO | None = None) -> int:
     return min(WIDTH, terminal_width()) if stream.isatty() else WIDTH
 
 
-def shortest(folder: Path) -> str:
+def shorten_folder(folder: Path) -> str:
     """Relative to where the user stands, if it is below; to be shown, not opened."""
     here = where_typed()
     return escape_line(str(folder.relative_to(here) if folder.is_relative_to(here) else folder))

@@ -11,13 +11,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pgrun.algorithms.base import Algorithm, Learner
-from pgrun.config.random_streams import RESTART, SHARED, integers, seed_global_generators, spawned, streams
-from pgrun.config.schema import construct, find_class
+from pgrun.config.random_streams import (
+    RESTART,
+    SHARED,
+    draw_env_seeds,
+    make_streams,
+    seed_global_generators,
+    spawn_child_sequence,
+)
+from pgrun.config.schema import construct_from_settings, find_class
 from pgrun.config.settings import Diagnostics, Logger, RunSettings, Trainer
 from pgrun.critics.base import Context, Critic, NoCritic
 from pgrun.diagnostics.exact_errors import ExactErrors, NoExactErrors, make_exact_errors
 from pgrun.diagnostics.gradient_variance import GradientVarianceMeter
-from pgrun.envs import Envs, EnvSettings, make
+from pgrun.envs import Envs, EnvSettings, make_envs
 from pgrun.envs.masks import mask_in
 from pgrun.estimator import Estimator
 from pgrun.optimization.optimizers import Optimizer
@@ -96,8 +103,10 @@ class Run:
 
     def begin_episodes_anew(self, number: int) -> None:
         """With seeds that no column has had; ``number``: how many times this has been done, with this one."""
-        seed_global_generators(spawned(self.top.seed, SHARED, number))
-        self.envs.reset(integers(spawned(self.top.seed, RESTART, number), self.envs.num_envs))
+        seed_global_generators(spawn_child_sequence(self.top.seed, SHARED, number))
+        self.envs.reset(
+            draw_env_seeds(spawn_child_sequence(self.top.seed, RESTART, number), self.envs.num_envs)
+        )
 
     def set_progress(self, progress: float) -> None:
         """Move every schedule to this share of the run, in [0, 1]."""
@@ -122,41 +131,43 @@ class Run:
             schedule.adapt(kl)
 
 
-def member(settings: Mapping[str, Any], group: str) -> Any:
+def build_member(settings: Mapping[str, Any], group: str) -> Any:
     """The object that a config group describes: its class by name, its fields from the rest."""
     given = dict(settings[group])
-    return construct(find_class(group, given.pop("name"), tuple(settings["modules"])), given)
+    return construct_from_settings(find_class(group, given.pop("name"), tuple(settings["modules"])), given)
 
 
 def family_of(settings: Mapping[str, Any]) -> Family:
     """How real actions are distributed; a run of earlier days says nothing, and has a Gaussian."""
-    family: Family = member({"policy": {"name": "gaussian"}, **settings}, "policy")
+    family: Family = build_member({"policy": {"name": "gaussian"}, **settings}, "policy")
     return family
 
 
-def build(settings: Mapping[str, Any], backend: str | None = None) -> Run:
+def build_run(settings: Mapping[str, Any], backend: str | None = None) -> Run:
     """The run of a resolved configuration, as plain data; ``check`` has been through it."""
-    top = construct(RunSettings, {k: v for k, v in settings.items() if k in RunSettings.__dataclass_fields__})
+    top = construct_from_settings(
+        RunSettings, {k: v for k, v in settings.items() if k in RunSettings.__dataclass_fields__}
+    )
     device = resolve_device(top.device)
     backend = backend or choose_backend(settings, device)
     twins = twins_of(backend)
     torch.set_num_threads(top.threads)
     torch.set_grad_enabled(False)
-    random = streams(top.seed, device)
-    seed_global_generators(spawned(top.seed, SHARED))
-    env = construct(EnvSettings, settings["env"])
-    trainer = construct(Trainer, settings["trainer"])
-    algorithm = member(settings, "algo")
-    scheme = algorithm.effective_scheme(member(settings, "variance"))
-    sampler, network = member(settings, "sampler"), member(settings, "network")
+    random = make_streams(top.seed, device)
+    seed_global_generators(spawn_child_sequence(top.seed, SHARED))
+    env = construct_from_settings(EnvSettings, settings["env"])
+    trainer = construct_from_settings(Trainer, settings["trainer"])
+    algorithm = build_member(settings, "algo")
+    scheme = algorithm.effective_scheme(build_member(settings, "variance"))
+    sampler, network = build_member(settings, "sampler"), build_member(settings, "network")
     sampler.follow_scheme(scheme.usual_group)
-    envs = choose_envs(make(env, env.num_envs), device, sampler.name)
+    envs = choose_envs(make_envs(env, env.num_envs), device, sampler.name)
     mask = mask_in(envs, env.action_mask)
     normaliser: RunningNorm | NoStateNorm = NoStateNorm()
     if top.state_norm:
         normaliser = RunningNorm(envs.obs_size, device=device, left_alone=mask)
     normaliser.widen_observations(envs)
-    envs.reset(integers(random.envs, env.num_envs))
+    envs.reset(draw_env_seeds(random.envs, env.num_envs))
     algorithm.prepare(envs)
     scale = RewardScale(top.gamma, env.num_envs, device) if top.reward_scaling else NoRewardScale()
     dist = distribution_for(envs.action_space, family_of(settings), network.log_std)
@@ -167,28 +178,35 @@ def build(settings: Mapping[str, Any], backend: str | None = None) -> Run:
     critic: Critic = NoCritic()
     if scheme.uses_critic:
         context = Context(
-            policy, network, algorithm, envs, top.gamma, random.init, random.noise, descent(settings)
+            policy,
+            network,
+            algorithm,
+            envs,
+            top.gamma,
+            random.init,
+            random.noise,
+            critic_optimizer_factory(settings),
         )
-        critic = twins.critic(member(settings, "critic").build(context))
-    optimizer = Optimizer(policy.theta, member(settings, "optimizer"))
+        critic = twins.critic(build_member(settings, "critic").build(context))
+    optimizer = Optimizer(policy.theta, build_member(settings, "optimizer"))
     minibatch_norm = top.advantage_norm if top.advantage_scope == "minibatch" else "none"
     learner = twins.learner(Learner(policy, critic, optimizer, random.shuffle, minibatch_norm))
     estimator = Estimator(scheme, top.gamma, top.advantage_norm)
-    eval_envs = make(env, trainer.eval_episodes, " in evaluation")
+    eval_envs = make_envs(env, trainer.eval_episodes, " in evaluation")
     normaliser.widen_observations(eval_envs)
     for columns in (envs, eval_envs):
         connect_actions(dist, columns)
-    diagnostics = construct(Diagnostics, settings["diagnostics"])
+    diagnostics = construct_from_settings(Diagnostics, settings["diagnostics"])
     return Run(
         settings=settings,
         backend=backend,
         top=top,
         trainer=trainer,
         diagnostics=diagnostics,
-        logger=construct(Logger, settings["logger"]),
+        logger=construct_from_settings(Logger, settings["logger"]),
         envs=envs,
         eval_envs=eval_envs,
-        eval_seeds=integers(random.evaluation, trainer.eval_episodes),
+        eval_seeds=draw_env_seeds(random.evaluation, trainer.eval_episodes),
         evaluation=Evaluation.of(trainer.eval_episodes, trainer.eval_max_steps),
         sampler=sampler,
         estimator=estimator,
@@ -202,10 +220,10 @@ def build(settings: Mapping[str, Any], backend: str | None = None) -> Run:
     )
 
 
-def descent(settings: Mapping[str, Any]) -> Callable[[torch.Tensor], Optimizer]:
+def critic_optimizer_factory(settings: Mapping[str, Any]) -> Callable[[torch.Tensor], Optimizer]:
     """The critic's own optimizer, for its parameters."""
     return lambda phi: Optimizer(
-        phi, member({**settings, "optimizer": settings["critic"]["optimizer"]}, "optimizer")
+        phi, build_member({**settings, "optimizer": settings["critic"]["optimizer"]}, "optimizer")
     )
 
 

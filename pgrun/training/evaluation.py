@@ -13,22 +13,24 @@ CAP = 1000  # steps, in what is proposed
 
 
 @contextmanager
-def evaluating(settings: Mapping[str, Any], folder: Path, saved_at: int | None) -> Iterator[None]:
+def explaining_evaluation_faults(
+    settings: Mapping[str, Any], folder: Path, saved_at: int | None
+) -> Iterator[None]:
     """Around an evaluation; ``saved_at``: environment steps of the last checkpoint, None where training is
     over and saved.
     """
     try:
         yield
     except EnvironmentFault as fault:
-        raise EnvironmentFault(f"{fault}; {way_on(settings, folder, saved_at)}") from fault
+        raise EnvironmentFault(f"{fault}; {describe_way_on(settings, folder, saved_at)}") from fault
 
 
-def way_on(settings: Mapping[str, Any], folder: Path, saved_at: int | None) -> str:
-    from pgrun.terminal.printing import shortest
+def describe_way_on(settings: Mapping[str, Any], folder: Path, saved_at: int | None) -> str:
+    from pgrun.terminal.printing import shorten_folder
     from pgrun.training.identity import find_code_to_name_again
 
     kept = "training is over and saved with its policy"
     if saved_at is not None:
         kept = f"training is saved up to environment step {saved_at}"
-    command = " ".join([f"pgrun resume={shortest(folder)}", *find_code_to_name_again(settings, {})])
+    command = " ".join([f"pgrun resume={shorten_folder(folder)}", *find_code_to_name_again(settings, {})])
     return f"{kept}: {command} goes on, and trainer.eval_max_steps={CAP} cuts the episodes of evaluations"

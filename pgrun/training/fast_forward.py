@@ -6,7 +6,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from pgrun.training.nonfinite import describe_first_nonfinite, diverged
+from pgrun.training.nonfinite import describe_first_nonfinite, make_diverged
 
 if TYPE_CHECKING:
     from pgrun.training.build import Run
@@ -51,7 +51,7 @@ def fast_forward(run: Run, counters: Counters, clock: Clock, count: int) -> None
     counters.note_finished(played.finished)
     if not played.finite:
         rollout, batch = run.iterations.last_batch()
-        raise diverged(counters, describe_first_nonfinite(run, rollout, batch, counters))
+        raise make_diverged(counters, describe_first_nonfinite(run, rollout, batch, counters))
     spent, share = time.perf_counter() - begun, run.iterations.learning_share
     clock.learning += spent * share
     clock.collecting += spent * (1 - share)

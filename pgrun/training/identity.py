@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gymnasium import spaces
 
-from pgrun.config.schema import GROUPS, fields
+from pgrun.config.schema import GROUPS, setting_kinds
 from pgrun.config.settings import RunSettings, flatten_settings
 from pgrun.envs.wrappers import find_user_modules, format_wrappers
 from pgrun.errors import InvalidCommand, escape_line
@@ -58,7 +58,7 @@ def check_settings(state: Mapping[str, Any]) -> None:
     """Raises ``ValueError`` where the settings in a checkpoint are not those that it was saved with, and
     ``KeyError`` where one is missing that every run has.
     """
-    for name in (*fields(RunSettings), *GROUPS):
+    for name in (*setting_kinds(RunSettings), *GROUPS):
         state["settings"][name]
     if hash_settings(state["settings"]) != state["identity"]["settings"]:
         raise ValueError("its settings are not those that it was saved with")
@@ -95,12 +95,13 @@ def describe_space(space: Any) -> str:
     match space:
         case spaces.Box():
             return (
-                f"Box {list(space.shape)} {space.dtype} from {shortest(space.low)} to {shortest(space.high)}"
+                f"Box {list(space.shape)} {space.dtype} from {summarise_numbers(space.low)} to "
+                f"{summarise_numbers(space.high)}"
             )
         case spaces.Discrete():
             return f"Discrete {int(space.n)} from {int(space.start)}"
         case spaces.MultiDiscrete():
-            return f"MultiDiscrete {shortest(space.nvec)} from {shortest(space.start)}"
+            return f"MultiDiscrete {summarise_numbers(space.nvec)} from {summarise_numbers(space.start)}"
         case spaces.MultiBinary():
             return f"MultiBinary {list(space.shape)}"
         case spaces.Tuple():
@@ -110,7 +111,7 @@ def describe_space(space: Any) -> str:
     return type(space).__name__
 
 
-def shortest(numbers: np.ndarray) -> str:
+def summarise_numbers(numbers: np.ndarray) -> str:
     """One number where all are the same; many numbers by a hash."""
     flat = numbers.ravel()
     if flat.size and (flat == flat[0]).all():

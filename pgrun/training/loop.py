@@ -12,27 +12,31 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pgrun.atomic_files import write_json
-from pgrun.config.random_streams import SHARED_IN_EVALUATION, apart, spawned
+from pgrun.config.random_streams import (
+    SHARED_IN_EVALUATION,
+    isolating_global_generators,
+    spawn_child_sequence,
+)
 from pgrun.critics.base import Critic, NoCritic
 from pgrun.diagnostics import gradient_detail, local_models
-from pgrun.diagnostics.update import floats, policy_change, scheduled_tags, step_settings, value_fit
+from pgrun.diagnostics.update import fetch_floats, policy_change, scheduled_tags, step_settings, value_fit
 from pgrun.envs.rehearsal import warn_if_unrepeatable
 from pgrun.optimization.natural_gradient import mean_kl
 from pgrun.policies.continuous import StateStdGaussian
 from pgrun.policies.distributions import Gaussian
-from pgrun.returns import backups_in_loops
+from pgrun.returns import using_loop_backups
 from pgrun.rollouts.trajectory import Finished
 from pgrun.storage.log import ALWAYS, WITH_CLIPPING, WITH_CRITIC, WITH_OPTIMIZER, WITH_STD, Log
 from pgrun.storage.versions import installed_versions
 from pgrun.terminal.signals import SignalFlag, Stopped, noting_signals
 from pgrun.training.build import Run
 from pgrun.training.counters import Clock, Counters, describe_spread
-from pgrun.training.evaluation import evaluating
+from pgrun.training.evaluation import explaining_evaluation_faults
 from pgrun.training.fast_forward import count_plain_iterations, fast_forward
 from pgrun.training.nonfinite import guarded_update, read_check, watch_losses
 from pgrun.training.policy_export import save_policy
 from pgrun.training.progress import Progress
-from pgrun.training.saver import Saver, restore, run_lock
+from pgrun.training.saver import Saver, restore_run, run_lock
 from pgrun.types import Batch, Rollout
 from pgrun.variance.base import Scheme
 
@@ -50,7 +54,7 @@ READINGS = 60  # of the gradient's variance in a run, by default
 ROWS = 500  # of scalars in a run, by default; of short runs one an update
 
 
-def train(run: Run, folder: Path, saved: dict[str, Any] | None = None) -> dict[str, Any]:
+def train_run(run: Run, folder: Path, saved: dict[str, Any] | None = None) -> dict[str, Any]:
     """Train to the end of ``trainer.total_steps``, from the start or from a ``saved``
     state; the run's summary.
     """
@@ -68,10 +72,10 @@ def train(run: Run, folder: Path, saved: dict[str, Any] | None = None) -> dict[s
             if not run.settings["env"].get("restart"):
                 warn_if_unrepeatable(run.envs)
         else:
-            whole = restore(saved, run, counters, clock)
+            whole = restore_run(saved, run, counters, clock)
             saver.saved_at = counters.env_steps
         final = saved["final"] if saved else None
-        log = Log(folder, tags(run), saved["log"] if saved else None)
+        log = Log(folder, list_tags(run), saved["log"] if saved else None)
         progress = Progress(run.trainer.total_steps, run.logger.progress, counters.env_steps)
         ok = False
         try:
@@ -81,19 +85,19 @@ def train(run: Run, folder: Path, saved: dict[str, Any] | None = None) -> dict[s
                 log.mark(counters.env_steps, RESTARTS, len(counters.restarts))
             if final is None:
                 row = saved["row"] if saved else None
-                final = loop(run, log, counters, clock, progress, saver, stop, row)
+                final = run_updates(run, log, counters, clock, progress, saver, stop, row)
             ok = True
         finally:
             progress.close()
             log.close(ok)
         saver.refuse_lost_folder()
         save_policy(folder, run)
-        summary = summarise(run, counters, clock, final)
+        summary = summarise_run(run, counters, clock, final)
         write_json(folder / "summary.json", summary)
     return summary
 
 
-def loop(
+def run_updates(
     run: Run,
     log: Log,
     counters: Counters,
@@ -109,7 +113,7 @@ def loop(
     """
     while True:
         begun = time.perf_counter()
-        scalars, row = advance(run, counters, clock) if row is None else row, None
+        scalars, row = collect_and_update(run, counters, clock) if row is None else row, None
         trained = counters.env_steps >= run.trainer.total_steps
         if scalars or trained:
             saver.refuse_lost_folder()
@@ -117,7 +121,7 @@ def loop(
             saver.save(run, counters, clock, log.position(), row=scalars)
             save_policy(log.folder, run)
         with (
-            evaluating(run.settings, log.folder, None if trained else saver.saved_at),
+            explaining_evaluation_faults(run.settings, log.folder, None if trained else saver.saved_at),
             clock.time("evaluating"),
         ):
             returns, last = evaluate_if_due(run, counters)
@@ -145,7 +149,7 @@ def loop(
             raise Stopped(stop.number, counters.env_steps)
 
 
-def advance(run: Run, counters: Counters, clock: Clock) -> dict[str, float]:
+def collect_and_update(run: Run, counters: Counters, clock: Clock) -> dict[str, float]:
     """One rollout and what is learned from it; the scalars of its row."""
     if count := count_plain_iterations(run, counters):
         fast_forward(run, counters, clock, count)
@@ -153,34 +157,34 @@ def advance(run: Run, counters: Counters, clock: Clock) -> dict[str, float]:
     run.set_progress(counters.env_steps / run.trainer.total_steps)
     with clock.time("collecting"):
         read_check(run)
-        rollout, finished = collect(run)
+        rollout, finished = collect_rollout(run)
         steps = counters.add(rollout, finished)
     with clock.time("learning"):
-        return update(run, rollout, counters) if steps else {}
+        return update_from_rollout(run, rollout, counters) if steps else {}
 
 
-def collect(run: Run) -> tuple[Rollout, Finished]:
+def collect_rollout(run: Run) -> tuple[Rollout, Finished]:
     """A rollout, and the episodes that ended in it."""
     if run.iterations is not None:
         return run.iterations.collect()
     return run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
 
 
-def update(run: Run, rollout: Rollout, counters: Counters) -> dict[str, float]:
+def update_from_rollout(run: Run, rollout: Rollout, counters: Counters) -> dict[str, float]:
     """One update from one rollout; its scalars if it is to be logged, else nothing. Raises ``Diverged``."""
-    with backups_in_loops(run.backend == "compiled"):
+    with using_loop_backups(run.backend == "compiled"):
         recalled = run.sampler.recall(rollout, run.policy, run.scale, run.noise)
-        scalars = {} if recalled is None else learn(run, recalled, counters)
+        scalars = {} if recalled is None else learn_from_rollout(run, recalled, counters)
         run.policy.normaliser.update(rollout)
         run.scale.update(rollout)
-    told = floats(scalars)
+    told = fetch_floats(scalars)
     if told:
         read_check(run)
     watch_losses(run, rollout, told, counters)
     return told
 
 
-def learn(run: Run, rollout: Rollout, counters: Counters) -> dict[str, Tensor]:
+def learn_from_rollout(run: Run, rollout: Rollout, counters: Counters) -> dict[str, Tensor]:
     """Weigh, measure, move θ, and look at what that did."""
     learner, recalled = run.learner, rollout
     fitted = fit_first(run, rollout)
@@ -287,7 +291,7 @@ def evaluate_if_due(run: Run, counters: Counters) -> tuple[np.ndarray | None, bo
     episodes = trainer.eval_episodes
     if trainer.eval_every == "auto" and not over:
         episodes = min(episodes, EVAL_EPISODES)
-    returns, steps = evaluate(run, episodes)
+    returns, steps = evaluate_policy(run, episodes)
     if trainer.eval_every == "auto":
         counters.next_eval = counters.env_steps + max(EVAL_EVERY, round(steps * (1 / EVAL_SHARE - 1)))
     else:
@@ -296,13 +300,13 @@ def evaluate_if_due(run: Run, counters: Counters) -> tuple[np.ndarray | None, bo
     return returns, over or (wanted is not None and returns.mean() >= wanted)
 
 
-def evaluate(run: Run, episodes: int | None = None) -> tuple[np.ndarray, int]:
+def evaluate_policy(run: Run, episodes: int | None = None) -> tuple[np.ndarray, int]:
     """(undiscounted returns of the deterministic policy, the steps that took).
 
     From the same starts every time; training never sees it. ``episodes``: so many of the first ones.
     """
     run.evaluation.episodes = episodes or run.trainer.eval_episodes
-    with apart(spawned(run.top.seed, SHARED_IN_EVALUATION)):
+    with isolating_global_generators(spawn_child_sequence(run.top.seed, SHARED_IN_EVALUATION)):
         finished = run.evaluation.look(run.policy, run.eval_envs, run.eval_seeds)
     returns, lengths = zip(*finished, strict=True)
     return np.array(returns), sum(lengths)
@@ -318,19 +322,23 @@ def keep_best(run: Run, counters: Counters, returns: np.ndarray, folder: Path) -
     save_policy(folder, run, "best", {"env_steps": counters.env_steps, **found})
 
 
-def tags(run: Run) -> list[str]:
+def list_tags(run: Run) -> list[str]:
     """The scalars that this run can have."""
     critic = () if isinstance(run.learner.critic, NoCritic) else WITH_CRITIC
     clipping = WITH_CLIPPING if run.algorithm.has_clip else ()
     optimizer = () if run.algorithm.takes_own_step else WITH_OPTIMIZER
     std = WITH_STD if isinstance(run.policy.dist, Gaussian | StateStdGaussian) else ()
-    details = (*gradient_detail.tags(run.policy.net), *local_models.TAGS) if run.diagnostics.detail else ()
+    details = (
+        (*gradient_detail.list_detail_tags(run.policy.net), *local_models.TAGS)
+        if run.diagnostics.detail
+        else ()
+    )
     scheduled = scheduled_tags(run.algorithm)
     own = (*scheduled, *run.algorithm.tags, *run.sampler.tags, *run.exact_errors.tags)
     return [*ALWAYS, *critic, *clipping, *optimizer, *std, *details, *own]
 
 
-def summarise(run: Run, counters: Counters, clock: Clock, returns: np.ndarray) -> dict[str, Any]:
+def summarise_run(run: Run, counters: Counters, clock: Clock, returns: np.ndarray) -> dict[str, Any]:
     settings = run.settings
     restarts = [{"env_steps": at, "columns": columns} for at, columns in counters.restarts]
     return {

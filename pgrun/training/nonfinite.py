@@ -40,17 +40,17 @@ def guarded_update(run: Run, rollout: Rollout, batch: Batch, counters: Counters)
     """
     on_host = run.policy.theta.device.type == "cpu"
     if on_host and not is_finite(batch.psi):
-        raise diverged(counters, describe_first_nonfinite(run, rollout, batch, counters))
+        raise make_diverged(counters, describe_first_nonfinite(run, rollout, batch, counters))
     try:
         yield
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
-        raise diverged(counters, f"{error}: {advise(run, rollout, counters, False)}") from error
+        raise make_diverged(counters, f"{error}: {advise_remedy(run, rollout, counters, False)}") from error
     if not on_host:
-        watched = (batch.psi, *parameters(run).values())
+        watched = (batch.psi, *named_parameters(run).values())
         finite = torch.stack([torch.isfinite(x).all() for x in watched]).all()
         run.unread = UnreadCheck(finite, rollout, batch, copy(counters))
-    elif not all(is_finite(x) for x in parameters(run).values()):
-        raise diverged(counters, describe_first_nonfinite(run, rollout, batch, counters))
+    elif not all(is_finite(x) for x in named_parameters(run).values()):
+        raise make_diverged(counters, describe_first_nonfinite(run, rollout, batch, counters))
 
 
 def read_check(run: Run) -> None:
@@ -61,7 +61,7 @@ def read_check(run: Run) -> None:
     unread, run.unread = run.unread, None
     if unread is not None and not bool(unread.finite):
         counters = unread.counters
-        raise diverged(counters, describe_first_nonfinite(run, unread.rollout, unread.batch, counters))
+        raise make_diverged(counters, describe_first_nonfinite(run, unread.rollout, unread.batch, counters))
 
 
 def watch_losses(run: Run, rollout: Rollout, scalars: Mapping[str, float], counters: Counters) -> None:
@@ -69,7 +69,9 @@ def watch_losses(run: Run, rollout: Rollout, scalars: Mapping[str, float], count
     for name in LOSSES:
         if not np.isfinite(scalars.get(name, 0.0)):
             critic = name.startswith("value") and not run.policy.value_outputs
-            raise diverged(counters, f"{name} is {scalars[name]}: {advise(run, rollout, counters, critic)}")
+            raise make_diverged(
+                counters, f"{name} is {scalars[name]}: {advise_remedy(run, rollout, counters, critic)}"
+            )
 
 
 def watch_state(state: Any, counters: Counters, path: str = "") -> None:
@@ -83,7 +85,7 @@ def watch_state(state: Any, counters: Counters, path: str = "") -> None:
     elif isinstance(state, np.ndarray):
         watch_state(torch.from_numpy(np.asarray(state)), counters, path)
     elif isinstance(state, torch.Tensor) and state.is_floating_point() and not is_finite(state):
-        raise diverged(counters, f"{count_nonfinite(state, path)}: nothing is saved of this update")
+        raise make_diverged(counters, f"{count_nonfinite(state, path)}: nothing is saved of this update")
 
 
 def is_finite(x: Tensor) -> bool:
@@ -96,7 +98,7 @@ def is_finite(x: Tensor) -> bool:
     return math.isfinite(x.sum().item()) or bool(torch.isfinite(x).all())
 
 
-def parameters(run: Run) -> dict[str, Tensor]:
+def named_parameters(run: Run) -> dict[str, Tensor]:
     phi = getattr(run.learner.critic, "phi", None)
     found = {"the policy's parameters θ": run.policy.theta}
     return found if phi is None else found | {"the critic's parameters φ": phi}
@@ -112,16 +114,16 @@ def describe_first_nonfinite(run: Run, rollout: Rollout, batch: Batch, counters:
         "the critic's targets": batch.for_critic.target,
         "the weights Ψ": batch.psi,
     }
-    has_critic = "the critic's parameters φ" in parameters(run)
+    has_critic = "the critic's parameters φ" in named_parameters(run)
     for name, x in data.items():
         if not is_finite(x):
             critic = has_critic and name != "log π(a|s)"
-            return f"{count_nonfinite(x, name)}: {advise(run, rollout, counters, critic)}"
+            return f"{count_nonfinite(x, name)}: {advise_remedy(run, rollout, counters, critic)}"
     state = run.learner.optimizer.state_dict()
     moments = {f"the gradient of θ (the optimizer's moment {name})": x for name, x in state.items()}
-    for name, x in (moments | parameters(run)).items():
+    for name, x in (moments | named_parameters(run)).items():
         if not is_finite(x):
-            return f"{count_nonfinite(x, name)}: {advise(run, rollout, counters, 'critic' in name)}"
+            return f"{count_nonfinite(x, name)}: {advise_remedy(run, rollout, counters, 'critic' in name)}"
     raise AssertionError("all of them are finite")
 
 
@@ -131,7 +133,7 @@ def count_nonfinite(x: Tensor, name: str) -> str:
     return f"{name}: {' and '.join(kinds)} in {int(bad.sum())} of {bad.numel()} entries"
 
 
-def advise(run: Run, rollout: Rollout, counters: Counters, critic: bool) -> str:
+def advise_remedy(run: Run, rollout: Rollout, counters: Counters, critic: bool) -> str:
     """What to do, by what is too large for float32 among what went in; where nothing is, the steps were."""
     return (
         describe_large_rewards(run, rollout, counters)
@@ -145,7 +147,7 @@ def describe_large_rewards(run: Run, rollout: Rollout, counters: Counters) -> st
     """Scaling by statistics comes too late for the first update, whose rewards are as
     the environment gives them.
     """
-    largest = size(rollout.reward)
+    largest = largest_entry(rollout.reward)
     steps = max(len(rollout.reward), 1 / max(1 - run.top.gamma, 1e-4))  # that a return adds up
     if largest * steps < LARGE_RETURN:
         return None
@@ -164,7 +166,7 @@ def describe_extreme_sigma(run: Run, rollout: Rollout) -> str | None:
     log_std = (
         rollout.params[..., -dist.free :] if isinstance(dist, Gaussian) else dist.log_std(rollout.params)
     )
-    if size(log_std) <= LARGE_LOG_STD:
+    if largest_entry(log_std) <= LARGE_LOG_STD:
         return None
     farthest = float(log_std.flatten()[log_std.abs().flatten().nan_to_num(-1).argmax()])
     remedy = smaller_steps(run, False).removeprefix("take ")
@@ -176,23 +178,23 @@ def describe_extreme_sigma(run: Run, rollout: Rollout) -> str | None:
 
 def describe_large_observations(rollout: Rollout) -> str | None:
     """Advice where observations are large; those that are normalised lie within ±10."""
-    largest = size(rollout.obs)
+    largest = largest_entry(rollout.obs)
     if largest < LARGE_INPUT:
         return None
     return f"the observations reach {largest:.0e}: take state_norm=true, or scale them in the environment"
 
 
-def size(x: Tensor) -> float:
+def largest_entry(x: Tensor) -> float:
     """The largest |entry|; NaN counts for nothing, and infinity for the largest float32."""
     return float(x.abs().nan_to_num(0.0).max())
 
 
 def smaller_steps(run: Run, critic: bool) -> str:
     """What to type."""
-    return "take " + " or ".join(remedies(run, critic))
+    return "take " + " or ".join(list_remedies(run, critic))
 
 
-def remedies(run: Run, critic: bool) -> Iterator[str]:
+def list_remedies(run: Run, critic: bool) -> Iterator[str]:
     group = "critic.optimizer" if critic and not run.policy.value_outputs else "optimizer"
     if group == "optimizer" and run.algorithm.takes_own_step:
         sizes = ("alpha",) if getattr(run.algorithm, "step", "") == "fixed" else ("delta", "radius")
@@ -204,5 +206,5 @@ def remedies(run: Run, critic: bool) -> Iterator[str]:
         yield f"{group}.max_grad_norm=0.5"
 
 
-def diverged(counters: Counters, what: str) -> Diverged:
+def make_diverged(counters: Counters, what: str) -> Diverged:
     return Diverged(f"update {counters.updates}, environment step {counters.env_steps}: {what}")

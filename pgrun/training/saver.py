@@ -119,7 +119,7 @@ def run_lock(folder: Path, what: str = "another process is training there") -> I
         lock.release()
 
 
-def restore(state: Mapping[str, Any], run: Run, counters: Counters, clock: Clock) -> bool:
+def restore_run(state: Mapping[str, Any], run: Run, counters: Counters, clock: Clock) -> bool:
     """Everything as it was when ``state`` was saved; False where episodes had to begin anew.
 
     Raises ``InvalidCommand`` where that

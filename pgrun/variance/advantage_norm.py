@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pgrun.config.settings import CENTERING, SCALING, AdvantageNorm
-from pgrun.variance.leave_out import DeleteOnePsi, by_unit
+from pgrun.variance.leave_out import DeleteOnePsi, rows_by_unit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,7 +50,7 @@ def normalise_delete_one(
     """
     if norm == "none":
         return psi
-    mask, x = by_unit(rollout.mask, units).double(), by_unit(psi.x, units).double()
+    mask, x = rows_by_unit(rollout.mask, units).double(), rows_by_unit(psi.x, units).double()
     rows = ((mask * x**k).view(units, -1).T for k in range(3))  # [R, M]
     if len(psi.scale) == 1:
         rows = (power.sum(0, keepdim=True) for power in rows)

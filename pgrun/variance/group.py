@@ -9,7 +9,7 @@ from pgrun.config.schema import Positive
 from pgrun.returns import episode_return
 from pgrun.types import Rollout
 from pgrun.variance.base import Scheme
-from pgrun.variance.leave_out import DeleteOnePsi, keep_psi, others
+from pgrun.variance.leave_out import DeleteOnePsi, keep_psi, sum_of_others
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,5 +75,5 @@ class Group(Scheme):
         if self.length != "batch":
             return kept
         steps = rollout.mask.sum(0).reshape(units, -1).sum(1)
-        rest = others(steps).clamp(min=1) / (steps.sum() * (units - 1) / units)
+        rest = sum_of_others(steps).clamp(min=1) / (steps.sum() * (units - 1) / units)
         return DeleteOnePsi(kept.x, 1 / rest[None], kept.shift)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def by_unit(x: Tensor, units: int) -> Tensor:
+def rows_by_unit(x: Tensor, units: int) -> Tensor:
     """Rows [T, N, …] in the order of their units [units·R, …]: columns, or blocks of one column, equal up to
     a row of zeros.
     """
@@ -20,7 +20,7 @@ def by_unit(x: Tensor, units: int) -> Tensor:
     return x.transpose(0, 1).flatten(0, 1)
 
 
-def others(per_unit: Tensor) -> Tensor:
+def sum_of_others(per_unit: Tensor) -> Tensor:
     """Σ_{j≠i} of each unit's share."""
     return per_unit.sum(0) - per_unit
 

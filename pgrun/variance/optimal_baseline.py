@@ -9,7 +9,7 @@ from pgrun.policies.policy import Policy
 from pgrun.returns import episode_return
 from pgrun.types import Rollout
 from pgrun.variance.base import Discounted, returns_to_go
-from pgrun.variance.leave_out import by_unit, others
+from pgrun.variance.leave_out import rows_by_unit, sum_of_others
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,16 +41,16 @@ class OptimalBaseline(Discounted):
     ) -> tuple[Tensor, Tensor | None]:
         weight, mask = self.weight(rollout, value, gamma), rollout.mask
         steps, n = mask.shape
-        scores = policy.scores(by_unit(rollout.obs[:-1], n), by_unit(rollout.action, n))
-        x, b = scores.sums(by_unit(mask * weight, n), n), scores.sums(by_unit(mask, n), n)
+        scores = policy.scores(rows_by_unit(rollout.obs[:-1], n), rows_by_unit(rollout.action, n))
+        x, b = scores.sums(rows_by_unit(mask * weight, n), n), scores.sums(rows_by_unit(mask, n), n)
         if self.kind == "per_parameter":
-            best = ratio(others(x * b), others(b * b))  # [N, P]
+            best = safe_ratio(sum_of_others(x * b), sum_of_others(b * b))  # [N, P]
             return weight, -(best * b).sum(0) / rollout.count
         if self.kind == "scalar":
-            return weight - ratio(others((x * b).sum(1)), others((b * b).sum(1))), None
+            return weight - safe_ratio(sum_of_others((x * b).sum(1)), sum_of_others((b * b).sum(1))), None
         along = mask * scores.dots(x).view(n, steps).T
         squares = mask * scores.squared_norms().view(n, steps).T
-        return weight - ratio(others(along.T).T, others(squares.T).T), None
+        return weight - safe_ratio(sum_of_others(along.T).T, sum_of_others(squares.T).T), None
 
     def weight(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
         if self.returns == "whole":
@@ -63,6 +63,6 @@ class OptimalBaseline(Discounted):
         return self.kind == "scalar" and self.returns == "whole"  # but for the cross-fitting
 
 
-def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+def safe_ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     """0 where there is nothing to divide by."""
     return torch.where(denominator > 0, numerator / denominator.clamp(min=1e-30), 0.0)

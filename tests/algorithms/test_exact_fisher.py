@@ -49,7 +49,7 @@ def test_one_state(theta: float) -> None:
 def test_blocks_of_a_table_of_logits(name: str) -> None:
     """d(s)(diag(p) − ppᵀ) for each state and 0 between states; d from powers of the table of the oracle."""
     p, policy, oracle = solved(name)
-    pi = exact.table(policy, p)
+    pi = exact.policy_table(policy, p)
     states, actions = pi.shape
     follows = torch.einsum("sa,san->sn", pi, torch.from_numpy(oracle.chance))
     often, here = torch.zeros(states, dtype=torch.float64), torch.from_numpy(oracle.start)
@@ -122,6 +122,6 @@ def test_it_is_the_hessian_of_the_mean_kl_and_what_natural_steps_multiply_by(nam
     found = exact.fisher(policy, p)
     assert error(found, hessian) < EXACT
     rows = SimpleNamespace(obs=p.encoded(), mask=often)  # each state once, as often as it is visited
-    product = natural_gradient.fisher(policy, rows, 0.0)
+    product = natural_gradient.fisher_product(policy, rows, 0.0)
     columns = torch.eye(len(policy.theta), dtype=torch.float64)
     assert error(found, torch.stack([product(e) for e in columns])) < EXACT

@@ -13,7 +13,7 @@ import torch
 from torch.distributions import Categorical, kl_divergence
 
 from pgrun.training.build import Run
-from pgrun.training.loop import train
+from pgrun.training.loop import train_run
 from pgrun.types import Rollout
 from tests.helpers.support_pipeline import built, trained
 
@@ -37,7 +37,7 @@ def one_iteration(folder: Path, lr: float) -> tuple[Run, Rollout]:
         return found
 
     run.sampler.collect = kept
-    train(run, folder)
+    train_run(run, folder)
     assert len(rollouts) == 1
     return run, rollouts[0]
 
@@ -85,7 +85,7 @@ def test_training_scales_rewards_by_what_it_has_seen_so_far(tmp_path) -> None:
     """From the environments' own record: R ← 0.9R + r from 0 in each episode of 200 steps."""
     run = built(*NORMALISED.split())
     columns = [keep_rewards(env) for env in run.envs.envs]
-    train(run, tmp_path)
+    train_run(run, tmp_path)
     returns = []
     for rewards in columns:
         running = 0.0
@@ -117,7 +117,7 @@ def test_the_targets_of_replayed_actions_come_from_the_network_that_follows(tmp_
         return found
 
     critic.optimizer.step, run.sampler.recall = stepped, kept
-    train(run, tmp_path)
+    train_run(run, tmp_path)
     last = drawn[-1]
     seen = torch.cat([last.obs[1], torch.eye(2)[last.next_action[0]]], -1)
 

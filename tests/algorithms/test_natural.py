@@ -16,7 +16,7 @@ from pgrun.algorithms.npg import Npg
 from pgrun.algorithms.ppo_penalty import PpoPenalty
 from pgrun.algorithms.trpo import Trpo
 from pgrun.critics.base import NoCritic
-from pgrun.optimization.natural_gradient import conjugate_gradient, fisher, mean_kl, solve_dense
+from pgrun.optimization.natural_gradient import conjugate_gradient, fisher_product, mean_kl, solve_dense
 from pgrun.policies.distributions import Bernoulli, Categorical, Gaussian, MultiCategorical
 from pgrun.policies.mlp import Mlp
 from pgrun.policies.normalization import NoStateNorm
@@ -77,7 +77,7 @@ def test_fisher_product_is_the_hessian_of_the_mean_kl(name: str) -> None:
         hessian = torch.autograd.functional.hessian(
             lambda theta: kl_of_theta(policy, batch, theta), policy.theta.clone()
         )
-    product = fisher(policy, batch, damping=0.1)(v)
+    product = fisher_product(policy, batch, damping=0.1)(v)
     assert (product - (hessian @ v + 0.1 * v)).abs().max() < ROUNDING
     assert (product - hessian @ v).abs().max() > 1e-3  # the damping is seen
 
@@ -94,7 +94,7 @@ def test_fisher_product_agrees_with_a_finite_difference_of_the_kl_gradient() -> 
 
     difference = (gradient(policy.theta + step * v) - gradient(policy.theta - step * v)) / (2 * step)
     # central differences err by step² times a third derivative of size 1, and by rounding 1e-16/step
-    assert (fisher(policy, batch, 0.0)(v) - difference).abs().max() < 1e-7
+    assert (fisher_product(policy, batch, 0.0)(v) - difference).abs().max() < 1e-7
 
 
 def test_fisher_of_a_softmax_table_is_diag_p_minus_pp() -> None:
@@ -105,7 +105,7 @@ def test_fisher_of_a_softmax_table_is_diag_p_minus_pp() -> None:
     action = torch.zeros(6, dtype=torch.int64)
     batch = Batch(obs, action, zero, params, zero, zero + 1, zero, zero, 6.0)
     p = params[0].softmax(-1)
-    product = fisher(policy, batch, 0.0)
+    product = fisher_product(policy, batch, 0.0)
     matrix = torch.stack([product(e) for e in torch.eye(3, dtype=torch.float64)])
     assert (matrix - (p.diag() - p[:, None] * p)).abs().max() < 1e-15  # three products of numbers below 1
     # Singular, with null vector 1: the pseudo-inverse solves it where g ⟂ 1.
@@ -119,8 +119,10 @@ def test_sampled_fisher_is_the_mean_outer_product_of_the_scores() -> None:
     rows = policy.scores(batch.obs, batch.action).sums(torch.ones(40, dtype=torch.float64), 40)
     outer = (rows * batch.mask[:, None]).T @ rows / batch.mask.sum()
     v = torch.randn(policy.net.size, generator=rng(3), dtype=torch.float64)
-    assert (fisher(policy, batch, 0.0, sampled=True)(v) - outer @ v).abs().max() < ROUNDING
-    assert (fisher(policy, batch, 0.0)(v) - outer @ v).abs().max() > 1e-3  # forty samples are not the mean
+    assert (fisher_product(policy, batch, 0.0, sampled=True)(v) - outer @ v).abs().max() < ROUNDING
+    assert (
+        fisher_product(policy, batch, 0.0)(v) - outer @ v
+    ).abs().max() > 1e-3  # forty samples are not the mean
 
 
 def test_conjugate_gradient_solves_in_as_many_steps_as_dimensions() -> None:

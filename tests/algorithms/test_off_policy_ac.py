@@ -103,9 +103,9 @@ def test_negative_control_another_q_is_seen_by_the_same_comparison() -> None:
 
 def test_the_table_is_solved_where_it_should_be() -> None:
     """The time limit plays no part: V with 200 steps left is V with 400 left."""
-    p = exact.problem(lab("all").run.envs.envs[0])
-    pi = exact.table(lab("all").run.policy, p)
-    longer = exact.problem(lab("all").run.envs.envs[0], 400)
+    p = exact.read_problem(lab("all").run.envs.envs[0])
+    pi = exact.policy_table(lab("all").run.policy, p)
+    longer = exact.read_problem(lab("all").run.envs.envs[0], 400)
     torch.testing.assert_close(exact.values(p, pi, GAMMA)[0][0], exact.values(longer, pi, GAMMA)[0][0])
 
 

@@ -131,12 +131,14 @@ def test_through_the_sampler(words: tuple[str, ...]) -> None:
         rollout, rollout.reward.new_zeros(rollout.obs.shape[:2]), NoCritic(), run.policy
     )
     chance = run.algorithm.chances(run.policy, batch)
-    p = exact.problem(run.envs.envs[0])
+    p = exact.read_problem(run.envs.envs[0])
     seen, rows = rollout.raw_obs[:-1].argmax(-1), rollout.mask.bool()
-    expected = exact.visits(p, exact.table(run.policy, p))[rollout.time.long(), seen]
+    expected = exact.state_visits(p, exact.policy_table(run.policy, p))[rollout.time.long(), seen]
     assert torch.equal(chance[rows], expected[rows])
     assert (chance[rows] > 0).all()
-    ended = 1 - exact.visits(p, exact.table(run.policy, p)).sum(1)  # before each time, a state like any other
+    ended = 1 - exact.state_visits(p, exact.policy_table(run.policy, p)).sum(
+        1
+    )  # before each time, a state like any other
     assert torch.equal(chance[~rows], ended[: len(rows), None].expand_as(chance)[~rows])
 
 
@@ -208,7 +210,7 @@ def test_the_weight_from_policies_is_that_of_whole_trajectories(name: str) -> No
     assert error(whole[1], found.probability) < EXACT
     assert float((weight * whole[1] / whole[0] - 1).abs().max()) < 1e-12
     estimate = (found.probability * weight * rollout.reward.sum(0)).sum()
-    table = exact.table(policy, problem_of(mdp))
+    table = exact.policy_table(policy, problem_of(mdp))
     assert float(estimate) == pytest.approx(float(exact.objective(problem_of(mdp), table, 1.0)), abs=EXACT)
 
 
@@ -298,7 +300,7 @@ def test_one_state(behaviour: float) -> None:
     theta, length = 0.6, 120
     rollout, chance = one_state.episodes(behaviour, length)
     rollout = replace(rollout, state=torch.zeros(length + 1, length, dtype=torch.long))
-    problem = exact.problem(gym.make("pgrun/OneState-v0"), length)
+    problem = exact.read_problem(gym.make("pgrun/OneState-v0"), length)
     old, new = one_state.policy(behaviour), one_state.policy(theta).theta
     past = 1 / ((1 - theta) * (1 - behaviour))
     expected = {
@@ -349,7 +351,9 @@ def test_self_normalised_weights_are_consistent(weights: str, slope: float) -> N
     steps, columns = rollout.mask.shape
     rollout = replace(rollout, state=torch.zeros(steps + 1, columns, dtype=torch.long))
     given = (
-        {"problem": exact.problem(gym.make("pgrun/OneState-v0"), steps)} if weights == "state_ratio" else {}
+        {"problem": exact.read_problem(gym.make("pgrun/OneState-v0"), steps)}
+        if weights == "state_ratio"
+        else {}
     )
     old, new = one_state.policy(0.5), one_state.policy(theta).theta
     found = reused(weights, rollout, old, new, gamma=1.0, self_normalise=True, **given)[1][0]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pgrun.training.build import Run
 from pgrun.training.counters import Counters
-from pgrun.training.loop import update
+from pgrun.training.loop import update_from_rollout
 from tests.helpers.support_pipeline import Script, built, trained
 
 TABULAR = [
@@ -50,7 +50,7 @@ def by_hand() -> Run:
 def one_update(run: Run) -> int:
     """The action that it learned from."""
     rollout, _ = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
-    update(run, rollout, Counters())
+    update_from_rollout(run, rollout, Counters())
     return int(rollout.action)
 
 

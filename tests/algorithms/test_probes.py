@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pgrun.training.build import Run
-from pgrun.training.loop import evaluate
+from pgrun.training.loop import evaluate_policy
 from tests.campaigns import probes
 from tests.campaigns.probes import PROBES, Probe
 from tests.helpers.support_pipeline import chances, outputs, trained, values
@@ -93,13 +93,13 @@ def quadratic(run: Run) -> bool:
 def bound(run: Run) -> bool:
     """The deterministic action is the bound, and the unclipped mean has not run away from it."""
     mean, log_std = outputs(run, [0.0])[0].tolist()
-    result = evaluate(run)[0].mean()
+    result = evaluate_policy(run)[0].mean()
     print("mean", mean, "log σ", log_std, "evaluation", result)
     return result > 2.95 and 0.95 < mean < 100 and np.isfinite(log_std)
 
 
 def counter(run: Run) -> bool:
-    return prefers(run, [0, 1, 2, 3, 4, 5], [0, 0, 0, 1, 1, 1]) and evaluate(run)[0].mean() == 6
+    return prefers(run, [0, 1, 2, 3, 4, 5], [0, 0, 0, 1, 1, 1]) and evaluate_policy(run)[0].mean() == 6
 
 
 PASSED: dict[type[Probe], Callable[[Run], bool]] = {

@@ -13,10 +13,10 @@ from pgrun.compiled.optimizers import compile_optimizer
 from pgrun.optimization.natural_gradient import mean_kl
 from pgrun.optimization.optimizers import Adam, Optimizer
 from pgrun.optimization.schedules import Schedule
-from pgrun.runs.resume_run import stretched_schedules
-from pgrun.training.build import build
+from pgrun.runs.resume_run import find_stretched_schedules
+from pgrun.training.build import build_run
 from pgrun.training.counters import Counters
-from pgrun.training.loop import learn, make_batch
+from pgrun.training.loop import learn_from_rollout, make_batch
 from tests.helpers.support_pipeline import settings
 
 TINY = {
@@ -93,11 +93,11 @@ def test_an_update_adapts_after_it_and_logs_what_it_took() -> None:
     """The KL is that of the update; the critic's optimizer follows the policy's KL too."""
     own = {"optimizer.lr": 0.01, "optimizer.schedule": "kl", "optimizer.target_kl": 1e-7}
     critic = {"critic.optimizer.schedule": "kl", "critic.optimizer.target_kl": 1e9}
-    run = build(small(**own | critic, **{"algo.clip_schedule": "kl"}))
+    run = build_run(small(**own | critic, **{"algo.clip_schedule": "kl"}))
     rollout, _ = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
     batch = make_batch(run, rollout)[2]
     before = run.learner.critic.schedules[0].value
-    scalars = learn(run, rollout, Counters(next_eval=0))
+    scalars = learn_from_rollout(run, rollout, Counters(next_eval=0))
     assert float(mean_kl(run.policy, batch)) > 2e-7
     assert float(scalars["optimizer/lr"]) == 0.01
     assert run.learner.optimizer.lr == pytest.approx(0.01 / 1.5)
@@ -109,11 +109,11 @@ def test_a_resumed_run_has_the_schedules_of_the_one_that_never_stopped() -> None
     """What the share of the run does not tell is in the state, bit for bit."""
     bonus = {"algo.entropy": 0.01, "algo.entropy_schedule": "kl"}
     found = small(**{"optimizer.schedule": "kl"} | bonus)
-    one, other = build(found), build(found)
+    one, other = build_run(found), build_run(found)
 
     def update(run) -> None:
         rollout, _ = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
-        learn(run, rollout, Counters(next_eval=0))
+        learn_from_rollout(run, rollout, Counters(next_eval=0))
 
     for _ in range(3):
         update(one)
@@ -136,7 +136,7 @@ def test_constant_schedules_leave_the_state_as_it_was() -> None:
 def test_a_longer_run_says_where_a_cosine_stands() -> None:
     before = small(**{"optimizer.schedule": "cosine", "optimizer.lr_end": 1e-5})
     longer = {**before, "trainer": {**before["trainer"], "total_steps": 400_000}}
-    (line,) = stretched_schedules(before, longer, 100_000)
+    (line,) = find_stretched_schedules(before, longer, 100_000)
     assert line == (
         "optimizer.schedule=cosine now reaches its end at step 400000, not 100000: at step 100000 it stands "
         "at 85% of the way from there to the start, where it stood at 0%"

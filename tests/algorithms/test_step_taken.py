@@ -21,10 +21,10 @@ from pgrun.algorithms.npg import Npg
 from pgrun.algorithms.trpo import Trpo
 from pgrun.command.compose import conf_dir
 from pgrun.diagnostics.update import policy_change
-from pgrun.optimization.natural_gradient import conjugate_gradient, fisher, in_float64
+from pgrun.optimization.natural_gradient import conjugate_gradient, fisher_product, in_float64
 from pgrun.policies.policy import Policy
 from pgrun.training.build import Run
-from pgrun.training.loop import train
+from pgrun.training.loop import train_run
 from pgrun.types import Batch
 from tests.algorithms.test_natural import DISTRIBUTIONS, batch_of, kl_of_theta, learner_of, policy_of, rng
 from tests.helpers.support_pipeline import built
@@ -115,9 +115,9 @@ def test_the_radius_is_held_in_float32() -> None:
             rows, **{k: x.float() for k, x in vars(rows).items() if getattr(x, "is_floating_point", bool)()}
         )
         twin, exact = in_float64(policy, batch)
-        metric, old, npg = fisher(twin, exact, 1e-3), twin.theta.clone(), Npg()
+        metric, old, npg = fisher_product(twin, exact, 1e-3), twin.theta.clone(), Npg()
         gradient = -npg.loss_gradient(batch, learner_of(policy))
-        x = conjugate_gradient(fisher(policy, batch, 1e-3), gradient, 10).x
+        x = conjugate_gradient(fisher_product(policy, batch, 1e-3), gradient, 10).x
         control = max(control, abs(float(gradient.dot(x) / x.double().dot(metric(x.double()))) - 1))
         npg.improve(batch, learner_of(policy))
         step = policy.theta.double() - old
@@ -173,7 +173,7 @@ def test_every_algorithm_tells_the_length_of_its_step(algo: str, tmp_path: Path)
         lengths.append(float((learner.policy.theta - before).norm()))
 
     run.algorithm.update = watched
-    train(run, tmp_path)
+    train_run(run, tmp_path)
     told = [float(row["step/size"]) for row in rows_of(tmp_path) if row["step/size"]]
     assert len(told) == len(lengths) > 2
     assert told == lengths
@@ -183,7 +183,7 @@ def test_every_algorithm_tells_the_length_of_its_step(algo: str, tmp_path: Path)
 def test_with_a_shared_network_the_whole_of_theta_counts(tmp_path: Path) -> None:
     run = small("a2c", "network=shared", "logger.every=1", "optimizer.lr=0.01")
     first = run.policy.theta.clone()
-    summary = train(run, tmp_path)
+    summary = train_run(run, tmp_path)
     told = [float(row["step/size"]) for row in rows_of(tmp_path) if row["step/size"]]
     assert len(told) == summary["updates"]
     assert float((run.policy.theta - first).norm()) <= sum(told) * (1 + 1e-6)
@@ -193,7 +193,7 @@ def test_nothing_is_kept_for_updates_that_are_not_logged(tmp_path: Path, monkeyp
     kept, look = [], training.policy_before_update
     monkeypatch.setattr(training, "policy_before_update", lambda policy: kept.append(1) or look(policy))
     run = small("a2c", "logger.every=5", "diagnostics.gradient_every=0", "sampler.steps=4")
-    updates = train(run, tmp_path)["updates"]
+    updates = train_run(run, tmp_path)["updates"]
     assert updates >= 20
     assert len(kept) == updates // 5 == sum(bool(row["step/size"]) for row in rows_of(tmp_path))
 

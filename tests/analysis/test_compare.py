@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pgrun.analysis.compare.config import compared, read_config
-from pgrun.analysis.compare.groups import group
+from pgrun.analysis.compare.config import flatten_comparable_settings, read_config
+from pgrun.analysis.compare.groups import group_runs
 from pgrun.analysis.compare.metrics import read_metrics
 from pgrun.analysis.compare.read_runs import read_runs
 from pgrun.command.app import PGRUN
@@ -32,7 +32,7 @@ def sweep(top: Path, *configurations: tuple[dict, list[str], list[float | None]]
 
 
 def labels(top: Path, *by: str) -> dict[str, int]:
-    return {g.label: len(g.runs) for g in group(read_runs([str(top)]).runs, by)}
+    return {g.label: len(g.runs) for g in group_runs(read_runs([str(top)]).runs, by)}
 
 
 A2C = {"algo": {"name": "a2c", "entropy": 0.0}, "optimizer.lr": 7e-4}
@@ -99,14 +99,14 @@ def test_references_are_resolved_as_hydra_does(command: str, here: Path) -> None
     """Our reader, which calls no resolver, against OmegaConf's."""
     from omegaconf import OmegaConf
 
-    from pgrun.command.compose import compose, composing
+    from pgrun.command.compose import compose, composing_with_hydra
 
     words = command.split()[1:]
     settings = compose_jobs(read_command(words, PGRUN)).composed[0].settings
-    with composing():
+    with composing_with_hydra():
         written = OmegaConf.to_yaml(compose(PGRUN.config, overrides=words))
     found, seed = read_config(written)
-    assert found == compared(settings)
+    assert found == flatten_comparable_settings(settings)
     assert seed == 0
     assert not [value for value in found.values() if isinstance(value, str) and "${" in value]
 
@@ -272,7 +272,7 @@ def test_rows_that_a_resumed_run_has_written_again(tmp_path: Path) -> None:
 
 def test_a_run_that_keeps_no_hydra_folder(tmp_path: Path) -> None:
     run = make_run(tmp_path / "r", 4, 2.0)
-    config = compared({"algo": {"name": "ppo"}, "env": {"id": "E"}})
+    config = flatten_comparable_settings({"algo": {"name": "ppo"}, "env": {"id": "E"}})
     shutil.rmtree(run / ".hydra")
     (run / "policy.json").write_text(
         json.dumps({"config": {"seed": 4, "algo": {"name": "ppo"}, "env": {"id": "E"}}})
@@ -388,8 +388,8 @@ def test_every_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_thresholds_that_are_not_numbers() -> None:
-    from pgrun.analysis.compare.table import middle
+    from pgrun.analysis.compare.table import median_over_runs
 
     reached = np.array([[1.0, 1.0], [3.0, 2.0], [math.inf, math.inf], [math.inf, math.inf]])
-    assert middle(reached[:3]).tolist() == [3.0, 2.0]
-    assert middle(reached)[0] == math.inf
+    assert median_over_runs(reached[:3]).tolist() == [3.0, 2.0]
+    assert median_over_runs(reached)[0] == math.inf

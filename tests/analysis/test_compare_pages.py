@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pgrun.analysis.compare.axes import log_ticks, named, ticks
-from pgrun.analysis.compare.curves import on_grid, panels
-from pgrun.analysis.compare.groups import group
+from pgrun.analysis.compare.axes import choose_log_ticks, choose_ticks, format_tick
+from pgrun.analysis.compare.curves import make_panels, sample_on_grid
+from pgrun.analysis.compare.groups import group_runs
 from pgrun.analysis.compare.read_runs import read_runs
 from pgrun.analysis.compare.statistics import mean
 from tests.helpers.fixtures_cli import here  # noqa: F401
@@ -37,7 +37,7 @@ def test_last_value_at_or_before(tmp_path: Path) -> None:
     make_run(tmp_path / "1", 1, None, rows=rows((15, 7), (35, 9)))
     runs = read_runs([str(tmp_path)], [TAG]).runs
     grid = np.array([5, 10, 19, 20, 30, 35, 39, 40, 50])
-    found = on_grid(runs, TAG, grid)
+    found = sample_on_grid(runs, TAG, grid)
     nan = np.nan
     np.testing.assert_array_equal(found[:, 0], [nan, 1, 1, 2, 2, 2, 2, 4, 4])
     np.testing.assert_array_equal(found[:, 1], [nan, nan, 7, 7, 7, 9, nan, nan, nan])
@@ -47,8 +47,8 @@ def test_a_curve_is_drawn_where_half_of_the_seeds_have_a_value(tmp_path: Path) -
     make_run(tmp_path / "0", 0, 1.0, rows=rows((50, 1), (100, 3)))
     make_run(tmp_path / "1", 1, None, rows=rows((25, 5), (60, 7)))
     make_run(tmp_path / "2", 2, None, rows=rows((75, 0), (80, 9)))
-    groups = group(read_runs([str(tmp_path)], [TAG]).runs)
-    ((panel,),) = panels(groups, [TAG], mean)
+    groups = group_runs(read_runs([str(tmp_path)], [TAG]).runs)
+    ((panel,),) = make_panels(groups, [TAG], mean)
     (curve,) = panel.curves
     assert curve.steps[0] == 50  # the second of three begins
     assert curve.steps[-1] == 80  # two of three are left
@@ -191,10 +191,10 @@ def test_a_sweep_leaves_a_page(here: Path) -> None:  # noqa: F811
 
 
 def test_ticks() -> None:
-    assert ticks(0, 44_000) == [0, 10_000, 20_000, 30_000, 40_000]
-    assert ticks(-1.3, 0.4) == pytest.approx([-1, -0.5, 0])
-    assert log_ticks(-3.1, 2.8) == [-3, -2, -1, 0, 1, 2]
-    assert [named(x) for x in (0, 20_000, 1.5e6, 0.05, 1e-4, -250)] == [
+    assert choose_ticks(0, 44_000) == [0, 10_000, 20_000, 30_000, 40_000]
+    assert choose_ticks(-1.3, 0.4) == pytest.approx([-1, -0.5, 0])
+    assert choose_log_ticks(-3.1, 2.8) == [-3, -2, -1, 0, 1, 2]
+    assert [format_tick(x) for x in (0, 20_000, 1.5e6, 0.05, 1e-4, -250)] == [
         "0",
         "20k",
         "1.5M",

@@ -9,7 +9,14 @@ import pytest
 from scipy import stats
 
 from pgrun.analysis.compare import statistics
-from pgrun.analysis.compare.statistics import bands, bootstrap, improvement, improvement_interval, iqm, mean
+from pgrun.analysis.compare.statistics import (
+    bootstrap,
+    bootstrap_curve,
+    improvement_interval,
+    iqm,
+    mean,
+    probability_of_improvement,
+)
 
 DATA = np.array([489.7, 500.0, 279.45, 412.3, 500.0, 164.25, 301.1])
 
@@ -115,10 +122,10 @@ def brute(x: np.ndarray, y: np.ndarray) -> float:
 def test_improvement_is_a_count_of_pairs(seed: int) -> None:
     rng = np.random.default_rng(seed)
     x, y = rng.integers(0, 6, rng.integers(1, 9)), rng.integers(1, 7, rng.integers(1, 9))
-    assert improvement(x, y) == pytest.approx(brute(x, y), rel=1e-12)
-    assert improvement(x, y) == pytest.approx(1 - improvement(y, x), rel=1e-12)
+    assert probability_of_improvement(x, y) == pytest.approx(brute(x, y), rel=1e-12)
+    assert probability_of_improvement(x, y) == pytest.approx(1 - probability_of_improvement(y, x), rel=1e-12)
     u = stats.mannwhitneyu(x, y).statistic / (len(x) * len(y))
-    assert improvement(x, y) == pytest.approx(u, rel=1e-12)
+    assert probability_of_improvement(x, y) == pytest.approx(u, rel=1e-12)
 
 
 def test_improvement_interval_is_that_of_resampled_scores() -> None:
@@ -147,6 +154,6 @@ def test_one_seed_has_no_interval() -> None:
 
 def test_bands_are_bootstraps_of_every_point() -> None:
     values = np.random.default_rng(4).normal(size=(7, 5))
-    low, high = bands(values, iqm, 1000)
+    low, high = bootstrap_curve(values, iqm, 1000)
     for i, row in enumerate(values):
         assert (low[i], high[i]) == pytest.approx(bootstrap([row], iqm, 1000), rel=1e-12)

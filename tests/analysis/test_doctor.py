@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pgrun.analysis.doctor.known_symptoms import SYMPTOMS, findings
-from pgrun.analysis.doctor.report import diagnosis, paragraph
-from pgrun.analysis.doctor.return_trend import Course, course
+from pgrun.analysis.doctor.known_symptoms import SYMPTOMS, find_symptoms
+from pgrun.analysis.doctor.report import diagnose_run, format_findings
+from pgrun.analysis.doctor.return_trend import Course, measure_course
 from pgrun.analysis.doctor.run_data import Chart, read_chart
 from pgrun.analysis.doctor.symptom import PAGE
 from pgrun.runs.job_status import write_settings
-from pgrun.training.loop import train
+from pgrun.training.loop import train_run
 from tests.helpers.support_doctor import FLAT, RISING, ROWS, chart, named
 from tests.helpers.support_pipeline import built
 
@@ -102,12 +102,12 @@ def test_named_where_it_is_and_not_beside_it(name: str) -> None:
 
 def test_a_healthy_chart_has_none() -> None:
     assert named(chart()) == []
-    assert "Nothing found. Looked at: return" in diagnosis(chart())
+    assert "Nothing found. Looked at: return" in diagnose_run(chart())
 
 
 @pytest.mark.parametrize("name", PLANTED)
 def test_the_remedy_is_something_to_do_and_the_page_is_there(name: str) -> None:
-    finding = next(found for found in findings(PLANTED[name][0]) if found.name == name)
+    finding = next(found for found in find_symptoms(PLANTED[name][0]) if found.name == name)
     assert finding.remedy
     assert "nan" not in finding.remedy
     page, _, anchor = finding.illness.page.partition("#")
@@ -122,7 +122,7 @@ def anchors(text: str) -> list[str]:
 
 
 def test_remedies_that_are_settings_carry_the_run_s_own_numbers() -> None:
-    remedies = {f.name: f.remedy for ill, _ in PLANTED.values() for f in findings(ill)}
+    remedies = {f.name: f.remedy for ill, _ in PLANTED.values() for f in find_symptoms(ill)}
     assert remedies["kl-explodes"].startswith("optimizer.lr=3e-05")
     assert remedies["steps-too-small"].startswith("optimizer.lr=0.03")
     assert remedies["gradient-lost-in-noise"].startswith("sampler.steps=512")
@@ -140,7 +140,7 @@ def test_a_gaussian_without_noise() -> None:
 
 def test_what_follows_has_no_remedy_of_its_own() -> None:
     ill = chart({**FALLING, "kl/old_new": 6.0, "kl/max": 20.0})
-    text = paragraph(findings(ill))
+    text = format_findings(find_symptoms(ill))
     assert named(ill) == ["kl-explodes", "return-got-worse"]
     assert text.count("Try ") == 1
     assert "Probably because of that, the return got worse" in text
@@ -157,7 +157,7 @@ def simulated(
     draw = np.random.default_rng(seed)
     episodes = draw.integers(1, 30, rows)
     returns = 50 + rise * np.linspace(0, 1, rows) + spread * draw.normal(size=rows) / np.sqrt(episodes)
-    found = course(returns, episodes.astype(float))
+    found = measure_course(returns, episodes.astype(float))
     assert found is not None
     return found, returns, episodes
 
@@ -193,13 +193,13 @@ def test_the_spread_is_that_of_one_episode() -> None:
 def test_a_course_by_hand() -> None:
     """Ten rows of ten episodes: the start is the first two of them, 20 episodes; then a part for each row."""
     returns = np.array([1.0, 3.0, 2.0, 2.0, 5.0, 9.0, 9.0, 8.0, 7.0, 6.0])
-    found = course(returns, np.full(10, 10.0))
+    found = measure_course(returns, np.full(10, 10.0))
     assert found is not None
     assert (found.start.mean, found.best.mean, found.end.mean) == (2.0, 9.0, 6.0)
     squares = np.diff(returns) ** 2 / (1 / 10 + 1 / 10)
     assert found.spread == pytest.approx(np.sqrt(squares.mean()))
     assert found.start.error == pytest.approx(found.spread / np.sqrt(20))
-    assert course(returns[:7], np.full(7, 10.0)) is None
+    assert measure_course(returns[:7], np.full(7, 10.0)) is None
 
 
 def test_long_steps_are_no_illness_of_a_run_that_learns_from_replay() -> None:
@@ -253,7 +253,7 @@ def test_nothing_is_said_where_chance_is_larger_than_the_returns() -> None:
 
 def test_a_return_that_stays_is_said_with_its_noise() -> None:
     """And only where the noise is small beside it."""
-    text = next(str(finding) for finding in findings(chart(FLAT)) if finding.name == "return-flat")
+    text = next(str(finding) for finding in find_symptoms(chart(FLAT)) if finding.name == "return-flat")
     number = r"[\d.]+ ± [\d.]+"
     assert re.match(
         rf"the return has not risen beyond its noise: {number} at the start, {number} at the end", text
@@ -272,5 +272,5 @@ def test_nothing_is_said_of_the_readme_s_small_problem(algo: str, tmp_path: Path
         )
         (folder := tmp_path / str(seed)).mkdir()
         write_settings(folder, run.settings)
-        train(run, folder)
-        assert [finding.evidence for finding in findings(read_chart(folder))] == []
+        train_run(run, folder)
+        assert [finding.evidence for finding in find_symptoms(read_chart(folder))] == []

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from pgrun.analysis.doctor import cli
-from pgrun.analysis.doctor.known_symptoms import findings
-from pgrun.analysis.doctor.report import after
+from pgrun.analysis.doctor.known_symptoms import find_symptoms
+from pgrun.analysis.doctor.report import diagnose_finished_run
 from pgrun.analysis.doctor.run_data import read_chart
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import Answer, answer, pgrun
@@ -27,7 +27,7 @@ def doctor(*words: object) -> Answer:
 
 
 def names(folder: Path) -> list[str]:
-    return [finding.name for finding in findings(read_chart(folder))]
+    return [finding.name for finding in find_symptoms(read_chart(folder))]
 
 
 def test_a_learning_rate_a_thousand_times_too_large(here: Path) -> None:  # noqa: F811
@@ -53,9 +53,9 @@ def test_nothing_is_said_of_a_healthy_run(here: Path) -> None:  # noqa: F811
 
 def test_a_sweep_has_no_paragraphs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ill = make_run(tmp_path / "run", 0, 1.0, rows=exploding())
-    assert "KL explodes" in after(ill)
+    assert "KL explodes" in diagnose_finished_run(ill)
     monkeypatch.setattr("pgrun.analysis.doctor.report.parent_process", object)  # as in the process of a job
-    assert after(ill) == ""
+    assert diagnose_finished_run(ill) == ""
 
 
 def exploding(rows: int = 20) -> list[dict[str, float]]:
@@ -92,7 +92,7 @@ def test_damage_is_survived(file: str, content: str, tmp_path: Path) -> None:
     told = doctor(folder)
     assert told.code == 0
     assert "run" in told.out
-    assert "stumbled" not in after(folder)
+    assert "stumbled" not in diagnose_finished_run(folder)
 
 
 def test_scalars_that_are_no_numbers(tmp_path: Path) -> None:

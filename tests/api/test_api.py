@@ -32,7 +32,7 @@ from pgrun.api.process import kept_numpy, kept_torch, set_openblas_threads
 from pgrun.api.words import build_command
 from pgrun.command.overrides import CliOverride
 from pgrun.config.paths import conf_dir
-from pgrun.config.random_streams import integers, streams
+from pgrun.config.random_streams import draw_env_seeds, make_streams
 from pgrun.policies.normalization import NoStateNorm
 from pgrun.policies.policy import Network, distribution_for
 from tests.helpers.fixtures_cli import here  # noqa: F401
@@ -167,7 +167,7 @@ def test_what_a_result_holds(run: pgrun.RunResult, top: Path) -> None:
 def test_its_policy_plays_as_the_run_was_evaluated(run: pgrun.RunResult) -> None:
     env = gym.make("pgrun/LQ1-v0")
     returns = []
-    for seed in integers(streams(5, "cpu").evaluation, 3):
+    for seed in draw_env_seeds(make_streams(5, "cpu").evaluation, 3):
         obs, _ = env.reset(seed=seed)
         total, over = 0.0, False
         while not over:

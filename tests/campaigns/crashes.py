@@ -31,7 +31,7 @@ if __name__ == "__main__":
 import pgrun.training.loop as training
 from pgrun.cli import main as cli
 from pgrun.storage.checkpoint import Checkpoints
-from pgrun.training.build import build
+from pgrun.training.build import build_run
 from tests.helpers.support_disk import Disk, Strike, kill_at, never
 from tests.helpers.support_fork import End, folder_in_memory, forked
 from tests.helpers.support_pipeline import settings
@@ -112,13 +112,13 @@ def calls_of(case: Case) -> list[tuple[str, Path]]:
 
 
 def start(own: dict[str, Any], folder: Path) -> None:
-    training.train(build(own), folder)
+    training.train_run(build_run(own), folder)
 
 
 def resume(folder: Path, columns: int, note: Path) -> int:
     """The command; the steps that it made go to ``note``."""
     counter = StepCounter(columns)
-    code = cli.run_guarded(lambda: cli.run([f"resume={folder}"]), "pgrun")
+    code = cli.run_guarded(lambda: cli.dispatch_command([f"resume={folder}"]), "pgrun")
     note.write_text(str(counter.steps))
     return code
 
@@ -130,14 +130,14 @@ def watched(folder: Path, strike: Strike, work: Callable[[], Any]) -> None:
 
 def dying(updates: int, work: Callable[[], Any]) -> None:
     """SIGKILL once so many updates have been made, and all that belongs to them."""
-    left, collect = iter(range(updates)), training.update
+    left, collect = iter(range(updates)), training.update_from_rollout
 
     def update(*given: Any) -> Any:
         if next(left, None) is None:
             os.kill(os.getpid(), signal.SIGKILL)
         return collect(*given)
 
-    training.update = update
+    training.update_from_rollout = update
     work()
 
 
@@ -283,7 +283,10 @@ def without_an_item(cases: Sequence[Case], _kills: int, _dice: random.Random) ->
         tally.killed += 1
         if is_missed(case, folder, state):
             tally.failures.append(f"{case.name}: the whole checkpoint is missed")
-        others = {"run": build({**case.own, "seed": 1}).state_dict(), "counters": vars(training.Counters())}
+        others = {
+            "run": build_run({**case.own, "seed": 1}).state_dict(),
+            "counters": vars(training.Counters()),
+        }
         for path in leaves({name: state[name] for name in others}):
             spoilt = replaced(state, others, path)
             missed[".".join(path)] = missed.get(".".join(path), False) or is_missed(case, folder, spoilt)
@@ -340,7 +343,7 @@ def is_missed(case: Case, folder: Path, state: dict[str, Any]) -> bool:
     """
     copy = case.fresh()
     shutil.copytree(folder, copy, dirs_exist_ok=True)
-    end = forked(lambda: training.train(build(case.own), copy, state) and None)
+    end = forked(lambda: training.train_run(build_run(case.own), copy, state) and None)
     different = end.code != 0 or differences(case.reference, trace(copy)) != []
     shutil.rmtree(copy)
     return different

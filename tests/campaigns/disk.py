@@ -55,7 +55,7 @@ SAID = re.compile(r"pgrun: [^\n]+\n?")
 
 
 def command(words: Sequence[str]) -> int:
-    return cli.run_guarded(lambda: cli.run(list(words)), "pgrun")
+    return cli.run_guarded(lambda: cli.dispatch_command(list(words)), "pgrun")
 
 
 def run(folder: Path) -> int:

@@ -23,7 +23,7 @@ from unittest import mock
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "helpers")]
 
-from pgrun.analysis.doctor.known_symptoms import findings  # noqa: E402
+from pgrun.analysis.doctor.known_symptoms import find_symptoms  # noqa: E402
 from pgrun.analysis.doctor.run_data import read_chart  # noqa: E402
 from pgrun.policies.normalization import RunningNorm  # noqa: E402
 from tests.helpers.support_cli import pgrun  # noqa: E402
@@ -151,7 +151,7 @@ def ended(folder: Path) -> bool:
 
 def right(name: str, case: Case, runs: Path) -> bool:
     """Make the run, ask the doctor, say what he says."""
-    names = [finding.name for finding in findings(read_chart(made(name, case, runs)))]
+    names = [finding.name for finding in find_symptoms(read_chart(made(name, case, runs)))]
     good = bool({*names} & {*case.named}) if case.named else not names
     print(f"{'right' if good else 'WRONG'}  {name:24s} {', '.join(names) or 'nothing found'}", flush=True)
     return good

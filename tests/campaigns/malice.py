@@ -68,7 +68,7 @@ SLOWEST = 20.0  # seconds: a pipe that is waited for takes for ever
 
 
 def hydra_command(app: cli.App, words: Sequence[str]) -> int:
-    return cli.run_guarded(lambda: cli.run(list(words), app), app.name)
+    return cli.run_guarded(lambda: cli.dispatch_command(list(words), app), app.name)
 
 
 def again(run: Path, _own: Path) -> int:
@@ -81,7 +81,7 @@ def again(run: Path, _own: Path) -> int:
 COMMANDS: dict[str, Callable[[Path, Path], int]] = {  # (run directory, where else it may write)
     "resume": lambda run, _: hydra_command(cli.PGRUN, [f"resume={run}", "trainer.total_steps=96"]),
     "auto": again,
-    "play": lambda run, _: cli.run_guarded(lambda: play.run([str(run)]), "pgrun-play"),
+    "play": lambda run, _: cli.run_guarded(lambda: play.run_play([str(run)]), "pgrun-play"),
     "study": lambda run, own: hydra_command(
         pgrun.tools.study.cli.STUDY, [f"run={run}", *SMALL, f"hydra.run.dir={own}/study"]
     ),
@@ -89,7 +89,7 @@ COMMANDS: dict[str, Callable[[Path, Path], int]] = {  # (run directory, where el
         partial(compare.main), "pgrun-compare", run, "--html", own / "page.html"
     ),
     "sweep": lambda run, _: hydra_command(cli.PGRUN, ["-m", *RUN, "seed=0,1", f"hydra.sweep.dir={run}"]),
-    "doctor": lambda run, _: cli.run_guarded(lambda: doctor.run([str(run)]), "pgrun-doctor"),
+    "doctor": lambda run, _: cli.run_guarded(lambda: doctor.run_doctor([str(run)]), "pgrun-doctor"),
     "explain": lambda run, own: hydra_command(
         explained.EXPLAIN, [f"resume={run}", f"hydra.run.dir={own}/none"]
     ),
@@ -113,7 +113,7 @@ def load_machine_code(top: Path) -> None:
     folder = top / "before"
     with redirect_stdout(io.StringIO()):
         assert hydra_command(cli.PGRUN, [*RUN, f"hydra.run.dir={folder}"]) == 0
-        assert play.run([str(folder)]) == 0
+        assert play.run_play([str(folder)]) == 0
 
 
 def good_run(top: Path) -> Path:

@@ -15,8 +15,8 @@ from pgrun.config.schema import (
     PositiveInt,
     Probability,
     coerce,
-    construct,
-    violations,
+    construct_from_settings,
+    find_violations,
 )
 
 
@@ -78,12 +78,12 @@ class Example:
 
 def test_all_violations_are_named() -> None:
     given = {"size": 0, "rate": 2, "note": "x", "shown": False, "extra": 1}
-    names = [found.split(":")[0].split("=")[0] for found in violations("group.", given, Example)]
+    names = [found.split(":")[0].split("=")[0] for found in find_violations("group.", given, Example)]
     assert names == ["group.size", "group.rate", "group.shown", "group.extra"]
 
 
 def test_what_is_constructed_has_the_types_of_the_signature() -> None:
-    made = construct(Example, {"size": 1e3, "rate": 1})
+    made = construct_from_settings(Example, {"size": 1e3, "rate": 1})
     assert (made.size, made.rate, made.note) == (1000, 1.0, None)
     assert type(made.size) is int
     assert type(made.rate) is float

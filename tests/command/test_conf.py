@@ -18,10 +18,10 @@ from pgrun.command.compose import Job, compose_jobs
 from pgrun.command.overrides import read_command
 from pgrun.command.validate import find_problems
 from pgrun.config.paths import conf_dir
-from pgrun.config.schema import GROUPS, fields, find_class
+from pgrun.config.schema import GROUPS, find_class, setting_kinds
 from pgrun.config.settings import Diagnostics, Logger, RunSettings, Trainer
-from pgrun.training.build import build
-from pgrun.training.loop import train
+from pgrun.training.build import build_run
+from pgrun.training.loop import train_run
 from tests.helpers.fixtures_cli import here  # noqa: F401
 
 CONF = conf_dir()
@@ -114,14 +114,14 @@ def test_a_file_shows_every_setting_of_its_class(group: str, name: str) -> None:
     content = raw(CONF / group / f"{name}.yaml")
     shown = set(content[group] if group == "algo" else content) - {"name", "defaults"}
     nested = {"optimizer"} if group == "critic" else set()
-    assert shown | nested == set(fields(find_class(group, name)))
+    assert shown | nested == set(setting_kinds(find_class(group, name)))
 
 
 def test_the_same_of_the_settings_of_no_method() -> None:
     settings = composed("algo=ppo").settings
     for name, cls in (("trainer", Trainer), ("diagnostics", Diagnostics), ("logger", Logger)):
-        assert set(settings[name]) == set(fields(cls))
-    assert set(fields(RunSettings)) <= set(settings)
+        assert set(settings[name]) == set(setting_kinds(cls))
+    assert set(setting_kinds(RunSettings)) <= set(settings)
 
 
 @cache
@@ -159,10 +159,10 @@ def test_every_algorithm_learns_with_every_scheme_that_fits(algo: str, here: Pat
             assert found, (scheme, sampler)
             continue
         assert found == [], (scheme, sampler)
-        run = build(settings)
+        run = build_run(settings)
         before = run.policy.theta.clone()
         folder = here / f"{scheme}_{sampler}"
         folder.mkdir()
-        assert train(run, folder)["status"] == "finished"
+        assert train_run(run, folder)["status"] == "finished"
         assert run.policy.theta.isfinite().all(), (scheme, sampler)
         assert not torch.equal(before, run.policy.theta), (scheme, sampler)

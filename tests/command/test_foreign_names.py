@@ -10,11 +10,11 @@ import pytest
 from pgrun.command.compose import compose_jobs
 from pgrun.command.foreign_answers import (
     INDEX,
+    extract_typed_key,
     find_foreign_option,
     is_same_here,
-    key_of,
-    merge,
-    spell,
+    keep_last_words,
+    normalise_spelling,
     split_words,
 )
 from pgrun.command.foreign_names import FOREIGN_NAMES, FOREIGN_OPTIONS, TAGS, TOOLS, ForeignName
@@ -37,9 +37,9 @@ def pack(words: list[str]) -> list[list[str]]:
     commands = [[word] for word in dict.fromkeys(words) if word.startswith("algo=")]
     words = [word for word in words if not word.startswith("algo=")]
     for word in dict.fromkeys(words):
-        keys = {key_of(part) for part in split_words(word)}
+        keys = {extract_typed_key(part) for part in split_words(word)}
         others = [c for c in commands if not c[0].startswith("algo=")]
-        free = next((c for c in others if not keys & set(map(key_of, merge(c)))), None)
+        free = next((c for c in others if not keys & set(map(extract_typed_key, keep_last_words(c)))), None)
         if free is None:
             commands.append([word])
         else:
@@ -50,13 +50,13 @@ def pack(words: list[str]) -> list[list[str]]:
 def test_every_suggestion_composes_and_fits(generate: ModuleType) -> None:
     suggestions: dict[str, list[str]] = {}
     for row in FOREIGN_NAMES:
-        for words in (generate.answer_example(row, spell(name_of(row)))[0], row.off):
+        for words in (generate.answer_example(row, normalise_spelling(name_of(row)))[0], row.off):
             if words and "device=cuda" not in words:  # refused where there is none
                 suggestions.setdefault(row.context, []).append(words)
     assert sum(map(len, suggestions.values())) >= 60
     for context, words in suggestions.items():
         for command in pack(words):
-            typed = merge([context, *command])
+            typed = keep_last_words([context, *command])
             found = compose_jobs(read_command(typed))
             assert found.problems == [], typed
             assert find_problems(found.composed[0]) == [], typed
@@ -80,7 +80,7 @@ def test_every_row_says_something_and_every_name_is_found() -> None:
         assert row.here or row.note
         for field in TOOLS:
             for name in row.names(field):
-                assert row in [other for other, _ in INDEX[spell(name)]]
+                assert row in [other for other, _ in INDEX[normalise_spelling(name)]]
     assert len(INDEX) >= 100
 
 

@@ -58,7 +58,7 @@ def test_torch_without_memory_is_one_sentence_and_the_run_goes_on_elsewhere(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(training, "update", allocate_too_much)
+        patch.setattr(training, "update_from_rollout", allocate_too_much)
         told = pgrun(WORDS)
     assert told.code == 1
     assert told.err.startswith("pgrun: out of memory: you tried to allocate 40000000000000000 bytes")

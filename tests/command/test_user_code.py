@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from pgrun.envs import EnvSettings, make
-from pgrun.envs.faults import ColumnFault, from_step
+from pgrun.envs import EnvSettings, make_envs
+from pgrun.envs.faults import ColumnFault, values_from_step
 from pgrun.envs.spaces import observation_encoder
 from pgrun.envs.vector import Loop
 from pgrun.errors import InvalidCommand
@@ -149,7 +149,7 @@ def test_a_close_that_fails_is_one_warning(
     """Of all columns together, and none of the one that was made to be looked at."""
     sys.path.append(str(theirs))
     try:
-        envs = make(EnvSettings(f"their_mod:{name}-v0", 3), 3)
+        envs = make_envs(EnvSettings(f"their_mod:{name}-v0", 3), 3)
     finally:
         sys.path.remove(str(theirs))
     with caplog.at_level(logging.WARNING):
@@ -188,7 +188,7 @@ def test_an_array_is_not_taken_apart() -> None:
     with pytest.raises(ColumnFault, match=r"step must return \(observation, reward, .*, not ndarray array"):
         columns.step(np.zeros(1, np.int64))
     values = [np.zeros(2), 1.0, False, False, {}]
-    assert from_step(values) is values, "a list of them is fine"
+    assert values_from_step(values) is values, "a list of them is fine"
 
 
 # --- options of the user's ----------------------------------------------------------------------------------

@@ -208,7 +208,7 @@ def test_what_is_measured(space: str) -> None:
         run = built("ppo", backend, **SHORT | {"env.id": ENVS[space]})
         run.diagnostics = replace(run.diagnostics, gradient_every=1)
         rollout, _ = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
-        rows.append(training.update(run, rollout, training.Counters()))
+        rows.append(training.update_from_rollout(run, rollout, training.Counters()))
     theirs, ours = rows
     assert len(theirs) > 10
     assert {"gradient/variance", "kl/old_new", "value/loss"} <= set(theirs)
@@ -230,7 +230,7 @@ def test_a_resumed_run_goes_on_in_the_same_bits() -> None:
     fresh.learner.generator.set_state(whole.learner.generator.get_state())
     rollout, _ = whole.sampler.collect(whole.policy, whole.envs, whole.noise, whole.scale)
     for run in (whole, fresh):
-        training.learn(run, rollout, training.Counters())
+        training.learn_from_rollout(run, rollout, training.Counters())
     assert torch.equal(parameters(whole), parameters(fresh))
 
 

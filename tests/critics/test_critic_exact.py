@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pgrun import exact
-from pgrun.critics.exact import by_steps_left
+from pgrun.critics.exact import values_by_steps_left
 from pgrun.training.build import Run
 from pgrun.types import Rollout
 from tests.helpers.fixtures_cli import here  # noqa: F401
@@ -42,8 +42,8 @@ def collected(run: Run) -> Rollout:
 
 def solved(run: Run) -> tuple[Tensor, Tensor]:
     """V [H+1, S] and Q [H, S, A] by the solver that has proofs of its own."""
-    p = exact.problem(run.envs.envs[0])
-    return exact.values(p, exact.table(run.policy, p), run.top.gamma)
+    p = exact.read_problem(run.envs.envs[0])
+    return exact.values(p, exact.policy_table(run.policy, p), run.top.gamma)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -72,7 +72,7 @@ def test_every_row_has_the_values_of_its_own_state_and_time(name: str, sampler: 
 def test_the_states_are_those_that_were_played(name: str, sampler: str) -> None:
     """Each transition is one of the table, with its reward and its end, and is seen as observed."""
     run = with_exact(*PROBLEMS[name], *SAMPLERS[sampler])
-    table, p = run.envs.envs[0].unwrapped.P, exact.problem(run.envs.envs[0])
+    table, p = run.envs.envs[0].unwrapped.P, exact.read_problem(run.envs.envs[0])
     visited = set()
     for _ in range(3):  # a rollout goes on where the last one stopped
         rollout = collected(run)
@@ -120,9 +120,9 @@ def test_backward_induction_stops_where_nothing_changes(stay: float) -> None:
     """Values of OneState converge like θᵏ: 10 000 steps are worked out only where they matter."""
     import gymnasium
 
-    p = exact.problem(gymnasium.make("pgrun/OneState-v0"))
+    p = exact.read_problem(gymnasium.make("pgrun/OneState-v0"))
     pi = torch.tensor([[stay, 1 - stay]], dtype=torch.float64)
-    short, whole = by_steps_left(p, pi, 1.0), exact.values(p, pi, 1.0)[0]
+    short, whole = values_by_steps_left(p, pi, 1.0), exact.values(p, pi, 1.0)[0]
     left = torch.arange(p.horizon, -1, -1).clamp(max=len(short) - 1)
     # the two add in another order: rounding of 1e-16 a step, over as many steps as the values remember
     torch.testing.assert_close(short[left], whole, rtol=1e-12, atol=0)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pgrun.training.build import Run
 from pgrun.training.counters import Counters
-from pgrun.training.loop import learn
+from pgrun.training.loop import learn_from_rollout
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import pgrun
 from tests.helpers.support_pipeline import built
@@ -38,7 +38,7 @@ def every_batch(fit: str, episodes: int) -> tuple[Tensor, list[dict[str, Tensor]
         script = torch.tensor(actions)
         run.policy.actor = lambda script=script: lambda obs, noise: script.numpy()
         rollout, _ = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
-        told.append(learn(run, rollout, Counters()))
+        told.append(learn_from_rollout(run, rollout, Counters()))
         moved = run.policy.theta - theta
         assert told[-1]["gradient/norm"] == pytest.approx(float(moved.norm()), abs=1e-6)  # of the same Ψ
         assert critic.phi == pytest.approx(V0 - RATE * (V0 - sum(actions) / episodes))  # fitted once
@@ -72,7 +72,7 @@ def order(run: Run, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         monkeypatch.setattr(owner, name, lambda *a, f=original, n=name: (found.append(n), f(*a))[1])
     rollout, _ = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
     recalled = run.sampler.recall(rollout, run.policy, run.scale, run.noise)
-    learn(run, recalled, Counters())
+    learn_from_rollout(run, recalled, Counters())
     return found
 
 

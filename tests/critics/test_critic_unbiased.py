@@ -90,7 +90,7 @@ def played(name: str, sampler: Steps | Episodes, rows: int) -> tuple[Rollout, Te
     acting.actor = lambda: lambda obs, noise: next(pending)
     rollout, _ = sampler.collect(acting, envs, torch.Generator(), NoRewardScale())
     chance = acting.theta.softmax(-1)[scripts].prod(0)
-    return rollout, chance, exact.problem(envs.envs[0])
+    return rollout, chance, exact.read_problem(envs.envs[0])
 
 
 @every_scheme
@@ -141,6 +141,6 @@ def test_unbiased_through_steps(name: str, scheme, rows: int) -> None:
 def test_negative_control_a_critic_that_forgets_the_time_limit() -> None:
     """V of the endless problem, bootstrapped from at truncations, is unbiased for another J."""
     rollout, chance, p = played("cut off after 3", Steps(7), 7)
-    endless = ExactCritic(exact.problem(gymnasium.make("pgrun/OneState-v0")), policy(), GAMMA)
+    endless = ExactCritic(exact.read_problem(gymnasium.make("pgrun/OneState-v0")), policy(), GAMMA)
     found = moments(chance, each_gradient(policy(), rollout, endless, Td0(), GAMMA))[0]
     assert error(found, by_rows(p, 7)) > FAR

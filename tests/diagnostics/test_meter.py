@@ -24,7 +24,7 @@ from pgrun.diagnostics.gradient_variance import (
     delete_and_recompute,
     delete_in_closed_form,
     jackknife,
-    measure,
+    measure_gradient_variance,
 )
 from pgrun.estimator import Estimator
 from pgrun.policies.distributions import Gaussian
@@ -38,7 +38,7 @@ from pgrun.variance.base import PerColumn, Scheme
 from pgrun.variance.gae import Gae
 from pgrun.variance.group import Group
 from pgrun.variance.leave_one_out import LeaveOneOut
-from pgrun.variance.leave_out import by_unit
+from pgrun.variance.leave_out import rows_by_unit
 from pgrun.variance.mean_baseline import MeanBaseline
 from pgrun.variance.none import None_
 from pgrun.variance.optimal_baseline import OptimalBaseline
@@ -117,7 +117,7 @@ normalised = pytest.mark.parametrize("advantage_norm", get_args(AdvantageNorm))
 def test_the_gradient_is_the_one_reinforce_uses(scheme: Scheme, advantage_norm: AdvantageNorm) -> None:
     policy, rollout, value = episodes(9)
     estimator = Estimator(scheme, GAMMA, advantage_norm)
-    reading = measure(policy, rollout, value, estimator)
+    reading = measure_gradient_variance(policy, rollout, value, estimator)
     assert reading is not None
     assert close(reading.gradient, used_gradient(policy, rollout, value, estimator, Reinforce()))
 
@@ -134,7 +134,7 @@ def test_the_gradient_is_the_one_a2c_and_ppo_use(
     policy = continuous_policy(dtype, value_head)
     rollout, value = step_rollout(policy, 50, columns)
     estimator = Estimator(Gae(), GAMMA, advantage_norm)
-    reading = measure(policy, rollout, value, estimator)
+    reading = measure_gradient_variance(policy, rollout, value, estimator)
     assert reading is not None
     used = used_gradient(policy, rollout, value, estimator, algorithm)
     assert close(reading.gradient, used)
@@ -152,7 +152,7 @@ def test_independent_units_average_to_the_gradient(scheme: Scheme) -> None:
             for keep in torch.arange(9)[:, None]
         ]
     )
-    reading = measure(policy, rollout, value, estimator)
+    reading = measure_gradient_variance(policy, rollout, value, estimator)
     assert reading is not None
     assert close(reading.gradient, one_by_one.mean(0))
     assert close(reading.variance, one_by_one.var(0).sum() / 9)
@@ -171,7 +171,7 @@ def test_delete_one_is_the_update_without_that_column(scheme: Scheme, advantage_
     policy, rollout, value = episodes(9)
     rollout = replace(rollout, q=torch.randn(rollout.reward.shape, dtype=torch.float64))
     estimator = Estimator(scheme, GAMMA, advantage_norm)
-    scores = policy.scores(by_unit(rollout.obs[:-1], 9), by_unit(rollout.action, 9))
+    scores = policy.scores(rows_by_unit(rollout.obs[:-1], 9), rows_by_unit(rollout.action, 9))
     wanted = without_columns(policy, rollout, value, estimator)
     assert close(delete_and_recompute(policy, scores, rollout, value, estimator, 9), wanted)
     assert scheme.has_closed_form == (not scheme.sees_scores)
@@ -189,11 +189,11 @@ def test_a_unit_is_a_group(scheme: Scheme, advantage_norm: AdvantageNorm) -> Non
     rollout, estimator = replace(rollout, group=3), Estimator(scheme, GAMMA, advantage_norm)
     left = [torch.arange(9)[torch.arange(9) // 3 != i] for i in range(3)]
     wanted = torch.stack([used_gradient(policy, rollout.columns(k), value[:, k], estimator) for k in left])
-    reading = measure(policy, rollout, value, estimator)
+    reading = measure_gradient_variance(policy, rollout, value, estimator)
     assert reading is not None
     assert close(reading.without, wanted)
     assert close(reading.variance, jackknife(wanted)[0])
-    scores = policy.scores(by_unit(rollout.obs[:-1], 9), by_unit(rollout.action, 9))
+    scores = policy.scores(rows_by_unit(rollout.obs[:-1], 9), rows_by_unit(rollout.action, 9))
     assert close(delete_and_recompute(policy, scores, rollout, value, estimator, 3), wanted)
 
 
@@ -215,7 +215,7 @@ def test_a_scheme_without_a_closed_form_is_recomputed() -> None:
     policy, rollout, value = episodes(9)
 
     def read(scheme: Scheme) -> Tensor:
-        reading = measure(policy, rollout, value, Estimator(scheme, GAMMA))
+        reading = measure_gradient_variance(policy, rollout, value, Estimator(scheme, GAMMA))
         assert reading is not None
         return reading.variance
 
@@ -229,7 +229,7 @@ def test_recomputing_without_a_block_of_one_column_is_the_closed_form(steps: int
     policy = continuous_policy(torch.float64, value_head=False)
     rollout, value = step_rollout(policy, steps, 1)
     estimator = Estimator(Gae(), GAMMA, "full")
-    scores = policy.scores(by_unit(rollout.obs[:-1], BLOCKS), by_unit(rollout.action, BLOCKS))
+    scores = policy.scores(rows_by_unit(rollout.obs[:-1], BLOCKS), rows_by_unit(rollout.action, BLOCKS))
     found = delete_and_recompute(policy, scores, rollout, value, estimator, BLOCKS)
     assert close(found, delete_in_closed_form(policy, scores, rollout, value, estimator, BLOCKS))
 
@@ -249,7 +249,7 @@ def test_delete_one_of_one_column_is_the_update_with_that_block_masked(
     policy = continuous_policy(torch.float64, value_head=False)
     rollout, value = step_rollout(policy, steps, 1)
     estimator = Estimator(Gae(), GAMMA, advantage_norm)
-    scores = policy.scores(by_unit(rollout.obs[:-1], BLOCKS), by_unit(rollout.action, BLOCKS))
+    scores = policy.scores(rows_by_unit(rollout.obs[:-1], BLOCKS), rows_by_unit(rollout.action, BLOCKS))
     found = delete_in_closed_form(policy, scores, rollout, value, estimator, BLOCKS)
     for i, block in enumerate(np.array_split(np.arange(steps), BLOCKS)):
         mask = rollout.mask.clone()
@@ -261,8 +261,8 @@ def test_delete_one_of_one_column_is_the_update_with_that_block_masked(
 def test_too_few_units_for_a_reading() -> None:
     """One whole episode, or one column of fewer than 16 steps."""
     policy, rollout, value = episodes(1)
-    assert measure(policy, rollout, value, Estimator(None_(), GAMMA)) is None
+    assert measure_gradient_variance(policy, rollout, value, Estimator(None_(), GAMMA)) is None
     policy = continuous_policy(torch.float64, value_head=False)
     for steps, blank in ((15, True), (16, False)):
         rollout, value = step_rollout(policy, steps, 1)
-        assert (measure(policy, rollout, value, Estimator(Gae(), GAMMA)) is None) == blank
+        assert (measure_gradient_variance(policy, rollout, value, Estimator(Gae(), GAMMA)) is None) == blank

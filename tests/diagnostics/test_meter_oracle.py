@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pgrun.diagnostics.gradient_variance import jackknife, measure
+from pgrun.diagnostics.gradient_variance import jackknife, measure_gradient_variance
 from pgrun.estimator import Estimator
 from pgrun.policies.normalization import NoRewardScale
 from pgrun.policies.policy import Policy
@@ -20,7 +20,7 @@ from pgrun.types import Rollout
 from pgrun.variance.base import Scheme
 from pgrun.variance.gae import Gae
 from pgrun.variance.group import Group
-from pgrun.variance.leave_out import by_unit
+from pgrun.variance.leave_out import rows_by_unit
 from pgrun.variance.mean_baseline import MeanBaseline
 from pgrun.variance.none import None_
 from pgrun.variance.reward_to_go import RewardToGo
@@ -83,7 +83,9 @@ def reading(
     theta: float, scheme: Scheme, episodes: int, rng: np.random.Generator, offset: float = 0.0
 ) -> tuple[Tensor, Tensor]:
     policy, rollout = one_state(theta, episodes, rng, offset)
-    found = measure(policy, rollout, torch.zeros_like(rollout.obs[..., 0]), Estimator(scheme, 1.0))
+    found = measure_gradient_variance(
+        policy, rollout, torch.zeros_like(rollout.obs[..., 0]), Estimator(scheme, 1.0)
+    )
     assert found is not None
     return found.variance, found.standard_error
 
@@ -174,7 +176,7 @@ def test_the_standard_error_covers() -> None:
     rng, hits, repeats = torch.Generator().manual_seed(0), 0, 4000
     for _ in range(repeats):
         keep = draw(found, n, rng)
-        meter = measure(found.policy, found.rollout.columns(keep), zero[:, keep], estimator)
+        meter = measure_gradient_variance(found.policy, found.rollout.columns(keep), zero[:, keep], estimator)
         assert meter is not None
         hits += int((meter.variance - truth).abs() < 1.96 * meter.standard_error)
     assert 0.93 < hits / repeats < 0.97
@@ -183,9 +185,9 @@ def test_the_standard_error_covers() -> None:
 def naive(policy: Policy, rollout: Rollout, value: Tensor, estimator: Estimator) -> Tensor:
     """Σ‖gᵢ − ĝ‖²/(M(M−1)) with Ψ normalised over the whole batch, as if units were independent."""
     n = rollout.mask.shape[1]
-    scores = policy.scores(by_unit(rollout.obs[:-1], n), by_unit(rollout.action, n))
+    scores = policy.scores(rows_by_unit(rollout.obs[:-1], n), rows_by_unit(rollout.action, n))
     psi = batch_of(policy, rollout, value, estimator).psi.view_as(rollout.mask)
-    return scores.sums(by_unit(psi, n), n).var(0).sum() / n
+    return scores.sums(rows_by_unit(psi, n), n).var(0).sum() / n
 
 
 @pytest.mark.parametrize(("name", "episodes"), [("time_limit", 64), ("terminates", 128)])
@@ -205,7 +207,7 @@ def test_normalised_advantages_against_brute_force(name: str, episodes: int) -> 
         part = found.policy, found.rollout.columns(keep), value[:, keep], estimator
         gradients.append(used_gradient(*part))
         if batch < 400:
-            meter = measure(*part)
+            meter = measure_gradient_variance(*part)
             assert meter is not None
             readings.append(meter.variance)
             controls.append(naive(*part))
@@ -227,7 +229,7 @@ def test_groups_are_the_independent_units() -> None:
     for i, j in itertools.product(range(len(chance)), repeat=2):
         keep = torch.tensor([2 * i, 2 * i + 1, 2 * j, 2 * j + 1])
         part = one.policy, rollout.columns(keep), zero[:, keep], estimator
-        reading = measure(*part)
+        reading = measure_gradient_variance(*part)
         assert reading is not None
         found += float(chance[i] * chance[j] * reading.variance)
         by_episodes += float(chance[i] * chance[j] * naive(*part))

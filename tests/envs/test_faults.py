@@ -23,7 +23,7 @@ from gymnasium import spaces
 from support_bad_env import AT, RESETS, STEPS, BadEnv, Endless
 
 import pgrun.rollouts.samplers.episodes as episodes
-from pgrun.envs import EnvSettings, make
+from pgrun.envs import EnvSettings, make_envs
 from pgrun.envs.faults import Misfit
 from pgrun.envs.spaces import observation_encoder
 from pgrun.errors import Diverged, EnvironmentFault
@@ -36,7 +36,7 @@ from pgrun.tools.study.cli import main as study
 from pgrun.training import nonfinite
 from pgrun.training.build import Run
 from pgrun.training.counters import Clock, Counters
-from pgrun.training.loop import train
+from pgrun.training.loop import train_run
 from pgrun.training.saver import Saver
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import answer, pgrun, shell
@@ -256,7 +256,7 @@ def test_steps_too_large_stop_the_run_in_that_update(words: str, said: str, tmp_
         *words.split(), *TINY, **{"critic.optimizer.max_grad_norm": None, "optimizer.max_grad_norm": None}
     )
     with pytest.raises(Diverged, match=rf"^update [1-4], environment step \d+: .*{said}"):
-        train(run, tmp_path)
+        train_run(run, tmp_path)
     state, _ = Checkpoints(tmp_path / "checkpoints").load()
     assert torch.isfinite(state["run"]["policy"]["theta"]).all()
 
@@ -272,7 +272,7 @@ def said_at_rewards_of(size: float, run: Run, folder: Path, since: int = 0) -> s
 
     run.envs.step = step
     with pytest.raises(Diverged) as raised:
-        train(run, folder)
+        train_run(run, folder)
     return str(raised.value)
 
 
@@ -322,7 +322,7 @@ def test_a_sigma_out_of_range_is_named(log_std: float, tmp_path: Path) -> None:
     run = built("algo=ppo", "env=Pendulum-v1", "tuned=none", *TINY[1:])
     run.policy.free.fill_(log_std)
     with pytest.raises(Diverged) as raised:
-        train(run, tmp_path)
+        train_run(run, tmp_path)
     said = str(raised.value)
     assert f"the policy's log σ is {log_std:.0f}" in said
     assert "network.log_std nearer to 0, or a smaller optimizer.lr" in said
@@ -337,7 +337,7 @@ def test_observations_that_overflow_are_named(tmp_path: Path) -> None:
     encode = run.envs.encode
     run.envs.encode = lambda obs: encode(obs) * 1e37
     with pytest.raises(Diverged, match=r"the observations reach \de\+3[78]: take state_norm=true"):
-        train(run, tmp_path)
+        train_run(run, tmp_path)
 
 
 @pytest.mark.parametrize("algo", ["trpo", "npg", "npg algo.solver=dense", "euclidean_pg", "reinforce", "ppo"])
@@ -356,7 +356,7 @@ def test_a_gradient_that_is_not_finite_stops_the_run(
 
     monkeypatch.setattr(type(run.algorithm), "loss_gradient", loss_gradient)
     with pytest.raises(Diverged, match=r"^update 1, environment step \d+: "):
-        train(run, tmp_path)
+        train_run(run, tmp_path)
 
 
 def test_nothing_that_is_not_finite_is_saved(tmp_path: Path) -> None:
@@ -374,7 +374,7 @@ def test_large_numbers_alone_are_fine(tmp_path: Path) -> None:
     run = built("algo=a2c", "optimizer=sgd", *TINY)
     Optimizer(run.policy.theta, run.learner.optimizer.settings)
     run.policy.theta.mul_(1e30)
-    assert all(nonfinite.is_finite(x) for x in nonfinite.parameters(run).values())
+    assert all(nonfinite.is_finite(x) for x in nonfinite.named_parameters(run).values())
 
 
 # --- episodes that never end --------------------------------------------------------------------------------
@@ -406,7 +406,7 @@ def test_a_cut_episode_is_a_truncated_one(words: str, env: str, tmp_path: Path) 
 
 
 def test_the_environment_starts_anew_after_a_cut() -> None:
-    envs = make(EnvSettings("CartPole-v1", 3), 3)
+    envs = make_envs(EnvSettings("CartPole-v1", 3), 3)
     rollout, finished = Episodes(9, max_steps=5, at_cap="truncate").collect(
         small_policy(4, 2), envs, draw(), NoRewardScale()
     )
@@ -425,7 +425,7 @@ def test_it_is_said_once_what_a_cut_means(caplog: pytest.LogCaptureFixture) -> N
 @pytest.mark.parametrize("limit", [None, 30])
 def test_the_cap_is_for_environments_without_a_limit(limit: int | None, monkeypatch) -> None:
     monkeypatch.setattr(episodes, "CAP", 20)
-    envs = make(EnvSettings("Endless-v0", 2, limit), 2)
+    envs = make_envs(EnvSettings("Endless-v0", 2, limit), 2)
     if limit is None:
         with pytest.raises(
             EnvironmentFault,

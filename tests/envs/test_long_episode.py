@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from pgrun.storage.checkpoint import Checkpoints
-from pgrun.training.build import build
-from pgrun.training.loop import train
+from pgrun.training.build import build_run
+from pgrun.training.loop import train_run
 from pgrun.training.saver import Saver
 from tests.helpers.support_pipeline import settings
 from tests.helpers.support_resume import differences, trace
@@ -62,7 +62,7 @@ def test_of_three_million_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     whole, resumed = tmp_path / "whole", tmp_path / "resumed"
     whole.mkdir()
     own = settings(*WORDS, f"trainer.total_steps={LONG + 20_000}")
-    train(build(own), whole)
+    train_run(build_run(own), whole)
     print(*saves, sep="\n")
     assert all(seconds < 1 for _, seconds, _ in saves)
     assert saves[-1][2] - saves[1][2] < 10 * 2**20, "memory between half a million steps and three"
@@ -74,8 +74,8 @@ def test_of_three_million_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert (problems, state["counters"]["env_steps"]) == ([], LONG)
     assert (state["counters"]["episodes"], state["run"]["envs"]["columns"][0]["steps"]) == (0, LONG)
     begun = time.perf_counter()
-    run = build(own)
+    run = build_run(own)
     run.load_state_dict(state["run"])
     print("brought back in", time.perf_counter() - begun, "s")
-    train(build(own), resumed, state)
+    train_run(build_run(own), resumed, state)
     assert differences(trace(whole), trace(resumed)) == []

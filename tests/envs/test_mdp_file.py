@@ -13,10 +13,10 @@ import yaml
 import pgrun.envs.problems.registration  # noqa: F401
 from pgrun.envs import EnvSettings
 from pgrun.envs.make import make_one
-from pgrun.envs.problems.mdp_file import from_file
+from pgrun.envs.problems.mdp_file import load_mdp
 from pgrun.envs.table import check_table, has_table
 from pgrun.errors import InvalidCommand
-from pgrun.exact import objective, problem
+from pgrun.exact import objective, read_problem
 
 # two states: action 0 stays and earns 1, action 1 goes to state 1 (or ends, 0.25); state 1 ends with 2 or 3
 # at even odds
@@ -39,7 +39,7 @@ def saved(folder: Path, content: object) -> str:
 def test_its_value_is_the_one_worked_by_hand(tmp_path: Path) -> None:
     """v₁ = 2.5; v₀ = ½(1 + γv₀) + ½·0.75·γv₁, so v₀ = (0.5 + 0.9375γ)/(1 − γ/2)."""
     env = gymnasium.make("pgrun/Table-v0", file=saved(tmp_path, OWN))
-    exact = objective(problem(env), PI, 0.9)
+    exact = objective(read_problem(env), PI, 0.9)
     assert torch.isclose(exact, torch.tensor((0.5 + 0.9375 * 0.9) / 0.55, dtype=torch.float64))
 
 
@@ -48,8 +48,8 @@ def test_numpy_says_the_same(tmp_path: Path) -> None:
     chances[0, 0, 0], chances[0, 1, 1] = 1.0, 0.75
     reward = np.array([[1.0, 0.0], [2.5, 2.5]])
     np.savez(tmp_path / "own.npz", P=chances, R=reward, start=[1.0, 0.0])
-    a = problem(gymnasium.make("pgrun/Table-v0", file=str(tmp_path / "own.npz")))
-    b = problem(gymnasium.make("pgrun/Table-v0", file=saved(tmp_path, OWN)))
+    a = read_problem(gymnasium.make("pgrun/Table-v0", file=str(tmp_path / "own.npz")))
+    b = read_problem(gymnasium.make("pgrun/Table-v0", file=saved(tmp_path, OWN)))
     for mine, theirs in ((a.transition, b.transition), (a.reward, b.reward), (a.start, b.start)):
         assert torch.allclose(mine, theirs)
 
@@ -104,13 +104,13 @@ WRONG = [
 @pytest.mark.parametrize(("content", "sentence"), WRONG)
 def test_what_is_no_mdp_is_refused(content: object, sentence: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=sentence):
-        from_file(saved(tmp_path, content))
+        load_mdp(saved(tmp_path, content))
 
 
 def test_pickles_are_not_read(tmp_path: Path) -> None:
     np.savez(tmp_path / "own.npz", P=np.array([{"an": "object"}], dtype=object), R=1, start=1)
     with pytest.raises(ValueError, match="allow_pickle=False"):
-        from_file(str(tmp_path / "own.npz"))
+        load_mdp(str(tmp_path / "own.npz"))
 
 
 RIGHT = {"P": np.full((2, 2, 2), 0.5), "R": np.zeros((2, 2)), "start": np.array([1.0, 0.0])}
@@ -138,10 +138,10 @@ def test_arrays_that_are_no_mdp_are_refused(
     name: str, value: np.ndarray, sentence: str, tmp_path: Path
 ) -> None:
     np.savez(tmp_path / "own.npz", **RIGHT)
-    from_file(str(tmp_path / "own.npz"))
+    load_mdp(str(tmp_path / "own.npz"))
     np.savez(tmp_path / "own.npz", **{**RIGHT, name: value})
     with pytest.raises(ValueError, match=sentence):
-        from_file(str(tmp_path / "own.npz"))
+        load_mdp(str(tmp_path / "own.npz"))
 
 
 @pytest.mark.parametrize(
@@ -177,4 +177,4 @@ def test_a_table_made_from_settings_is_looked_at_too(
         make_one(EnvSettings("FrozenLake-v1", 1, None, kwargs))
     assert not recwarn.list
     with pytest.raises(LookupError, match="its transition table is none"):
-        problem(gymnasium.make("FrozenLake-v1", disable_env_checker=True, **kwargs))
+        read_problem(gymnasium.make("FrozenLake-v1", disable_env_checker=True, **kwargs))

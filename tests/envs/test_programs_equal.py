@@ -13,7 +13,7 @@ pytest.importorskip("numba")
 
 from gymnasium.envs.classic_control import PendulumEnv
 
-from pgrun.envs import EnvSettings, make, probe
+from pgrun.envs import EnvSettings, make_envs, make_probed_env
 from pgrun.envs.make import make_one
 from pgrun.envs.program import KINDS, Program
 from pgrun.envs.table import TableEnvs
@@ -114,7 +114,7 @@ def test_observations_keep_the_float64_that_is_asked_for() -> None:
 
 
 def kind(name: str, **given: object) -> type:
-    envs = make(EnvSettings(name, 2, **given), 2)  # type: ignore[arg-type]
+    envs = make_envs(EnvSettings(name, 2, **given), 2)  # type: ignore[arg-type]
     envs.close()
     return type(envs)
 
@@ -136,16 +136,16 @@ def test_the_setting_says_how_columns_are_stepped() -> None:
     ids=str,
 )
 def test_a_program_that_is_not_there_is_refused(env: EnvSettings, said: str) -> None:
-    for ask in (probe, lambda env: make(env, 2)):
+    for ask in (make_probed_env, lambda env: make_envs(env, 2)):
         with pytest.raises(InvalidCommand, match=f"env.vector=native: .*{said}.*type env.vector=loop"):
             ask(env)
 
 
 def test_without_numba_there_is_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["pgrun.envs.make"], "is_available", lambda: False)
+    monkeypatch.setattr(sys.modules["pgrun.envs.make_envs"], "is_available", lambda: False)
     assert kind("Pendulum-v1") is Loop
     with pytest.raises(InvalidCommand, match=r"needs numba, which is not installed"):
-        make(EnvSettings("Pendulum-v1", 2, vector="native"), 2)
+        make_envs(EnvSettings("Pendulum-v1", 2, vector="native"), 2)
 
 
 class Mine(PendulumEnv):

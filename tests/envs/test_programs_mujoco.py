@@ -13,7 +13,7 @@ pytest.importorskip("mujoco")
 from gymnasium.envs.mujoco.half_cheetah_v5 import HalfCheetahEnv
 from gymnasium.wrappers import TimeLimit
 
-from pgrun.envs import EnvSettings, make
+from pgrun.envs import EnvSettings, make_envs
 from pgrun.envs.simulated import SIMULATIONS, Simulated, simulation_of
 from pgrun.envs.vector import Loop
 
@@ -32,7 +32,7 @@ OTHERWISE = {  # arguments that change rewards, ends and observations
 
 def both(name: str, limit: int | None, **kwargs: Any) -> tuple[Simulated, Loop]:
     ours, theirs = (
-        make(EnvSettings(name, 2, limit, kwargs, vector=how), 2)  # type: ignore[arg-type]
+        make_envs(EnvSettings(name, 2, limit, kwargs, vector=how), 2)  # type: ignore[arg-type]
         for how in ("auto", "loop")
     )
     assert type(ours) is Simulated

@@ -15,7 +15,7 @@ from gymnasium.envs.mujoco.half_cheetah_v5 import HalfCheetahEnv
 from gymnasium.wrappers import NormalizeReward, TimeLimit
 from support_odd_envs import Odd
 
-from pgrun.envs import EnvSettings, make
+from pgrun.envs import EnvSettings, make_envs
 from pgrun.envs.problems.registration import registry
 from pgrun.envs.replay import ByReplay
 from pgrun.envs.snapshot import ByState, can_be_read
@@ -36,7 +36,7 @@ LIMIT = 45  # steps, so that the time limit is seen to be reached
 
 
 def columns(name: str, seed: int, **given: Any) -> Any:
-    envs = make(EnvSettings(name, 2, **{"max_episode_steps": LIMIT, "vector": "loop", **given}), 2)
+    envs = make_envs(EnvSettings(name, 2, **{"max_episode_steps": LIMIT, "vector": "loop", **given}), 2)
     envs.reset([seed, seed + 1])
     return envs
 

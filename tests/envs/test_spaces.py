@@ -10,14 +10,14 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from pgrun.envs import EnvSettings, make, probe
+from pgrun.envs import EnvSettings, make_envs, make_probed_env
 from pgrun.envs.spaces import action_decoder, action_limits, check_action_space, observation_encoder
 from pgrun.errors import InvalidCommand
 from pgrun.policies.normalization import NoRewardScale, NoStateNorm
 from pgrun.policies.policy import Separate, distribution_for
 from pgrun.rollouts.samplers.steps import Steps
-from pgrun.training.build import build
-from pgrun.training.loop import train
+from pgrun.training.build import build_run
+from pgrun.training.loop import train_run
 from tests.helpers.support_pipeline import draw, settings
 
 INF = np.inf
@@ -96,10 +96,10 @@ def short_run(observation: spaces.Space, action: spaces.Space, algo: str, folder
     words = f"env=ProbeMatch-v0 {ALGOS[algo]} network.hidden=[8] trainer.total_steps=60".split()
     changes = {"env.id": "AnySpaces-v0", "env.kwargs": {"observation": observation, "action": action}}
     own = settings(*words, **changes)
-    run = build(own)
+    run = build_run(own)
     before = run.policy.theta.clone()
     run.settings = settings(*words)  # spaces are no settings that a file could hold
-    summary = train(run, folder)
+    summary = train_run(run, folder)
     assert torch.isfinite(run.policy.theta).all()
     assert not torch.equal(run.policy.theta, before)
     return summary
@@ -187,15 +187,15 @@ def test_images_are_flattened_where_that_is_wanted_alone(space: spaces.Space) ->
         InvalidCommand,
         match=r"images of .* × .* bytes.* type env\.flatten_images=true for one of [\d,]+ numbers",
     ):
-        probe(seeing(space))
-    probe(seeing(space, flatten_images=True)).close()
+        make_probed_env(seeing(space))
+    make_probed_env(seeing(space, flatten_images=True)).close()
 
 
 @pytest.mark.parametrize("space", NO_IMAGES.values(), ids=NO_IMAGES)
 def test_what_is_no_image_is_taken_as_it_is(space: spaces.Space) -> None:
-    probe(seeing(space)).close()
+    make_probed_env(seeing(space)).close()
     with pytest.raises(InvalidCommand, match="gives no images; leave it out"):
-        probe(seeing(space, flatten_images=True))
+        make_probed_env(seeing(space, flatten_images=True))
 
 
 def test_car_racing_is_refused() -> None:
@@ -203,7 +203,7 @@ def test_car_racing_is_refused() -> None:
         InvalidCommand,
         match=r"CarRacing-v3: its observations are images of 96 × 96 × 3 bytes.* 27,648 numbers",
     ):
-        probe(EnvSettings("CarRacing-v3", 1))
+        make_probed_env(EnvSettings("CarRacing-v3", 1))
 
 
 BOXES = {
@@ -217,7 +217,7 @@ BOXES = {
 def test_a_critic_is_told_of_an_action_what_the_environment_takes(space: spaces.Box) -> None:
     kwargs = {"observation": spaces.Box(-1, 1, (3,), np.float32), "action": space}
     own = settings("algo=off_policy_ac", **{"env.id": "AnySpaces-v0", "env.kwargs": kwargs})
-    critic, decode = build(own).learner.critic, action_decoder(space)
+    critic, decode = build_run(own).learner.critic, action_decoder(space)
     action = 5 * torch.randn(1000, 2, generator=draw(0))
     told = critic.inputs(torch.zeros(1000, 3), action)[:, 3:]
     np.testing.assert_array_equal(decode(told.numpy()), decode(action.numpy()))
@@ -237,7 +237,7 @@ def test_what_is_learned_from_is_the_unclipped_gaussian() -> None:
     their density as they were drawn.
     """
     box = spaces.Box(-1, 1, (2,), np.float32)
-    envs = make(EnvSettings("AnySpaces-v0", 2, None, {"observation": box, "action": box}), 2)
+    envs = make_envs(EnvSettings("AnySpaces-v0", 2, None, {"observation": box, "action": box}), 2)
     envs.reset([0, 1])
     policy = Separate(hidden=(4,), log_std=2.0).policy(2, distribution_for(box), NoStateNorm(), False, draw())
     rollout, _ = Steps(50).collect(policy, envs, draw(1), NoRewardScale())
@@ -270,7 +270,9 @@ def test_other_actions_are_refused(space: spaces.Space, reason: str) -> None:
 )
 def test_other_observations_are_refused(space: spaces.Space) -> None:
     with pytest.raises(InvalidCommand, match="is not supported"):
-        probe(EnvSettings("AnySpaces-v0", 1, None, {"observation": space, "action": spaces.Discrete(2)}))
+        make_probed_env(
+            EnvSettings("AnySpaces-v0", 1, None, {"observation": space, "action": spaces.Discrete(2)})
+        )
 
 
 # --- gymnasium's own ----------------------------------------------------------------------------------------
@@ -311,14 +313,14 @@ def test_the_list_is_long_enough() -> None:
 def test_what_cannot_be_made_says_why(name: str, reason: str) -> None:
     """No extra of ours would help: mujoco is installed here."""
     with pytest.raises(InvalidCommand, match=f"{name} cannot be made here: .*{reason}"):
-        probe(EnvSettings(name, 1))
+        make_probed_env(EnvSettings(name, 1))
 
 
 @pytest.mark.parametrize("name", IDS)
 def test_every_environment_gives_twenty_steps(name: str) -> None:
     settings = EnvSettings(name, 2)
-    probe(settings).close()
-    envs = make(settings, 2)
+    make_probed_env(settings).close()
+    envs = make_envs(settings, 2)
     envs.reset([1, 2])
     dist = distribution_for(envs.action_space)
     policy = Separate(hidden=(8,)).policy(envs.obs_size, dist, NoStateNorm(), False, draw())

@@ -6,16 +6,16 @@ import gymnasium
 import numpy as np
 import pytest
 
-from pgrun.envs import EnvSettings, make
+from pgrun.envs import EnvSettings, make_envs
 from pgrun.envs.make import make_one
-from pgrun.envs.table import TableEnvs, closed, drawn, keeps_to_table
+from pgrun.envs.table import TableEnvs, cumulate_chances, draw_outcomes, keeps_to_table
 from pgrun.envs.vector import Loop
 
 IDS = ["FrozenLake-v1", "CliffWalking-v1", "Taxi-v4", "pgrun/SmallMDP-v0", "pgrun/Mismatch-v0"]
 
 
 def both(env: EnvSettings, columns: int) -> tuple[TableEnvs, Loop]:
-    table = make(env, columns)
+    table = make_envs(env, columns)
     assert isinstance(table, TableEnvs)
     return table, Loop(lambda: make_one(env), columns)
 
@@ -55,7 +55,7 @@ def test_the_same_steps_where_nothing_is_drawn(env: EnvSettings) -> None:
 @pytest.mark.parametrize("name", IDS)
 def test_outcomes_come_as_often_as_the_table_says(name: str) -> None:
     """From one state and action, 100 000 draws: every frequency within five standard errors of its chance."""
-    table = make(EnvSettings(name, 1), 100_000)
+    table = make_envs(EnvSettings(name, 1), 100_000)
     assert isinstance(table, TableEnvs)
     table.reset([0])
     law = table.one.unwrapped.P  # type: ignore[attr-defined]
@@ -77,7 +77,7 @@ def test_outcomes_come_as_often_as_the_table_says(name: str) -> None:
 
 
 def test_first_states_come_as_often_as_they_should() -> None:
-    table = make(EnvSettings("pgrun/SmallMDP-v0", 1), 100_000)
+    table = make_envs(EnvSettings("pgrun/SmallMDP-v0", 1), 100_000)
     table.reset([0])
     share = table.obs.mean(0)
     assert np.abs(share - 0.25).max() < 5 * np.sqrt(0.1875 / 1e5)
@@ -86,7 +86,7 @@ def test_first_states_come_as_often_as_they_should() -> None:
 
 def test_what_is_saved_goes_on_alike() -> None:
     env = EnvSettings("FrozenLake-v1", 8)
-    table, other = make(env, 8), make(env, 8)
+    table, other = make_envs(env, 8), make_envs(env, 8)
     table.reset([5])
     rng = np.random.default_rng(1)
     actions = rng.integers(0, 4, (80, 8))
@@ -102,8 +102,8 @@ def test_what_is_saved_goes_on_alike() -> None:
 
 
 def test_rounding_never_draws_what_has_no_chance() -> None:
-    cumulative = closed(np.array([0.1] * 3 + [0.7 - 1e-12, 0.0]))
-    assert drawn(cumulative, np.array([1 - 1e-16, 0.0])).tolist() == [3, 0]
+    cumulative = cumulate_chances(np.array([0.1] * 3 + [0.7 - 1e-12, 0.0]))
+    assert draw_outcomes(cumulative, np.array([1 - 1e-16, 0.0])).tolist() == [3, 0]
 
 
 def test_only_what_is_nothing_but_its_table() -> None:

@@ -19,10 +19,10 @@ from torch import Tensor
 from pgrun.algorithms.base import Algorithm, Learner
 from pgrun.algorithms.euclidean_pg import EuclideanPg
 from pgrun.algorithms.npg import Npg
-from pgrun.envs import EnvSettings, make
+from pgrun.envs import EnvSettings, make_envs
 from pgrun.envs.problems.registration import registry
 from pgrun.envs.problems.teaching_continuous import LinearQuadratic
-from pgrun.optimization.natural_gradient import fisher
+from pgrun.optimization.natural_gradient import fisher_product
 from pgrun.policies.distributions import Gaussian
 from pgrun.policies.mlp import Mlp
 from pgrun.policies.normalization import NoRewardScale, NoStateNorm
@@ -55,7 +55,7 @@ def test_gymnasium_accepts_it_and_nothing_scales_its_actions(name: str) -> None:
         check_env(env.unwrapped, skip_render_check=True)
     assert np.isinf(env.action_space.low).all()
     actions = np.array([[-7.5], [1e6]])
-    assert np.array_equal(make(EnvSettings(name, 1), 1).decode(actions), actions)
+    assert np.array_equal(make_envs(EnvSettings(name, 1), 1).decode(actions), actions)
 
 
 # --- LQ1 ----------------------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ def test_grids_broadcast() -> None:
 
 
 def played(constants: dict[str, float], policy: Policy, episodes: int) -> Rollout:
-    envs = make(EnvSettings("pgrun/LQ1-v0", 1, kwargs=constants), 8)
+    envs = make_envs(EnvSettings("pgrun/LQ1-v0", 1, kwargs=constants), 8)
     envs.reset(list(range(8)))
     return Episodes(episodes).collect(policy, envs, draw(3), NoRewardScale())[0]
 
@@ -135,7 +135,9 @@ def test_the_environment_earns_the_objective(constants: dict[str, float]) -> Non
     curvature = p.fisher(k, sigma, HORIZON)
     assert abs(z((s**2 / sigma**2).mean(0), curvature[0])) < 4.5
     batch = SimpleNamespace(obs=rollout.obs[:-1].flatten(0, 1), mask=rollout.mask.flatten())
-    diagonal = [fisher(policy, batch, 0.0)(e)[i] for i, e in enumerate(torch.eye(2, dtype=torch.float64))]
+    diagonal = [
+        fisher_product(policy, batch, 0.0)(e)[i] for i, e in enumerate(torch.eye(2, dtype=torch.float64))
+    ]
     assert float(diagonal[0]) == pytest.approx(float((s**2).mean() / sigma**2))
     assert float(diagonal[1]) == pytest.approx(sigma**2 * curvature[1])  # in log σ: 2
 

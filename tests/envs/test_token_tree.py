@@ -10,7 +10,7 @@ import torch
 
 import pgrun.envs.problems.registration  # noqa: F401
 from pgrun import exact
-from pgrun.envs import EnvSettings, make
+from pgrun.envs import EnvSettings, make_envs
 from pgrun.envs.make import make_one
 from pgrun.envs.problems.token_tree import token_tree
 from pgrun.envs.table import TableEnvs
@@ -42,7 +42,7 @@ def state_of(prefix: tuple[int, ...], words: int, prompt: int, length: int) -> i
 def test_the_objective_is_the_sum_over_all_texts(words: int, length: int, prompts: int) -> None:
     """J and ∇J of ``pgrun.exact`` beside Σ p(text)·grade, its derivative by autograd."""
     env = gym.make("pgrun/TokenTree-v0", words=words, length=length, prompts=prompts, seed=3)
-    p, law = exact.problem(env), env.unwrapped.P
+    p, law = exact.read_problem(env), env.unwrapped.P
     assert p.horizon == length
     assert len(p.start) == prompts * sum(words**n for n in range(length))
     rng = torch.Generator().manual_seed(0)
@@ -61,7 +61,7 @@ def test_the_objective_is_the_sum_over_all_texts(words: int, length: int, prompt
         Mlp([len(p.start), words + 1], bias=False), Categorical(words + 1), theta.detach(), NoStateNorm()
     )
     with torch.no_grad():
-        assert abs(float(exact.objective(p, exact.table(policy, p), GAMMA) - total)) < EXACT
+        assert abs(float(exact.objective(p, exact.policy_table(policy, p), GAMMA) - total)) < EXACT
         assert error(exact.gradient(policy, p, GAMMA), slope) < EXACT
     assert slope.norm() > FAR
 
@@ -97,7 +97,7 @@ def test_levels_raise_all_grades_of_a_prompt() -> None:
 
 
 def test_noise_leaves_the_objective_alone() -> None:
-    plain, noisy = (exact.problem(gym.make("pgrun/TokenTree-v0", noise=x)) for x in (0.0, 2.0))
+    plain, noisy = (exact.read_problem(gym.make("pgrun/TokenTree-v0", noise=x)) for x in (0.0, 2.0))
     assert error(plain.reward, noisy.reward) < EXACT
     assert torch.equal(plain.transition, noisy.transition)
     env = token_tree(noise=2.0)
@@ -107,7 +107,7 @@ def test_noise_leaves_the_objective_alone() -> None:
 def test_it_is_played_as_its_table_says() -> None:
     """All columns in one program; the single environment and the program see the same."""
     settings = EnvSettings("pgrun/TokenTree-v0", 3, None, {"words": 2, "length": 3})
-    table, loop = make(settings, 3), Loop(lambda: make_one(settings), 3)
+    table, loop = make_envs(settings, 3), Loop(lambda: make_one(settings), 3)
     assert isinstance(table, TableEnvs)
     for envs in (table, loop):
         envs.reset([1, 2, 3])

@@ -19,7 +19,7 @@ from pgrun.command.compose import compose_jobs
 from pgrun.command.notices import find_notices
 from pgrun.command.overrides import CliOverride, read_command
 from pgrun.command.validate import find_problems
-from pgrun.envs import EnvSettings, make
+from pgrun.envs import EnvSettings, make_envs
 from pgrun.envs.make import make_one
 from pgrun.envs.rehearsal import why_unrepeatable
 from pgrun.envs.replay import ByReplay
@@ -27,7 +27,7 @@ from pgrun.envs.table import TableEnvs
 from pgrun.envs.vector import Loop
 from pgrun.envs.wrappers import format_wrappers, split_entry
 from pgrun.errors import InvalidCommand
-from pgrun.exact import problem
+from pgrun.exact import read_problem
 from pgrun.tools.play.options import PlayOptions
 from pgrun.tools.play.play import wrappers_named_again
 from pgrun.training.identity import find_code_to_name_again
@@ -63,7 +63,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def columns(*wrappers: Any, env: str = "CartPole-v1", **given: Any) -> Any:
-    envs = make(EnvSettings(env, 2, wrappers=wrappers, **given), 2)
+    envs = make_envs(EnvSettings(env, 2, wrappers=wrappers, **given), 2)
     envs.reset([1, 2])
     return envs
 
@@ -96,8 +96,8 @@ def test_rewards_are_clipped_and_actions_rescaled() -> None:
 @pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1", "HalfCheetah-v5", "FrozenLake-v1"])
 def test_no_fast_path_passes_them_by(env: str) -> None:
     """A program, a table and a simulator's memory know nothing of a wrapper."""
-    plain = make(EnvSettings(env, 1), 1)
-    wrapped = make(EnvSettings(env, 1, wrappers=(CLIP,)), 1)
+    plain = make_envs(EnvSettings(env, 1), 1)
+    wrapped = make_envs(EnvSettings(env, 1, wrappers=(CLIP,)), 1)
     assert type(plain) is not Loop
     assert type(wrapped) is Loop
     assert isinstance(wrapped.noted[0], ByReplay)
@@ -134,9 +134,9 @@ def test_statistics_over_episodes_are_said_at_the_start(name: str) -> None:
 
 def test_exact_values_are_of_the_table_alone() -> None:
     env = gym.make("FrozenLake-v1")
-    problem(env)
+    read_problem(env)
     with pytest.raises(LookupError, match="ClipReward around it may change"):
-        problem(gym.wrappers.ClipReward(env, 0, 0.5))
+        read_problem(gym.wrappers.ClipReward(env, 0, 0.5))
 
 
 REFUSED = {  # → what is said

@@ -16,7 +16,7 @@ from torch import Tensor
 
 import pgrun.envs.problems.registration  # noqa: F401
 from pgrun import exact
-from pgrun.envs import EnvSettings, make
+from pgrun.envs import EnvSettings, make_envs
 from pgrun.policies.distributions import Categorical
 from pgrun.policies.mlp import Mlp
 from pgrun.policies.normalization import NoRewardScale, NoStateNorm
@@ -71,7 +71,7 @@ class Oracle:
 @cache
 def solved(name: str) -> tuple[exact.Problem, Policy, Oracle]:
     env = gym.make(name, max_episode_steps=GYM[name]) if GYM[name] else gym.make(name)
-    p, table = exact.problem(env), env.unwrapped.P
+    p, table = exact.read_problem(env), env.unwrapped.P
     states, actions = len(table), int(env.action_space.n)
     chance, reward = np.zeros((states, actions, states)), np.zeros((states, actions))
     for s in range(states):
@@ -94,7 +94,7 @@ def test_values_against_a_linear_solve(name: str) -> None:
     condition 1/(1 − γ).
     """
     p, policy, oracle = solved(name)
-    pi = exact.table(policy, p)
+    pi = exact.policy_table(policy, p)
     v, q = exact.values(p, pi, DISCOUNT)
     assert len(v) == p.horizon + 1 == oracle.horizon + 1
     for t in (0, p.horizon // 2, p.horizon - 1):
@@ -129,16 +129,16 @@ def test_the_environment_earns_the_objective(name: str) -> None:
     other horizon's.
     """
     p, policy, _ = solved(name)
-    envs = make(EnvSettings(name, 1, max_episode_steps=GYM[name]), 8)
+    envs = make_envs(EnvSettings(name, 1, max_episode_steps=GYM[name]), 8)
     envs.reset(list(range(8)))
     played = 1000 if "Lake" in name else 100
     rollout, _ = Episodes(played).collect(policy, envs, draw(1), NoRewardScale())
     returns = rollout.reward.sum(0)
     mean, spread = float(returns.mean()), float(returns.std()) / len(returns) ** 0.5
-    pi = exact.table(policy, p)
+    pi = exact.policy_table(policy, p)
     assert spread > 0
     assert abs(mean - float(exact.objective(p, pi, 1.0))) < 4.5 * spread
-    length = float(exact.visits(p, pi).sum())
+    length = float(exact.state_visits(p, pi).sum())
     assert (
         abs(float(rollout.mask.sum(0).mean()) - length)
         <= 4.5 * float(rollout.mask.sum(0).std()) / played**0.5
@@ -157,7 +157,7 @@ def test_against_another_dynamic_program(name: str) -> None:
     p = exact.Problem(mdp.chance[..., :-1], reward, start, seen, mdp.states, mdp.horizon)
     policy = Policy(Mlp([mdp.states, 2], bias=False), Categorical(2), theta, NoStateNorm())
     q, v = time_limited(mdp, theta)
-    ours = exact.values(p, exact.table(policy, p), 0.9)
+    ours = exact.values(p, exact.policy_table(policy, p), 0.9)
     assert error(ours[0], v) < EXACT
     assert error(ours[1], q) < EXACT
     assert error(exact.gradient(policy, p, 0.9), true_gradient(mdp, theta)) < EXACT
@@ -166,7 +166,7 @@ def test_against_another_dynamic_program(name: str) -> None:
 
 def teaching(name: str, logits: list[list[float]], **kwargs: int) -> tuple[exact.Problem, Policy]:
     """Logits [A, O]."""
-    p = exact.problem(gym.make(f"pgrun/{name}-v0", **kwargs))
+    p = exact.read_problem(gym.make(f"pgrun/{name}-v0", **kwargs))
     theta = torch.tensor(logits, dtype=torch.float64).flatten()
     return p, Policy(
         Mlp([p.observations, len(logits)], bias=False), Categorical(len(logits)), theta, NoStateNorm()
@@ -176,14 +176,14 @@ def teaching(name: str, logits: list[list[float]], **kwargs: int) -> tuple[exact
 def even(name: str, observations: int, **kwargs: int) -> tuple[exact.Problem, Tensor]:
     """With the uniform policy of two actions."""
     p, policy = teaching(name, [[0.0] * observations] * 2, **kwargs)
-    return p, exact.table(policy, p)
+    return p, exact.policy_table(policy, p)
 
 
 @pytest.mark.parametrize("theta", [0.3, 0.5, 0.9])
 def test_one_state(theta: float) -> None:
     """J = θ/(1 − θ), dJ/dθ = 1/(1 − θ)², times ±θ(1 − θ) in the logits; 10⁴ steps are for ever at θ ≤ 0.9."""
     p, policy = teaching("OneState", [[math.log(theta)], [math.log(1 - theta)]])
-    assert float(exact.objective(p, exact.table(policy, p), 1.0)) == pytest.approx(
+    assert float(exact.objective(p, exact.policy_table(policy, p), 1.0)) == pytest.approx(
         theta / (1 - theta), rel=1e-11
     )
     wanted = [theta / (1 - theta), -theta / (1 - theta)]
@@ -210,38 +210,38 @@ def test_states_that_look_alike_share_parameters(chance: float) -> None:
         ("FixedHorizon", {"T": 7}, 7 * chance, 7.0),
     ):
         p, policy = teaching(name, logits, **kwargs)
-        assert float(exact.objective(p, exact.table(policy, p), 1.0)) == pytest.approx(j)
+        assert float(exact.objective(p, exact.policy_table(policy, p), 1.0)) == pytest.approx(j)
         assert exact.gradient(policy, p, 1.0).tolist() == pytest.approx([-dj * slope, dj * slope], abs=1e-12)
 
 
 def test_the_conserved_return_is_zero() -> None:
     p, policy = teaching("Conserved", [[0.3, 0.1, 0.2], [-0.4, 0.0, 0.7]])
-    assert float(exact.objective(p, exact.table(policy, p), 1.0)) == 0
+    assert float(exact.objective(p, exact.policy_table(policy, p), 1.0)) == 0
     assert float(exact.gradient(policy, p, 1.0).abs().max()) < 1e-15
 
 
 def test_horizons() -> None:
     """The longest path of a table without cycles, however long; of others a limit must be given."""
-    assert exact.problem(gym.make("pgrun/FixedHorizon-v0", T=1000)).horizon == 1000
-    assert exact.problem(gym.make("pgrun/Mismatch-v0")).horizon == 2
-    assert exact.problem(gym.make("CliffWalking-v1"), 30).horizon == 30
+    assert exact.read_problem(gym.make("pgrun/FixedHorizon-v0", T=1000)).horizon == 1000
+    assert exact.read_problem(gym.make("pgrun/Mismatch-v0")).horizon == 2
+    assert exact.read_problem(gym.make("CliffWalking-v1"), 30).horizon == 30
     with pytest.raises(LookupError, match="give a horizon"):
-        exact.problem(gym.make("CliffWalking-v1"))
+        exact.read_problem(gym.make("CliffWalking-v1"))
 
 
 def test_what_has_no_true_table_is_refused() -> None:
     with pytest.raises(LookupError, match="no transition table"):
-        exact.problem(gym.make("CartPole-v1"))
+        exact.read_problem(gym.make("CartPole-v1"))
     with pytest.raises(LookupError, match="fickle"):
-        exact.problem(gym.make("Taxi-v4", fickle_passenger=True))
+        exact.read_problem(gym.make("Taxi-v4", fickle_passenger=True))
 
 
 def test_what_the_policy_sees_is_normalised_where_states_are(tmp_path) -> None:
     run, _ = trained(
         tmp_path, "env=FrozenLake-v1", "algo=reinforce", "state_norm=true", "trainer.total_steps=500"
     )
-    p = exact.problem(gym.make("FrozenLake-v1"))
+    p = exact.read_problem(gym.make("FrozenLake-v1"))
     wanted = outputs(run, torch.eye(16).tolist()).softmax(-1)
-    assert error(exact.table(run.policy, p), wanted) < 1e-6  # one forward in float32 or two
+    assert error(exact.policy_table(run.policy, p), wanted) < 1e-6  # one forward in float32 or two
     raw = run.policy.params(torch.eye(16)).softmax(-1)
     assert error(raw, wanted) > 1e-4

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pgrun import exact
-from pgrun.diagnostics.exact_errors import within
+from pgrun.diagnostics.exact_errors import variance_within_cells
 from pgrun.training.build import Run
 from pgrun.training.loop import make_batch
 from tests.helpers.support_pipeline import built, trained
@@ -44,8 +44,8 @@ def test_error_of_v_is_against_the_value_of_the_steps_left(sampler: str) -> None
     run = built(*words("a2c", "FrozenLake-v1", f"sampler={sampler}", "gamma=0.9"))
     run.policy.theta.add_(torch.randn(len(run.policy.theta), generator=run.noise))
     found, rollout, batch = told(run)
-    p = exact.problem(run.envs.one)
-    v, _ = exact.values(p, exact.table(run.policy, p), 0.9)
+    p = exact.read_problem(run.envs.one)
+    v, _ = exact.values(p, exact.policy_table(run.policy, p), 0.9)
     x = v[rollout.time.long(), rollout.state[:-1]].flatten()
     kept = batch.mask > 0
     assert 0 < kept.sum() < len(kept)
@@ -70,8 +70,8 @@ def test_error_of_q_is_of_the_replayed_pairs_under_the_present_policy(correction
     run = built(*words("off_policy_ac", "FrozenLake-v1", *more))
     run.policy.theta.add_(torch.randn(len(run.policy.theta), generator=run.noise))
     found, rollout, batch = told(run)
-    p = exact.problem(run.envs.one)
-    _, q = exact.values(p, exact.table(run.policy, p), 0.9)
+    p = exact.read_problem(run.envs.one)
+    _, q = exact.values(p, exact.policy_table(run.policy, p), 0.9)
     seen = rollout.replayed_from
     x = q[seen.time.long(), seen.state[:-1], seen.action].flatten()
     rows = batch.critic_rows
@@ -106,8 +106,8 @@ def test_on_one_state_they_are_known_by_hand() -> None:
 
 def test_variance_within_cells() -> None:
     y, cell = torch.tensor([1.0, 3.0, 10.0, 10.0, 7.0]), torch.tensor([4, 4, 0, 0, 9])
-    assert within(y, cell) == pytest.approx(2.0 / 2)
-    assert within(y[:1], cell[:1]).numel() == 0  # nothing to compare
+    assert variance_within_cells(y, cell) == pytest.approx(2.0 / 2)
+    assert variance_within_cells(y[:1], cell[:1]).numel() == 0  # nothing to compare
 
 
 def test_j_is_that_of_the_new_policy_and_nothing_else_changes(tmp_path: Path) -> None:
@@ -126,8 +126,8 @@ def test_j_is_that_of_the_new_policy_and_nothing_else_changes(tmp_path: Path) ->
     assert not any(tag in header for tag in run.exact_errors.tags)
     with (tmp_path / "with" / "metrics.csv").open() as file:
         last = [float(row["objective/exact"]) for row in csv.DictReader(file) if row["objective/exact"]][-1]
-    p = exact.problem(run.envs.one)
-    assert last == pytest.approx(float(exact.objective(p, exact.table(run.policy, p), 0.99)), rel=1e-9)
+    p = exact.read_problem(run.envs.one)
+    assert last == pytest.approx(float(exact.objective(p, exact.policy_table(run.policy, p), 0.99)), rel=1e-9)
 
 
 def test_without_a_critic_it_is_j_alone() -> None:

@@ -11,7 +11,7 @@ import torch
 
 pytest.importorskip("numba")
 
-from pgrun.training.build import Run, build
+from pgrun.training.build import Run, build_run
 from tests.helpers.support_pipeline import settings
 
 training = importlib.import_module("pgrun.training.loop")
@@ -35,7 +35,7 @@ def built(algo: str, backend: str, **changes: Any) -> Run:
     torch.set_num_threads(1)
     given = settings(f"algo={algo}", **SMALL[algo] | changes)
     given["diagnostics"]["gradient_every"], given["logger"]["every"] = 0, 10**9
-    return build(copy.deepcopy(given), backend)
+    return build_run(copy.deepcopy(given), backend)
 
 
 def update(run: Run, count: int = 1) -> Run:
@@ -45,7 +45,7 @@ def update(run: Run, count: int = 1) -> Run:
         run.set_progress(k / 10)
         rollout, finished = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
         counters.add(rollout, finished)
-        training.update(run, rollout, counters)
+        training.update_from_rollout(run, rollout, counters)
     return run
 
 

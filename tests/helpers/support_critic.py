@@ -20,7 +20,7 @@ from pgrun.policies.policy import Policy
 from pgrun.training.loop import with_values
 from pgrun.types import Rollout
 from pgrun.variance.base import Scheme
-from pgrun.variance.leave_out import by_unit
+from pgrun.variance.leave_out import rows_by_unit
 
 
 def update_of(
@@ -48,8 +48,8 @@ def each_gradient(
     rollout, value = with_values(rollout, critic, scheme)
     psi, _ = Estimator(scheme, gamma).psi(rollout, value, policy)
     units = rollout.mask.shape[1]
-    scores = policy.scores(by_unit(rollout.obs[:-1], units), by_unit(rollout.action, units))
-    return scores.sums(by_unit(rollout.mask * psi, units), units) / (rollout.count / units)
+    scores = policy.scores(rows_by_unit(rollout.obs[:-1], units), rows_by_unit(rollout.action, units))
+    return scores.sums(rows_by_unit(rollout.mask * psi, units), units) / (rollout.count / units)
 
 
 def moments(probability: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,4 +59,4 @@ def moments(probability: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def exact_critic(env: str, policy: Policy, gamma: float = 1.0, factor: float = 1.0, **kwargs) -> ExactCritic:
-    return ExactCritic(exact.problem(gymnasium.make(env, **kwargs)), policy, gamma, factor)
+    return ExactCritic(exact.read_problem(gymnasium.make(env, **kwargs)), policy, gamma, factor)

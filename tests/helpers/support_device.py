@@ -80,7 +80,7 @@ def build_on(device: Literal["cpu", "cuda"], given: dict[str, Any]) -> Run:
     before = building.resolve_device
     building.resolve_device = lambda _: "cuda:0" if device == "cuda" else "cpu"  # type: ignore[assignment]
     try:
-        return building.build(given | {"device": device}, "torch")
+        return building.build_run(given | {"device": device}, "torch")
     finally:
         building.resolve_device = before
 

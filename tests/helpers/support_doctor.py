@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pgrun.analysis.compare.metrics import Metrics
-from pgrun.analysis.doctor.known_symptoms import findings
+from pgrun.analysis.doctor.known_symptoms import find_symptoms
 from pgrun.analysis.doctor.run_data import Chart
 
 ROWS = 60
@@ -65,4 +65,4 @@ def chart(scalars: Mapping[str, Any] = {}, settings: Mapping[str, Any] = {}, **m
 
 
 def named(of: Chart) -> list[str]:
-    return [finding.name for finding in findings(of)]
+    return [finding.name for finding in find_symptoms(of)]

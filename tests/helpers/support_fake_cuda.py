@@ -138,13 +138,13 @@ class FakeCuda(TorchDispatchMode):
 
     def __enter__(self) -> FakeCuda:
         self.fake.__enter__()
-        self.generator, random_streams.generator = random_streams.generator, make_generator
+        self.generator, random_streams.make_generator = random_streams.make_generator, make_generator
         super().__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
-        random_streams.generator = self.generator
+        random_streams.make_generator = self.generator
         self.fake.__exit__(*error)
 
 

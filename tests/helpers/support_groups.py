@@ -20,7 +20,7 @@ from torch import Tensor
 import pgrun.envs.problems.registration  # noqa: F401
 from pgrun.critics.base import NoCritic
 from pgrun.estimator import Estimator
-from pgrun.exact import Problem, problem
+from pgrun.exact import Problem, read_problem
 from pgrun.policies.distributions import Categorical
 from pgrun.policies.mlp import Mlp
 from pgrun.policies.normalization import NoRewardScale, NoStateNorm
@@ -105,7 +105,7 @@ class Tree:
 def tree(seed: int = 0, **kwargs: Any) -> Tree:
     """A TokenTree and a policy with random logits."""
     env = gym.make("pgrun/TokenTree-v0", **kwargs)
-    p, actions = problem(env), int(env.action_space.n)  # type: ignore[attr-defined]
+    p, actions = read_problem(env), int(env.action_space.n)  # type: ignore[attr-defined]
     rng = torch.Generator().manual_seed(seed)
     theta = 0.7 * torch.randn(len(p.start) * actions, generator=rng, dtype=torch.float64)
     policy = Policy(Mlp([len(p.start), actions], bias=False), Categorical(actions), theta, NoStateNorm())

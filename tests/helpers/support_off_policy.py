@@ -61,8 +61,8 @@ class Lab:
 
     def solved(self) -> tuple[Tensor, Tensor]:
         """(π [S, A], Q [S, A]) of the present policy; the time limit of 200 steps is never met."""
-        p = exact.problem(self.run.envs.envs[0])
-        pi = exact.table(self.run.policy, p)
+        p = exact.read_problem(self.run.envs.envs[0])
+        pi = exact.policy_table(self.run.policy, p)
         return pi, exact.values(p, pi, GAMMA)[1][0]
 
     def of_the_buffer(self, theta: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ class Lab:
         follows, rewards = torch.zeros(STATES, ACTIONS, STATES).double(), torch.zeros_like(count)
         follows.index_put_((state, action, after), 1 - end.double(), accumulate=True)
         rewards.index_put_((state, action), reward.double(), accumulate=True)
-        p = exact.problem(run.envs.envs[0])
+        p = exact.read_problem(run.envs.envs[0])
         p = replace(p, transition=follows / count[..., None], reward=rewards / count)
         pi = theta.view(ACTIONS, STATES).T.double().softmax(-1)
         return exact.values(p, pi, GAMMA)[1][0]

@@ -17,23 +17,23 @@ from gymnasium import spaces
 from hydra import compose, initialize_config_dir
 
 import tests.campaigns.probes  # noqa: F401  registers them
-from pgrun.command.compose import conf_dir, to_plain
-from pgrun.command.hydra_env import register
+from pgrun.command.compose import conf_dir, to_plain_settings
+from pgrun.command.hydra_env import register_config_sources
 from pgrun.envs.vector import Loop
 from pgrun.policies.distributions import Categorical
 from pgrun.policies.normalization import NoStateNorm, RunningNorm
 from pgrun.policies.policy import Policy, Separate
-from pgrun.training.build import Run, build
-from pgrun.training.loop import train
+from pgrun.training.build import Run, build_run
+from pgrun.training.loop import train_run
 
 QUIET = ("logger.progress=false", "trainer.eval_every=null", "trainer.eval_episodes=1", "tuned=none")
 
 
 @cache
 def composed(words: tuple[str, ...]) -> dict[str, Any]:
-    register()
+    register_config_sources()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return to_plain(compose("config", overrides=[*QUIET, *words]))
+        return to_plain_settings(compose("config", overrides=[*QUIET, *words]))
 
 
 def settings(*words: str, seed: int = 0, **changes: Any) -> dict[str, Any]:
@@ -50,13 +50,13 @@ def settings(*words: str, seed: int = 0, **changes: Any) -> dict[str, Any]:
 
 def built(*words: str, seed: int = 0, **changes: Any) -> Run:
     torch.set_num_threads(1)
-    return build(settings(*words, seed=seed, **changes))
+    return build_run(settings(*words, seed=seed, **changes))
 
 
 def trained(folder: Path, *words: str, seed: int = 0, **changes: Any) -> tuple[Run, dict[str, Any]]:
     """The run after training, and its summary."""
     run = built(*words, seed=seed, **changes)
-    return run, train(run, folder)
+    return run, train_run(run, folder)
 
 
 def values(run: Run, obs: list) -> list[float]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pgrun.envs import EnvSettings, make
+from pgrun.envs import EnvSettings, make_envs
 from pgrun.envs.make import make_one
 from pgrun.envs.program import Program
 from pgrun.envs.vector import Envs, Loop, Native
@@ -26,7 +26,7 @@ def gymnasiums(name: str, columns: int, limit: int | None = None) -> Loop | Nati
 
 
 def program(name: str, columns: int, limit: int | None = None) -> Program:
-    found = make(EnvSettings(name, columns, limit), columns)
+    found = make_envs(EnvSettings(name, columns, limit), columns)
     assert isinstance(found, Program)
     return found
 

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 
 from pgrun.envs.vector import Envs
 from pgrun.rollouts.compiled_player import Player
-from pgrun.storage.checkpoint import Checkpoints, pack
+from pgrun.storage.checkpoint import Checkpoints, pack_tree
 
 TIMES = ("wall_seconds", "eval_seconds", "env_steps_per_second")
 
@@ -51,7 +51,7 @@ def trace(folder: Path) -> dict[str, str]:
 
 def content(node: Any) -> tuple[str, list[tuple[str, bytes]]]:
     tensors: dict[str, Any] = {}
-    tree = json.dumps(pack(node, "", tensors))
+    tree = json.dumps(pack_tree(node, "", tensors))
     return tree, [(name, x.numpy().tobytes()) for name, x in sorted(tensors.items())]
 
 

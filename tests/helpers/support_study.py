@@ -10,7 +10,7 @@ import torch
 from pgrun.command.compose import compose_jobs
 from pgrun.command.overrides import read_command
 from pgrun.tools.study import cli
-from pgrun.tools.study.check import problems
+from pgrun.tools.study.check import find_study_problems
 from pgrun.tools.study.cli import STUDY
 from pgrun.tools.study.study import run_study
 from tests.helpers.support_cli import Answer, answer
@@ -19,7 +19,7 @@ from tests.helpers.support_cli import Answer, answer
 def settings_of(line: str) -> dict[str, Any]:
     found = compose_jobs(read_command(shlex.split(line), STUDY))
     assert not found.problems, found.problems
-    assert problems(found.composed[0]) == []
+    assert find_study_problems(found.composed[0]) == []
     return found.composed[0].settings
 
 

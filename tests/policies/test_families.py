@@ -15,9 +15,9 @@ from torch.autograd.functional import hvp
 
 import pgrun
 from pgrun.policies.continuous import EDGE, ScaledBeta, StateStdGaussian, TanhGaussian
-from pgrun.training.build import build
+from pgrun.training.build import build_run
 from pgrun.training.counters import Counters
-from pgrun.training.loop import learn
+from pgrun.training.loop import learn_from_rollout
 from tests.helpers.support_cli import pgrun as command
 from tests.helpers.support_pipeline import settings, trained
 
@@ -204,9 +204,9 @@ def test_a_run_learns_resumes_and_is_loaded(name: str, algo: str, tmp_path: Path
     run, summary = trained(tmp_path, f"algo={algo}", **given)
     assert summary["backend"] == "torch"
     assert run.policy.theta.isfinite().all()
-    other = build(settings(f"algo={algo}", **given))
+    other = build_run(settings(f"algo={algo}", **given))
     assert not torch.equal(other.policy.theta, run.policy.theta)
-    again = build(settings(f"algo={algo}", **given))
+    again = build_run(settings(f"algo={algo}", **given))
     update(other)
     again.load_state_dict(other.state_dict())
     update(other)
@@ -224,7 +224,7 @@ def test_a_run_learns_resumes_and_is_loaded(name: str, algo: str, tmp_path: Path
 
 def update(run) -> None:
     rollout, _ = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
-    learn(run, rollout, Counters(next_eval=0))
+    learn_from_rollout(run, rollout, Counters(next_eval=0))
 
 
 def density_near(found, at: np.ndarray) -> float:
@@ -246,7 +246,9 @@ def test_kl_of_sharp_betas_is_more_than_rounding() -> None:
 
 def test_environments_get_what_is_squashed() -> None:
     """Pendulum's torque of ±2: the draw u becomes 2 tanh u, and is kept as u."""
-    run = build(settings("algo=ppo", **{**SMALL, "policy": {"name": "squashed"}, "env.id": "Pendulum-v1"}))
+    run = build_run(
+        settings("algo=ppo", **{**SMALL, "policy": {"name": "squashed"}, "env.id": "Pendulum-v1"})
+    )
     u = np.array([[0.0], [0.5], [3.0], [-20.0]], np.float32)
     np.testing.assert_allclose(run.envs.decode(u), 2 * np.tanh(u), rtol=1e-6)
     rollout, _ = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)

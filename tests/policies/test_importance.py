@@ -17,7 +17,7 @@ from pgrun.algorithms.ppo import Ppo
 from pgrun.algorithms.ppo_penalty import PpoPenalty
 from pgrun.algorithms.trpo import Trpo
 from pgrun.diagnostics.local_models import local_model_scalars
-from pgrun.diagnostics.update import floats, policy_change
+from pgrun.diagnostics.update import fetch_floats, policy_change
 from pgrun.estimator import Estimator
 from pgrun.policies.importance import effective_share
 from pgrun.policies.policy import Policy
@@ -108,7 +108,9 @@ def changed(log_ratio: Tensor) -> dict[str, float]:
     small = {k: x.float() for k, x in vars(rows).items() if isinstance(x, Tensor)}
     batch = replace(rows, **small)
     now = policy.dist.log_prob(policy.params(batch.obs), batch.action)
-    return floats(policy_change(policy, policy, replace(batch, log_prob=now - log_ratio.float()), Ppo()))
+    return fetch_floats(
+        policy_change(policy, policy, replace(batch, log_prob=now - log_ratio.float()), Ppo())
+    )
 
 
 def test_logged_ratios_of_a_usual_step() -> None:

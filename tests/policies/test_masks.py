@@ -20,18 +20,18 @@ from pgrun.command.compose import Job, compose_jobs
 from pgrun.command.notices import find_notices
 from pgrun.command.overrides import read_command
 from pgrun.command.validate import find_problems
-from pgrun.envs import EnvSettings, make
+from pgrun.envs import EnvSettings, make_envs
 from pgrun.envs.masks import find_mask
 from pgrun.errors import EnvironmentFault, InvalidCommand
-from pgrun.optimization.natural_gradient import fisher
+from pgrun.optimization.natural_gradient import fisher_product
 from pgrun.policies.distributions import Categorical
 from pgrun.policies.masked import MaskedNet
 from pgrun.policies.mlp import Mlp
 from pgrun.policies.normalization import NoStateNorm, RunningNorm
 from pgrun.policies.policy import Policy
-from pgrun.training.build import build
+from pgrun.training.build import build_run
 from pgrun.training.counters import Counters
-from pgrun.training.loop import evaluate, learn
+from pgrun.training.loop import evaluate_policy, learn_from_rollout
 from tests.helpers.support_pipeline import settings, trained
 
 TINY = {
@@ -165,7 +165,7 @@ def test_gradients_through_a_masked_network() -> None:
     hessian = torch.autograd.functional.hvp(mean_kl, policy.theta, v)[1]
 
     rows = SimpleNamespace(obs=obs, mask=torch.ones(4, dtype=torch.float64))
-    torch.testing.assert_close(fisher(policy, rows, 0.0)(v), hessian, rtol=0, atol=1e-10)
+    torch.testing.assert_close(fisher_product(policy, rows, 0.0)(v), hessian, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -198,12 +198,12 @@ def test_runs_keep_to_the_mask_and_resume(algo: str, kind: str) -> None:
     """The environment raises at a forbidden action; a run that goes on from its state never stopped."""
     line, own = LINES[algo]
     given = TINY | own | {"env.id": f"Strict{kind}-v0"}
-    one, other = build(settings(line, **given)), build(settings(line, **given))
+    one, other = build_run(settings(line, **given)), build_run(settings(line, **given))
     assert one.backend == "torch"
     assert isinstance(one.policy.net, MaskedNet)
     for _ in range(3):
         update(one)
-    assert np.isfinite(evaluate(one)[0]).all()
+    assert np.isfinite(evaluate_policy(one)[0]).all()
     other.load_state_dict(one.state_dict())
     update(one)
     update(other)
@@ -214,7 +214,7 @@ def test_runs_keep_to_the_mask_and_resume(algo: str, kind: str) -> None:
 def update(run) -> None:
     rollout, _ = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
     if (recalled := run.sampler.recall(rollout, run.policy, run.scale, run.noise)) is not None:
-        learn(run, recalled, Counters(next_eval=0))
+        learn_from_rollout(run, recalled, Counters(next_eval=0))
     run.policy.normaliser.update(rollout)
 
 
@@ -250,7 +250,7 @@ def test_a_normaliser_leaves_the_mask_alone() -> None:
 )
 def test_masks_that_are_none(fault: str, said: str) -> None:
     env = EnvSettings("StrictInfo-v0", 2, kwargs={"fault": fault}, action_mask=True)
-    envs = make(env, 2)
+    envs = make_envs(env, 2)
     with pytest.raises(EnvironmentFault, match=said):  # noqa: PT012
         envs.reset([0, 1])
         for _ in range(20):
@@ -266,9 +266,9 @@ def job(line: str) -> Job:
 
 def test_refusals_and_the_notice() -> None:
     with pytest.raises(InvalidCommand, match="tells no mask"):
-        make(EnvSettings("CartPole-v1", 1, action_mask=True), 1)
+        make_envs(EnvSettings("CartPole-v1", 1, action_mask=True), 1)
     with pytest.raises(InvalidCommand, match="Discrete or MultiDiscrete"):
-        make(EnvSettings("Pendulum-v1", 1, action_mask=True), 1)
+        make_envs(EnvSettings("Pendulum-v1", 1, action_mask=True), 1)
     taxi = "Taxi-v4" if "Taxi-v4" in gym.registry else "Taxi-v3"
     (exact,) = find_problems(job(f"algo=a2c critic=exact env={taxi} env.action_mask=true"))
     assert "knows no mask" in exact

@@ -18,8 +18,8 @@ from pgrun.rollouts.samplers.replay import Replay
 from pgrun.rollouts.samplers.steps import Steps
 from pgrun.storage.saved_policy import Saved
 from pgrun.tools.play.options import PlayOptions
-from pgrun.tools.play.play import evaluated, load_role
-from pgrun.training.loop import evaluate
+from pgrun.tools.play.play import load_role, play_unseen
+from pgrun.training.loop import evaluate_policy
 from tests.helpers.support_pipeline import built, draw, loop, small_policy, trained
 from tests.helpers.support_record import Recorded, episodes, rows
 
@@ -130,7 +130,7 @@ NORMALISED = (
 def test_evaluation_moves_nothing_and_the_statistics_are_saved_with_the_policy(tmp_path) -> None:
     run, _ = trained(tmp_path, *NORMALISED.split(), "reward_scaling=true")
     before = {k: v.clone() for k, v in run.policy.state_dict().items()}
-    evaluate(run)
+    evaluate_policy(run)
     after = run.policy.state_dict()
     assert before.keys() == after.keys() == {"theta", "obs_count", "obs_mean", "obs_squares"}
     assert all(torch.equal(before[k], after[k]) for k in before)
@@ -237,7 +237,7 @@ def test_a_run_trains_evaluates_and_plays_with_the_digits(tmp_path) -> None:
         assert run.envs.state_dict()["obs"].dtype == np.float64
         saved = Saved(tmp_path, dict(run.settings), tensors=load_file(tmp_path / "policy.safetensors"))
         role = load_role(saved, PlayOptions(run=str(tmp_path)))
-        finished = evaluated(saved, role, run.eval_seeds, None)
+        finished = play_unseen(saved, role, run.eval_seeds, None)
         assert np.mean([total for total, _ in finished]) == summary["eval"]["return_mean"]
     finally:
         gym.registry.pop("Sign-v0")

@@ -15,7 +15,7 @@ from pgrun.policies.mlp import Mlp
 from pgrun.policies.normalization import NoStateNorm
 from pgrun.policies.policy import Joint, NumpyActor, Policy, Separate, Shared, TorchActor
 from pgrun.training.backends import choose_backend
-from pgrun.training.build import build
+from pgrun.training.build import build_run
 from pgrun.training.loop import make_batch
 from tests.helpers.support_pipeline import settings
 
@@ -145,7 +145,7 @@ def test_one_norm_clips_both_parts() -> None:
         "critic.coef": 3.0, "optimizer": {"name": "sgd", "lr": 1.0, "max_grad_norm": 0.01, "momentum": 0.0},
         "backend": "torch", "env.num_envs": 2, "sampler.steps": 8, "algo.epochs": 1, "algo.minibatches": 1,
     }  # fmt: skip
-    run = build(settings("algo=ppo", **given))
+    run = build_run(settings("algo=ppo", **given))
     assert isinstance(run.learner.critic, SharedCritic)
     batch = make_batch(run, run.sampler.collect(run.policy, run.envs, run.noise, run.scale)[0])[2]
     gradient = run.algorithm.loss_gradient(batch, run.learner)

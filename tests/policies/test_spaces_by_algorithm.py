@@ -22,9 +22,9 @@ from pgrun.command.compose import Job, compose_jobs
 from pgrun.command.overrides import read_command
 from pgrun.command.validate import find_problems
 from pgrun.config.paths import conf_dir
-from pgrun.config.schema import fields, find_class
-from pgrun.training.build import build
-from pgrun.training.loop import train
+from pgrun.config.schema import find_class, setting_kinds
+from pgrun.training.build import build_run
+from pgrun.training.loop import train_run
 
 ALGOS = sorted(path.stem for path in (conf_dir() / "algo").glob("*.yaml"))
 TARGETS: dict[
@@ -102,9 +102,9 @@ def small(algo: str) -> Job:
 def check_training(job: Job, folder: Path) -> None:
     """Updates are made, θ moves and stays finite, and every logged update has finite numbers."""
     assert find_problems(job) == []
-    run = build(dict(job.settings))
+    run = build_run(dict(job.settings))
     before = run.policy.theta.clone()
-    summary = train(run, folder)
+    summary = train_run(run, folder)
     assert summary["updates"] >= 2
     assert run.policy.theta.isfinite().all()
     assert not torch.equal(run.policy.theta, before)
@@ -127,7 +127,7 @@ def test_every_algorithm_trains_on_every_kind_of_action(algo: str, kind: str, tm
 def choices(algo: str) -> Iterator[tuple[str, Any]]:
     """Each value but the default of each setting that has a list of them."""
     shown = small(algo).settings["algo"]
-    for name, kind in fields(find_class("algo", algo)).items():
+    for name, kind in setting_kinds(find_class("algo", algo)).items():
         listed = (True, False) if kind is bool else get_args(kind) if get_origin(kind) is Literal else ()
         yield from ((name, value) for value in listed if value != shown[name])
 
@@ -168,5 +168,5 @@ def test_every_algorithm_finds_the_best_actions(algo: str, kind: str, tmp_path) 
     job = on(kind, composed(f"algo={algo} env=ProbeTarget-v0 gamma=0 trainer.total_steps=6000 {QUIET}"))
     small_batches = job.settings["sampler"].get("steps") == 1
     job.settings["optimizer"]["lr"] = 1e-3 if small_batches else 3e-3
-    summary = train(build(dict(job.settings)), tmp_path)
+    summary = train_run(build_run(dict(job.settings)), tmp_path)
     assert summary["eval"]["return_mean"] > 3

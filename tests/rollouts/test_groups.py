@@ -15,7 +15,7 @@ from torch import Tensor
 from pgrun.command.compose import compose_jobs
 from pgrun.command.overrides import read_command
 from pgrun.command.validate import find_problems
-from pgrun.envs import Envs, EnvSettings, make
+from pgrun.envs import Envs, EnvSettings, make_envs
 from pgrun.errors import EnvironmentFault
 from pgrun.policies.normalization import NoRewardScale
 from pgrun.policies.policy import Policy
@@ -58,7 +58,7 @@ def test_a_group_has_one_start(columns: int, shared: Any, vector: Any) -> None:
     """Also where its episodes are played in different rounds."""
     if (shared, vector) == ("start", "loop"):
         return
-    envs = make(EnvSettings(TREE.id, 4, None, TREE.kwargs, vector=vector), columns)
+    envs = make_envs(EnvSettings(TREE.id, 4, None, TREE.kwargs, vector=vector), columns)
     rollout = collected(envs, Episodes(12, group=3, shared=shared))
     assert (rollout.mask.shape[1], rollout.count, rollout.group) == (12, 12, 3)
     first = rollout.raw_obs[0]
@@ -75,7 +75,7 @@ def test_a_group_has_one_start(columns: int, shared: Any, vector: Any) -> None:
 @pytest.mark.parametrize("vector", ["auto", "loop"])
 def test_the_noise_is_shared_step_by_step(columns: int, vector: Any) -> None:
     """On slippery ice, with a policy that always does the same, the episodes of a group are one."""
-    envs = make(EnvSettings(LAKE.id, 4, 30, vector=vector), columns)
+    envs = make_envs(EnvSettings(LAKE.id, 4, 30, vector=vector), columns)
     rollout = collected(envs, Episodes(12, group=4), always(envs, 2))
     assert (rollout.action * rollout.mask == 2 * rollout.mask).all()
     assert alike(rollout.raw_obs, 4)
@@ -84,7 +84,7 @@ def test_the_noise_is_shared_step_by_step(columns: int, vector: Any) -> None:
 
 
 def test_the_start_alone() -> None:
-    envs = make(LAKE, 12)
+    envs = make_envs(LAKE, 12)
     rollout = collected(envs, Episodes(12, group=4, shared="start"), always(envs, 2))
     assert not alike(rollout.raw_obs, 4)
     envs.close()
@@ -96,8 +96,8 @@ def test_programs_start_as_their_environments_do(
     name: str, numba: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """gymnasium's own first observation of the group's seed, in whichever round; then the policy decides."""
-    monkeypatch.setattr(importlib.import_module("pgrun.envs.make"), "is_available", lambda: numba)
-    envs = make(EnvSettings(name, 1), 4)
+    monkeypatch.setattr(importlib.import_module("pgrun.envs.make_envs"), "is_available", lambda: numba)
+    envs = make_envs(EnvSettings(name, 1), 4)
     envs.reset([0, 1, 2, 3])
     envs.reset_alike([5, 5, 9, 9], noise_too=True)
     one = gym.make(name)
@@ -114,7 +114,7 @@ def test_programs_start_as_their_environments_do(
 
 
 def test_the_same_generator_plays_the_same_groups() -> None:
-    one, other = (collected(make(TREE, 5), Episodes(12, group=3), seed=4) for _ in range(2))
+    one, other = (collected(make_envs(TREE, 5), Episodes(12, group=3), seed=4) for _ in range(2))
     assert torch.equal(one.action, other.action)
     assert torch.equal(one.raw_obs, other.raw_obs)
 

@@ -15,7 +15,7 @@ from pgrun.policies.normalization import NoRewardScale
 from pgrun.rollouts.samplers.replay import Replay
 from pgrun.training.build import Run
 from pgrun.training.counters import Counters
-from pgrun.training.loop import update
+from pgrun.training.loop import update_from_rollout
 from pgrun.types import Rollout
 from tests.helpers.support_pipeline import built, draw, small_policy
 
@@ -130,7 +130,7 @@ def go_on(run: Run, updates: int) -> Counters:
     for _ in range(updates):
         rollout, finished = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
         counters.add(rollout, finished)
-        update(run, rollout, counters)
+        update_from_rollout(run, rollout, counters)
     return counters
 
 

@@ -20,7 +20,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import pgrun.envs.rehearsal as rehearsal
 import pgrun.envs.vector as vector
-from pgrun.envs import EnvSettings, make
+from pgrun.envs import EnvSettings, make_envs
 from pgrun.envs.faults import Unrepeatable
 from pgrun.envs.rehearsal import STEPS, why_unrepeatable
 from pgrun.envs.vector import Loop
@@ -164,7 +164,7 @@ TOLD = {
 @pytest.mark.parametrize("name", TOLD)
 def test_it_is_told_before_the_run(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rehearsal, "LONGEST", 60.0)  # however slow the machine is
-    columns = make(EnvSettings(f"support_odd_envs:{name}-v0", 2), 2)
+    columns = make_envs(EnvSettings(f"support_odd_envs:{name}-v0", 2), 2)
     columns.reset([0, 1])
     before, shared = saved(columns), (random.getstate(), np.random.get_state()[1].tobytes())  # type: ignore[index]
     why = why_unrepeatable(columns)
@@ -175,7 +175,7 @@ def test_it_is_told_before_the_run(name: str, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_what_cannot_be_rehearsed_is_left_to_the_run() -> None:
-    columns = make(EnvSettings("support_bad_env:BadEnv-v0", 2, kwargs={"step": "raises"}), 2)
+    columns = make_envs(EnvSettings("support_bad_env:BadEnv-v0", 2, kwargs={"step": "raises"}), 2)
     columns.reset([0, 1])
     assert why_unrepeatable(columns) is None
     assert STEPS > 4, "it did go wrong"
@@ -223,9 +223,9 @@ def test_a_run_goes_on_with_fresh_episodes_where_that_is_allowed(here: Path) -> 
 
 
 def test_restarted_twice_it_begins_from_other_seeds(tmp_path: Path) -> None:
-    from pgrun.training.build import build
+    from pgrun.training.build import build_run
 
-    run = build(settings(*SMALL, "env=Pendulum-v1"))
+    run = build_run(settings(*SMALL, "env=Pendulum-v1"))
     starts = [run.envs.obs.copy()]
     for number in (1, 2):
         run.begin_episodes_anew(number)

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from pgrun.envs import EnvSettings, make
+from pgrun.envs import EnvSettings, make_envs
 from pgrun.errors import EnvironmentFault
 from pgrun.policies.normalization import NoRewardScale
 from pgrun.policies.policy import NumpyActor, TorchActor
 from pgrun.rollouts.samplers.episodes import Episodes
 from pgrun.rollouts.samplers.steps import Steps
-from pgrun.training.loop import train
+from pgrun.training.loop import train_run
 from pgrun.types import Rollout
 from tests.campaigns import probes
 from tests.helpers.support_pipeline import Script, built, draw, loop, small_policy, started, trained
@@ -143,7 +143,7 @@ class Counted(gym.Wrapper):
 def test_env_steps_are_the_steps_the_environments_took(words: str, tmp_path) -> None:
     run = built(*words.split(), "env=ProbeCounter-v0", "env.num_envs=4", "trainer.total_steps=200")
     run.envs.envs = [Counted(env) for env in run.envs.envs]
-    assert train(run, tmp_path)["env_steps"] == sum(env.steps for env in run.envs.envs) >= 200
+    assert train_run(run, tmp_path)["env_steps"] == sum(env.steps for env in run.envs.envs) >= 200
 
 
 def test_a_rollout_that_only_resets_makes_no_update(tmp_path) -> None:
@@ -165,7 +165,7 @@ def test_native_cartpole_is_the_single_one(limit: int | None) -> None:
 
     1e-6: the two sum float64 in another order, and the observation is float32.
     """
-    native = make(EnvSettings("CartPole-v1", 6, limit), 6)
+    native = make_envs(EnvSettings("CartPole-v1", 6, limit), 6)
     extra = {"max_episode_steps": limit} if limit else {}
     singles = started(*(gym.make("CartPole-v1", **extra) for _ in range(6)))
     assert type(native) is not type(singles)
@@ -246,5 +246,5 @@ def test_a_fault_ends_training_with_finite_parameters(tmp_path) -> None:
     run.envs.reset()
     before = run.policy.theta.clone()
     with pytest.raises(EnvironmentFault):
-        train(run, tmp_path)
+        train_run(run, tmp_path)
     assert torch.equal(run.policy.theta, before)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from pgrun.envs import EnvSettings, make
+from pgrun.envs import EnvSettings, make_envs
 from pgrun.envs.make import make_one
 from pgrun.envs.tensor_program import TENSOR_PROGRAMS, TensorProgram
 from pgrun.rollouts.samplers.steps import Steps
@@ -142,7 +142,7 @@ def test_one_rule_says_where_columns_are() -> None:
     """On the device where that is CUDA, rollouts have a length, and there is a program."""
 
     def kind(name: str, device: str = "cuda:0", sampler: str = "steps", **given: Any) -> type:
-        return type(choose_envs(make(EnvSettings(name, 2, **given), 2), device, sampler))
+        return type(choose_envs(make_envs(EnvSettings(name, 2, **given), 2), device, sampler))
 
     with FakeCuda():
         assert kind("CartPole-v1") is kind("Pendulum-v1", sampler="replay") is TensorProgram

@@ -15,7 +15,7 @@ from pgrun.policies.normalization import NoRewardScale
 from pgrun.rollouts.samplers.base import OnPolicy
 from pgrun.rollouts.samplers.episodes import Episodes
 from pgrun.rollouts.samplers.steps import Steps
-from pgrun.training.loop import train
+from pgrun.training.loop import train_run
 from pgrun.types import Rollout
 from pgrun.variance.gae import Gae
 from pgrun.variance.value_baseline import ValueBaseline
@@ -139,7 +139,7 @@ def ring(folder: Path, *, wrong: bool = False) -> list[float]:
     """V in each place after training."""
     run = built(*RING)
     run.sampler = Mistaken(run.sampler) if wrong else run.sampler
-    train(run, folder)
+    train_run(run, folder)
     return values(run, PLACES)
 
 

@@ -15,20 +15,20 @@ import pytest
 
 from pgrun import atomic_files
 from pgrun.analysis.compare.export import quote_formula
-from pgrun.analysis.compare.sweep_page import page
+from pgrun.analysis.compare.sweep_page import write_comparison_page
 from pgrun.analysis.doctor import cli as doctor
 from pgrun.analysis.doctor.run_data import read_chart
 from pgrun.command.app import PGRUN
 from pgrun.config.plain_yaml import load_yaml
 from pgrun.envs import EnvSettings
 from pgrun.envs.problems import mdp_file
-from pgrun.envs.problems.mdp_file import from_file
-from pgrun.errors import InvalidCommand, bounded, escape_line
+from pgrun.envs.problems.mdp_file import load_mdp
+from pgrun.errors import InvalidCommand, escape_line, shorten_paragraph
 from pgrun.runs.job_status import read_result, write_settings
-from pgrun.storage.log import Log, cut
+from pgrun.storage.log import Log, cut_log
 from pgrun.storage.one_number import read_number
 from pgrun.terminal.signals import SweepStop, read_stop_signal
-from pgrun.tools.play.film import Camera, screening
+from pgrun.tools.play.film import Camera, make_camera
 from pgrun.tools.play.options import PlayOptions
 from tests.campaigns.attacks import LOUD, TABLES
 from tests.helpers.fixtures_cli import here  # noqa: F401
@@ -105,7 +105,7 @@ def test_the_page_of_a_sweep_and_its_stop_replace_links(tmp_path: Path) -> None:
     run = make_run(tmp_path / "0", 0, 1.0, rows=EVALS)
     _, precious = victim(tmp_path, "compare.html")
     (tmp_path / ".stop").symlink_to(precious)
-    assert page(tmp_path, [run]) == tmp_path / "compare.html"
+    assert write_comparison_page(tmp_path, [run]) == tmp_path / "compare.html"
     SweepStop(tmp_path)(15, None)
     assert read_stop_signal(tmp_path) == 15
     assert precious.read_text() == "precious"
@@ -124,7 +124,7 @@ def test_films_are_not_written_through_links(tmp_path: Path) -> None:
     wish = PlayOptions("run", video=tmp_path, format="gif")
     (tmp_path / "episode-0.gif").unlink()
     with pytest.raises(InvalidCommand, match=r"episode-1\.gif is there already"):
-        screening(wish, EnvSettings("CartPole-v1", 1), 2)
+        make_camera(wish, EnvSettings("CartPole-v1", 1), 2)
 
 
 # what a terminal is sent
@@ -133,7 +133,7 @@ def test_films_are_not_written_through_links(tmp_path: Path) -> None:
 def test_what_a_terminal_obeys_is_shown() -> None:
     assert escape_line("a\x1b[2J\u202e\n\t\udcff") == r"a\x1b[2J\u202e\n\t\udcff"
     assert escape_line("±·π \N{NO-BREAK SPACE}") == "±·π \N{NO-BREAK SPACE}"
-    assert bounded("one\ntwo\x07") == "one\ntwo\\x07"
+    assert shorten_paragraph("one\ntwo\x07") == "one\ntwo\\x07"
 
 
 SPEAKING = {
@@ -264,11 +264,11 @@ def test_a_log_with_more_than_was_saved_is_copied_and_not_read(tmp_path: Path) -
     log.close(True)
     for path in tmp_path.iterdir():
         os.truncate(path, TERABYTE)
-    cut(tmp_path, position)
+    cut_log(tmp_path, position)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     os.truncate(tmp_path / "metrics.csv", TERABYTE)
     with pytest.raises(InvalidCommand, match="larger than 16 GiB"):
-        cut(tmp_path, {**position, "metrics.csv": TERABYTE})
+        cut_log(tmp_path, {**position, "metrics.csv": TERABYTE})
 
 
 # YAML and arrays
@@ -300,7 +300,7 @@ def test_tables_that_grow_are_refused(name: str, tmp_path: Path) -> None:
     ending, made = TABLES[name]
     (tmp_path / f"t.{ending}").write_bytes(made(tmp_path))
     with pytest.raises(ValueError, match=SAID[name]):
-        from_file(str(tmp_path / f"t.{ending}"))
+        load_mdp(str(tmp_path / f"t.{ending}"))
 
 
 def test_arrays_are_measured_before_they_are_unpacked(
@@ -310,7 +310,7 @@ def test_arrays_are_measured_before_they_are_unpacked(
     assert (tmp_path / "t.npz").stat().st_size < 2**12
     monkeypatch.setattr(mdp_file, "UNPACKED", 2**19)
     with pytest.raises(ValueError, match=r"unpacked it is larger than 512 KiB: P\.npy has 1,048,"):
-        from_file(str(tmp_path / "t.npz"))
+        load_mdp(str(tmp_path / "t.npz"))
 
 
 @pytest.mark.parametrize("ending", ["yaml", "npz"])
@@ -318,4 +318,4 @@ def test_tables_have_a_size(ending: str, tmp_path: Path) -> None:
     (tmp_path / f"t.{ending}").touch()
     os.truncate(tmp_path / f"t.{ending}", TERABYTE)
     with pytest.raises(atomic_files.TooLarge):
-        from_file(str(tmp_path / f"t.{ending}"))
+        load_mdp(str(tmp_path / f"t.{ending}"))

@@ -15,13 +15,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from pgrun.command import search_space
 from pgrun.command.search_settings import Search
 from pgrun.runs.search import pruning, record
-from pgrun.runs.search.study import Study, means
+from pgrun.runs.search.study import Study, running_means
 
 WORDS = ["gamma=interval(0,1)", "algo=a2c,ppo", "sampler.steps=tag(log,int(interval(1,64)))", "seeds=[0,1]"]
 
 
 def searched(words: list[str]) -> search_space.Space:
-    return search_space.read(OverridesParser.create().parse_overrides(words))
+    return search_space.read_search_space(OverridesParser.create().parse_overrides(words))
 
 
 def study(folder: Path, words: list[str] = WORDS, **settings: Any) -> Study:
@@ -103,7 +103,7 @@ def test_bars_are_medians_of_running_means_of_finished_trials(tmp_path: Path) ->
     found.ask()
     found.tell(4, {"status": "pruned", "runs": [{"status": "finished", "return_mean": -9.0}]})
     assert found.bars() == bars  # of finished trials alone
-    assert means({"runs": [{"status": "finished", "return_mean": x} for x in (3.0, 5.0, 1.0)]}) == [
+    assert running_means({"runs": [{"status": "finished", "return_mean": x} for x in (3.0, 5.0, 1.0)]}) == [
         3.0,
         4.0,
         3.0,

@@ -93,4 +93,4 @@ def test_without_slurm(here: Path) -> None:  # noqa: F811
 def test_presets_are_those_of_installed_launchers() -> None:
     folder = conf_dir() / "hydra" / "launcher"
     assert {path.stem for path in folder.glob("*.yaml")} < set(launchers.NEEDS)
-    assert all(launchers.installed(plugin) for plugin in launchers.EXTRAS.values())
+    assert all(launchers.is_installed(plugin) for plugin in launchers.EXTRAS.values())

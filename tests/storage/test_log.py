@@ -26,13 +26,13 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 
-from pgrun.config.schema import GROUPS, fields, find_class
+from pgrun.config.schema import GROUPS, find_class, setting_kinds
 from pgrun.config.settings import Diagnostics, Logger, RunSettings, Trainer
 from pgrun.envs import EnvSettings
 from pgrun.storage.log import Log
 from pgrun.storage.tensorboard_experiment import NUMBER_OR_AUTO
-from pgrun.training.build import Run, build
-from pgrun.training.loop import tags, train
+from pgrun.training.build import Run, build_run
+from pgrun.training.loop import list_tags, train_run
 from tests.helpers.support_pipeline import built, settings, trained
 
 EVERY = {
@@ -151,7 +151,7 @@ def test_the_learning_rate_and_sigma_of_each_update(tmp_path: Path) -> None:
 
 
 def test_a_natural_step_has_no_learning_rate() -> None:
-    found = tags(built("algo=trpo", "env=Pendulum-v1"))
+    found = list_tags(built("algo=trpo", "env=Pendulum-v1"))
     assert ("optimizer/lr" in found, "policy/std" in found) == (False, True)
 
 
@@ -251,7 +251,7 @@ def test_a_run_that_fails_says_so(tmp_path) -> None:
 
     run.envs._step = breaks
     with pytest.raises(ZeroDivisionError):
-        train(run, tmp_path)
+        train_run(run, tmp_path)
     content = events(tmp_path).PluginTagToContent("hparams")
     end = metadata.parse_session_end_info_plugin_data(content[metadata.SESSION_END_INFO_TAG])
     assert end.status == 2, "STATUS_FAILURE"
@@ -298,7 +298,7 @@ def test_the_policy_loads_back_without_pickle(finished, algo: str) -> None:
     statistics = {"obs_count", "obs_mean", "obs_squares"}
     critic = {"critic.phi"} if run.estimator.scheme.uses_critic and not run.policy.value_outputs else set()
     assert set(tensors) == {"theta"} | critic | (statistics if algo == "ppo" else set())
-    again = build({**described["config"], "seed": 99})
+    again = build_run({**described["config"], "seed": 99})
     raw = torch.randn(50, 4)
     wanted = run.policy.params(run.policy.normaliser(raw))
     assert not torch.equal(again.policy.params(again.policy.normaliser(raw)), wanted)
@@ -398,7 +398,7 @@ def session_groups(board: str, column: dict) -> list[dict]:
 def test_every_setting_has_one_type_in_hparams() -> None:
     """Whatever the run: a number, a switch or text, and nothing where it is null."""
     for cls in (RunSettings, Trainer, Diagnostics, Logger, EnvSettings, *map(option, options())):
-        for name, annotation in fields(cls).items():
+        for name, annotation in setting_kinds(cls).items():
             types = column_types(annotation)
             if f"{cls.__name__.lower()}.{name}" in NUMBER_OR_AUTO:
                 types -= {"text"}

@@ -59,15 +59,15 @@ def test_a_signal_is_acknowledged_at_once_and_once(
 
 def signalled(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The signal comes in the second update from now on, and once."""
-    left, real = iter([None]), training.update
+    left, real = iter([None]), training.update_from_rollout
 
     def update(*given):
         if next(left, number) == number:
             os.kill(os.getpid(), number)
-            monkeypatch.setattr(training, "update", real)
+            monkeypatch.setattr(training, "update_from_rollout", real)
         return real(*given)
 
-    monkeypatch.setattr(training, "update", update)
+    monkeypatch.setattr(training, "update_from_rollout", update)
 
 
 @pytest.mark.parametrize(

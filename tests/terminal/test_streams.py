@@ -23,7 +23,7 @@ RUN = (
 
 
 def run(words: str) -> int:
-    return cli.run_guarded(lambda: cli.run(words.split()), "pgrun")
+    return cli.run_guarded(lambda: cli.dispatch_command(words.split()), "pgrun")
 
 
 def text_of(descriptor: int) -> io.TextIOWrapper:

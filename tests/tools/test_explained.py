@@ -12,20 +12,20 @@ from typing import Literal
 
 import pytest
 
-from pgrun.cli.compatibility_table import names
+from pgrun.cli.compatibility_table import list_option_names
 from pgrun.command.app import PGRUN
 from pgrun.command.compose import Job, compose_jobs
 from pgrun.command.overrides import read_command
 from pgrun.config.paths import conf_dir
 from pgrun.config.schema import find_class
 from pgrun.tools.explain import cli
-from pgrun.tools.explain.docstring import CITED, WIDTH, citations, told
-from pgrun.tools.explain.origins import flat, origins
-from pgrun.tools.explain.page import page
+from pgrun.tools.explain.docstring import CITED, WIDTH, explain_class, find_citations
+from pgrun.tools.explain.origins import find_origins, iterate_settings
+from pgrun.tools.explain.page import format_job_page
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import Answer, answer, pgrun, shell
 
-ALGOS, SCHEMES = names(conf_dir() / "algo"), names(conf_dir() / "variance")
+ALGOS, SCHEMES = list_option_names(conf_dir() / "algo"), list_option_names(conf_dir() / "variance")
 
 
 def explain(line: str) -> Answer:
@@ -52,7 +52,7 @@ def words_of(text: str) -> str:
 
 @pytest.mark.parametrize("algo", ALGOS)
 def test_every_algorithm(algo: str) -> None:
-    text = page(job(f"algo={algo}"))
+    text = format_job_page(job(f"algo={algo}"))
     assert max(map(len, text.splitlines())) <= 100
     assert "``" not in text
     first = (find_class("algo", algo).__doc__ or "").strip().split("\n\n")[0]
@@ -66,7 +66,7 @@ def test_every_algorithm(algo: str) -> None:
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_every_scheme(scheme: str) -> None:
     fits = "algo=off_policy_ac" if scheme in ("q", "advantage") else "algo=reinforce env=FrozenLake-v1"
-    text = page(job(f"{fits} variance={scheme}"))
+    text = format_job_page(job(f"{fits} variance={scheme}"))
     weight = words_of(section(text, "Weight"))
     doc = words_of(find_class("variance", scheme).__doc__ or "")
     assert doc[:40] in weight
@@ -96,13 +96,13 @@ class Told:
 
 
 def test_sentences_about_what_is_off_or_otherwise_are_left_out() -> None:
-    off = told(Told, {"rate": 0.5, "flag": False, "kind": "a"})
+    off = explain_class(Told, {"rate": 0.5, "flag": False, "kind": "a"})
     assert off == [
         "Moves by rate=0.5 (Ada 1843, eq. 2). Still flag=false's.",
         "kind=a is alone. rate=0.5 is a rate.",
         " ▸ a  the first\n   b  the second",
     ]
-    on = "\n".join(told(Told, {"rate": 0.5, "flag": True, "kind": "b"}))
+    on = "\n".join(explain_class(Told, {"rate": 0.5, "flag": True, "kind": "b"}))
     assert "with a formula" in on
     assert "and goes on. Still about it." in on
     assert "flag=true: off it goes unsaid: kind=b too;" in on
@@ -122,7 +122,7 @@ def test_sentences_about_what_is_off_or_otherwise_are_left_out() -> None:
     ],
 )  # fmt: skip
 def test_citations(text: str, found: list[str]) -> None:
-    assert [paper for paper in citations([text]) if not paper.startswith("In ")] == found
+    assert [paper for paper in find_citations([text]) if not paper.startswith("In ")] == found
 
 
 # --- what follows from the settings -------------------------------------------------------------------------
@@ -156,7 +156,7 @@ def test_citations(text: str, found: list[str]) -> None:
     ],
 )  # fmt: skip
 def test_facts(line: str, title: str, said: str) -> None:
-    assert said in words_of(section(page(job(line)), title))
+    assert said in words_of(section(format_job_page(job(line)), title))
 
 
 @pytest.mark.parametrize(
@@ -171,14 +171,14 @@ def test_facts(line: str, title: str, said: str) -> None:
     ],
 )
 def test_what_is_not_so_is_not_said(line: str, title: str, unsaid: str) -> None:
-    assert unsaid not in section(page(job(line)), title)
+    assert unsaid not in section(format_job_page(job(line)), title)
 
 
 # --- where the values come from -----------------------------------------------------------------------------
 
 
 def test_origins() -> None:
-    found = origins(
+    found = find_origins(
         job("algo=ppo seed=3 variance.lam=0.9 critic/optimizer=sgd env.kwargs.sutton_barto_reward=true")
     )
     expected = {
@@ -205,7 +205,7 @@ def test_origins() -> None:
 
 
 def test_origins_of_an_experiment() -> None:
-    found = origins(job("experiment=recipe_a2c_8x5 variance=td0"))
+    found = find_origins(job("experiment=recipe_a2c_8x5 variance=td0"))
     assert found["algo.name"] == found["sampler.steps"] == found["env.id"] == "experiment=recipe_a2c_8x5"
     assert (found["variance.name"], found["optimizer.name"]) == ("command line", "algo=a2c")
 
@@ -216,10 +216,10 @@ def test_a_value_that_a_file_is_said_to_give_changes_without_it(line: str) -> No
     what is said to come from it differs.
     """
     with_it, without = job(line), job(f"{line} tuned=none")
-    found, plain = origins(with_it), dict(flat(without.settings))
+    found, plain = find_origins(with_it), dict(iterate_settings(without.settings))
     differing = {
         key
-        for key, value in flat(with_it.settings)
+        for key, value in iterate_settings(with_it.settings)
         if plain.get(key) != value and key.split(".")[0] not in ("usual", "tuned")
     }
     said = {key for key, where in found.items() if where.startswith("tuned=")}
@@ -229,10 +229,10 @@ def test_a_value_that_a_file_is_said_to_give_changes_without_it(line: str) -> No
 
 
 def test_the_table_leaves_out_what_nothing_reads() -> None:
-    values = section(page(job("algo=reinforce")), "Values")
+    values = section(format_job_page(job("algo=reinforce")), "Values")
     assert "critic" not in values
     assert "log_std" not in values
-    values = section(page(job("algo=trpo env=Pendulum-v1")), "Values")
+    values = section(format_job_page(job("algo=trpo env=Pendulum-v1")), "Values")
     assert " optimizer" not in values
     assert "network.log_std=-0.5" in values
 

@@ -17,7 +17,7 @@ from pgrun.policies.distributions import Categorical
 from pgrun.policies.mlp import Mlp
 from pgrun.policies.normalization import NoStateNorm
 from pgrun.policies.policy import Policy
-from pgrun.tools.study.check import problems
+from pgrun.tools.study.check import find_study_problems
 from pgrun.tools.study.cli import STUDY
 from pgrun.tools.study.collect import Seen
 from pgrun.tools.study.every_episode import list_episodes, mean_and_variance
@@ -139,7 +139,7 @@ def test_what_is_unbiased_and_what_is_not() -> None:
 def test_every_episode() -> None:
     """Their chances, returns and groups, beside the exact J and ∇J; with a time limit too."""
     for env, horizon in (("pgrun/TokenTree-v0", None), ("pgrun/SmallMDP-v0", 2)):
-        p = exact.problem(gym.make(env), horizon)
+        p = exact.read_problem(gym.make(env), horizon)
         actions = p.reward.shape[1]
         theta = torch.linspace(-1, 1, actions * p.observations, dtype=torch.float64)
         net = Mlp([p.observations, actions], bias=False)
@@ -148,7 +148,7 @@ def test_every_episode() -> None:
             every = list_episodes(p, policy)
             assert float(every.probability.sum()) == pytest.approx(1)
             returns = (every.rollout.mask * every.rollout.reward).sum(0)
-            objective = float(exact.objective(p, exact.table(policy, p), 1.0))
+            objective = float(exact.objective(p, exact.policy_table(policy, p), 1.0))
             assert float(every.probability @ returns) == pytest.approx(objective)
             rollout, chance = every.groups(2)
             assert float(chance.sum()) == pytest.approx(1)
@@ -195,5 +195,5 @@ def test_refusals(line: str, said: str) -> None:
     from pgrun.command.overrides import read_command
 
     found = compose_jobs(read_command([*line.split(), "critic=none"], STUDY))
-    wrong = problems(found.composed[0])
+    wrong = find_study_problems(found.composed[0])
     assert any(said in text for text in wrong), wrong

@@ -17,26 +17,26 @@ import torch
 import pgrun.command.validate
 import pgrun.tools.study.check
 from pgrun.command.app import PGRUN
-from pgrun.command.compose import compose_one, composing, split_sweep
+from pgrun.command.compose import compose_one, composing_with_hydra, split_sweep
 from pgrun.command.overrides import read_command
 from pgrun.tools.lab import check as checking
 from pgrun.tools.lab import cli
-from pgrun.tools.lab.catalogue import GROUPS, chosen, experiments
-from pgrun.tools.lab.chart import Bar, Bars, Lines, Series, picture
+from pgrun.tools.lab.catalogue import GROUPS, choose_experiments, list_experiments
+from pgrun.tools.lab.chart import Bar, Bars, Lines, Series, render_picture
 from pgrun.tools.lab.commands import HERE
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.pages import pages, stale
+from pgrun.tools.lab.pages import find_stale, make_pages
 from pgrun.tools.lab.run import run_experiment
 from pgrun.tools.study.cli import STUDY
 from tests.helpers.support_cli import Answer, answer
 
 ROOT = Path(__file__).parents[2]
 BOOK = ROOT / "docs" / "lab"
-EVERY = experiments()
+EVERY = list_experiments()
 each = pytest.mark.parametrize("experiment", EVERY, ids=lambda e: e.name)
 CHECKS = {
     "pgrun": (PGRUN, pgrun.command.validate.find_problems),
-    "pgrun-study": (STUDY, pgrun.tools.study.check.problems),
+    "pgrun-study": (STUDY, pgrun.tools.study.check.find_study_problems),
 }
 
 
@@ -85,7 +85,7 @@ def test_its_commands_pass_the_check(experiment: Experiment) -> None:
         app, check = CHECKS[name]
         command = read_command(words, app)
         assert command.problems == []
-        with composing(None, app):
+        with composing_with_hydra(None, app):
             last = split_sweep(command, [])[-1]
             assert list(check(compose_one(last, command.multirun, 0, app.config))) == []
 
@@ -101,8 +101,8 @@ def test_it_comes_out_as_expected(experiment: Experiment, tmp_path: Path) -> Non
 def test_claims_that_are_false_fail() -> None:
     """The negative controls."""
     wanted = ("conserved", "mismatch", "normalised_gae", "residual_gradient", "past_only", "per_step_offset")
-    assert {e.verdict for e in chosen(wanted)} == {Verdict.FAILS}
-    assert len(chosen(wanted)) == len(wanted)
+    assert {e.verdict for e in choose_experiments(wanted)} == {Verdict.FAILS}
+    assert len(choose_experiments(wanted)) == len(wanted)
 
 
 def test_expected_values() -> None:
@@ -155,8 +155,8 @@ def test_the_check_names_what_changed_and_goes_on(tmp_path: Path, monkeypatch, c
         "broken": replace(made(broken), name="broken"),
         "good": replace(made(lambda _: finding(1.0)), name="good"),
     }
-    monkeypatch.setattr(checking, "chosen", lambda names: [several[names[0]]])
-    assert checking.check(list(several.values()), tmp_path, 1) == 2
+    monkeypatch.setattr(checking, "choose_experiments", lambda names: [several[names[0]]])
+    assert checking.check_experiments(list(several.values()), tmp_path, 1) == 2
     said = capsys.readouterr().out
     assert re.search("CHANGED +made.*\n.*v: 3 ± 0.1, and it must be 1", said)
     assert re.search("CHANGED +broken.*\n.*it broke: ZeroDivisionError: no rows", said)
@@ -169,8 +169,8 @@ def test_the_check_names_what_changed_and_goes_on(tmp_path: Path, monkeypatch, c
 def test_the_exit_code_of_a_check(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert lab("residual_gradient dynamics_cancel --check --jobs 2").code == 0
-    wrong = replace(chosen(["residual_gradient"])[0], verdict=Verdict.HOLDS)
-    monkeypatch.setattr("pgrun.tools.lab.check.chosen", lambda names: [wrong])
+    wrong = replace(choose_experiments(["residual_gradient"])[0], verdict=Verdict.HOLDS)
+    monkeypatch.setattr("pgrun.tools.lab.check.choose_experiments", lambda names: [wrong])
     found = lab("residual_gradient --check")
     assert found.code == 1
     assert "what must come out is: holds" in found.out
@@ -225,7 +225,7 @@ def test_pictures_are_xml_whatever_is_in_them() -> None:
         Bars("b", "y", [Bar("none", 0.0), Bar("some", 2.0, 0.1, exact=1.9)], log=True),
         Bars("b", "y", [Bar("negative", -1.0)]),
     )
-    root = ElementTree.fromstring(picture(panels, "<title>"))
+    root = ElementTree.fromstring(render_picture(panels, "<title>"))
     assert root.find("{http://www.w3.org/2000/svg}title").text == "<title>"  # type: ignore[union-attr]
     text = "".join(root.itertext())
     assert "a < b & c" in text
@@ -234,11 +234,11 @@ def test_pictures_are_xml_whatever_is_in_them() -> None:
 
 def test_the_book_is_what_the_files_say() -> None:
     written = {path.name: path.read_text() for path in BOOK.glob("*.md")}
-    assert written == pages(BOOK), "pgrun-lab --docs docs/lab writes it anew"
+    assert written == make_pages(BOOK), "pgrun-lab --docs docs/lab writes it anew"
 
 
 def test_every_experiment_is_in_the_book_as_it_is_now() -> None:
-    assert stale(BOOK) == []
+    assert find_stale(BOOK) == []
     text = (BOOK / "README.md").read_text()
     for e in EVERY:
         assert f"({e.group}.md#{e.name})" in text

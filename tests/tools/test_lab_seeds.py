@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pgrun.tools.lab import seeds
-from pgrun.tools.lab.catalogue import chosen
+from pgrun.tools.lab.catalogue import choose_experiments
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Finding, Verdict
 
@@ -24,7 +24,7 @@ def run(words: dict[str, str], metrics: dict[str, list[float]], **result) -> Job
 
 
 def read(name: str, *commands: list[JobResult]) -> Finding:
-    return chosen([name])[0].read(commands)
+    return choose_experiments([name])[0].read(commands)
 
 
 def test_runs_are_grouped_by_what_was_typed_whatever_its_spelling() -> None:
@@ -34,7 +34,7 @@ def test_runs_are_grouped_by_what_was_typed_whatever_its_spelling() -> None:
         for s in ("True", "true")
         for n in (0, 1)
     ]
-    groups = seeds.by(jobs, "algo.delta", "switch")
+    groups = seeds.group_by(jobs, "algo.delta", "switch")
     assert list(groups) == [("0.1", "true")]
     assert len(groups["0.1", "true"]) == 8
 
@@ -42,8 +42,8 @@ def test_runs_are_grouped_by_what_was_typed_whatever_its_spelling() -> None:
 def test_blank_rows_are_left_out_and_curves_end_with_the_shortest() -> None:
     nan = float("nan")
     jobs = [run({}, {"x": [nan, 2, nan, 4, 6]}), run({}, {"x": [nan, 0, nan, 0, nan]})]
-    assert seeds.track(jobs[0], "x").tolist() == [2, 4, 6]
-    steps, mean = seeds.curve(jobs, "x")
+    assert seeds.rows_of_scalar(jobs[0], "x").tolist() == [2, 4, 6]
+    steps, mean = seeds.mean_curve(jobs, "x")
     assert steps.tolist() == [20, 40]
     assert mean.tolist() == [1, 2]
     assert seeds.mean_of("x", first=2)(jobs[0]) == 3
@@ -52,8 +52,8 @@ def test_blank_rows_are_left_out_and_curves_end_with_the_shortest() -> None:
 
 def test_seeds_apart_decide_and_seeds_mixed_do_not() -> None:
     low, high = np.array([1.0, 2, 3]), np.array([4.0, 5, 6])
-    assert seeds.better(high, low) == (1.0, 1.0, 1.0)
-    p, least, most = seeds.better(np.array([1.0, 4, 2]), np.array([3.0, 1.5, 2.5]))
+    assert seeds.improvement_over(high, low) == (1.0, 1.0, 1.0)
+    p, least, most = seeds.improvement_over(np.array([1.0, 4, 2]), np.array([3.0, 1.5, 2.5]))
     assert least < 0.5 < most
     assert p == pytest.approx(4 / 9)
 

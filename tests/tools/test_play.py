@@ -17,11 +17,11 @@ from safetensors.torch import load_file, save_file
 
 import pgrun.training.loop
 from pgrun.errors import InvalidCommand
-from pgrun.storage.saved_policy import load
+from pgrun.storage.saved_policy import load_saved_policy
 from pgrun.tools.play import film
-from pgrun.tools.play.cli import read
-from pgrun.tools.play.play import evaluated, load_role, play
-from pgrun.training.build import build
+from pgrun.tools.play.cli import read_play_options
+from pgrun.tools.play.play import load_role, play_policy, play_unseen
+from pgrun.training.build import build_run
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import shell
 from tests.helpers.support_pipeline import trained
@@ -30,7 +30,7 @@ SHORT = ("algo=ppo", "trainer.total_steps=256", "env.num_envs=2", "sampler.steps
 
 
 def plays(words: str) -> str:
-    return play(read(shlex.split(words)))
+    return play_policy(read_play_options(shlex.split(words)))
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +56,11 @@ def test_the_run_s_own_seeds_give_its_own_figure(env: str, words: tuple[str, ...
     changes = {"trainer.eval_episodes": 4, "env.max_episode_steps": 300 if env == "CartPole-v1" else 20}
     _, summary = trained(tmp_path / "run", *SHORT, f"env={env}", *words, seed=6, **changes)
     elsewhere = shutil.move(tmp_path / "run", tmp_path / "elsewhere")
-    wish = read([str(elsewhere)])
-    saved = load(wish.run)
+    wish = read_play_options([str(elsewhere)])
+    saved = load_saved_policy(wish.run)
     role = load_role(saved, wish)
-    run = build(saved.config)
-    finished = evaluated(saved, role, run.eval_seeds, None)
+    run = build_run(saved.config)
+    finished = play_unseen(saved, role, run.eval_seeds, None)
     returns = np.array([got for got, _ in finished])
     found = {"return_mean": returns.mean(), "return_std": returns.std(), "episodes": len(returns)}
     assert found["return_std"] > 0, "this would not tell one start from another"
@@ -81,11 +81,11 @@ def test_the_best_policy_is_the_one_of_the_best_evaluation(
         thetas.append(run.policy.theta.clone())
         return np.array([next(planted)]), 1
 
-    monkeypatch.setattr(pgrun.training.loop, "evaluate", evaluate)
+    monkeypatch.setattr(pgrun.training.loop, "evaluate_policy", evaluate)
     words = (*SHORT, "trainer.total_steps=640")
     trained(tmp_path, *words, **{"trainer.eval_every": 128})
     assert len(thetas) == 5
-    best, final = load(str(tmp_path), "best"), load(str(tmp_path))
+    best, final = load_saved_policy(str(tmp_path), "best"), load_saved_policy(str(tmp_path))
     assert torch.equal(best.tensors["theta"], thetas[1])
     assert torch.equal(final.tensors["theta"], thetas[4])
     assert not torch.equal(thetas[1], thetas[4])
@@ -96,7 +96,7 @@ def test_the_best_policy_is_the_one_of_the_best_evaluation(
 
 
 def test_the_best_policy_gets_the_return_it_was_chosen_by(cartpole: Path) -> None:
-    told = load(str(cartpole), "best").evaluation
+    told = load_saved_policy(str(cartpole), "best").evaluation
     printed = plays(f"{cartpole} --policy best")
     assert f"best policy: {told['return_mean']:.1f}" in printed
     assert f"return   {told['return_mean']:.1f} ± {told['return_std']:.1f} over 3 episodes" in printed
@@ -208,7 +208,7 @@ def test_what_mujoco_draws_with(
     environment = {} if given is None else {"MUJOCO_GL": given}
     monkeypatch.setattr(film.os, "environ", environment)
     monkeypatch.setattr(film.ctypes.util, "find_library", lambda name: name if name in there else None)
-    film.without_display()
+    film.prepare_headless_rendering()
     assert environment.get("MUJOCO_GL") == taken
     assert environment["SDL_VIDEODRIVER"] == "dummy"
 
@@ -218,7 +218,7 @@ def test_missing_extras_are_named(cartpole: Path, tmp_path: Path, monkeypatch: p
     with pytest.raises(InvalidCommand, match=r'extra "video".*\[video\].*--format gif'):
         plays(f"{cartpole} --video {tmp_path}")
     missing = film.gym.error.DependencyNotInstalled("pygame is not installed")
-    assert 'the extra "video"' in film.undrawn("CartPole-v1", missing)
+    assert 'the extra "video"' in film.explain_undrawable("CartPole-v1", missing)
 
 
 def copy(run: Path, folder: Path, change: Callable[[dict], None] = lambda content: None) -> Path:

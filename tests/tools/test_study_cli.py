@@ -173,7 +173,7 @@ def test_a_foreign_module_of_a_run_is_not_imported_unless_named(here: Path) -> N
 
 
 def test_a_picture_without_matplotlib_names_the_extra(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
-    monkeypatch.setattr("pgrun.tools.study.check.drawable", lambda: False)
+    monkeypatch.setattr("pgrun.tools.study.check.can_draw", lambda: False)
     answer = pgrun_study("picture=true")
     assert answer.code == 2
     assert '".[plot]"' in answer.err

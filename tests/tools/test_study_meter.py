@@ -13,8 +13,8 @@ import torch
 
 from pgrun.command.compose import compose_jobs
 from pgrun.command.overrides import read_command
-from pgrun.training.build import build
-from pgrun.training.loop import train
+from pgrun.training.build import build_run
+from pgrun.training.loop import train_run
 from tests.helpers.support_study import study
 
 EPISODES = 800  # of an update, and of one estimate in the study
@@ -31,7 +31,7 @@ def run(folder: Path, steps: int, env: str) -> list[dict[str, str]]:
     grad = torch.is_grad_enabled()
     folder.mkdir()
     try:
-        train(build(compose_jobs(read_command(line.split())).composed[0].settings), folder)
+        train_run(build_run(compose_jobs(read_command(line.split())).composed[0].settings), folder)
     finally:
         torch.set_grad_enabled(grad)
     return list(csv.DictReader((folder / "metrics.csv").open()))

@@ -18,7 +18,7 @@ from pgrun.policies.normalization import NoRewardScale, NoStateNorm
 from pgrun.policies.policy import Policy
 from pgrun.rollouts.trajectory import Arrays
 from pgrun.tools.study.collect import Seen
-from pgrun.tools.study.score import Reference, interval, score, spread
+from pgrun.tools.study.score import Reference, summarise_estimates, variance_and_error, variance_interval
 from pgrun.variance.base import Scheme
 from pgrun.variance.leave_one_out import LeaveOneOut
 from pgrun.variance.none import None_
@@ -69,7 +69,7 @@ def test_moments_of_gaussian_estimates() -> None:
         + torch.tensor([0.3, 0.0, 0.4])
         + scale * torch.randn(20_000, 3, generator=rng, dtype=torch.float64)
     )
-    found = score(g, Reference("exact", truth))
+    found = summarise_estimates(g, Reference("exact", truth))
     assert abs(found.variance - 5.25) < 4 * found.variance_se
     assert found.variance_se == pytest.approx(
         math.sqrt(2 * (1 + 16 + 0.0625) / 20_000), rel=0.1
@@ -96,7 +96,7 @@ def test_a_sampled_reference_adds_its_own_error_and_no_bias_of_its_own(signal: f
     for _ in range(400):
         samples = signal + torch.randn(40, 100, generator=rng, dtype=torch.float64) * 5
         g = signal + torch.randn(100, 100, generator=rng, dtype=torch.float64) * 5
-        found = score(g, Reference.sampled(samples))
+        found = summarise_estimates(g, Reference.sampled(samples))
         z.append(found.bias_z)
         r = samples.mean(0)
         naive.append(float((g.mean(0) - r) @ r / r.norm()) / float(found.bias_se or 0))
@@ -107,7 +107,7 @@ def test_a_sampled_reference_adds_its_own_error_and_no_bias_of_its_own(signal: f
 
 
 def test_no_variance_and_no_gradient_are_blank_and_not_infinite() -> None:
-    found = score(torch.zeros(5, 2), Reference("exact", torch.zeros(2).double()))
+    found = summarise_estimates(torch.zeros(5, 2), Reference("exact", torch.zeros(2).double()))
     assert (found.variance, found.variance_low, found.variance_high) == (0, 0, 0)
     assert found.bias_z is None
     assert found.cosine is None
@@ -115,10 +115,12 @@ def test_no_variance_and_no_gradient_are_blank_and_not_infinite() -> None:
 
 def test_cosines() -> None:
     g = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
-    found = score(g, Reference("exact", torch.tensor([1.0, 0.0]).double()))
+    found = summarise_estimates(g, Reference("exact", torch.tensor([1.0, 0.0]).double()))
     assert found.cosine == pytest.approx(1 / 3)
     assert found.agreement == pytest.approx(0)
-    assert score(g[:1].repeat(4, 1), Reference("exact", g[0].double())).agreement == pytest.approx(1)
+    assert summarise_estimates(
+        g[:1].repeat(4, 1), Reference("exact", g[0].double())
+    ).agreement == pytest.approx(1)
 
 
 @pytest.mark.parametrize("kind", ["scalar", "per_parameter", "per_step"])
@@ -138,7 +140,7 @@ def coverage(table: Tensor, chance: Tensor, estimates: int, seed: int = 0) -> fl
     reference, hits = Reference("exact", mean), 0
     for _ in range(REPEATS):
         drawn = table[torch.multinomial(chance, estimates, replacement=True, generator=rng)]
-        found = score(drawn, reference)
+        found = summarise_estimates(drawn, reference)
         hits += found.variance_low <= truth <= found.variance_high
     return hits / REPEATS
 
@@ -183,7 +185,7 @@ def heavy(table: Tensor, chance: Tensor, estimates: int) -> float:
         average = float(count @ terms) / estimates
         deviation = math.sqrt(max(float(count @ (terms - average).square()) / (estimates - 1), 0.0))
         m = estimates / (estimates - 1)
-        low, high = interval(m * average, m * deviation / math.sqrt(estimates))
+        low, high = variance_interval(m * average, m * deviation / math.sqrt(estimates))
         hits += low <= truth <= high
     return hits / REPEATS
 
@@ -193,6 +195,6 @@ def test_heavy_counts_as_score_does() -> None:
     table = torch.randn(5, 2, dtype=torch.float64)
     drawn = table[torch.tensor([0, 0, 3, 1, 3])]
     terms = (drawn - drawn.mean(0)).square().sum(1)
-    found = score(drawn, Reference("exact", table[0]))
-    assert (found.variance, found.variance_se) == spread(terms)
+    found = summarise_estimates(drawn, Reference("exact", table[0]))
+    assert (found.variance, found.variance_se) == variance_and_error(terms)
     assert found.variance == pytest.approx(float(drawn.var(0).sum()))

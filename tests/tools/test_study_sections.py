@@ -12,14 +12,14 @@ import gymnasium as gym
 import pytest
 import torch
 
-from pgrun.config.schema import construct, fields
+from pgrun.config.schema import construct_from_settings, setting_kinds
 from pgrun.estimator import Estimator
-from pgrun.exact import fisher, problem, table
-from pgrun.tools.study.behaviour import distance
+from pgrun.exact import fisher, policy_table, read_problem
+from pgrun.tools.study.behaviour import distance_in_kl
 from pgrun.tools.study.collect import Seen
-from pgrun.tools.study.lab import Lab, build
+from pgrun.tools.study.lab import StudySetup, build_study_setup
 from pgrun.tools.study.settings import Study
-from pgrun.tools.study.weights import shift
+from pgrun.tools.study.weights import shift_of_visits
 from pgrun.tools.study.zero_mean_schemes import Past, Score
 from pgrun.variance.none import None_
 from pgrun.variance.reward_to_go import RewardToGo
@@ -29,17 +29,19 @@ SMALL = "env=pgrun/SmallMDP-v0 gamma=0.9 policy.ascent=0.5 critic=none env.num_e
 
 
 @pytest.fixture
-def made(request: pytest.FixtureRequest) -> Iterator[Lab]:
+def made(request: pytest.FixtureRequest) -> Iterator[StudySetup]:
     """The lab of a command line, and what it closes."""
     settings = settings_of(f"repeats=1 {request.param}")
     with torch.no_grad():
-        lab = build(construct(Study, {key: settings[key] for key in fields(Study)}), settings)
+        lab = build_study_setup(
+            construct_from_settings(Study, {key: settings[key] for key in setting_kinds(Study)}), settings
+        )
         yield lab
         lab.close()
 
 
 @pytest.mark.parametrize("made", [f"{SMALL} schemes=[none] batch=4"], indirect=True)
-def test_the_past_is_what_reward_to_go_leaves_out(made: Lab) -> None:
+def test_the_past_is_what_reward_to_go_leaves_out(made: StudySetup) -> None:
     """None = past + reward-to-go, estimate by estimate, and a constant times the scores beside it."""
     (rollout,) = made.source.rollouts(10, 4)
     seen = Seen(made.policy, rollout, made.critic)
@@ -57,7 +59,7 @@ def test_the_past_is_what_reward_to_go_leaves_out(made: Lab) -> None:
     [f"{SMALL} weights=[trajectory,trajectory_rtg,past_only,state_ratio,per_step] batch=4"],
     indirect=True,
 )
-def test_without_another_behaviour_every_weight_is_one(made: Lab) -> None:
+def test_without_another_behaviour_every_weight_is_one(made: StudySetup) -> None:
     (rollout,) = made.source.rollouts(10, 4)
     seen = Seen(made.policy, rollout, made.critic)
     plain = seen.estimates(Estimator(RewardToGo(discounting="from_start"), 0.9), 4)
@@ -117,12 +119,15 @@ def test_state_ratio_and_past_only_have_the_same_mean() -> None:
 
 
 @pytest.mark.parametrize("made", [f"{SMALL} behaviour.distance=0.02 weights=[per_step]"], indirect=True)
-def test_a_distance_is_met(made: Lab) -> None:
-    p = problem(made.one)
-    assert distance(made.policy, made.source.policy, p) == pytest.approx(
+def test_a_distance_is_met(made: StudySetup) -> None:
+    p = read_problem(made.one)
+    assert distance_in_kl(made.policy, made.source.policy, p) == pytest.approx(
         0.02, rel=1e-5
     )  # bisected to 1e-6 of the step
-    assert shift(p, table(made.policy, p), table(made.policy, p))["shift"] == [0.0] * p.horizon
+    assert (
+        shift_of_visits(p, policy_table(made.policy, p), policy_table(made.policy, p))["shift"]
+        == [0.0] * p.horizon
+    )
 
 
 BEFORE = (
@@ -133,7 +138,7 @@ BEFORE = (
 
 
 @pytest.mark.parametrize("made", [BEFORE], indirect=True)
-def test_a_refitted_critic_is_fitted_to_each_group_alone(made: Lab) -> None:
+def test_a_refitted_critic_is_fitted_to_each_group_alone(made: StudySetup) -> None:
     """On one state V moves to the mean return to go of the group's rows by
     1 − (1 − lr)ᴷ, from the same V for every group.
     """
@@ -193,13 +198,13 @@ def test_the_sampled_fisher_matrix_beside_the_exact_one() -> None:
 
 
 @pytest.mark.parametrize("made", [FLAT], indirect=True)
-def test_what_the_sampled_one_tends_to(made: Lab) -> None:
+def test_what_the_sampled_one_tends_to(made: StudySetup) -> None:
     from pgrun.tools.study import curvature
 
     (rollout,) = made.source.rollouts(1, 50)
-    policy, batch = curvature.rows(Seen(made.policy, rollout, made.critic), 1.0)
-    found = curvature.matrix(curvature.fisher(policy, batch, 0.0), policy)
-    torch.testing.assert_close(found, fisher(made.policy, problem(made.one)))
+    policy, batch = curvature.select_valid_rows(Seen(made.policy, rollout, made.critic), 1.0)
+    found = curvature.dense_matrix(curvature.fisher_product(policy, batch, 0.0), policy)
+    torch.testing.assert_close(found, fisher(made.policy, read_problem(made.one)))
 
 
 def test_conjugate_gradients_agree_with_the_matrix_written_out() -> None:

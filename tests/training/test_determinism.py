@@ -17,8 +17,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pgrun.config.random_streams import integers, scattered, streams
-from pgrun.envs import EnvSettings, make
+from pgrun.config.random_streams import draw_env_seeds, make_streams, scatter_numbers
+from pgrun.envs import EnvSettings, make_envs
 from tests.helpers.support_pipeline import trained
 
 ROOT = Path(__file__).parents[2]
@@ -115,8 +115,8 @@ def test_seeds_share_no_stream() -> None:
     """100 seeds × (64 environments, 20 evaluation environments, 3 generators): all different."""
     found = []
     for seed in SEEDS:
-        random = streams(seed, "cpu")
-        found += integers(random.envs, ENVS) + integers(random.evaluation, 20)
+        random = make_streams(seed, "cpu")
+        found += draw_env_seeds(random.envs, ENVS) + draw_env_seeds(random.evaluation, 20)
         found += [g.initial_seed() for g in (random.init, random.noise, random.shuffle)]
     assert len(found) == len(set(found)) == 100 * (64 + 20 + 3)
     assert len({seed + i for seed, i in itertools.product(SEEDS, range(ENVS))}) == 163, (
@@ -131,9 +131,9 @@ def test_no_two_environments_have_the_same_seed() -> None:
     """
     found, drawn = [], []
     for seed in (*range(198), 2**17 - 1, 2**17):
-        random = streams(seed, "cpu")
+        random = make_streams(seed, "cpu")
         for sequence in (random.envs, random.evaluation):
-            found += integers(sequence, 1024) if seed < 2**17 else integers(sequence, 8)
+            found += draw_env_seeds(sequence, 1024) if seed < 2**17 else draw_env_seeds(sequence, 8)
             drawn += (sequence.generate_state(1024) >> 1).tolist()
     assert len(found) == len(set(found))
     assert 0 <= min(found) <= max(found) < 2**31
@@ -149,9 +149,12 @@ def test_generators_of_numpys_old_kind_take_the_seeds(tmp_path: Path) -> None:
 
 def test_more_environments_and_larger_seeds_have_other_seeds_too() -> None:
     """Without a guarantee, by chance alone."""
-    few, many = integers(streams(3, "cpu").envs, 1024), integers(streams(3, "cpu").envs, 5000)
+    few, many = (
+        draw_env_seeds(make_streams(3, "cpu").envs, 1024),
+        draw_env_seeds(make_streams(3, "cpu").envs, 5000),
+    )
     assert many[:1024] == few
-    large = [x for seed in (2**17, 2**40, 2**80) for x in integers(streams(seed, "cpu").envs, 100)]
+    large = [x for seed in (2**17, 2**40, 2**80) for x in draw_env_seeds(make_streams(seed, "cpu").envs, 100)]
     assert len(set(many + large)) == 5300
     assert max(many + large) < 2**31
 
@@ -159,7 +162,7 @@ def test_more_environments_and_larger_seeds_have_other_seeds_too() -> None:
 def test_a_permutation_leaves_nothing_out() -> None:
     """Numbers of 31 bits stay such, and no two become one; neighbours are no longer near each other."""
     x = np.concatenate([np.arange(2**16), 2**31 - 1 - np.arange(2**16)])
-    y = scattered(x)
+    y = scatter_numbers(x)
     assert len(np.unique(y)) == len(x)
     assert (y.min() >= 0) & (y.max() < 2**31)
     assert 0.4 < (np.abs(np.diff(y)) > 2**29).mean() < 0.7  # (3/4)² = 0.56 for independent ones
@@ -168,18 +171,20 @@ def test_a_permutation_leaves_nothing_out() -> None:
 @pytest.mark.parametrize("name", ["Pendulum-v1", "CartPole-v1"])
 def test_initial_observations_all_differ(name: str) -> None:
     """Through a loop over environments, and through the native vector program with its single stream."""
-    envs = make(EnvSettings(name, ENVS), ENVS)
+    envs = make_envs(EnvSettings(name, ENVS), ENVS)
     starts = []
     for seed in SEEDS:
-        envs.reset(integers(streams(seed, "cpu").envs, ENVS))
+        envs.reset(draw_env_seeds(make_streams(seed, "cpu").envs, ENVS))
         starts.append(envs.obs.copy())
     rows = np.concatenate(starts)
     assert len(np.unique(rows, axis=0)) == len(rows) == 6400
-    envs.reset(integers(streams(0, "cpu").envs, ENVS))
+    envs.reset(draw_env_seeds(make_streams(0, "cpu").envs, ENVS))
     assert (envs.obs == starts[0]).all(), "the same seed starts the same"
     envs.close()
 
 
 def test_the_number_of_environments_leaves_the_other_streams_alone() -> None:
-    assert integers(streams(0, "cpu").envs, 8) == integers(streams(0, "cpu").envs, 64)[:8]
-    assert streams(0, "cpu").noise.initial_seed() == streams(0, "cpu").noise.initial_seed()
+    assert (
+        draw_env_seeds(make_streams(0, "cpu").envs, 8) == draw_env_seeds(make_streams(0, "cpu").envs, 64)[:8]
+    )
+    assert make_streams(0, "cpu").noise.initial_seed() == make_streams(0, "cpu").noise.initial_seed()

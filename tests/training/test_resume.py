@@ -16,10 +16,10 @@ import pytest
 
 import pgrun.training.loop as training
 from pgrun.config.paths import conf_dir
-from pgrun.runs.resume_run import stretched_schedules
+from pgrun.runs.resume_run import find_stretched_schedules
 from pgrun.storage.checkpoint import Checkpoints
-from pgrun.training.build import build
-from pgrun.training.loop import train
+from pgrun.training.build import build_run
+from pgrun.training.loop import train_run
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import pgrun
 from tests.helpers.support_pipeline import settings
@@ -48,7 +48,7 @@ class Killed(BaseException):
 def stop_after(updates: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Rows collected by every call from now on; dies in the call after ``updates`` of them."""
     steps: list[int] = []
-    real = training.update
+    real = training.update_from_rollout
 
     def update(run, rollout, counters):
         steps.append(int(rollout.mask.sum()))
@@ -56,13 +56,13 @@ def stop_after(updates: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
             raise Killed
         return real(run, rollout, counters)
 
-    monkeypatch.setattr(training, "update", update)
+    monkeypatch.setattr(training, "update_from_rollout", update)
     return steps
 
 
 def straight(folder: Path, own: dict[str, Any]) -> Path:
     folder.mkdir()
-    train(build(own), folder)
+    train_run(build_run(own), folder)
     return folder
 
 
@@ -72,12 +72,12 @@ def killed_and_resumed(folder: Path, own: dict[str, Any], updates: int, monkeypa
     with monkeypatch.context() as patch:
         stop_after(updates, patch)
         with pytest.raises(Killed):
-            train(build(own), folder)
+            train_run(build_run(own), folder)
     state, problems = Checkpoints(folder / "checkpoints").load()
     assert problems == []
     with monkeypatch.context() as patch:
         executed = stop_after(10**9, patch)
-        train(build(state["settings"]), folder, state)
+        train_run(build_run(state["settings"]), folder, state)
     return state["counters"]["env_steps"], sum(executed)
 
 
@@ -127,9 +127,9 @@ def test_a_chain_of_kills_between_rare_checkpoints(tmp_path: Path, monkeypatch: 
         with monkeypatch.context() as patch:
             stop_after(3, patch)
             with pytest.raises(Killed):
-                train(build(own), folder, saved)
+                train_run(build_run(own), folder, saved)
         saved, _ = Checkpoints(folder / "checkpoints").load()
-    train(build(own), folder, saved)
+    train_run(build_run(own), folder, saved)
     assert (told(whole), rows(whole), scalars(whole)) == (told(folder), rows(folder), scalars(folder))
 
 
@@ -148,13 +148,13 @@ def test_without_any_one_item_it_is_another_run(
     with monkeypatch.context() as patch:
         stop_after(3, patch)
         with pytest.raises(Killed):
-            train(build(own), folder)
+            train_run(build_run(own), folder)
     state, _ = Checkpoints(folder / "checkpoints").load()
     if lost == "counters":
         state["counters"]["env_steps"] = 0
     else:
-        state["run"][lost] = build({**own, "seed": 1}).state_dict()[lost]
-    train(build(own), folder, state)
+        state["run"][lost] = build_run({**own, "seed": 1}).state_dict()[lost]
+    train_run(build_run(own), folder, state)
     assert rows(whole) != rows(folder)
 
 
@@ -175,19 +175,19 @@ def test_a_longer_run_says_where_its_schedules_stand(finished: Path) -> None:
     """
     before = settings("algo=ppo", "optimizer.schedule=linear", "algo.clip_schedule=linear")
     longer = {**before, "trainer": {**before["trainer"], "total_steps": 400_000}}
-    (line,) = stretched_schedules(before, longer, 100_000)
+    (line,) = find_stretched_schedules(before, longer, 100_000)
     assert line == (
         "optimizer.schedule=linear and algo.clip_schedule=linear now reach 0 at step 400000, not 100000: at "
         "step 100000 they stand at 75% of the start, where they stood at 0%"
     )
-    assert list(stretched_schedules(before, before, 50_000)) == []
+    assert list(find_stretched_schedules(before, before, 50_000)) == []
     alone = {**before, "algo": {**before["algo"], "clip_schedule": "constant"}}
-    (line,) = stretched_schedules(alone, {**alone, "trainer": longer["trainer"]}, 50_000)
+    (line,) = find_stretched_schedules(alone, {**alone, "trainer": longer["trainer"]}, 50_000)
     assert "linear now reaches 0 at" in line
     assert "it stands at 88% of the start, where it stood at 50%" in line
     unread = settings("algo=trpo", "variance=none", "sampler=episodes")
     unread["optimizer"]["schedule"] = unread["critic"]["optimizer"]["schedule"] = "linear"
-    assert list(stretched_schedules(unread, {**unread, "trainer": longer["trainer"]}, 50_000)) == []
+    assert list(find_stretched_schedules(unread, {**unread, "trainer": longer["trainer"]}, 50_000)) == []
     assert pgrun(f"{LINE} trainer.total_steps=64 optimizer.schedule=linear hydra.run.dir=l").code == 0
     stretched = pgrun("resume=l trainer.total_steps=128").err
     assert stretched == (
@@ -207,7 +207,7 @@ def test_a_run_killed_before_its_summary_is_finished(here: Path, monkeypatch: py
     with monkeypatch.context() as patch:
         patch.setattr(training, "write_json", dies)
         with pytest.raises(Killed):
-            train(build(own), here / "r")
+            train_run(build_run(own), here / "r")
     (here / "r" / "policy.json").unlink()
     with monkeypatch.context() as patch:
         executed = stop_after(0, patch)

@@ -26,20 +26,23 @@ WORDS = ("algo=reinforce", "env=CartPole-v1", "backend=torch", "network.hidden=[
 
 def train_until(act: Callable[[Path], object], folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """What a run says whose folder somebody touches before its third update."""
-    advance, left = training.advance, iter(range(2))
+    advance, left = training.collect_and_update, iter(range(2))
 
     def advance_and_act(*given):
         if next(left, None) is None:
-            monkeypatch.setattr(training, "advance", advance)
+            monkeypatch.setattr(training, "collect_and_update", advance)
             act(folder)
         return advance(*given)
 
-    monkeypatch.setattr(training, "advance", advance_and_act)
+    monkeypatch.setattr(training, "collect_and_update", advance_and_act)
     changes = {"trainer.total_steps": 2000, "trainer.checkpoint_every": 1}
     run = built(*WORDS, **changes)
     with pytest.raises(RunFilesLost) as told:
         run_and_record(
-            settings(*WORDS, **changes), folder, PGRUN, lambda *_: training.train(run, folder)["env_steps"]
+            settings(*WORDS, **changes),
+            folder,
+            PGRUN,
+            lambda *_: training.train_run(run, folder)["env_steps"],
         )
     return str(told.value)
 
@@ -99,4 +102,4 @@ def test_started_where_no_folder_is_any_more(
     os.rmdir(gone)
     told = pgrun("seed=1")
     assert (told.code, told.err) == (2, f"pgrun: {gone} no longer exists: cd to a folder that does\n")
-    assert cli.run_guarded(lambda: cli.run(["--version"]), "pgrun") == 0
+    assert cli.run_guarded(lambda: cli.dispatch_command(["--version"]), "pgrun") == 0

@@ -11,7 +11,7 @@ import torch
 
 from pgrun.training.build import Run
 from pgrun.training.counters import Counters
-from pgrun.training.loop import update
+from pgrun.training.loop import update_from_rollout
 from tests.helpers.support_pipeline import built
 
 RUNS = {
@@ -34,7 +34,7 @@ def go_on(run: Run, updates: int) -> None:
     for _ in range(updates):
         rollout, finished = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
         counters.add(rollout, finished)
-        update(run, rollout, counters)
+        update_from_rollout(run, rollout, counters)
 
 
 @pytest.mark.parametrize("name", RUNS)

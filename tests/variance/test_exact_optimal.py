@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pgrun.estimator import Estimator
 from pgrun.types import Rollout
-from pgrun.variance.leave_out import by_unit
+from pgrun.variance.leave_out import rows_by_unit
 from pgrun.variance.optimal_baseline import OptimalBaseline
 from tests.helpers.support_enumerate import World, mean, world
 from tests.helpers.support_exact import EXACT, FAR, GAMMA, error, true_gradient
@@ -31,7 +31,7 @@ def test_fitted_on_the_same_episodes_it_would_be_biased(monkeypatch: pytest.Monk
     """Negative control: b* of all episodes, the episode's own among them."""
     import pgrun.variance.optimal_baseline as module
 
-    monkeypatch.setattr(module, "others", lambda x: x.sum(0).expand_as(x))
+    monkeypatch.setattr(module, "sum_of_others", lambda x: x.sum(0).expand_as(x))
     mdp, theta, _ = world(MDP)
     scheme = OptimalBaseline(discounting="from_start", kind="scalar")
     assert error(mean(MDP, scheme, episodes=2), true_gradient(mdp, theta)) > FAR
@@ -40,8 +40,8 @@ def test_fitted_on_the_same_episodes_it_would_be_biased(monkeypatch: pytest.Monk
 def scores(found: World) -> Tensor:
     """∇log π of every row [T, n, P]"""
     rollout, n = found.rollout, found.rollout.mask.shape[1]
-    rows = by_unit(rollout.mask, n)
-    factors = found.policy.scores(by_unit(rollout.obs[:-1], n), by_unit(rollout.action, n))
+    rows = rows_by_unit(rollout.mask, n)
+    factors = found.policy.scores(rows_by_unit(rollout.obs[:-1], n), rows_by_unit(rollout.action, n))
     return factors.sums(rows, len(rows)).view(n, -1, found.policy.net.size).transpose(0, 1)
 
 

@@ -13,11 +13,11 @@ import gymnasium as gym
 import pytest
 import torch
 
-from pgrun.exact import problem
+from pgrun.exact import read_problem
 from pgrun.policies.normalization import NoStateNorm
 from pgrun.policies.policy import Network, Policy, distribution_for
-from pgrun.tools.study.exact_ascent import climb
-from pgrun.tools.study.policy import logits
+from pgrun.tools.study.exact_ascent import climb_to_share
+from pgrun.tools.study.policy import table_logits
 from tests.helpers.support_study import study
 
 RUNGS = "schemes=[none,reward_to_go,mean_baseline,leave_one_out,value_baseline,td0,gae]"
@@ -35,7 +35,7 @@ def tabular(env: gym.Env, theta: float | None) -> Policy:
     dist, states = distribution_for(env.action_space), int(env.observation_space.n)  # type: ignore[attr-defined]
     network = Network(hidden=(), bias=False)
     policy = network.policy(states, dist, NoStateNorm(), False, torch.Generator(), torch.float64)
-    policy.theta.copy_(logits(theta, states, dist.linear))
+    policy.theta.copy_(table_logits(theta, states, dist.linear))
     return policy
 
 
@@ -43,7 +43,7 @@ def tabular(env: gym.Env, theta: float | None) -> Policy:
 def test_exact_variances_are_the_closed_forms(moments: ModuleType, theta: float) -> None:
     """On OneState; two logits have 2(θ(1 − θ))² of the variance in θ."""
     env = gym.make("pgrun/OneState-v0", disable_env_checker=True, max_episode_steps=500)
-    found = moments.variances(env, tabular(env, theta), problem(env), 10)
+    found = moments.variances(env, tabular(env, theta), read_problem(env), 10)
     t, lam = theta, 0.95
     closed = {
         "none": (4 * t**2 + 8 * t + 1) / (t * (1 - t) ** 4),
@@ -74,7 +74,7 @@ def test_the_exceptions(
     paid for what is past.
     """
     env = gym.make(f"pgrun/{name}-v0", disable_env_checker=True)
-    found = moments.variances(env, tabular(env, 0.5), problem(env), 2)
+    found = moments.variances(env, tabular(env, 0.5), read_problem(env), 2)
     wanted = {"none": none, "reward_to_go": reward_to_go, "value_baseline": value_baseline}
     assert {key: found[key] for key in wanted} == pytest.approx(wanted, abs=1e-12)
 
@@ -86,8 +86,8 @@ def test_a_study_agrees_with_the_exact_variances(moments: ModuleType) -> None:
     result = study(f"env=pgrun/SmallMDP-v0 gamma=1 policy.ascent=0.5 critic=exact episodes=8000 {RUNGS}")
     env = gym.make("pgrun/SmallMDP-v0", disable_env_checker=True)
     policy = tabular(env, None)
-    climb(policy, problem(env), 1.0, 0.5)
-    known = moments.variances(env, policy, problem(env), 20)
+    climb_to_share(policy, read_problem(env), 1.0, 0.5)
+    known = moments.variances(env, policy, read_problem(env), 20)
     for label, entry in result["schemes"].items():
         assert abs(entry["variance"] - known[label]) < 4 * entry["variance_se"], label
     td0, gae = (result["schemes"][label] for label in ("td0", "gae"))

@@ -11,7 +11,7 @@ from pgrun.analysis.compare.curves import Panel
 SLACK = 0.4  # of the curves' own range: how far a wide interval may stretch the axis
 
 
-def limits(panel: Panel) -> tuple[float, float]:
+def find_y_limits(panel: Panel) -> tuple[float, float]:
     """(low, high) of the y axis, in log₁₀ on a logarithmic one: all curves, and their intervals unless those
     are very wide.
     """
@@ -30,7 +30,7 @@ def limits(panel: Panel) -> tuple[float, float]:
     return least - edge, greatest + edge
 
 
-def ticks(low: float, high: float, wanted: int = 6) -> list[float]:
+def choose_ticks(low: float, high: float, wanted: int = 6) -> list[float]:
     """Round numbers in between: steps of 1, 2 or 5 times a power of ten."""
     rough = (high - low) / wanted
     power = 10.0 ** math.floor(math.log10(rough))
@@ -39,13 +39,13 @@ def ticks(low: float, high: float, wanted: int = 6) -> list[float]:
     return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def log_ticks(low: float, high: float) -> list[float]:
+def choose_log_ticks(low: float, high: float) -> list[float]:
     """Whole powers of ten, as exponents."""
     first, last = math.ceil(low), math.floor(high)
     return [float(i) for i in range(first, last + 1, max(1, (last - first) // 5))]
 
 
-def named(x: float) -> str:
+def format_tick(x: float) -> str:
     """20k, 1.5M, 0.05."""
     for power, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(x) >= power:

@@ -15,7 +15,7 @@ from pgrun.atomic_files import LEADS_OUT, leads_out
 from pgrun.errors import InvalidCommand
 from pgrun.storage.newest_run import LAST, replace_last
 from pgrun.terminal.exit_codes import run_guarded
-from pgrun.terminal.options import Options, at_least
+from pgrun.terminal.options import Options, integer_at_least
 from pgrun.terminal.writable import refuse_unwritable_file, refuse_unwritable_folder
 
 PICTURES, EXPORTS = (".png", ".svg", ".pdf"), (".csv", ".npz")
@@ -33,7 +33,7 @@ examples
 docs/compare.md says what each column means and how curves are put on one grid."""
 
 
-def parser() -> Options:
+def build_compare_parser() -> Options:
     p = Options(NAME, ABOUT, EXAMPLES)
     p.add_argument(
         "dirs",
@@ -63,7 +63,7 @@ def parser() -> Options:
     )
     p.add_argument(
         "--at",
-        type=at_least(1),
+        type=integer_at_least(1),
         metavar="STEPS",
         help="score: last evaluation up to STEPS, not the final one",
     )
@@ -88,7 +88,11 @@ def parser() -> Options:
     )
     p.add_argument("--curve", choices=("mean", "iqm"), default="mean", help="middle of a curve (usual: mean)")
     p.add_argument(
-        "--top", type=at_least(1), metavar="N", default=12, help="curves of the N best groups (usual: 12)"
+        "--top",
+        type=integer_at_least(1),
+        metavar="N",
+        default=12,
+        help="curves of the N best groups (usual: 12)",
     )
     p.add_argument(
         "--export", type=Path, metavar="FILE", help="the score matrix as .csv or .npz (with the curves)"
@@ -108,19 +112,19 @@ def main() -> None:
     """The console script."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    sys.exit(run_guarded(lambda: run(sys.argv[1:]), NAME))
+    sys.exit(run_guarded(lambda: run_compare(sys.argv[1:]), NAME))
 
 
-def run(argv: Sequence[str]) -> int:
-    options = parser().parse_args(list(argv))
+def run_compare(argv: Sequence[str]) -> int:
+    options = build_compare_parser().parse_args(list(argv))
     options.dirs = [replace_last(name, NAME, one=False) for name in options.dirs]
-    check(options)
-    from pgrun.analysis.compare.run_comparison import work
+    check_compare_options(options)
+    from pgrun.analysis.compare.run_comparison import run_comparison
 
-    return work(options)
+    return run_comparison(options)
 
 
-def check(options: argparse.Namespace) -> None:
+def check_compare_options(options: argparse.Namespace) -> None:
     """What can be refused before anything is read."""
     for option, endings in (("picture", PICTURES), ("export", EXPORTS), ("html", (".html", ".htm"))):
         path = getattr(options, option)

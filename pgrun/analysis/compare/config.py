@@ -36,7 +36,7 @@ def read_config(text: str) -> tuple[Flat, Any]:
 
     Runs of a sweep differ in the line of the seed alone, so that the rest is parsed once.
     """
-    settings = without_seed(SEED.sub("seed: 0", text))
+    settings = parse_settings_without_seed(SEED.sub("seed: 0", text))
     line = SEED.search(text)
     try:
         return dict(settings), load_yaml(line[0])["seed"] if line else None
@@ -45,71 +45,71 @@ def read_config(text: str) -> tuple[Flat, Any]:
 
 
 @lru_cache(maxsize=4096)
-def without_seed(text: str) -> Flat:
+def parse_settings_without_seed(text: str) -> Flat:
     try:
         settings = load_yaml(text)
         if not isinstance(settings, dict):
             raise ValueError("no settings in it")
-        return compared(settings)
+        return flatten_comparable_settings(settings)
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError("not YAML") from error
 
 
-def compared(settings: Mapping[str, Any]) -> Flat:
+def flatten_comparable_settings(settings: Mapping[str, Any]) -> Flat:
     """Resolved leaves by their path, without those that are no part of a comparison.
 
     Raises ``ValueError`` where they have no end.
     """
     kept = {str(key): value for key, value in settings.items() if key not in IGNORED}
     found: Flat = {}
-    for path, value in leaves(kept, settings):
-        found[path] = resolved(value, settings)
+    for path, value in iterate_leaves(kept, settings):
+        found[path] = resolve_reference(value, settings)
         if len(found) > MOST:
             raise ValueError(f"more than {MOST} settings")
     return {path: value for path, value in found.items() if path not in IGNORED}
 
 
-def leaves(
+def iterate_leaves(
     part: Mapping[str, Any], whole: Mapping[str, Any], prefix: str = "", depth: int = 0
 ) -> Iterator[tuple[str, Any]]:
     if depth > DEPTH:
         raise ValueError("sections in sections without end")
     for key, value in part.items():
-        value = resolved(value, whole)
+        value = resolve_reference(value, whole)
         if isinstance(value, Mapping):
-            yield from leaves(value, whole, f"{prefix}{key}.", depth + 1)
+            yield from iterate_leaves(value, whole, f"{prefix}{key}.", depth + 1)
         else:
             yield f"{prefix}{key}", value
 
 
-def resolved(value: Any, whole: Mapping[str, Any], depth: int = 0) -> Any:
+def resolve_reference(value: Any, whole: Mapping[str, Any], depth: int = 0) -> Any:
     """``${a.b}`` and ``${oc.select:a.b,default}`` by what they stand for; any other text as it is."""
     if not isinstance(value, str) or "${" not in value or depth > DEPTH:
         return value
     if match := REFERENCE.fullmatch(value):
-        found = at(whole, match[1])
-        return value if found is MISSING else resolved(found, whole, depth + 1)
+        found = look_up_path(whole, match[1])
+        return value if found is MISSING else resolve_reference(found, whole, depth + 1)
     if match := SELECT.fullmatch(value):
-        found = at(whole, match[1])
-        return resolved(literal(match[2]) if found is MISSING else found, whole, depth + 1)
+        found = look_up_path(whole, match[1])
+        return resolve_reference(parse_typed_value(match[2]) if found is MISSING else found, whole, depth + 1)
     return value
 
 
 MISSING = object()
 
 
-def at(whole: Mapping[str, Any], path: str) -> Any:
+def look_up_path(whole: Mapping[str, Any], path: str) -> Any:
     """The value at ``a.b.c``, through references on the way."""
     here: Any = whole
     for key in path.split("."):
-        here = resolved(here, whole) if isinstance(here, str) else here
+        here = resolve_reference(here, whole) if isinstance(here, str) else here
         if not isinstance(here, Mapping) or key not in here:
             return MISSING
         here = here[key]
     return here
 
 
-def literal(text: str) -> Any:
+def parse_typed_value(text: str) -> Any:
     """A value as typed: ``1e-3`` is a number too, which YAML 1.1 takes for text."""
     try:
         value = load_yaml(text)

@@ -9,7 +9,7 @@ import numpy as np
 
 from pgrun.analysis.compare.groups import Group
 from pgrun.analysis.compare.read_runs import Run
-from pgrun.analysis.compare.statistics import bands
+from pgrun.analysis.compare.statistics import bootstrap_curve
 
 POINTS = 200
 RESAMPLES = 1000  # of a curve's interval: read off a picture
@@ -50,25 +50,25 @@ class Panel:
         )
 
 
-def panels(
+def make_panels(
     groups: Sequence[Group], tags: Sequence[str], statistic: Callable[[np.ndarray], np.ndarray]
 ) -> list[list[Panel]]:
     """A row for each environment, a column for each scalar."""
     envs = list(dict.fromkeys(env for group in groups for env in group.envs))
-    return [[panel(groups, env, tag, statistic) for tag in tags] for env in envs]
+    return [[make_panel(groups, env, tag, statistic) for tag in tags] for env in envs]
 
 
-def panel(
+def make_panel(
     groups: Sequence[Group], env: str, tag: str, statistic: Callable[[np.ndarray], np.ndarray]
 ) -> Panel:
     numbered = [(n, g, [run for run in g.runs if run.env == env]) for n, g in enumerate(groups)]
     end = max((run.metrics.last for _, _, runs in numbered for run in runs), default=0)
     grid = np.linspace(0, end, POINTS + 1)[1:]
-    found = [curve(g.label, n, runs, tag, grid, statistic) for n, g, runs in numbered if runs]
+    found = [make_curve(g.label, n, runs, tag, grid, statistic) for n, g, runs in numbered if runs]
     return Panel(env, tag, tuple(curve for curve in found if len(curve.steps)))
 
 
-def curve(
+def make_curve(
     label: str,
     number: int,
     runs: Sequence[Run],
@@ -79,7 +79,7 @@ def curve(
     """The statistic over seeds at every point of ``grid`` where at least half of the runs have a value."""
     over = max(run.metrics.last for run in runs)
     grid = grid[: int(np.searchsorted(grid, over)) + 1]
-    values = on_grid(runs, tag, grid)
+    values = sample_on_grid(runs, tag, grid)
     count = (~np.isnan(values)).sum(1)
     drawn = (count > 0) & (2 * count >= len(runs))
     values, count, steps = values[drawn], count[drawn], grid[drawn]
@@ -90,11 +90,11 @@ def curve(
         whole = values[rows][:, pattern]
         middle[rows] = statistic(whole)
         if pattern.sum() > 1:
-            low[rows], high[rows] = bands(whole, statistic, RESAMPLES)
+            low[rows], high[rows] = bootstrap_curve(whole, statistic, RESAMPLES)
     return Curve(label, number, steps, middle, low, high)
 
 
-def on_grid(runs: Sequence[Run], tag: str, grid: np.ndarray) -> np.ndarray:
+def sample_on_grid(runs: Sequence[Run], tag: str, grid: np.ndarray) -> np.ndarray:
     """The last value at or before each point [G, runs]. NaN before a run's first value.
 
     A finished run keeps its last value (it stopped because it was done) until the group's last row; an

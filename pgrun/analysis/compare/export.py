@@ -72,7 +72,7 @@ def write_tensorboard(panels: Sequence[Sequence[Panel]], folder: Path, middle: s
 
     writers: dict[Path, EventFileWriter] = {}
     now = time.time()
-    for place, tag, steps, values in tracks(panels, folder, middle):
+    for place, tag, steps, values in collect_tracks(panels, folder, middle):
         if place not in writers:
             if link := find_link(folder, place):
                 raise InvalidCommand(f"--tensorboard {folder}: {link} is {LEADS_OUT}: name a new folder")
@@ -88,7 +88,7 @@ def write_tensorboard(panels: Sequence[Sequence[Panel]], folder: Path, middle: s
 Track = tuple[Path, str, np.ndarray, np.ndarray]
 
 
-def tracks(panels: Sequence[Sequence[Panel]], folder: Path, middle: str) -> Iterator[Track]:
+def collect_tracks(panels: Sequence[Sequence[Panel]], folder: Path, middle: str) -> Iterator[Track]:
     """(folder of the run, tag, steps, values) of whatever has values."""
     several = len({panel.env for row in panels for panel in row}) > 1
     for panel in (panel for row in panels for panel in row):

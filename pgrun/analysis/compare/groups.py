@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pgrun.analysis.compare.config import literal
+from pgrun.analysis.compare.config import parse_typed_value
 from pgrun.analysis.compare.read_runs import Run
 from pgrun.errors import InvalidCommand, escape_line
 
@@ -54,22 +54,24 @@ class Group:
         return self.runs[0].config
 
 
-def group(runs: Sequence[Run], by: Sequence[str] = ()) -> list[Group]:
+def group_runs(runs: Sequence[Run], by: Sequence[str] = ()) -> list[Group]:
     """The runs by configuration without seed, or by the settings ``by`` alone."""
-    paths = [path_of(key, runs) for key in by]
+    paths = [find_setting_path(key, runs) for key in by]
     found: dict[str, list[Run]] = {}
     for run in runs:
         kept = [(path, run.config[path]) for path in paths or sorted(run.config) if path in run.config]
-        found.setdefault(json.dumps([(path, text(value)) for path, value in kept]), []).append(run)
+        found.setdefault(json.dumps([(path, format_label_value(value)) for path, value in kept]), []).append(
+            run
+        )
     members = list(found.values())
     if by:
-        names = [words(rs[0].config, paths) for rs in members]
+        names = [format_settings(rs[0].config, paths) for rs in members]
     else:
-        names = labels([(rs[0].config, {key for run in rs for key in run.typed}) for rs in members])
+        names = label_groups([(rs[0].config, {key for run in rs for key in run.typed}) for rs in members])
     return [Group(name, tuple(rs)) for name, rs in zip(names, members, strict=True)]
 
 
-def path_of(key: str, runs: Iterable[Run]) -> str:
+def find_setting_path(key: str, runs: Iterable[Run]) -> str:
     """``algo`` is ``algo.name``, ``env`` is ``env.id``."""
     known = {path for run in runs for path in run.config}
     found = next((path for path in (key, f"{key}.name", f"{key}.id") if path in known), None)
@@ -80,7 +82,7 @@ def path_of(key: str, runs: Iterable[Run]) -> str:
     return found
 
 
-def labels(groups: Sequence[tuple[dict[str, Any], set[str]]]) -> list[str]:
+def label_groups(groups: Sequence[tuple[dict[str, Any], set[str]]]) -> list[str]:
     """A label for each (configuration, keys typed for it).
 
     First what was typed and differs; groups that it leaves alike are told apart by their choices
@@ -89,42 +91,49 @@ def labels(groups: Sequence[tuple[dict[str, Any], set[str]]]) -> list[str]:
     """
     configs = [config for config, _ in groups]
     if len(configs) == 1:
-        return [words(configs[0], CHOICES[:3])]
+        return [format_settings(configs[0], CHOICES[:3])]
     shown: list[list[str]] = [[] for _ in groups]
     typed = {key for _, keys in groups for key in keys}
-    for path in [path for path in ordered(differing(configs)) if was_typed(path, typed)]:
-        add(shown, range(len(configs)), path)
+    for path in [
+        path for path in sort_choices_first(find_differing_paths(configs)) if was_typed(path, typed)
+    ]:
+        show_path(shown, range(len(configs)), path)
     for path in CHOICES:
-        for alike in same_label(configs, shown):
-            if path in differing([configs[i] for i in alike]):
-                add(shown, alike, path)
-    for alike in same_label(configs, shown):
-        for path in ordered(differing([configs[i] for i in alike])):
-            add(shown, alike, path)
-    return [words(config, ordered(paths)) or DEFAULTS for config, paths in zip(configs, shown, strict=True)]
+        for alike in find_equal_labels(configs, shown):
+            if path in find_differing_paths([configs[i] for i in alike]):
+                show_path(shown, alike, path)
+    for alike in find_equal_labels(configs, shown):
+        for path in sort_choices_first(find_differing_paths([configs[i] for i in alike])):
+            show_path(shown, alike, path)
+    return [
+        format_settings(config, sort_choices_first(paths)) or DEFAULTS
+        for config, paths in zip(configs, shown, strict=True)
+    ]
 
 
-def add(shown: list[list[str]], which: Iterable[int], path: str) -> None:
+def show_path(shown: list[list[str]], which: Iterable[int], path: str) -> None:
     for i in which:
         if path not in shown[i]:
             shown[i].append(path)
 
 
-def same_label(configs: Sequence[dict[str, Any]], shown: Sequence[list[str]]) -> list[list[int]]:
+def find_equal_labels(configs: Sequence[dict[str, Any]], shown: Sequence[list[str]]) -> list[list[int]]:
     """Numbers of the configurations that the paths shown so far do not tell apart, group by group."""
     found: dict[str, list[int]] = {}
     for i, (config, paths) in enumerate(zip(configs, shown, strict=True)):
-        found.setdefault(words(config, ordered(paths)), []).append(i)
+        found.setdefault(format_settings(config, sort_choices_first(paths)), []).append(i)
     return [alike for alike in found.values() if len(alike) > 1]
 
 
-def differing(configs: Sequence[dict[str, Any]]) -> list[str]:
+def find_differing_paths(configs: Sequence[dict[str, Any]]) -> list[str]:
     """Paths whose value is not the same in all, or that some do not have."""
     paths = dict.fromkeys(path for config in configs for path in config)
-    return [path for path in paths if len({text(config.get(path, ...)) for config in configs}) > 1]
+    return [
+        path for path in paths if len({format_label_value(config.get(path, ...)) for config in configs}) > 1
+    ]
 
 
-def ordered(paths: Iterable[str]) -> list[str]:
+def sort_choices_first(paths: Iterable[str]) -> list[str]:
     """Choices first, then as they come."""
     rank = {path: n for n, path in enumerate(CHOICES)}
     return sorted(paths, key=lambda path: rank.get(path, len(CHOICES)))
@@ -138,15 +147,21 @@ def was_typed(path: str, keys: set[str]) -> bool:
     )
 
 
-def words(config: dict[str, Any], paths: Iterable[str]) -> str:
-    return escape_line(" ".join(f"{short(path)}={text(config[path])}" for path in paths if path in config))
+def format_settings(config: dict[str, Any], paths: Iterable[str]) -> str:
+    return escape_line(
+        " ".join(
+            f"{shorten_setting_path(path)}={format_label_value(config[path])}"
+            for path in paths
+            if path in config
+        )
+    )
 
 
-def short(path: str) -> str:
+def shorten_setting_path(path: str) -> str:
     return path.removesuffix(".name").removesuffix(".id") if path.count(".") >= 1 else path
 
 
-def text(value: Any) -> str:
+def format_label_value(value: Any) -> str:
     """A value as one would type it."""
     if value is None:
         return "null"
@@ -155,7 +170,7 @@ def text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.10g}"
     if isinstance(value, list | tuple):
-        return f"[{','.join(map(text, value))}]"
+        return f"[{','.join(map(format_label_value, value))}]"
     return str(value)
 
 
@@ -165,11 +180,15 @@ def find_baseline(groups: Sequence[Group], typed: Sequence[str]) -> dict[tuple[s
         raise InvalidCommand(f"--baseline {bad[0]}: say it as setting=value, for example --baseline algo=a2c")
     runs = [run for group in groups for run in group.runs]
     wanted = [
-        (path_of(key, runs), literal(value)) for key, _, value in (word.partition("=") for word in typed)
+        (find_setting_path(key, runs), parse_typed_value(value))
+        for key, _, value in (word.partition("=") for word in typed)
     ]
     found: dict[tuple[str, ...], Group] = {}
     for candidate in groups:
-        if not all(text(candidate.config.get(path, ...)) == text(value) for path, value in wanted):
+        if not all(
+            format_label_value(candidate.config.get(path, ...)) == format_label_value(value)
+            for path, value in wanted
+        ):
             continue
         if candidate.envs in found:
             both = f"{found[candidate.envs].label}; {candidate.label}"
@@ -183,7 +202,7 @@ def find_baseline(groups: Sequence[Group], typed: Sequence[str]) -> dict[tuple[s
     return found
 
 
-def normalised(groups: Sequence[Group], ranges: dict[str, tuple[float, float]]) -> list[Group]:
+def normalise_scores(groups: Sequence[Group], ranges: dict[str, tuple[float, float]]) -> list[Group]:
     """Scores as (x − low)/(high − low) of their environment: ``ranges``, or the least
     and greatest score found in it.
     """

@@ -8,7 +8,7 @@ from html import escape
 from pgrun.analysis.compare.curves import Panel
 from pgrun.analysis.compare.groups import Group
 from pgrun.analysis.compare.report import Comparison
-from pgrun.analysis.compare.svg import chart, swatch
+from pgrun.analysis.compare.svg import render_svg, render_swatch
 
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#222;background:#fff;\
@@ -25,7 +25,7 @@ th{font-weight:600;border-bottom-color:#999}td svg{margin-right:.5rem;vertical-a
 """
 
 
-def page(
+def render_page(
     comparison: Comparison,
     rows: Sequence[Sequence[Panel]],
     drawn: Sequence[Group],
@@ -36,15 +36,18 @@ def page(
     """``drawn``: the groups that have curves, in the order of their colours."""
     parts = [
         f"<h1>{escape(title)}</h1>",
-        table(comparison, drawn),
+        render_comparison_table(comparison, drawn),
         *(f'<p class="warn">{escape(line)}</p>' for line in comparison.warnings),
         (
             f'<p class="dim">Scores: {escape(comparison.score)}. IQM: mean of the middle half of the runs. '
             "Intervals: 95 %, percentile bootstrap over seeds.</p>"
         ),
-        *curves(rows, curve_note),
-        *more("every setting that differs", plain(settings(comparison))) * bool(comparison.settings),
-        *more(f"left out or incomplete: {len(notes)}", "".join(f"<p>{escape(x)}</p>" for x in notes))
+        *render_charts(rows, curve_note),
+        *render_details("every setting that differs", render_html_table(escape_settings(comparison)))
+        * bool(comparison.settings),
+        *render_details(
+            f"left out or incomplete: {len(notes)}", "".join(f"<p>{escape(x)}</p>" for x in notes)
+        )
         * bool(notes),
     ]
     head = (
@@ -57,22 +60,24 @@ def page(
     )
 
 
-def table(comparison: Comparison, drawn: Sequence[Group]) -> str:
+def render_comparison_table(comparison: Comparison, drawn: Sequence[Group]) -> str:
     """Groups that have curves, with their colour; the others folded up below."""
     head, *rows = ([*map(escape, cells)] for cells in comparison.table)
     colour = {escape(group.label): n for n, group in enumerate(drawn)}
-    shown = [[swatch(colour[label]) + label, *rest] for label, *rest in rows if label in colour]
+    shown = [[render_swatch(colour[label]) + label, *rest] for label, *rest in rows if label in colour]
     others = [cells for cells in rows if cells[0] not in colour]
-    folded = more(f"{len(others)} more groups", plain([head, *others])) if others else []
-    return plain([head, *shown]) + "".join(folded)
+    folded = (
+        render_details(f"{len(others)} more groups", render_html_table([head, *others])) if others else []
+    )
+    return render_html_table([head, *shown]) + "".join(folded)
 
 
-def settings(comparison: Comparison) -> list[list[str]]:
+def escape_settings(comparison: Comparison) -> list[list[str]]:
     labels = ["setting", *(group.label for group in comparison.groups)]
     return [list(map(escape, cells)) for cells in (labels, *comparison.settings)]
 
 
-def plain(rows: Sequence[Sequence[str]]) -> str:
+def render_html_table(rows: Sequence[Sequence[str]]) -> str:
     """A table of cells that are HTML already."""
     head, *body = rows
     lines = [f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>" for cells in body]
@@ -82,14 +87,14 @@ def plain(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def curves(rows: Sequence[Sequence[Panel]], note: str) -> Iterable[str]:
+def render_charts(rows: Sequence[Sequence[Panel]], note: str) -> Iterable[str]:
     for i, row in enumerate(rows):
-        charts = [chart(p, p.tag, f"clip-{i}-{j}") for j, p in enumerate(row) if p.curves]
+        charts = [render_svg(p, p.tag, f"clip-{i}-{j}") for j, p in enumerate(row) if p.curves]
         if charts:
             yield f'<h2>{escape(row[0].env)}</h2><div class="charts">{"".join(charts)}</div>'
     if any(p.curves for row in rows for p in row):
         yield f'<p class="dim">{escape(note)}</p>'
 
 
-def more(title: str, body: str) -> list[str]:
+def render_details(title: str, body: str) -> list[str]:
     return [f"<details><summary>{escape(title)}</summary>{body}</details>"]

@@ -73,7 +73,7 @@ def read_metrics(path: Path, wanted: Iterable[str]) -> Metrics:
         return Metrics(note="metrics.csv has no header")
     bad += cut
     steps = columns.pop("env_steps")
-    kept = not_repeated(steps)
+    kept = find_last_written_rows(steps)
     note = f"{bad} line{'s' * (bad > 1)} of metrics.csv cut" if bad else ""
     return Metrics(
         steps[kept], {tag: values[kept] for tag, values in columns.items()}, tuple(header[1:]), note
@@ -91,15 +91,15 @@ def read_columns(
     columns: dict[str, array[float]] = {tag: array("d") for tag in places}
     bad = 0
     for row in lines:
-        if len(row) != len(header) or not number(row[0]) >= 0:
+        if len(row) != len(header) or not parse_cell(row[0]) >= 0:
             bad += 1
             continue
         for tag, place in places.items():
-            columns[tag].append(number(row[place]))
+            columns[tag].append(parse_cell(row[place]))
     return {tag: np.array(values) for tag, values in columns.items()}, bad
 
 
-def number(cell: str) -> float:
+def parse_cell(cell: str) -> float:
     """NaN of a blank."""
     try:
         return float(cell) if cell else math.nan
@@ -107,7 +107,7 @@ def number(cell: str) -> float:
         return math.nan
 
 
-def not_repeated(steps: np.ndarray) -> np.ndarray:
+def find_last_written_rows(steps: np.ndarray) -> np.ndarray:
     """Which rows stand: what was written again, after a resume, replaces what it repeats."""
     if not len(steps):
         return np.empty(0, bool)

@@ -15,11 +15,11 @@ from typing import Any
 import yaml
 
 from pgrun import atomic_files
-from pgrun.analysis.compare.config import Flat, compared, read_config
+from pgrun.analysis.compare.config import Flat, flatten_comparable_settings, read_config
 from pgrun.analysis.compare.metrics import EVAL, Metrics, read_metrics
 from pgrun.config.plain_yaml import load_yaml
 from pgrun.errors import InvalidCommand, escape_line
-from pgrun.terminal.printing import shortest
+from pgrun.terminal.printing import shorten_folder
 
 MARKS = ("summary.json", "metrics.csv", "policy.json", ".hydra")  # a folder with one of these is a run's
 UNINTERESTING = (".log",)
@@ -48,7 +48,9 @@ class Found:
     notes: list[str] = field(default_factory=list)
 
     def note(self, folder: Path, *texts: str) -> None:
-        self.notes.append(escape_line(f"{shortest(folder)}: {', '.join(text for text in texts if text)}"))
+        self.notes.append(
+            escape_line(f"{shorten_folder(folder)}: {', '.join(text for text in texts if text)}")
+        )
 
 
 def read_runs(names: Sequence[str], wanted: Sequence[str] = (), at: int | None = None) -> Found:
@@ -65,7 +67,7 @@ def read_runs(names: Sequence[str], wanted: Sequence[str] = (), at: int | None =
         run = read_run(folder, tags, at, found)
         if run:
             found.runs.append(run)
-    found.runs = without_repetitions(found)
+    found.runs = drop_repeated_runs(found)
     return found
 
 
@@ -124,7 +126,7 @@ def read_parts(folder: Path, wanted: Sequence[str], at: int | None, found: Found
     finished = summary.get("status") == "finished"
     metrics = read_metrics(folder / "metrics.csv", wanted) if wanted or not finished else Metrics()
     score = last_evaluation(metrics, at, finished) if at is not None else final_return(summary)
-    why = "" if score is not None else without_score(summary, broken, metrics, at)
+    why = "" if score is not None else explain_missing_score(summary, broken, metrics, at)
     if why or metrics.note:
         found.note(folder, why, metrics.note)
     return Run(folder, config, typed, int(seed), finished, score, metrics)
@@ -139,7 +141,7 @@ def read_configuration(folder: Path) -> tuple[Flat, int, tuple[str, ...]]:
     )
     try:
         if settings is not None:
-            config, seed = compared(settings), settings.get("seed")
+            config, seed = flatten_comparable_settings(settings), settings.get("seed")
         else:
             config, seed = read_config(read_text(folder / ".hydra" / "config.yaml"))
     except OSError:
@@ -151,13 +153,13 @@ def read_configuration(folder: Path) -> tuple[Flat, int, tuple[str, ...]]:
     if not isinstance(seed, int):
         raise ValueError("no seed in its configuration")
     hydra = next((place for place in (folder, folder.parent) if (place / ".hydra").is_dir()), folder)
-    return config, seed, typed_keys(hydra / ".hydra" / "overrides.yaml")
+    return config, seed, read_typed_keys(hydra / ".hydra" / "overrides.yaml")
 
 
 def recorded_settings(folder: Path, name: str, key: str) -> dict[str, Any] | None:
     """The configuration in policy.json, of a run that has ended, or in job.json, of one that was started."""
     try:
-        settings = read_json(folder / name).get(key)
+        settings = read_json_or_empty(folder / name).get(key)
     except atomic_files.TooLarge:
         raise
     except (ValueError, RecursionError):
@@ -169,7 +171,7 @@ def read_text(path: Path) -> str:
     return atomic_files.read_bytes(path, links=True).decode(errors="replace")
 
 
-def typed_keys(path: Path) -> tuple[str, ...]:
+def read_typed_keys(path: Path) -> tuple[str, ...]:
     try:
         words = load_yaml(read_text(path))
     except atomic_files.TooLarge:
@@ -181,7 +183,7 @@ def typed_keys(path: Path) -> tuple[str, ...]:
     return tuple(key for key in keys if key not in ("seed", "seeds"))
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json_or_empty(path: Path) -> dict[str, Any]:
     """Empty where there is none. Raises ValueError where it is broken."""
     try:
         content = atomic_files.read_json(path, links=True)
@@ -195,7 +197,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_summary(folder: Path) -> tuple[dict[str, Any], bool]:
     """(summary.json, whether it is broken). Raises ``TooLarge``."""
     try:
-        return read_json(folder / "summary.json"), False
+        return read_json_or_empty(folder / "summary.json"), False
     except atomic_files.TooLarge:
         raise
     except (ValueError, RecursionError):
@@ -219,7 +221,7 @@ def last_evaluation(metrics: Metrics, at: int, finished: bool) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def without_score(summary: dict[str, Any], broken: bool, metrics: Metrics, at: int | None) -> str:
+def explain_missing_score(summary: dict[str, Any], broken: bool, metrics: Metrics, at: int | None) -> str:
     """Why a run has no score."""
     status, reached = summary.get("status"), f"{metrics.last:,} steps so far"
     if broken:
@@ -236,7 +238,7 @@ def without_score(summary: dict[str, Any], broken: bool, metrics: Metrics, at: i
     )
 
 
-def without_repetitions(found: Found) -> list[Run]:
+def drop_repeated_runs(found: Found) -> list[Run]:
     """One run for each configuration and seed: the same run twice is no second sample."""
     kept: dict[Any, Run] = {}
     for run in found.runs:
@@ -247,5 +249,7 @@ def without_repetitions(found: Found) -> list[Run]:
             continue
         worse, better = sorted((before, run), key=lambda r: (r.score is not None, r.metrics.last))
         kept[key] = better
-        found.note(worse.folder, f"the same configuration and seed as {shortest(better.folder)}, left out")
+        found.note(
+            worse.folder, f"the same configuration and seed as {shorten_folder(better.folder)}, left out"
+        )
     return list(kept.values())

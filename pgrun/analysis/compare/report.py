@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pgrun.analysis.compare.groups import Group, differing, ordered, short, text
+from pgrun.analysis.compare.groups import (
+    Group,
+    find_differing_paths,
+    format_label_value,
+    shorten_setting_path,
+    sort_choices_first,
+)
 from pgrun.analysis.compare.table import (
     Row,
-    best_first,
-    columns,
-    few_seeds,
-    improvements,
-    lines,
-    of_group,
-    overlaps,
-    thresholds,
+    align_left,
+    format_improvement_column,
+    format_score_columns,
+    format_threshold_columns,
+    make_group_row,
+    sort_best_first,
+    warn_of_few_seeds,
+    warn_of_overlaps,
 )
 from pgrun.errors import escape_line
 
@@ -45,10 +51,10 @@ class Comparison:
 
     def text(self) -> str:
         warned = [f"warning: {line}" for line in self.warnings]
-        return "\n".join([self.score, *lines(self.table), *([""] if warned else []), *warned])
+        return "\n".join([self.score, *align_left(self.table), *([""] if warned else []), *warned])
 
 
-def compare(
+def compare_groups(
     groups: Sequence[Group],
     baseline: Baseline,
     threshold: float | None,
@@ -56,39 +62,41 @@ def compare(
     score: str = FINAL,
 ) -> Comparison:
     """Best first, the environments one after the other."""
-    groups = best_first(groups)
-    rows = [of_group(group) for group in groups]
-    extra = [improvements(groups, baseline)] if baseline else []
-    extra += thresholds(groups, threshold) if threshold is not None else []
-    table = [[*cells, *more] for cells, *more in zip(columns(rows), *extra, strict=True)]
-    warned = warnings(groups, rows, baseline, normalised)
-    return Comparison(groups, rows, table, warned, settings(groups), baseline, score)
+    groups = sort_best_first(groups)
+    rows = [make_group_row(group) for group in groups]
+    extra = [format_improvement_column(groups, baseline)] if baseline else []
+    extra += format_threshold_columns(groups, threshold) if threshold is not None else []
+    table = [[*cells, *more] for cells, *more in zip(format_score_columns(rows), *extra, strict=True)]
+    warned = collect_warnings(groups, rows, baseline, normalised)
+    return Comparison(groups, rows, table, warned, list_differing_settings(groups), baseline, score)
 
 
-def warnings(groups: Sequence[Group], rows: Sequence[Row], baseline: Baseline, normalised: bool) -> list[str]:
-    found = few_seeds(rows)
+def collect_warnings(
+    groups: Sequence[Group], rows: Sequence[Row], baseline: Baseline, normalised: bool
+) -> list[str]:
+    found = warn_of_few_seeds(rows)
     for envs in dict.fromkeys(group.envs for group in groups):
         members = [(g, r) for g, r in zip(groups, rows, strict=True) if g.envs == envs]
         base = [r for g, r in members if g is baseline.get(envs)]
-        found += indistinct([r for _, r in members], base)
+        found += warn_of_indistinct_groups([r for _, r in members], base)
     for group in groups:
-        found += incomplete(group)
+        found += warn_of_missing_scores(group)
     if normalised:
         found.append("scores are (x − low)/(high − low) of their environment, since a group has several")
     return found
 
 
-def indistinct(rows: Sequence[Row], base: Sequence[Row]) -> list[str]:
+def warn_of_indistinct_groups(rows: Sequence[Row], base: Sequence[Row]) -> list[str]:
     """Whatever the intervals do not tell from the baseline, and from the best."""
     found, left = [], list(rows)
     for to in dict.fromkeys([*(id(row) for row in base), id(rows[0])]):
         row = next(row for row in rows if id(row) == to)
-        found += overlaps(left, row)
+        found += warn_of_overlaps(left, row)
         left.remove(row)
     return found
 
 
-def incomplete(group: Group) -> list[str]:
+def warn_of_missing_scores(group: Group) -> list[str]:
     """Seeds without a score, and settings that ``--by`` has pooled over."""
     found = []
     missing = sum(run.score is None for run in group.runs)
@@ -96,16 +104,23 @@ def incomplete(group: Group) -> list[str]:
         found.append(
             f"{group.label}: {missing} of {len(group.runs)} runs without a score, which may flatter it"
         )
-    pooled = [path for path in differing([run.config for run in group.runs]) if path != "env.id"]
+    pooled = [path for path in find_differing_paths([run.config for run in group.runs]) if path != "env.id"]
     if pooled:
-        found.append(escape_line(f"{group.label}: pooled over different {', '.join(map(short, pooled[:8]))}"))
+        found.append(
+            escape_line(
+                f"{group.label}: pooled over different {', '.join(map(shorten_setting_path, pooled[:8]))}"
+            )
+        )
     return found
 
 
-def settings(groups: Sequence[Group]) -> list[list[str]]:
+def list_differing_settings(groups: Sequence[Group]) -> list[list[str]]:
     """Every setting that is not the same in all groups."""
     configs = [group.config for group in groups]
     return [
-        [escape_line(short(path)), *(escape_line(text(c[path])) if path in c else "" for c in configs)]
-        for path in ordered(differing(configs))
+        [
+            escape_line(shorten_setting_path(path)),
+            *(escape_line(format_label_value(c[path])) if path in c else "" for c in configs),
+        ]
+        for path in sort_choices_first(find_differing_paths(configs))
     ]

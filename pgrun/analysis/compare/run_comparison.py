@@ -7,13 +7,13 @@ import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
-from pgrun.analysis.compare.curves import POINTS, Panel, panels
+from pgrun.analysis.compare.curves import POINTS, Panel, make_panels
 from pgrun.analysis.compare.export import write_csv, write_npz, write_tensorboard
-from pgrun.analysis.compare.groups import Group, find_baseline, group, normalised
-from pgrun.analysis.compare.html import page
+from pgrun.analysis.compare.groups import Group, find_baseline, group_runs, normalise_scores
+from pgrun.analysis.compare.html import render_page
 from pgrun.analysis.compare.metrics import EVAL, SPEED
 from pgrun.analysis.compare.read_runs import Run, read_runs
-from pgrun.analysis.compare.report import FINAL, Comparison, compare
+from pgrun.analysis.compare.report import FINAL, Comparison, compare_groups
 from pgrun.analysis.compare.statistics import iqm, mean
 from pgrun.analysis.compare.usual_scalars import SCALARS
 from pgrun.atomic_files import write_bytes
@@ -22,8 +22,8 @@ from pgrun.terminal.exit_codes import ExitCode
 from pgrun.terminal.printing import say
 
 
-def work(options: argparse.Namespace) -> int:
-    tags = scalars(options)
+def run_comparison(options: argparse.Namespace) -> int:
+    tags = choose_scalars(options)
     timed = (EVAL, SPEED) if options.threshold is not None else ()
     found = read_runs(options.dirs, [*tags, *timed], options.at)
     for note in found.notes:
@@ -34,17 +34,17 @@ def work(options: argparse.Namespace) -> int:
             "summary.json"
         )
     check_scalars(options.scalars and tags, found.runs)
-    comparison = compared(options, found.runs)
+    comparison = make_comparison(options, found.runs)
     say(comparison.text())
     drawn = comparison.best(options.top)
-    rows = panels(drawn, tags, iqm if options.curve == "iqm" else mean) if tags else []
+    rows = make_panels(drawn, tags, iqm if options.curve == "iqm" else mean) if tags else []
     if options.html:
         write_page(options.html, comparison, rows, drawn, found.notes, options.curve)
     write_others(options, comparison.groups, drawn, rows)
     return ExitCode.DONE
 
 
-def scalars(options: argparse.Namespace) -> list[str]:
+def choose_scalars(options: argparse.Namespace) -> list[str]:
     """The scalars whose curves are wanted; none where nothing shows them."""
     drawing = options.html or options.picture or options.tensorboard
     if not drawing and not options.scalars:
@@ -61,21 +61,21 @@ def check_scalars(tags: Sequence[str] | None, runs: Sequence[Run]) -> None:
             raise InvalidCommand(f"--scalars {tag}: no run has it; near it: {', '.join(near) or 'nothing'}")
 
 
-def compared(options: argparse.Namespace, runs: Sequence[Run]) -> Comparison:
-    groups = group(runs, options.by)
+def make_comparison(options: argparse.Namespace, runs: Sequence[Run]) -> Comparison:
+    groups = group_runs(runs, options.by)
     several = any(len(one.envs) > 1 for one in groups)
     if options.range and not several:
         raise InvalidCommand(
             "--range is for groups over several environments: add --by algo, or leave it out"
         )
     if several:
-        groups = normalised(groups, bounds(options.range, {run.env for run in runs}))
+        groups = normalise_scores(groups, parse_score_ranges(options.range, {run.env for run in runs}))
     baseline = find_baseline(groups, options.baseline) if options.baseline else {}
     score = f"last evaluation up to {options.at:,} steps of each run, over seeds" if options.at else FINAL
-    return compare(groups, baseline, options.threshold, several, score)
+    return compare_groups(groups, baseline, options.threshold, several, score)
 
 
-def bounds(typed: Sequence[str], envs: set[str]) -> dict[str, tuple[float, float]]:
+def parse_score_ranges(typed: Sequence[str], envs: set[str]) -> dict[str, tuple[float, float]]:
     """``--range CartPole-v1=9:500``."""
     found = {}
     for word in typed:
@@ -115,7 +115,7 @@ def write_page(
         f"Curves: {curve} over seeds with its 95 % interval{best}. At each of {POINTS} points a seed counts "
         "with its last value at or before; drawn where at least half of the seeds have one."
     )
-    write_bytes(path, page(comparison, rows, drawn, note, notes, title).encode())
+    write_bytes(path, render_page(comparison, rows, drawn, note, notes, title).encode())
 
 
 def write_others(
@@ -128,11 +128,11 @@ def write_others(
         if not any(panel.curves for row in rows for panel in row):
             raise InvalidCommand(
                 f"--picture {options.picture}: none of these runs has a value of "
-                f"{', '.join(scalars(options))}"
+                f"{', '.join(choose_scalars(options))}"
             )
-        from pgrun.analysis.compare.picture import draw
+        from pgrun.analysis.compare.picture import draw_comparison
 
-        draw(rows, drawn, options.picture)
+        draw_comparison(rows, drawn, options.picture)
     if options.export and options.export.suffix == ".csv":
         write_csv(groups, options.export)
     elif options.export:

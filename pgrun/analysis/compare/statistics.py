@@ -42,30 +42,30 @@ def bootstrap(
     rng = np.random.default_rng(SEED)
     total = sum(map(len, strata))
     found = []
-    for size in chunks(resamples, total):
+    for size in split_resamples(resamples, total):
         drawn = [x[rng.integers(0, len(x), (size, len(x)))] for x in strata]
         found.append(statistic(np.concatenate(drawn, -1)))
-    return percentiles(np.concatenate(found))
+    return percentile_interval(np.concatenate(found))
 
 
-def chunks(resamples: int, width: int) -> list[int]:
+def split_resamples(resamples: int, width: int) -> list[int]:
     size = max(1, CHUNK // max(width, 1))
     return [min(size, resamples - done) for done in range(0, resamples, size)]
 
 
-def percentiles(values: np.ndarray) -> Interval:
+def percentile_interval(values: np.ndarray) -> Interval:
     low, high = np.percentile(values, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
     return float(low), float(high)
 
 
-def improvement(x: np.ndarray, y: np.ndarray) -> float:
+def probability_of_improvement(x: np.ndarray, y: np.ndarray) -> float:
     """P(X > Y) = 1/(nm) ΣᵢΣⱼ S(xᵢ, yⱼ), S = 1, ½ or 0 (ties half): the Mann–Whitney
     statistic, their eq. 3.
     """
-    return float(wins(x, y).mean())
+    return float(compare_pairs(x, y).mean())
 
 
-def wins(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def compare_pairs(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """S [n, m]."""
     won: np.ndarray = (x[:, None] > y) + 0.5 * (x[:, None] == y)
     return won
@@ -78,15 +78,15 @@ def improvement_interval(
     sides drawn again in each stratum.
     """
     rng = np.random.default_rng(SEED)
-    tables = [wins(x, y) for x, y in zip(xs, ys, strict=True)]
+    tables = [compare_pairs(x, y) for x, y in zip(xs, ys, strict=True)]
     value = float(np.mean([table.mean() for table in tables]))
     if max(max(table.shape) for table in tables) < 2:
         return value, (np.nan, np.nan)
-    draws = np.mean([shares(rng, t, resamples) for t in tables], 0)
-    return value, percentiles(draws)
+    draws = np.mean([resample_improvement(rng, t, resamples) for t in tables], 0)
+    return value, percentile_interval(draws)
 
 
-def shares(rng: np.random.Generator, table: np.ndarray, resamples: int) -> np.ndarray:
+def resample_improvement(rng: np.random.Generator, table: np.ndarray, resamples: int) -> np.ndarray:
     """P of each resample, by how often each run was drawn: cᵀ S c′ / (nm)."""
     n, m = table.shape
     c = rng.multinomial(n, np.full(n, 1 / n), resamples)
@@ -95,7 +95,7 @@ def shares(rng: np.random.Generator, table: np.ndarray, resamples: int) -> np.nd
     return shares
 
 
-def bands(
+def bootstrap_curve(
     values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], resamples: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """(low, high) [G] for values [G, n]: a run is drawn as a whole, for all points of its curve."""

@@ -7,7 +7,7 @@ from html import escape
 
 import numpy as np
 
-from pgrun.analysis.compare.axes import limits, log_ticks, named, ticks
+from pgrun.analysis.compare.axes import choose_log_ticks, choose_ticks, find_y_limits, format_tick
 from pgrun.analysis.compare.curves import Curve, Panel
 
 COLOURS = ("#332288", "#cc6677", "#117733", "#ddaa33", "#44aadd", "#882255", "#44aa99", "#999933", "#aa4499")
@@ -16,12 +16,12 @@ WIDTH, HEIGHT = 460, 300
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 30, 42
 
 
-def style(number: int) -> tuple[str, str]:
+def choose_style(number: int) -> tuple[str, str]:
     """(colour, dashes) of a group."""
     return COLOURS[number % len(COLOURS)], DASHES[number // len(COLOURS) % len(DASHES)]
 
 
-def chart(panel: Panel, title: str, name: str) -> str:
+def render_svg(panel: Panel, title: str, name: str) -> str:
     """``name``: an id for the clipping path, unique on the page."""
     frame = Frame(panel)
     body = [*frame.grid(), f'<g clip-path="url(#{name})">']
@@ -43,7 +43,7 @@ class Frame:
 
     def __init__(self, panel: Panel):
         self.log = panel.log
-        self.low, self.high = limits(panel)
+        self.low, self.high = find_y_limits(panel)
         self.end = max(float(curve.steps[-1]) for curve in panel.curves)
         self.w, self.h = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 
@@ -57,9 +57,10 @@ class Frame:
         return np.clip(height, -HEIGHT, 2 * HEIGHT)
 
     def line(self, curve: Curve) -> str:
-        colour, dashes = style(curve.number)
+        colour, dashes = choose_style(curve.number)
         return (
-            f'<path d="M{points(self.x(curve.steps), self.y(curve.middle))}" fill="none" stroke="{colour}" '
+            f'<path d="M{format_svg_points(self.x(curve.steps), self.y(curve.middle))}" fill="none" '
+            f'stroke="{colour}" '
             'stroke-width="2" '
             f'stroke-linejoin="round"{f" stroke-dasharray={chr(34)}{dashes}{chr(34)}" if dashes else ""}>'
             f"<title>{escape(curve.label)}</title></path>"
@@ -72,28 +73,33 @@ class Frame:
         x = self.x(curve.steps[there])
         there_and_back = np.concatenate([x, x[::-1]])
         y = np.concatenate([self.y(curve.high[there]), self.y(curve.low[there])[::-1]])
-        return f'<path d="M{points(there_and_back, y)}Z" fill="{style(curve.number)[0]}" opacity="0.16"/>'
+        return (
+            f'<path d="M{format_svg_points(there_and_back, y)}Z" fill="{choose_style(curve.number)[0]}" '
+            'opacity="0.16"/>'
+        )
 
     def grid(self) -> Iterable[str]:
-        at = log_ticks(self.low, self.high) if self.log else ticks(self.low, self.high)
+        at = choose_log_ticks(self.low, self.high) if self.log else choose_ticks(self.low, self.high)
         for value in at:
             y = TOP + self.h * (self.high - value) / (self.high - self.low)
-            label = named(10**value if self.log else value)
+            label = format_tick(10**value if self.log else value)
             yield f'<path class="grid" d="M{LEFT} {y:.1f}h{self.w}"/>'
             yield f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{label}</text>'
-        for value in ticks(0, self.end):
+        for value in choose_ticks(0, self.end):
             x = LEFT + self.w * value / self.end
-            yield f'<text x="{x:.1f}" y="{TOP + self.h + 16}" text-anchor="middle">{named(value)}</text>'
+            yield (
+                f'<text x="{x:.1f}" y="{TOP + self.h + 16}" text-anchor="middle">{format_tick(value)}</text>'
+            )
         yield f'<path class="axis" d="M{LEFT} {TOP}v{self.h}h{self.w}"/>'
 
 
-def points(x: np.ndarray, y: np.ndarray) -> str:
+def format_svg_points(x: np.ndarray, y: np.ndarray) -> str:
     return "L".join(f"{a:.1f} {b:.1f}" for a, b in zip(x, y, strict=True))
 
 
-def swatch(number: int) -> str:
+def render_swatch(number: int) -> str:
     """A group's line, for a legend."""
-    colour, dashes = style(number)
+    colour, dashes = choose_style(number)
     return (
         f'<svg width="30" height="10" aria-hidden="true"><path d="M1 5h28" stroke="{colour}" stroke-width="3"'
         f"{f' stroke-dasharray={chr(34)}{dashes}{chr(34)}' if dashes else ''}/></svg>"

@@ -25,7 +25,7 @@ examples
 docs/my-run-does-not-learn.md tells each illness, and what a healthy run looks like."""
 
 
-def parser() -> Options:
+def build_doctor_parser() -> Options:
     found = Options(NAME, ABOUT, EXAMPLES)
     found.add_argument(
         "runs",
@@ -39,15 +39,17 @@ def parser() -> Options:
 
 def main() -> None:
     """The console script."""
-    sys.exit(run_guarded(lambda: run(sys.argv[1:]), NAME))
+    sys.exit(run_guarded(lambda: run_doctor(sys.argv[1:]), NAME))
 
 
-def run(argv: Sequence[str]) -> int:
+def run_doctor(argv: Sequence[str]) -> int:
     """0 whether something was found or not."""
-    names = [replace_last(name, NAME, one=False) for name in parser().parse_args(list(argv)).runs]
+    names = [
+        replace_last(name, NAME, one=False) for name in build_doctor_parser().parse_args(list(argv)).runs
+    ]
     pin_threads([])
     from pgrun.analysis.compare.read_runs import Found, expand_glob, find_run_folders
-    from pgrun.analysis.doctor.report import diagnosis
+    from pgrun.analysis.doctor.report import diagnose_run
     from pgrun.analysis.doctor.run_data import read_chart
 
     charts = []
@@ -58,7 +60,7 @@ def run(argv: Sequence[str]) -> int:
                 f"{name} holds no run: name a directory with a metrics.csv, such as outputs/<date>/<run>"
             )
         charts += [read_chart(folder) for folder in folders]
-    say("\n\n".join(map(diagnosis, charts)))
+    say("\n\n".join(map(diagnose_run, charts)))
     return ExitCode.DONE
 
 

@@ -14,7 +14,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
 )
 
 
-def findings(chart: Chart) -> list[Finding]:
+def find_symptoms(chart: Chart) -> list[Finding]:
     """What the chart shows, in the order of the table of illnesses."""
-    seen = ((illness, illness.sees(chart)) for illness in SYMPTOMS)
-    return [Finding(illness, text, illness.tries(chart)) for illness, text in seen if text]
+    seen = ((illness, illness.detect(chart)) for illness in SYMPTOMS)
+    return [Finding(illness, text, illness.suggest(chart)) for illness, text in seen if text]

@@ -3,54 +3,62 @@
 from __future__ import annotations
 
 from pgrun.analysis.doctor.run_data import Chart
-from pgrun.analysis.doctor.steps import CAUSES, try_shorter
-from pgrun.analysis.doctor.symptom import Symptom, figure
+from pgrun.analysis.doctor.steps import CAUSES, suggest_shorter_steps
+from pgrun.analysis.doctor.symptom import Symptom, format_figure
 
 STEPS = ("kl-explodes", "everything-is-clipped", "few-effective-samples")
 USUAL_KL = 0.05  # nats: trust regions take 0.01, healthy PPO up to 0.03
 OTHERS = ("exploration-gone", "gradient-lost-in-noise", "values-out-of-reach", "critic-explains-nothing")
 
 
-def collapsed(chart: Chart) -> str | None:
+def detect_collapse(chart: Chart) -> str | None:
     course = chart.returns
     if course is None or not course.collapsed or course.worse:
         return None
-    return f"the return was {figure(course.best.mean)} and fell back to {figure(course.end.mean)}"
+    return (
+        f"the return was {format_figure(course.best.mean)} and fell back to {format_figure(course.end.mean)}"
+    )
 
 
-def try_keeping(chart: Chart) -> str:
+def suggest_keeping_best(chart: Chart) -> str:
     if "optimizer.lr" in chart.settings and chart.settings.get("optimizer.schedule") == "constant":
         return "optimizer.schedule=linear; policy_best is the one before the fall"
     return "smaller steps towards the end; policy_best is the one before the fall"
 
 
-def backwards(chart: Chart) -> str | None:
+def detect_worse_return(chart: Chart) -> str | None:
     course = chart.returns
     if course is None or not course.worse:
         return None
     return (
-        f"the return got worse: {figure(course.start.mean)} at the start, {figure(course.end.mean)} at the "
+        f"the return got worse: {format_figure(course.start.mean)} at the start, "
+        f"{format_figure(course.end.mean)} at the "
         "end"
     )
 
 
-def try_turning(chart: Chart) -> str:
+def suggest_for_worse_return(chart: Chart) -> str:
     if chart.typical("kl/old_new") < USUAL_KL:
         return (
             "a look at the signs, of the reward and of an objective of your own: the steps have a usual size"
         )
-    return f"{try_shorter(chart)}, then look at the signs of the reward and of an objective of your own"
+    return (
+        f"{suggest_shorter_steps(chart)}, then look at the signs of the reward and of an objective of your "
+        "own"
+    )
 
 
-def flat(chart: Chart) -> str | None:
+def detect_flat_return(chart: Chart) -> str | None:
     course = chart.returns
     if course is None or not course.stuck or course.worse or course.constant:
         return None
-    start, end = (f"{figure(part.mean)} ± {figure(part.error)}" for part in (course.start, course.end))
+    start, end = (
+        f"{format_figure(part.mean)} ± {format_figure(part.error)}" for part in (course.start, course.end)
+    )
     return f"the return has not risen beyond its noise: {start} at the start, {end} at the end"
 
 
-def try_longer(chart: Chart) -> str:
+def suggest_longer_training(chart: Chart) -> str:
     total = chart.setting("trainer.total_steps", 1e5)
     return (
         f"trainer.total_steps={10 * total:.0f}, state_norm=true, reward_scaling=true, algo=ppo: one at a time"
@@ -58,7 +66,7 @@ def try_longer(chart: Chart) -> str:
 
 
 SYMPTOMS = (
-    Symptom("return-collapsed", collapsed, try_keeping, STEPS),
-    Symptom("return-got-worse", backwards, try_turning, CAUSES),
-    Symptom("return-flat", flat, try_longer, (*CAUSES, *STEPS, *OTHERS)),
+    Symptom("return-collapsed", detect_collapse, suggest_keeping_best, STEPS),
+    Symptom("return-got-worse", detect_worse_return, suggest_for_worse_return, CAUSES),
+    Symptom("return-flat", detect_flat_return, suggest_longer_training, (*CAUSES, *STEPS, *OTHERS)),
 )

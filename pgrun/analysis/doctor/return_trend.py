@@ -38,7 +38,7 @@ class Course:
     @property
     def flat(self) -> bool:
         """At no time was the return better than at the start."""
-        return not above(self.best, self.start, self.spread)
+        return not is_clearly_above(self.best, self.start, self.spread)
 
     @property
     def clear(self) -> bool:
@@ -56,7 +56,7 @@ class Course:
 
     @property
     def worse(self) -> bool:
-        return above(self.start, self.end, self.spread)
+        return is_clearly_above(self.start, self.end, self.spread)
 
     @property
     def rising(self) -> bool:
@@ -67,20 +67,20 @@ class Course:
     def collapsed(self) -> bool:
         """More than half of what was gained is lost again."""
         gain, loss = self.best.mean - self.start.mean, self.best.mean - self.end.mean
-        return not self.flat and loss > gain / 2 and above(self.best, self.end, self.spread)
+        return not self.flat and loss > gain / 2 and is_clearly_above(self.best, self.end, self.spread)
 
     @property
     def failing(self) -> bool:
         return self.stuck or self.worse or self.collapsed
 
 
-def above(high: Part, low: Part, spread: float) -> bool:
+def is_clearly_above(high: Part, low: Part, spread: float) -> bool:
     """Whether a difference is both more than noise and large enough to matter."""
     gap = high.mean - low.mean
     return gap > SURE * float(np.hypot(high.error, low.error)) and gap > CLEAR * spread
 
 
-def course(returns: np.ndarray, episodes: np.ndarray) -> Course | None:
+def measure_course(returns: np.ndarray, episodes: np.ndarray) -> Course | None:
     """From ``return/train`` [R] and the number of ``episodes`` [R] behind each; None
     of fewer rows than ``LEAST``.
     """
@@ -88,14 +88,18 @@ def course(returns: np.ndarray, episodes: np.ndarray) -> Course | None:
         return None
     first = max(1, int(np.searchsorted(np.cumsum(episodes), EPISODES)) + 1)
     first = min(first, len(returns) // 3)  # of a short run the rest is needed too
-    near, whole = slice(0, max(first, NEAR)), noise(returns, episodes)
-    spread = min(noise(returns[near], episodes[near]), whole)  # a sudden fall is not the start's noise
+    near, whole = slice(0, max(first, NEAR)), estimate_episode_noise(returns, episodes)
+    spread = min(
+        estimate_episode_noise(returns[near], episodes[near]), whole
+    )  # a sudden fall is not the start's noise
     rest = [
-        part(returns[rows], episodes[rows], whole)
+        measure_part(returns[rows], episodes[rows], whole)
         for rows in np.array_split(np.arange(first, len(returns)), min(PARTS, len(returns) - first))
     ]
     return Course(
-        start=Part(mean(returns[:first], episodes[:first]), spread / np.sqrt(episodes[:first].sum())),
+        start=Part(
+            mean_per_episode(returns[:first], episodes[:first]), spread / np.sqrt(episodes[:first].sum())
+        ),
         best=max(rest, key=lambda found: found.mean),
         end=rest[-1],
         spread=spread,
@@ -104,16 +108,16 @@ def course(returns: np.ndarray, episodes: np.ndarray) -> Course | None:
     )
 
 
-def part(returns: np.ndarray, episodes: np.ndarray, whole: float) -> Part:
-    own = noise(returns, episodes) if len(returns) > 2 else whole
-    return Part(mean(returns, episodes), own / np.sqrt(episodes.sum()))
+def measure_part(returns: np.ndarray, episodes: np.ndarray, whole: float) -> Part:
+    own = estimate_episode_noise(returns, episodes) if len(returns) > 2 else whole
+    return Part(mean_per_episode(returns, episodes), own / np.sqrt(episodes.sum()))
 
 
-def mean(returns: np.ndarray, episodes: np.ndarray) -> float:
+def mean_per_episode(returns: np.ndarray, episodes: np.ndarray) -> float:
     return float((returns * episodes).sum() / episodes.sum())
 
 
-def noise(returns: np.ndarray, episodes: np.ndarray) -> float:
+def estimate_episode_noise(returns: np.ndarray, episodes: np.ndarray) -> float:
     """Standard deviation of one episode's return, from neighbouring rows: a trend hardly enters.
 
     Means of m and n episodes differ by a variance of σ²(1/m + 1/n).

@@ -18,8 +18,8 @@ import numpy as np
 
 from pgrun.analysis.compare.config import Flat
 from pgrun.analysis.compare.metrics import Metrics, read_metrics
-from pgrun.analysis.compare.read_runs import read_configuration, read_json, read_summary
-from pgrun.analysis.doctor.return_trend import Course, course
+from pgrun.analysis.compare.read_runs import read_configuration, read_json_or_empty, read_summary
+from pgrun.analysis.doctor.return_trend import Course, measure_course
 from pgrun.atomic_files import TooLarge, read_bytes
 from pgrun.errors import InvalidCommand
 from pgrun.storage.one_number import read_number
@@ -57,7 +57,7 @@ class Chart:
         if len(counts) != len(there):
             return None
         finished = np.diff(np.maximum.accumulate(np.nan_to_num(counts[there])), prepend=0)
-        return course(self.values("return/train"), np.maximum(finished, 1))
+        return measure_course(self.values("return/train"), np.maximum(finished, 1))
 
     @property
     def failing(self) -> bool:
@@ -75,7 +75,7 @@ class Chart:
 
     @property
     def updates(self) -> int:
-        return int(number(self.summary.get("updates")) or 0)
+        return int(coerce_to_number(self.summary.get("updates")) or 0)
 
     def values(self, tag: str) -> np.ndarray:
         """What there is of a scalar, in the order of the run."""
@@ -95,11 +95,11 @@ class Chart:
 
     def setting(self, key: str, default: float = math.nan) -> float:
         """A setting that is a number."""
-        found = number(self.settings.get(key))
+        found = coerce_to_number(self.settings.get(key))
         return default if found is None else found
 
 
-def number(value: Any) -> float | None:
+def coerce_to_number(value: Any) -> float | None:
     """``1e-3`` is text to YAML 1.1."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
@@ -130,9 +130,9 @@ def read_chart(folder: Path) -> Chart:
         settings,
         summary,
         metrics,
-        gaussian(folder),
-        normaliser(folder) if settings.get("state_norm") is True else None,
-        not_finite(folder / "metrics.csv"),
+        count_action_dimensions(folder),
+        count_normalised_states(folder) if settings.get("state_norm") is True else None,
+        find_not_finite(folder / "metrics.csv"),
         tuple(notes),
     )
 
@@ -146,12 +146,12 @@ def read_if_small(look: Callable[[], T], otherwise: T, notes: list[str]) -> T:
         return otherwise
 
 
-def gaussian(folder: Path) -> int | None:
+def count_action_dimensions(folder: Path) -> int | None:
     """Dimensions of the actions, where they are a Box; 0 of one without bounds, or whose policy has no σ of
     actions.
     """
     try:
-        content = read_json(folder / "policy.json")
+        content = read_json_or_empty(folder / "policy.json")
         space = str(content.get("action_space"))
         bounded = content.get("config", {}).get("policy", {}).get("name") in ("squashed", "beta")
     except UNREADABLE:
@@ -162,7 +162,7 @@ def gaussian(folder: Path) -> int | None:
     return 0 if "inf" in space or bounded else math.prod(map(int, found[1].split(",")))
 
 
-def normaliser(folder: Path) -> float | None:
+def count_normalised_states(folder: Path) -> float | None:
     """How many states are in its statistics."""
     try:
         return read_number(folder / "policy.safetensors", "obs_count")
@@ -170,22 +170,22 @@ def normaliser(folder: Path) -> float | None:
         return None
 
 
-def not_finite(path: Path) -> str:
+def find_not_finite(path: Path) -> str:
     """``kl/old_new = nan at 1,024 steps``: blanks are no such thing, so the text itself is read."""
     try:
         lines = read_bytes(path, links=True).decode(errors="replace").splitlines()
     except (OSError, TooLarge):
         return ""
     suspects = (line for line in lines[1:] if "nan" in line or "inf" in line)
-    return next(found(lines[:1], suspects), "")
+    return next(list_not_finite(lines[:1], suspects), "")
 
 
-def found(header: Iterable[str], lines: Iterable[str]) -> Iterator[str]:
+def list_not_finite(header: Iterable[str], lines: Iterable[str]) -> Iterator[str]:
     try:
         for row in csv.DictReader([*header, *lines]):
             for tag in MUST_BE_FINITE:
-                value = number(row.get(tag))
+                value = coerce_to_number(row.get(tag))
                 if value is not None and not math.isfinite(value):
-                    yield f"{tag} = {value} at {number(row['env_steps']) or 0:,.0f} steps"
+                    yield f"{tag} = {value} at {coerce_to_number(row['env_steps']) or 0:,.0f} steps"
     except csv.Error:
         return

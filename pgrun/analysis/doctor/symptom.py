@@ -12,15 +12,15 @@ PAGE = "docs/my-run-does-not-learn.md"
 
 @dataclass(frozen=True)
 class Symptom:
-    """``sees`` says with the run's own numbers what is wrong, or nothing; ``tries`` says what to type then.
+    """``detect`` says with the run's own numbers what is wrong, or nothing; ``suggest`` what to type then.
 
     ``follows``: from which others it follows; beside one of them it is no cause, and needs no remedy of its
     own.
     """
 
     name: str  # the anchor on the page too
-    sees: Callable[[Chart], str | None]
-    tries: Callable[[Chart], str]
+    detect: Callable[[Chart], str | None]
+    suggest: Callable[[Chart], str]
     follows: tuple[str, ...] = ()
 
     @property
@@ -42,12 +42,12 @@ class Finding:
         return f"{self.evidence}. Try {self.remedy}. See {self.illness.page}"
 
 
-def figure(value: float) -> str:
+def format_figure(value: float) -> str:
     """Three digits, without an exponent where none is needed."""
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
-def scaled(chart: Chart, key: str, factor: float, usual: float) -> str:
+def format_scaled_setting(chart: Chart, key: str, factor: float, usual: float) -> str:
     """``key=value`` with the run's own value times ``factor``, as it is typed."""
     value = chart.setting(key, usual) * factor
     return f"{key}={value:.0f}" if factor > 1 and value >= 10 else f"{key}={value:.3g}"

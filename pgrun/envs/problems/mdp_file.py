@@ -36,7 +36,7 @@ ENTRIES = 2_000_000  # numbers and lists in it, or outcomes of arrays: some seco
 UNPACKED = 256 * 2**20  # bytes of arrays
 
 
-def from_file(file: str = "") -> Tabular:
+def load_mdp(file: str = "") -> Tabular:
     """Raises ``ValueError`` where the file is no MDP, saying which entry, and
     ``OSError`` where it cannot be read.
     """
@@ -44,7 +44,9 @@ def from_file(file: str = "") -> Tabular:
         raise ValueError("name the file that holds it: add env.kwargs.file=my_mdp.yaml")
     path = Path(file)
     if path.suffix == ".npz":
-        content: Mapping[str, Any] = of_arrays(read_arrays(read_bytes(path, links=True, most=UNPACKED)))
+        content: Mapping[str, Any] = problem_from_arrays(
+            read_arrays(read_bytes(path, links=True, most=UNPACKED))
+        )
     else:
         content = load_yaml(read_bytes(path, links=True, most=TEXT), ENTRIES)
     if not isinstance(content, Mapping) or not {"P", "start"} <= set(content):
@@ -94,7 +96,7 @@ def unpacked_size(members: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
     return max(member.file_size, math.prod(shape) * dtype.itemsize)
 
 
-def of_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def problem_from_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """The arrays of a .npz as the nested lists of a problem."""
     if not {"P", "R", "start"} <= set(arrays) or arrays["P"].ndim != 3:
         raise ValueError("a .npz must hold P [S, A, S], R [S, A] or [S, A, S], and start [S]")

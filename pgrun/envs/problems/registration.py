@@ -9,14 +9,14 @@ __all__ = ["registry"]
 
 ENVIRONMENTS = {  # id: (factory, in pgrun.envs.problems.teaching where no other module is named, time limit)
     "OneState": ("one_state", 10_000),
-    "Conserved": ("conserved", None),
-    "Mismatch": ("mismatch", None),
+    "Conserved": ("conserved_return", None),
+    "Mismatch": ("action_mismatch", None),
     "FixedHorizon": ("fixed_horizon", None),
     "RandomWalk": ("random_walk", 1_000),
     "ASplit": ("a_split", None),
     "SmallMDP": ("small_mdp", 200),
     "TokenTree": ("pgrun.envs.problems.token_tree:token_tree", None),
-    "Table": ("pgrun.envs.problems.mdp_file:from_file", 1_000),  # the user's own
+    "Table": ("pgrun.envs.problems.mdp_file:load_mdp", 1_000),  # the user's own
     "TwoGaussians": ("pgrun.envs.problems.teaching_continuous:TwoGaussians", None),
     "LQ1": ("pgrun.envs.problems.teaching_continuous:Lq1", 20),
 }

@@ -56,13 +56,20 @@ def one_state(return_offset: float = 0.0, reward_offset: float = 0.0, theta: flo
     return Tabular({0: {0: [stay], 1: [end]}}, [1.0], theta=theta)
 
 
-def conserved() -> Tabular:
+def conserved_return() -> Tabular:
     """r₁ = ±1 by the first action, r₂ = −r₁ whatever comes: the return is always 0."""
     first = {a: [(1.0, 1 + a, 1.0 - 2 * a, False)] for a in (0, 1)}
-    return Tabular({0: first, 1: both((1.0, 1, -1.0, True)), 2: both((1.0, 2, 1.0, True))}, [1.0, 0, 0])
+    return Tabular(
+        {
+            0: first,
+            1: same_for_both_actions((1.0, 1, -1.0, True)),
+            2: same_for_both_actions((1.0, 2, 1.0, True)),
+        },
+        [1.0, 0, 0],
+    )
 
 
-def mismatch() -> Tabular:
+def action_mismatch() -> Tabular:
     """Two steps that look alike; reward 1 if the second action differs from the first."""
     first = {a: [(1.0, 1 + a, 0.0, False)] for a in (0, 1)}
     second = {s: {a: [(1.0, s, float(a != s - 1), True)] for a in (0, 1)} for s in (1, 2)}
@@ -94,7 +101,11 @@ def a_split() -> Tabular:
     change nothing.
     """
     split = [(0.5, 1, 0.0, False), (0.5, 2, 0.0, False)]
-    table = {0: {0: split, 1: split}, 1: both((1.0, 1, 1.0, True)), 2: both((1.0, 2, 0.0, True))}
+    table = {
+        0: {0: split, 1: split},
+        1: same_for_both_actions((1.0, 1, 1.0, True)),
+        2: same_for_both_actions((1.0, 2, 0.0, True)),
+    }
     return Tabular(table, [1.0, 0, 0])
 
 
@@ -122,6 +133,6 @@ def require_counts(**counts: Any) -> None:
             raise ValueError(f"{name}={count}: must be an integer in [1, {MOST}]")
 
 
-def both(outcome: tuple[float, int, float, bool]) -> dict[int, Outcomes]:
+def same_for_both_actions(outcome: tuple[float, int, float, bool]) -> dict[int, Outcomes]:
     """Outcomes of two actions that lead to the same, for certain."""
     return {0: [outcome], 1: [outcome]}

@@ -13,7 +13,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from pgrun.config.schema import NonNegative, violations
+from pgrun.config.schema import NonNegative, find_violations
 
 REAL = (-np.inf, np.inf, (1,), np.float64)
 Number = Any  # a float, or arrays or tensors that broadcast
@@ -106,7 +106,7 @@ class Lq1(gym.Env):
 
     def __init__(self, **constants: float):
         """Raises ``ValueError`` where they are no constants of ``LinearQuadratic``."""
-        if wrong := list(violations("", constants, LinearQuadratic)):
+        if wrong := list(find_violations("", constants, LinearQuadratic)):
             raise ValueError("; ".join(wrong))
         self.problem = LinearQuadratic(**constants)
         self.state = 0.0

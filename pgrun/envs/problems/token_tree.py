@@ -8,7 +8,8 @@ A prompt is drawn evenly; each step appends one of ``words`` words, numbered fro
             before it is; 0 for other texts, the empty one among them
 
 ``level``: prompt p's texts are graded level·(p + 1) higher, all alike, so that some prompts are easier; ∇J
-does not feel it. ``noise``: each token earns that much more or less, at even odds: a judge's mood, which leaves J and ∇J alone.
+does not feel it. ``noise``: each token earns that much more or less, at even odds: a judge's mood, which
+leaves J and ∇J alone.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import torch
 
 from pgrun.config.schema import PositiveInt
 from pgrun.envs import Envs
-from pgrun.envs.faults import place
+from pgrun.envs.faults import format_place
 from pgrun.errors import EnvironmentFault
 from pgrun.policies.normalization import NoRewardScale, RewardScale
 from pgrun.policies.policy import Policy
@@ -75,7 +75,7 @@ class Episodes(OnPolicy):
         else:
             arrays = self.record(policy, envs, generator, seeds)
         rollout = arrays.to_rollout(policy, scale, self.episodes, whole=True)
-        return replace(rollout, group=self.size), outcomes(arrays)
+        return replace(rollout, group=self.size), episode_outcomes(arrays)
 
     def record(
         self, policy: Policy, envs: Envs, generator: torch.Generator | None, seeds: list[int] | None = None
@@ -164,7 +164,7 @@ class Episodes(OnPolicy):
         self._tell(int(self.cap(envs)))
 
     def _endless(self, envs: Envs, column: int, episode: int) -> EnvironmentFault:
-        where = place(envs.name, column, episode, int(self.cap(envs)))
+        where = format_place(envs.name, column, episode, int(self.cap(envs)))
         return EnvironmentFault(f"{where}: the episode is still going: {self._advice()}")
 
     def _tell(self, cap: int) -> None:
@@ -199,7 +199,7 @@ class Evaluation(Episodes):
 
     def look(self, policy: Policy, envs: Envs, seeds: list[int]) -> Finished:
         """The returns and lengths of the deterministic policy's episodes alone."""
-        return outcomes(self.record(policy, envs, None, seeds))
+        return episode_outcomes(self.record(policy, envs, None, seeds))
 
     def _advice(self) -> str:
         return f"set env.max_episode_steps or {self.setting}"
@@ -208,6 +208,6 @@ class Evaluation(Episodes):
         return f"({self.setting}): their returns are of so many steps"
 
 
-def outcomes(arrays: Arrays) -> Finished:
+def episode_outcomes(arrays: Arrays) -> Finished:
     """Of episodes, one a column."""
     return list(zip(arrays.reward.sum(0).tolist(), arrays.mask.sum(0).tolist(), strict=True))

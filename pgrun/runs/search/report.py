@@ -13,7 +13,7 @@ from pgrun.command.search_settings import FILE
 from pgrun.errors import escape_line
 from pgrun.runs import sweep
 from pgrun.runs.job_status import read_json_object, read_result
-from pgrun.terminal.printing import Tone, say, shortest
+from pgrun.terminal.printing import Tone, say, shorten_folder
 
 if TYPE_CHECKING:
     from pgrun.command.compose import Job
@@ -22,17 +22,17 @@ FRESH = 5  # seeds for another look at the best
 Row = dict[str, Any]  # the summary of a trial, with its number, its parameters and its words
 
 
-def report(command: Command, jobs: Sequence[Job]) -> int:
+def report_search(command: Command, jobs: Sequence[Job]) -> int:
     """Print and keep how every trial ended; how many have no result for a reason that is not their own."""
     app, folder = command.app, Path(jobs[0].hydra.sweep.dir)
-    rows = trials(folder, command, int(jobs[0].hydra.sweeper.n_trials))
-    ranked = sorted((row for row in rows if "eval" in row), key=rank)
+    rows = read_trials(folder, command, int(jobs[0].hydra.sweeper.n_trials))
+    ranked = sorted((row for row in rows if "eval" in row), key=rank_trial)
     others = [row for row in rows if row["status"] not in ("finished", "pruned")]
     lost = [row for row in others if row["status"] != "failed"]
-    say("\n" + (table(ranked, len(rows)) if ranked else "no trial finished"))
+    say("\n" + (format_trial_table(ranked, len(rows)) if ranked else "no trial finished"))
     if ranked and ranked[0]["status"] == "finished":
-        say("\n" + best(ranked[0], command))
-    say("\n" + app.hint.format(shortest(folder)))
+        say("\n" + format_best_trial(ranked[0], command))
+    say("\n" + app.hint.format(shorten_folder(folder)))
     if ranked:
         sweep.write_sweep_page(folder, [row["folder"] for row in ranked], app)
     for line in sweep.describe_outcomes(others):
@@ -44,7 +44,7 @@ def report(command: Command, jobs: Sequence[Job]) -> int:
     return len(lost) or int(not ranked)
 
 
-def trials(folder: Path, command: Command, wanted: int) -> list[Row]:
+def read_trials(folder: Path, command: Command, wanted: int) -> list[Row]:
     """A row for each trial that was proposed, and for those that were not."""
     proposed = read_json_object(folder / FILE).get("trials", [])
     folders = find_job_folders(folder)
@@ -58,43 +58,51 @@ def trials(folder: Path, command: Command, wanted: int) -> list[Row]:
     return rows
 
 
-def rank(row: Row) -> tuple[bool, float]:
+def rank_trial(row: Row) -> tuple[bool, float]:
     """Pruned ones last: their mean is over fewer seeds."""
     return row["status"] != "finished", -row["eval"]["return_mean"]
 
 
-def table(rows: Sequence[Row], of: int) -> str:
-    from pgrun.analysis.compare.table import decimals, lines, spread
+def format_trial_table(rows: Sequence[Row], of: int) -> str:
+    from pgrun.analysis.compare.table import align_left, choose_decimals, format_mean_and_std
 
-    digits = decimals([row["eval"]["return_mean"] for row in rows])
+    digits = choose_decimals([row["eval"]["return_mean"] for row in rows])
     keys = list(rows[0]["values"])
     cells = [["trial", "mean ± std", "seeds", *(key.lstrip("+") for key in keys), ""]]
     for row in rows:
-        mean = spread(row["eval"]["return_mean"], deviation(row), digits)
+        mean = format_mean_and_std(row["eval"]["return_mean"], deviation_over_seeds(row), digits)
         pruned = "pruned" if row["status"] == "pruned" else ""
-        seeds = ",".join(str(run["seed"]) for run in runs(row))
-        cells.append([str(row["number"]), mean, seeds, *(shown(row["values"][key]) for key in keys), pruned])
+        seeds = ",".join(str(run["seed"]) for run in seed_summaries(row))
+        cells.append(
+            [
+                str(row["number"]),
+                mean,
+                seeds,
+                *(format_trial_value(row["values"][key]) for key in keys),
+                pruned,
+            ]
+        )
     done = sum(row["status"] == "finished" for row in rows)
-    return "\n".join([f"{done} of {of} trials finished; final evaluations, over seeds", *lines(cells)])
+    return "\n".join([f"{done} of {of} trials finished; final evaluations, over seeds", *align_left(cells)])
 
 
-def runs(row: Row) -> list[Mapping[str, Any]]:
+def seed_summaries(row: Row) -> list[Mapping[str, Any]]:
     """The summaries of each seed; of the one that a trial without ``seeds`` has."""
     return row.get("runs") or [row]
 
 
-def deviation(row: Row) -> float:
+def deviation_over_seeds(row: Row) -> float:
     given = row["eval"]["return_std"] if "runs" in row else None  # one run's own is over its episodes
     return float("nan") if given is None else given
 
 
-def shown(value: Any) -> str:
+def format_trial_value(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def best(row: Row, command: Command) -> str:
+def format_best_trial(row: Row, command: Command) -> str:
     """Words that can be pasted: the same trial, on seeds that did not choose it."""
-    used = [int(run["seed"]) for run in runs(row)]
+    used = [int(run["seed"]) for run in seed_summaries(row)]
     fresh = f"seeds=[{','.join(str(max(used) + 1 + n) for n in range(FRESH))}]"
     kept = {word.key: word.shown for word in command.words if not word.key.startswith("hydra.")}
     kept |= {word.key.lstrip("+").replace("/", "."): word.shown for word in row["words"]}
@@ -102,16 +110,20 @@ def best(row: Row, command: Command) -> str:
     options = ["--config-dir", command.flags.config_dir] if command.flags.config_dir else []
     line = shlex.join([command.app.name, *options, *kept.values(), fresh])
     return (
-        f"best: trial {row['number']}, {one_line(row)}. As the best of several it is lucky too; on other "
+        f"best: trial {row['number']}, {format_trial_result(row)}. As the best of several it is lucky too; "
+        "on other "
         f"seeds:\n  {line}"
     )
 
 
-def one_line(summary: Mapping[str, Any]) -> str:
+def format_trial_result(summary: Mapping[str, Any]) -> str:
     """``231.0 ± 12.1 over 3 seeds``; ``failed: …``."""
-    from pgrun.analysis.compare.table import decimals, spread
+    from pgrun.analysis.compare.table import choose_decimals, format_mean_and_std
 
     if summary["status"] != "finished":
         return escape_line(f"{summary['status']}: {summary['error']}")
-    mean, count = summary["eval"]["return_mean"], len(runs(dict(summary)))
-    return f"{spread(mean, deviation(dict(summary)), decimals([mean]))} over {count} seed{'s' * (count > 1)}"
+    mean, count = summary["eval"]["return_mean"], len(seed_summaries(dict(summary)))
+    return (
+        f"{format_mean_and_std(mean, deviation_over_seeds(dict(summary)), choose_decimals([mean]))} over "
+        f"{count} seed{'s' * (count > 1)}"
+    )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pgrun.command import search_space
-from pgrun.command.compose import Job, composing, parse_overrides
+from pgrun.command.compose import Job, composing_with_hydra, parse_overrides
 from pgrun.command.folder_names import find_job_folders
 from pgrun.command.overrides import Command
 from pgrun.command.search_check import search_settings_of
@@ -28,8 +28,8 @@ def prepare_search_resume(jobs: Sequence[Job], command: Command, how: str) -> No
     if not holds_search(top) and any(top.rglob(SETTINGS)):
         raise InvalidCommand(f"{top} holds runs, but no {FILE} of a search: choose another folder")
     typed = [f"{key}={value}" for key, value in search.params.items()]
-    with composing(command.config_dir, app):
-        searched = search_space.read(
+    with composing_with_hydra(command.config_dir, app):
+        searched = search_space.read_search_space(
             [word for word in parse_overrides(command, typed) if not word.is_hydra_override()]
         )
     known = record.load_record(top, record.new_record(search, searched, jobs[0].settings), searched)

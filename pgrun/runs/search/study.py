@@ -57,7 +57,7 @@ class Study:
         One that failed is told as one that was stopped: near it there is nothing to be found.
         """
         trial, status = self.asked[number], summary["status"]
-        for count, mean in enumerate(means(summary), 1):
+        for count, mean in enumerate(running_means(summary), 1):
             trial.report(mean, count)
         if status == "finished":
             self.study.tell(trial, summary["eval"]["return_mean"])
@@ -79,7 +79,7 @@ class Study:
         }
 
 
-def means(summary: Mapping[str, Any]) -> Sequence[float]:
+def running_means(summary: Mapping[str, Any]) -> Sequence[float]:
     """The mean over the first seed, the first two, …"""
     returns = [run["return_mean"] for run in summary.get("runs", []) if run["status"] == "finished"]
     return [total / count for count, total in enumerate(accumulate(returns), 1)]

@@ -21,7 +21,7 @@ from pgrun.atomic_files import write_json
 from pgrun.command.app import PGRUN
 from pgrun.command.folder_names import find_job_folder
 from pgrun.command.search_settings import Search
-from pgrun.config.schema import construct
+from pgrun.config.schema import construct_from_settings
 from pgrun.terminal.printing import say
 from pgrun.terminal.signals import read_stop_signal
 
@@ -37,7 +37,7 @@ class Optuna(Sweeper):
     launcher: Launcher
 
     def __init__(self, **settings: Any):
-        self.search: Search = construct(Search, settings)
+        self.search: Search = construct_from_settings(Search, settings)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.config, self.hydra_context = config, hydra_context
@@ -55,12 +55,12 @@ class Optuna(Sweeper):
         OmegaConf.save(self.config, self.folder / "multirun.yaml")
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         params = [f"{key}={value}" for key, value in self.search.params.items()]
-        self.space = search_space.read(parser.parse_overrides([*params, *arguments]))
+        self.space = search_space.read_search_space(parser.parse_overrides([*params, *arguments]))
         first = self.compose(self.space.typed(self.space.corners()[0]), 0).settings
         known = record.load_record(self.folder, record.new_record(self.search, self.space, first), self.space)
         study = Study(self.search, self.space, known, self.folder)
         begun, done = time.monotonic(), 0
-        for batch in batches(self.search.n_trials, self.search.n_jobs):
+        for batch in split_into_batches(self.search.n_trials, self.search.n_jobs):
             trials = {number: self.space.typed(study.ask()) for number in batch}
             pruning.set_bars(self.folder, study.bars())
             self.launch(trials)
@@ -73,7 +73,7 @@ class Optuna(Sweeper):
 
     def compose(self, words: Sequence[str], number: int) -> Any:
         """The job of a trial, as ``compose.compose_one`` makes one of a command."""
-        from pgrun.command.compose import Job, to_plain
+        from pgrun.command.compose import Job, to_plain_settings
         from pgrun.command.overrides import CliOverride
 
         cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(words))
@@ -81,7 +81,9 @@ class Optuna(Sweeper):
             cfg.hydra.job.num, cfg.hydra.job.id = number, str(number)
         choices: Any = OmegaConf.to_container(cfg.hydra.runtime.choices)
         typed = [CliOverride.read(word) for word in words]
-        return Job(to_plain(cfg), choices, typed, cfg.hydra, self.folder / str(cfg.hydra.sweep.subdir))
+        return Job(
+            to_plain_settings(cfg), choices, typed, cfg.hydra, self.folder / str(cfg.hydra.sweep.subdir)
+        )
 
     def launch(self, trials: dict[int, list[str]]) -> None:
         """Launch the trials that are not done, and are no combination that the check refuses."""
@@ -116,13 +118,13 @@ class Optuna(Sweeper):
     def progress(self, number: int, seconds: float) -> None:
         """``seconds`` that a trial took so far, on average."""
         from pgrun.runs.announce import format_duration
-        from pgrun.runs.search.report import one_line
+        from pgrun.runs.search.report import format_trial_result
 
         left = self.search.n_trials - number - 1
         more = f"; about {format_duration(left * seconds)} left" * (left > 0)
-        say(f"\ntrial {number} of {self.search.n_trials}: {one_line(self.result(number))}{more}")
+        say(f"\ntrial {number} of {self.search.n_trials}: {format_trial_result(self.result(number))}{more}")
 
 
-def batches(trials: int, at_once: int) -> Iterator[range]:
+def split_into_batches(trials: int, at_once: int) -> Iterator[range]:
     for first in range(0, trials, at_once):
         yield range(first, min(first + at_once, trials))

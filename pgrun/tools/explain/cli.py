@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 EXPLAIN = replace(
     PGRUN,
     name="pgrun-explain",
-    help="pgrun.tools.explain.cli:help_text",
-    instead="pgrun.tools.explain.cli:explain",
+    help="pgrun.tools.explain.cli:format_explain_help",
+    instead="pgrun.tools.explain.cli:explain_jobs",
 )
 SHOWN = 12  # jobs of a sweep that are listed
 HELP = """\
@@ -38,21 +38,21 @@ def main() -> None:
     cli.main(EXPLAIN)
 
 
-def help_text(places: list[Path]) -> str:
+def format_explain_help(places: list[Path]) -> str:
     return HELP
 
 
-def explain(jobs: list[Job]) -> int:
+def explain_jobs(jobs: list[Job]) -> int:
     """The first job in full, and what the others change."""
-    from pgrun.tools.explain.page import page
+    from pgrun.tools.explain.page import format_job_page
 
     if len(jobs) > 1:
-        say("\n".join(sweep(jobs)) + "\n")
-    say(page(jobs[0]))
+        say("\n".join(describe_varied_words(jobs)) + "\n")
+    say(format_job_page(jobs[0]))
     return ExitCode.DONE
 
 
-def sweep(jobs: list[Job]) -> Iterator[str]:
+def describe_varied_words(jobs: list[Job]) -> Iterator[str]:
     everywhere = set.intersection(*({word.text for word in job.words} for job in jobs))
     varied = [" ".join(word.shown for word in job.words if word.text not in everywhere) for job in jobs]
     yield f"A sweep of {len(jobs)} jobs. What follows is the first of them; they differ in"

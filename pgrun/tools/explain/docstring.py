@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin
 
-from pgrun.config.schema import fields, format_value
+from pgrun.config.schema import format_value, setting_kinds
 
 WIDTH = 96
 PIECES = re.compile(r"(?<=[.;])(?<!al\.)(?<!eq\.)\s+(?=[^\W\da-z]|``|[∇Σ])")
@@ -22,7 +22,7 @@ CITED = re.compile(
 )
 
 
-def told(cls: Any, given: Mapping[str, Any]) -> list[str]:
+def explain_class(cls: Any, given: Mapping[str, Any]) -> list[str]:
     """Paragraphs and formulas (indented) of a docstring, without what it says of
     settings that are off or set otherwise.
 
@@ -37,17 +37,17 @@ def told(cls: Any, given: Mapping[str, Any]) -> list[str]:
             continue
         dropping = False
         if formula:
-            kept.append("\n".join(marked(block, cls, given)))
+            kept.append("\n".join(mark_chosen(block, cls, given)))
             continue
         pieces = PIECES.split(" ".join(block.split()))
-        live = [piece for piece in pieces if applies(piece, cls, given)]
+        live = [piece for piece in pieces if sentence_applies(piece, cls, given)]
         dropping = pieces[-1].endswith(":") and pieces[-1] not in live
         if live:
             kept.append(" ".join(live))
-    return [valued(block, given) for block in kept]
+    return [fill_in_values(block, given) for block in kept]
 
 
-def valued(text: str, given: Mapping[str, Any]) -> str:
+def fill_in_values(text: str, given: Mapping[str, Any]) -> str:
     """Without backticks; the name of a setting with its value."""
     named = re.sub(
         r"``(\w+)``", lambda m: f"{m[1]}={format_value(given[m[1]])}" if m[1] in given else m[1], text
@@ -55,14 +55,14 @@ def valued(text: str, given: Mapping[str, Any]) -> str:
     return named.replace("``", "")
 
 
-def piece(cls: Any, name: str, given: Mapping[str, Any]) -> str:
+def find_setting_sentence(cls: Any, name: str, given: Mapping[str, Any]) -> str:
     """The sentence of a docstring about one setting."""
     text = " ".join((inspect.getdoc(cls) or "").split())
     found = (part for part in PIECES.split(text) if part.startswith(f"``{name}``"))
-    return valued(next(found, ""), given)
+    return fill_in_values(next(found, ""), given)
 
 
-def applies(sentence: str, cls: Any, given: Mapping[str, Any]) -> bool:
+def sentence_applies(sentence: str, cls: Any, given: Mapping[str, Any]) -> bool:
     match = ABOUT.match(sentence)
     if match is None or match[1] not in given:
         return True
@@ -70,9 +70,9 @@ def applies(sentence: str, cls: Any, given: Mapping[str, Any]) -> bool:
     return format_value(value) == match[2] if match[2] else value is not None and value is not False
 
 
-def marked(block: str, cls: Any, given: Mapping[str, Any]) -> Iterator[str]:
+def mark_chosen(block: str, cls: Any, given: Mapping[str, Any]) -> Iterator[str]:
     """The lines of a block; where they are the choices of a setting, a mark before the chosen one."""
-    kinds = fields(cls) if hasattr(cls, "__dataclass_fields__") else {}
+    kinds = setting_kinds(cls) if hasattr(cls, "__dataclass_fields__") else {}
     choices = {
         str(choice): name
         for name, kind in kinds.items()
@@ -85,12 +85,12 @@ def marked(block: str, cls: Any, given: Mapping[str, Any]) -> Iterator[str]:
         yield f" {'▸' if chosen else ' '} {line}"
 
 
-def citations(paragraphs: list[str]) -> list[str]:
+def find_citations(paragraphs: list[str]) -> list[str]:
     """``Schulman et al. 2016, eq. 16``"""
     return list(dict.fromkeys(CITED.findall(" ".join(" ".join(paragraphs).split()))))
 
 
-def wrapped(text: str, indent: str = "  ") -> str:
+def wrap_paragraph(text: str, indent: str = "  ") -> str:
     """A paragraph in the terminal's width; a formula line by line."""
     if not text.startswith(" "):
         filled = textwrap.fill(

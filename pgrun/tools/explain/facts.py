@@ -11,8 +11,8 @@ from typing import Any
 
 import gymnasium as gym
 
-from pgrun.command.unused_settings import declared
-from pgrun.command.validate import constant_baseline
+from pgrun.command.unused_settings import explain_unused_by_class
+from pgrun.command.validate import gives_constant_baseline
 from pgrun.config.settings import CENTERING, SCALING
 from pgrun.critics.exact import Exact
 from pgrun.diagnostics.gradient_variance import BLOCKS
@@ -24,7 +24,7 @@ Settings = Mapping[str, Any]
 Classes = Mapping[str, Any]
 
 
-def bias(settings: Settings, chosen: Classes) -> Iterator[str]:
+def explain_bias(settings: Settings, chosen: Classes) -> Iterator[str]:
     """Sentences about the bias of ĝ as an estimate of ∇J, beside what the scheme says of itself."""
     scheme, critic, algo = chosen["variance"], chosen["critic"], settings["algo"]
     name = settings["critic"]["name"]
@@ -41,10 +41,10 @@ def bias(settings: Settings, chosen: Classes) -> Iterator[str]:
             f"critic={name} is learned. What is subtracted as a baseline of the state biases nothing; what "
             "stands in for rewards still to come biases as far as it is wrong."
         )
-    yield from discounting(settings, chosen)
+    yield from explain_discounting(settings, chosen)
     if settings["critic"].get("fit") == "before" and scheme.uses_critic:
         yield "critic.fit=before: the baseline has seen the returns that it is subtracted from, which biases."
-    yield from normalisation_bias(settings, chosen)
+    yield from explain_normalisation_bias(settings, chosen)
     if algo.get("entropy"):
         yield f"algo.entropy={algo['entropy']:g}: the objective is not J alone."
     steps = algo.get("epochs", 1) * algo.get("minibatches", 1) * algo.get("reuses", 1)
@@ -57,7 +57,7 @@ def bias(settings: Settings, chosen: Classes) -> Iterator[str]:
         yield "The states come from a buffer that older policies filled."
 
 
-def normalisation_bias(settings: Settings, chosen: Classes) -> Iterator[str]:
+def explain_normalisation_bias(settings: Settings, chosen: Classes) -> Iterator[str]:
     norm, rows = settings["advantage_norm"], settings["advantage_scope"]
     if norm in SCALING:
         yield f"advantage_norm={norm}: Ψ is divided by a number from the same {rows}, which biases."
@@ -66,7 +66,7 @@ def normalisation_bias(settings: Settings, chosen: Classes) -> Iterator[str]:
             f"advantage_norm={norm}: the mean of the same {rows} is subtracted from Ψ, which shrinks ĝ a "
             "little."
         )
-        if constant_baseline(settings, chosen):
+        if gives_constant_baseline(settings, chosen):
             name = settings["variance"]["name"]
             yield (
                 f"That cancels the constant baseline of variance={name}: none, mean_baseline and "
@@ -75,9 +75,13 @@ def normalisation_bias(settings: Settings, chosen: Classes) -> Iterator[str]:
             )
 
 
-def discounting(settings: Settings, chosen: Classes) -> Iterator[str]:
+def explain_discounting(settings: Settings, chosen: Classes) -> Iterator[str]:
     kind = settings["variance"].get("discounting")
-    if kind is None or settings["gamma"] == 1 or declared("variance.discounting", settings, chosen):
+    if (
+        kind is None
+        or settings["gamma"] == 1
+        or explain_unused_by_class("variance.discounting", settings, chosen)
+    ):
         return
     if kind == "from_start":
         yield "With the factor γ^t, as the gradient of the discounted objective J_γ has it."
@@ -88,7 +92,7 @@ def discounting(settings: Settings, chosen: Classes) -> Iterator[str]:
         )
 
 
-def variance(settings: Settings, chosen: Classes) -> Iterator[str]:
+def explain_variance(settings: Settings, chosen: Classes) -> Iterator[str]:
     sampler, columns = settings["sampler"], settings["env"]["num_envs"]
     kind = sampler["name"]
     if kind == "episodes":
@@ -119,7 +123,7 @@ def variance(settings: Settings, chosen: Classes) -> Iterator[str]:
         yield f"It is measured {often}, as gradient/variance, by the differences between {units}."
 
 
-def truncation(settings: Settings, chosen: Classes, env: gym.Env | None) -> Iterator[str]:
+def explain_truncation(settings: Settings, chosen: Classes, env: gym.Env | None) -> Iterator[str]:
     scheme, kind = chosen["variance"], settings["sampler"]["name"]
     limit = settings["env"]["max_episode_steps"] or getattr(
         getattr(env, "spec", None), "max_episode_steps", None
@@ -138,13 +142,13 @@ def truncation(settings: Settings, chosen: Classes, env: gym.Env | None) -> Iter
     yield "The step after an episode's end only resets: it has mask 0, and enters no sum."
 
 
-def normalised(settings: Settings, chosen: Classes, env: gym.Env | None) -> Iterator[str]:
+def explain_normalisation(settings: Settings, chosen: Classes, env: gym.Env | None) -> Iterator[str]:
     if settings["advantage_norm"] != "none":
-        yield f"Ψ: {says(normalise_advantages)}"
+        yield f"Ψ: {join_docstring(normalise_advantages)}"
     if settings["state_norm"]:
-        yield f"states: {says(RunningNorm)}"
+        yield f"states: {join_docstring(RunningNorm)}"
     if settings["reward_scaling"]:
-        yield f"rewards: {says(RewardScale)}"
+        yield f"rewards: {join_docstring(RewardScale)}"
     limits = {
         "the gradient": not chosen["algo"].takes_own_step and settings["optimizer"].get("max_grad_norm")
     }
@@ -158,6 +162,6 @@ def normalised(settings: Settings, chosen: Classes, env: gym.Env | None) -> Iter
         yield f"actions: {' '.join(text.split(chr(10) * 2)[1].split())}"
 
 
-def says(of: Any) -> str:
+def join_docstring(of: Any) -> str:
     """The whole docstring on one line."""
     return " ".join((inspect.getdoc(of) or "").split()).replace("``", "")

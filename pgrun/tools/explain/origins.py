@@ -12,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from pgrun.command.compose import Job, composing
+from pgrun.command.compose import Job, composing_with_hydra
 from pgrun.command.hydra_env import PgrunSearchPath
 from pgrun.config.paths import conf_dir
 
@@ -31,17 +31,17 @@ class Source:
     choices: dict[str, str] = field(default_factory=dict)
 
 
-def origins(job: Job) -> dict[str, str]:
+def find_origins(job: Job) -> dict[str, str]:
     """flat key of ``job.settings`` → ``default``, ``algo=ppo``, ``tuned=ppo/CartPole-v1``, ``command line``,
     ``variance.lam``, …
     """
-    source = read(job)
+    source = read_sources(job)
     typed = {word.key for word in job.words}
     groups = {name.replace("/", ".") for name in job.choices}
-    return {key: origin(key, source, typed, groups) for key, _ in flat(job.settings)}
+    return {key: find_origin(key, source, typed, groups) for key, _ in iterate_settings(job.settings)}
 
 
-def origin(key: str, source: Source, typed: set[str], groups: set[str]) -> str:
+def find_origin(key: str, source: Source, typed: set[str], groups: set[str]) -> str:
     group = chosen_by(key)
     if group is not None:
         return TYPED if group in typed else source.choices.get(group, DEFAULT)
@@ -69,11 +69,11 @@ def chosen_by(key: str) -> str | None:
     return group if name == "name" else None
 
 
-def read(job: Job) -> Source:
+def read_sources(job: Job) -> Source:
     """The files that this job is composed of, in Hydra's order: the last one wins."""
     found = Source()
     own = next((folder for folder in PgrunSearchPath.folders), None)
-    with composing(own):
+    with composing_with_hydra(own):
         loader = GlobalHydra.instance().config_loader()
         listed = loader.compute_defaults_list("config", [word.text for word in job.words], RunMode.RUN)
         for default in listed.defaults:
@@ -81,15 +81,15 @@ def read(job: Job) -> Source:
             if path.split("/")[0] == "hydra":
                 continue
             result = loader.repository.load_config(path)  # type: ignore[attr-defined]
-            label = labelled(path, result.path)
+            label = label_source(path, result.path)
             content: Any = OmegaConf.to_container(result.config, resolve=False)
-            for key, value in flat(content, f"{default.package}." if default.package else ""):
+            for key, value in iterate_settings(content, f"{default.package}." if default.package else ""):
                 found.values[key] = (value, label)
-            found.choices |= dict(overridden(result.defaults_list or (), job, label))
+            found.choices |= dict(find_overridden_groups(result.defaults_list or (), job, label))
     return found
 
 
-def overridden(defaults: Sequence[Any], job: Job, label: str) -> Iterator[tuple[str, str]]:
+def find_overridden_groups(defaults: Sequence[Any], job: Job, label: str) -> Iterator[tuple[str, str]]:
     for entry in defaults:
         if isinstance(entry, GroupDefault) and entry.override:
             group = str(entry.group).lstrip("/")
@@ -97,16 +97,16 @@ def overridden(defaults: Sequence[Any], job: Job, label: str) -> Iterator[tuple[
                 yield group.replace("/", "."), label
 
 
-def labelled(path: str, place: str) -> str:
+def label_source(path: str, place: str) -> str:
     """Options of ours are defaults, but for the groups that set what belongs to others."""
     group, _, option = path.rpartition("/") if not path.startswith("tuned/") else path.partition("/")
     ours = place.startswith(("gymnasium:", f"file://{conf_dir()}"))
     return DEFAULT if not group or (ours and group not in COMMON) else f"{group}={option}"
 
 
-def flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def iterate_settings(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in content.items():
         if isinstance(value, Mapping) and value:
-            yield from flat(value, f"{prefix}{key}.")
+            yield from iterate_settings(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value

@@ -10,37 +10,51 @@ from gymnasium.spaces import Box
 
 from pgrun.algorithms.base import Algorithm
 from pgrun.command.compose import Job
-from pgrun.command.unused_settings import critic, declared, log_std, optimizer, other
+from pgrun.command.unused_settings import (
+    explain_unused_by_class,
+    explain_unused_critic,
+    explain_unused_elsewhere,
+    explain_unused_optimizer,
+    log_std,
+)
 from pgrun.command.validate import classes_chosen, probe_environment
 from pgrun.config.schema import format_value
 from pgrun.diagnostics import gradient_variance
 from pgrun.policies.normalization import RewardScale
 from pgrun.tools.explain import facts
-from pgrun.tools.explain.docstring import WIDTH, citations, piece, told, wrapped
-from pgrun.tools.explain.origins import DEFAULT, chosen_by, flat, origins
+from pgrun.tools.explain.docstring import (
+    WIDTH,
+    explain_class,
+    find_citations,
+    find_setting_sentence,
+    wrap_paragraph,
+)
+from pgrun.tools.explain.origins import DEFAULT, chosen_by, find_origins, iterate_settings
 from pgrun.variance.advantage_norm import normalise_advantages
 
 INTERNAL = ("usual", "tuned")
 
 
-def page(job: Job) -> str:
+def format_job_page(job: Job) -> str:
     """Sections of one job, each under its heading."""
     settings, chosen = job.settings, classes_chosen(job.settings)
     env, _ = probe_environment(settings)
-    parts = methods(settings, chosen, env)
+    parts = describe_methods(settings, chosen, env)
     sections = {f"{title} · {label}": paragraphs for title, label, paragraphs in parts}
     sections |= {
-        "Bias": bullets(facts.bias(settings, chosen)),
-        "Variance": bullets(facts.variance(settings, chosen)),
-        "Truncation": bullets(facts.truncation(settings, chosen, env)),
-        "Normalised": bullets(facts.normalised(settings, chosen, env)) or ["- nothing"],
-        "Values": list(values(job, chosen, env)),
-        "Papers": list(papers(parts, sections_of=settings)),
+        "Bias": format_bullets(facts.explain_bias(settings, chosen)),
+        "Variance": format_bullets(facts.explain_variance(settings, chosen)),
+        "Truncation": format_bullets(facts.explain_truncation(settings, chosen, env)),
+        "Normalised": format_bullets(facts.explain_normalisation(settings, chosen, env)) or ["- nothing"],
+        "Values": list(format_settings_table(job, chosen, env)),
+        "Papers": list(format_papers(parts, sections_of=settings)),
     }
-    return "\n\n".join([summary(settings), *(section(*item) for item in sections.items() if item[1])])
+    return "\n\n".join(
+        [format_job_summary(settings), *(format_section(*item) for item in sections.items() if item[1])]
+    )
 
 
-def summary(settings: Mapping[str, Any]) -> str:
+def format_job_summary(settings: Mapping[str, Any]) -> str:
     trainer, count = settings["trainer"], settings["trainer"]["eval_episodes"]
     every = trainer["eval_every"]
     when = f"every {every:,} and at the end" if isinstance(every, int) else "at the end"
@@ -53,19 +67,27 @@ def summary(settings: Mapping[str, Any]) -> str:
     )
 
 
-def methods(
+def describe_methods(
     settings: Mapping[str, Any], chosen: Mapping[str, Any], env: Any
 ) -> list[tuple[str, str, list[str]]]:
     """(title, ``group=option``, what the class says)."""
 
     def part(title: str, group: str, *more: str) -> tuple[str, str, list[str]]:
         given = {key: value for key, value in settings[group].items() if key not in ("name", "optimizer")}
-        return title, f"{group}={settings[group]['name']}", [*told(chosen[group], given), *filter(None, more)]
+        return (
+            title,
+            f"{group}={settings[group]['name']}",
+            [*explain_class(chosen[group], given), *filter(None, more)],
+        )
 
-    bonus = piece(Algorithm, "entropy", settings["algo"]) if settings["algo"].get("entropy") else ""
+    bonus = (
+        find_setting_sentence(Algorithm, "entropy", settings["algo"])
+        if settings["algo"].get("entropy")
+        else ""
+    )
     found = [
         part("Objective", "algo", bonus),
-        part("Weight", "variance", estimate()),
+        part("Weight", "variance", describe_estimate()),
         part("Data", "sampler"),
     ]
     if chosen["variance"].uses_critic:
@@ -78,34 +100,37 @@ def methods(
     return found
 
 
-def estimate() -> str:
+def describe_estimate() -> str:
     """ĝ, as the meter defines it."""
     line = next(line for line in (gradient_variance.__doc__ or "").splitlines() if "ĝ =" in line)
     formula, _, where = line.strip().partition("   ")
     return f"The estimate: {formula}, {where.strip().rstrip(',')}."
 
 
-def bullets(sentences: Iterator[str]) -> list[str]:
+def format_bullets(sentences: Iterator[str]) -> list[str]:
     return [f"- {sentence}" for sentence in sentences]
 
 
-def section(title: str, paragraphs: list[str]) -> str:
+def format_section(title: str, paragraphs: list[str]) -> str:
     return "\n".join(
-        [title, *(hung(text) if text.startswith("- ") else wrapped(text) for text in paragraphs)]
+        [
+            title,
+            *(hang_bullet(text) if text.startswith("- ") else wrap_paragraph(text) for text in paragraphs),
+        ]
     )
 
 
-def hung(text: str) -> str:
+def hang_bullet(text: str) -> str:
     return textwrap.fill(text, WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
 
 
-def values(job: Job, chosen: Mapping[str, Any], env: Any) -> Iterator[str]:
+def format_settings_table(job: Job, chosen: Mapping[str, Any], env: Any) -> Iterator[str]:
     """A table of what is not the default, and a list of what is; without what nothing reads."""
     rows, usual = [("key", "value", "from")], []
-    found = origins(job)
-    for key, value in flat(job.settings):
+    found = find_origins(job)
+    for key, value in iterate_settings(job.settings):
         name = chosen_by(key) or key
-        if key.split(".")[0] in INTERNAL or not_read(name, job, chosen, env):
+        if key.split(".")[0] in INTERNAL or is_setting_unused(name, job, chosen, env):
             continue
         if found[key] == DEFAULT:
             usual.append(f"{name}={format_value(value)}".replace(" ", "\N{NO-BREAK SPACE}"))
@@ -116,25 +141,25 @@ def values(job: Job, chosen: Mapping[str, Any], env: Any) -> Iterator[str]:
     yield f"default: {' '.join(usual)}"
 
 
-def not_read(name: str, job: Job, chosen: Mapping[str, Any], env: Any) -> bool:
+def is_setting_unused(name: str, job: Job, chosen: Mapping[str, Any], env: Any) -> bool:
     settings = job.settings
     return bool(
-        critic(name, settings, chosen)
-        or optimizer(name, settings, chosen)
-        or declared(name, settings, chosen)
+        explain_unused_critic(name, settings, chosen)
+        or explain_unused_optimizer(name, settings, chosen)
+        or explain_unused_by_class(name, settings, chosen)
         or log_std(name, settings, chosen)
-        or other(name, settings, getattr(env, "action_space", None))
+        or explain_unused_elsewhere(name, settings, getattr(env, "action_space", None))
     )
 
 
-def papers(parts: list[tuple[str, str, list[str]]], sections_of: Mapping[str, Any]) -> Iterator[str]:
+def format_papers(parts: list[tuple[str, str, list[str]]], sections_of: Mapping[str, Any]) -> Iterator[str]:
     """What the classes cite, each once, where it was first."""
-    cited = {label: citations(paragraphs) for _, label, paragraphs in parts}
+    cited = {label: find_citations(paragraphs) for _, label, paragraphs in parts}
     for key, of in (
         ("advantage_norm", normalise_advantages),
         ("reward_scaling", RewardScale),
     ):
         if sections_of[key] not in (False, "none"):
-            cited[key] = citations([facts.says(of)])
+            cited[key] = find_citations([facts.join_docstring(of)])
     width = max(map(len, cited))
     yield "\n".join(f" {label:<{width}}  {'; '.join(found)}" for label, found in cited.items() if found)

@@ -83,7 +83,7 @@ GROUPS = (
 )
 
 
-def experiments() -> list[Experiment]:
+def list_experiments() -> list[Experiment]:
     """All, by group and row."""
     order = {group.name: number for number, group in enumerate(GROUPS)}
     here = Path(__file__).parent / "experiments"
@@ -92,12 +92,12 @@ def experiments() -> list[Experiment]:
     return sorted(found, key=lambda e: (order[e.group], e.row, e.name))
 
 
-def chosen(names: Sequence[str]) -> list[Experiment]:
+def choose_experiments(names: Sequence[str]) -> list[Experiment]:
     """The experiments of these names, in the order of the book; all without a name.
 
     A group's name stands for its experiments.
     """
-    every = experiments()
+    every = list_experiments()
     known = {e.name for e in every} | {g.name for g in GROUPS}
     for name in names:
         if name not in known:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from pgrun.analysis.compare.axes import log_ticks, named, ticks
-from pgrun.analysis.compare.svg import style
+from pgrun.analysis.compare.axes import choose_log_ticks, choose_ticks, format_tick
+from pgrun.analysis.compare.svg import choose_style
 
 WIDTH, HEIGHT = 430, 300
 LEFT, RIGHT, TOP, BOTTOM = 62, 16, 34, 46
@@ -67,9 +67,9 @@ class Bars:
 Panel = Lines | Bars
 
 
-def picture(panels: Sequence[Panel], title: str) -> str:
+def render_picture(panels: Sequence[Panel], title: str) -> str:
     """The panels side by side, two in a row."""
-    drawn = [draw(panel) for panel in panels]
+    drawn = [render_panel(panel) for panel in panels]
     columns = min(len(drawn), 2)
     rows = [drawn[i : i + columns] for i in range(0, len(drawn), columns)]
     body, down = [], 0
@@ -86,9 +86,9 @@ def picture(panels: Sequence[Panel], title: str) -> str:
     )
 
 
-def draw(panel: Panel) -> tuple[str, int]:
+def render_panel(panel: Panel) -> tuple[str, int]:
     """(SVG, its height)"""
-    return lines(panel) if isinstance(panel, Lines) else bars(panel)
+    return render_lines(panel) if isinstance(panel, Lines) else render_bars(panel)
 
 
 @dataclass(frozen=True)
@@ -115,15 +115,15 @@ class Axis:
 
     def marks(self) -> Iterator[tuple[float, str]]:
         if self.log and self.high - self.low > 0.9:
-            yield from ((self.at(10**t), named(10**t)) for t in log_ticks(self.low, self.high))
+            yield from ((self.at(10**t), format_tick(10**t)) for t in choose_log_ticks(self.low, self.high))
         elif self.log:
             low, high = 10**self.low, 10**self.high
-            yield from ((self.at(t), named(t)) for t in ticks(low, high, 4) if t > 0)
+            yield from ((self.at(t), format_tick(t)) for t in choose_ticks(low, high, 4) if t > 0)
         else:
-            yield from ((self.at(t), named(t)) for t in ticks(self.low, self.high, 5))
+            yield from ((self.at(t), format_tick(t)) for t in choose_ticks(self.low, self.high, 5))
 
 
-def frame(title: str, across: str, x: Axis, y: Axis | None, bottom: float) -> str:
+def render_frame(title: str, across: str, x: Axis, y: Axis | None, bottom: float) -> str:
     wide = WIDTH - LEFT - RIGHT
     parts = [f'<text class="head" x="8" y="20">{escape(title)}</text>']
     for at, label in x.marks():
@@ -137,53 +137,56 @@ def frame(title: str, across: str, x: Axis, y: Axis | None, bottom: float) -> st
     return "".join(parts)
 
 
-def lines(panel: Lines) -> tuple[str, int]:
+def render_lines(panel: Lines) -> tuple[str, int]:
     wide, high = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
     x = Axis.over([v for s in panel.series for v in s.x], LEFT, wide, panel.log_x)
-    y = Axis.over([v for s in panel.series for v in reach(s, panel.log_y)], TOP + high, -high, panel.log_y)
+    y = Axis.over(
+        [v for s in panel.series for v in iterate_y_values(s, panel.log_y)], TOP + high, -high, panel.log_y
+    )
     body = [
-        frame(panel.title, panel.across, x, y, TOP + high),
+        render_frame(panel.title, panel.across, x, y, TOP + high),
         f'<path class="axis" d="M{LEFT} {TOP}v{high}h{wide}"/>',
     ]
-    body += [curve(s, n, x, y) for n, s in enumerate(panel.series)]
+    body += [render_curve(s, n, x, y) for n, s in enumerate(panel.series)]
     labelled = [(n, s) for n, s in enumerate(panel.series) if s.label]
     down = HEIGHT + 4
     for n, s in labelled:
-        body.append(sample(s, n, down))
+        body.append(render_legend_sample(s, n, down))
         body.append(f'<text x="{LEFT + 28}" y="{down + 4}">{escape(s.label)}</text>')
         down += LINE
     return "".join(body), down + 6
 
 
-def sample(series: Series, number: int, down: int) -> str:
+def render_legend_sample(series: Series, number: int, down: int) -> str:
     """What stands for a curve beside its name."""
     if series.points:
-        return f'<circle cx="{LEFT + 11}" cy="{down}" r="3" fill="{style(number)[0]}"/>'
-    return f'<path d="M{LEFT} {down}h22" {stroke(number, series.dashed)}/>'
+        return f'<circle cx="{LEFT + 11}" cy="{down}" r="3" fill="{choose_style(number)[0]}"/>'
+    return f'<path d="M{LEFT} {down}h22" {format_stroke(number, series.dashed)}/>'
 
 
-def reach(series: Series, log: bool) -> Iterator[float]:
+def iterate_y_values(series: Series, log: bool) -> Iterator[float]:
     """The values, and on a linear axis the ends of the bars through them."""
     yield from series.y
     for y, error in zip(series.y, series.error, strict=False):
         yield from () if log else (y - error, y + error)
 
 
-def stroke(number: int, dashed: bool) -> str:
-    colour, dashes = style(number)
+def format_stroke(number: int, dashed: bool) -> str:
+    colour, dashes = choose_style(number)
     dashes = "2 4" if dashed else dashes
     return f'fill="none" stroke="{colour}" stroke-width="2"' + (
         f' stroke-dasharray="{dashes}"' if dashes else ""
     )
 
 
-def curve(series: Series, number: int, x: Axis, y: Axis) -> str:
-    colour, _ = style(number)
+def render_curve(series: Series, number: int, x: Axis, y: Axis) -> str:
+    colour, _ = choose_style(number)
     there = [(x.at(a), y.at(b)) for a, b in zip(series.x, series.y, strict=True) if math.isfinite(b)]
     parts = []
     if not series.points and there:
         parts.append(
-            f'<path d="M{"L".join(f"{a:.1f} {b:.1f}" for a, b in there)}" {stroke(number, series.dashed)}/>'
+            f'<path d="M{"L".join(f"{a:.1f} {b:.1f}" for a, b in there)}" '
+            f"{format_stroke(number, series.dashed)}/>"
         )
     if not (series.dashed or series.bare):
         parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3" fill="{colour}"/>' for a, b in there]
@@ -192,7 +195,7 @@ def curve(series: Series, number: int, x: Axis, y: Axis) -> str:
     return "".join(parts)
 
 
-def bars(panel: Bars) -> tuple[str, int]:
+def render_bars(panel: Bars) -> tuple[str, int]:
     left = min(16 + CHARACTER * max(len(b.label) for b in panel.bars), WIDTH / 2)
     tall, wide = 26 * len(panel.bars), WIDTH - left - RIGHT - 40
     ends = [v for b in panel.bars for v in (b.value - b.error, b.value + b.error, b.exact) if v is not None]
@@ -200,7 +203,7 @@ def bars(panel: Bars) -> tuple[str, int]:
     bottom = TOP + tall
     zero = x.at(0.0) if not panel.log else left
     body = [
-        frame(panel.title, panel.across, x, None, bottom),
+        render_frame(panel.title, panel.across, x, None, bottom),
         f'<path class="axis" d="M{zero:.1f} {TOP}V{bottom}"/>',
     ]
     for n, b in enumerate(panel.bars):
@@ -208,7 +211,7 @@ def bars(panel: Bars) -> tuple[str, int]:
         body.append(f'<text x="{left - 8:.1f}" y="{y + 4}" text-anchor="end">{escape(b.label)}</text>')
         body.append(
             f'<rect x="{min(zero, end):.1f}" y="{y - 8}" width="{abs(end - zero):.1f}" height="16" '
-            f'fill="{style(0)[0]}" opacity="0.75"/>'
+            f'fill="{choose_style(0)[0]}" opacity="0.75"/>'
         )
         if b.error:
             body.append(
@@ -218,13 +221,13 @@ def bars(panel: Bars) -> tuple[str, int]:
         if b.exact is not None:
             at = x.at(b.exact)
             body.append(
-                f'<path d="M{at:.1f} {y - 7}l6 7l-6 7l-6 -7z" fill="none" stroke="{style(1)[0]}" '
+                f'<path d="M{at:.1f} {y - 7}l6 7l-6 7l-6 -7z" fill="none" stroke="{choose_style(1)[0]}" '
                 'stroke-width="2"/>'
             )
     down = int(bottom + 50)
     if any(b.exact is not None for b in panel.bars):
         body.append(
-            f'<path d="M{left + 6:.1f} {down - 3}l6 7l-6 7l-6 -7z" fill="none" stroke="{style(1)[0]}" '
+            f'<path d="M{left + 6:.1f} {down - 3}l6 7l-6 7l-6 -7z" fill="none" stroke="{choose_style(1)[0]}" '
             'stroke-width="2"/>'
         )
         body.append(f'<text x="{left + 18:.1f}" y="{down + 8}">exact</text>')

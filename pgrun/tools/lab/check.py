@@ -10,38 +10,38 @@ from pathlib import Path
 from typing import Any
 
 from pgrun.atomic_files import write_bytes
-from pgrun.tools.lab.catalogue import chosen
+from pgrun.tools.lab.catalogue import choose_experiments
 from pgrun.tools.lab.experiment import Experiment
 from pgrun.tools.lab.run import run_experiment
 
 
-def results(
+def run_experiments(
     experiments: Sequence[Experiment], folder: Path, jobs: int
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """(name, result) of each as it is finished, in the order of the book; one that broke has an ``error``."""
     work = [(e.name, folder / e.name) for e in experiments]
     if jobs == 1 or len(work) == 1:
-        yield from map(one, work)
+        yield from map(try_experiment, work)
         return
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:  # torch does not survive a fork
-        yield from pool.map(one, work)
+        yield from pool.map(try_experiment, work)
 
 
-def one(work: tuple[str, Path]) -> tuple[str, dict[str, Any]]:
+def try_experiment(work: tuple[str, Path]) -> tuple[str, dict[str, Any]]:
     """Whatever happens in one, the others go on."""
     name, folder = work
     try:
-        return name, run_experiment(chosen([name])[0], folder)
+        return name, run_experiment(choose_experiments([name])[0], folder)
     except Exception as error:
         folder.mkdir(parents=True, exist_ok=True)
         write_bytes(folder / "error.txt", traceback.format_exc().encode())
         return name, {"error": f"{type(error).__name__}: {error}".splitlines()[0], "seconds": 0.0}
 
 
-def check(experiments: Sequence[Experiment], folder: Path, jobs: int) -> int:
+def check_experiments(experiments: Sequence[Experiment], folder: Path, jobs: int) -> int:
     """Prints a line for each experiment, more where something changed; the number of those that did."""
     changed, spent = 0, 0.0
-    for name, result in results(experiments, folder, jobs):
+    for name, result in run_experiments(experiments, folder, jobs):
         changes = result.get("changes", [f"it broke: {result.get('error')}"])
         changed += bool(changes)
         spent += result["seconds"]

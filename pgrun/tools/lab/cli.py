@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgrun.errors import InvalidCommand
 from pgrun.terminal.exit_codes import ExitCode, run_guarded
-from pgrun.terminal.options import Options, at_least
+from pgrun.terminal.options import Options, integer_at_least
 from pgrun.terminal.threads import pin_threads
 from pgrun.terminal.writable import refuse_unwritable_folder
 
@@ -33,13 +33,17 @@ examples
 docs/lab holds the same experiments as a book."""
 
 
-def parser() -> Options:
+def build_lab_parser() -> Options:
     p = Options("pgrun-lab", ABOUT, EXAMPLES)
     p.add_argument("names", metavar="NAME", nargs="*", help="experiments, or groups of them")
     p.add_argument("--check", action="store_true", help="run and compare with what must come out")
     p.add_argument("--fast", action="store_true", help="those alone that take seconds")
     p.add_argument(
-        "--jobs", type=at_least(1, 1024), default=1, metavar="N", help="processes, for --check (usual: 1)"
+        "--jobs",
+        type=integer_at_least(1, 1024),
+        default=1,
+        metavar="N",
+        help="processes, for --check (usual: 1)",
     )
     p.add_argument(
         "--out", type=Path, metavar="DIR", help="where results go (usual: outputs/lab/<date>/<time>)"
@@ -51,15 +55,15 @@ def parser() -> Options:
 def main() -> None:
     """The console script."""
     pin_threads(sys.argv[1:])
-    sys.exit(run_guarded(lambda: run(sys.argv[1:]), "pgrun-lab"))
+    sys.exit(run_guarded(lambda: run_lab(sys.argv[1:]), "pgrun-lab"))
 
 
-def run(argv: Sequence[str]) -> int:
+def run_lab(argv: Sequence[str]) -> int:
     """What the command line asks for; the exit code."""
-    given = parser().parse_args(list(argv))
-    from pgrun.tools.lab.catalogue import chosen
+    given = build_lab_parser().parse_args(list(argv))
+    from pgrun.tools.lab.catalogue import choose_experiments
 
-    wanted = [e for e in chosen(given.names) if e.fast or not given.fast]
+    wanted = [e for e in choose_experiments(given.names) if e.fast or not given.fast]
     if not wanted:
         raise InvalidCommand(
             f"{' '.join(given.names)} --fast: none of these takes seconds only; leave --fast out"
@@ -68,29 +72,33 @@ def run(argv: Sequence[str]) -> int:
         refuse_unwritable_folder("--docs", given.docs)
         from pgrun.tools.lab.pages import write_book
 
-        write_book(given.docs, wanted if given.names else [], output(given.out))
+        write_book(given.docs, wanted if given.names else [], choose_output_folder(given.out))
         return ExitCode.DONE
     if given.check:
-        from pgrun.tools.lab.check import check
+        from pgrun.tools.lab.check import check_experiments
 
-        return ExitCode.FAILED if check(wanted, output(given.out), given.jobs) else ExitCode.DONE
+        return (
+            ExitCode.FAILED
+            if check_experiments(wanted, choose_output_folder(given.out), given.jobs)
+            else ExitCode.DONE
+        )
     if not given.names and not given.fast:
-        print(listing(wanted))
+        print(format_experiment_list(wanted))
         return ExitCode.DONE
-    folder = output(given.out)
+    folder = choose_output_folder(given.out)
     for experiment in wanted:
-        show(experiment, folder / experiment.name)
+        show_experiment(experiment, folder / experiment.name)
     return ExitCode.DONE
 
 
-def output(folder: Path | None) -> Path:
+def choose_output_folder(folder: Path | None) -> Path:
     """The folder where results go, not made yet."""
     folder = folder or Path("outputs/lab") / datetime.now().strftime("%Y-%m-%d/%H-%M-%S-%f")
     refuse_unwritable_folder("--out", folder)
     return folder.absolute()
 
 
-def listing(wanted: Sequence[Experiment]) -> str:
+def format_experiment_list(wanted: Sequence[Experiment]) -> str:
     from pgrun.tools.lab.catalogue import GROUPS
 
     width = max(len(e.name) for e in wanted) + 2
@@ -98,39 +106,39 @@ def listing(wanted: Sequence[Experiment]) -> str:
     for group in GROUPS:
         members = [e for e in wanted if e.group == group.name]
         found += [f"{group.title} ({group.name})"] * bool(members)
-        found += [f"  {e.name:<{width}}{time_of(e):>6}  {e.claim}" for e in members]
+        found += [f"  {e.name:<{width}}{format_usual_time(e):>6}  {e.claim}" for e in members]
         found += [""] * bool(members)
     return "\n".join(found).rstrip()
 
 
-def time_of(experiment: Experiment) -> str:
+def format_usual_time(experiment: Experiment) -> str:
     seconds = experiment.seconds
     return f"{seconds} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
-def show(experiment: Experiment, folder: Path) -> None:
+def show_experiment(experiment: Experiment, folder: Path) -> None:
     """Run one, and say what came out."""
     from pgrun.tools.lab.run import run_experiment
 
-    print("\n".join(heading(experiment)), flush=True)
+    print("\n".join(format_heading(experiment)), flush=True)
     result = run_experiment(experiment, folder, lambda line: print(f"  {line}", flush=True))
-    print("\n".join(told(experiment, result, folder)), flush=True)
+    print("\n".join(format_experiment_result(experiment, result, folder)), flush=True)
 
 
-def heading(experiment: Experiment) -> list[str]:
+def format_heading(experiment: Experiment) -> list[str]:
     claim = f"{experiment.claim} ({experiment.place})"
     return [
         "",
         f"{experiment.name}: {claim}",
         f"  “{experiment.chinese}”",
         "",
-        indented(experiment.formula),
+        indent_formula(experiment.formula),
         "",
     ]
 
 
-def told(experiment: Experiment, result: dict[str, Any], folder: Path) -> list[str]:
-    from pgrun.terminal.printing import shortest
+def format_experiment_result(experiment: Experiment, result: dict[str, Any], folder: Path) -> list[str]:
+    from pgrun.terminal.printing import shorten_folder
     from pgrun.tools.lab.run import format_lab_table
 
     changes = [f"  not as expected: {line}" for line in result["changes"]]
@@ -138,11 +146,14 @@ def told(experiment: Experiment, result: dict[str, Any], folder: Path) -> list[s
         *("", format_lab_table(result["table"]), "", result["sentence"], *changes, ""),
         experiment.shows,
         f"Try next: {experiment.next}",
-        f"  the picture, for a browser: {shortest(folder / 'picture.svg')}; beside it result.json, table.txt",
+        (
+            f"  the picture, for a browser: {shorten_folder(folder / 'picture.svg')}; beside it result.json, "
+            "table.txt"
+        ),
     ]
 
 
-def indented(text: str) -> str:
+def indent_formula(text: str) -> str:
     return "\n".join("    " + line for line in text.splitlines())
 
 

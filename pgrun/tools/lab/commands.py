@@ -54,15 +54,15 @@ def run_command_line(line: str, home: Path, folder: Path, say: Say) -> list[JobR
     say(line)
     name, *words = shlex.split(line.replace(HERE, str(home)))
     app = APPS[name]
-    composed = composed_jobs(words, app)
-    work = study if app is STUDY else train
+    composed = compose_lab_jobs(words, app)
+    work = study_into_folder if app is STUDY else train_into_folder
     return [
         run_job_once(job, work, folder / str(n) if len(composed) > 1 else folder)
         for n, job in enumerate(composed)
     ]
 
 
-def composed_jobs(words: list[str], app: App) -> list[Job]:
+def compose_lab_jobs(words: list[str], app: App) -> list[Job]:
     """InvalidCommand as the command line refuses; folders are the laboratory's."""
     from pgrun.command.compose import compose_jobs
     from pgrun.command.overrides import read_command
@@ -83,7 +83,7 @@ def run_job_once(job: Job, work: Callable[[dict[str, Any], Path], dict[str, Any]
     return JobResult(typed, work(job.settings, folder), folder)
 
 
-def study(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
+def study_into_folder(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     from pgrun.atomic_files import write_json
     from pgrun.tools.study.study import run_study
 
@@ -92,12 +92,12 @@ def study(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     return result
 
 
-def train(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
-    from pgrun.training.build import build
-    from pgrun.training.loop import train
+def train_into_folder(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
+    from pgrun.training.build import build_run
+    from pgrun.training.loop import train_run
 
     quiet = {**settings, "logger": {**settings["logger"], "progress": False}}
-    return train(build(quiet), folder)
+    return train_run(build_run(quiet), folder)
 
 
 def only_result(jobs: Sequence[JobResult]) -> JobResult:

@@ -57,7 +57,7 @@ def make_model(logits: int = 0, **kwargs: Any) -> LanguageModel:
     import torch
 
     import pgrun.envs.problems.registration  # noqa: F401
-    from pgrun.exact import problem
+    from pgrun.exact import read_problem
     from pgrun.policies.distributions import Categorical
     from pgrun.policies.mlp import Mlp
     from pgrun.policies.normalization import NoStateNorm
@@ -65,7 +65,7 @@ def make_model(logits: int = 0, **kwargs: Any) -> LanguageModel:
     from pgrun.tools.study.every_episode import list_episodes
 
     torch.set_grad_enabled(False)
-    p = problem(gym.make("pgrun/TokenTree-v0", disable_env_checker=True, **kwargs))
+    p = read_problem(gym.make("pgrun/TokenTree-v0", disable_env_checker=True, **kwargs))
     states, actions = p.reward.shape
     rng = torch.Generator().manual_seed(logits)
     theta = torch.randn(states * actions, generator=rng, dtype=torch.float64)
@@ -73,5 +73,5 @@ def make_model(logits: int = 0, **kwargs: Any) -> LanguageModel:
     return LanguageModel(p, policy, list_episodes(p, policy))
 
 
-def cosine(x: Tensor, y: Tensor) -> float:
+def cosine_similarity(x: Tensor, y: Tensor) -> float:
     return float(x @ y / (x.norm() * y.norm()))

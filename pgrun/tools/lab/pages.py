@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pgrun.atomic_files import write_bytes, write_json
-from pgrun.tools.lab.catalogue import GROUPS, Group, experiments
+from pgrun.tools.lab.catalogue import GROUPS, Group, list_experiments
 from pgrun.tools.lab.experiment import Experiment
 from pgrun.tools.lab.run import run_experiment
 
@@ -28,24 +28,24 @@ def write_book(docs: Path, wanted: Sequence[Experiment], out: Path) -> None:
         write_json(docs / "results" / f"{experiment.name}.json", {key: result[key] for key in KEPT})
         shutil.copy(out / experiment.name / "picture.svg", docs / "figures" / f"{experiment.name}.svg")
         print(f"{experiment.name}: {result['sentence']}", flush=True)
-    for name, text in pages(docs).items():
+    for name, text in make_pages(docs).items():
         write_bytes(docs / name, text.encode())
-    if missing := stale(docs):
+    if missing := find_stale(docs):
         print(f"left out, not run for {docs} as they stand now: pgrun-lab {' '.join(missing)} --docs {docs}")
 
 
-def pages(docs: Path) -> Book:
+def make_pages(docs: Path) -> Book:
     """The text of each page, from the files and from what was found."""
-    results = {e.name: kept(docs, e) for e in experiments()}
-    return book([e for e in experiments() if results[e.name]], results)
+    results = {e.name: read_kept_result(docs, e) for e in list_experiments()}
+    return make_book([e for e in list_experiments() if results[e.name]], results)
 
 
-def stale(docs: Path) -> list[str]:
+def find_stale(docs: Path) -> list[str]:
     """Experiments that were not run for the book, or with other commands than they have now."""
-    return [e.name for e in experiments() if not kept(docs, e)]
+    return [e.name for e in list_experiments() if not read_kept_result(docs, e)]
 
 
-def kept(docs: Path, e: Experiment) -> dict[str, Any]:
+def read_kept_result(docs: Path, e: Experiment) -> dict[str, Any]:
     """What an experiment found when it was last run for the book with these commands;
     empty where it was not.
     """
@@ -54,17 +54,17 @@ def kept(docs: Path, e: Experiment) -> dict[str, Any]:
     return result if result.get("commands") == list(e.commands) else {}
 
 
-def book(every: Sequence[Experiment], results: dict[str, dict[str, Any]]) -> Book:
+def make_book(every: Sequence[Experiment], results: dict[str, dict[str, Any]]) -> Book:
     groups = [group for group in GROUPS if any(e.group == group.name for e in every)]
-    pages = {"README.md": contents(groups, every, results)}
+    pages = {"README.md": format_contents(groups, every, results)}
     for n, group in enumerate(groups):
         mine = [e for e in every if e.group == group.name]
         after = groups[n + 1] if n + 1 < len(groups) else None
-        pages[f"{group.name}.md"] = page(group, mine, results, after)
+        pages[f"{group.name}.md"] = format_group_page(group, mine, results, after)
     return pages
 
 
-def contents(groups: Sequence[Group], every: Sequence[Experiment], results: dict[str, Any]) -> str:
+def format_contents(groups: Sequence[Group], every: Sequence[Experiment], results: dict[str, Any]) -> str:
     """The list of experiments, with what came out."""
     parts = [
         "# The laboratory",
@@ -80,7 +80,8 @@ def contents(groups: Sequence[Group], every: Sequence[Experiment], results: dict
     ]
     for group in groups:
         rows = [
-            f"| [{e.name}]({group.name}.md#{e.name}) | {cell(e.claim)} | {results[e.name]['verdict']} |"
+            f"| [{e.name}]({group.name}.md#{e.name}) | {escape_cell(e.claim)} | {results[e.name]['verdict']} "
+            "|"
             for e in every
             if e.group == group.name
         ]
@@ -89,14 +90,16 @@ def contents(groups: Sequence[Group], every: Sequence[Experiment], results: dict
     return "\n\n".join(parts) + "\n"
 
 
-def page(group: Group, mine: Sequence[Experiment], results: dict[str, Any], after: Group | None) -> str:
+def format_group_page(
+    group: Group, mine: Sequence[Experiment], results: dict[str, Any], after: Group | None
+) -> str:
     parts = [f"# {group.title} ({group.chinese})", group.about]
-    parts += [section(e, results[e.name]) for e in mine]
+    parts += [format_experiment(e, results[e.name]) for e in mine]
     following = f" · Next: [{after.title}]({after.name}.md)" if after else ""
     return "\n\n".join([*parts, f"[All experiments](README.md){following}"]) + "\n"
 
 
-def section(e: Experiment, result: dict[str, Any]) -> str:
+def format_experiment(e: Experiment, result: dict[str, Any]) -> str:
     formula = "\n".join("    " + line for line in e.formula.splitlines())
     typed = "\n".join(e.commands)
     return "\n\n".join(
@@ -107,20 +110,20 @@ def section(e: Experiment, result: dict[str, Any]) -> str:
             formula,
             f"`pgrun-lab {e.name}`" + (" runs and reads" if e.commands else ""),
             *((f"```bash\n{typed}\n```",) if e.commands else ()),
-            f"![{cell(e.claim)}](figures/{e.name}.svg)",
+            f"![{escape_cell(e.claim)}](figures/{e.name}.svg)",
             result["sentence"],
-            markdown(result["table"]),
+            format_markdown_table(result["table"]),
             e.shows,
             f"*Try next:* {e.next}",
         )
     )
 
 
-def markdown(rows: Sequence[Sequence[str]]) -> str:
-    head, *body = [[cell(text) for text in row] for row in rows]
+def format_markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    head, *body = [[escape_cell(text) for text in row] for row in rows]
     rule = "|".join(["---"] * len(head))
     return "\n".join([f"| {' | '.join(head)} |", f"|{rule}|", *(f"| {' | '.join(row)} |" for row in body)])
 
 
-def cell(text: str) -> str:
+def escape_cell(text: str) -> str:
     return text.replace("|", "\\|")

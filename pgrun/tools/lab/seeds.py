@@ -19,7 +19,7 @@ Groups = dict[tuple[str, ...], list["JobResult"]]
 Of = Callable[["JobResult"], float]
 
 
-def by(jobs: Iterable[JobResult], *keys: str) -> Groups:
+def group_by(jobs: Iterable[JobResult], *keys: str) -> Groups:
     """The jobs of each combination of values of ``keys``, in the order they came:
     what is left in a group are its seeds.
 
@@ -27,27 +27,27 @@ def by(jobs: Iterable[JobResult], *keys: str) -> Groups:
     """
     found: Groups = {}
     for job in jobs:
-        found.setdefault(tuple(plain(job.words.get(key, "")) for key in keys), []).append(job)
+        found.setdefault(tuple(normalise_typed(job.words.get(key, "")) for key in keys), []).append(job)
     return found
 
 
-def plain(typed: str) -> str:
+def normalise_typed(typed: str) -> str:
     try:
         return f"{float(typed):g}"
     except ValueError:
         return typed.lower() if typed in ("True", "False") else typed
 
 
-def scores(jobs: Sequence[JobResult], of: Of) -> np.ndarray:
+def score_jobs(jobs: Sequence[JobResult], of: Of) -> np.ndarray:
     return np.array([of(job) for job in jobs])
 
 
-def final(job: JobResult) -> float:
+def final_eval_return(job: JobResult) -> float:
     """The mean return of the last evaluation."""
     return float(job.result["eval"]["return_mean"])
 
 
-def learning(job: JobResult) -> float:
+def mean_eval_return(job: JobResult) -> float:
     """The mean of all evaluations: how much was learned, and how early."""
     return mean_of("return/eval")(job)
 
@@ -56,32 +56,32 @@ def mean_of(tag: str, first: int | None = None, skip: int = 0) -> Of:
     """The mean of a scalar's rows, of the ``first`` ones, or without some ``skip``."""
 
     def of(job: JobResult) -> float:
-        return float(np.mean(track(job, tag)[skip:first]))
+        return float(np.mean(rows_of_scalar(job, tag)[skip:first]))
 
     return of
 
 
-def track(job: JobResult, tag: str) -> np.ndarray:
+def rows_of_scalar(job: JobResult, tag: str) -> np.ndarray:
     """The rows of a scalar, blank ones left out."""
     values = job.metrics[tag]
     rows: np.ndarray = values[~np.isnan(values)]
     return rows
 
 
-def together(values: np.ndarray) -> Measured:
+def mean_over_seeds(values: np.ndarray) -> Measured:
     """The mean over seeds with its standard error."""
     return Measured(
         float(values.mean()), float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else 0.0
     )
 
 
-def told(values: np.ndarray) -> str:
+def format_iqm(values: np.ndarray) -> str:
     """Interquartile mean and its 95 % bootstrap interval."""
     low, high = bootstrap([values], iqm)
     return f"{float(iqm(values)):.4g} ({low:.4g} … {high:.4g})"
 
 
-def better(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
+def improvement_over(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
     """P(X > Y) and its 95 % interval: 1 or 0 where the seeds are apart, and nothing
     is decided where ½ lies inside.
     """
@@ -89,12 +89,12 @@ def better(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
     return p, low, high
 
 
-def odds(x: np.ndarray, y: np.ndarray) -> str:
-    p, low, high = better(x, y)
+def format_improvement(x: np.ndarray, y: np.ndarray) -> str:
+    p, low, high = improvement_over(x, y)
     return f"{p:.2f} ({low:.2f} … {high:.2f})"
 
 
-def curve(jobs: Sequence[JobResult], tag: str) -> tuple[np.ndarray, np.ndarray]:
+def mean_curve(jobs: Sequence[JobResult], tag: str) -> tuple[np.ndarray, np.ndarray]:
     """(steps, the mean over seeds) at the rows that all seeds have."""
     tracks = [(job.metrics["env_steps"], job.metrics[tag]) for job in jobs]
     kept = [(steps[~np.isnan(values)], values[~np.isnan(values)]) for steps, values in tracks]

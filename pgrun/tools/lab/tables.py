@@ -10,7 +10,7 @@ from pgrun.tools.lab.experiment import Expected, Measured
 Found = Mapping[str, Measured]
 
 
-def compared(found: Found, expected: Mapping[str, Expected], what: str = "") -> list[tuple[str, ...]]:
+def outcome_rows(found: Found, expected: Mapping[str, Expected], what: str = "") -> list[tuple[str, ...]]:
     """A row an outcome: measured, what it must be, and by how many of its standard errors it is off."""
     rows: list[tuple[str, ...]] = [(what, "measured", "expected", "off by, in se")]
     for label, m in found.items():
@@ -20,7 +20,7 @@ def compared(found: Found, expected: Mapping[str, Expected], what: str = "") -> 
     return rows
 
 
-def bars(
+def outcome_bars(
     title: str,
     across: str,
     found: Found,

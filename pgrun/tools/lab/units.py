@@ -16,12 +16,12 @@ from pgrun.tools.lab.experiment import Measured
 Entry = Mapping[str, Any]  # of a scheme, in study.json
 
 
-def slope(theta: float) -> float:
+def logit_slope(theta: float) -> float:
     """‖∂θ/∂logits‖"""
     return math.sqrt(2) * theta * (1 - theta)
 
 
-def variance(entry: Entry, batch: int = 1) -> Measured:
+def episode_variance(entry: Entry, batch: int = 1) -> Measured:
     """The variance of one estimate times its episodes: that of one episode, where
     episodes are independent.
     """
@@ -29,26 +29,26 @@ def variance(entry: Entry, batch: int = 1) -> Measured:
 
 
 def variance_in_theta(entry: Entry, theta: float, batch: int = 1) -> Measured:
-    unit = slope(theta) ** 2 / batch
+    unit = logit_slope(theta) ** 2 / batch
     return Measured(entry["variance"] / unit, entry["variance_se"] / unit)
 
 
-def bias(entry: Entry) -> Measured:
+def measured_bias(entry: Entry) -> Measured:
     """Along ∇J."""
     return Measured(entry["bias_along"], entry["bias_se"])
 
 
 def bias_in_theta(entry: Entry, theta: float) -> Measured:
-    return Measured(entry["bias_along"] / slope(theta), entry["bias_se"] / slope(theta))
+    return Measured(entry["bias_along"] / logit_slope(theta), entry["bias_se"] / logit_slope(theta))
 
 
 def error_in_theta(entry: Entry, theta: float) -> Measured:
     """The mean squared error; its standard error from those of the variance and the bias."""
     spread = entry["variance_se"] + 2 * abs(entry["bias_along"]) * entry["bias_se"]
-    return Measured(entry["mse"] / slope(theta) ** 2, spread / slope(theta) ** 2)
+    return Measured(entry["mse"] / logit_slope(theta) ** 2, spread / logit_slope(theta) ** 2)
 
 
 def mean_in_theta(result: Mapping[str, Any], entry: Entry, theta: float) -> Measured:
     """The component of the mean along ∇J."""
     off = bias_in_theta(entry, theta)
-    return Measured(result["reference_norm"] / slope(theta) + off.value, off.se)
+    return Measured(result["reference_norm"] / logit_slope(theta) + off.value, off.se)

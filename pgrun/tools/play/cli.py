@@ -10,7 +10,7 @@ from pathlib import Path
 from pgrun.errors import InvalidCommand
 from pgrun.storage.newest_run import LAST, replace_last
 from pgrun.terminal.exit_codes import ExitCode, run_guarded
-from pgrun.terminal.options import Options, at_least
+from pgrun.terminal.options import Options, integer_at_least
 from pgrun.terminal.printing import say
 from pgrun.terminal.threads import pin_threads
 from pgrun.tools.play.options import PlayOptions
@@ -28,21 +28,21 @@ examples:
 
 def main() -> None:
     """The console script."""
-    sys.exit(run_guarded(lambda: run(sys.argv[1:]), NAME))
+    sys.exit(run_guarded(lambda: run_play(sys.argv[1:]), NAME))
 
 
-def run(argv: Sequence[str]) -> int:
-    wish = read(argv)
+def run_play(argv: Sequence[str]) -> int:
+    wish = read_play_options(argv)
     pin_threads([f"threads={threads_of(wish)}"])
-    from pgrun.tools.play.play import play
+    from pgrun.tools.play.play import play_policy
 
-    say(play(wish))
+    say(play_policy(wish))
     return ExitCode.DONE
 
 
-def read(argv: Sequence[str]) -> PlayOptions:
+def read_play_options(argv: Sequence[str]) -> PlayOptions:
     """Raises ``InvalidCommand``."""
-    given = vars(parser().parse_args(argv))
+    given = vars(build_play_parser().parse_args(argv))
     given["run"] = replace_last(given["run"], NAME)
     given["modules"] = tuple(given["modules"])
     if given["format"] and not given["video"]:
@@ -54,7 +54,7 @@ def read(argv: Sequence[str]) -> PlayOptions:
     return wish
 
 
-def parser() -> Options:
+def build_play_parser() -> Options:
     found = Options(NAME, ABOUT, EXAMPLES)
     add = found.add_argument
     add(
@@ -72,17 +72,17 @@ def parser() -> Options:
     )
     add(
         "--episodes",
-        type=at_least(1, MOST),
+        type=integer_at_least(1, MOST),
         metavar="N",
         help="default: as many as the run's evaluation; 1 to look at",
     )
     add(
         "--max-steps",
-        type=at_least(1),
+        type=integer_at_least(1),
         metavar="N",
         help="cut an episode there (default: the run's trainer.eval_max_steps)",
     )
-    add("--seed", type=at_least(0), metavar="S", help="default: the run's own evaluation seeds")
+    add("--seed", type=integer_at_least(0), metavar="S", help="default: the run's own evaluation seeds")
     add("--stochastic", action="store_true", help="sample the actions; default: the policy's mode")
     add("--render", action="store_true", help="watch it in a window")
     add("--video", type=Path, metavar="DIR", help="write one film an episode to this folder")

@@ -48,7 +48,7 @@ class Camera:
             yield
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        target = film(self.folder, i, self.kind)
+        target = film_path(self.folder, i, self.kind)
         part = target.with_name(f".part-{target.name}")
         part.unlink(missing_ok=True)  # a link would be written through
         self.writer = WRITERS[self.kind](part, self.fps)
@@ -85,27 +85,29 @@ class Filmed(gym.Wrapper):
         return found
 
 
-def film(folder: Path, i: int, kind: str) -> Path:
+def film_path(folder: Path, i: int, kind: str) -> Path:
     return folder / f"episode-{i}.{kind}"
 
 
-def headless() -> bool:
+def is_headless() -> bool:
     return sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
-def screening(wish: PlayOptions, env: EnvSettings, episodes: int) -> Camera:
+def make_camera(wish: PlayOptions, env: EnvSettings, episodes: int) -> Camera:
     """The camera that was asked for; raises ``InvalidCommand`` where there can be none,
     before anything is played.
     """
     if wish.video is None:
-        if headless() and not os.environ.get("SDL_VIDEODRIVER"):
+        if is_headless() and not os.environ.get("SDL_VIDEODRIVER"):
             raise InvalidCommand(
                 "--render needs a display, and there is none here: --video DIR writes films instead"
             )
         return Camera("human")
     if wish.format == "mp4" and find_spec("imageio_ffmpeg") is None:
         raise InvalidCommand(f'an MP4 needs the extra "video": {INSTALL}; or add --format gif')
-    if taken := [path for i in range(episodes) if os.path.lexists(path := film(wish.video, i, wish.format))]:
+    if taken := [
+        path for i in range(episodes) if os.path.lexists(path := film_path(wish.video, i, wish.format))
+    ]:
         raise InvalidCommand(f"{taken[0]} is there already: choose another --video, or remove it")
     if wish.video.exists() and not wish.video.is_dir():
         raise InvalidCommand(f"--video {wish.video}: it is a file; name a folder")
@@ -113,17 +115,17 @@ def screening(wish: PlayOptions, env: EnvSettings, episodes: int) -> Camera:
     return Camera("rgb_array", wish.video, wish.format)
 
 
-def look(env: EnvSettings, camera: Camera) -> Loop:
+def make_filmed_column(env: EnvSettings, camera: Camera) -> Loop:
     """One column of ``env`` before the camera. Raises ``InvalidCommand`` where it cannot be drawn here."""
-    if headless():
-        without_display()
+    if is_headless():
+        prepare_headless_rendering()
     kept = {key: value for key, value in env.kwargs.items() if key != "render_mode"}
-    one = rehearsed(replace(env, kwargs=kept), camera.mode)
+    one = make_drawing_env(replace(env, kwargs=kept), camera.mode)
     camera.fps = float(one.metadata.get("render_fps") or camera.fps)
     return Loop(lambda: Filmed(one, camera), 1)
 
 
-def without_display() -> None:
+def prepare_headless_rendering() -> None:
     """pygame and MuJoCo look for one first, where nobody says what else to do."""
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     for name, library in GL:
@@ -131,11 +133,11 @@ def without_display() -> None:
             os.environ["MUJOCO_GL"] = name
 
 
-def rehearsed(env: EnvSettings, mode: str) -> gym.Env:
+def make_drawing_env(env: EnvSettings, mode: str) -> gym.Env:
     """It has drawn its first observation."""
     plain = make_one(env)
     modes = plain.metadata.get("render_modes") or []
-    following = {} if any(key.startswith("camera") for key in env.kwargs) else follows(plain)
+    following = {} if any(key.startswith("camera") for key in env.kwargs) else tracking_camera(plain)
     close_all([plain], f"env={env.id}")
     if not {mode, "rgb_array"} & set(modes):
         draws = f"only {', '.join(map(str, modes))}" if modes else "nothing"
@@ -150,11 +152,11 @@ def rehearsed(env: EnvSettings, mode: str) -> gym.Env:
     except Exception as error:
         if os.environ.get("PGRUN_DEBUG"):
             raise
-        raise InvalidCommand(undrawn(env.id, error)) from error
+        raise InvalidCommand(explain_undrawable(env.id, error)) from error
     return one
 
 
-def follows(env: gym.Env) -> dict[str, str]:
+def tracking_camera(env: gym.Env) -> dict[str, str]:
     """The camera of a MuJoCo model that goes with the body: gymnasium 1.4 leaves HalfCheetah's where it is,
     and it runs away.
     """
@@ -166,7 +168,7 @@ def follows(env: gym.Env) -> dict[str, str]:
     return {"camera_name": "track"} if "track" in names else {}
 
 
-def undrawn(name: str, error: Exception) -> str:
+def explain_undrawable(name: str, error: Exception) -> str:
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
     if isinstance(error, gym.error.DependencyNotInstalled) and find_spec("pygame") is None:
         return f'pictures of env={name} need the extra "video": {INSTALL}'

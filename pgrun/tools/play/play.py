@@ -10,10 +10,16 @@ from typing import Any
 import torch
 
 from pgrun.config import user_modules
-from pgrun.config.random_streams import SHARED_IN_EVALUATION, apart, integers, spawned, streams
-from pgrun.config.schema import construct
+from pgrun.config.random_streams import (
+    SHARED_IN_EVALUATION,
+    draw_env_seeds,
+    isolating_global_generators,
+    make_streams,
+    spawn_child_sequence,
+)
+from pgrun.config.schema import construct_from_settings
 from pgrun.config.settings import RunSettings, Trainer
-from pgrun.envs import Envs, EnvSettings, make
+from pgrun.envs import Envs, EnvSettings, make_envs
 from pgrun.envs.faults import import_error
 from pgrun.envs.masks import mask_in
 from pgrun.envs.wrappers import find_user_modules
@@ -24,12 +30,12 @@ from pgrun.policies.normalization import NoRewardScale, NoStateNorm, RunningNorm
 from pgrun.policies.policy import Network, Policy, distribution_for
 from pgrun.rollouts.samplers.episodes import Evaluation
 from pgrun.rollouts.trajectory import Finished
-from pgrun.storage.saved_policy import Saved, load, restore
-from pgrun.tools.play.film import Camera, look, screening
+from pgrun.storage.saved_policy import Saved, load_saved_policy, restore_policy
+from pgrun.tools.play.film import Camera, make_camera, make_filmed_column
 from pgrun.tools.play.options import PlayOptions
-from pgrun.tools.play.report import report
+from pgrun.tools.play.report import format_play_report
 from pgrun.training.backends import twins_of
-from pgrun.training.build import family_of, member
+from pgrun.training.build import build_member, family_of
 from pgrun.training.saver import refusing_bad_data
 
 COLUMNS = 100  # environments at once, where more episodes are asked for than the run's evaluation has
@@ -47,25 +53,25 @@ class Role:
     max_steps: int | None  # of one of its episodes
 
 
-def play(wish: PlayOptions) -> str:
+def play_policy(wish: PlayOptions) -> str:
     """What came out, for the terminal. Raises ``InvalidCommand``."""
-    saved = load(wish.run, wish.policy)
+    saved = load_saved_policy(wish.run, wish.policy)
     torch.set_grad_enabled(False)
     import_modules(wish.modules)
     role = load_role(saved, wish)
     torch.set_num_threads(min(role.top.threads, os.cpu_count() or 1))
     seed = role.top.seed if wish.seed is None else wish.seed
-    random = streams(seed, "cpu")
+    random = make_streams(seed, "cpu")
     episodes = wish.episodes or (1 if wish.pictures else role.episodes)
-    seeds = integers(random.evaluation, episodes)
+    seeds = draw_env_seeds(random.evaluation, episodes)
     noise = random.noise if wish.stochastic else None
-    camera = screening(wish, role.env, episodes) if wish.pictures else None
-    with apart(spawned(seed, SHARED_IN_EVALUATION)):
+    camera = make_camera(wish, role.env, episodes) if wish.pictures else None
+    with isolating_global_generators(spawn_child_sequence(seed, SHARED_IN_EVALUATION)):
         if camera is None:
-            finished = evaluated(saved, role, seeds, noise)
+            finished = play_unseen(saved, role, seeds, noise)
         else:
-            finished = watched(saved, role, camera, seeds, noise)
-    return report(wish, saved, finished, camera.files if camera else [])
+            finished = play_before_camera(saved, role, camera, seeds, noise)
+    return format_play_report(wish, saved, finished, camera.files if camera else [])
 
 
 def import_modules(names: tuple[str, ...]) -> None:
@@ -80,16 +86,18 @@ def import_modules(names: tuple[str, ...]) -> None:
 def load_role(saved: Saved, wish: PlayOptions) -> Role:
     config, where = saved.config, saved.folder
     try:
-        env = construct(EnvSettings, config["env"])
-        top = construct(RunSettings, {key: config[key] for key in ("seed", "threads", "state_norm")})
-        trainer = construct(Trainer, config["trainer"])
+        env = construct_from_settings(EnvSettings, config["env"])
+        top = construct_from_settings(
+            RunSettings, {key: config[key] for key in ("seed", "threads", "state_norm")}
+        )
+        trainer = construct_from_settings(Trainer, config["trainer"])
         name = escape_line(str(config["network"]["name"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InvalidCommand(
             f"{where}: its configuration cannot be read: {type(error).__name__}: {join_lines(error)}"
         ) from error
     return Role(
-        env=replace(env, id=env_id(env.id, wish), wrappers=wrappers_named_again(env.wrappers, wish)),
+        env=replace(env, id=choose_env_id(env.id, wish), wrappers=wrappers_named_again(env.wrappers, wish)),
         network=network_of(saved, name, wish),
         family=family_in(saved, wish),
         top=top,
@@ -102,7 +110,7 @@ def network_of(saved: Saved, name: str, wish: PlayOptions) -> Network:
     theirs = saved.config.get("modules") or ()
     again = "".join(f" --modules {module}" for module in theirs)
     try:
-        network = member({**saved.config, "modules": wish.modules}, "network")
+        network = build_member({**saved.config, "modules": wish.modules}, "network")
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         hint = f"; it was trained with code of yours: add{again}" if again and not wish.modules else ""
         raise InvalidCommand(
@@ -121,7 +129,7 @@ def family_in(saved: Saved, wish: PlayOptions) -> Family:
     return family
 
 
-def env_id(theirs: str, wish: PlayOptions) -> str:
+def choose_env_id(theirs: str, wish: PlayOptions) -> str:
     """The run's own, or the same named again with its module: only the command line may import one."""
     theirs = escape_line(theirs)
     if wish.env is None:
@@ -144,7 +152,7 @@ def wrappers_named_again(theirs: tuple[Any, ...], wish: PlayOptions) -> tuple[An
     return theirs
 
 
-def acting(saved: Saved, role: Role, envs: Envs) -> Policy:
+def make_acting_policy(saved: Saved, role: Role, envs: Envs) -> Policy:
     """The saved policy for these environments."""
     mask = mask_in(envs, role.env.action_mask)
     norm = RunningNorm(envs.obs_size, left_alone=mask) if role.top.state_norm else NoStateNorm()
@@ -155,7 +163,7 @@ def acting(saved: Saved, role: Role, envs: Envs) -> Policy:
         policy = role.network.policy(
             envs.obs_size, dist, norm, saved.value_head, torch.Generator(), mask=mask
         )
-    restore(policy, saved)
+    restore_policy(policy, saved)
     return twins_of("compiled").policy(policy) if saved.backend == "compiled" and is_available() else policy
 
 
@@ -168,36 +176,36 @@ class Shown(Evaluation):
         return "add --max-steps 1000"
 
 
-def sampler(episodes: int, role: Role) -> Shown:
+def make_sampler(episodes: int, role: Role) -> Shown:
     return Shown.of(episodes, role.max_steps)
 
 
-def evaluated(saved: Saved, role: Role, seeds: list[int], noise: torch.Generator | None) -> Finished:
+def play_unseen(saved: Saved, role: Role, seeds: list[int], noise: torch.Generator | None) -> Finished:
     """The episodes that were played, as training evaluates: with as many columns, so that the run's own seeds
     give the run's own figure.
     """
-    envs = make(role.env, min(len(seeds), max(role.episodes, COLUMNS)))
+    envs = make_envs(role.env, min(len(seeds), max(role.episodes, COLUMNS)))
     try:
-        policy = acting(saved, role, envs)
-        return sampler(len(seeds), role).collect(policy, envs, noise, NoRewardScale(), seeds)[1]
+        policy = make_acting_policy(saved, role, envs)
+        return make_sampler(len(seeds), role).collect(policy, envs, noise, NoRewardScale(), seeds)[1]
     finally:
         envs.close()
 
 
-def watched(
+def play_before_camera(
     saved: Saved, role: Role, camera: Camera, seeds: list[int], noise: torch.Generator | None
 ) -> Finished:
     """One episode after the other, in an environment that draws itself."""
-    envs = look(role.env, camera)
+    envs = make_filmed_column(role.env, camera)
     try:
-        policy = acting(saved, role, envs)
-        return list(scenes(policy, envs, camera, seeds, noise, role))
+        policy = make_acting_policy(saved, role, envs)
+        return list(iterate_scenes(policy, envs, camera, seeds, noise, role))
     finally:
         camera.shown.close()
         envs.close()
 
 
-def scenes(
+def iterate_scenes(
     policy: Policy,
     envs: Envs,
     camera: Camera,
@@ -205,7 +213,7 @@ def scenes(
     noise: torch.Generator | None,
     role: Role,
 ) -> Iterator[tuple[float, int]]:
-    one = sampler(1, role)
+    one = make_sampler(1, role)
     for i, seed in enumerate(seeds):
         with camera.episode(i):
             _, finished = one.collect(policy, envs, noise, NoRewardScale(), [seed])

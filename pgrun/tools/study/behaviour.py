@@ -9,15 +9,15 @@ from typing import Any
 import torch
 
 from pgrun.errors import InvalidCommand
-from pgrun.exact import Problem, table, visits
+from pgrun.exact import Problem, policy_table, state_visits
 from pgrun.policies.policy import Policy
-from pgrun.tools.study.policy import logits
+from pgrun.tools.study.policy import table_logits
 from pgrun.tools.study.settings import Behaviour
 
 CLOSE = 1e-6  # relative error to which a distance is met
 
 
-def behaving(
+def make_behaviour_policy(
     policy: Policy,
     wanted: Behaviour,
     p: Problem | None,
@@ -31,20 +31,20 @@ def behaving(
         policy.net, policy.dist, policy.theta.clone(), policy.normaliser, bool(policy.value_outputs)
     )
     if wanted.theta is not None:
-        other.theta.copy_(logits(wanted.theta, other.net.inputs, other.dist.linear))
+        other.theta.copy_(table_logits(wanted.theta, other.net.inputs, other.dist.linear))
     if wanted.distance is not None:
         assert p is not None
         direction = torch.randn(policy.theta.shape, generator=generator, dtype=torch.float64)
-        move(other, policy, direction.to(policy.theta), p, wanted.distance, section)
+        move_to_distance(other, policy, direction.to(policy.theta), p, wanted.distance, section)
     return other
 
 
-def move(
+def move_to_distance(
     other: Policy, policy: Policy, direction: Any, p: Problem, distance: float, section: str = "behaviour"
 ) -> None:
     """θ + s·direction with the s > 0 at which the distance is met; the same direction for every distance."""
     low, high = 0.0, 1e-3
-    while at(other, policy, high * direction, p) < distance:
+    while step_and_measure(other, policy, high * direction, p) < distance:
         low, high = high, 2 * high
         if high > 1e6:
             raise InvalidCommand(
@@ -52,19 +52,23 @@ def move(
             )
     while high - low > CLOSE * high:
         middle = (low + high) / 2
-        low, high = (middle, high) if at(other, policy, middle * direction, p) < distance else (low, middle)
+        low, high = (
+            (middle, high)
+            if step_and_measure(other, policy, middle * direction, p) < distance
+            else (low, middle)
+        )
 
 
-def at(other: Policy, policy: Policy, step: Any, p: Problem) -> float:
+def step_and_measure(other: Policy, policy: Policy, step: Any, p: Problem) -> float:
     other.theta.copy_(policy.theta + step)
-    return distance(policy, other, p)
+    return distance_in_kl(policy, other, p)
 
 
-def distance(policy: Policy, other: Policy, p: Problem) -> float:
+def distance_in_kl(policy: Policy, other: Policy, p: Problem) -> float:
     """Mean KL(β‖π) over the states that β visits: what the data are from, compared
     with what they are used for.
     """
-    beta, pi = table(other, p), table(policy, p)
-    often = visits(p, beta).sum(0)
+    beta, pi = policy_table(other, p), policy_table(policy, p)
+    often = state_visits(p, beta).sum(0)
     kl = (beta * (beta / pi).log()).sum(1)
     return float(often @ kl / often.sum())

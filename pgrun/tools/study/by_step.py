@@ -54,10 +54,10 @@ class ByStep:
         total[: len(rows)] += rows.sum(1).cpu()
 
     def result(self) -> dict[str, Any]:
-        return {label: summary(sums) for label, sums in self.sums.items()}
+        return {label: summarise_steps(sums) for label, sums in self.sums.items()}
 
 
-def summary(sums: dict[str, Tensor]) -> dict[str, list[float | None]]:
+def summarise_steps(sums: dict[str, Tensor]) -> dict[str, list[float | None]]:
     """Lists over time steps, None where there is no such row."""
     mean = sums["sum"] / sums["count"]
     found = {

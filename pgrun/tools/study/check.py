@@ -10,7 +10,7 @@ import gymnasium as gym
 
 from pgrun.command.compose import Job
 from pgrun.command.overrides import CliOverride
-from pgrun.command.unused_settings import declared, other
+from pgrun.command.unused_settings import explain_unused_by_class, explain_unused_elsewhere
 from pgrun.command.validate import (
     check_modules,
     find_wrong_start,
@@ -19,7 +19,7 @@ from pgrun.command.validate import (
     probe_environment,
     user_module_names,
 )
-from pgrun.config.schema import construct, fields, find_class, violations
+from pgrun.config.schema import construct_from_settings, find_class, find_violations, setting_kinds
 from pgrun.envs import EnvSettings
 from pgrun.envs.wrappers import changing_wrappers, find_user_modules
 from pgrun.errors import InvalidCommand, escape_line
@@ -33,25 +33,25 @@ WRITTEN_OUT = 3000  # parameters, of a Fisher matrix that is written out
 PICTURE = 'picture=true needs the extra "plot": pip install -c constraints.txt -e ".[plot]"'
 
 
-def problems(job: Job, whole: bool = True) -> list[str]:
+def find_study_problems(job: Job, whole: bool = True) -> list[str]:
     """One short phrase per violation: the values first; once they are right, what does not fit together."""
     settings = job.settings
-    found = [*choices(job), *check_modules(settings), *keys(job)]
-    found += find_wrong_values(job, values(settings))
+    found = [*check_study_choices(job), *check_modules(settings), *check_study_keys(job)]
+    found += find_wrong_values(job, find_wrong_study_values(settings))
     if not found and whole:
-        found += together(job)
+        found += check_study_combination(job)
     return found
 
 
-def choices(job: Job) -> Iterator[str]:
+def check_study_choices(job: Job) -> Iterator[str]:
     for group in ("env", "network", "critic"):
         if job.choices.get(group) is None:
             yield f"{group}=null: a study needs one; pgrun-study --help lists them"
 
 
-def keys(job: Job) -> Iterator[str]:
+def check_study_keys(job: Job) -> Iterator[str]:
     """Keys that ``+`` added, and names that are to be chosen as options."""
-    known = {*fields(Study), "env", *SECTIONS, "usual", *GROUPS}
+    known = {*setting_kinds(Study), "env", *SECTIONS, "usual", *GROUPS}
     for name in job.settings:
         if name not in known:
             yield f"{name}: no such setting; pgrun-study --cfg job shows them all"
@@ -63,13 +63,13 @@ def keys(job: Job) -> Iterator[str]:
             yield f"{word.key}: what files propose; type the setting itself, without usual"
 
 
-def values(settings: Mapping[str, Any]) -> Iterator[str]:
+def find_wrong_study_values(settings: Mapping[str, Any]) -> Iterator[str]:
     """Types and ranges, from the signatures."""
-    top = {k: v for k, v in settings.items() if k in fields(Study)}
-    yield from violations("", top, Study)
+    top = {k: v for k, v in settings.items() if k in setting_kinds(Study)}
+    yield from find_violations("", top, Study)
     for name, section in SECTIONS.items():
-        yield from violations(f"{name}.", settings.get(name) or {}, section)
-    yield from violations("env.", settings.get("env") or {}, EnvSettings)
+        yield from find_violations(f"{name}.", settings.get(name) or {}, section)
+    yield from find_violations("env.", settings.get("env") or {}, EnvSettings)
     wider = {**settings, "modules": [*user_module_names(settings), OWN]}
     for group in GROUPS:
         given = settings.get(group)
@@ -78,47 +78,47 @@ def values(settings: Mapping[str, Any]) -> Iterator[str]:
             yield from group_values(group, group, given, wider)
             if isinstance(nested, Mapping):
                 yield from group_values("critic.optimizer", "optimizer", nested, wider)
-    yield from schemes.wrong(settings, user_module_names(settings))
+    yield from schemes.find_wrong_schemes(settings, user_module_names(settings))
     if settings.get("weights") is not None:
-        from pgrun.tools.study.weights import wrong
+        from pgrun.tools.study.weights import find_wrong_weights
 
-        yield from wrong(settings["weights"])
+        yield from find_wrong_weights(settings["weights"])
 
 
-def together(job: Job) -> Iterator[str]:
-    from pgrun.tools.study.policy import resolved
+def check_study_combination(job: Job) -> Iterator[str]:
+    from pgrun.tools.study.policy import resolve_saved_run
 
     try:
-        settings, saved = resolved(job.settings)
+        settings, saved = resolve_saved_run(job.settings)
     except InvalidCommand as error:
         yield str(error)
         return
-    study = construct(Study, {key: job.settings[key] for key in fields(Study)})
-    if saved is not None and (problem := foreign(job, saved.config)):
+    study = construct_from_settings(Study, {key: job.settings[key] for key in setting_kinds(Study)})
+    if saved is not None and (problem := find_foreign_setting(job, saved.config)):
         yield problem
         return
     env, found = probe_environment(settings)
     critic = find_class("critic", settings["critic"]["name"], (*study.modules, OWN))
     yield from found
     if env is not None:
-        yield from misfits(settings, study, critic, env, saved)
+        yield from find_study_incompatibilities(settings, study, critic, env, saved)
     if study.estimates < 2:
         yield (
             f"batch={study.batch}: a variance needs two estimates, and episodes={study.episodes} make "
             f"{study.estimates}"
         )
     even = env is not None and schemes.equally_long(table_of(env))
-    taken, left_out = schemes.fitting(settings, study, critic, even)
+    taken, left_out = schemes.select_schemes(settings, study, critic, even)
     if env is not None and not found:
-        yield from too_much(settings, study, len(taken), env, saved)
-    if schemes.explicit(settings):
-        yield from schemes.listed(left_out)
-    yield from unread(job.words, settings, critic, env)
-    if study.picture and not drawable():
+        yield from find_too_much_work(settings, study, len(taken), env, saved)
+    if schemes.names_its_schemes(settings):
+        yield from schemes.format_left_out(left_out)
+    yield from find_unused_study_settings(job.words, settings, critic, env)
+    if study.picture and not can_draw():
         yield PICTURE
 
 
-def foreign(job: Job, config: Mapping[str, Any]) -> str | None:
+def find_foreign_setting(job: Job, config: Mapping[str, Any]) -> str | None:
     """A run brings its own environment and network; its user's module is imported
     where the user names it again.
     """
@@ -145,25 +145,25 @@ def foreign(job: Job, config: Mapping[str, Any]) -> str | None:
     return None
 
 
-def misfits(
+def find_study_incompatibilities(
     settings: Mapping[str, Any], study: Study, critic: Any, env: gym.Env, saved: Any
 ) -> Iterator[str]:
-    from pgrun.tools.study.policy import proposed, tabular
+    from pgrun.tools.study.policy import find_tabular_problem, propose_table
 
-    table = proposed(construct(Table, settings["policy"]), env)
-    p = tabular(env)
+    table = propose_table(construct_from_settings(Table, settings["policy"]), env)
+    p = find_tabular_problem(env)
     if (name := settings["network"]["name"]) in ("shared", "joint") and saved is None:
         yield f"network={name}: nothing is trained here; the policy alone is network=separate"
     if table.wanted:
-        yield from wrong_table(settings, table, p, env)
-    if study.reference == "exact" and not exact_known(settings, env, p):
+        yield from find_wrong_table(settings, table, p, env)
+    if study.reference == "exact" and not is_reference_exact(settings, env, p):
         yield (
             f"reference=exact: env={settings['env']['id']} publishes no transition table; take "
             "reference=sampled"
         )
     if settings["critic"]["name"] == "run" and saved is None:
         yield "critic=run is the critic of a run: add run=DIR, or take critic=fitted"
-    yield from of_sections(settings, study, p, env)
+    yield from check_study_sections(settings, study, p, env)
     yield from wrong_group(settings, study, env)
     if critic.of_actions:
         yield f"critic={settings['critic']['name']} learns from replayed transitions; take critic=fitted"
@@ -183,17 +183,17 @@ def wrong_group(settings: Mapping[str, Any], study: Study, env: gym.Env) -> Iter
 
 
 def table_of(env: gym.Env) -> Any:
-    from pgrun.tools.study.policy import tabular
+    from pgrun.tools.study.policy import find_tabular_problem
 
-    return tabular(env)
+    return find_tabular_problem(env)
 
 
-def of_sections(settings: Mapping[str, Any], study: Study, p: Any, env: gym.Env) -> Iterator[str]:
+def check_study_sections(settings: Mapping[str, Any], study: Study, p: Any, env: gym.Env) -> Iterator[str]:
     """What weights, behaviour, by_step, fisher and step need."""
-    from pgrun.tools.study.policy import wrong_theta
+    from pgrun.tools.study.policy import find_wrong_theta
 
-    behaviour = construct(Behaviour, settings["behaviour"])
-    step = construct(Step, settings["step"])
+    behaviour = construct_from_settings(Behaviour, settings["behaviour"])
+    step = construct_from_settings(Step, settings["step"])
     name = settings["env"]["id"]
     if behaviour.wanted and study.weights is None:
         yield (
@@ -208,8 +208,8 @@ def of_sections(settings: Mapping[str, Any], study: Study, p: Any, env: gym.Env)
             "behaviour.theta"
         )
     if behaviour.theta is not None:
-        yield from wrong_behaviour(settings, behaviour, env, wrong_theta)
-    yield from wrong_kl(settings, p, env, wrong_theta)
+        yield from find_wrong_behaviour(settings, behaviour, env, find_wrong_theta)
+    yield from wrong_kl(settings, p, env, find_wrong_theta)
     if "state_ratio" in str(study.weights) and p is None:
         yield (
             f"weights: state_ratio needs the transition table of env={name}; take per_step, which sets the "
@@ -218,7 +218,11 @@ def of_sections(settings: Mapping[str, Any], study: Study, p: Any, env: gym.Env)
     if study.by_step and study.weights is not None:
         yield "by_step: the weights Ψ of schemes; leave weights out, or by_step"
     if (study.fisher or step.wanted) and settings["run"] is None:
-        size = parameters(settings, env) if not construct(Table, settings["policy"]).wanted else 0
+        size = (
+            count_fresh_parameters(settings, env)
+            if not construct_from_settings(Table, settings["policy"]).wanted
+            else 0
+        )
         if size > WRITTEN_OUT:
             yield (
                 f"fisher, step: a matrix of {size}² entries is written out; take a smaller network, such as "
@@ -228,24 +232,24 @@ def of_sections(settings: Mapping[str, Any], study: Study, p: Any, env: gym.Env)
 
 def wrong_kl(settings: Mapping[str, Any], p: Any, env: gym.Env, wrong_theta: Any) -> Iterator[str]:
     """A reference is a policy, and the problem one whose episodes can be listed."""
-    from pgrun.tools.study.every_episode import MOST, count_rows
+    from pgrun.tools.study.every_episode import MOST, count_episode_rows
 
-    wanted = construct(KlReference, settings["kl"])
+    wanted = construct_from_settings(KlReference, settings["kl"])
     if not wanted.wanted:
         return
     if wanted.theta is not None and wanted.distance is not None:
         yield "kl.theta and kl.distance: one of them"
-    if p is None or count_rows(p) > MOST:
+    if p is None or count_episode_rows(p) > MOST:
         why = "publishes no transition table"
         if p is not None:
             why = f"has more than {MOST:,} steps in all its episodes"
         name = settings["env"]["id"]
         yield f"kl: every episode is enumerated, and env={name} {why}: take env=pgrun/TokenTree-v0"
     elif wanted.theta is not None:
-        yield from wrong_behaviour(settings, wanted, env, wrong_theta, "kl")
+        yield from find_wrong_behaviour(settings, wanted, env, wrong_theta, "kl")
 
 
-def wrong_behaviour(
+def find_wrong_behaviour(
     settings: Mapping[str, Any],
     behaviour: Behaviour,
     env: gym.Env,
@@ -253,10 +257,10 @@ def wrong_behaviour(
     section: str = "behaviour",
 ) -> Iterator[str]:
     """It has the form of the policy: a table."""
-    from pgrun.tools.study.policy import proposed
+    from pgrun.tools.study.policy import propose_table
 
     spaces = (env.observation_space, env.action_space)
-    table = proposed(construct(Table, settings["policy"]), env)
+    table = propose_table(construct_from_settings(Table, settings["policy"]), env)
     if settings["run"] is not None or not table.wanted:
         yield (
             f"{section}.theta: a table, as policy.theta; where the policy is a network take "
@@ -268,15 +272,15 @@ def wrong_behaviour(
         yield f"{section}.theta={behaviour.theta}: {problem}"
 
 
-def too_much(
+def find_too_much_work(
     settings: Mapping[str, Any], study: Study, count: int, env: gym.Env, saved: Any
 ) -> Iterator[str]:
     """All estimates of all schemes are kept until they are scored."""
-    from pgrun.tools.study.policy import proposed
+    from pgrun.tools.study.policy import propose_table
 
-    if proposed(construct(Table, settings["policy"]), env).wanted:
+    if propose_table(construct_from_settings(Table, settings["policy"]), env).wanted:
         return
-    size = len(saved.tensors.get("theta", ())) if saved is not None else parameters(settings, env)
+    size = len(saved.tensors.get("theta", ())) if saved is not None else count_fresh_parameters(settings, env)
     need = 4e-9 * study.estimates * size * count
     if need > MEMORY:
         yield (
@@ -285,7 +289,7 @@ def too_much(
         )
 
 
-def parameters(settings: Mapping[str, Any], env: gym.Env) -> int:
+def count_fresh_parameters(settings: Mapping[str, Any], env: gym.Env) -> int:
     """How many parameters the fresh policy's layers have."""
     from pgrun.envs.spaces import observation_encoder
     from pgrun.policies.policy import distribution_for
@@ -296,8 +300,8 @@ def parameters(settings: Mapping[str, Any], env: gym.Env) -> int:
     return of_layers + dist.free
 
 
-def wrong_table(settings: Mapping[str, Any], table: Table, p: Any, env: gym.Env) -> Iterator[str]:
-    from pgrun.tools.study.policy import wrong_theta
+def find_wrong_table(settings: Mapping[str, Any], table: Table, p: Any, env: gym.Env) -> Iterator[str]:
+    from pgrun.tools.study.policy import find_wrong_theta
 
     key = "policy.theta" if table.theta is not None else "policy.ascent"
     spaces = (env.observation_space, env.action_space)
@@ -308,7 +312,7 @@ def wrong_table(settings: Mapping[str, Any], table: Table, p: Any, env: gym.Env)
             f"{kinds}"
         )
         return
-    if problem := wrong_theta(table.theta, int(spaces[0].n), int(spaces[1].n)):  # type: ignore[attr-defined]
+    if problem := find_wrong_theta(table.theta, int(spaces[0].n), int(spaces[1].n)):  # type: ignore[attr-defined]
         yield f"policy.theta={table.theta}: {problem}"
     if table.ascent is not None and p is None:
         yield (
@@ -317,7 +321,7 @@ def wrong_table(settings: Mapping[str, Any], table: Table, p: Any, env: gym.Env)
         )
 
 
-def exact_known(settings: Mapping[str, Any], env: gym.Env, p: Any) -> bool:
+def is_reference_exact(settings: Mapping[str, Any], env: gym.Env, p: Any) -> bool:
     if p is not None:
         return True
     from pgrun.envs.problems.teaching_continuous import Lq1, TwoGaussians
@@ -326,7 +330,7 @@ def exact_known(settings: Mapping[str, Any], env: gym.Env, p: Any) -> bool:
     return linear and isinstance(env.unwrapped, Lq1 | TwoGaussians) and not changing_wrappers(env)
 
 
-def unread(
+def find_unused_study_settings(
     words: list[CliOverride], settings: Mapping[str, Any], critic: Any, env: gym.Env | None
 ) -> Iterator[str]:
     """Settings that were typed and that nothing reads."""
@@ -347,13 +351,15 @@ def unread(
             yield f"{word.key}: critic={name} has nothing to fit; take critic=fitted"
         elif word.key == "reference_episodes" and settings["reference"] == "exact":
             yield "reference_episodes: an exact reference needs none; take reference=sampled"
-        elif (group in chosen and (reason := declared(word.key, settings, chosen))) or (
-            reason := other(word.key, {"trainer": {}, **settings}, None if env is None else env.action_space)
+        elif (group in chosen and (reason := explain_unused_by_class(word.key, settings, chosen))) or (
+            reason := explain_unused_elsewhere(
+                word.key, {"trainer": {}, **settings}, None if env is None else env.action_space
+            )
         ):
             yield f"{word.key}: {reason}"
 
 
-def drawable() -> bool:
+def can_draw() -> bool:
     from importlib.util import find_spec
 
     return find_spec("matplotlib") is not None

@@ -14,13 +14,13 @@ from pgrun.command.app import App
 STUDY = App(
     name="pgrun-study",
     config="study",
-    check="pgrun.tools.study.check:problems",
-    job="pgrun.tools.study.cli:job",
+    check="pgrun.tools.study.check:find_study_problems",
+    job="pgrun.tools.study.cli:run_study_job",
     work="pgrun.tools.study.cli:study_in",
-    value="pgrun.tools.study.cli:value",
-    record="pgrun.tools.study.cli:record",
-    table="pgrun.tools.study.table:table",
-    help="pgrun.tools.study.help:help_text",
+    value="pgrun.tools.study.cli:read_study_objective",
+    record="pgrun.tools.study.cli:record_study_without_result",
+    table="pgrun.tools.study.table:format_study_table",
+    help="pgrun.tools.study.help:format_study_help",
     result="study.json",
     files=("study.json", "study.png", "summary.json", "policy.safetensors"),
     options=str(Path(__file__).parent / "conf"),
@@ -33,7 +33,7 @@ def main() -> None:
     cli.main(STUDY)
 
 
-def job(cfg: DictConfig) -> float:
+def run_study_job(cfg: DictConfig) -> float:
     """A study; the least variance among its schemes, for any Hydra sweeper to minimise."""
     from pgrun.runs.job import run_job
 
@@ -42,33 +42,33 @@ def job(cfg: DictConfig) -> float:
 
 def study_in(settings: Mapping[str, Any], folder: Path) -> float:
     from pgrun.atomic_files import write_json
-    from pgrun.terminal.printing import Tone, say, shortest
-    from pgrun.tools.study.check import drawable
+    from pgrun.terminal.printing import Tone, say, shorten_folder
+    from pgrun.tools.study.check import can_draw
     from pgrun.tools.study.study import run_study
-    from pgrun.tools.study.table import describe
+    from pgrun.tools.study.table import format_study
 
     settings = {key: setting for key, setting in settings.items() if key != "usual"}
     result = run_study(settings, lambda text: say(text, error=True, tone=Tone.PLAIN))
     write_json(folder / "study.json", result)
-    say(describe(result))
+    say(format_study(result))
     shown = "study.json"
-    if settings["picture"] is not False and drawable():
-        from pgrun.tools.study.picture import draw
+    if settings["picture"] is not False and can_draw():
+        from pgrun.tools.study.picture import draw_study
 
-        draw(result, folder / "study.png")
+        draw_study(result, folder / "study.png")
         shown = "study.json, study.png"
     elif settings["picture"] is None:
         say('\nno picture: pip install -c constraints.txt -e ".[plot]" brings matplotlib')
-    say(f"\n  {shown} in {shortest(folder)}")
-    return value(result)
+    say(f"\n  {shown} in {shorten_folder(folder)}")
+    return read_study_objective(result)
 
 
-def value(result: Mapping[str, Any]) -> float:
+def read_study_objective(result: Mapping[str, Any]) -> float:
     least: float = min(entry["variance"] for entry in result["schemes"].values())
     return least
 
 
-def record(settings: Mapping[str, Any], folder: Path, status: str, error: str) -> None:
+def record_study_without_result(settings: Mapping[str, Any], folder: Path, status: str, error: str) -> None:
     """A study without a result."""
     from pgrun.runs.outcome import write_record
 

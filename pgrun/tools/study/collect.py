@@ -19,7 +19,7 @@ from pgrun.returns import episode_return
 from pgrun.rollouts.samplers.episodes import Episodes
 from pgrun.types import Rollout, each_tensor
 from pgrun.variance.base import PerColumn
-from pgrun.variance.leave_out import by_unit
+from pgrun.variance.leave_out import rows_by_unit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -90,7 +90,7 @@ class Seen:
     def scores(self) -> Scores:
         columns = self.rollout.mask.shape[1]
         return self.policy.scores(
-            by_unit(self.rollout.obs[:-1], columns), by_unit(self.rollout.action, columns)
+            rows_by_unit(self.rollout.obs[:-1], columns), rows_by_unit(self.rollout.action, columns)
         )
 
     @cached_property
@@ -105,7 +105,7 @@ class Seen:
         """ĝ of each group of ``batch`` columns [G, P]: (1/batch) Σ mask·Ψ·∇log π, as an update takes it."""
         columns, rollout = self.rollout.mask.shape[1], self.rollout
         psi, correction = self.weights(estimator, batch)
-        found = self.scores.sums(by_unit(rollout.mask * psi, columns), columns // batch) / batch
+        found = self.scores.sums(rows_by_unit(rollout.mask * psi, columns), columns // batch) / batch
         return found if correction is None else found + correction
 
     def psi(self, estimator: Estimator, batch: int) -> Tensor:
@@ -118,10 +118,10 @@ class Seen:
         rollout = self.with_q if scheme.uses_q else self.rollout
         reads = scheme.uses_critic and scheme.uses_value
         value = self.value if reads else rollout.obs.new_zeros(rollout.obs.shape[:-1])
-        return weights(self.policy, rollout, value, estimator, batch)
+        return weigh_groups(self.policy, rollout, value, estimator, batch)
 
 
-def weights(
+def weigh_groups(
     policy: Policy, rollout: Rollout, value: Tensor, estimator: Estimator, batch: int
 ) -> tuple[Tensor, Tensor | None]:
     """(Ψ [T, N], corrections [G, P] or None): a scheme that may compare episodes sees
@@ -129,11 +129,11 @@ def weights(
     """
     if isinstance(estimator.scheme, PerColumn) and estimator.advantage_norm == "none":
         return estimator.psi(rollout, value, policy)
-    parts = together(policy, rollout, value, estimator, batch)
+    parts = weigh_groups_together(policy, rollout, value, estimator, batch)
     return parts[0].transpose(0, 1).flatten(1), parts[1] if len(parts) > 1 else None
 
 
-def together(
+def weigh_groups_together(
     policy: Policy, rollout: Rollout, value: Tensor, estimator: Estimator, batch: int
 ) -> tuple[Tensor, ...]:
     """Ψ [G, T, B], and corrections [G, P] where there are some: all groups in one

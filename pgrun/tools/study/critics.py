@@ -46,7 +46,7 @@ class Random(CriticSettings):
 
 @dataclass(frozen=True)
 class Run(CriticSettings):
-    """What the run at ``run`` had fitted; ``of_run`` builds it."""
+    """What the run at ``run`` had fitted; ``load_run_critic`` builds it."""
 
     learns: ClassVar[bool] = False
 
@@ -61,7 +61,7 @@ class InRawUnits:
         return self.scale * self.critic.values(rollout)
 
 
-def of_run(context: Context, tensors: Mapping[str, Tensor], scale: float) -> Any:
+def load_run_critic(context: Context, tensors: Mapping[str, Tensor], scale: float) -> Any:
     """From the tensors of policy.safetensors. Raises ``LookupError`` where the run saved no V."""
     policy: Policy = context.policy
     if policy.value_outputs:
@@ -77,4 +77,4 @@ def of_run(context: Context, tensors: Mapping[str, Tensor], scale: float) -> Any
     return InRawUnits(SeparateCritic(Fitted(), net, phi.clone(), context.optimizer(phi)), scale)
 
 
-__all__ = ["Critic", "None_", "Random", "Run", "of_run"]
+__all__ = ["Critic", "None_", "Random", "Run", "load_run_critic"]

@@ -13,7 +13,13 @@ import torch
 
 from pgrun.critics.base import NoCritic
 from pgrun.estimator import Estimator
-from pgrun.optimization.natural_gradient import conjugate_gradient, fisher, in_float64, mean_kl, solve_dense
+from pgrun.optimization.natural_gradient import (
+    conjugate_gradient,
+    fisher_product,
+    in_float64,
+    mean_kl,
+    solve_dense,
+)
 from pgrun.policies.policy import Policy
 from pgrun.tools.study.collect import Seen
 from pgrun.tools.study.score import Reference
@@ -30,7 +36,7 @@ ROWS, SOLVED = 20_000, 2_000  # states that are looked at, and those of a system
 REPEATS, DRAWN = 20, 60  # of a timed product, and of a sampled matrix
 
 
-def rows(seen: Seen, gamma: float) -> tuple[Policy, Batch]:
+def select_valid_rows(seen: Seen, gamma: float) -> tuple[Policy, Batch]:
     """The rollout's rows with mask 1, and the policy, in float64; Ψ: the return to go
     less the others' mean.
     """
@@ -53,7 +59,7 @@ class Curvature:
 
     def see(self, seen: Seen) -> None:
         if self.found is None:
-            self.found = self.of(*rows(seen, self.gamma))
+            self.found = self.of(*select_valid_rows(seen, self.gamma))
 
     def of(self, policy: Policy, batch: Batch) -> dict[str, Any]:
         raise NotImplementedError
@@ -79,7 +85,7 @@ class SampledFisher(Curvature):
         self.sizes, self.generator = sizes, generator
 
     def of(self, policy: Policy, batch: Batch) -> dict[str, Any]:
-        exact = matrix(fisher(policy, batch, 0.0), policy)
+        exact = dense_matrix(fisher_product(policy, batch, 0.0), policy)
         scores = self.scores(policy, batch.obs)
         scatter = float((scores.square().sum(1).square().mean() - exact.square().sum()).clamp(min=0).sqrt())
         size = float(exact.norm())
@@ -89,7 +95,7 @@ class SampledFisher(Curvature):
         return {
             "rows": len(batch.mask),
             "parameters": len(policy.theta),
-            "rank_exact": rank(exact),
+            "rank_exact": matrix_rank(exact),
             "sizes": table,
         }
 
@@ -107,7 +113,7 @@ class SampledFisher(Curvature):
             )
             sampled = drawn.T @ drawn / n
             errors.append(float((sampled - exact).norm() / exact.norm()))
-            ranks.append(rank(sampled))
+            ranks.append(matrix_rank(sampled))
         some = batch.rows(torch.arange(n) % len(batch.mask))
         error = torch.tensor(errors)
         return {
@@ -115,8 +121,8 @@ class SampledFisher(Curvature):
             "error": float(error.square().mean().sqrt()),
             "error_se": float(error.square().std() / DRAWN**0.5 / (2 * error.square().mean().sqrt())),
             "rank": max(ranks),
-            "microseconds_outer": timed(fisher(policy, some, 0.0, sampled=True), policy),
-            "microseconds_hessian": timed(fisher(policy, some, 0.0), policy),
+            "microseconds_outer": time_product(fisher_product(policy, some, 0.0, sampled=True), policy),
+            "microseconds_hessian": time_product(fisher_product(policy, some, 0.0), policy),
         }
 
 
@@ -133,14 +139,14 @@ class Solving(Curvature):
 
     def of(self, policy: Policy, batch: Batch) -> dict[str, Any]:
         batch = batch.rows(slice(SOLVED))
-        product, b = fisher(policy, batch, DAMPING), ascent(policy, batch)
+        product, b = fisher_product(policy, batch, DAMPING), ascent_gradient(policy, batch)
         solutions = [conjugate_gradient(product, b, k, 0.0) for k in range(1, self.iterations + 1)]
         x = solutions[-1].x
         found = {
             "rows": len(batch.mask),
             "parameters": len(policy.theta),
             "residuals": [float((b - product(s.x)).norm() / b.norm()) for s in solutions],
-            "microseconds_product": timed(product, policy),
+            "microseconds_product": time_product(product, policy),
         }
         if len(policy.theta) > WRITTEN_OUT:
             return found
@@ -163,7 +169,7 @@ class Steps(Curvature):
         self.step, self.slope = step, reference.gradient
 
     def of(self, policy: Policy, batch: Batch) -> dict[str, Any]:
-        f = matrix(fisher(policy, batch, 0.0), policy)
+        f = dense_matrix(fisher_product(policy, batch, 0.0), policy)
         g = self.slope.to(f)
         natural = torch.linalg.pinv(f, hermitian=True) @ g
         found: dict[str, Any] = {
@@ -171,14 +177,14 @@ class Steps(Curvature):
             "fisher_diagonal": f.diagonal().tolist() if len(f) <= 16 else None,
         }
         if self.step.distance is not None:
-            found["euclidean"] = made(self.step.distance * g / g.norm(), policy, batch, f, g)
+            found["euclidean"] = measure_step(self.step.distance * g / g.norm(), policy, batch, f, g)
         if self.step.kl is not None:
             size = (2 * self.step.kl / (g @ natural)).sqrt()
-            found["natural"] = made(size * natural, policy, batch, f, g)
+            found["natural"] = measure_step(size * natural, policy, batch, f, g)
         return found
 
 
-def made(delta: Tensor, policy: Policy, batch: Batch, f: Tensor, g: Tensor) -> dict[str, float]:
+def measure_step(delta: Tensor, policy: Policy, batch: Batch, f: Tensor, g: Tensor) -> dict[str, float]:
     """What a step does to the policy; the policy stays."""
     before = policy.theta.clone()
     policy.theta.add_(delta)
@@ -194,22 +200,22 @@ def made(delta: Tensor, policy: Policy, batch: Batch, f: Tensor, g: Tensor) -> d
     }
 
 
-def ascent(policy: Policy, batch: Batch) -> Tensor:
+def ascent_gradient(policy: Policy, batch: Batch) -> Tensor:
     """ĝ [P]"""
     return policy.scores(batch.obs, batch.action).sums(batch.mask * batch.psi, 1)[0] / batch.count
 
 
-def matrix(product: Callable[[Tensor], Tensor], policy: Policy) -> Tensor:
+def dense_matrix(product: Callable[[Tensor], Tensor], policy: Policy) -> Tensor:
     return torch.stack(
         [product(column) for column in torch.eye(len(policy.theta), dtype=policy.theta.dtype)], 1
     )
 
 
-def rank(f: Tensor) -> int:
+def matrix_rank(f: Tensor) -> int:
     return int(torch.linalg.matrix_rank(f, hermitian=True, rtol=1e-10))
 
 
-def timed(product: Callable[[Tensor], Tensor], policy: Policy) -> float:
+def time_product(product: Callable[[Tensor], Tensor], policy: Policy) -> float:
     """Microseconds of one product, the median."""
     v = torch.ones_like(policy.theta)
     times = []

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from pgrun.exact import Problem, inputs, table
+from pgrun.exact import Problem, network_inputs, policy_table
 from pgrun.policies.normalization import NoRewardScale
 from pgrun.policies.policy import Policy
 from pgrun.rollouts.trajectory import Arrays
@@ -63,7 +63,7 @@ class EveryEpisode:
         return replace(self.rollout.columns(keep), group=size), torch.tensor(chances, dtype=torch.float64)
 
 
-def count_rows(p: Problem) -> float:
+def count_episode_rows(p: Problem) -> float:
     """Rows of all episodes side by side, at most."""
     follows, ends = p.transition > 0, 1 - p.transition.sum(-1) > 1e-12
     count = torch.ones_like(p.start)
@@ -74,12 +74,12 @@ def count_rows(p: Problem) -> float:
 
 def list_episodes(p: Problem, policy: Policy) -> EveryEpisode:
     """Every episode. Raises ``LookupError`` where there are too many."""
-    if (rows := count_rows(p)) > MOST:
+    if (rows := count_episode_rows(p)) > MOST:
         raise LookupError(f"its episodes, all of them, would have {rows:.2g} steps, and {MOST:,} is the most")
-    pi, ends = table(policy, p), 1 - p.transition.sum(-1)
-    found = [path for s in p.start.nonzero()[:, 0].tolist() for path in paths(p, pi, ends, s)]
+    pi, ends = policy_table(policy, p), 1 - p.transition.sum(-1)
+    found = [path for s in p.start.nonzero()[:, 0].tolist() for path in iterate_paths(p, pi, ends, s)]
     chances, steps = zip(*found, strict=True)
-    shown = inputs(policy, p)
+    shown = network_inputs(policy, p)
     state = np.zeros((p.horizon + 1, len(steps)), np.int64)
     action, time = np.zeros((2, p.horizon, len(steps)), np.int64)
     mask, terminated, ended = np.zeros((3, p.horizon, len(steps)), bool)
@@ -96,7 +96,7 @@ def list_episodes(p: Problem, policy: Policy) -> EveryEpisode:
     )
 
 
-def paths(p: Problem, pi: Tensor, ends: Tensor, start: int) -> Iterator[tuple[float, list[Step]]]:
+def iterate_paths(p: Problem, pi: Tensor, ends: Tensor, start: int) -> Iterator[tuple[float, list[Step]]]:
     """(chance, steps) of every episode from ``start``."""
     under_way: list[tuple[float, int, list[Step]]] = [(1.0, start, [])]
     while under_way:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pgrun.cli.help import options_of
+from pgrun.cli.help import list_group_options
 
 ABOUT = {
     "env": "or any id that python -c 'import gymnasium; gymnasium.pprint_registry()' lists, or module:Id",
@@ -49,7 +49,7 @@ FLAGS = """\
   --config-dir PATH   your own options, in folders like conf/'s; your own code: modules=[my_module]"""
 
 
-def help_text(places: list[Path]) -> str:
+def format_study_help(places: list[Path]) -> str:
     own = Path(__file__).parent / "conf"
     return "\n\n".join(
         (
@@ -58,7 +58,7 @@ def help_text(places: list[Path]) -> str:
             "Settings",
             SETTINGS,
             "Groups: one option of each, typed as group=option",
-            options_of([*places, own], ABOUT, tuple(ABOUT)),
+            list_group_options([*places, own], ABOUT, tuple(ABOUT)),
             FLAGS,
             (
                 "What came out: study.json and study.png in the printed folder; docs/study.md says how to "

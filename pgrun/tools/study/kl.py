@@ -28,7 +28,7 @@ from pgrun.policies.mlp import Scores
 from pgrun.policies.policy import Policy
 from pgrun.tools.study.collect import Seen
 from pgrun.tools.study.every_episode import EveryEpisode, mean_and_variance
-from pgrun.variance.leave_out import by_unit
+from pgrun.variance.leave_out import rows_by_unit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,10 +55,10 @@ class KlEstimators:
         self.chance, self.policy = every.probability, policy
         self.columns = rollout.mask.shape[1]
         self.mask, self.action = rollout.mask.double(), rollout.action
-        self.obs = by_unit(rollout.obs[:-1], self.columns)
+        self.obs = rows_by_unit(rollout.obs[:-1], self.columns)
         self.log_pi = rollout.params.double().log_softmax(-1)  # [T, N, A]
         self.log_ratios = self.log_pi - reference.params(rollout.obs[:-1]).double().log_softmax(-1)
-        self.scores = policy.scores(self.obs, by_unit(self.action, self.columns))
+        self.scores = policy.scores(self.obs, rows_by_unit(self.action, self.columns))
 
     def see(self, seen: Seen) -> None:
         pass
@@ -109,7 +109,7 @@ class KlEstimators:
     def by_step(self, scores: Scores, weight: Tensor) -> Tensor:
         """Σₜ weight·g of each episode [N, P]"""
         like = self.policy.theta
-        return scores.sums(by_unit(self.mask * weight, self.columns).to(like), self.columns).double()
+        return scores.sums(rows_by_unit(self.mask * weight, self.columns).to(like), self.columns).double()
 
     def by_all_actions(self, weight: Tensor) -> Tensor:
         """Σₜ Σ_a weight(a)·∇log π(a|sₜ) of each episode [N, P]; weight [T, N, A]"""

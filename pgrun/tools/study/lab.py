@@ -13,26 +13,32 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from pgrun.config.random_streams import SHARED, generator, integers, seed_global_generators, spawned
-from pgrun.config.schema import construct, find_class
+from pgrun.config.random_streams import (
+    SHARED,
+    draw_env_seeds,
+    make_generator,
+    seed_global_generators,
+    spawn_child_sequence,
+)
+from pgrun.config.schema import construct_from_settings, find_class
 from pgrun.critics.base import Context, Critic, NoCritic
 from pgrun.critics.fitted import Fitted, SeparateCritic
-from pgrun.envs import EnvSettings, make
+from pgrun.envs import EnvSettings, make_envs
 from pgrun.envs.faults import close_all
 from pgrun.envs.make import make_one
 from pgrun.errors import InvalidCommand
 from pgrun.estimator import Estimator
 from pgrun.policies.families import connect_actions
 from pgrun.policies.policy import Policy
-from pgrun.tools.study.behaviour import behaving
+from pgrun.tools.study.behaviour import make_behaviour_policy
 from pgrun.tools.study.collect import Seen, Source
-from pgrun.tools.study.critics import of_run
-from pgrun.tools.study.policy import freeze, resolved, settings_of, tabular
+from pgrun.tools.study.critics import load_run_critic
+from pgrun.tools.study.policy import find_tabular_problem, freeze_policy, resolve_saved_run, settings_of
 from pgrun.tools.study.refit import Refitted
-from pgrun.tools.study.schemes import NORMALISED, claim, equally_long, fits_first, fitting
+from pgrun.tools.study.schemes import NORMALISED, claim_of_scheme, equally_long, fits_first, select_schemes
 from pgrun.tools.study.settings import OWN, Behaviour, KlReference, Study
-from pgrun.tools.study.weights import Weighted, weighted
-from pgrun.training.build import descent, member
+from pgrun.tools.study.weights import Weighted, make_weighted_estimators
+from pgrun.training.build import build_member, critic_optimizer_factory
 from pgrun.variance.base import Scheme
 from pgrun.variance.value_baseline import ValueBaseline
 
@@ -44,7 +50,7 @@ Maker = Callable[[Seen], "Tensor"]  # ĝ of each group [G, P]
 
 
 @dataclass
-class Lab:
+class StudySetup:
     """Everything that is made once for a study."""
 
     study: Study
@@ -78,7 +84,7 @@ class Lab:
         found = {
             label: NORMALISED
             if normalised
-            else claim(scheme, critic["name"], gamma, truncated, fits_first(critic))
+            else claim_of_scheme(scheme, critic["name"], gamma, truncated, fits_first(critic))
             for label, scheme in self.schemes.items()
         }
         return found | {label: one.claim for label, one in self.weights.items()}
@@ -89,29 +95,31 @@ class Lab:
         close_all([self.one], f"env={self.env.id}")
 
 
-def build(study: Study, settings: Mapping[str, Any]) -> Lab:
-    settings, saved = resolved(settings)
+def build_study_setup(study: Study, settings: Mapping[str, Any]) -> StudySetup:
+    settings, saved = resolve_saved_run(settings)
     settings["modules"] = [*settings["modules"], OWN]
     init, noise, envs, spare_noise, spare_envs, fit_noise, fit_envs, shuffle, away, from_ = (
         np.random.SeedSequence(study.seed).spawn(10)
     )
-    seed_global_generators(spawned(study.seed, SHARED))
+    seed_global_generators(spawn_child_sequence(study.seed, SHARED))
     env = settings_of(study, settings)
     one = make_one(env)
-    policy, network = freeze(settings, saved, one, generator(init))
+    policy, network = freeze_policy(settings, saved, one, make_generator(init))
     kind = find_class("critic", settings["critic"]["name"], tuple(settings["modules"]))
-    p = tabular(one)
-    schemes, left_out = fitting(settings, study, kind, equally_long(p))
-    behaviour = behaving(policy, construct(Behaviour, settings["behaviour"]), p, generator(away))
+    p = find_tabular_problem(one)
+    schemes, left_out = select_schemes(settings, study, kind, equally_long(p))
+    behaviour = make_behaviour_policy(
+        policy, construct_from_settings(Behaviour, settings["behaviour"]), p, make_generator(away)
+    )
 
     def source(
         noise: np.random.SeedSequence, seeds: np.random.SeedSequence, policy: Policy = policy
     ) -> Source:
-        columns = make(env, env.num_envs)
+        columns = make_envs(env, env.num_envs)
         policy.normaliser.widen_observations(columns)
         connect_actions(policy.dist, columns)
-        columns.reset(integers(seeds, env.num_envs))
-        return Source(policy, columns, generator(noise), integers(seeds, env.num_envs))
+        columns.reset(draw_env_seeds(seeds, env.num_envs))
+        return Source(policy, columns, make_generator(noise), draw_env_seeds(seeds, env.num_envs))
 
     own = source(noise, envs, behaviour)
     own.group, own.shared = study.group, study.shared
@@ -120,43 +128,54 @@ def build(study: Study, settings: Mapping[str, Any]) -> Lab:
     critic: Critic = NoCritic()
     if any(scheme.uses_critic for scheme in schemes.values()):
         context = Context(
-            policy, network, None, own.envs, settings["gamma"], generator(init), own.noise, learning(settings)
+            policy,
+            network,
+            None,
+            own.envs,
+            settings["gamma"],
+            make_generator(init),
+            own.noise,
+            make_critic_optimizer(settings),
         )
         if saved is not None and settings["critic"]["name"] == "run":
             critic = saved_critic(context, saved)
         else:
-            critic = member(settings, "critic").build(context)
+            critic = build_member(settings, "critic").build(context)
         if isinstance(critic, SeparateCritic) and kind is Fitted:
             apart = source(fit_noise, fit_envs)
-            fit(critic, apart, study.critic_episodes, settings["gamma"], generator(shuffle))
+            fit_before_scoring(
+                critic, apart, study.critic_episodes, settings["gamma"], make_generator(shuffle)
+            )
             apart.envs.close()
         if isinstance(critic, SeparateCritic) and critic.fits_first:
-            critic = Refitted(critic, policy, study.batch, settings["gamma"], generator(shuffle))  # type: ignore[assignment]
+            critic = Refitted(critic, policy, study.batch, settings["gamma"], make_generator(shuffle))  # type: ignore[assignment]
     spare = source(spare_noise, spare_envs)
-    weights = weighted(study.weights, policy, behaviour, p, settings["gamma"])
-    near = behaving(policy, construct(KlReference, settings["kl"]), p, generator(from_), "kl")
-    return Lab(study, settings, env, one, policy, critic, schemes, weights, left_out, own, spare, near)
+    weights = make_weighted_estimators(study.weights, policy, behaviour, p, settings["gamma"])
+    near = make_behaviour_policy(
+        policy, construct_from_settings(KlReference, settings["kl"]), p, make_generator(from_), "kl"
+    )
+    return StudySetup(study, settings, env, one, policy, critic, schemes, weights, left_out, own, spare, near)
 
 
-def learning(settings: Mapping[str, Any]) -> Callable[[Tensor], Any]:
+def make_critic_optimizer(settings: Mapping[str, Any]) -> Callable[[Tensor], Any]:
     """The optimizer of a critic that has one."""
     if settings["critic"].get("optimizer"):
-        return descent(settings)
+        return critic_optimizer_factory(settings)
     usual = {"name": "adam", "lr": 1e-3}
-    return descent({**settings, "critic": {**settings["critic"], "optimizer": usual}})
+    return critic_optimizer_factory({**settings, "critic": {**settings["critic"], "optimizer": usual}})
 
 
 def saved_critic(context: Context, saved: Any) -> Critic:
     try:
         if saved.config["critic"]["name"] != "fitted":
             raise LookupError(f"its critic={saved.config['critic']['name']} is no V that can be loaded")
-        critic: Critic = of_run(context, saved.tensors, saved.reward_scale)
+        critic: Critic = load_run_critic(context, saved.tensors, saved.reward_scale)
         return critic
     except LookupError as error:
         raise InvalidCommand(f"critic=run: {error}; take critic=fitted") from error
 
 
-def fit(
+def fit_before_scoring(
     critic: SeparateCritic, source: Source, episodes: int, gamma: float, shuffle: torch.Generator
 ) -> None:
     """On episodes of its own; nothing that is scored has been seen by it."""

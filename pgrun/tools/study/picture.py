@@ -11,7 +11,7 @@ from typing import Any
 from pgrun.atomic_files import replace_file
 
 
-def draw(result: Mapping[str, Any], path: Path) -> None:
+def draw_study(result: Mapping[str, Any], path: Path) -> None:
     """Needs matplotlib; imported here, since it takes half a second."""
     import matplotlib as mpl
 

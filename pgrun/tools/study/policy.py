@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import torch
 
-from pgrun.config.schema import Probability, coerce, construct
+from pgrun.config.schema import Probability, coerce, construct_from_settings
 from pgrun.envs import EnvSettings
 from pgrun.envs.masks import is_masked, mask_in
 from pgrun.envs.problems.teaching import Tabular
 from pgrun.envs.spaces import observation_encoder
-from pgrun.exact import Problem, problem
+from pgrun.exact import Problem, read_problem
 from pgrun.policies.normalization import NoStateNorm, RunningNorm
 from pgrun.policies.policy import Network, Policy, distribution_for
-from pgrun.storage.saved_policy import Saved, load, restore
-from pgrun.tools.study.exact_ascent import climb
+from pgrun.storage.saved_policy import Saved, load_saved_policy, restore_policy
+from pgrun.tools.study.exact_ascent import climb_to_share
 from pgrun.tools.study.settings import Study, Table
-from pgrun.training.build import family_of, member
+from pgrun.training.build import build_member, family_of
 from pgrun.training.saver import refusing_bad_data
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 GAMMA = 0.99
 
 
-def resolved(settings: Mapping[str, Any]) -> tuple[dict[str, Any], Saved | None]:
+def resolve_saved_run(settings: Mapping[str, Any]) -> tuple[dict[str, Any], Saved | None]:
     """The settings with what a run brings: its environment, network and γ."""
     if settings["run"] is None:
         gamma = GAMMA if settings["gamma"] is None else settings["gamma"]
         return {**settings, "gamma": gamma}, None
-    saved = load(settings["run"], typed="run=")
+    saved = load_saved_policy(settings["run"], typed="run=")
     theirs = saved.config
     with refusing_bad_data(f"run={settings['run']}: its configuration cannot be read"):
         found = {
@@ -45,16 +45,18 @@ def resolved(settings: Mapping[str, Any]) -> tuple[dict[str, Any], Saved | None]
             "env": {**theirs["env"], "num_envs": settings["env"]["num_envs"]},
             "network": theirs["network"],
         }
-        construct(EnvSettings, found["env"])
-        if not isinstance(member(found, "network"), Network) or not isinstance(theirs["state_norm"], bool):
+        construct_from_settings(EnvSettings, found["env"])
+        if not isinstance(build_member(found, "network"), Network) or not isinstance(
+            theirs["state_norm"], bool
+        ):
             raise ValueError(f"network={theirs['network']}, state_norm={theirs['state_norm']}")
     return found, saved
 
 
-def tabular(env: gym.Env) -> Problem | None:
+def find_tabular_problem(env: gym.Env) -> Problem | None:
     """The table that an environment publishes, where the policy sees its states one by one."""
     try:
-        found = problem(env)
+        found = read_problem(env)
     except LookupError:
         return None
     space = env.observation_space
@@ -62,35 +64,35 @@ def tabular(env: gym.Env) -> Problem | None:
     return found if sees else None
 
 
-def freeze(
+def freeze_policy(
     settings: Mapping[str, Any], saved: Saved | None, env: gym.Env, init: torch.Generator
 ) -> tuple[Policy, Network]:
     """(the policy, the network that a critic of it has); ``settings`` are resolved."""
     size, _ = observation_encoder(env.observation_space)
     mask = mask_in(env, is_masked(env))
     family = None if saved is None else family_of({**saved.config, "modules": settings["modules"]})
-    wanted = proposed(construct(Table, settings["policy"]), env)
+    wanted = propose_table(construct_from_settings(Table, settings["policy"]), env)
     if saved is not None:
-        network = member(settings, "network")
+        network = build_member(settings, "network")
         dist = distribution_for(env.action_space, family, network.log_std)
         norm = RunningNorm(size, left_alone=mask) if saved.config["state_norm"] else NoStateNorm()
         with refusing_bad_data(f"run={saved.folder}: its network cannot be built"):
             policy = network.policy(size, dist, norm, saved.value_head, init, mask=mask)
-        restore(policy, saved, "run=")
+        restore_policy(policy, saved, "run=")
         return policy, network
     dist = distribution_for(env.action_space)
     if not wanted.wanted:
-        network = member(settings, "network")
+        network = build_member(settings, "network")
         return network.policy(size, dist, NoStateNorm(), False, init, mask=mask), network
     network = Network(hidden=(), bias=False)
     policy = network.policy(size, dist, NoStateNorm(), False, init, torch.float64)
-    policy.theta.copy_(logits(wanted.theta, size, dist.linear))
+    policy.theta.copy_(table_logits(wanted.theta, size, dist.linear))
     if wanted.ascent is not None:
-        climb(policy, problem(env), settings["gamma"], wanted.ascent)
+        climb_to_share(policy, read_problem(env), settings["gamma"], wanted.ascent)
     return policy, network
 
 
-def proposed(given: Table, env: gym.Env) -> Table:
+def propose_table(given: Table, env: gym.Env) -> Table:
     """The policy that a teaching environment comes with (``env.kwargs.theta``), where
     no other is asked for.
     """
@@ -99,7 +101,7 @@ def proposed(given: Table, env: gym.Env) -> Table:
     return given if given.wanted or theirs is None else replace(given, theta=theirs)
 
 
-def logits(theta: Any, states: int, actions: int) -> Tensor:
+def table_logits(theta: Any, states: int, actions: int) -> Tensor:
     """W [A, S] flat, as the network without hidden layers has it, from logits [S·A] state by state, or
     π(action 0) of two.
     """
@@ -111,7 +113,7 @@ def logits(theta: Any, states: int, actions: int) -> Tensor:
     return torch.tensor(theta, dtype=torch.float64).view(states, actions).T.flatten()
 
 
-def wrong_theta(theta: Any, states: int, actions: int) -> str | None:
+def find_wrong_theta(theta: Any, states: int, actions: int) -> str | None:
     """What is wrong with ``policy.theta`` here."""
     if theta is None:
         return None
@@ -135,5 +137,5 @@ def wrong_theta(theta: Any, states: int, actions: int) -> str | None:
 
 def settings_of(study: Study, settings: Mapping[str, Any]) -> EnvSettings:
     """No more columns than episodes are played at once."""
-    env = construct(EnvSettings, settings["env"])
+    env = construct_from_settings(EnvSettings, settings["env"])
     return replace(env, num_envs=min(env.num_envs, study.episodes))

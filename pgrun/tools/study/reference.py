@@ -15,10 +15,10 @@ from pgrun.critics.base import NoCritic
 from pgrun.envs.problems.teaching_continuous import Lq1, TwoGaussians
 from pgrun.envs.wrappers import changing_wrappers
 from pgrun.estimator import Estimator
-from pgrun.exact import gradient, objective, table
+from pgrun.exact import gradient, objective, policy_table
 from pgrun.policies.policy import Policy
 from pgrun.tools.study.collect import Seen, Source
-from pgrun.tools.study.policy import tabular
+from pgrun.tools.study.policy import find_tabular_problem
 from pgrun.tools.study.score import Reference
 from pgrun.variance.leave_one_out import LeaveOneOut
 
@@ -32,16 +32,16 @@ SAMPLED = LeaveOneOut(
 )  # unbiased for any policy and environment
 
 
-def exact(env: gym.Env, policy: Policy, gamma: float) -> tuple[Tensor, float] | None:
+def exact_reference(env: gym.Env, policy: Policy, gamma: float) -> tuple[Tensor, float] | None:
     """(∇J_γ [P], J_γ), or None where nobody knows them."""
-    p = tabular(env)
+    p = find_tabular_problem(env)
     if p is not None:
         found = gradient(policy, p, gamma).double().cpu()
-        return found, float(objective(p, table(policy, p), gamma))
-    return closed_form(env, policy, gamma)
+        return found, float(objective(p, policy_table(policy, p), gamma))
+    return closed_form_reference(env, policy, gamma)
 
 
-def closed_form(env: gym.Env, policy: Policy, gamma: float) -> tuple[Tensor, float] | None:
+def closed_form_reference(env: gym.Env, policy: Policy, gamma: float) -> tuple[Tensor, float] | None:
     """(∇J, J) of the two problems with a real action, for a Gaussian of linear mean: θ = (k, log σ)."""
     inner = env.unwrapped
     if not isinstance(inner, TwoGaussians | Lq1) or changing_wrappers(env):
@@ -59,7 +59,7 @@ def closed_form(env: gym.Env, policy: Policy, gamma: float) -> tuple[Tensor, flo
     return torch.tensor([by_k, sigma * by_sigma], dtype=torch.float64), float(j)
 
 
-def sampled(
+def sample_reference(
     policy: Policy,
     source: Source,
     gamma: float,

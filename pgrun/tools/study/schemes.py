@@ -6,9 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pgrun.cli.compatibility_table import names
+from pgrun.cli.compatibility_table import list_option_names
 from pgrun.config.paths import conf_dir
-from pgrun.config.schema import construct, fields, find_class, format_value, violations
+from pgrun.config.schema import (
+    construct_from_settings,
+    find_class,
+    find_violations,
+    format_value,
+    setting_kinds,
+)
 from pgrun.tools.study.settings import TERMS, Study
 
 if TYPE_CHECKING:
@@ -36,30 +42,30 @@ class Asked:
 
     def build(self, study: Study) -> Scheme:
         """Discounted as the whole study is, where nothing else is asked for."""
-        cls = kind(self.name, study.modules)
-        usual = {"discounting": study.discounting} if "discounting" in fields(cls) else {}
-        return construct(cls, {**usual, **self.given})
+        cls = find_scheme_class(self.name, study.modules)
+        usual = {"discounting": study.discounting} if "discounting" in setting_kinds(cls) else {}
+        return construct_from_settings(cls, {**usual, **self.given})
 
 
-def kind(name: str, modules: tuple[str, ...]) -> type:
+def find_scheme_class(name: str, modules: tuple[str, ...]) -> type:
     """The class of a scheme, or of a term that only a study has. Raises ``LookupError``."""
     return find_class("variance", name, (*modules, TERMS))
 
 
-def asked(settings: Mapping[str, Any]) -> list[Asked]:
+def list_asked_schemes(settings: Mapping[str, Any]) -> list[Asked]:
     """``variance=…`` with its settings, or ``schemes``, or all that ship."""
     one, several = settings.get("variance"), settings.get("schemes")
     if settings.get("weights") is not None:
         return []
     if one is not None:
         given = {key: value for key, value in one.items() if key != "name"}
-        return [Asked(one["name"], trimmed(one["name"], given, settings))]
+        return [Asked(one["name"], drop_defaults(one["name"], given, settings))]
     if several is None:
-        return [Asked(name, {}) for name in names(conf_dir() / "variance")]
-    return [found for entry in parts(several) for found in read(entry)]
+        return [Asked(name, {}) for name in list_option_names(conf_dir() / "variance")]
+    return [found for entry in as_list(several) for found in read_scheme_entry(entry)]
 
 
-def read(entry: Any) -> Iterator[Asked]:
+def read_scheme_entry(entry: Any) -> Iterator[Asked]:
     if isinstance(entry, Mapping):
         for name, given in entry.items():
             yield Asked(str(name), dict(given or {}))
@@ -67,7 +73,7 @@ def read(entry: Any) -> Iterator[Asked]:
         yield Asked(str(entry), {})
 
 
-def parts(several: Any) -> list[Any]:
+def as_list(several: Any) -> list[Any]:
     return several if isinstance(several, list) else [several]
 
 
@@ -75,14 +81,14 @@ def is_settings(given: Any) -> bool:
     return given is None or isinstance(given, Mapping)
 
 
-def trimmed(name: str, given: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+def drop_defaults(name: str, given: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Without what is the class's own default, so that labels stay short."""
-    cls = kind(name, tuple(settings["modules"]))
+    cls = find_scheme_class(name, tuple(settings["modules"]))
     usual = {key: getattr(cls, key, None) for key in given}
     return {key: value for key, value in given.items() if value != usual[key] or key == "discounting"}
 
 
-def wrong(settings: Mapping[str, Any], modules: tuple[str, ...]) -> Iterator[str]:
+def find_wrong_schemes(settings: Mapping[str, Any], modules: tuple[str, ...]) -> Iterator[str]:
     """Names that are no schemes, settings that they lack, and the same one twice."""
     several = settings.get("schemes")
     if settings.get("weights") is not None and (several is not None or settings.get("variance") is not None):
@@ -95,19 +101,19 @@ def wrong(settings: Mapping[str, Any], modules: tuple[str, ...]) -> Iterator[str
         several is not None
         and not (isinstance(several, str | Mapping) or (isinstance(several, list) and several))
     ) or any(
-        isinstance(entry, Mapping) and not all(map(is_settings, entry.values())) for entry in parts(several)
+        isinstance(entry, Mapping) and not all(map(is_settings, entry.values())) for entry in as_list(several)
     ):
         yield f"schemes={format_value(several)}: must be a list such as [none,gae,{{gae:{{lam:0.5}}}}]"
         return
-    found = asked(settings) if several is not None else []
+    found = list_asked_schemes(settings) if several is not None else []
     for one in found:
         try:
-            cls = kind(one.name, modules)
+            cls = find_scheme_class(one.name, modules)
         except (LookupError, ImportError):
-            known = ", ".join(names(conf_dir() / "variance"))
+            known = ", ".join(list_option_names(conf_dir() / "variance"))
             yield f"schemes: there is no {one.name}; there are {known}"
         else:
-            yield from violations(f"schemes: {one.name}.", one.given, cls)
+            yield from find_violations(f"schemes: {one.name}.", one.given, cls)
     labels = [one.label for one in found]
     for label in dict.fromkeys(label for label in labels if labels.count(label) > 1):
         yield f"schemes: {label} stands there twice"
@@ -117,16 +123,18 @@ def equally_long(p: Problem | None) -> bool:
     """Whether every episode lasts as long, whatever is done: then nobody's actions
     decide how many steps are left.
     """
-    from pgrun.exact import visits
+    from pgrun.exact import state_visits
 
     if p is None:
         return False
     states, actions = p.reward.shape
     uniform = p.reward.new_full((states, actions), 1 / actions)
-    return bool((visits(p, uniform).sum(1) > 1 - 1e-12).all())
+    return bool((state_visits(p, uniform).sum(1) > 1 - 1e-12).all())
 
 
-def obstacle(scheme: Scheme, study: Study, critic: type[CriticSettings], even: bool = False) -> str | None:
+def find_obstacle(
+    scheme: Scheme, study: Study, critic: type[CriticSettings], even: bool = False
+) -> str | None:
     """Why a scheme cannot be scored in this study, and what to add; None where it can."""
     if scheme.uses_q and not critic.knows_q:
         return "needs Q(s, a): critic=exact, on an environment with a transition table"
@@ -145,7 +153,7 @@ def fits_first(critic: Mapping[str, Any]) -> bool:
     return critic["name"] == "fitted" and critic.get("fit") == "before"
 
 
-def claim(scheme: Scheme, critic: str, gamma: float, truncates: bool, seen: bool = False) -> str:
+def claim_of_scheme(scheme: Scheme, critic: str, gamma: float, truncates: bool, seen: bool = False) -> str:
     """What is known of the estimate's mean, for ∇J_γ of the time-limited problem;
     empty for schemes of the user's own.
 
@@ -193,15 +201,15 @@ def reads_discounting(scheme: Scheme) -> bool:
     return switch is None or getattr(scheme, switch) == value
 
 
-def fitting(
+def select_schemes(
     settings: Mapping[str, Any], study: Study, critic: type[CriticSettings], even: bool = False
 ) -> tuple[dict[str, Scheme], dict[str, str]]:
     """(schemes by label, reasons by label of those that do not apply)"""
     taken: dict[str, Scheme] = {}
     left_out: dict[str, str] = {}
-    for one in asked(settings):
+    for one in list_asked_schemes(settings):
         scheme = one.build(study)
-        reason = obstacle(scheme, study, critic, even)
+        reason = find_obstacle(scheme, study, critic, even)
         if reason is None:
             taken[one.label] = scheme
         else:
@@ -209,9 +217,9 @@ def fitting(
     return taken, left_out
 
 
-def explicit(settings: Mapping[str, Any]) -> bool:
+def names_its_schemes(settings: Mapping[str, Any]) -> bool:
     return settings.get("schemes") is not None or settings.get("variance") is not None
 
 
-def listed(left_out: Mapping[str, str]) -> Sequence[str]:
+def format_left_out(left_out: Mapping[str, str]) -> Sequence[str]:
     return [f"{label}: {reason}" for label, reason in left_out.items()]

@@ -72,13 +72,13 @@ class Score:
     agreement: float | None
 
 
-def score(estimates: Tensor, reference: Reference) -> Score:
+def summarise_estimates(estimates: Tensor, reference: Reference) -> Score:
     g = estimates.double()
     m = len(g)
     mean = g.mean(0)
-    variance, error = spread((g - mean).square().sum(1))
-    low, high = interval(variance, error)
-    bias, bias_se = along(g, reference)
+    variance, error = variance_and_error((g - mean).square().sum(1))
+    low, high = variance_interval(variance, error)
+    bias, bias_se = bias_along_reference(g, reference)
     return Score(
         variance=variance,
         variance_se=error,
@@ -91,18 +91,18 @@ def score(estimates: Tensor, reference: Reference) -> Score:
         bias_z=bias / bias_se if bias is not None and bias_se else None,
         mse=float((g - reference.gradient).square().sum(1).mean()) - reference.variance,
         cosine=cosine(g, reference.gradient),
-        agreement=agreement(g),
+        agreement=mean_pairwise_cosine(g),
     )
 
 
-def spread(terms: Tensor) -> tuple[float, float]:
+def variance_and_error(terms: Tensor) -> tuple[float, float]:
     """(variance, its standard error) from ‖ĝᵢ − ḡ‖² [M]."""
     m = len(terms)
     terms = terms * m / (m - 1)
     return float(terms.mean()), float(terms.std()) / math.sqrt(m)
 
 
-def interval(variance: float, error: float) -> tuple[float, float]:
+def variance_interval(variance: float, error: float) -> tuple[float, float]:
     """95 %, symmetric in the logarithm: a variance is positive, and its estimate skewed to the right."""
     if variance == 0:
         return 0.0, 0.0
@@ -110,7 +110,7 @@ def interval(variance: float, error: float) -> tuple[float, float]:
     return variance / factor, variance * factor
 
 
-def along(g: Tensor, reference: Reference) -> tuple[float | None, float | None]:
+def bias_along_reference(g: Tensor, reference: Reference) -> tuple[float | None, float | None]:
     """(bias_along, bias_se).
 
     A sampled reference gives the direction from one half and is compared with the other, both ways round:
@@ -124,26 +124,26 @@ def along(g: Tensor, reference: Reference) -> tuple[float | None, float | None]:
         return None, None
     mean = g.mean(0)
     a, b = first.mean(0), second.mean(0)
-    bias = float(difference(mean, a[None], b))
+    bias = float(directed_difference(mean, a[None], b))
     own = g @ (a / a.norm() + b / b.norm()) / 2
     squared = float(own.var()) / len(g)
     if reference.samples is not None:
-        squared += of_leaving_out(mean, first, b) + of_leaving_out(mean, second, a)
+        squared += jackknife_difference(mean, first, b) + jackknife_difference(mean, second, a)
     return bias, math.sqrt(squared)
 
 
-def difference(mean: Tensor, a: Tensor, b: Tensor) -> Tensor:
+def directed_difference(mean: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """D for each of several a [n, P]: [n]"""
     found: Tensor = ((a @ (mean - b)) / a.norm(dim=1) + ((mean - a) @ b) / b.norm()) / 2
     return found
 
 
-def of_leaving_out(mean: Tensor, half: Tensor, other: Tensor) -> float:
+def jackknife_difference(mean: Tensor, half: Tensor, other: Tensor) -> float:
     """The delete-one jackknife of D over the samples of one half [n, P]: their part
     in the direction counts too.
     """
     n = len(half)
-    found = difference(mean, (half.sum(0) - half) / (n - 1), other)
+    found = directed_difference(mean, (half.sum(0) - half) / (n - 1), other)
     return float((n - 1) / n * (found - found.mean()).square().sum())
 
 
@@ -151,15 +151,15 @@ def cosine(g: Tensor, direction: Tensor) -> float | None:
     """The mean over estimates; 0 for one that is 0."""
     if not direction.any():
         return None
-    return float((unit(g) @ (direction / direction.norm())).mean())
+    return float((unit_vectors(g) @ (direction / direction.norm())).mean())
 
 
-def agreement(g: Tensor) -> float | None:
+def mean_pairwise_cosine(g: Tensor) -> float | None:
     """The mean over pairs i ≠ j: (‖Σuᵢ‖² − Σ‖uᵢ‖²)/(M(M − 1))."""
-    u = unit(g)
+    u = unit_vectors(g)
     m = len(u)
     return float((u.sum(0).square().sum() - u.square().sum()) / (m * (m - 1))) if m > 1 else None
 
 
-def unit(g: Tensor) -> Tensor:
+def unit_vectors(g: Tensor) -> Tensor:
     return torch.nn.functional.normalize(g, dim=1, eps=1e-300)

@@ -7,15 +7,15 @@ from typing import Any, Protocol
 
 import torch
 
-from pgrun.config.schema import construct
+from pgrun.config.schema import construct_from_settings
 from pgrun.critics.exact import ExactCritic
 from pgrun.tools.study.by_step import ByStep
 from pgrun.tools.study.collect import Seen
 from pgrun.tools.study.curvature import SampledFisher, Solving, Steps
 from pgrun.tools.study.every_episode import list_episodes
 from pgrun.tools.study.kl import KlEstimators
-from pgrun.tools.study.lab import Lab
-from pgrun.tools.study.policy import tabular
+from pgrun.tools.study.lab import StudySetup
+from pgrun.tools.study.policy import find_tabular_problem
 from pgrun.tools.study.score import Reference
 from pgrun.tools.study.settings import KlReference, Step
 from pgrun.tools.study.weights import Products
@@ -33,10 +33,10 @@ class Section(Protocol):
         """What it holds in the end."""
 
 
-def sections(lab: Lab, reference: Reference) -> list[Section]:
+def list_sections(lab: StudySetup, reference: Reference) -> list[Section]:
     """What is asked for beside the scores."""
-    study, gamma, p = lab.study, lab.settings["gamma"], tabular(lab.one)
-    step = construct(Step, lab.settings["step"])
+    study, gamma, p = lab.study, lab.settings["gamma"], find_tabular_problem(lab.one)
+    step = construct_from_settings(Step, lab.settings["step"])
     found: list[Section] = []
     if study.by_step:
         judge = None if p is None else ExactCritic(p, lab.policy, gamma)
@@ -51,7 +51,7 @@ def sections(lab: Lab, reference: Reference) -> list[Section]:
         found.append(SampledFisher(gamma, study.fisher, torch.Generator().manual_seed(study.seed)))
     if study.cg:
         found.append(Solving(gamma, study.cg))
-    if construct(KlReference, lab.settings["kl"]).wanted:
+    if construct_from_settings(KlReference, lab.settings["kl"]).wanted:
         assert p is not None
         found.append(KlEstimators(list_episodes(p, lab.policy), lab.policy, lab.kl_reference))
     if step.wanted:

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pgrun.config.schema import construct, fields
+from pgrun.config.schema import construct_from_settings, setting_kinds
 from pgrun.storage.versions import installed_versions
 from pgrun.tools.study import reference as truth
 from pgrun.tools.study.collect import Seen, Tally
-from pgrun.tools.study.lab import Lab, Maker, build
+from pgrun.tools.study.lab import Maker, StudySetup, build_study_setup
 from pgrun.tools.study.progress import EpisodeProgress
 from pgrun.tools.study.schemes import UNBIASED, ZERO
-from pgrun.tools.study.score import Reference, score
-from pgrun.tools.study.sections import Section, sections
+from pgrun.tools.study.score import Reference, summarise_estimates
+from pgrun.tools.study.sections import Section, list_sections
 from pgrun.tools.study.settings import Study
 from pgrun.tools.study.weights import Weighted
 from pgrun.types import Rollout
@@ -34,14 +34,14 @@ Say = Callable[[str], None]
 def run_study(settings: Mapping[str, Any], say: Say = lambda _: None) -> dict[str, Any]:
     """The content of study.json. ``settings``: plain data that ``check`` has been through."""
     begun = time.time()
-    study = construct(Study, {key: settings[key] for key in fields(Study)})
+    study = construct_from_settings(Study, {key: settings[key] for key in setting_kinds(Study)})
     torch.set_num_threads(study.threads)
     torch.set_grad_enabled(False)
-    lab = build(study, settings)
+    lab = build_study_setup(study, settings)
     try:
         reference, objective = compute_reference(lab, say)
-        observers = sections(lab, reference)
-        tally, found, costs = measure(lab, say, observers)
+        observers = list_sections(lab, reference)
+        tally, found, costs = measure_estimates(lab, say, observers)
     finally:
         lab.close()
     claims = lab.claims(tally.truncated > 0)
@@ -80,8 +80,8 @@ def run_study(settings: Mapping[str, Any], say: Say = lambda _: None) -> dict[st
 def score_estimates(g: Tensor, reference: Reference, zero: bool) -> dict[str, Any]:
     """A term of mean 0 is scored along ∇J too, against 0; it has no direction to agree with."""
     if not zero:
-        return asdict(score(g, reference))
-    shifted = asdict(score(g.double() + reference.gradient, reference))
+        return asdict(summarise_estimates(g, reference))
+    shifted = asdict(summarise_estimates(g.double() + reference.gradient, reference))
     return shifted | {"cosine": None, "agreement": None}
 
 
@@ -95,8 +95,8 @@ def known_bias(one: Weighted | None, reference: Reference) -> dict[str, Any]:
     return {"bias_exact": float(off.norm()), "bias_along_exact": float(along)}
 
 
-def measure(
-    lab: Lab, say: Say, observers: Sequence[Section] = ()
+def measure_estimates(
+    lab: StudySetup, say: Say, observers: Sequence[Section] = ()
 ) -> tuple[Tally, dict[str, Tensor], dict[str, float]]:
     """(the episodes, ĝ [M, P] of every scheme, microseconds of one ĝ): one pass, all
     schemes see the same trajectories.
@@ -119,7 +119,7 @@ def measure(
     return tally, {label: torch.cat(parts) for label, parts in found.items()}, costs
 
 
-def seconds_per_estimate(lab: Lab, rollout: Rollout, make: Maker) -> float:
+def seconds_per_estimate(lab: StudySetup, rollout: Rollout, make: Maker) -> float:
     """Microseconds of one estimate, critic, Ψ, scores and sums: the median over groups of the
     first rollout.
     """
@@ -145,19 +145,19 @@ def trim_padding(rollout: Rollout) -> Rollout:
     return type(rollout)(**{**vars(rollout), **kept})
 
 
-def compute_reference(lab: Lab, say: Say) -> tuple[Reference, float | None]:
+def compute_reference(lab: StudySetup, say: Say) -> tuple[Reference, float | None]:
     """(∇J, J where it is known)"""
     study, gamma = lab.study, lab.settings["gamma"]
-    known = truth.exact(lab.one, lab.policy, gamma)
+    known = truth.exact_reference(lab.one, lab.policy, gamma)
     objective = None if known is None else known[1]
     if known is not None and study.reference != "sampled":
         return Reference("exact", known[0]), objective
     episodes = study.reference_episodes or 4 * study.episodes
     progress = EpisodeProgress(say, episodes, "episodes for the reference")
-    return truth.sampled(lab.policy, lab.spare, gamma, episodes, progress.add), objective
+    return truth.sample_reference(lab.policy, lab.spare, gamma, episodes, progress.add), objective
 
 
-def study_summary(lab: Lab, tally: Tally, objective: float | None) -> dict[str, Any]:
+def study_summary(lab: StudySetup, tally: Tally, objective: float | None) -> dict[str, Any]:
     """Figures of the policy: undiscounted return, and J_γ."""
     returns, discounted = torch.cat(tally.returns), torch.cat(tally.discounted)
     return {

@@ -9,14 +9,14 @@ Part = Mapping[str, Any]
 SHOWN = 8  # time steps
 
 
-def beside(result: Mapping[str, Any]) -> Iterator[str]:
+def format_sections(result: Mapping[str, Any]) -> Iterator[str]:
     """What was asked for, in the order of study.json."""
     for key, tell in TELL.items():
         if key in result:
             yield tell(result[key])
 
 
-def of_products(part: Part) -> str:
+def format_weight_products(part: Part) -> str:
     found = (
         f"W = ∏ρ of an episode: mean {part['mean']:.4g} ± {part['mean_se']:.2g}, largest {part['max']:.4g}, "
         f"E[W²] {part['square']:.4g} ± {part['square_se']:.2g}, effective sample size "
@@ -32,7 +32,7 @@ def of_products(part: Part) -> str:
     )
 
 
-def of_steps(part: Part) -> str:
+def format_psi_by_step(part: Part) -> str:
     found = ["Ψ by time step: mean of good actions, of bad ones, share of wrong signs"]
     for label, by in part.items():
         for t in range(min(SHOWN, sum(n > 0 for n in by["count"]))):
@@ -41,7 +41,7 @@ def of_steps(part: Part) -> str:
     return "\n".join(found)
 
 
-def of_fisher(part: Part) -> str:
+def format_fisher_errors(part: Part) -> str:
     lines = [f"Fisher matrix of {part['parameters']} parameters, rank {part['rank_exact']}; from N samples:"]
     lines += [
         f"  N={e['samples']}: relative error {e['error']:.3g} ± {e['error_se']:.1g} (√(c/N): "
@@ -52,14 +52,14 @@ def of_fisher(part: Part) -> str:
     return "\n".join(lines)
 
 
-def of_cg(part: Part) -> str:
+def format_conjugate_gradients(part: Part) -> str:
     off = f", {part['off_dense']:.1g} from the dense solution" if "off_dense" in part else ""
     residuals = " ".join(f"{r:.1e}" for r in part["residuals"])
     product = f"{part['microseconds_product']:.0f} µs a product"
     return f"conjugate gradients, {part['parameters']} parameters, {product}{off}; residuals {residuals}"
 
 
-def of_step(part: Part) -> str:
+def format_single_step(part: Part) -> str:
     return "\n".join(
         f"{name} step: ‖Δθ‖ {e['distance']:.4g}, KL {e['kl_old_new']:.4g} (½ΔᵀFΔ {e['kl_predicted']:.4g}), "
         f"gain {e['gain_predicted']:.4g} to first order"
@@ -87,10 +87,10 @@ def of_kl(part: Part) -> str:
 
 
 TELL: dict[str, Callable[[Part], str]] = {
-    "by_step": of_steps,
-    "products": of_products,
-    "fisher": of_fisher,
-    "cg": of_cg,
-    "step": of_step,
+    "by_step": format_psi_by_step,
+    "products": format_weight_products,
+    "fisher": format_fisher_errors,
+    "cg": format_conjugate_gradients,
+    "step": format_single_step,
     "kl": of_kl,
 }

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pgrun.algorithms.off_policy_pg import OffPolicyPg, log_ratio
-from pgrun.config.schema import fields, format_value, violations
+from pgrun.config.schema import find_violations, format_value, setting_kinds
 from pgrun.critics.base import NoCritic
 from pgrun.estimator import Estimator
-from pgrun.exact import Problem, table, values, visits, weighted_scores
+from pgrun.exact import Problem, policy_table, state_visits, values, weighted_scores
 from pgrun.policies.importance import effective_share
 from pgrun.policies.policy import Policy
 from pgrun.tools.study.collect import Seen
-from pgrun.tools.study.schemes import UNBIASED, read
+from pgrun.tools.study.schemes import UNBIASED, read_scheme_entry
 from pgrun.types import Batch
 from pgrun.variance.base import Scheme
-from pgrun.variance.leave_out import by_unit
+from pgrun.variance.leave_out import rows_by_unit
 from pgrun.variance.none import None_
 from pgrun.variance.reward_to_go import RewardToGo
 
@@ -44,7 +44,7 @@ CLAIMS = {
 }
 
 
-def wrong(given: Any) -> Iterator[str]:
+def find_wrong_weights(given: Any) -> Iterator[str]:
     """What is wrong with ``weights``."""
     if given is None:
         return
@@ -55,22 +55,22 @@ def wrong(given: Any) -> Iterator[str]:
             "[trajectory,per_step,{trajectory:{truncate:10}}]"
         )
         return
-    for one in (one for entry in entries for one in read(entry)):
+    for one in (one for entry in entries for one in read_scheme_entry(entry)):
         if one.name not in KINDS:
             yield f"weights: there is no {one.name}; there are {', '.join(KINDS)}"
-        elif "truncate" not in fields(OffPolicyPg) or set(one.given) - {"truncate"}:
+        elif "truncate" not in setting_kinds(OffPolicyPg) or set(one.given) - {"truncate"}:
             yield f"weights: {one.name} takes truncate=…, and nothing else"
         else:
-            yield from violations(f"weights: {one.name}.", one.given, OffPolicyPg)
+            yield from find_violations(f"weights: {one.name}.", one.given, OffPolicyPg)
 
 
-def weighted(
+def make_weighted_estimators(
     given: Any, policy: Policy, behaviour: Policy, p: Problem | None, gamma: float
 ) -> dict[str, Weighted]:
     """The importance-weighted estimators that ``weights`` asks for, by label."""
     entries = [given] if isinstance(given, str | Mapping) else given or []
     found = {}
-    for one in (one for entry in entries for one in read(entry)):
+    for one in (one for entry in entries for one in read_scheme_entry(entry)):
         kind, scheme = KINDS[one.name]
         algorithm = OffPolicyPg(weights=kind, **one.given)  # type: ignore[arg-type]
         algorithm.problem = p if kind == "state_ratio" else None
@@ -100,7 +100,7 @@ class Weighted:
         rows = self.rows(seen)
         psi = self.algorithm.weighted_psi(self.ratio(rows), rows).view(rows.shape)
         columns = rollout.mask.shape[1]
-        return seen.scores.sums(by_unit(rollout.mask * psi, columns), columns // batch) / batch
+        return seen.scores.sums(rows_by_unit(rollout.mask * psi, columns), columns // batch) / batch
 
     def rows(self, seen: Seen) -> Batch:
         rollout = seen.rollout
@@ -118,10 +118,10 @@ class Weighted:
         """E ĝ [P] of those that are biased in a known way, where the problem is known."""
         if self.problem is None or self.name not in CLAIMS or self.algorithm.truncate is not None:
             return None
-        p, beta = self.problem, table(self.behaviour, self.problem)
-        whose = beta if self.name == "per_step" else table(self.policy, p)
+        p, beta = self.problem, policy_table(self.behaviour, self.problem)
+        whose = beta if self.name == "per_step" else policy_table(self.policy, p)
         gamma = self.estimator.gamma
-        return weighted_scores(self.policy, p, gamma, visits(p, whose), values(p, beta, gamma)[1])
+        return weighted_scores(self.policy, p, gamma, state_visits(p, whose), values(p, beta, gamma)[1])
 
 
 class Products:
@@ -159,11 +159,12 @@ class Products:
         return (
             found
             if p is None
-            else found | exactly(p, table(self.one.policy, p), table(self.one.behaviour, p))
+            else found
+            | exact_weight_moments(p, policy_table(self.one.policy, p), policy_table(self.one.behaviour, p))
         )
 
 
-def exactly(p: Problem, pi: Tensor, beta: Tensor) -> dict[str, Any]:
+def exact_weight_moments(p: Problem, pi: Tensor, beta: Tensor) -> dict[str, Any]:
     """The largest product, E_β[W²], the share of episodes that they are worth, and
     the shift of the visited states.
     """
@@ -180,15 +181,15 @@ def exactly(p: Problem, pi: Tensor, beta: Tensor) -> dict[str, Any]:
         "max_exact": float(largest[p.start > 0].max()),
         "square_exact": second,
         "ess_exact": 1 / second,
-        "states": shift(p, pi, beta),
+        "states": shift_of_visits(p, pi, beta),
     }
 
 
-def shift(p: Problem, pi: Tensor, beta: Tensor) -> dict[str, Any]:
+def shift_of_visits(p: Problem, pi: Tensor, beta: Tensor) -> dict[str, Any]:
     """How far state visits move, by time step t: max_s |p_π(sₜ)/p_β(sₜ) − 1|, Σ_s |p_π − p_β|, and what that
     cannot exceed, 2t·max_s TV(π, β).
     """
-    new, old = visits(p, pi), visits(p, beta)
+    new, old = state_visits(p, pi), state_visits(p, beta)
     reached = old > 1e-12
     ratio = torch.where(reached, (new / old.clamp(min=1e-300) - 1).abs(), 0.0)
     variation = float((pi - beta).abs().sum(1).max()) / 2

@@ -5,20 +5,30 @@ from collections.abc import Sequence
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.seeds import better, by, curve, mean_of, odds, scores, together
+from pgrun.tools.lab.seeds import (
+    format_improvement,
+    group_by,
+    improvement_over,
+    mean_curve,
+    mean_of,
+    mean_over_seeds,
+    score_jobs,
+)
 
 CRITICS = {"0": "knows nothing (V̂ = 0)", "1": "exact"}
 NORM = {"true": "normalised", "false": "as they are"}
 
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
-    runs = by(commands[0], "critic.factor", "advantage_norm")
-    study = {plain[0]: jobs[0] for plain, jobs in by(commands[1], "advantage_norm").items()}
-    returns = {cell: scores(runs[cell], mean_of("objective/exact")) for cell in runs}
-    mean = {cell: together(-scores(runs[cell], mean_of("policy/loss", first=5))) for cell in runs}
+    runs = group_by(commands[0], "critic.factor", "advantage_norm")
+    study = {plain[0]: jobs[0] for plain, jobs in group_by(commands[1], "advantage_norm").items()}
+    returns = {cell: score_jobs(runs[cell], mean_of("objective/exact")) for cell in runs}
+    mean = {cell: mean_over_seeds(-score_jobs(runs[cell], mean_of("policy/loss", first=5))) for cell in runs}
     rows = [("critic", "advantages", "their mean, first updates", "exact J, mean over the run")]
     rows += [
-        (CRITICS[c], NORM[n], str(mean[c, n]), str(together(returns[c, n]))) for c in CRITICS for n in NORM
+        (CRITICS[c], NORM[n], str(mean[c, n]), str(mean_over_seeds(returns[c, n])))
+        for c in CRITICS
+        for n in NORM
     ]
     along = {}
     for n in NORM:
@@ -27,7 +37,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         along[n] = Measured(1 + entry["bias_along"] / unit, entry["bias_se"] / unit)
         told = f"mean of ĝ along ∇J {along[n]} of ‖∇J‖"
         rows.append(("V̂ = 0, frozen policy", NORM[n], told, f"mean cosine with ∇J {entry['cosine']:.3f}"))
-    gain = {c: better(returns[c, "true"], returns[c, "false"]) for c in CRITICS}
+    gain = {c: improvement_over(returns[c, "true"], returns[c, "false"]) for c in CRITICS}
     helps, needed = gain["0"][1] > 0.5, gain["1"][1] > 0.5
     verdict = Verdict.OPEN if not helps else Verdict.CONDITIONS if needed else Verdict.HOLDS
     if gain["0"][2] < 0.5:
@@ -45,15 +55,19 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             Lines(
                 f"critic: {name}",
                 "steps",
-                [Series(NORM[n], *(x.tolist() for x in curve(runs[c, n], "objective/exact"))) for n in NORM],
+                [
+                    Series(NORM[n], *(x.tolist() for x in mean_curve(runs[c, n], "objective/exact")))
+                    for n in NORM
+                ],
             )
             for c, name in CRITICS.items()
         ],
         verdict,
         "with a critic that knows nothing, normalising is ahead with probability "
-        f"{odds(returns['0', 'true'], returns['0', 'false'])}: advantages of mean "
+        f"{format_improvement(returns['0', 'true'], returns['0', 'false'])}: advantages of mean "
         f"{mean['0', 'false'].value:.1f} come to lie around 0. With the exact critic it is ahead with "
-        f"probability {odds(returns['1', 'true'], returns['1', 'false'])}. The normalised estimate is one "
+        f"probability {format_improvement(returns['1', 'true'], returns['1', 'false'])}. The normalised "
+        "estimate is one "
         f"of ∇J no more: {along['true'].value:.4f} of its length, in units of σ, where the plain one has "
         f"{along['false'].value:.2f}.",
     )

@@ -45,7 +45,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     return Finding(
         found,
         rows,
-        panels(commands[0], without, with_it),
+        draw_offsets(commands[0], without, with_it),
         verdict,
         f"with the mean of the others subtracted the variance is {with_it[1].value:.0f} whatever is added "
         f"to the returns (without: {without[0].value:.0f} to {without[-1].value:.0f}), and the gradient "
@@ -54,7 +54,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     )
 
 
-def panels(
+def draw_offsets(
     jobs: Sequence[JobResult], without: Sequence[Measured], with_it: Sequence[Measured]
 ) -> tuple[Lines, Bars]:
     curves = [

@@ -6,7 +6,7 @@ import numpy as np
 
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.tables import bars, compared
+from pgrun.tools.lab.tables import outcome_bars, outcome_rows
 from pgrun.tools.lab.units import variance_in_theta
 
 BATCH = 100
@@ -56,8 +56,8 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     worth = gain > 1.2
     return Finding(
         found,
-        compared(found, EXPECTED),
-        (bars("Variance per episode, OneState", "variance", found, EXPECTED, list(NAMES.values())),),
+        outcome_rows(found, EXPECTED),
+        (outcome_bars("Variance per episode, OneState", "variance", found, EXPECTED, list(NAMES.values())),),
         Verdict.FAILS if not lowest else Verdict.CONDITIONS if worth else Verdict.HOLDS,
         f"b* is the best constant ({found['b*, estimated'].value:.0f} against "
         f"{found['mean of the others'].value:.0f} for the mean), for "

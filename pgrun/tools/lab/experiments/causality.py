@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.tables import bars, compared
+from pgrun.tools.lab.tables import outcome_bars, outcome_rows
 from pgrun.tools.lab.units import mean_in_theta, variance_in_theta
 
 EXPECTED = {
@@ -30,8 +30,12 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     lower = whole.value - less.value > 4 * (whole.se + less.se)
     return Finding(
         found,
-        compared(found, EXPECTED),
-        (bars("Variance of one episode's gradient", "variance", found, EXPECTED, list(EXPECTED)[:2]),),
+        outcome_rows(found, EXPECTED),
+        (
+            outcome_bars(
+                "Variance of one episode's gradient", "variance", found, EXPECTED, list(EXPECTED)[:2]
+            ),
+        ),
         Verdict.HOLDS if same and lower else Verdict.FAILS,
         f"reward-to-go takes the variance from {whole.value:.0f} to {less.value:.0f} here and leaves the "
         "mean where it was. That it *must* fall is another claim: `pgrun-lab conserved`.",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.seeds import by, mean_of, scores, together
+from pgrun.tools.lab.seeds import group_by, mean_of, mean_over_seeds, score_jobs
 
 CLIPS, EPOCHS = ("0.1", "0.2", "0.4", "1e+09"), (1, 10, 40)
 CASES = (
@@ -18,9 +18,9 @@ TAGS = ("kl/old_new", "ratio/max", "ratio/clip_fraction")
 
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
-    groups = by(commands[0], "algo.clip", "algo.epochs")
+    groups = group_by(commands[0], "algo.clip", "algo.epochs")
     cells = {
-        (c, n): {tag: together(scores(groups[c, str(n)], mean_of(tag))) for tag in TAGS}
+        (c, n): {tag: mean_over_seeds(score_jobs(groups[c, str(n)], mean_of(tag))) for tag in TAGS}
         for c in CLIPS
         for n in EPOCHS
     }

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.tables import bars, compared
-from pgrun.tools.lab.units import variance
+from pgrun.tools.lab.tables import outcome_bars, outcome_rows
+from pgrun.tools.lab.units import episode_variance
 
 EXPECTED = {
     "whole return": Expected(0.0, slack=1e-12),
@@ -19,16 +19,16 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     entries = result["schemes"]
     found: dict[str, Measured] = {}
     for name, label in (("none", "whole return"), ("reward_to_go", "reward-to-go")):
-        both = variance(entries[name], result["batch"])
+        both = episode_variance(entries[name], result["batch"])
         found[label] = Measured(both.value / 2, both.se / 2)  # two logits have twice the variance of one
     off = entries["reward_to_go"]
     found["bias of reward-to-go"] = Measured(off["bias_norm"] / 2**0.5, off["bias_noise"])
     raised = found["reward-to-go"].value > 4 * found["reward-to-go"].se
     return Finding(
         found,
-        compared(found, EXPECTED),
+        outcome_rows(found, EXPECTED),
         (
-            bars(
+            outcome_bars(
                 "Variance of one episode's gradient",
                 "variance",
                 found,

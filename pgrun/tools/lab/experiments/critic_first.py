@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.tables import compared
+from pgrun.tools.lab.tables import outcome_rows
 from pgrun.tools.lab.units import bias_in_theta
 
 STEPS, RATE, BATCH, TRUE = (1, 5, 30), 0.1, 8, 100.0  # ∇J = 1/(1 − θ)² at θ = 0.9
@@ -35,7 +35,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     clean = all(abs(m.value) < 4 * m.se for m in after)
     return Finding(
         found,
-        compared(found, EXPECTED),
+        outcome_rows(found, EXPECTED),
         (
             Lines(
                 f"Bias of the gradient (∇J = {TRUE:g})",

@@ -7,19 +7,27 @@ import numpy as np
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.seeds import Groups, by, curve, mean_of, scores, together, track
+from pgrun.tools.lab.seeds import (
+    Groups,
+    group_by,
+    mean_curve,
+    mean_of,
+    mean_over_seeds,
+    rows_of_scalar,
+    score_jobs,
+)
 
 TARGETS = ("mc", "n_step", "td_lambda", "td0")
 EARLY, LATE = slice(0, 5), slice(-20, None)  # updates
 
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
-    groups = by(commands[0], "critic.target")
-    noise = {t: together(scores(groups[t,], mean_of("value/target_variance"))) for t in TARGETS}
-    bias = {t: together(scores(groups[t,], mean_of("value/target_bias"))) for t in TARGETS}
-    early = {t: together(scores(groups[t,], size_of_bias(EARLY))) for t in TARGETS}
-    late = {t: together(scores(groups[t,], size_of_bias(LATE))) for t in TARGETS}
-    error = {t: together(scores(groups[t,], mean_of("value/error", skip=-20))) for t in TARGETS}
+    groups = group_by(commands[0], "critic.target")
+    noise = {t: mean_over_seeds(score_jobs(groups[t,], mean_of("value/target_variance"))) for t in TARGETS}
+    bias = {t: mean_over_seeds(score_jobs(groups[t,], mean_of("value/target_bias"))) for t in TARGETS}
+    early = {t: mean_over_seeds(score_jobs(groups[t,], size_of_bias(EARLY))) for t in TARGETS}
+    late = {t: mean_over_seeds(score_jobs(groups[t,], size_of_bias(LATE))) for t in TARGETS}
+    error = {t: mean_over_seeds(score_jobs(groups[t,], mean_of("value/error", skip=-20))) for t in TARGETS}
     rows: list[tuple[str, ...]] = [
         (
             "target",
@@ -42,7 +50,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             "size of bias of td0, late ÷ early": Measured(late["td0"].value / early["td0"].value),
         },
         rows,
-        panels(groups),
+        draw_targets(groups),
         Verdict.HOLDS if holds else Verdict.FAILS,
         f"Monte Carlo targets have {times:.1f} times the variance of TD(0)'s and no bias ({bias['mc']}); "
         f"TD(0)'s are off by {early['td0'].value:.2f} at first, while V̂ is wrong, and by "
@@ -56,18 +64,18 @@ def size_of_bias(rows: slice) -> Callable[[JobResult], float]:
     """√(mean bias²) over some updates: it has no sign of its own, since V̂ starts at random."""
 
     def of(job: JobResult) -> float:
-        return float(np.sqrt(np.mean(track(job, "value/target_bias")[rows] ** 2)))
+        return float(np.sqrt(np.mean(rows_of_scalar(job, "value/target_bias")[rows] ** 2)))
 
     return of
 
 
-def panels(groups: Groups) -> list[Lines]:
+def draw_targets(groups: Groups) -> list[Lines]:
     found = []
     for title, tag in (
         ("Variance of the target within a state", "value/target_variance"),
         ("Error of the critic", "value/error"),
     ):
-        series = [Series(t, *(x.tolist() for x in curve(groups[t,], tag))) for t in TARGETS]
+        series = [Series(t, *(x.tolist() for x in mean_curve(groups[t,], tag))) for t in TARGETS]
         found.append(Lines(title, "steps", series, log_y=True))
     return found
 

@@ -7,15 +7,23 @@ import numpy as np
 from pgrun.tools.lab.chart import Bar, Bars, Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.seeds import by, curve, learning, scores, together, told, track
+from pgrun.tools.lab.seeds import (
+    format_iqm,
+    group_by,
+    mean_curve,
+    mean_eval_return,
+    mean_over_seeds,
+    rows_of_scalar,
+    score_jobs,
+)
 
 KINDS = {"none": "Q", "v": "Q − Σ_a πQ", "expectation": "Σ_a π(a|s)Q(s, a)∇log π(a|s)"}
 
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
-    groups = {name: jobs for (name,), jobs in by(commands[0], "algo.baseline").items()}
-    noise = {k: together(scores(groups[k], log_variance)) for k in KINDS}
-    returns = {k: scores(groups[k], learning) for k in KINDS}
+    groups = {name: jobs for (name,), jobs in group_by(commands[0], "algo.baseline").items()}
+    noise = {k: mean_over_seeds(score_jobs(groups[k], log_variance)) for k in KINDS}
+    returns = {k: score_jobs(groups[k], mean_eval_return) for k in KINDS}
     rows = [("baseline", "weight", "Var ĝ, geometric mean", "÷ none", "IQM of evaluations (95 %)")]
     rows += [
         (
@@ -23,7 +31,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             KINDS[k],
             f"{10 ** noise[k].value:.3g}",
             f"{10 ** (noise[k].value - noise['none'].value):.3g}",
-            told(returns[k]),
+            format_iqm(returns[k]),
         )
         for k in KINDS
     ]
@@ -45,7 +53,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             Lines(
                 "Variance of the actor's gradient",
                 "steps",
-                [Series(k, *(x.tolist() for x in curve(groups[k], "gradient/variance"))) for k in KINDS],
+                [Series(k, *(x.tolist() for x in mean_curve(groups[k], "gradient/variance"))) for k in KINDS],
                 log_y=True,
             ),
         ],
@@ -57,7 +65,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
 
 
 def log_variance(job: JobResult) -> float:
-    return float(np.log10(track(job, "gradient/variance")).mean())
+    return float(np.log10(rows_of_scalar(job, "gradient/variance")).mean())
 
 
 EXPERIMENT = Experiment(

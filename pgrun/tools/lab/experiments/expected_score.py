@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.tables import bars, compared
+from pgrun.tools.lab.tables import outcome_bars, outcome_rows
 
 LABELS = {"score": "E[score]", "past": "E[score × past rewards]"}
 CONTROL = "mean with b = Q(s, a)"
@@ -24,8 +24,12 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     lost = abs(found[CONTROL].value) < 4 * found[CONTROL].se
     return Finding(
         found,
-        compared(found, EXPECTED, "component along ∇J, of ‖∇J‖"),
-        (bars("Means along ∇J", "of ‖∇J‖: the gradient itself has 1", found, EXPECTED, list(EXPECTED)),),
+        outcome_rows(found, EXPECTED, "component along ∇J, of ‖∇J‖"),
+        (
+            outcome_bars(
+                "Means along ∇J", "of ‖∇J‖: the gradient itself has 1", found, EXPECTED, list(EXPECTED)
+            ),
+        ),
         Verdict.HOLDS if zero and lost else Verdict.FAILS,
         f"the mean score is {found['E[score]']} and the past term {found['E[score × past rewards]']} of "
         "‖∇J‖, zero within their errors, so both may be taken away. What depends on the action may not: "

@@ -7,7 +7,7 @@ from typing import Any
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.tables import compared
+from pgrun.tools.lab.tables import outcome_rows
 
 STEPS = 9  # odd, so that no return is the mean itself
 NAMES = {
@@ -40,7 +40,9 @@ EXPECTED = {
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     by_step = commands[0][0].result["by_step"]
-    shares = {label: [share(by_step[name], t) for t in range(STEPS)] for name, label in NAMES.items()}
+    shares = {
+        label: [share_of_wrong_signs(by_step[name], t) for t in range(STEPS)] for name, label in NAMES.items()
+    }
     found = {
         f"{label}, {when} action": shares[label][t]
         for label in NAMES.values()
@@ -54,7 +56,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     ]
     return Finding(
         found,
-        compared(found, EXPECTED, "good actions with a negative weight"),
+        outcome_rows(found, EXPECTED, "good actions with a negative weight"),
         (Lines("Share of good actions that are punished", "time step", series),),
         Verdict.FAILS if not punished else Verdict.HOLDS if mended else Verdict.CONDITIONS,
         f"a good first action gets a negative weight in {100 * first.value:.0f} % of episodes under the "
@@ -64,7 +66,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     )
 
 
-def share(by: Mapping[str, Any], t: int) -> Measured:
+def share_of_wrong_signs(by: Mapping[str, Any], t: int) -> Measured:
     p, n = by["good_wrong"][t], by["good"][t]
     return Measured(p, (max(p * (1 - p), 1 / n) / n) ** 0.5)
 

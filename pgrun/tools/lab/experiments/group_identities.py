@@ -6,7 +6,7 @@ from pgrun.tools.lab.chart import Bar, Bars
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.language_model import make_model
-from pgrun.tools.lab.tables import compared
+from pgrun.tools.lab.tables import outcome_rows
 
 SIZE = 3
 EXPECTED = {
@@ -36,7 +36,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     same = all(found[label].value < 1e-9 for label in list(found)[:4])
     return Finding(
         found,
-        compared(found, EXPECTED, "largest entry, over all groups"),
+        outcome_rows(found, EXPECTED, "largest entry, over all groups"),
         (Bars("Largest difference", "of an entry", [Bar(label, m.value) for label, m in found.items()]),),
         Verdict.HOLDS if same else Verdict.FAILS,
         f"over all {len(chance)} groups of {SIZE} answers, entry by entry: three names, one estimator, but "

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pgrun.tools.lab.chart import Bar, Bars, Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.language_model import cosine, make_model
-from pgrun.tools.lab.tables import compared
+from pgrun.tools.lab.language_model import cosine_similarity, make_model
+from pgrun.tools.lab.tables import outcome_rows
 
 SIZE = 4  # answers of a group
 EXPECTED = {
@@ -24,7 +24,9 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
 
     graded = make_model(words=2, length=3, prompts=2, seed=1)
     truth = graded.gradient()
-    plain, divided = (cosine(graded.mean(Group(kind), SIZE), truth) for kind in ("dr_grpo", "grpo"))
+    plain, divided = (
+        cosine_similarity(graded.mean(Group(kind), SIZE), truth) for kind in ("dr_grpo", "grpo")
+    )
     found = {
         "cosine with ∇J, not divided": Measured(plain),
         "cosine with ∇J, divided by σ": Measured(divided),
@@ -38,7 +40,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     limit = Series("1/√(p(1 − p))", chances, [(p * (1 - p)) ** -0.5 for p in chances], dashed=True)
     return Finding(
         found,
-        compared(found, EXPECTED),
+        outcome_rows(found, EXPECTED),
         (
             Bars(
                 "Cosine of E ĝ with ∇J, graded answers",

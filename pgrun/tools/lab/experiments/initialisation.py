@@ -5,16 +5,29 @@ from collections.abc import Sequence
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.seeds import better, by, curve, learning, mean_of, odds, scores, together, told
+from pgrun.tools.lab.seeds import (
+    format_improvement,
+    format_iqm,
+    group_by,
+    improvement_over,
+    mean_curve,
+    mean_eval_return,
+    mean_of,
+    mean_over_seeds,
+    score_jobs,
+)
 
 CELLS = [(init, activation) for init in ("orthogonal", "xavier") for activation in ("tanh", "relu")]
 
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
-    groups = by(commands[0], "network.init", "network.activation")
-    returns = {cell: scores(groups[cell], learning) for cell in CELLS}
-    noise = {cell: together(scores(groups[cell], mean_of("gradient/variance", first=2))) for cell in CELLS}
-    kl = {cell: together(scores(groups[cell], mean_of("kl/old_new", first=2))) for cell in CELLS}
+    groups = group_by(commands[0], "network.init", "network.activation")
+    returns = {cell: score_jobs(groups[cell], mean_eval_return) for cell in CELLS}
+    noise = {
+        cell: mean_over_seeds(score_jobs(groups[cell], mean_of("gradient/variance", first=2)))
+        for cell in CELLS
+    }
+    kl = {cell: mean_over_seeds(score_jobs(groups[cell], mean_of("kl/old_new", first=2))) for cell in CELLS}
     rows = [
         (
             "initialisation",
@@ -24,9 +37,9 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             "mean KL, first updates",
         )
     ]
-    rows += [(*cell, told(returns[cell]), str(noise[cell]), str(kl[cell])) for cell in CELLS]
-    inits = better(returns["orthogonal", "tanh"], returns["xavier", "tanh"])
-    functions = better(returns["orthogonal", "tanh"], returns["orthogonal", "relu"])
+    rows += [(*cell, format_iqm(returns[cell]), str(noise[cell]), str(kl[cell])) for cell in CELLS]
+    inits = improvement_over(returns["orthogonal", "tanh"], returns["xavier", "tanh"])
+    functions = improvement_over(returns["orthogonal", "tanh"], returns["orthogonal", "relu"])
     sides = [1 if low > 0.5 else -1 if high < 0.5 else 0 for _, low, high in (inits, functions)]
     verdict = (
         Verdict.OPEN
@@ -51,15 +64,17 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 "Return of the evaluations",
                 "steps",
                 [
-                    Series(" ".join(cell), *(x.tolist() for x in curve(groups[cell], "return/eval")))
+                    Series(" ".join(cell), *(x.tolist() for x in mean_curve(groups[cell], "return/eval")))
                     for cell in CELLS
                 ],
             )
         ],
         verdict,
         "orthogonal is ahead of Xavier with probability "
-        f"{odds(returns['orthogonal', 'tanh'], returns['xavier', 'tanh'])} (tanh), and tanh of ReLU with "
-        f"{odds(returns['orthogonal', 'tanh'], returns['orthogonal', 'relu'])} (orthogonal), over "
+        f"{format_improvement(returns['orthogonal', 'tanh'], returns['xavier', 'tanh'])} (tanh), and tanh of "
+        "ReLU with "
+        f"{format_improvement(returns['orthogonal', 'tanh'], returns['orthogonal', 'relu'])} (orthogonal), "
+        "over "
         f"{len(returns['orthogonal', 'tanh'])} seeds of "
         f"{groups['orthogonal', 'tanh'][0].result['env_steps']:,} steps; an interval with ½ in it decides "
         "nothing.",

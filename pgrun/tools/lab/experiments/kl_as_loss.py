@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pgrun.tools.lab.chart import Bar, Bars
 from pgrun.tools.lab.commands import JobResult, only_result
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.tables import compared
+from pgrun.tools.lab.tables import outcome_rows
 
 EXPECTED = {
     "E k3 − KL(π‖ρ)": Expected(0.0, slack=1e-6),
@@ -38,7 +38,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     wrong = found["loss k3: off ∇KL(π‖ρ)"].value
     return Finding(
         found,
-        compared(found, EXPECTED),
+        outcome_rows(found, EXPECTED),
         (
             Bars(
                 "‖E − ∇KL(π‖ρ)‖ ÷ ‖∇KL‖",

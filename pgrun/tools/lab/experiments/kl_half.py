@@ -5,16 +5,18 @@ from collections.abc import Callable, Sequence
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Verdict
-from pgrun.tools.lab.seeds import by, scores, together, track
+from pgrun.tools.lab.seeds import group_by, mean_over_seeds, rows_of_scalar, score_jobs
 
 RADII = ("1", "0.1", "0.01", "0.001", "0.0001", "1e-05")
 WAYS = {"kl/old_new": "KL(old‖new)", "kl/new_old": "KL(new‖old)"}
 
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
-    groups = by(commands[0], "algo.delta")
-    found = {way: [together(scores(groups[r,], share(way))) for r in RADII] for way in WAYS}
-    gains = [together(scores(groups[r,], gain)) for r in RADII]
+    groups = group_by(commands[0], "algo.delta")
+    found = {
+        way: [mean_over_seeds(score_jobs(groups[r,], share_of_quadratic(way))) for r in RADII] for way in WAYS
+    }
+    gains = [mean_over_seeds(score_jobs(groups[r,], gain)) for r in RADII]
     rows = [("radius ε", *(f"{name} ÷ ΔᵀFΔ" for name in WAYS.values()), "surrogate's gain ÷ gᵀΔ")]
     rows += [(r, str(a), str(b), str(g)) for r, a, b, g in zip(RADII, *found.values(), gains, strict=True)]
     last = {way: ms[-1] for way, ms in found.items()}
@@ -51,15 +53,15 @@ def radii() -> list[float]:
     return [float(r) for r in RADII]
 
 
-def share(way: str) -> Callable[[JobResult], float]:
+def share_of_quadratic(way: str) -> Callable[[JobResult], float]:
     def of(job: JobResult) -> float:
-        return float(track(job, way)[0] / (2 * track(job, "step/kl_quadratic")[0]))
+        return float(rows_of_scalar(job, way)[0] / (2 * rows_of_scalar(job, "step/kl_quadratic")[0]))
 
     return of
 
 
 def gain(job: JobResult) -> float:
-    return float(track(job, "step/gain_realised")[0] / track(job, "step/gain_predicted")[0])
+    return float(rows_of_scalar(job, "step/gain_realised")[0] / rows_of_scalar(job, "step/gain_predicted")[0])
 
 
 EXPERIMENT = Experiment(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.tables import compared
+from pgrun.tools.lab.tables import outcome_rows
 from pgrun.tools.lab.units import error_in_theta
 
 LAMBDAS = (0, 0.5, 0.8, 0.9, 0.95, 0.99, 1)
@@ -31,7 +31,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     somewhere = any(lam == 0.95 for lam in best.values())
     return Finding(
         found,
-        compared(found, EXPECTED),
+        outcome_rows(found, EXPECTED),
         (Lines("Mean squared error (100 episodes)", "λ", series, log_y=True),),
         Verdict.HOLDS if everywhere else Verdict.CONDITIONS if somewhere else Verdict.FAILS,
         f"with a critic that is 20 % high λ = {best['20 % high']:g} is best (error "

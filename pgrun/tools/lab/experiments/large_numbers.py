@@ -15,7 +15,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     entries = [job.result["schemes"]["none"] for job in commands[1]]
     variance = np.array([e["variance"] for e in entries])
     error = np.array([e["variance_se"] for e in entries])
-    slope = fitted(np.log(BATCHES), np.log(variance), error / variance)
+    slope = fit_slope(np.log(BATCHES), np.log(variance), error / variance)
     rows = [("episodes of one estimate", "variance", "times the episodes", "mean cosine with ∇J")]
     for n, e in zip(BATCHES, entries, strict=True):
         rows.append(
@@ -48,7 +48,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     )
 
 
-def fitted(x: np.ndarray, y: np.ndarray, se: np.ndarray) -> Measured:
+def fit_slope(x: np.ndarray, y: np.ndarray, se: np.ndarray) -> Measured:
     """The slope of a straight line by weighted least squares."""
     w = 1 / se**2
     centred = x - (w * x).sum() / w.sum()

@@ -7,7 +7,7 @@ from pgrun.tools.lab.chart import Bar, Bars
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.language_model import LanguageModel, make_model
-from pgrun.tools.lab.tables import compared
+from pgrun.tools.lab.tables import outcome_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +37,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     own, right = found["wrong answers, ÷ each answer's own length"].value, found["along ∇J itself"].value
     return Finding(
         found,
-        compared(found, EXPECTED),
+        outcome_rows(found, EXPECTED),
         (
             Bars(
                 "How fast wrong answers grow along E ĝ",

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.tables import bars, compared
-from pgrun.tools.lab.units import variance
+from pgrun.tools.lab.tables import outcome_bars, outcome_rows
+from pgrun.tools.lab.units import episode_variance
 
 EXPECTED = {
     "reward_to_go": Expected(0.0, slack=1e-12),
@@ -19,7 +19,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     result = commands[0][0].result
     found: dict[str, Measured] = {}
     for name in list(EXPECTED)[:3]:
-        both = variance(result["schemes"][name], result["batch"])
+        both = episode_variance(result["schemes"][name], result["batch"])
         found[name] = Measured(both.value / 2, both.se / 2)  # two logits have twice the variance of one
     entries = [result["schemes"][name] for name in list(EXPECTED)[:3]]
     found["mean of all three"] = Measured(
@@ -28,8 +28,12 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     raised = found["q"].value > 4 * found["q"].se
     return Finding(
         found,
-        compared(found, EXPECTED),
-        (bars("Variance of one episode's gradient", "variance", found, EXPECTED, list(EXPECTED)[:3]),),
+        outcome_rows(found, EXPECTED),
+        (
+            outcome_bars(
+                "Variance of one episode's gradient", "variance", found, EXPECTED, list(EXPECTED)[:3]
+            ),
+        ),
         Verdict.FAILS if raised else Verdict.HOLDS,
         f"here the sampled return has no variance at all, Q has {found['q']}, and the return minus V has "
         f"{found['value_baseline']}: what Q averages away would have cancelled with the other action's "

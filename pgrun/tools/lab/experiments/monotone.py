@@ -7,14 +7,14 @@ import numpy as np
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.seeds import by, track
+from pgrun.tools.lab.seeds import group_by, rows_of_scalar
 
 RADII = ("0.001", "0.01", "0.1")
 ROUNDING = 1e-9  # of J, summed over a hundred steps in float64
 
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
-    groups = by(commands[0], "algo.delta")
+    groups = group_by(commands[0], "algo.delta")
     changes = {r: np.concatenate([steps(job) for job in groups[r,]]) for r in RADII}
     down = {r: int((x < -ROUNDING).sum()) for r, x in changes.items()}
     rows = [("δ", "accepted steps", "J fell", "largest fall", "mean gain", "J at the end")]
@@ -46,7 +46,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 [
                     Series(
                         f"δ = {r}",
-                        track(groups[r,][0], "env_steps").tolist()[: len(j(groups[r,][0]))],
+                        rows_of_scalar(groups[r,][0], "env_steps").tolist()[: len(j(groups[r,][0]))],
                         j(groups[r,][0]).tolist(),
                     )
                     for r in RADII
@@ -61,12 +61,12 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
 
 
 def j(job: JobResult) -> np.ndarray:
-    return track(job, "objective/exact")
+    return rows_of_scalar(job, "objective/exact")
 
 
 def steps(job: JobResult) -> np.ndarray:
     """The change of J by each accepted step but the first."""
-    return np.diff(j(job))[track(job, "step/accepted")[1:] > 0]
+    return np.diff(j(job))[rows_of_scalar(job, "step/accepted")[1:] > 0]
 
 
 EXPERIMENT = Experiment(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Verdict
-from pgrun.tools.lab.tables import compared
+from pgrun.tools.lab.tables import outcome_rows
 from pgrun.tools.lab.units import bias_in_theta, variance_in_theta
 
 VARIANCES = {
@@ -35,7 +35,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     steps = list(VARIANCES)
     return Finding(
         found,
-        compared(found, EXPECTED),
+        outcome_rows(found, EXPECTED),
         (
             Lines(
                 "Variance",

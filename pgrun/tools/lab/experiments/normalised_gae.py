@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.tables import bars, compared
-from pgrun.tools.lab.units import variance
+from pgrun.tools.lab.tables import outcome_bars, outcome_rows
+from pgrun.tools.lab.units import episode_variance
 
 T = 10
 NAMES = {"gae lam=1": "Monte Carlo (GAE, λ = 1)", "gae lam=1 normalised=true": "normalised form, λ = 1"}
@@ -27,14 +27,14 @@ EXPECTED = {
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     result = commands[0][0].result
     found: dict[str, Measured] = {
-        label: variance(result["schemes"][name], result["batch"]) for name, label in NAMES.items()
+        label: episode_variance(result["schemes"][name], result["batch"]) for name, label in NAMES.items()
     }
     mc, average = found.values()
     apart = abs(mc.value - average.value) > 4 * (mc.se + average.se)
     return Finding(
         found,
-        compared(found, EXPECTED, "variance of one episode's gradient"),
-        (bars("Variance of one episode's gradient", "variance", found, EXPECTED, list(EXPECTED)),),
+        outcome_rows(found, EXPECTED, "variance of one episode's gradient"),
+        (outcome_bars("Variance of one episode's gradient", "variance", found, EXPECTED, list(EXPECTED)),),
         Verdict.FAILS if apart else Verdict.HOLDS,
         "the weighted mean with its weights divided by their sum is at λ = 1 the plain average of all "
         f"n-step advantages: variance {average.value:.2f}, where Monte Carlo has {mc.value:.2f}. It is the "

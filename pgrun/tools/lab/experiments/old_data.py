@@ -6,15 +6,25 @@ from itertools import pairwise
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.seeds import better, by, curve, learning, mean_of, odds, scores, together, told
+from pgrun.tools.lab.seeds import (
+    format_improvement,
+    format_iqm,
+    group_by,
+    improvement_over,
+    mean_curve,
+    mean_eval_return,
+    mean_of,
+    mean_over_seeds,
+    score_jobs,
+)
 
 CAPACITIES = ("128", "1000", "8000")
 
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
-    groups = by(commands[0], "sampler.capacity")
-    returns = {c: scores(groups[c,], learning) for c in CAPACITIES}
-    age = {c: together(scores(groups[c,], mean_of("replay/kl_age"))) for c in CAPACITIES}
+    groups = group_by(commands[0], "sampler.capacity")
+    returns = {c: score_jobs(groups[c,], mean_eval_return) for c in CAPACITIES}
+    age = {c: mean_over_seeds(score_jobs(groups[c,], mean_of("replay/kl_age"))) for c in CAPACITIES}
     rows = [
         (
             "transitions kept",
@@ -22,10 +32,10 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             "mean of all evaluations, IQM (95 %)",
         )
     ]
-    rows += [(c, str(age[c]), told(returns[c])) for c in CAPACITIES]
+    rows += [(c, str(age[c]), format_iqm(returns[c])) for c in CAPACITIES]
     older = [age[c].value for c in CAPACITIES]
     young, middle, old = (returns[c] for c in CAPACITIES)
-    stale, narrow = better(middle, old)[1] > 0.5, better(middle, young)[1] > 0.5
+    stale, narrow = improvement_over(middle, old)[1] > 0.5, improvement_over(middle, young)[1] > 0.5
     verdict = Verdict.HOLDS if stale and narrow else Verdict.CONDITIONS if stale or narrow else Verdict.OPEN
     if older != sorted(older):
         verdict = Verdict.FAILS
@@ -35,7 +45,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             "times that the age does not grow with the capacity": Measured(
                 float(sum(y <= x for x, y in pairwise(older)))
             ),
-            "P(1000 learns more than 8000)": Measured(better(middle, old)[0]),
+            "P(1000 learns more than 8000)": Measured(improvement_over(middle, old)[0]),
         },
         rows,
         [
@@ -43,7 +53,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 title,
                 "steps",
                 [
-                    Series(f"{c} transitions", *(x.tolist() for x in curve(groups[c,], tag)))
+                    Series(f"{c} transitions", *(x.tolist() for x in mean_curve(groups[c,], tag)))
                     for c in CAPACITIES
                 ],
                 log_y=log,
@@ -57,8 +67,9 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         f"the more is kept, the further back lie the policies that it is from: a mean KL of {older[0]:.3g} "
         f"with {CAPACITIES[0]} transitions, of {older[1]:.3g} with {CAPACITIES[1]} and of {older[2]:.3g} "
         f"with all of them. {CAPACITIES[1]} learn more than all of them, too old, with probability "
-        f"{odds(middle, old)}, and more than the last {CAPACITIES[0]}, too narrow, with probability "
-        f"{odds(middle, young)} ({len(middle)} seeds).",
+        f"{format_improvement(middle, old)}, and more than the last {CAPACITIES[0]}, too narrow, with "
+        "probability "
+        f"{format_improvement(middle, young)} ({len(middle)} seeds).",
     )
 
 

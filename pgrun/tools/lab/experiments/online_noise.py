@@ -7,7 +7,7 @@ import numpy as np
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.seeds import by, learning, mean_of, scores, together, told
+from pgrun.tools.lab.seeds import format_iqm, group_by, mean_eval_return, mean_of, mean_over_seeds, score_jobs
 
 COLUMNS, STEPS = (4, 16, 64, 256), 16
 FLOOR = 9.4  # what CartPole returns to a policy that always pushes the same way
@@ -21,13 +21,15 @@ COMMON = (
 
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
-    batches = by(commands[0], "env.num_envs")
-    noise = [together(scores(batches[str(n),], mean_of("gradient/variance", first=1))) for n in COLUMNS]
+    batches = group_by(commands[0], "env.num_envs")
+    noise = [
+        mean_over_seeds(score_jobs(batches[str(n),], mean_of("gradient/variance", first=1))) for n in COLUMNS
+    ]
     rows_of = [n * STEPS for n in COLUMNS]
     slope = float(np.polyfit(np.log(rows_of), np.log([m.value for m in noise]), 1)[0])
-    online, batch = (by(jobs, "optimizer.lr") for jobs in commands[1:])
+    online, batch = (group_by(jobs, "optimizer.lr") for jobs in commands[1:])
     returns = {
-        name: {r: scores(side[r,], learning) for r in RATES}
+        name: {r: score_jobs(side[r,], mean_eval_return) for r in RATES}
         for name, side in (("online", online), ("batch", batch))
     }
     learns = {
@@ -38,7 +40,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     rows = [("rows of an update", "Var ĝ", "steps from data to its effect, mean")]
     rows += [(str(b), str(m), f"{b / 2:g}") for b, m in zip(rows_of, noise, strict=True)]
     rows += [
-        (f"{name}, lr {r}", told(found[r]), "IQM of evaluations (95 %)")
+        (f"{name}, lr {r}", format_iqm(found[r]), "IQM of evaluations (95 %)")
         for name, found in returns.items()
         for r in RATES
     ]
@@ -72,7 +74,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                         name,
                         [float(r) for r in RATES],
                         [found[r].mean() for r in RATES],
-                        [together(found[r]).se for r in RATES],
+                        [mean_over_seeds(found[r]).se for r in RATES],
                     )
                     for name, found in returns.items()
                 ],

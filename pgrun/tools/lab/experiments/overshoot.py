@@ -7,7 +7,17 @@ import numpy as np
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.seeds import Groups, by, curve, learning, odds, scores, together, told, track
+from pgrun.tools.lab.seeds import (
+    Groups,
+    format_improvement,
+    format_iqm,
+    group_by,
+    mean_curve,
+    mean_eval_return,
+    mean_over_seeds,
+    rows_of_scalar,
+    score_jobs,
+)
 
 EUCLIDEAN, NATURAL = ("0.01", "0.1", "1", "10"), ("0.001", "0.01", "0.1", "1")
 GOOD = 300.0  # a return of CartPole's 500
@@ -20,7 +30,7 @@ COMMON = (
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     plain, natural = (
-        by(jobs, key) for jobs, key in zip(commands, ("algo.radius", "algo.delta"), strict=True)
+        group_by(jobs, key) for jobs, key in zip(commands, ("algo.radius", "algo.delta"), strict=True)
     )
     rows = [("step", "mean of all evaluations, IQM (95 %)", f"steps to {GOOD:g}, median", "lost for good")]
     rows += [(f"‖Δθ‖ = {r}", *summary(plain[r,])) for r in EUCLIDEAN] + [
@@ -28,8 +38,14 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     ]
     (best, width), (best_n, width_n) = window(plain, EUCLIDEAN), window(natural, NATURAL)
     small, large = plain[EUCLIDEAN[0],], plain[EUCLIDEAN[-1],]
-    crawl = together(scores(small, learning)).value / together(scores(plain[best,], learning)).value
-    large_share = together(scores(large, learning)).value / together(scores(plain[best,], learning)).value
+    crawl = (
+        mean_over_seeds(score_jobs(small, mean_eval_return)).value
+        / mean_over_seeds(score_jobs(plain[best,], mean_eval_return)).value
+    )
+    large_share = (
+        mean_over_seeds(score_jobs(large, mean_eval_return)).value
+        / mean_over_seeds(score_jobs(plain[best,], mean_eval_return)).value
+    )
     gone = {r: sum(map(lost, plain[r,])) for r in EUCLIDEAN}
     hit = max(gone, key=lambda r: gone[r])
     verdict = Verdict.FAILS
@@ -47,7 +63,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 title,
                 "steps",
                 [
-                    Series(f"{name} = {r}", *(x.tolist() for x in curve(groups[r,], "return/eval")))
+                    Series(f"{name} = {r}", *(x.tolist() for x in mean_curve(groups[r,], "return/eval")))
                     for r in names
                 ],
             )
@@ -63,24 +79,25 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         f"80 % of the best lie {width} of {len(EUCLIDEAN)} radii of Δθ and {width_n} of {len(NATURAL)} of "
         "KL, a decade apart each: few seeds to tell a wider window from. The best against the best, the "
         "natural step is ahead with probability "
-        f"{odds(scores(natural[best_n,], learning), scores(plain[best,], learning))}.",
+        f"{format_improvement(*(score_jobs(j, mean_eval_return) for j in (natural[best_n,], plain[best,])))}"
+        ".",
     )
 
 
 def summary(jobs: Sequence[JobResult]) -> tuple[str, str, str]:
     first = [at for job in jobs if (at := reached(job)) is not None]
     median = f"{np.median(first):,.0f} ({len(first)} of {len(jobs)})" if first else "never"
-    return told(scores(jobs, learning)), median, f"{sum(map(lost, jobs))} of {len(jobs)}"
+    return format_iqm(score_jobs(jobs, mean_eval_return)), median, f"{sum(map(lost, jobs))} of {len(jobs)}"
 
 
 def reached(job: JobResult) -> float | None:
-    steps, values = curve([job], "return/eval")
+    steps, values = mean_curve([job], "return/eval")
     return float(steps[values >= GOOD][0]) if (values >= GOOD).any() else None
 
 
 def lost(job: JobResult) -> bool:
     """Fell below half its best so far, and never came back above that."""
-    values = track(job, "return/eval")
+    values = rows_of_scalar(job, "return/eval")
     peak = int(values.argmax())
     after = values[peak + 1 :]
     return bool(
@@ -92,7 +109,7 @@ def lost(job: JobResult) -> bool:
 
 def window(groups: Groups, names: Sequence[str]) -> tuple[str, int]:
     """(the best step size, how many are within 80 % of it)"""
-    mean = {r: together(scores(groups[r,], learning)).value for r in names}
+    mean = {r: mean_over_seeds(score_jobs(groups[r,], mean_eval_return)).value for r in names}
     best = max(mean, key=lambda r: mean[r])
     return best, sum(value >= 0.8 * mean[best] for value in mean.values())
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.tables import bars, compared
+from pgrun.tools.lab.tables import outcome_bars, outcome_rows
 from pgrun.tools.lab.units import mean_in_theta
 
 THETA, BETA = 0.6, 0.5
@@ -27,9 +27,9 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     wrong = abs(past.value - TRUE) > 4 * past.se
     return Finding(
         found,
-        compared(found, EXPECTED, "mean of the gradient"),
+        outcome_rows(found, EXPECTED, "mean of the gradient"),
         (
-            bars(
+            outcome_bars(
                 f"Mean of the gradient (∇J = {TRUE:g})",
                 "mean, with 95 % interval",
                 found,

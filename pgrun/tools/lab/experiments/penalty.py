@@ -7,18 +7,21 @@ import numpy as np
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.seeds import by, curve, track
+from pgrun.tools.lab.seeds import group_by, mean_curve, rows_of_scalar
 
 TARGET, STARTS = 0.01, ("0.01", "1", "100")
 SETTLING = 12  # updates
 
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
-    groups = by(commands[0], "algo.beta")
-    kl = {b: np.concatenate([track(job, "kl/old_new")[SETTLING:] for job in groups[b,]]) for b in STARTS}
+    groups = group_by(commands[0], "algo.beta")
+    kl = {
+        b: np.concatenate([rows_of_scalar(job, "kl/old_new")[SETTLING:] for job in groups[b,]])
+        for b in STARTS
+    }
     inside = {b: float(((x >= TARGET / 1.5) & (x <= TARGET * 1.5)).mean()) for b, x in kl.items()}
     arrive = {b: [entry(job) for job in groups[b,]] for b in STARTS}
-    last = {b: float(np.median([track(job, "step/beta")[-1] for job in groups[b,]])) for b in STARTS}
+    last = {b: float(np.median([rows_of_scalar(job, "step/beta")[-1] for job in groups[b,]])) for b in STARTS}
     rows = [
         ("β at the start", "updates until KL is in the band", "then in the band", "median KL", "β at the end")
     ]
@@ -48,7 +51,10 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             Lines(
                 title,
                 "steps",
-                [Series(f"β starts at {b}", *(x.tolist() for x in curve(groups[b,], tag))) for b in STARTS],
+                [
+                    Series(f"β starts at {b}", *(x.tolist() for x in mean_curve(groups[b,], tag)))
+                    for b in STARTS
+                ],
                 log_y=True,
             )
             for title, tag in (("mean KL of an update", "kl/old_new"), ("β", "step/beta"))
@@ -63,7 +69,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
 
 def entry(job: JobResult) -> int:
     """The number of the first update with KL in the band; one more than there are if none is."""
-    kl = track(job, "kl/old_new")
+    kl = rows_of_scalar(job, "kl/old_new")
     there = (kl >= TARGET / 1.5) & (kl <= TARGET * 1.5)
     return int(there.argmax()) + 1 if there.any() else len(kl) + 1
 

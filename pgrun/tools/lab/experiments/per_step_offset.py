@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Verdict
-from pgrun.tools.lab.tables import compared
+from pgrun.tools.lab.tables import outcome_rows
 from pgrun.tools.lab.units import mean_in_theta
 
 OFFSETS = (-0.5, 0, 1, 10)
@@ -37,7 +37,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     )
     return Finding(
         found,
-        compared(found, EXPECTED, "what is added"),
+        outcome_rows(found, EXPECTED, "what is added"),
         (panel,),
         Verdict.FAILS if moved else Verdict.HOLDS,
         f"a constant added to each step's reward multiplies the gradient, from {means[0]:.3g} to "

@@ -5,7 +5,15 @@ from collections.abc import Sequence
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.seeds import better, by, curve, learning, odds, scores, told
+from pgrun.tools.lab.seeds import (
+    format_improvement,
+    format_iqm,
+    group_by,
+    improvement_over,
+    mean_curve,
+    mean_eval_return,
+    score_jobs,
+)
 
 CELLS = {
     ("true", "true"): "both",
@@ -16,15 +24,19 @@ CELLS = {
 
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
-    groups = by(commands[0], "state_norm", "reward_scaling")
-    returns = {cell: scores(groups[cell], learning) for cell in CELLS}
+    groups = group_by(commands[0], "state_norm", "reward_scaling")
+    returns = {cell: score_jobs(groups[cell], mean_eval_return) for cell in CELLS}
     both = returns["true", "true"]
     rows = [("", "IQM of evaluations (95 %)", "both better than it, P (95 %)")]
     rows += [
-        (name, told(returns[cell]), "" if cell == ("true", "true") else odds(both, returns[cell]))
+        (
+            name,
+            format_iqm(returns[cell]),
+            "" if cell == ("true", "true") else format_improvement(both, returns[cell]),
+        )
         for cell, name in CELLS.items()
     ]
-    against = {cell: better(both, returns[cell]) for cell in list(CELLS)[1:]}
+    against = {cell: improvement_over(both, returns[cell]) for cell in list(CELLS)[1:]}
     ahead = [CELLS[cell] for cell, (_, low, _) in against.items() if low > 0.5]
     behind = [CELLS[cell] for cell, (_, _, high) in against.items() if high < 0.5]
     verdict = Verdict.OPEN
@@ -47,7 +59,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 "Return of the evaluations",
                 "steps",
                 [
-                    Series(name, *(x.tolist() for x in curve(groups[cell], "return/eval")))
+                    Series(name, *(x.tolist() for x in mean_curve(groups[cell], "return/eval")))
                     for cell, name in CELLS.items()
                 ],
             )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.tables import bars, compared
+from pgrun.tools.lab.tables import outcome_bars, outcome_rows
 from pgrun.tools.lab.units import bias_in_theta, variance_in_theta
 
 EXACT = {"reward_to_go": 88.0, "q": 32.0, "value_baseline": 48.0, "advantage": 8.0, "td0": 8.0}
@@ -21,8 +21,8 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     lower = found["q"].value + 4 * found["q"].se < found["reward_to_go"].value
     return Finding(
         found,
-        compared(found, EXPECTED),
-        (bars("Variance of one episode's gradient", "variance", found, EXPECTED, list(EXACT)),),
+        outcome_rows(found, EXPECTED),
+        (outcome_bars("Variance of one episode's gradient", "variance", found, EXPECTED, list(EXACT)),),
         Verdict.HOLDS if fair and lower else Verdict.FAILS,
         "with the exact Q in place of sampled rewards the variance falls from "
         f"{found['reward_to_go'].value:.0f} to {found['q'].value:.0f}, with Q − V to "

@@ -6,7 +6,17 @@ from itertools import pairwise
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.seeds import Groups, by, curve, learning, mean_of, scores, together, told, track
+from pgrun.tools.lab.seeds import (
+    Groups,
+    format_iqm,
+    group_by,
+    mean_curve,
+    mean_eval_return,
+    mean_of,
+    mean_over_seeds,
+    rows_of_scalar,
+    score_jobs,
+)
 
 STEPS = {
     "none": "naive: y from V, a from the buffer",
@@ -17,11 +27,16 @@ STEPS = {
 
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
-    walk, pole = (by(jobs, "algo.corrections") for jobs in commands)
-    error = {c: together(scores(walk[c,], mean_of("value/error", skip=10))) for c in STEPS}
-    bias = {c: together(scores(walk[c,], mean_of("value/target_bias", skip=10))) for c in STEPS}
-    end = {c: together(scores(walk[c,], lambda job: float(track(job, "objective/exact")[-1]))) for c in STEPS}
-    returns = {c: scores(pole[c,], learning) for c in STEPS}
+    walk, pole = (group_by(jobs, "algo.corrections") for jobs in commands)
+    error = {c: mean_over_seeds(score_jobs(walk[c,], mean_of("value/error", skip=10))) for c in STEPS}
+    bias = {c: mean_over_seeds(score_jobs(walk[c,], mean_of("value/target_bias", skip=10))) for c in STEPS}
+    end = {
+        c: mean_over_seeds(
+            score_jobs(walk[c,], lambda job: float(rows_of_scalar(job, "objective/exact")[-1]))
+        )
+        for c in STEPS
+    }
+    returns = {c: score_jobs(pole[c,], mean_eval_return) for c in STEPS}
     rows = [
         (
             "corrections",
@@ -33,7 +48,8 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         )
     ]
     rows += [
-        (c, text, str(error[c]), str(bias[c]), str(end[c]), told(returns[c])) for c, text in STEPS.items()
+        (c, text, str(error[c]), str(bias[c]), str(end[c]), format_iqm(returns[c]))
+        for c, text in STEPS.items()
     ]
     critic = [error[c].value for c in ("none", "q", "q_next")]
     falls = all(b < a for a, b in pairwise(critic))
@@ -66,7 +82,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
 
 
 def series(groups: Groups, tag: str) -> list[Series]:
-    return [Series(c, *(x.tolist() for x in curve(groups[c,], tag))) for c in STEPS]
+    return [Series(c, *(x.tolist() for x in mean_curve(groups[c,], tag))) for c in STEPS]
 
 
 EXPERIMENT = Experiment(

@@ -24,7 +24,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     import pgrun.envs.problems.registration  # noqa: F401
 
     table = gym.make("pgrun/ASplit-v0", disable_env_checker=True).unwrapped.P  # type: ignore[attr-defined]
-    literal, held = fitted(table, literal=True), fitted(table, literal=False)
+    literal, held = fit_values(table, literal=True), fit_values(table, literal=False)
     found = {f"literal ∇(δ²), V({s})": Measured(v) for s, v in zip(STATES, literal, strict=True)}
     found |= {f"target held fixed, V({s})": Measured(v) for s, v in zip(STATES, held, strict=True)}
     wrong = max(abs(v - t) for v, t in zip(literal, TRUE, strict=True)) > 0.1
@@ -48,7 +48,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     )
 
 
-def fitted(table: Table, literal: bool, steps: int = 4000, rate: float = 0.1) -> list[float]:
+def fit_values(table: Table, literal: bool, steps: int = 4000, rate: float = 0.1) -> list[float]:
     """V after many expected updates on the transitions as often as episodes have them: A, then B or C."""
     often = (1.0, 0.5, 0.5)
     v = [0.3, 0.3, 0.3]

@@ -5,22 +5,32 @@ from collections.abc import Sequence
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.seeds import better, by, curve, learning, mean_of, odds, scores, together, told
+from pgrun.tools.lab.seeds import (
+    format_improvement,
+    format_iqm,
+    group_by,
+    improvement_over,
+    mean_curve,
+    mean_eval_return,
+    mean_of,
+    mean_over_seeds,
+    score_jobs,
+)
 
 REUSES = ("1", "2", "4", "8", "32")
 
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
-    groups = by(commands[0], "algo.reuses")
-    returns = {n: scores(groups[n,], learning) for n in REUSES}
-    ess = {n: together(scores(groups[n,], mean_of("weight/ess"))) for n in REUSES}
-    kl = {n: together(scores(groups[n,], mean_of("kl/old_new"))) for n in REUSES}
+    groups = group_by(commands[0], "algo.reuses")
+    returns = {n: score_jobs(groups[n,], mean_eval_return) for n in REUSES}
+    ess = {n: mean_over_seeds(score_jobs(groups[n,], mean_of("weight/ess"))) for n in REUSES}
+    kl = {n: mean_over_seeds(score_jobs(groups[n,], mean_of("kl/old_new"))) for n in REUSES}
     rows = [
         ("uses of a batch", "mean of all evaluations, IQM (95 %)", "ESS ÷ episodes", "mean KL of an update")
     ]
-    rows += [(n, told(returns[n]), str(ess[n]), str(kl[n])) for n in REUSES]
+    rows += [(n, format_iqm(returns[n]), str(ess[n]), str(kl[n])) for n in REUSES]
     best = max(REUSES, key=lambda n: returns[n].mean())
-    p, low, _ = better(returns[best], returns["1"])
+    p, low, _ = improvement_over(returns[best], returns["1"])
     falling = [ess[n].value for n in REUSES]
     wears = falling == sorted(falling, reverse=True)
     helps = low > 0.5 and best != "1"
@@ -44,7 +54,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             Lines(
                 title,
                 "steps",
-                [Series(f"{n} uses", *(x.tolist() for x in curve(groups[n,], tag))) for n in REUSES],
+                [Series(f"{n} uses", *(x.tolist() for x in mean_curve(groups[n,], tag))) for n in REUSES],
             )
             for title, tag in (
                 ("Return of the evaluations", "return/eval"),
@@ -53,7 +63,8 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         ],
         verdict,
         f"with {best} uses of each batch more is learned from the same steps than with one, with "
-        f"probability {odds(returns[best], returns['1'])} ({len(returns['1'])} seeds). What is reused wears "
+        f"probability {format_improvement(returns[best], returns['1'])} ({len(returns['1'])} seeds). What is "
+        "reused wears "
         f"out: of 16 episodes {16 * ess['1'].value:.1f} are left to count after one step, "
         f"{16 * ess['8'].value:.1f} after eight and {16 * ess['32'].value:.1f} after thirty-two.",
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.seeds import by, scores, together, track
+from pgrun.tools.lab.seeds import group_by, mean_over_seeds, rows_of_scalar, score_jobs
 
 SCALES = (0.1, 1.0, 10.0)
 RULES = {"npg": "npg, dynamic α", "euclidean_pg": "fixed ‖Δθ‖", "reinforce": "fixed α"}
@@ -18,13 +18,16 @@ COMMON = (
 
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
-    groups = by([job for jobs in commands for job in jobs], "algo", "network.logit_scale")
-    kl = {rule: [together(scores(groups[rule, f"{c:g}"], first_kl)) for c in SCALES] for rule in RULES}
+    groups = group_by([job for jobs in commands for job in jobs], "algo", "network.logit_scale")
+    kl = {
+        rule: [mean_over_seeds(score_jobs(groups[rule, f"{c:g}"], first_kl)) for c in SCALES]
+        for rule in RULES
+    }
     power = {
         rule: math.log10(ms[-1].value / ms[0].value) / math.log10(SCALES[-1] / SCALES[0])
         for rule, ms in kl.items()
     }
-    whole = [together(scores(groups["npg", f"{c:g}"], realised)) for c in SCALES]
+    whole = [mean_over_seeds(score_jobs(groups["npg", f"{c:g}"], realised)) for c in SCALES]
     rows = [("rule", *(f"KL, logits × {c:g}" for c in SCALES), "grows by")]
     rows += [
         (RULES[rule], *(f"{m.value:.3g}" for m in ms), f"10^{power[rule]:.2f} a decade")
@@ -57,11 +60,11 @@ def first_kl(job: JobResult) -> float:
     """The KL of the one update that every representation makes from the same policy on the same data; by
     ½ΔᵀFΔ, since float32 loses a KL of 1e-10.
     """
-    return float(track(job, "step/kl_quadratic")[0])
+    return float(rows_of_scalar(job, "step/kl_quadratic")[0])
 
 
 def realised(job: JobResult) -> float:
-    return float(track(job, "kl/old_new").mean()) / EPSILON
+    return float(rows_of_scalar(job, "kl/old_new").mean()) / EPSILON
 
 
 EXPERIMENT = Experiment(

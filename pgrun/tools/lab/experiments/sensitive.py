@@ -7,7 +7,7 @@ import numpy as np
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.seeds import by, learning, scores
+from pgrun.tools.lab.seeds import group_by, mean_eval_return, score_jobs
 
 GRIDS = {
     "ppo": ("optimizer.lr", "algo.clip"),
@@ -21,16 +21,17 @@ COMMON = (
 
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
-    cells = {a: by(jobs, *keys) for jobs, (a, keys) in zip(commands, GRIDS.items(), strict=True)}
+    cells = {a: group_by(jobs, *keys) for jobs, (a, keys) in zip(commands, GRIDS.items(), strict=True)}
     grid = {
-        a: {cell: scores(jobs, learning).mean() for cell, jobs in found.items()} for a, found in cells.items()
+        a: {cell: score_jobs(jobs, mean_eval_return).mean() for cell, jobs in found.items()}
+        for a, found in cells.items()
     }
     kept = {a: float(np.mean(list(found.values())) / max(found.values())) for a, found in grid.items()}
     worst = {a: float(min(found.values()) / max(found.values())) for a, found in grid.items()}
     rows = [("", "settings", "best", "mean ÷ best", "worst ÷ best", "seed alone: largest ÷ smallest")]
     for a, keys in GRIDS.items():
         best = max(grid[a], key=lambda cell: grid[a][cell])
-        spread = scores(cells[a][best], learning)
+        spread = score_jobs(cells[a][best], mean_eval_return)
         told = " ".join(f"{key}={value}" for key, value in zip(keys, best, strict=True))
         rows.append(
             (

@@ -7,7 +7,7 @@ from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.language_model import LanguageModel, make_model
-from pgrun.tools.lab.tables import compared
+from pgrun.tools.lab.tables import outcome_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +46,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     same = max(start["tokens"], start["sequence"]) < 1e-9 < after["apart"]
     return Finding(
         found,
-        compared(found, EXPECTED),
+        outcome_rows(found, EXPECTED),
         (Lines("‖E gradient − ∇J‖ ÷ ‖∇J‖", "‖θ − θ_old‖", series),),
         Verdict.CONDITIONS if same else Verdict.FAILS,
         "at θ_old both are ∇J. After a step of length 1 the surrogate with ratios of tokens is off the "

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.tables import compared
+from pgrun.tools.lab.tables import outcome_rows
 from pgrun.tools.lab.units import mean_in_theta
 
 BATCHES = (2, 4, 16, 64)
@@ -38,7 +38,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     biased = shrunk.value < 4 - 4 * shrunk.se
     return Finding(
         found,
-        compared(found, EXPECTED),
+        outcome_rows(found, EXPECTED),
         (
             Lines(
                 "Mean of the estimate (∇J = 4)", "N, episodes of one estimate", (*series, dashed), log_x=True

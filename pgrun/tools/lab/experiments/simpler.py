@@ -5,19 +5,30 @@ from collections.abc import Sequence
 from pgrun.tools.lab.chart import Bar, Bars, Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.seeds import better, by, curve, learning, mean_of, odds, scores, together, told, track
+from pgrun.tools.lab.seeds import (
+    format_improvement,
+    format_iqm,
+    group_by,
+    improvement_over,
+    mean_curve,
+    mean_eval_return,
+    mean_of,
+    mean_over_seeds,
+    rows_of_scalar,
+    score_jobs,
+)
 
 ALGORITHMS = ("trpo", "ppo", "ppo_penalty")
 
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
-    groups = {name: jobs for jobs_of in commands for (name,), jobs in by(jobs_of, "algo").items()}
-    returns = {a: scores(groups[a], learning) for a in ALGORITHMS}
-    kl = {a: together(scores(groups[a], mean_of("kl/old_new"))) for a in ALGORITHMS}
-    cost = {a: together(scores(groups[a], learning_seconds)) for a in ALGORITHMS}
+    groups = {name: jobs for jobs_of in commands for (name,), jobs in group_by(jobs_of, "algo").items()}
+    returns = {a: score_jobs(groups[a], mean_eval_return) for a in ALGORITHMS}
+    kl = {a: mean_over_seeds(score_jobs(groups[a], mean_of("kl/old_new"))) for a in ALGORITHMS}
+    cost = {a: mean_over_seeds(score_jobs(groups[a], learning_seconds)) for a in ALGORITHMS}
     rows = [("", "IQM of evaluations (95 %)", "mean KL of an update", "ms of learning an update")]
-    rows += [(a, told(returns[a]), str(kl[a]), f"{1000 * cost[a].value:.0f}") for a in ALGORITHMS]
-    against = {a: better(returns[a], returns["trpo"]) for a in ALGORITHMS[1:]}
+    rows += [(a, format_iqm(returns[a]), str(kl[a]), f"{1000 * cost[a].value:.0f}") for a in ALGORITHMS]
+    against = {a: improvement_over(returns[a], returns["trpo"]) for a in ALGORITHMS[1:]}
     worse = [a for a, (_, _, high) in against.items() if high < 0.5]
     ahead = [a for a, (_, low, _) in against.items() if low > 0.5]
     verdict = (
@@ -40,7 +51,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             Lines(
                 "Return of the evaluations",
                 "steps",
-                [Series(a, *(x.tolist() for x in curve(groups[a], "return/eval"))) for a in ALGORITHMS],
+                [Series(a, *(x.tolist() for x in mean_curve(groups[a], "return/eval"))) for a in ALGORITHMS],
             ),
             Bars(
                 "Learning, ms an update",
@@ -50,8 +61,8 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         ],
         verdict,
         "with first-order steps alone, ppo is ahead of trpo with probability "
-        f"{odds(returns['ppo'], returns['trpo'])} and ppo_penalty with "
-        f"{odds(returns['ppo_penalty'], returns['trpo'])} ({len(returns['ppo'])} seeds, "
+        f"{format_improvement(returns['ppo'], returns['trpo'])} and ppo_penalty with "
+        f"{format_improvement(returns['ppo_penalty'], returns['trpo'])} ({len(returns['ppo'])} seeds, "
         f"{groups['ppo'][0].result['env_steps']:,} steps: the beginning of what HalfCheetah takes). To "
         f"learn from one batch took {1000 * cost['trpo'].value:.0f} ms (trpo), "
         f"{1000 * cost['ppo'].value:.0f} and {1000 * cost['ppo_penalty'].value:.0f} on this machine.",
@@ -61,7 +72,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
 def learning_seconds(job: JobResult) -> float:
     """Seconds of learning an update: their share of the loop."""
     seconds: float = (
-        float(track(job, "time/learning_share")[-1])
+        float(rows_of_scalar(job, "time/learning_share")[-1])
         * job.result["env_steps"]
         / job.result["env_steps_per_second"]
         / job.result["updates"]

@@ -5,14 +5,22 @@ from collections.abc import Sequence
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.seeds import better, by, learning, odds, scores, together, told
+from pgrun.tools.lab.seeds import (
+    format_improvement,
+    format_iqm,
+    group_by,
+    improvement_over,
+    mean_eval_return,
+    mean_over_seeds,
+    score_jobs,
+)
 
 STEPS, SCHEMES = ("1", "5", "32"), ("td0", "n_step", "gae")
 
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
-    groups = by(commands[0], "variance", "sampler.steps")
-    returns = {(s, n): scores(groups[s, n], learning) for s in SCHEMES for n in STEPS}
+    groups = group_by(commands[0], "variance", "sampler.steps")
+    returns = {(s, n): score_jobs(groups[s, n], mean_eval_return) for s in SCHEMES for n in STEPS}
     start = returns["td0", "1"]
     rows = [
         (
@@ -22,16 +30,16 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             "better than td0 at every step, P (95 %)",
         )
     ]
-    rows += [(s, n, told(x), odds(x, start)) for (s, n), x in returns.items()]
-    small = better(returns["td0", "5"], start)
-    longer = {s: better(returns[s, "5"], returns["td0", "5"]) for s in ("n_step", "gae")}
+    rows += [(s, n, format_iqm(x), format_improvement(x, start)) for (s, n), x in returns.items()]
+    small = improvement_over(returns["td0", "5"], start)
+    longer = {s: improvement_over(returns[s, "5"], returns["td0", "5"]) for s in ("n_step", "gae")}
     best = max(returns, key=lambda cell: returns[cell].mean())
-    cured = better(returns[best], start)[1] > 0.5
+    cured = improvement_over(returns[best], start)[1] > 0.5
     alone = small[1] > 0.5
     verdict = Verdict.OPEN if not cured else Verdict.HOLDS if alone else Verdict.CONDITIONS
     return Finding(
         {
-            "P(best > td0 at every step)": Measured(better(returns[best], start)[0]),
+            "P(best > td0 at every step)": Measured(improvement_over(returns[best], start)[0]),
             "P(gae, 5 steps > td0, 5 steps)": Measured(longer["gae"][0]),
         },
         rows,
@@ -44,7 +52,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                         s,
                         [float(n) for n in STEPS],
                         [returns[s, n].mean() for n in STEPS],
-                        [together(returns[s, n]).se for n in STEPS],
+                        [mean_over_seeds(returns[s, n]).se for n in STEPS],
                     )
                     for s in SCHEMES
                 ],
@@ -53,10 +61,11 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         ],
         verdict,
         f"best was {best[0]} over {best[1]} steps ({returns[best].mean():.0f}), ahead of td0 at every step "
-        f"({start.mean():.0f}) with probability {odds(returns[best], start)}. Small batches alone: td0 over "
-        f"5 steps {odds(returns['td0', '5'], start)}. At 5 steps, n_step against td0 "
-        f"{odds(returns['n_step', '5'], returns['td0', '5'])} and gae "
-        f"{odds(returns['gae', '5'], returns['td0', '5'])} ({len(start)} seeds).",
+        f"({start.mean():.0f}) with probability {format_improvement(returns[best], start)}. Small batches "
+        "alone: td0 over "
+        f"5 steps {format_improvement(returns['td0', '5'], start)}. At 5 steps, n_step against td0 "
+        f"{format_improvement(returns['n_step', '5'], returns['td0', '5'])} and gae "
+        f"{format_improvement(returns['gae', '5'], returns['td0', '5'])} ({len(start)} seeds).",
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.seeds import by, curve, mean_of, scores, together, track
+from pgrun.tools.lab.seeds import group_by, mean_curve, mean_of, mean_over_seeds, rows_of_scalar, score_jobs
 
 TARGETS = ("mc", "td_lambda", "td0")
 SCHEMES = ("gae", "td0")
@@ -18,12 +18,14 @@ COMMON = (
 
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
-    groups = by([job for jobs in commands for job in jobs], "variance", "critic.target")
+    groups = group_by([job for jobs in commands for job in jobs], "variance", "critic.target")
     noise, error, end = ({} for _ in range(3))
     for cell, jobs in groups.items():
-        noise[cell] = together(scores(jobs, mean_of("gradient/variance", first=10)))
-        error[cell] = together(scores(jobs, mean_of("value/error", first=10)))
-        end[cell] = together(scores(jobs, lambda job: float(track(job, "objective/exact")[-1])))
+        noise[cell] = mean_over_seeds(score_jobs(jobs, mean_of("gradient/variance", first=10)))
+        error[cell] = mean_over_seeds(score_jobs(jobs, mean_of("value/error", first=10)))
+        end[cell] = mean_over_seeds(
+            score_jobs(jobs, lambda job: float(rows_of_scalar(job, "objective/exact")[-1]))
+        )
     rows = [
         (
             "weight of the actor",
@@ -46,7 +48,8 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 "steps",
                 [
                     Series(
-                        f"critic's target {t}", *(x.tolist() for x in curve(groups[s, t], "objective/exact"))
+                        f"critic's target {t}",
+                        *(x.tolist() for x in mean_curve(groups[s, t], "objective/exact")),
                     )
                     for t in TARGETS
                 ],

@@ -7,18 +7,18 @@ import numpy as np
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.seeds import by, track
+from pgrun.tools.lab.seeds import group_by, rows_of_scalar
 
 DELTA = 0.01
 
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
-    groups = {name: jobs for (name,), jobs in by(commands[0], "algo").items()}
+    groups = {name: jobs for (name,), jobs in group_by(commands[0], "algo").items()}
     kl = {
-        name: np.concatenate([track(job, "step/kl_realised") for job in jobs])
+        name: np.concatenate([rows_of_scalar(job, "step/kl_realised") for job in jobs])
         for name, jobs in groups.items()
     }
-    tries = np.concatenate([track(job, "step/line_search_steps") for job in groups["trpo"]])
+    tries = np.concatenate([rows_of_scalar(job, "step/line_search_steps") for job in groups["trpo"]])
     over = {name: float((x > DELTA).mean()) for name, x in kl.items()}
     rows = [("", "updates", "mean KL", "largest KL", f"share above δ = {DELTA}")]
     rows += [
@@ -41,15 +41,15 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                     *(
                         Series(
                             name,
-                            track(jobs[0], "env_steps").tolist(),
-                            track(jobs[0], "step/kl_realised").tolist(),
+                            rows_of_scalar(jobs[0], "env_steps").tolist(),
+                            rows_of_scalar(jobs[0], "step/kl_realised").tolist(),
                         )
                         for name, jobs in groups.items()
                     ),
                     Series(
                         "δ",
-                        track(groups["npg"][0], "env_steps").tolist(),
-                        [DELTA] * len(track(groups["npg"][0], "env_steps")),
+                        rows_of_scalar(groups["npg"][0], "env_steps").tolist(),
+                        [DELTA] * len(rows_of_scalar(groups["npg"][0], "env_steps")),
                         dashed=True,
                     ),
                 ],

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pgrun.tools.lab.chart import Bar, Bars
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.language_model import cosine, make_model
-from pgrun.tools.lab.tables import compared
+from pgrun.tools.lab.language_model import cosine_similarity, make_model
+from pgrun.tools.lab.tables import outcome_rows
 
 SIZE = 2
 EXPECTED = {
@@ -26,15 +26,15 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         model.mean(Group("rloo", length), SIZE) for length in ("constant", "episode", "batch")
     )
     found = {
-        "token mean and sequence mean": Measured(cosine(token, sequence)),
-        "sequence mean and ∇J": Measured(cosine(sequence, truth)),
-        "token mean and ∇J": Measured(cosine(token, truth)),
-        "a constant divisor and ∇J": Measured(cosine(constant, truth)),
+        "token mean and sequence mean": Measured(cosine_similarity(token, sequence)),
+        "sequence mean and ∇J": Measured(cosine_similarity(sequence, truth)),
+        "token mean and ∇J": Measured(cosine_similarity(token, truth)),
+        "a constant divisor and ∇J": Measured(cosine_similarity(constant, truth)),
     }
     apart = found["token mean and sequence mean"].value
     return Finding(
         found,
-        compared(found, EXPECTED),
+        outcome_rows(found, EXPECTED),
         (Bars("Cosines of mean gradients", "cosine", [Bar(label, m.value) for label, m in found.items()]),),
         Verdict.FAILS if apart < 0.999 else Verdict.HOLDS,
         f"their mean gradients have a cosine of {apart:.3f}: the mean over answers of means over "

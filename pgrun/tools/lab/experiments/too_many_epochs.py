@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.seeds import by, mean_of, scores, together
+from pgrun.tools.lab.seeds import group_by, mean_of, mean_over_seeds, score_jobs
 
 COMMON = (
     "algo.epochs=1,3,10,30,100 env=CartPole-v1 tuned=none sampler.steps=128 env.num_envs=8 seed=0,1,2 "
@@ -16,9 +16,13 @@ TAGS = {"kl/old_new": "mean KL", "ratio/ess": "ESS ÷ rows", "ratio/max": "large
 
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
-    clipped, free = (by(jobs, "algo.epochs") for jobs in commands)
-    found = {tag: [together(scores(clipped[str(n),], mean_of(tag))) for n in EPOCHS] for tag in TAGS}
-    without = {tag: [together(scores(free[str(n),], mean_of(tag))) for n in EPOCHS] for tag in TAGS}
+    clipped, free = (group_by(jobs, "algo.epochs") for jobs in commands)
+    found = {
+        tag: [mean_over_seeds(score_jobs(clipped[str(n),], mean_of(tag))) for n in EPOCHS] for tag in TAGS
+    }
+    without = {
+        tag: [mean_over_seeds(score_jobs(free[str(n),], mean_of(tag))) for n in EPOCHS] for tag in TAGS
+    }
     rows = [("epochs", *TAGS.values(), "without a clip: KL", "ESS ÷ rows")]
     rows += [
         (

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pgrun.tools.lab.chart import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
-from pgrun.tools.lab.tables import compared
+from pgrun.tools.lab.tables import outcome_rows
 
 SIGMAS, KL = (0.3, 3.0), 0.01
 EXACT = 1e-6  # log σ is typed with ten digits
@@ -31,7 +31,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     narrow, wide = (found[f"KL of Δμ = 1, σ = {s:g}"].value for s in SIGMAS)
     return Finding(
         found,
-        compared(found, EXPECTED),
+        outcome_rows(found, EXPECTED),
         tuple(densities(s) for s in SIGMAS),
         Verdict.HOLDS if narrow > 50 * wide else Verdict.FAILS,
         f"one unit of μ moves the narrow policy by a KL of {narrow:.4f} and the wide one by {wide:.4f}, a "
