@@ -11,7 +11,6 @@ ask ``is_available`` before one of them is imported.
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 
 NEEDED = ("numba", "scipy")  # numba's matrix products call the BLAS that SciPy brings
@@ -33,8 +32,3 @@ def is_available() -> bool:
 def missing_packages() -> list[str]:
     """The packages that kernels need and that are not installed, by name."""
     return [name for name in NEEDED if importlib.util.find_spec(name) is None]
-
-
-def versions() -> dict[str, str]:
-    """The versions of the packages that compiled numbers depend on, by name."""
-    return {name: importlib.metadata.version(name) for name in NEEDED}
