@@ -23,7 +23,7 @@ from sb3_contrib import TRPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecNormalize
-from support import build, settings_of, torch, train
+from support import build_run, settings_of, torch, train_run
 
 DELTA, DAMPING, EPISODES = 0.01, 0.1, 5  # sb3-contrib's defaults; evaluation episodes, deterministic policy
 SAME = (
@@ -41,7 +41,7 @@ def ours(env_id: str, seed: int, steps: int, factor: float) -> Returns:
     settings = settings_of(*SAME, *radius, f"env={env_id}", f"seed={seed}", f"trainer.total_steps={steps}")
     settings["trainer"]["eval_episodes"] = EPISODES
     with tempfile.TemporaryDirectory() as folder:
-        found = train(build(settings), Path(folder))["eval"]
+        found = train_run(build_run(settings), Path(folder))["eval"]
     torch.set_grad_enabled(True)  # for the peer
     return found["return_mean"], found["return_std"]
 

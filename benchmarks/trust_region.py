@@ -19,7 +19,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from support import build, settings_of, train
+from support import build_run, settings_of, train_run
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, Independent, Normal, kl_divergence
 
@@ -60,7 +60,7 @@ def judge(before: Tensor, after: Tensor, batch: Any, hidden: list[int], outputs:
 def updates(*overrides: str) -> tuple[list[Judged], float]:
     """(every update of a run, δ)."""
     settings, found = settings_of(*overrides), []
-    run = build(settings)
+    run = build_run(settings)
     improve = run.algorithm.improve
 
     def watched(batch: Any, learner: Any) -> None:
@@ -71,7 +71,7 @@ def updates(*overrides: str) -> tuple[list[Judged], float]:
 
     run.algorithm.improve = watched
     with tempfile.TemporaryDirectory() as folder:
-        summary = train(run, Path(folder))
+        summary = train_run(run, Path(folder))
     assert summary["updates"] == len(found)
     torch.set_grad_enabled(True)
     return found, settings["algo"]["delta"]

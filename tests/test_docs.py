@@ -98,7 +98,11 @@ def wrong(words: list[str], made: set[str]) -> list[str]:
     brought = [word for word in words if word.startswith(("run=", "resume=", "from="))]
     for word in brought:  # the settings of a run are not there to be checked; <date>: one of the reader's
         assert word.partition("=")[2] in {*made, *HOW, LAST} or "<" in word, word
-    command = read_command([word for word in words[1:] if word not in brought], app)
+    typed = [word for word in words[1:] if word not in brought]
+    if "--config" in typed:  # a file of the reader's
+        at = typed.index("--config")
+        typed = typed[:at] + typed[at + 2 :]
+    command = read_command(typed, app)
     if command.shows or command.flags.help:
         return command.problems
     found = compose_jobs(command)

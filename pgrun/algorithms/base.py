@@ -71,8 +71,8 @@ class Algorithm:
 
     entropy: NonNegative = 0.0
     entropy_schedule: Kind = "constant"
-    entropy_end: NonNegative = 0.0
-    entropy_target_kl: Positive = 0.01
+    entropy_end: NonNegative = 0.0  # where linear and cosine take it
+    entropy_target_kl: Positive = 0.01  # of an update, which kl keeps to
 
     read_when: ClassVar = {
         "entropy_end": ("entropy_schedule", OVER_THE_RUN),

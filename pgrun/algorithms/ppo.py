@@ -40,8 +40,8 @@ class Ppo(Repeated):
     clip: Positive = 0.2  # ε: no gradient once a ratio is this far from 1
     target_kl: Positive | None = None
     clip_schedule: Kind = "constant"
-    clip_end: NonNegative = 0.0
-    clip_target_kl: Positive = 0.01
+    clip_end: NonNegative = 0.0  # where linear and cosine take it
+    clip_target_kl: Positive = 0.01  # of an update, which kl keeps to
     clip_high: Positive | None = None
     dual_clip: AboveOne | None = None
     ratio: Literal["token", "sequence"] = "token"

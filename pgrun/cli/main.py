@@ -185,9 +185,9 @@ def run_alone(command: Command, job: Job, again: bool) -> Path:
     from pgrun.runs.announce import describe_start
     from pgrun.training.saver import run_lock
 
-    folder = job.folder.absolute()
+    folder = job.folder.absolute()  # of before hydra.job.chdir
     folder.mkdir(parents=True, exist_ok=True)
-    with run_lock(folder), showing_paths_from(Path.cwd()):
+    with run_lock(job.folder), showing_paths_from(Path.cwd()):
         if not again:  # the other one may be over by now
             refuse_all(list(check_folders([job], command.app.files, "hydra.run.dir")))
         say(describe_start(job, command.app))

@@ -22,7 +22,6 @@ from pgrun.command.app import PGRUN, App
 from pgrun.command.foreign_answers import find_foreign_option, is_foreign
 from pgrun.command.overrides import CliOverride
 from pgrun.config.paths import conf_dir
-from pgrun.envs.versions import newest_version
 
 EXTRAS = {"hydra/launcher=joblib": "parallel"}
 MOST_NAMES = 12  # in a hint
@@ -91,6 +90,8 @@ class Explainer:
                 f"env=module:{name}"
             )
         options = self.options(group)
+        from pgrun.envs.versions import newest_version
+
         if group == "env" and (newest := newest_version(name, options)):
             return f"not registered with gymnasium; type env={newest}"
         if words := find_foreign_option(group, name, options):

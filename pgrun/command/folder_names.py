@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 JOB_NAME = "${job_name:}"  # the usual folder of a sweep's job
 OURS = ("${run_name:}", "${sweep_name:}")  # in the name of a folder: nobody has typed that name
@@ -59,7 +60,10 @@ def name_what(config: DictConfig, swept: Sequence[str] = ()) -> list[str]:
     run = OmegaConf.select(config, "run")
     if isinstance(run, str) and "run" not in swept:
         return [name_safely(Path(run).name, LONGEST["name"] // 2)]
-    algo, env = OmegaConf.select(config, "algo.name"), OmegaConf.select(config, "env.id")
+    try:
+        algo, env = OmegaConf.select(config, "algo.name"), OmegaConf.select(config, "env.id")
+    except OmegaConfBaseException:  # an option's file that is no mapping, which the check refuses
+        return []
     parts = [
         name_safely(str(algo)) if algo and "algo" not in swept else "",
         name_env(str(env)) if env and "env" not in swept else "",

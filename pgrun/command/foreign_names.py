@@ -228,10 +228,6 @@ FOREIGN_NAMES = (
     ForeignName("optimizer.eps={} critic.optimizer.eps={}", "1e-5", sb3="rms_prop_eps", note=TWO),
     # networks
     ForeignName(
-        "", "MlpPolicy", sb3="policy",
-        note="networks are layers of network.hidden units; pixels are not learned from"
-    ),
-    ForeignName(
         "network.hidden={}", "[64,64]", compute="layers", sb3="net_arch", tianshou="--hidden-sizes",
         spinningup="--hid", note="one shape for policy and critic"
     ),
@@ -326,6 +322,7 @@ FOREIGN_OPTIONS = {  # group → name there → words here; names are compared i
         "gae_lambda": "variance=gae",
     },
     "network": {"mlp": "network=separate", "mlppolicy": "network=separate"},
+    "policy": {"mlppolicy": "policy=gaussian"},
     "optimizer": {"rms_prop": "optimizer=rmsprop"},
 }
 

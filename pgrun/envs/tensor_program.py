@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LEAN = 12 * 2 * math.pi / 360  # of CartPole's pole, at most
 
 
-def step_cartpole(place: Tensor, action: Tensor) -> Moved:
+def step_cartpole_tensors(place: Tensor, action: Tensor) -> Moved:
     """CartPole's step of 0.02 s under actions [N] of 0 and 1: reward 1, terminal out of bounds."""
     x, x_dot, theta, theta_dot = place.unbind(1)
     cos, sin = theta.cos(), theta.sin()
@@ -42,7 +42,7 @@ def step_cartpole(place: Tensor, action: Tensor) -> Moved:
     return moved, torch.ones_like(x), terminated
 
 
-def step_pendulum(place: Tensor, force: Tensor) -> Moved:
+def step_pendulum_tensors(place: Tensor, force: Tensor) -> Moved:
     """Pendulum's step of 0.05 s under torques [N]: −(angle² + 0.1 speed² + 0.001 torque²), never over."""
     theta, speed = place.unbind(1)
     u = force.clamp(-2, 2)
@@ -60,8 +60,8 @@ def observe_pendulum(place: Tensor) -> Tensor:
 
 # step, observation, and the bounds between which first states are drawn
 TENSOR_PROGRAMS: dict[str, tuple[Callable[..., Moved], Callable[[Tensor], Tensor], list[float]]] = {
-    "CartPole-v1": (step_cartpole, lambda place: place, [0.05] * 4),
-    "Pendulum-v1": (step_pendulum, observe_pendulum, [math.pi, 1.0]),
+    "CartPole-v1": (step_cartpole_tensors, lambda place: place, [0.05] * 4),
+    "Pendulum-v1": (step_pendulum_tensors, observe_pendulum, [math.pi, 1.0]),
 }
 
 

@@ -122,7 +122,10 @@ class NoRewardScale(Stateless):
     """Rewards as they are."""
 
     scale = 1.0
-    divisor = torch.ones((), dtype=torch.float64)
+
+    @property
+    def divisor(self) -> Tensor:
+        return torch.ones((), dtype=torch.float64)
 
     def __call__(self, reward: Tensor) -> Tensor:
         return reward

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-import statistics
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from pgrun.rollouts.trajectory import Finished
 from pgrun.types import Rollout
@@ -54,7 +55,7 @@ class Counters:
 def describe_spread(tag: str, returns: Sequence[float]) -> dict[str, float]:
     """Standard deviation, least and most of the returns behind a mean."""
     return {
-        f"{tag}_std": statistics.pstdev(returns),
+        f"{tag}_std": float(np.std(returns)),  # NaN where a return is
         f"{tag}_min": float(min(returns)),
         f"{tag}_max": float(max(returns)),
     }

@@ -34,7 +34,7 @@ class Group(Scheme):
 
     kind: Literal["rloo", "grpo", "dr_grpo"] = "rloo"
     length: Literal["constant", "episode", "batch"] = "constant"
-    constant: Positive = 1.0
+    constant: Positive = 1.0  # what length=constant divides by
 
     whole_episodes: ClassVar[bool] = True
     compares_episodes: ClassVar[bool] = True

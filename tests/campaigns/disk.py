@@ -51,7 +51,7 @@ WORDS = [
     *("trainer.eval_every=40", "trainer.eval_episodes=1"),
 ]
 FAULTS = {"full": errno.ENOSPC, "read-only": errno.EROFS, "failing": errno.EIO}
-SAID = re.compile(r"pgrun: [^\n]+\n?")
+SAID = re.compile(r"(?:[^\n]+; writes to [^\n]+\n)?pgrun: [^\n]+\n?")  # after what a run begins with
 
 
 def command(words: Sequence[str]) -> int:

@@ -339,7 +339,7 @@ TABLE: dict[str, list[str]] = {
     "pgrun-play ../empty --render --video d": ["one of them"],
     "pgrun-play ../empty --format gif": ["add --video DIR"],
     "pgrun-play ../empty extra": ["unrecognized arguments: extra"],
-    "pgrun-compare": ["name the run directories"],
+    "pgrun-compare": ["no run below outputs/ in this folder"],
     "pgrun-compare nowhere": ["no such directory"],
     "pgrun-compare ../empty": ["no run of pgrun in ../empty"],
     "pgrun-compare ../bad_mod.py": ["is a file"],

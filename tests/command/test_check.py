@@ -29,7 +29,7 @@ from pgrun.config.schema import (
         (str, {"a": "a"}, [1, None, True]),
         (Probability, {0: 0.0, 1: 1.0, 0.3: 0.3}, [-1e-9, 1.5, math.nan]),
         (Decay, {0: 0.0, 0.999: 0.999}, [1, 1.0, -0.1]),
-        (Positive, {1e-300: 1e-300}, [0, -1, math.inf]),
+        (Positive, {1e-30: 1e-30}, [0, -1, math.inf]),
         (NonNegative, {0: 0.0}, [-1e-9]),
         (PositiveInt, {1: 1, 2.0: 2}, [0, 0.5, -1]),
         (PositiveInt | None, {None: None, 4: 4}, [0, "null"]),

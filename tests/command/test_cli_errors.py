@@ -54,7 +54,7 @@ MISTAKES = {
     "agorithm=ppo": ["agorithm: no such setting", "algo=ppo"],
     "seed.x=3": ["seed.x: no such setting", "seed"],
     "hydra.run.dirr=x": ["nearest: hydra.run.dir"],
-    "+algo.foo=1": ["algo.foo: no such setting", "entropy, epochs"],
+    "+algo.foo=1": ["algo.foo: no such setting", "entropy_target_kl, epochs"],
     "+foo=1": ["foo: no such setting"],
     "+usual.foo=1": ["usual.foo", "type the setting itself"],
     "algo=reinforce algo.clip=0.1": ["algo.clip: a setting of algo=ppo", "not of algo=reinforce"],

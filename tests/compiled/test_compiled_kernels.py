@@ -215,7 +215,7 @@ def test_fifty_steps_of_an_optimizer(name: str) -> None:
         if step == 20:
             ours.load_state_dict(copy.deepcopy(ours.state_dict()))
         for descent in (theirs, ours):
-            descent.lr = 1e-2 / (1 + step)
+            descent.schedule.value = 1e-2 / (1 + step)
             descent.step(gradient)
     torch.testing.assert_close(ours.theta, theirs.theta, rtol=1e-6, atol=1e-6)
     for key, value in theirs.state.items():

@@ -142,7 +142,7 @@ def test_a_program_that_is_not_there_is_refused(env: EnvSettings, said: str) -> 
 
 
 def test_without_numba_there_is_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["pgrun.envs.make_envs"], "is_available", lambda: False)
+    monkeypatch.setattr(sys.modules["pgrun.envs.make"], "is_available", lambda: False)
     assert kind("Pendulum-v1") is Loop
     with pytest.raises(InvalidCommand, match=r"needs numba, which is not installed"):
         make_envs(EnvSettings("Pendulum-v1", 2, vector="native"), 2)

@@ -39,6 +39,7 @@ def state_of(prefix: tuple[int, ...], words: int, prompt: int, length: int) -> i
 
 
 @pytest.mark.parametrize(("words", "length", "prompts"), [(2, 3, 1), (3, 2, 2), (1, 4, 1)])
+@torch.enable_grad()
 def test_the_objective_is_the_sum_over_all_texts(words: int, length: int, prompts: int) -> None:
     """J and ∇J of ``pgrun.exact`` beside Σ p(text)·grade, its derivative by autograd."""
     env = gym.make("pgrun/TokenTree-v0", words=words, length=length, prompts=prompts, seed=3)

@@ -133,7 +133,9 @@ def choices(algo: str) -> Iterator[tuple[str, Any]]:
 
 
 def test_the_choices_are_found() -> None:
-    assert set(choices("npg")) == {("step", "fixed"), ("fisher", "sampled"), ("solver", "dense")}
+    schedules = {("entropy_schedule", kind) for kind in ("linear", "cosine", "kl")}
+    own = {("step", "fixed"), ("fisher", "sampled"), ("solver", "dense")}
+    assert set(choices("npg")) == own | schedules
     assert ("self_normalise", True) in choices("off_policy_pg")
 
 

@@ -96,7 +96,7 @@ def test_programs_start_as_their_environments_do(
     name: str, numba: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """gymnasium's own first observation of the group's seed, in whichever round; then the policy decides."""
-    monkeypatch.setattr(importlib.import_module("pgrun.envs.make_envs"), "is_available", lambda: numba)
+    monkeypatch.setattr(importlib.import_module("pgrun.envs.make"), "is_available", lambda: numba)
     envs = make_envs(EnvSettings(name, 1), 4)
     envs.reset([0, 1, 2, 3])
     envs.reset_alike([5, 5, 9, 9], noise_too=True)

@@ -103,7 +103,7 @@ def test_a_rollout_is_the_ordinary_paths(name: str, words: tuple[str, ...], monk
         assert [length for _, length in finished] == [length for _, length in expected]
         np.testing.assert_allclose([r for r, _ in finished], [r for r, _ in expected], rtol=1e-12)
         for run, rollout in ((ours, mine), (theirs, other)):
-            loop.update(run, rollout, loop.Counters())
+            loop.update_from_rollout(run, rollout, loop.Counters())
     assert torch.equal(ours.policy.theta, theirs.policy.theta)
     assert len(finished) >= 3
 
@@ -164,7 +164,7 @@ def test_a_rollout_waits_for_its_episodes_and_its_rows_alone(name: str) -> None:
         assert isinstance(run.envs, TensorProgram)
         assert isinstance(run.sampler, Steps)
         for _ in range(2):
-            loop.advance(run, counters, loop.Clock())
+            loop.collect_and_update(run, counters, loop.Clock())
         with device.counting() as syncs:
             counters.add(*run.sampler.collect(run.policy, run.envs, run.noise, run.scale))
     places = [sync.partition(" (")[0] for sync in syncs]
@@ -183,7 +183,7 @@ def test_an_update_made_to_be_captured_is_the_ordinary_one(words: tuple[str, ...
     for _ in range(3):
         for run in runs:
             rollout, _ = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
-            loop.update(run, rollout, loop.Counters())
+            loop.update_from_rollout(run, rollout, loop.Counters())
     assert runs[0].learner.held is not None
     assert torch.equal(runs[0].policy.theta, runs[1].policy.theta)
     states = [run.learner.optimizer.state for run in runs]
@@ -198,5 +198,5 @@ def test_updates_that_are_not_always_the_same_are_not_captured(word: str) -> Non
     run = build_on("cpu", settings("algo=ppo", word, **SMALL))
     run.learner = CapturedLearner.of(run.learner)
     rollout, _ = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
-    loop.update(run, rollout, loop.Counters())
+    loop.update_from_rollout(run, rollout, loop.Counters())
     assert run.learner.held is None

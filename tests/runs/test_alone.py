@@ -89,7 +89,8 @@ def test_within_itself_a_process_is_alone_as_often_as_it_likes(tmp_path: Path) -
 def test_paths_are_those_of_where_the_user_stands(words: str, shown: str, here: Path) -> None:  # noqa: F811
     answer = pgrun(f"{BRIEF} hydra.job.chdir=true hydra.run.dir=r {words}")
     assert answer.code == 0
-    assert f"  run         {shown}\n  look at it  tensorboard --logdir {shown}\n" in answer.out
+    where = f"  run         {shown}\n  look at it  tensorboard --logdir {shown}\n"
+    assert (", in r\n" if words else where) in answer.out
     assert json.loads((here / shown / "summary.json").read_text())["status"] == "finished"
 
 

@@ -158,3 +158,25 @@ def test_how_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
         for device, threads in (("cpu", 1), ("cpu", 2), ("cpu", 8), ("cuda", 1))
     ]
     assert counts == [5, 2, 1, 1]
+
+
+def test_stopped_side_by_side_they_go_on(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """To the same end, by the same command with resume=auto."""
+    monkeypatch.setenv("PYTHONPATH", str(here.parent))
+    (here.parent / "faulty.py").write_text(support_faults.MODULE)
+    line = f"{support_faults.LINE.replace('hydra.sweep.dir=s', '')} seeds=[0,1]"
+    assert pgrun(f"{line} hydra.run.dir=whole").code == 0
+    (here / "fault").write_text("0 crawl\n1 crawl")
+    run = Sweep(f"{line} hydra.run.dir=r")
+    run.wait_for(lambda: all(run.saved(here / "r" / n) >= 16 for n in "01"))
+    run.kill(signal.SIGTERM, False)
+    answer = run.answer()
+    assert answer.code == 143, answer
+    hint = "saved in r; to go on: the same command with resume=auto hydra.run.dir=r"
+    assert answer.err.splitlines()[-1] == f"pgrun: interrupted: {hint}"
+    assert [summary(here / "r" / n)["status"] for n in "01"] == ["interrupted"] * 2
+    (here / "fault").unlink()
+    assert pgrun(f"{line} hydra.run.dir=r resume=auto").code == 0
+    for n in "01":
+        ends = [summary(here / folder / n)["params_sha256"] for folder in ("r", "whole")]
+        assert ends[0] == ends[1]

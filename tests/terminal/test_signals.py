@@ -18,6 +18,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 import pgrun.training.loop as training
 from pgrun.command.overrides import hydra_word, shell_word
+from pgrun.runs import workers
 from pgrun.terminal.signals import CODES, SignalFlag, SweepStop, noting_signals
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import pgrun
@@ -98,6 +99,8 @@ def test_a_run_is_saved_and_says_how_to_go_on(
 
 
 def test_of_several_seeds_the_same_command_goes_on(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """One after the other, as in a process of the user's."""
+    monkeypatch.setattr(workers, "is_borrowed", lambda: True)
     signalled(signal.SIGTERM, monkeypatch)
     line = f"{BRIEF} seeds=[0,1] hydra.run.dir=r"
     answer = pgrun(line)

@@ -61,7 +61,7 @@ def on_host(rollout: Rollout) -> Rollout:
 def advance(run: Run, updates: int, counters: Any = None) -> Any:
     counters = counters or loop.Counters()
     for _ in range(updates):
-        loop.advance(run, counters, loop.Clock())
+        loop.collect_and_update(run, counters, loop.Clock())
     loop.read_check(run)
     return counters
 
@@ -91,8 +91,8 @@ def test_one_update_is_the_cpus_to_rounding(algo: str, kind: str) -> None:
     assert torch.equal(ours.policy.theta.cpu(), start)
     rollout, _ = collect_rollout(ours)
     rollout = ours.sampler.recall(rollout, ours.policy, ours.scale, ours.noise)
-    loop.learn(ours, rollout, loop.Counters())
-    loop.learn(theirs, on_host(rollout), loop.Counters())
+    loop.learn_from_rollout(ours, rollout, loop.Counters())
+    loop.learn_from_rollout(theirs, on_host(rollout), loop.Counters())
     step = (theirs.policy.theta - start).norm()
     assert step > 0
     assert (ours.policy.theta.cpu() - theirs.policy.theta).norm() < BOUND * step
@@ -120,7 +120,7 @@ def test_a_resumed_run_goes_on_bit_for_bit(algo: str, tmp_path: Path) -> None:
 
 def test_an_evaluation_is_the_cpus_to_rounding() -> None:
     given = small_settings("ppo", kind="gaussian", **{"trainer.eval_episodes": 4})
-    ours, theirs = (loop.evaluate(build_on(device, given)) for device in ("cuda", "cpu"))
+    ours, theirs = (loop.evaluate_policy(build_on(device, given)) for device in ("cuda", "cpu"))
     assert ours[1] == theirs[1]
     np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-4)
 
@@ -165,5 +165,5 @@ def test_graphs_give_the_bits_of_the_work_that_they_captured(
 def test_a_run_on_the_device_learns(tmp_path: Path) -> None:
     words = ("algo=ppo", "env=CartPole-v1", "device=cuda", "backend=torch")
     given = settings(*words, **{"env.num_envs": 64, "sampler.steps": 64, "trainer.total_steps": 200_000})
-    summary = loop.train(build_on("cuda", given), tmp_path)
+    summary = loop.train_run(build_on("cuda", given), tmp_path)
     assert summary["eval"]["return_mean"] > 100  # a pole that nobody holds falls within 10 steps

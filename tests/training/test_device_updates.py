@@ -36,7 +36,7 @@ DECIDES = {
     "algorithms/ppo.py: stops",  # target_kl
     "algorithms/ppo_penalty.py: improve",  # target_kl, which moves β
 }
-ROW = {"diagnostics/update.py: floats": 1, "training/nonfinite.py: read_check": 1}  # of a logged update
+ROW = {"diagnostics/update.py: fetch_floats": 1, "training/nonfinite.py: read_check": 1}  # of a logged update
 TABLE = {  # exact values of a tabular problem, which are computed on the host
     "exact.py: inputs",
     "exact.py: table",
@@ -61,14 +61,14 @@ def compare_update(given: dict[str, Any]) -> Syncs:
         noise = ours.noise.get_state()
         counters.add(rollout, finished)
         with device.counting() as syncs:
-            row = loop.update(ours, rollout, counters)
+            row = loop.update_from_rollout(ours, rollout, counters)
         state = numbers_of(take_state(ours))
     theirs = build_on("cpu", given)
     theirs.noise.set_state(noise)
     counters = loop.Counters()
     again = replace(rollout, **each_tensor(rollout, numbers_of))
     counters.add(again, finished)
-    assert_equal(row, loop.update(theirs, again, counters), "row")
+    assert_equal(row, loop.update_from_rollout(theirs, again, counters), "row")
     assert_equal(state, take_state(theirs), "state")
     return Counter(sync.partition(" (")[0] for sync in syncs)
 
@@ -183,18 +183,18 @@ def test_a_checkpoint_brings_all_of_it_back_onto_the_device(algo: str, tmp_path)
                 run.load_state_dict(Checkpoints(tmp_path).load()[0])
             rollout, finished = collect_rollout(run)
             counters.add(rollout, finished)
-            loop.update(run, rollout, counters)
+            loop.update_from_rollout(run, rollout, counters)
             if run is first:
                 Checkpoints(tmp_path).save(1, numbers_of(run.state_dict()))
                 rollout, finished = collect_rollout(run)
                 counters.add(rollout, finished)
-                loop.update(run, rollout, counters)
+                loop.update_from_rollout(run, rollout, counters)
         assert_equal(numbers_of(take_state(first)), numbers_of(take_state(run)), "state")
 
 
 def test_an_evaluation_acts_on_the_device() -> None:
     with FakeCuda():
-        returns, steps = loop.evaluate(build_on("cuda", small_settings("ppo", kind="gaussian")))
+        returns, steps = loop.evaluate_policy(build_on("cuda", small_settings("ppo", kind="gaussian")))
     assert np.isfinite(returns).all()
     assert steps >= 2
 
@@ -208,7 +208,7 @@ def test_numbers_that_explode_are_told_before_they_are_used(rows: dict[str, Any]
 
         def advance_twice() -> None:
             for _ in range(2):
-                loop.advance(run, counters, loop.Clock())
+                loop.collect_and_update(run, counters, loop.Clock())
 
         with pytest.raises(Diverged, match=r"update 1, environment step \d+: .*take a smaller optimizer.lr"):
             advance_twice()
@@ -235,7 +235,7 @@ def test_a_tensor_on_the_wrong_device_is_found(what: str) -> None:
             state = run.learner.optimizer.state
             state["first"] = numbers_of(state["first"])
         with pytest.raises(FakeTensorDeviceMismatchError):
-            loop.update(run, rollout, counters)
+            loop.update_from_rollout(run, rollout, counters)
 
 
 def test_a_generator_of_the_host_is_a_sync() -> None:
@@ -246,7 +246,7 @@ def test_a_generator_of_the_host_is_a_sync() -> None:
         rollout, finished = collect_rollout(run)
         counters.add(rollout, finished)
         with device.counting() as syncs:
-            loop.update(run, rollout, counters)
+            loop.update_from_rollout(run, rollout, counters)
     assert syncs == ["optimization/minibatches.py: shuffled (aten._to_copy.default)"]
 
 
