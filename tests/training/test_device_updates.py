@@ -38,14 +38,14 @@ DECIDES = {
 }
 ROW = {"diagnostics/update.py: fetch_floats": 1, "training/nonfinite.py: read_check": 1}  # of a logged update
 TABLE = {  # exact values of a tabular problem, which are computed on the host
-    "exact.py: inputs",
-    "exact.py: table",
-    "critics/exact.py: arrival",
-    "critics/exact.py: rows",
+    "exact.py: network_inputs",
+    "exact.py: policy_table",
+    "critics/exact.py: steps_into_episode",
+    "critics/exact.py: recorded_states",
     "critics/exact.py: _like",
     "algorithms/off_policy_pg.py: chances",
     "diagnostics/exact_errors.py: <genexpr>",
-    "diagnostics/exact_errors.py: within",
+    "diagnostics/exact_errors.py: variance_within_cells",
 }
 Syncs = Counter[str]
 
@@ -247,7 +247,7 @@ def test_a_generator_of_the_host_is_a_sync() -> None:
         counters.add(rollout, finished)
         with device.counting() as syncs:
             loop.update_from_rollout(run, rollout, counters)
-    assert syncs == ["optimization/minibatches.py: shuffled (aten._to_copy.default)"]
+    assert syncs == ["optimization/minibatches.py: shuffle_into_minibatches (aten._to_copy.default)"]
 
 
 def test_every_kind_of_sync_is_counted() -> None:
