@@ -1,7 +1,7 @@
 """PPO on CartPole on one CUDA card: environment steps per second, with and without graphs.
 
-    python benchmarks/cuda.py            # needs torch's CUDA build and a card, and no network
-    python benchmarks/cuda.py --smoke    # on the CPU, small: that it runs, and no figure
+    python benchmarks/cuda_speed.py            # needs torch's CUDA build and a card, and no network
+    python benchmarks/cuda_speed.py --smoke    # on the CPU, small: that it runs, and no figure
 
 Each line is N environments × T steps a rollout, 4 epochs of 4 minibatches, constant learning rate. A part is
 timed with the device idle before and after; logging and evaluation are outside. "limit" is the faster side's
