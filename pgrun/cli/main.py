@@ -95,15 +95,15 @@ def carry_out(argv: list[str], app: App = PGRUN) -> Outcome:
     jobs = compose_and_check(command, again=how is not None)
     if app.instead:
         return Outcome(app.call("instead")(jobs))
-    if how is None:
-        from pgrun.command.claim_folders import claim_folders
-
-        jobs = claim_folders(jobs, command.multirun)
     if app is PGRUN:
         from pgrun.command.notices import find_notices
 
         for line in find_notices(jobs):
             say(f"{app.name}: {line}", error=True)
+    if how is None:
+        from pgrun.command.claim_folders import claim_folders
+
+        jobs = claim_folders(jobs, command.multirun)
     if command.multirun:
         with owning_sweep(jobs):
             if how:

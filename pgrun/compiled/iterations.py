@@ -19,7 +19,6 @@ from pgrun.kernels import iterations as kernels
 from pgrun.kernels.arrays import NO_CHOICE, NO_NUMBERS, NO_VECTOR
 from pgrun.kernels.minibatch import COLUMNS, PSI, TARGET, VALUE
 from pgrun.kernels.row_programs import BLOCK
-from pgrun.optimization.optimizers import Optimizer
 from pgrun.optimization.schedules import OVER_THE_RUN
 from pgrun.policies.normalization import NoRewardScale, NoStateNorm
 from pgrun.rollouts.compiled_player import Player, Records, player_of
@@ -51,6 +50,30 @@ def find_target_lambda(settings: Fitted) -> float | None:
     return {"td0": 0.0, "mc": 1.0, "td_lambda": settings.lam}.get(settings.target)
 
 
+def takes_one_usual_step(algorithm: Algorithm) -> bool:
+    """Whether an update is one step on the whole batch and nothing of the algorithm's own beside it."""
+    kind = type(algorithm)
+    base: type[Algorithm] = Repeated if isinstance(algorithm, Repeated) else Algorithm
+    return (
+        all(getattr(kind, name) is getattr(Algorithm, name) for name in UPDATE_METHODS)
+        and kind.improve is base.improve
+        and getattr(kind, "stops", None) is getattr(base, "stops", None)
+        and (getattr(algorithm, "epochs", 1), getattr(algorithm, "minibatches", 1)) == (1, 1)
+        and all(schedule.kind == "constant" for schedule in algorithm.schedules.values())
+    )
+
+
+def is_fitted_in_one_step(critic: CompiledCritic) -> bool:
+    """Whether the fit is one step on the whole batch, after the policy's, to a λ-return."""
+    fit = critic.settings
+    return (
+        type(critic) is CompiledCritic
+        and (fit.epochs, fit.minibatches, fit.fit) == (1, 1, "after")
+        and find_target_lambda(fit) is not None
+        and critic.optimizer.settings.schedule in BY_PROGRESS
+    )
+
+
 def compile_iterations(
     learner: Learner,
     algorithm: Algorithm,
@@ -62,29 +85,18 @@ def compile_iterations(
 ) -> Iterations | None:
     """What does whole iterations of such a run; None where some part of it needs the general way."""
     policy, critic = learner.policy, learner.critic
-    kind = type(algorithm)
-    base: type[Algorithm] = Repeated if isinstance(algorithm, Repeated) else Algorithm
     whole = (
         type(sampler) is Steps
         and envs.is_program
         and type(scale) is NoRewardScale
         and type(policy.normaliser) is NoStateNorm
-        and type(critic) is CompiledCritic
-        and is_covered(learner, algorithm)
-        and all(getattr(kind, name) is getattr(Algorithm, name) for name in UPDATE_METHODS)
-        and kind.improve is base.improve
-        and all(schedule.kind == "constant" for schedule in algorithm.schedules.values())
-        and (getattr(algorithm, "epochs", 1), getattr(algorithm, "minibatches", 1)) == (1, 1)
-        and getattr(kind, "stops", None) is getattr(base, "stops", None)
         and estimator.advantage_norm == learner.minibatch_norm == "none"
         and find_weight_lambda(estimator.scheme) is not None
+        and is_covered(learner, algorithm)
+        and takes_one_usual_step(algorithm)
         and learner.optimizer.settings.schedule in BY_PROGRESS
     )
-    if not whole or not isinstance(critic, CompiledCritic):
-        return None
-    fit = critic.settings
-    simple = (fit.epochs, fit.minibatches, fit.fit) == (1, 1, "after")
-    if not simple or find_target_lambda(fit) is None or critic.optimizer.settings.schedule not in BY_PROGRESS:
+    if not (whole and isinstance(critic, CompiledCritic) and is_fitted_in_one_step(critic)):
         return None
     try:
         traced = trace_gradient_weight(algorithm, {})
@@ -158,13 +170,16 @@ class Iterations:
             critic.steps.gradient,
         )
 
-    def run_many(self, count: int, progress: Callable[[int], float]) -> Played:
+    def run_many(self, count: int, progress: Callable[[np.ndarray], np.ndarray]) -> Played:
         """Do ``count`` iterations. Raises ``EnvironmentFault``.
 
-        ``progress``: the share of the run that is done, so many environment steps from now.
+        ``progress``: the shares of the run that are done, so many environment steps from now.
         """
         noise = [self.draw_noise() for _ in range(count)]
-        counts, finished = self.call(kernels.WHOLE, np.stack(noise), self.list_rates(count, progress))
+        shares = progress(np.arange(count * self.rows))
+        optimizers = self.learner.optimizer, self.critic.optimizer
+        policy_rates, critic_rates = (one.schedule.list_values(shares) for one in optimizers)
+        counts, finished = self.call(kernels.WHOLE, np.stack(noise), (policy_rates, critic_rates))
         self.refuse_bad_data(counts)
         steps, updates, outcome = (int(counts[i]) for i in (kernels.STEPS, kernels.UPDATES, kernels.OUTCOME))
         return Played(steps, updates + (outcome == kernels.BAD_WEIGHT), finished, outcome == kernels.FINE)
@@ -215,22 +230,8 @@ class Iterations:
         noise: np.ndarray = policy.dist.noise(self.shape, self.noise, policy.theta.dtype).numpy()
         return noise
 
-    def list_rates(self, count: int, progress: Callable[[int], float]) -> tuple[np.ndarray, np.ndarray]:
-        """The learning rates of policy and critic after 0, 1, … environment steps from now."""
-        steps = range(count * self.rows)
-
-        def rates(optimizer: Optimizer) -> np.ndarray:
-            if optimizer.settings.schedule == "constant":
-                return np.array([optimizer.lr])
-            found = []
-            for step in steps:
-                optimizer.schedule.set_progress(progress(step))
-                found.append(optimizer.lr)
-            return np.array(found)
-
-        return rates(self.learner.optimizer), rates(self.critic.optimizer)
-
     def present_rates(self) -> tuple[np.ndarray, np.ndarray]:
+        """The learning rates of policy and critic as they stand."""
         return np.array([self.learner.optimizer.lr]), np.array([self.critic.optimizer.lr])
 
     def call(

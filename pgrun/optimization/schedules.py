@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
+import numpy as np
+
 Kind = Literal["constant", "linear", "cosine", "kl"]
 OVER_THE_RUN = ("linear", "cosine")  # kinds that end at the end of the run
 FACTOR, TOLERANCE = 1.5, 2.0  # of the rule of ``kl``
@@ -35,13 +37,27 @@ class Schedule:
     def follows_kl(self) -> bool:
         return self.kind == "kl"
 
-    def set_progress(self, progress: float) -> None:
-        """``progress``: the share of the run that is done; beyond 1 it stays at the end."""
+    def value_at(self, progress: float) -> float:
+        """v at this share of the run, beyond 1 that of its end; the present v where it hangs on no share."""
         if self.kind == "linear":
-            self.value = self.end + (self.start - self.end) * max(1 - progress, 0.0)
-        elif self.kind == "cosine":
+            return self.end + (self.start - self.end) * max(1 - progress, 0.0)
+        if self.kind == "cosine":
             share = (1 + math.cos(math.pi * min(progress, 1.0))) / 2
-            self.value = self.end + (self.start - self.end) * share
+            return self.end + (self.start - self.end) * share
+        return self.value
+
+    def list_values(self, progress: np.ndarray) -> np.ndarray:
+        """``value_at`` each of these shares, to the bit; a single value where v does not hang on them."""
+        if self.kind == "linear":
+            left: np.ndarray = np.maximum(1 - progress, 0.0)
+            return self.end + (self.start - self.end) * left
+        if self.kind == "cosine":  # NumPy's cosine rounds otherwise than Python's
+            return np.array([self.value_at(share) for share in progress.tolist()])
+        return np.array([self.value])
+
+    def set_progress(self, progress: float) -> None:
+        """``progress``: the share of the run that is done."""
+        self.value = self.value_at(progress)
 
     def adapt(self, kl: float) -> None:
         """The rule of ``kl``, from the KL of one update; one without rows has none and changes nothing."""

@@ -18,7 +18,8 @@ from pgrun.terminal.printing import Tone, say
 if TYPE_CHECKING:
     from pgrun.command.compose import Job
 
-POLL = 0.3  # seconds between looks at the folders of jobs
+POLL = 0.3  # seconds between looks at the folders of jobs, at least
+LOOKS = 1000  # folders a second, at most: a sweep may have thousands
 
 
 class SweepProgress:
@@ -67,7 +68,7 @@ def telling_progress(jobs: Sequence[Job], app: App) -> Iterator[None]:
     progress, over = SweepProgress(jobs, app), threading.Event()
 
     def watch() -> None:
-        while not over.wait(POLL):
+        while not over.wait(max(POLL, len(progress.left) / LOOKS)):
             progress.look()
         progress.look()
 

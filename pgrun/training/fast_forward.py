@@ -45,7 +45,7 @@ def fast_forward(run: Run, counters: Counters, clock: Clock, count: int) -> None
     """Do ``count`` iterations in one call. Raises ``Diverged`` and ``EnvironmentFault``."""
     assert run.iterations is not None
     begun, start, total = time.perf_counter(), counters.env_steps, run.trainer.total_steps
-    played = run.iterations.run_many(count, lambda step: (start + step) / total)
+    played = run.iterations.run_many(count, lambda steps: (start + steps) / total)
     counters.env_steps += played.env_steps
     counters.updates += played.updates
     counters.note_finished(played.finished)

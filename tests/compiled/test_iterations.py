@@ -155,4 +155,4 @@ def test_bad_data_is_named_by_episode_and_step(tmp_path: Path, monkeypatch: pyte
     assert run.iterations is not None
     run.envs.place[3, 0] = float("nan")
     with pytest.raises(EnvironmentFault, match=r"episode \d+.*step \d+"):
-        run.iterations.run_many(4, lambda step: 0.0)
+        run.iterations.run_many(4, lambda steps: 0.0 * steps)

@@ -31,12 +31,12 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         "cosine with ∇J, not divided": Measured(plain),
         "cosine with ∇J, divided by σ": Measured(divided),
         "right or wrong: furthest from f(p)∇J": Measured(distance_from_closed_form()),
-        "f at p = 0.05 ÷ f at p = 0.5": Measured(factor(0.05, SIZE) / factor(0.5, SIZE)),
-        "the same with 64 answers": Measured(factor(0.05, 64) / factor(0.5, 64)),
+        "f at p = 0.05 ÷ f at p = 0.5": Measured(sigma_factor(0.05, SIZE) / sigma_factor(0.5, SIZE)),
+        "the same with 64 answers": Measured(sigma_factor(0.05, 64) / sigma_factor(0.5, 64)),
     }
     chances = [0.02 * k for k in range(1, 50)]
-    curve = Series(f"σ of {SIZE} answers", chances, [factor(p, SIZE) for p in chances], bare=True)
-    many = Series("σ of 64 answers", chances, [factor(p, 64) for p in chances], bare=True)
+    curve = Series(f"σ of {SIZE} answers", chances, [sigma_factor(p, SIZE) for p in chances], bare=True)
+    many = Series("σ of 64 answers", chances, [sigma_factor(p, 64) for p in chances], bare=True)
     limit = Series("1/√(p(1 − p))", chances, [(p * (1 - p)) ** -0.5 for p in chances], dashed=True)
     return Finding(
         found,
@@ -57,12 +57,12 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         f"with graded answers the mean gradient has a cosine of {divided:.3f} with ∇J, and of {plain:.3f} "
         "without the division. Where answers are right or wrong, each prompt's gradient is right up to a "
         "factor f(p), larger for prompts that are nearly solved or nearly hopeless: at p = 0.05 it is "
-        f"{factor(0.05, SIZE) / factor(0.5, SIZE):.2f} times that at p = 0.5, and "
-        f"{factor(0.05, 64) / factor(0.5, 64):.2f} times with groups of 64.",
+        f"{sigma_factor(0.05, SIZE) / sigma_factor(0.5, SIZE):.2f} times that at p = 0.5, and "
+        f"{sigma_factor(0.05, 64) / sigma_factor(0.5, 64):.2f} times with groups of 64.",
     )
 
 
-def factor(p: float, size: int) -> float:
+def sigma_factor(p: float, size: int) -> float:
     """f(p) in E ĝ = f(p)∇p of a prompt with chance p of a right answer: k right answers of K give
     √(k(K−k)(K−1)/K³)/(p(1−p)).
     """
@@ -85,7 +85,7 @@ def distance_from_closed_form() -> float:
         mine = (marked.every.start == prompt * tree).double()
         p = float((mine * marked.every.chance) @ marked.returns)
         rows = slice(prompt * tree, (prompt + 1) * tree)
-        off = found.view(-1, states)[:, rows] - factor(p, SIZE) * truth.view(-1, states)[:, rows]
+        off = found.view(-1, states)[:, rows] - sigma_factor(p, SIZE) * truth.view(-1, states)[:, rows]
         worst = max(worst, float(off.abs().max()))
     return worst
 

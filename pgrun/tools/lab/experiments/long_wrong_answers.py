@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pgrun.tools.lab.chart import Bar, Bars
 from pgrun.tools.lab.commands import JobResult
@@ -12,7 +12,7 @@ from pgrun.tools.lab.tables import outcome_rows
 if TYPE_CHECKING:
     from torch import Tensor
 
-LENGTHS = {
+LENGTHS: dict[str, Literal["constant", "episode", "batch"]] = {
     "a constant": "constant",
     "the mean length of the batch": "batch",
     "each answer's own length": "episode",
@@ -30,10 +30,12 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
 
     model = make_model(3, words=2, length=3, rule="answer")
     found = {
-        f"wrong answers, ÷ {what}": Measured(growth(model, model.mean(Group("dr_grpo", length), 2)))  # type: ignore[arg-type]
+        f"wrong answers, ÷ {what}": Measured(
+            growth_of_wrong_answers(model, model.mean(Group("dr_grpo", length), 2))
+        )
         for what, length in LENGTHS.items()
     }
-    found["along ∇J itself"] = Measured(growth(model, model.gradient()))
+    found["along ∇J itself"] = Measured(growth_of_wrong_answers(model, model.gradient()))
     own, right = found["wrong answers, ÷ each answer's own length"].value, found["along ∇J itself"].value
     return Finding(
         found,
@@ -52,7 +54,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     )
 
 
-def growth(model: LanguageModel, direction: Tensor) -> float:
+def growth_of_wrong_answers(model: LanguageModel, direction: Tensor) -> float:
     """d/ds E[|τ| | wrong] along ``direction`` of length 1: Σ p(τ)(|τ| − mean)·∇log p(τ)ᵀd over wrong ones."""
     rollout, columns = model.every.rollout, len(model.every.chance)
     obs, action = (x.transpose(0, 1).flatten(0, 1) for x in (rollout.obs[:-1], rollout.action))
