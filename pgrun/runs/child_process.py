@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -94,6 +94,8 @@ def run_in_child_process(work: ChildJob, sweep: Path) -> float:
                     with suppress(ProcessLookupError):
                         os.kill(process.pid or 0, stopped)
             process.join()
+        if signal.SIGTERM in asked and read_stop_signal(sweep) is None:
+            leave_without_result()
         with suppress(EOFError):
             if receiver.poll():  # something that the job started may hold the pipe open
                 result: float = receiver.recv()
@@ -102,6 +104,15 @@ def run_in_child_process(work: ChildJob, sweep: Path) -> float:
         reason = exit_reason(process.exitcode or 0, told, beginning)
         record_outcome(work.app, work.settings, work.folder, *reason)
     return math.nan
+
+
+def leave_without_result() -> NoReturn:
+    """Slurm takes the job away (requeue, scancel, its time limit), and it is saved.
+
+    With a result submitit would call it done, also when Slurm starts it again; without one the sweep hears of
+    its second end, or that there was none.
+    """
+    sys.exit(128 + signal.SIGTERM)
 
 
 def run_unless_stopped(work: ChildJob, sweep: Path) -> float:
@@ -120,8 +131,8 @@ def run_unless_stopped(work: ChildJob, sweep: Path) -> float:
 
 @contextmanager
 def deferring_signals() -> Iterator[list[int]]:
-    """Signals for which somebody else has a handler, as submitit has for pre-emption: passed on to it once
-    the job is saved.
+    """Signals for which somebody else has a handler, as submitit has for pre-emption and, under Slurm, for
+    SIGTERM: passed on to it once the job is saved.
 
     Ctrl-C reaches the workers of a launcher too, and is not for them: the sweep's own process tells their
     jobs.
@@ -132,7 +143,8 @@ def deferring_signals() -> Iterator[list[int]]:
         return
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGUSR2)}
+    numbers = (signal.SIGUSR1, signal.SIGUSR2, *((signal.SIGTERM,) if "SLURM_JOB_ID" in os.environ else ()))
+    handlers = {number: signal.getsignal(number) for number in numbers}
     theirs = {
         n: found for n, found in handlers.items() if callable(found) and not isinstance(found, SignalFlag)
     }
@@ -143,7 +155,7 @@ def deferring_signals() -> Iterator[list[int]]:
     finally:
         for each, handler in theirs.items():
             signal.signal(each, handler)
-    for number in asked[:1]:
+    for number in [n for n in asked if n != signal.SIGTERM][:1]:
         signal.raise_signal(number)
 
 

@@ -27,6 +27,7 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from pgrun.command.folder_names import find_job_folders
 from tests.helpers.support_faults import LINE, MODULE, Sweep, results, steps, told, until
 
 INSTALL = "apt-get install --no-install-recommends slurmctld slurmd slurm-client munge"
@@ -183,7 +184,9 @@ def compare(here: Path, names: Sequence[str]) -> list[str]:
     status = [result["status"] for result in results(here / "s")]
     wrong = [] if status == ["finished"] * len(names) else [f"ended as {status}"]
     return wrong or [
-        f"job {name} differs" for name in names if told(here / "s" / name) != told(here / "whole" / name)
+        f"job {name} differs"
+        for name in names
+        if told(job_folder(here / "s", name)) != told(job_folder(here / "whole", name))
     ]
 
 
@@ -204,17 +207,79 @@ def preempted(here: Path) -> list[str]:
     before = steps(here, 1)
     (here / "fault").write_text("1 slow")
     sweep = submitted(here, "0,1", LINE)
-    sweep.wait_for(lambda: sweep.saved(here / "s" / "1") >= 32)
+    sweep.wait_for(lambda: sweep.saved(job_folder(here / "s", "1")) >= 32)
     number = next(job for task, _, job in state_of_jobs() if task == "1")
     ask("sbatch", "--partition=high", "--exclusive", "--wrap=sleep 5", "--output=/dev/null")
     sweep.wait_for(lambda: restarts_of(number) > 0)
-    saved = sweep.saved(here / "s" / "1")
+    saved = sweep.saved(job_folder(here / "s", "1"))
     (here / "fault").unlink()
     answer = sweep.answer()
     wrong = [] if answer.code == 0 else [f"exit code {answer.code}: {answer.err[-800:]}"]
     wrong += [] if 32 <= saved < 128 else [f"it was not interrupted, or not saved: step {saved}"]
     wrong += [] if steps(here, 1) < 3 * before else ["it began again from the start"]
     return wrong or compare(here, ["0", "1"])
+
+
+def requeued(here: Path) -> list[str]:
+    """A job put back into the queue by hand (SIGTERM without submitit's doing) goes on where it was saved."""
+    reference(here, "0,1", LINE)
+    (here / "fault").write_text("1 slow")
+    sweep = submitted(here, "0,1", LINE)
+    sweep.wait_for(lambda: sweep.saved(job_folder(here / "s", "1")) >= 32)
+    number = next(job for task, _, job in state_of_jobs() if task == "1")
+    ask("scontrol", "requeue", number)
+    sweep.wait_for(lambda: restarts_of(number) > 0)
+    saved = sweep.saved(job_folder(here / "s", "1"))
+    (here / "fault").unlink()
+    answer = sweep.answer()
+    wrong = [] if answer.code == 0 else [f"exit code {answer.code}: {answer.err[-800:]}"]
+    wrong += [] if 32 <= saved < 128 else [f"it was not interrupted, or not saved: step {saved}"]
+    return wrong or compare(here, ["0", "1"])
+
+
+def cancelled(here: Path) -> list[str]:
+    """A job taken away by ``scancel`` is saved and told; ``resume=auto`` goes on with it."""
+    return taken_away(here, lambda number: ask("scancel", number))
+
+
+def node_lost(here: Path) -> list[str]:
+    """The node is declared dead while a job runs on it; ``resume=auto`` afterwards."""
+    host = socket.gethostname().partition(".")[0]
+
+    def lose_node(_number: str) -> None:
+        ask("scontrol", "update", f"NodeName={host}", "State=DOWN", "Reason=campaign")
+
+    wrong = taken_away(here, lose_node, lambda: ask("scontrol", "update", f"NodeName={host}", "State=RESUME"))
+    return wrong
+
+
+def taken_away(
+    here: Path, take: Callable[[str], object], mend: Callable[[], object] = lambda: None
+) -> list[str]:
+    """The second of two jobs is ended by ``take`` once it is saved: what is wrong then, and after
+    ``resume=auto``.
+    """
+    reference(here, "0,1", LINE)
+    (here / "fault").write_text("1 slow")
+    sweep = submitted(here, "0,1", LINE)
+    sweep.wait_for(lambda: sweep.saved(job_folder(here / "s", "1")) >= 32)
+    number = next(job for task, _, job in state_of_jobs() if task == "1")
+    take(number)
+    sweep.wait_for(lambda: ("1", "RUNNING") not in {(task, state) for task, state, _ in state_of_jobs()})
+    mend()
+    (here / "fault").unlink()
+    answer = sweep.answer()
+    print(f"  exit code {answer.code}; {answer.err.strip()[-600:]}", flush=True)
+    wrong = [] if answer.code == 1 else [f"exit code {answer.code}: {answer.err[-800:]}"]
+    wrong += ["a traceback"] if "Traceback" in answer.err else []
+    again = submitted(here, "0,1", f"{LINE} resume=auto").answer()
+    wrong += [] if again.code == 0 else [f"resumed: exit code {again.code}: {again.err[-800:]}"]
+    return wrong or compare(here, ["0", "1"])
+
+
+def job_folder(sweep: Path, number: str) -> Path:
+    """The folder of a sweep's job; before it is made, one that is not there."""
+    return find_job_folders(sweep).get(int(number), sweep / number)
 
 
 def restarts_of(number: str) -> int:
@@ -224,6 +289,9 @@ def restarts_of(number: str) -> int:
 
 SECTIONS: dict[str, Callable[[Path], list[str]]] = {
     "preempted": preempted,
+    "requeued": requeued,
+    "cancelled": cancelled,
+    "node_lost": node_lost,
     "twenty_jobs": twenty_jobs,
 }
 

@@ -14,6 +14,7 @@ from support_faults import EPISODE, LINE, MODULE, Sweep, results, steps, told
 from pgrun.command import launchers
 from pgrun.command.folder_names import find_job_folder
 from pgrun.config.paths import conf_dir
+from pgrun.runs.child_process import deferring_signals, leave_without_result
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import pgrun
 from tests.helpers.support_slurm import pretend
@@ -49,16 +50,19 @@ def test_the_script(slurm: Path, here: Path) -> None:  # noqa: F811
 
 
 @pytest.mark.slow
-def test_a_job_that_is_preempted_goes_on(slurm: Path, here: Path) -> None:  # noqa: F811
-    """submitit is told by SIGUSR2: the job is saved first, then queued again, and is
-    the one that was never stopped.
+@pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGTERM])
+def test_a_job_that_is_queued_again_goes_on(number: int, slurm: Path, here: Path) -> None:  # noqa: F811
+    """submitit is told by SIGUSR2 and queues it again; SIGTERM is Slurm's own, as after ``scontrol requeue``.
+    The job is saved first, and is then the one that was never stopped.
     """
     assert pgrun(f"-m seed=0,1 {LINE}".replace("dir=s", "dir=whole")).code == 0
     before = [steps(here, n) for n in (0, 1)]
     (here / "fault").write_text("1 slow")
     sweep = Sweep(f"-m {SLURM} seed=0,1 {LINE}")
     sweep.wait_for(lambda: sweep.saved(find_job_folder(here / "s", 1)) >= 32)
-    os.kill(int((slurm / "pid-1").read_text()), signal.SIGUSR2)
+    if number == signal.SIGTERM:
+        (slurm / "again-7_1").touch()
+    os.kill(int((slurm / "pid-1").read_text()), number)
     sweep.wait_for(lambda: (slurm / "starts-1").stat().st_size == 4)
     saved = sweep.saved(find_job_folder(here / "s", 1))
     (here / "fault").unlink()
@@ -72,6 +76,26 @@ def test_a_job_that_is_preempted_goes_on(slurm: Path, here: Path) -> None:  # no
     assert steps(here, 0) == 2 * before[0]
     assert steps(here, 1) <= 2 * before[1] + 2 * EPISODE  # brought back to where the environments were
     assert (slurm / "starts-0").stat().st_size == 2  # a line for each start
+
+
+@pytest.mark.parametrize("under_slurm", [True, False])
+def test_sigterm_is_slurms_own_under_slurm(under_slurm: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere whoever has a handler for it is told at once; for either there is a job to save first."""
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    if under_slurm:
+        monkeypatch.setenv("SLURM_JOB_ID", "7")
+    told: list[int] = []
+    handlers = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
+    signal.signal(signal.SIGTERM, lambda n, _frame: told.append(n))  # as submitit's, which says so in its log
+    try:
+        with deferring_signals() as asked:
+            signal.raise_signal(signal.SIGTERM)
+        assert (asked, told) == (([15], []) if under_slurm else ([], [15]))
+    finally:
+        for n, handler in handlers.items():
+            signal.signal(n, handler)
+    with pytest.raises(SystemExit, match="143"):
+        leave_without_result()
 
 
 @pytest.mark.parametrize("launcher", launchers.NEEDS)

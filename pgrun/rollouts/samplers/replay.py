@@ -9,6 +9,7 @@ from pgrun.config.schema import PositiveInt
 from pgrun.policies.normalization import NoRewardScale, RewardScale
 from pgrun.policies.policy import Policy
 from pgrun.rollouts.samplers.steps import Steps
+from pgrun.rollouts.trajectory import make_rollout
 from pgrun.types import Rollout
 
 if TYPE_CHECKING:
@@ -45,23 +46,19 @@ class Replay(Steps):
             return None
         drawn = torch.randint(self.size, (self.batch,), generator=generator, device=generator.device)
         row = {name: x[drawn.to(x.device)][None] for name, x in self.memory.items()}
-        obs = policy.normaliser(torch.cat([row["obs"], row["next_obs"]]))
-        params = policy.params(obs[:-1])
         ones = torch.ones_like(row["reward"])
-        return Rollout(
-            obs=obs,
+        return make_rollout(
+            policy,
+            scale,
+            self.batch,
+            whole=False,
+            raw_obs=torch.cat([row["obs"], row["next_obs"]]),
             action=row["action"],
-            log_prob=policy.dist.log_prob(params, row["action"]),
-            params=params,
-            reward=scale(row["reward"]),
+            raw_reward=row["reward"],
             terminated=row["terminated"],
             ended=ones,  # no trace leads to the next transition of the ring
             mask=ones,
             time=row["time"],
-            raw_obs=torch.cat([row["obs"], row["next_obs"]]),
-            raw_reward=row["reward"],
-            count=float(self.batch),
-            whole_episodes=False,
             state=torch.cat([row["state"], row["next_state"]]) if "state" in row else None,
             behaviour_params=row["params"],
             next_action=row["next_action"],
