@@ -1,13 +1,14 @@
-"""The learning table: every algorithm × three environments × three seeds, nothing left out.
+"""The table of results: every cell of docs/results/published.csv, seeds 0 to 4, none left out.
 
-    python benchmarks/table.py                       # what is missing, two runs at a time; hours on two cores
-    python benchmarks/table.py --algos ppo trpo --envs CartPole-v1
-    python benchmarks/table.py --write               # only the table, from the runs that are there
+    python benchmarks/table.py             # what is missing, two runs at a time; a day on two cores
+    python benchmarks/table.py --algos ppo trpo --envs Hopper-v5 CartPole-v1
+    python benchmarks/table.py --check 3   # three runs of the table again, drawn at random: the same θ?
+    python benchmarks/table.py --write     # only the table, from the runs that are there
 
-Runs go to ``outputs/table/<algo>/<env>/<seed>/``. The table goes to docs/results/table.md, the figures of
-each summary.json to docs/results/table.csv; what is finished there or there is not run again
-(``--again`` does). ``algo=<name>`` alone decides everything else, and the project's tuned settings where it
-ships some for the pair.
+A cell is an algorithm on an environment for a number of steps; ``pgrun algo=… env=…`` decides everything
+else, and the tuned settings of conf/tuned/ where there are some for the pair. Runs go to
+``outputs/table/<env>/<algo>/<seed>/``; one that was stopped goes on where it was. docs/results/table.csv has
+a row for every run (what is finished there is not run again), docs/results/table.md the table.
 """
 
 from __future__ import annotations
@@ -15,123 +16,192 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import shutil
+import random
 import subprocess
+import sys
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import product
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
+from typing import Any
+
+import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from pgrun.analysis.compare.statistics import bootstrap, iqm, mean
+
 RUNS, RESULTS = ROOT / "outputs" / "table", ROOT / "docs" / "results"
-ALGOS = sorted(path.stem for path in (ROOT / "conf" / "algo").glob("*.yaml"))
-STEPS = {"CartPole-v1": 200_000, "Pendulum-v1": 200_000, "HalfCheetah-v5": 500_000}
-SEEDS = (0, 1, 2)
-PUBLISHED = {  # (algorithm, environment): figure, from the sources named below the table
-    ("a2c", "CartPole-v1"): "500 @500k ʳ",
-    ("a2c", "Pendulum-v1"): "−163 @1M ʳ",
-    ("a2c", "HalfCheetah-v5"): "1077 ᵗ",
-    ("ppo", "CartPole-v1"): "500 @100k ʳ",
-    ("ppo", "Pendulum-v1"): "−172 @100k ʳ",
-    ("ppo", "HalfCheetah-v5"): "4878 ᵗ",
-    ("ppo_penalty", "CartPole-v1"): "492 @100k ᵏ",
-    ("trpo", "CartPole-v1"): "500 @100k ʳ",
-    ("trpo", "Pendulum-v1"): "−175 @100k ʳ",
-    ("trpo", "HalfCheetah-v5"): "3590 ᵗ",
-    ("npg", "HalfCheetah-v5"): "1934 ᵗ",
-    ("reinforce", "HalfCheetah-v5"): "363 ᵗ",
-}
-NOTE = (
-    "Mean ± standard deviation over seeds 0, 1, 2 of the final evaluation (20 episodes, deterministic "
-    "policy), and in brackets each seed's own mean. Made by `python benchmarks/table.py`; the figures of "
-    "every run are in [table.csv](table.csv). Published: ʳ rl-zoo's trained agents, ᵗ Tianshou's MuJoCo "
-    "benchmark at 500 000 steps (10 seeds, v3), ᵏ KLip-PPO 2026 (5 seeds)."
-)
+SEEDS = (0, 1, 2, 3, 4)
 COLUMNS = (
-    *("algo", "variance", "env", "seed", "env_steps", "updates", "return_mean", "return_std", "episodes"),
-    *("env_steps_per_second", "tuned", "params_sha256"),
+    *("env", "algo", "variance", "seed", "env_steps", "updates", "return_mean", "return_std", "episodes"),
+    *("env_steps_per_second", "backend", "tuned", "versions", "params_sha256"),
 )
+NOTE = """Final evaluation of each run: 20 episodes, deterministic policy. A row has every seed's own mean
+(0 to 4), their mean ± standard deviation, the mean of the middle runs (IQM) with its 95 % bootstrap interval
+over seeds, and what was published. Made by `python benchmarks/table.py`; every run is in
+[table.csv](table.csv), with the hash of its parameters. Where a pair has tuned settings (`conf/tuned/`), they
+are the published ones named in the file, or were found on other seeds. Steps/s are of runs that shared two
+cores with other work.
+
+Published: Tianshou's MuJoCo benchmark (mean ± std over 10 seeds at a million steps, v2 and v3 environments:
+of these HalfCheetah and Swimmer have the same rewards in v5), rl-zoo's trained agents (one agent each, ± over
+episodes, many with state-dependent exploration), KLip-PPO 2026 (5 seeds). The figures are in
+[published.csv](published.csv).
+"""
 
 
-def folder(algo: str, env: str, seed: int) -> Path:
-    return RUNS / algo / env / str(seed)
+@dataclass(frozen=True)
+class Cell:
+    """An algorithm on an environment, with what was published (NaN: nothing)."""
+
+    env: str
+    algo: str
+    steps: int
+    published: float
+    spread: float
+    source: str
+
+    def run_folder(self, seed: int) -> Path:
+        return RUNS / self.env / self.algo / str(seed)
 
 
-def row(algo: str, env: str, seed: int) -> dict | None:
-    """A row of the CSV from the run's summary, if it is finished."""
-    path = folder(algo, env, seed) / "summary.json"
-    found = json.loads(path.read_text()) if path.exists() else {}
-    if found.get("status") != "finished":
+def read_cells() -> list[Cell]:
+    rows = csv.DictReader((RESULTS / "published.csv").open())
+    return [
+        Cell(
+            r["env"],
+            r["algo"],
+            int(r["steps"]),
+            float(r["mean"] or "nan"),
+            float(r["std"] or "nan"),
+            r["source"],
+        )
+        for r in rows
+    ]
+
+
+def read_finished_run(folder: Path) -> dict[str, Any] | None:
+    """The run's row of the CSV, from its summary; None while it is not finished."""
+    path = folder / "summary.json"
+    summary = json.loads(path.read_text()) if path.exists() else {}
+    if summary.get("status") != "finished":
         return None
-    return {name: {**found, **found["eval"], "tuned": tuned(algo, env)}[name] for name in COLUMNS}
+    pair = f"{summary['algo']}/{summary['env']}.yaml"
+    tuned = "tuned" if (ROOT / "conf" / "tuned" / pair).exists() else "default"
+    versions = " ".join(f"{name} {version}" for name, version in summary["versions"].items())
+    row = {**summary, **summary["eval"], "tuned": tuned, "versions": versions}
+    return {name: row[name] for name in COLUMNS}
 
 
-def known() -> dict[tuple[str, str, int], dict]:
-    """Every row that there is: of the CSV as it stands, and of runs since."""
+def read_rows(cells: Iterable[Cell]) -> dict[tuple[str, str, int], dict[str, Any]]:
+    """Rows by (environment, algorithm, seed): those of the CSV, and of runs since."""
     path = RESULTS / "table.csv"
     rows = list(csv.DictReader(path.open())) if path.exists() else []
-    found = {(r["algo"], r["env"], int(r["seed"])): r for r in rows}
-    return found | {key: r for key in product(ALGOS, STEPS, SEEDS) if (r := row(*key))}
+    known = {(r["env"], r["algo"], int(r["seed"])): r for r in rows}
+    for cell in cells:
+        for seed in SEEDS:
+            row = read_finished_run(cell.run_folder(seed))
+            if row is not None:
+                known[cell.env, cell.algo, seed] = row
+    return known
 
 
-def run(algo: str, env: str, seed: int) -> None:
-    steps = STEPS[env]
-    words = [f"algo={algo}", f"env={env}", f"seed={seed}", f"trainer.total_steps={steps}"]
-    shutil.rmtree(folder(algo, env, seed), ignore_errors=True)  # what an interrupted one left
-    fixed = ["trainer.eval_every=null", "logger.progress=false", f"hydra.run.dir={folder(algo, env, seed)}"]
-    done = subprocess.run(["pgrun", *words, *fixed], capture_output=True, text=True, check=False)
-    last = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()[-1:]
-    print(f"{algo} {env} seed {seed}: {' '.join(last)}", flush=True)
+def train(cell: Cell, seed: int, folder: Path) -> None:
+    """One run, from the start or from its last checkpoint."""
+    command = [f"algo={cell.algo}", f"env={cell.env}", f"seed={seed}", f"trainer.total_steps={cell.steps}"]
+    command += ["logger.progress=false", f"hydra.run.dir={folder}"]
+    if any((folder / "checkpoints").glob("*.safetensors")):
+        command = [f"resume={folder}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pgrun", *command], capture_output=True, text=True, check=False
+    )
+    output = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
+    result = next((line.strip() for line in output if "evaluation" in line), " ".join(output[-1:]))
+    print(f"{cell.env} {cell.algo} seed {seed}: {result}", flush=True)
 
 
-def tuned(algo: str, env: str) -> str:
-    return "tuned" if (ROOT / "conf" / "tuned" / algo / f"{env}.yaml").exists() else "default"
+def train_missing(cells: list[Cell], seeds: Iterable[int], jobs: int) -> None:
+    known = read_rows(cells)
+    missing = [(cell, s) for cell in cells for s in seeds if (cell.env, cell.algo, s) not in known]
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(lambda key: train(*key, key[0].run_folder(key[1])), missing))
 
 
-def write() -> None:
+def check_again(cells: list[Cell], count: int, draw: int) -> int:
+    """Run ``count`` rows of the table again in fresh folders; how many ended with other parameters."""
+    known = read_rows(cells)
+    by_pair = {(cell.env, cell.algo): cell for cell in cells}
+    keys = sorted(key for key in known if key[:2] in by_pair)
+    different = 0
+    for env, algo, seed in random.Random(draw).sample(keys, min(count, len(keys))):
+        folder = RUNS / "check" / env / algo / str(seed)
+        if read_finished_run(folder) is None:
+            train(by_pair[env, algo], seed, folder)
+        again = read_finished_run(folder)
+        same = again is not None and again["params_sha256"] == known[env, algo, seed]["params_sha256"]
+        print(f"{env} {algo} seed {seed}: {'the same' if same else 'OTHER'} parameters", flush=True)
+        different += not same
+    return different
+
+
+def write_results(cells: list[Cell]) -> None:
     """Both files, from the runs that are there."""
-    RESULTS.mkdir(exist_ok=True)
-    found = known()
+    known = read_rows(cells)
     with (RESULTS / "table.csv").open("w", newline="") as file:
-        table = csv.DictWriter(file, COLUMNS)
+        table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         table.writeheader()
-        table.writerows(found[key] for key in sorted(found))
-    heads = [f"{env} @{steps:,}" for env, steps in STEPS.items()]
-    lines = ["# Every algorithm, three environments", "", NOTE, ""]
-    lines += ["| algo | " + " | ".join(f"{head} | published" for head in heads) + " |"]
-    lines += ["|---" * (1 + 2 * len(heads)) + "|"]
-    for algo in ALGOS:
-        cells = (f"{cell(found, algo, env)} | {PUBLISHED.get((algo, env), '–')}" for env in STEPS)
-        lines.append(f"| `{algo}` | " + " | ".join(cells) + " |")
-    (RESULTS / "table.md").write_text("\n".join(lines) + "\n")
+        table.writerows(known[key] for key in sorted(known))
+    lines = ["# Every algorithm beside published results", "", NOTE]
+    for env in dict.fromkeys(cell.env for cell in cells):
+        rows = [format_row(cell, known) for cell in cells if cell.env == env]
+        lines += [f"## {env}", ""]
+        lines += ["| algo | steps | seeds 0 to 4 | mean | IQM | published | at or above | steps/s |"]
+        lines += ["|---|--:|---|--:|--:|--:|---|--:|", *rows, ""]
+    (RESULTS / "table.md").write_text("\n".join(lines))
 
 
-def cell(found: dict, algo: str, env: str) -> str:
-    returns = [float(found[key]["return_mean"]) for seed in SEEDS if (key := (algo, env, seed)) in found]
-    if not returns:
-        return "not run"
-    spread = f" ± {stdev(returns):.1f}" if len(returns) > 1 else ""
-    return f"{mean(returns):.1f}{spread} ({', '.join(f'{x:.0f}' for x in returns)})"
+def format_row(cell: Cell, known: dict[tuple[str, str, int], dict[str, Any]]) -> str:
+    """A row of the table; ``not run`` where a seed is missing."""
+    rows = [known.get((cell.env, cell.algo, seed)) for seed in SEEDS]
+    published = "–" if np.isnan(cell.published) else f"{cell.published:g} ± {cell.spread:g} ({cell.source})"
+    start = f"| `{cell.algo}` | {cell.steps:,} | "
+    done = [row for row in rows if row is not None]
+    returns = np.array([float(row["return_mean"]) for row in done])
+    shown = ", ".join("not run" if row is None else f"{float(row['return_mean']):.1f}" for row in rows)
+    if len(done) < len(SEEDS):
+        return f"{start}{shown if done else 'not run'} | | | {published} | | |"
+    low, high = bootstrap([returns], iqm)
+    speed = np.median([float(row["env_steps_per_second"]) for row in done])
+    reached = "" if np.isnan(cell.published) else "yes" if mean(returns) >= cell.published else "**no**"
+    figures = f"{mean(returns):.1f} ± {returns.std(ddof=1):.1f} | {iqm(returns):.1f} [{low:.1f}, {high:.1f}]"
+    return f"{start}{shown} | {figures} | {published} | {reached} | {speed:,.0f} |"
 
 
 def main() -> None:
+    cells = read_cells()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--algos", nargs="+", choices=ALGOS, default=ALGOS)
-    parser.add_argument("--envs", nargs="+", choices=STEPS, default=list(STEPS))
+    parser.add_argument("--algos", nargs="+", choices=sorted({cell.algo for cell in cells}))
+    parser.add_argument("--envs", nargs="+", choices=sorted({cell.env for cell in cells}))
     parser.add_argument("--seeds", nargs="+", type=int, choices=SEEDS, default=SEEDS)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--again", action="store_true", help="also what is finished")
+    parser.add_argument("--check", type=int, metavar="N", help="run N rows of the table again and compare θ")
+    parser.add_argument("--draw", type=int, default=0, metavar="K", help="which N (a seed of the draw)")
     parser.add_argument("--write", action="store_true", help="run nothing")
     args = parser.parse_args()
-    wanted = product(args.envs, args.algos, args.seeds)
-    done = {} if args.again else known()
-    missing = [key for env, algo, seed in wanted if (key := (algo, env, seed)) not in done]
+    wanted = [
+        cell
+        for cell in cells
+        if cell.algo in (args.algos or [cell.algo]) and cell.env in (args.envs or [cell.env])
+    ]
+    if args.check:
+        raise SystemExit(1 if check_again(wanted, args.check, args.draw) else 0)
     if not args.write:
-        with ThreadPoolExecutor(args.jobs) as pool:
-            list(pool.map(lambda key: run(*key), missing))
-    write()
+        train_missing(wanted, args.seeds, args.jobs)
+    write_results(cells)
 
 
 if __name__ == "__main__":
