@@ -10,7 +10,9 @@ import logging
 import math
 import multiprocessing
 import os
+import re
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -20,7 +22,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -35,6 +37,7 @@ from pgrun.terminal.streams import outlast_readers
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["pgrun.runs.preload"])
 POLL = 0.1  # seconds between looks for a signal
+ANSWERS = 20.0  # seconds in which Slurm does
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,8 @@ def run_in_child_process(work: ChildJob, sweep: Path) -> float:
                     with suppress(ProcessLookupError):
                         os.kill(process.pid or 0, stopped)
             process.join()
-        if signal.SIGTERM in asked and read_stop_signal(sweep) is None:
-            leave_without_result()
+        if signal.SIGTERM in asked and is_queued_again():
+            sys.exit(128 + signal.SIGTERM)  # with a result, submitit would not wait for what comes of it
         with suppress(EOFError):
             if receiver.poll():  # something that the job started may hold the pipe open
                 result: float = receiver.recv()
@@ -106,13 +109,16 @@ def run_in_child_process(work: ChildJob, sweep: Path) -> float:
     return math.nan
 
 
-def leave_without_result() -> NoReturn:
-    """Slurm takes the job away (requeue, scancel, its time limit), and it is saved.
-
-    With a result submitit would call it done, also when Slurm starts it again; without one the sweep hears of
-    its second end, or that there was none.
+def is_queued_again() -> bool:
+    """Whether Slurm starts this job once more, as after ``scontrol requeue`` or where its node is lost; not
+    after ``scancel`` or at the end of its time.
     """
-    sys.exit(128 + signal.SIGTERM)
+    command = ("scontrol", "show", "job", os.environ["SLURM_JOB_ID"])
+    with suppress(OSError, subprocess.SubprocessError):
+        told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=ANSWERS).stdout
+        if found := re.search(r"\bRestarts=(\d+)", told):
+            return int(found[1]) > int(os.environ.get("SLURM_RESTART_COUNT", 0))
+    return False
 
 
 def run_unless_stopped(work: ChildJob, sweep: Path) -> float:

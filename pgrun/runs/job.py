@@ -118,13 +118,16 @@ def train_in(settings: Mapping[str, Any], folder: Path, saved: dict[str, Any] | 
     from pgrun.training.loop import train_run
     from pgrun.training.saver import refusing_bad_data
 
+    # 1. what it starts from: nothing, or the newest checkpoint
     if settings["tuned"]:
         say(f"tuned settings from conf/{settings['tuned']}; tuned=none turns them off")
     saved = saved or load_latest_checkpoint(settings, folder)
+    # 2. its objects, and what its folder says of it
     with refusing_bad_data(f"{folder}: its configuration cannot be built", saved) if saved else nullcontext():
         run = build_run(settings, backend_of(saved) if saved else None)
     if not saved:
         write_settings(folder, settings, run.backend)
+    # 3. training, which a signal ends with a checkpoint
     if run.backend == "compiled" and not has_machine_code():
         say("compiling the core for this machine, once: half a minute")
     try:
@@ -135,6 +138,7 @@ def train_in(settings: Mapping[str, Any], folder: Path, saved: dict[str, Any] | 
             f"{resume_command(settings, folder)}"
         )
         raise
+    # 4. what came of it
     say(format_result(summary, folder))
     return read_run_objective(summary)
 

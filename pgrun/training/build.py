@@ -145,6 +145,7 @@ def family_of(settings: Mapping[str, Any]) -> Family:
 
 def build_run(settings: Mapping[str, Any], backend: str | None = None) -> Run:
     """The run of a resolved configuration, as plain data; ``check`` has been through it."""
+    # 1. settings and backend
     top = construct_from_settings(
         RunSettings, {k: v for k, v in settings.items() if k in RunSettings.__dataclass_fields__}
     )
@@ -153,8 +154,10 @@ def build_run(settings: Mapping[str, Any], backend: str | None = None) -> Run:
     twins = twins_of(backend)
     torch.set_num_threads(top.threads)
     torch.set_grad_enabled(False)
+    # 2. random streams: each use of chance has its own
     random = make_streams(top.seed, device)
     seed_global_generators(spawn_child_sequence(top.seed, SHARED))
+    # 3. what collects: the method, the environments, what normalises them
     env = construct_from_settings(EnvSettings, settings["env"])
     trainer = construct_from_settings(Trainer, settings["trainer"])
     algorithm = build_member(settings, "algo")
@@ -170,6 +173,7 @@ def build_run(settings: Mapping[str, Any], backend: str | None = None) -> Run:
     envs.reset(draw_env_seeds(random.envs, env.num_envs))
     algorithm.prepare(envs)
     scale = RewardScale(top.gamma, env.num_envs, device) if top.reward_scaling else NoRewardScale()
+    # 4. what learns: policy, critic, optimizers, and the estimator of Ψ
     dist = distribution_for(envs.action_space, family_of(settings), network.log_std)
     head = scheme.uses_critic and network.shared
     policy = twins.policy(
@@ -192,6 +196,7 @@ def build_run(settings: Mapping[str, Any], backend: str | None = None) -> Run:
     minibatch_norm = top.advantage_norm if top.advantage_scope == "minibatch" else "none"
     learner = twins.learner(Learner(policy, critic, optimizer, random.shuffle, minibatch_norm))
     estimator = Estimator(scheme, top.gamma, top.advantage_norm)
+    # 5. what judges: environments of its own for the evaluation
     eval_envs = make_envs(env, trainer.eval_episodes, " in evaluation")
     normaliser.widen_observations(eval_envs)
     for columns in (envs, eval_envs):

@@ -112,6 +112,7 @@ def run_updates(
     ``row``: scalars of an update that was made before, and whose evaluation failed.
     """
     while True:
+        # 1. an update, and its scalars where it is logged
         begun = time.perf_counter()
         scalars, row = collect_and_update(run, counters, clock) if row is None else row, None
         trained = counters.env_steps >= run.trainer.total_steps
@@ -120,6 +121,7 @@ def run_updates(
         if trained:  # before the evaluation, which may fail or never end
             saver.save(run, counters, clock, log.position(), row=scalars)
             save_policy(log.folder, run)
+        # 2. the evaluation, where it is due
         with (
             explaining_evaluation_faults(run.settings, log.folder, None if trained else saver.saved_at),
             clock.time("evaluating"),
@@ -128,6 +130,7 @@ def run_updates(
         if returns is not None:
             saver.refuse_lost_folder()
             keep_best(run, counters, returns, log.folder)
+        # 3. the row of the log
         with clock.time("logging"):
             if returns is not None:
                 scalars["return/eval"] = float(returns.mean())
@@ -137,6 +140,7 @@ def run_updates(
                 log.row(counters.env_steps, scalars)
             progress.update(counters.env_steps, scalars)
         clock.wall += time.perf_counter() - begun
+        # 4. the checkpoint, and the end
         over = returns is not None and last
         if over or stop.number is not None or saver.due(counters.env_steps):
             with clock.time("logging"):
@@ -186,19 +190,23 @@ def update_from_rollout(run: Run, rollout: Rollout, counters: Counters) -> dict[
 
 def learn_from_rollout(run: Run, rollout: Rollout, counters: Counters) -> dict[str, Tensor]:
     """Weigh, measure, move θ, and look at what that did."""
+    # weigh: V and Ψ of every row
     learner, recalled = run.learner, rollout
     fitted = fit_first(run, rollout)
     rollout, value, batch = make_batch(run, rollout)
     batch = batch if fitted is None else replace(batch, critic_rows=fitted)
+    # measure: the variance of the gradient that is about to be used
     reading = run.meter.measure_if_due(run.policy, rollout, value, run.estimator, reading_due(run, counters))
     counters.updates += 1
     logged = row_due(run, counters) or reading is not None
+    # move θ and the critic
     before = policy_before_update(run.policy) if logged else run.policy
     with guarded_update(run, rollout, batch, counters):
         if run.iterations is not None and run.iterations.has_collected(recalled):
             run.iterations.learn()
         else:
             learner.take_update(run.algorithm, batch)
+    # look at what that did
     scalars: dict[str, Tensor] = {}
     if logged:
         scalars = policy_change(before, run.policy, batch, run.algorithm) | run.algorithm.scalars()

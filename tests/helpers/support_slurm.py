@@ -34,7 +34,12 @@ esac; done
 echo $$ > "$SLURM_FAKE/pid-$SLURM_ARRAY_TASK_ID"
 exec "$@" >> "$SLURM_FAKE/log" 2>&1
 """
-SCONTROL = 'touch "$SLURM_FAKE/again-$2"'
+SCONTROL = """
+case "$1" in
+    show) [ -e "$SLURM_FAKE/again-7_$SLURM_ARRAY_TASK_ID" ] && echo "JobId=$3 Restarts=1" ;;
+    *) touch "$SLURM_FAKE/again-$2" ;;
+esac
+"""
 SACCT = 'echo "JobID|State|NodeList"; echo "7_[0-9]|RUNNING|here"'
 
 

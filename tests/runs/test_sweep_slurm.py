@@ -14,7 +14,7 @@ from support_faults import EPISODE, LINE, MODULE, Sweep, results, steps, told
 from pgrun.command import launchers
 from pgrun.command.folder_names import find_job_folder
 from pgrun.config.paths import conf_dir
-from pgrun.runs.child_process import deferring_signals, leave_without_result
+from pgrun.runs.child_process import deferring_signals, is_queued_again
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import pgrun
 from tests.helpers.support_slurm import pretend
@@ -94,8 +94,25 @@ def test_sigterm_is_slurms_own_under_slurm(under_slurm: bool, monkeypatch: pytes
     finally:
         for n, handler in handlers.items():
             signal.signal(n, handler)
-    with pytest.raises(SystemExit, match="143"):
-        leave_without_result()
+
+
+@pytest.mark.parametrize(
+    ("told", "before", "again"),
+    [("Restarts=1", None, True), ("Restarts=0", None, False), ("Restarts=1", "1", False), ("", None, False)],
+)
+def test_whether_it_is_queued_again(
+    told: str, before: str | None, again: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the number of restarts tells, which counts from the moment of the request."""
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text(f'#!/bin/sh\n[ "$*" = "show job 7" ] && echo "JobState=COMPLETING {told} Requeue=1"')
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.delenv("SLURM_RESTART_COUNT", raising=False)
+    if before:
+        monkeypatch.setenv("SLURM_RESTART_COUNT", before)
+    assert is_queued_again() is again
 
 
 @pytest.mark.parametrize("launcher", launchers.NEEDS)
