@@ -109,17 +109,20 @@ def read_rows(cells: Iterable[Cell]) -> dict[tuple[str, str, int], dict[str, Any
 
 
 def train(cell: Cell, seed: int, folder: Path) -> None:
-    """One run, from the start or from its last checkpoint."""
-    command = [f"algo={cell.algo}", f"env={cell.env}", f"seed={seed}", f"trainer.total_steps={cell.steps}"]
-    command += ["logger.progress=false", f"hydra.run.dir={folder}"]
+    words = [f"algo={cell.algo}", f"env={cell.env}", f"seed={seed}", f"trainer.total_steps={cell.steps}"]
+    print(f"{cell.env} {cell.algo} seed {seed}: {run_or_resume(words, folder)}", flush=True)
+
+
+def run_or_resume(words: Iterable[str], folder: Path) -> str:
+    """One run, from the start or from its last checkpoint; what it says of its evaluation, or of its end."""
+    command = [*words, "logger.progress=false", f"hydra.run.dir={folder}"]
     if any((folder / "checkpoints").glob("*.safetensors")):
         command = [f"resume={folder}"]
     done = subprocess.run(
         [sys.executable, "-m", "pgrun", *command], capture_output=True, text=True, check=False
     )
     output = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
-    result = next((line.strip() for line in output if "evaluation" in line), " ".join(output[-1:]))
-    print(f"{cell.env} {cell.algo} seed {seed}: {result}", flush=True)
+    return next((line.strip() for line in output if "evaluation" in line), " ".join(output[-1:]))
 
 
 def train_missing(cells: list[Cell], seeds: Iterable[int], jobs: int) -> None:
