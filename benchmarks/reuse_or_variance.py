@@ -41,8 +41,8 @@ VARIANTS = {  # label: (rows of a gradient step, uses of a row, words)
 HEAD = f"""# What PPO gains over A2C: less variance, or data used again?
 
 HalfCheetah-v5, {STEPS:,} steps, seeds 0 to 4, made by `python benchmarks/reuse_or_variance.py`: final
-evaluation (20 episodes, deterministic policy) of each seed, their mean with its 95 % bootstrap interval, and the
-signal-to-noise ratio of the gradient of a whole batch, mean over the run. The rest is the same.
+evaluation (20 episodes, deterministic policy) of each seed, their mean with its 95 % bootstrap interval, and
+the signal-to-noise ratio of the gradient of a whole batch, mean over the run. The rest is the same.
 
 | variant | rows of a gradient step | uses of a row | seeds 0 to 4 | mean | gradient/snr |
 |---|--:|--:|---|--:|--:|

@@ -69,6 +69,8 @@ def find_unknown_to_kernels(settings: Mapping[str, Any]) -> Iterator[str]:
         yield f"network.activation={network['activation']}"
     if network["name"] == "joint":
         yield "network=joint"
+    if (scale := network.get("logit_scale", 1.0)) != 1.0:
+        yield f"network.logit_scale={scale:g}"
     if settings.get("env", {}).get("action_mask"):
         yield "env.action_mask=true"
     policy = settings.get("policy", {}).get("name", "gaussian")

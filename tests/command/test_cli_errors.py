@@ -126,6 +126,7 @@ MISTAKES = {
     ],
     "backend=compiled network.activation=gelu": ["network.activation=gelu has no kernels", "backend=auto"],
     "backend=compiled network=joint": ["network=joint has no kernels", "take backend=auto"],
+    "backend=compiled network.logit_scale=2": ["network.logit_scale=2 has no kernels", "take backend=auto"],
     "critic.coef=2": ["joint loss of network=shared"],
     "critic.n=3": ["read with critic.target=n_step, not with td_lambda"],
     "network.log_std=-1": ["Discrete(2) have no σ"],
