@@ -204,6 +204,8 @@ class Simulated(Loop):
         super().__init__(factory, num_envs)
         kind = simulation_of(self.one)
         assert kind is not None
+        self.memory: Any = None  # what a kernel plays it with, once ``memory_read``
+        self.memory_read = False
         self.simulations = [kind(env.unwrapped) for env in self.envs]
         self.clocks: list[Any] = [
             next(x for x in list_wrappers(env) if type(x) is TimeLimit) for env in self.envs
@@ -218,15 +220,23 @@ class Simulated(Loop):
                 if not self.active[i]:
                     continue
                 if self.ended[i]:
-                    self.noted[i].begin(self.envs[i], None)
-                    self.see(i, observation_from_reset(self.envs[i].reset()))
+                    self.reset_column(i)
                     continue
                 self.noted[i].act(action[i])
                 reward[i], terminated[i] = simulation.act(action[i], self.obs[i])
                 clock = self.clocks[i]
                 clock._elapsed_steps += 1
                 truncated[i] = clock._elapsed_steps >= clock._max_episode_steps
+        except ColumnFault:
+            raise
         except Exception as error:
-            phase = "reset" if self.ended[i] else "step"
-            raise ColumnFault(i, self.steps(i), describe_reason(error, phase)) from error
+            raise ColumnFault(i, self.steps(i), describe_reason(error, "step")) from error
         return reward, terminated, truncated
+
+    def reset_column(self, i: int) -> None:
+        """Begin an episode in column i."""
+        try:
+            self.noted[i].begin(self.envs[i], None)
+            self.see(i, observation_from_reset(self.envs[i].reset()))
+        except Exception as error:
+            raise ColumnFault(i, self.steps(i), describe_reason(error, "reset")) from error

@@ -151,12 +151,19 @@ def action_decoder(space: spaces.Space[Any]) -> Callable[[np.ndarray], np.ndarra
     if isinstance(space, spaces.MultiBinary):
         return lambda a: a.astype(space.dtype)
     assert isinstance(space, spaces.Box)
+    scale, middle, low, high = box_scaling(space)
+    shape, dtype = space.shape, space.dtype
+    return lambda a: np.clip(a.reshape(-1, *shape) * scale + middle, low, high).astype(dtype)
+
+
+def box_scaling(space: spaces.Box) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(scale, middle, low, high): the environment's action is that of the policy times scale plus middle,
+    clipped to [low, high].
+    """
     low, high = box_bounds(space)
     finite = np.isfinite(low) & np.isfinite(high)
     bottom, top = np.where(finite, low, -1.0), np.where(finite, high, 1.0)  # −1 and 1: left as they are
-    scale, middle = (top - bottom) / 2, (top + bottom) / 2
-    shape, dtype = space.shape, space.dtype
-    return lambda a: np.clip(a.reshape(-1, *shape) * scale + middle, low, high).astype(dtype)
+    return (top - bottom) / 2, (top + bottom) / 2, low, high
 
 
 def box_bounds(space: spaces.Box) -> tuple[np.ndarray, np.ndarray]:

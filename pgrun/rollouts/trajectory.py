@@ -45,27 +45,50 @@ class Recorder:
         try:
             reward, terminated, truncated = envs.step(action)
         except ColumnFault as fault:
-            raise envs.fault(fault, self.episode(envs, fault.column)) from fault.__cause__
+            raise self.tell_episode(envs, fault) from fault.__cause__
         if self.action is None:
             self.action = np.empty((len(self.reward), *action.shape), action.dtype)
         elif t == len(self.reward):
-            self.grow()
+            self.grow(t)
         self.action[t], self.reward[t] = action, reward
         self.terminated[t], self.truncated[t] = terminated, truncated
         self.rows = t + 1
         self.see(envs)
+
+    def extend(
+        self,
+        obs: np.ndarray,
+        action: np.ndarray,
+        reward: np.ndarray,
+        terminated: np.ndarray,
+        truncated: np.ndarray,
+    ) -> None:
+        """Add steps [R, N, …] that were taken elsewhere; ``obs`` are those after each."""
+        t, end, room = self.rows, self.rows + len(reward), len(self.reward)
+        if self.action is None:
+            self.action = np.empty((room, *action.shape[1:]), action.dtype)
+        if end > room:
+            self.grow(max(room, end - room))
+        self.obs[t + 1 : end + 1] = obs
+        self.action[t:end], self.reward[t:end] = action, reward
+        self.terminated[t:end], self.truncated[t:end] = terminated, truncated
+        self.rows = end
 
     def see(self, envs: Envs) -> None:
         self.obs[self.rows] = envs.obs
         if self.state is not None:
             self.state[self.rows] = envs.state
 
-    def grow(self) -> None:
-        """Twice the room."""
+    def grow(self, rows: int) -> None:
+        """Room for so many more."""
         for name in ("obs", "action", "reward", "terminated", "truncated", "state"):
             x = getattr(self, name)
             if x is not None:
-                setattr(self, name, np.concatenate([x, np.empty((self.rows, *x.shape[1:]), x.dtype)]))
+                setattr(self, name, np.concatenate([x, np.empty((rows, *x.shape[1:]), x.dtype)]))
+
+    def tell_episode(self, envs: Envs, fault: ColumnFault) -> EnvironmentFault:
+        """The fault of a column, with the number of its episode."""
+        return envs.fault(fault, self.episode(envs, fault.column))
 
     def episode(self, envs: Envs, column: int) -> int:
         """The number of the one under way."""

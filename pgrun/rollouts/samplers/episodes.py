@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field, replace
-from itertools import count
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
@@ -16,6 +15,7 @@ from pgrun.policies.normalization import NoRewardScale, RewardScale
 from pgrun.policies.policy import Policy
 from pgrun.rollouts.groups import check_starts, draw_group_seeds, join_columns
 from pgrun.rollouts.samplers.base import OnPolicy, find_player
+from pgrun.rollouts.simulated_player import advance_recorder
 from pgrun.rollouts.trajectory import Arrays, Finished, Recorder, one_episode_per_column
 from pgrun.types import Rollout
 
@@ -125,19 +125,22 @@ class Episodes(OnPolicy):
         done = np.zeros(envs.num_envs, np.int64)
         length = np.zeros(envs.num_envs, np.int64)
         envs.active, cap = done < share, self.cap(envs)
-        for t in count():
-            if generator is not None and t % CHUNK == 0:
+        while envs.active.any():
+            at = track.rows % CHUNK
+            if generator is not None and at == 0:
                 noise = policy.dist.noise((CHUNK, envs.num_envs), generator, policy.theta.dtype)
             length = np.where(envs.ended, 0, length + 1)
-            track.step(actor, envs, None if noise is None else noise[t % CHUNK])
+            if cap < np.inf:  # an episode may be too long after every step
+                track.step(actor, envs, None if noise is None else noise[at])
+            else:
+                most = CHUNK - at
+                advance_recorder(track, actor, envs, None if noise is None else noise[at:], most)
             endless = (length >= cap) & envs.active & ~envs.ended
             if endless.any():
                 self._at_cap(track, envs, endless)
             done += envs.ended
             envs.active = done < share
-            if not envs.active.any():
-                return track
-        raise AssertionError("count() does not end")
+        return track
 
     def _play_compiled(
         self, player: Player, policy: Policy, envs: Envs, generator: torch.Generator | None, share: np.ndarray

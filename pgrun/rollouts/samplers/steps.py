@@ -11,6 +11,7 @@ from pgrun.envs import Envs
 from pgrun.policies.normalization import NoRewardScale, RewardScale
 from pgrun.policies.policy import Policy
 from pgrun.rollouts.samplers.base import OnPolicy, find_device_player, find_player
+from pgrun.rollouts.simulated_player import advance_recorder
 from pgrun.rollouts.trajectory import Arrays, Finished, Recorder, finished_episodes
 from pgrun.types import Rollout
 
@@ -43,8 +44,8 @@ class Steps(OnPolicy):
 
     def _play(self, policy: Policy, envs: Envs, noise: Tensor) -> tuple[Arrays, Finished]:
         track, actor = Recorder(envs, len(noise)), policy.actor()
-        for row in noise:
-            track.step(actor, envs, row)
+        while track.rows < len(noise):
+            advance_recorder(track, actor, envs, noise[track.rows :], len(noise) - track.rows)
         arrays = track.arrays(envs)
         finished = finished_episodes(arrays, envs)
         envs.time = np.where(arrays.mask[-1], arrays.time[-1] + 1, 0)

@@ -1,0 +1,124 @@
+"""MuJoCo's tasks played by a kernel: the rows that gymnasium's own steps give, to the bit, and nothing left
+behind in Python's objects.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("mujoco")
+
+from pgrun.compiled.twins import compile_policy
+from pgrun.envs import EnvSettings, make_envs
+from pgrun.envs.simulated import Simulated
+from pgrun.errors import EnvironmentFault
+from pgrun.policies.compiled_actor import CompiledActor
+from pgrun.policies.distributions import Gaussian
+from pgrun.policies.normalization import NoStateNorm, RunningNorm
+from pgrun.policies.policy import Network
+from pgrun.rollouts import simulated_player
+from pgrun.rollouts.samplers.episodes import Episodes
+from pgrun.rollouts.simulated_player import advance_recorder, memory_of
+from pgrun.rollouts.trajectory import Recorder
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*out of date")
+TASKS = {  # with arguments that change observations, rewards and ends
+    "HalfCheetah-v5": {"exclude_current_positions_from_observation": False, "ctrl_cost_weight": 0.3},
+    "Swimmer-v5": {"frame_skip": 2},
+    "Hopper-v5": {"healthy_reward": 0.7},
+    "Walker2d-v5": {"healthy_z_range": (0.5, 3.0), "forward_reward_weight": 2.0},
+    "InvertedPendulum-v5": {},
+}
+COLUMNS = 3
+
+
+def make(name: str, how: str, limit: int | None = 23, **kwargs: Any) -> Any:
+    envs = make_envs(EnvSettings(name, COLUMNS, limit, kwargs, vector=how), COLUMNS)  # type: ignore[arg-type]
+    return envs
+
+
+def make_actor(envs: Any, normalised: bool) -> Any:
+    normaliser = RunningNorm(envs.obs_size) if normalised else NoStateNorm()
+    normaliser.widen_observations(envs)
+    envs.reset([5, 6, 7])
+    size = envs.action_space.shape[0]
+    generator = torch.Generator().manual_seed(0)
+    policy = Network((8, 20)).policy(envs.obs_size, Gaussian(size), normaliser, False, generator)
+    policy.theta.normal_(generator=torch.Generator().manual_seed(1)).mul_(0.5)
+    if normalised:
+        normaliser.mean.fill_(0.1)
+        normaliser.scale.fill_(1.7)
+    return compile_policy(policy).actor()
+
+
+@pytest.mark.parametrize("normalised", [False, True])
+@pytest.mark.parametrize("name", TASKS)
+def test_bit_equal_to_gymnasium(name: str, normalised: bool) -> None:
+    """60 rows of three columns, over falls and time limits; and where every column stands afterwards."""
+    ours, theirs = (make(name, how, **TASKS[name]) for how in ("auto", "loop"))
+    actors = [make_actor(envs, normalised) for envs in (ours, theirs)]
+    assert isinstance(actors[0], CompiledActor)
+    noise = torch.randn(60, COLUMNS, *ours.action_space.shape, generator=torch.Generator().manual_seed(2))
+    kernel, plain, calls = Recorder(ours, 16), Recorder(theirs, 60), 0
+    while kernel.rows < len(noise):
+        advance_recorder(kernel, actors[0], ours, noise[kernel.rows :], len(noise) - kernel.rows)
+        calls += 1
+    for row in noise:
+        plain.step(actors[1], theirs, row)
+    seen, wanted = kernel.arrays(ours), plain.arrays(theirs)
+    for x, y in zip(vars(seen).values(), vars(wanted).values(), strict=True):
+        assert np.array_equal(x, y)
+    assert seen.terminated.any() == (name in ("Hopper-v5", "Walker2d-v5", "InvertedPendulum-v5"))
+    assert calls <= seen.ended.any(1).sum() + 1
+    assert str(ours.state_dict()) == str(theirs.state_dict())
+    assert [c._elapsed_steps for c in ours.clocks] == [noted.steps for noted in ours.noted]
+
+
+def test_inactive_columns_stand_still() -> None:
+    """Of whole episodes a column has its share; the others wait, and their simulators are not touched."""
+    ours, theirs = (make("Hopper-v5", how) for how in ("auto", "loop"))
+    for envs in (ours, theirs):
+        envs.reset([5, 6, 7])
+    actors = [make_actor(envs, False) for envs in (ours, theirs)]
+    found = []
+    for envs, actor in zip((ours, theirs), actors, strict=True):
+        sampler = Episodes(episodes=4)
+        policy: Any = type("P", (), {"actor": lambda self, actor=actor: actor})()
+        found.append(sampler._play(policy, envs, None, np.array([2, 1, 1])).arrays(envs))
+    assert all(np.array_equal(x, y) for x, y in zip(*(vars(one).values() for one in found), strict=True))
+    assert str(ours.state_dict()) == str(theirs.state_dict())
+
+
+def test_a_reset_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = make("Hopper-v5", "auto")
+    actor = make_actor(ours, False)
+    ours.ended = np.array([False, True, False])
+
+    def fail(**_: Any) -> Any:
+        raise RuntimeError("no memory for it")
+
+    monkeypatch.setattr(ours.envs[1], "reset", fail)
+    with pytest.raises(EnvironmentFault, match=r"column 1.*no memory for it"):
+        advance_recorder(Recorder(ours, 4), actor, ours, None, 4)
+
+
+@pytest.mark.parametrize("name", ["Reacher-v5", "InvertedDoublePendulum-v5", "Pusher-v5"])
+def test_tasks_whose_formulas_are_numpys_are_not_played(name: str) -> None:
+    """NumPy's sines are its own, and not to be had in a kernel."""
+    ours = make(name, "auto")
+    assert isinstance(ours, Simulated)
+    assert memory_of(ours) is None
+
+
+def test_a_mujoco_that_hides_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The steps are then taken one by one, as before."""
+    monkeypatch.setattr("pgrun.envs.simulator_memory.find_functions", lambda: None)
+    ours = make("Hopper-v5", "auto")
+    actor = make_actor(ours, False)
+    track = Recorder(ours, 4)
+    assert simulated_player.advance_recorder(track, actor, ours, None, 4) == 1
+    assert track.rows == 1
