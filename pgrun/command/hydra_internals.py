@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from argparse import ArgumentParser
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,10 +14,10 @@ from hydra._internal.sources_registry import SourcesRegistry
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Override
-from hydra.core.utils import JobStatus, run_job
+from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job
 from hydra.plugins.config_source import ConfigSource
 from hydra.types import HydraContext, RunMode, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 
 def build_flag_parser() -> ArgumentParser:
@@ -44,7 +46,40 @@ def run_composed_job(cfg: DictConfig, folder: Path, task: TaskFunction) -> None:
     with open_dict(cfg):
         cfg.hydra.mode = RunMode.RUN
         cfg.hydra.run.dir = str(folder)
-    context = HydraContext(config_loader=cast(ConfigLoader, None), callbacks=cast(Any, Callbacks()))
-    done = run_job(task, cfg, "hydra.run.dir", None, context)
+    raise_failure(run_job(task, cfg, "hydra.run.dir", None, make_context()))
+
+
+def make_context() -> HydraContext:
+    """What a job is run in: nobody's callbacks, and nothing that composes."""
+    return HydraContext(config_loader=cast(ConfigLoader, None), callbacks=cast(Any, Callbacks()))
+
+
+def raise_failure(done: JobReturn) -> None:
+    """What the task raised, without Hydra's own words on it."""
     if done.status == JobStatus.FAILED:
-        raise cast(Exception, done._return_value)  # without Hydra's own words on it
+        raise cast(Exception, done._return_value)
+
+
+def run_composed_sweep(
+    sweep: Path, folders: Sequence[Path], compose_job: Callable[[int], DictConfig], task: TaskFunction
+) -> None:
+    """Run jobs in turn as Hydra's basic sweeper and launcher do, on configurations composed already.
+
+    Those compose each job twice more. folders: one for each job, below ``sweep``. compose_job(number): its
+    configuration, with its hydra section. Raises what ``task`` raises, once all have been run.
+    """
+    log, first, ended = logging.getLogger("hydra"), compose_job(0), []
+    OmegaConf.save(first, sweep / "multirun.yaml")
+    configure_log(first.hydra.hydra_logging, first.hydra.verbose)
+    log.info(f"Launching {len(folders)} jobs locally")
+    for number, folder in enumerate(folders):
+        cfg = compose_job(number)
+        log.info(f"\t#{number} : {' '.join(cfg.hydra.overrides.task)}")
+        with open_dict(cfg):
+            cfg.hydra.mode = RunMode.MULTIRUN
+            cfg.hydra.sweep.dir, cfg.hydra.sweep.subdir = str(sweep), str(folder.relative_to(sweep))
+        done = run_job(task, cfg, "hydra.sweep.dir", "hydra.sweep.subdir", make_context())
+        ended += [done] if done.status == JobStatus.FAILED else []
+        configure_log(first.hydra.hydra_logging, first.hydra.verbose)
+    for done in ended:
+        raise_failure(done)
