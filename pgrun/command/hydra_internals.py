@@ -89,7 +89,8 @@ def parse_once() -> None:
     Plugins.instance()  # registers Hydra's own sources; these have their names
     sources: list[type[ConfigSource]] = [FileConfigSource, ImportlibResourcesConfigSource]
     SourcesRegistry.instance().types |= {source.scheme(): source for source in sources}
-    for module in (omegaconf.base, omegaconf._utils):
+    modules: list[Any] = [omegaconf.base, omegaconf._utils]
+    for module in modules:
         module.parse = parse_interpolation_once
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import scipy
 from numba import types
 from numba.core.caching import FunctionCache
-from numba.core.runtime import rtsys
+from numba.core.runtime.nrt import rtsys
 
 # Sums may be reordered and products contracted; NaN and infinity must stay what they are (no nnan, no ninf).
 FAST = {"contract", "nsz", "arcp", "reassoc"}
@@ -58,7 +58,7 @@ def kernel(
     return compile_function
 
 
-class StoredCode(FunctionCache):  # type: ignore[misc]
+class StoredCode(FunctionCache):
     """Machine code on disk, read without what only a compilation needs.
 
     numba's own cache declares every type and function that numba knows to the compiler before it reads: a
