@@ -216,7 +216,7 @@ def run_sweep(command: Command, jobs: list[Job]) -> int:
         describe_for_tensorboard(folder, jobs, command.app)
         try:
             with nullcontext() if asks_for_search(command) else telling_progress(jobs, command.app):
-                call_hydra(command, argv)
+                run_jobs_of_sweep(command, jobs, argv)
         except KeyboardInterrupt:  # Stopped
             pass
         except Exception as error:
@@ -228,6 +228,23 @@ def run_sweep(command: Command, jobs: list[Job]) -> int:
         if stop.number is not None:
             raise Stopped(stop.number)
     return ExitCode.FAILED if lost else ExitCode.DONE
+
+
+def run_jobs_of_sweep(command: Command, jobs: Sequence[Job], argv: list[str]) -> None:
+    """In turn, each in a process of its own; on other launchers, and in a search, by Hydra.
+
+    argv: the command as Hydra is to read it.
+    """
+    from pgrun.command.hydra_internals import run_composed_sweep
+    from pgrun.config.paths import showing_paths_from
+
+    if (jobs[0].choices["hydra/launcher"], jobs[0].choices["hydra/sweeper"]) != ("basic", "basic"):
+        return call_hydra(command, argv)
+    folder, task = Path(jobs[0].hydra.sweep.dir), command.app.call("job")
+    with showing_paths_from(Path.cwd()):
+        run_composed_sweep(
+            folder, [job.folder for job in jobs], lambda number: jobs[number].own_composed(), task
+        )
 
 
 def call_hydra(command: Command, argv: list[str]) -> None:

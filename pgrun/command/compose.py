@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -44,12 +45,25 @@ class Job:
     words: list[CliOverride]  # as typed
     hydra: DictConfig
     folder: Path
+    number: int = 0  # among the command's jobs
 
     @property
     def composed(self) -> DictConfig:
         """The whole configuration, with Hydra's section."""
         root: DictConfig = self.hydra._get_root()  # type: ignore[assignment]
         return root
+
+    def own_composed(self) -> DictConfig:
+        """A copy of the whole configuration, that of this job where it was composed for another seed."""
+        cfg: Any = copy.deepcopy(self.composed)
+        words = [word for word in self.words if not word.key.startswith("hydra.")]
+        with open_dict(cfg):
+            cfg.hydra.job.num, cfg.hydra.job.id = self.number, str(self.number)
+            for word in words:
+                if word.key == "seed" and word.text not in cfg.hydra.overrides.task:
+                    cfg.seed = word.value
+            cfg.hydra.overrides.task = [word.text for word in words]
+        return cfg  # type: ignore[no-any-return]
 
     def yaml(self, package: str | None = None) -> str:
         """The resolved settings, or those of one package."""
@@ -73,11 +87,11 @@ def compose_jobs(command: Command) -> Jobs:
     found, bad = Jobs(), set[str]()
     with composing_with_hydra(command.config_dir, command.app):
         explainer = Explainer(command.config_dir, command.app)
-        sets = split_sweep(command, [])
+        sets, first = split_sweep(command, []), None
         if command.multirun:
             first, _ = try_compose(sets[0], True, explainer, found, bad)
             if first and (params := sweeper_params(first)):
-                sets = split_sweep(command, params)
+                sets, first = split_sweep(command, params), None
         keys = find_differing([[word.text for word in words] for words in sets])
         register_names(keys)
         seeds: dict[tuple[str, ...], Job] = {}
@@ -85,6 +99,8 @@ def compose_jobs(command: Command) -> Jobs:
             like = seeds.get(drop_seed_words(words))
             number = len(found.composed)
             job = like and copy_with_other_seed(like, words, number, keys)
+            if first:  # composed already, before it was known how jobs are named
+                job, first = replace(first, folder=Path(str(first.hydra.sweep.subdir))), None
             if job is None:
                 job, go_on = try_compose(words, command.multirun, explainer, found, bad, number)
                 if not go_on:
@@ -215,7 +231,7 @@ def compose_one(words: Sequence[CliOverride], multirun: bool, number: int, confi
     settings = to_plain_settings(cfg)
     hydra = cfg.hydra
     folder = Path(str(hydra.sweep.subdir)) if multirun else Path(hydra.run.dir)
-    return Job(settings, dict(choices), list(words), hydra, folder)  # type: ignore[arg-type]
+    return Job(settings, dict(choices), list(words), hydra, folder, number)  # type: ignore[arg-type]
 
 
 def copy_with_other_seed(
@@ -233,7 +249,7 @@ def copy_with_other_seed(
     settings = to_plain_settings(cfg)
     cfg["seed"] = before
     folder = Path(name_numbered(number, [word.text for word in words], keys))
-    return replace(like, settings=settings, words=list(words), folder=folder)
+    return replace(like, settings=settings, words=list(words), folder=folder, number=number)
 
 
 def drop_seed_words(words: Sequence[CliOverride]) -> tuple[str, ...]:

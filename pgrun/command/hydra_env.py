@@ -16,6 +16,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
 from pgrun.command.folder_names import register_names
+from pgrun.command.hydra_internals import parse_once
 
 
 class GymnasiumSource(ConfigSource):
@@ -90,6 +91,7 @@ def register_config_sources(config_dir: str | None = None, options: str | None =
     """
     if not OmegaConf.has_resolver("run_name"):
         register_names()
+    parse_once()
     PgrunSearchPath.folders = [folder for folder in (config_dir, options) if folder]
     Plugins.instance().register(GymnasiumSource)
     Plugins.instance().register(PgrunSearchPath)

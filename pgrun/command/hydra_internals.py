@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import copy
+import logging
+import os
+import time
 from argparse import ArgumentParser
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
+import omegaconf._utils
+import omegaconf.base
 from hydra._internal.callbacks import Callbacks
+from hydra._internal.core_plugins import file_config_source, importlib_resources_config_source
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Override
-from hydra.core.utils import JobStatus, run_job
-from hydra.plugins.config_source import ConfigSource
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job
+from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.types import HydraContext, RunMode, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.grammar_parser import parse
+
+SETTLED = 2.0  # seconds after which a file that changes again has another time of change on any disk
 
 
 def build_flag_parser() -> ArgumentParser:
@@ -35,6 +48,60 @@ def open_config_source(path: str) -> ConfigSource:
     return SourcesRegistry.instance().resolve(scheme)("hydra.searchpath", path)
 
 
+PARSED: dict[tuple[Any, ...], ConfigResult] = {}
+
+
+def load_once(load: Callable[[Any, str], ConfigResult], source: ConfigSource, name: str, stamp: Any) -> Any:
+    """A copy of what ``load`` has made of this file, since Hydra takes its defaults list out of it."""
+    key = (source.scheme(), source.path, source.provider, name, stamp)
+    if key not in PARSED:
+        PARSED[key] = load(source, name)
+    return copy.deepcopy(PARSED[key])
+
+
+class FileConfigSource(file_config_source.FileConfigSource):
+    """Hydra's own, which parses a file once as long as it does not change: a composition asks for thirty."""
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """Raises ``ConfigLoadError``."""
+        load = file_config_source.FileConfigSource.load_config
+        try:
+            found = os.stat(os.path.join(self.path, self._normalize_file_name(config_path)))
+        except OSError:
+            return load(self, config_path)  # which says what is wrong
+        if time.time() - found.st_mtime < SETTLED:
+            return load(self, config_path)
+        stamp = (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
+        return cast(ConfigResult, load_once(load, self, config_path, stamp))
+
+
+class ImportlibResourcesConfigSource(importlib_resources_config_source.ImportlibResourcesConfigSource):
+    """The same of files inside an installed package, such as Hydra's own."""
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """Raises ``ConfigLoadError``."""
+        load = importlib_resources_config_source.ImportlibResourcesConfigSource.load_config
+        return cast(ConfigResult, load_once(load, self, config_path, None))
+
+
+def parse_once() -> None:
+    """Let Hydra parse each of its files, and OmegaConf each ``${…}``, once in a process."""
+    Plugins.instance()  # registers Hydra's own sources; these have their names
+    sources: list[type[ConfigSource]] = [FileConfigSource, ImportlibResourcesConfigSource]
+    SourcesRegistry.instance().types |= {source.scheme(): source for source in sources}
+    modules: list[Any] = [omegaconf.base, omegaconf._utils]
+    for module in modules:
+        module.parse = parse_interpolation_once
+
+
+@lru_cache(maxsize=4000)
+def parse_interpolation_once(
+    value: str, parser_rule: str = "configValue", lexer_mode: str = "DEFAULT_MODE"
+) -> Any:
+    """OmegaConf's tree of a text with ``${…}`` in it, which is only read."""
+    return parse(value, parser_rule, lexer_mode)
+
+
 def run_composed_job(cfg: DictConfig, folder: Path, task: TaskFunction) -> None:
     """Run one job as ``hydra.main`` does, on a configuration that is composed already.
 
@@ -44,7 +111,40 @@ def run_composed_job(cfg: DictConfig, folder: Path, task: TaskFunction) -> None:
     with open_dict(cfg):
         cfg.hydra.mode = RunMode.RUN
         cfg.hydra.run.dir = str(folder)
-    context = HydraContext(config_loader=cast(ConfigLoader, None), callbacks=cast(Any, Callbacks()))
-    done = run_job(task, cfg, "hydra.run.dir", None, context)
+    raise_failure(run_job(task, cfg, "hydra.run.dir", None, make_context()))
+
+
+def make_context() -> HydraContext:
+    """What a job is run in: nobody's callbacks, and nothing that composes."""
+    return HydraContext(config_loader=cast(ConfigLoader, None), callbacks=cast(Any, Callbacks()))
+
+
+def raise_failure(done: JobReturn) -> None:
+    """What the task raised, without Hydra's own words on it."""
     if done.status == JobStatus.FAILED:
-        raise cast(Exception, done._return_value)  # without Hydra's own words on it
+        raise cast(Exception, done._return_value)
+
+
+def run_composed_sweep(
+    sweep: Path, folders: Sequence[Path], compose_job: Callable[[int], DictConfig], task: TaskFunction
+) -> None:
+    """Run jobs in turn as Hydra's basic sweeper and launcher do, on configurations composed already.
+
+    Those compose each job twice more. folders: one for each job, below ``sweep``. compose_job(number): its
+    configuration, with its hydra section. Raises what ``task`` raises, once all have been run.
+    """
+    log, first, ended = logging.getLogger("hydra"), compose_job(0), []
+    OmegaConf.save(first, sweep / "multirun.yaml")
+    configure_log(first.hydra.hydra_logging, first.hydra.verbose)
+    log.info(f"Launching {len(folders)} jobs locally")
+    for number, folder in enumerate(folders):
+        cfg = compose_job(number)
+        log.info(f"\t#{number} : {' '.join(cfg.hydra.overrides.task)}")
+        with open_dict(cfg):
+            cfg.hydra.mode = RunMode.MULTIRUN
+            cfg.hydra.sweep.dir, cfg.hydra.sweep.subdir = str(sweep), str(folder.relative_to(sweep))
+        done = run_job(task, cfg, "hydra.sweep.dir", "hydra.sweep.subdir", make_context())
+        ended += [done] if done.status == JobStatus.FAILED else []
+        configure_log(first.hydra.hydra_logging, first.hydra.verbose)
+    for done in ended:
+        raise_failure(done)

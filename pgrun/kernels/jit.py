@@ -16,6 +16,8 @@ import numba
 import numpy as np
 import scipy
 from numba import types
+from numba.core.caching import FunctionCache
+from numba.core.runtime.nrt import rtsys
 
 # Sums may be reordered and products contracted; NaN and infinity must stay what they are (no nnan, no ninf).
 FAST = {"contract", "nsz", "arcp", "reassoc"}
@@ -43,14 +45,34 @@ def kernel(
         """The function compiled, with a cache that is good for these sources alone."""
         if inner:  # part of the kernels that call it
             return numba.njit(**options)(function)
+        dispatcher = numba.njit(**options)(function)
         try:
-            dispatcher = numba.njit(cache=True, **options)(function)
+            kept = StoredCode(function)
         except RuntimeError:  # no folder for the cache can be written
-            return numba.njit(**options)(function)
-        dispatcher._cache._cache_file._source_stamp = SOURCES
+            return dispatcher
+        kept._cache_file._source_stamp = SOURCES
+        kept.allocates = allocates
+        dispatcher._cache = kept
         return dispatcher
 
     return compile_function
+
+
+class StoredCode(FunctionCache):
+    """Machine code on disk, read without what only a compilation needs.
+
+    numba's own cache declares every type and function that numba knows to the compiler before it reads: a
+    second in each process. What is not on disk is compiled, and the compiler asks for all that itself.
+    """
+
+    allocates = False
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The kernel for these types of arguments, or None."""
+        if self.allocates:
+            rtsys.initialize(target_context)
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(sig, target_context)
 
 
 def is_cached(dispatcher: Any) -> bool:

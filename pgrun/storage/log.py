@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2, summary_v2
+from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 
 from pgrun.atomic_files import naming_file_in_errors, open_plain, replace_file, show_size
 from pgrun.config.settings import flatten_settings
@@ -22,6 +22,7 @@ from pgrun.storage import tensorboard_events
 from pgrun.storage.tensorboard_cards import make_card, make_layout
 from pgrun.storage.tensorboard_events import EventFile
 from pgrun.storage.tensorboard_experiment import flatten_for_hparams
+from pgrun.storage.tensorboard_records import SESSION_END, summarise_hparams, summarise_settings
 
 ALWAYS = (
     "return/train",
@@ -109,7 +110,7 @@ class Log:
     def hyperparameters(self, settings: Mapping[str, Any]) -> None:
         """The HPARAMS tab's record, in this same run; seeds of one configuration share a row."""
         flat = flatten_for_hparams(settings)
-        self.events.add(summary_v2.hparams_pb(flat, trial_id=configuration_id(settings)))
+        self.events.add(summarise_settings(flat, configuration_id(settings)))
 
     def describe(self, settings: Mapping[str, Any], backend: str) -> None:
         """How TensorBoard lays the scalars out, and a card of text that says what the run is."""
@@ -126,14 +127,12 @@ class Log:
         end = api_pb2.STATUS_SUCCESS if ok else api_pb2.STATUS_FAILURE
         record = plugin_data_pb2.SessionEndInfo(status=end, end_time_secs=time.time())
         data = plugin_data_pb2.HParamsPluginData(session_end_info=record)
-        content = metadata.create_summary_metadata(data)
-        tag = metadata.SESSION_END_INFO_TAG
         metrics, written = (
             naming_file_in_errors(self.folder / METRICS),
             naming_file_in_errors(self.events.place),
         )
         with metrics, closing(self.file), written, closing(self.events.file):
-            self.events.add(Summary(value=[Summary.Value(tag=tag, metadata=content)]))
+            self.events.add(summarise_hparams(SESSION_END, data))
             self.flush()
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.record_writer import RecordWriter
 
 from pgrun.atomic_files import naming_file_in_errors
+from pgrun.storage.tensorboard_records import write_event_record
 
 PATTERN = "events.out.tfevents.*"
 NUMBERS = itertools.count()
@@ -29,7 +29,6 @@ class EventFile:
         name = f"{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(NUMBERS)}"
         self.place = folder / PATTERN.replace("*", name)
         self.file = self.place.open("xb")
-        self.records = RecordWriter(self.file)
         self._write(Event(file_version="brain.Event:2"))
 
     def add(self, summary: Summary, step: int = 0) -> None:
@@ -38,4 +37,4 @@ class EventFile:
     def _write(self, event: Event) -> None:
         event.wall_time = time.time()
         with naming_file_in_errors(self.place):
-            self.records.write(event.SerializeToString())
+            write_event_record(self.file, event.SerializeToString())

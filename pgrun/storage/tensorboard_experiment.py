@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
-from tensorboard.summary.writer.record_writer import RecordWriter
+from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 
 from pgrun.atomic_files import write_bytes
 from pgrun.config.settings import flatten_settings
+from pgrun.storage.tensorboard_records import EXPERIMENT, summarise_hparams, write_event_record
 
 SWEEP_EVENTS = "events.out.tfevents.0.sweep"  # in a sweep's folder, beside its jobs
 OPENS_ON = ("return/eval", "return/train")  # of each run
@@ -77,11 +76,9 @@ def write_experiment(folder: Path, jobs: Sequence[Mapping[str, Any]], swept: Ite
     columns = [make_column(name, values) for name, values in find_columns(jobs, list(swept)).items()]
     metrics = [api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in OPENS_ON]
     experiment = api_pb2.Experiment(hparam_infos=columns, metric_infos=metrics, time_created_secs=time.time())
-    data = metadata.create_summary_metadata(plugin_data_pb2.HParamsPluginData(experiment=experiment))
-    value = Summary.Value(tag=metadata.EXPERIMENT_TAG, metadata=data, tensor=metadata.NULL_TENSOR)
-    file = io.BytesIO()
-    records, now = RecordWriter(file), time.time()
-    for event in (Event(file_version="brain.Event:2"), Event(summary=Summary(value=[value]))):
+    summary = summarise_hparams(EXPERIMENT, plugin_data_pb2.HParamsPluginData(experiment=experiment))
+    file, now = io.BytesIO(), time.time()
+    for event in (Event(file_version="brain.Event:2"), Event(summary=summary)):
         event.wall_time = now
-        records.write(event.SerializeToString())
+        write_event_record(file, event.SerializeToString())
     write_bytes(folder / SWEEP_EVENTS, file.getvalue())

@@ -558,7 +558,7 @@ def loud_columns(run: Path, _outside: Path) -> None:
 
 for _file in (
     *("multirun.yaml", "compare.html", "sweep.json", ".stop", ".submitit", "search.json", ".bars.json"),
-    *("0", "1", "0/.hydra", "0/.hydra/config.yaml", "0/pgrun.log", "7"),
+    *("0", "1", "0_seed=0/.hydra", "0_seed=0/.hydra/config.yaml", "0_seed=0/pgrun.log", "7"),
 ):
     for _target in ("victim", "folder", "nothing"):
 

@@ -1,7 +1,7 @@
 """Security campaign: run directories made to harm, and every command that reads one.
 
     python tests/campaigns/malice.py                  all of it: a few minutes on one core
-    python tests/campaigns/malice.py --every 10       each tenth attack
+    python tests/campaigns/malice.py --every 10       each tenth attack; or a number for each command
     python tests/campaigns/malice.py --only TEXT      attacks whose names contain it
 
 Each command runs in a process of its own, watched by an audit hook: no code from the run directory, no
@@ -212,23 +212,25 @@ def answer(end: End, refused: bool) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="each N-th of the attacks")
+    parser.add_argument("--every", type=int, nargs="+", default=[1], metavar="N", help="each N-th attack")
     parser.add_argument("--only", default="", metavar="TEXT", help="attacks whose names contain this")
     parser.add_argument("--commands", nargs="+", default=list(COMMANDS), choices=list(COMMANDS))
     given = parser.parse_args(argv)
-    names = [name for name in list(ATTACKS)[:: given.every] if given.only in name]
+    every = given.every * len(given.commands) if len(given.every) == 1 else given.every
     failures = 0
     with tempfile.TemporaryDirectory(prefix="malice_", dir=folder_in_memory()) as top:
         if unseen := blind_to(Path(top)):
             print(f"the watch does not see {', '.join(unseen)}")
             return 1
         good = good_run(Path(top))
-        for name in names:
-            for command in (one for one in given.commands if (one == "sweep") == ATTACKS[name].on_sweeps):
-                for problem in tried(name, good, command):
-                    failures += 1
-                    print(f"{command}: {name}: {problem}", flush=True)
-    print(f"{len(names)} attacks on {len(given.commands)} commands, {failures} failures")
+        for command, step in zip(given.commands, every, strict=True):
+            names = [name for name in list(ATTACKS)[::step] if given.only in name]
+            names = [name for name in names if ATTACKS[name].on_sweeps == (command == "sweep")]
+            for problem in (f"{name}: {told}" for name in names for told in tried(name, good, command)):
+                failures += 1
+                print(f"{command}: {problem}", flush=True)
+            print(f"{len(names)} attacks on {command}", flush=True)
+    print(f"{failures} failures")
     return int(bool(failures))
 
 

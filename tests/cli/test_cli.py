@@ -12,6 +12,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
 from pgrun import __version__
 from tests.helpers.fixtures_cli import here  # noqa: F401
@@ -147,9 +149,21 @@ def test_a_run(here: Path) -> None:  # noqa: F811
     assert {".hydra", "metrics.csv", "policy.safetensors", "policy.json"} <= files
 
 
-def test_flags_and_settings_in_any_order(here: Path) -> None:  # noqa: F811
+def test_flags_and_settings_in_any_order(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """And a sweep composes once what differs by its seed alone; each job keeps its own configuration."""
+    composed, compose = [], ConfigLoaderImpl.load_configuration
+    monkeypatch.setattr(
+        ConfigLoaderImpl, "load_configuration", lambda *a, **k: (composed.append(a), compose(*a, **k))[1]
+    )
     answer = pgrun(f"seed=0,1 --multirun algo=a2c hydra.sweep.dir=s {QUICK}")
     assert answer.code == 0, answer.err
+    assert len(composed) == 1
+    for seed in (0, 1):
+        kept = here / "s" / f"{seed}_seed={seed}" / ".hydra"
+        assert yaml.safe_load((kept / "config.yaml").read_text())["seed"] == seed
+        assert yaml.safe_load((kept / "overrides.yaml").read_text())[0] == f"seed={seed}"
+        hydra = yaml.safe_load((kept / "hydra.yaml").read_text())["hydra"]
+        assert (hydra["mode"], hydra["job"]["num"], hydra["job"]["id"]) == ("MULTIRUN", seed, str(seed))
     assert {path.name for path in (here / "s").iterdir()} == {
         "0_seed=0",
         "1_seed=1",

@@ -137,28 +137,52 @@ def fits(algo: str, scheme: str, sampler: str) -> bool:
     return sampler in method.samplers and (sampler == "episodes" or not chosen.whole_episodes)
 
 
+def samplers_that_fit(algo: str, scheme: str, whole: bool) -> list[str]:
+    """All of them; without ``whole`` one, which alternates, so that every pair of an algorithm, a scheme and
+    a sampler is there with some third.
+    """
+    found = [sampler for sampler in SIZES if fits(algo, scheme, sampler)]
+    turn = ALGOS.index(algo) + SCHEMES.index(scheme)
+    return found if whole or not found else [found[turn % len(found)]]
+
+
+SIZES = {
+    "episodes": "sampler.episodes=4",
+    "steps": "sampler.steps=8",
+    "replay": "sampler.batch=8 sampler.warmup=8",
+}
+TRIPLES = [(algo, scheme, sampler) for algo in ALGOS for scheme in SCHEMES for sampler in SIZES]
+
+
+def test_every_pair_is_in_some_triple_that_is_tried() -> None:
+    tried = {(a, s, each) for a, s, _ in TRIPLES for each in samplers_that_fit(a, s, whole=False)}
+    for triple in TRIPLES:
+        if fits(*triple):
+            for left_out in range(3):
+                pair = triple[:left_out] + triple[left_out + 1 :]
+                assert any(one[:left_out] + one[left_out + 1 :] == pair for one in tried), triple
+
+
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("algo", ALGOS)
-def test_every_algorithm_learns_with_every_scheme_that_fits(algo: str, here: Path) -> None:  # noqa: F811
+def test_every_algorithm_learns_with_every_scheme_that_fits(algo: str, whole: bool, here: Path) -> None:  # noqa: F811
     """Composed once an algorithm, and the schemes and samplers put in: composing all
     pairs would take a minute.
     """
     base = composed(f"algo={algo} tuned=none env.num_envs=4 {TINY}")
-    sizes = {
-        "episodes": "sampler.episodes=4",
-        "steps": "sampler.steps=8",
-        "replay": "sampler.batch=8 sampler.warmup=8",
-    }
-    for scheme, sampler in product(SCHEMES, sizes):
+    for scheme, sampler in product(SCHEMES, SIZES):
         settings = {
             **base.settings,
             "variance": section("variance", scheme, "sampler=episodes"),
-            "sampler": section("sampler", sampler, sizes[sampler]),
+            "sampler": section("sampler", sampler, SIZES[sampler]),
         }
         found = find_problems(replace(base, settings=settings))
         if not fits(algo, scheme, sampler):
             assert found, (scheme, sampler)
             continue
         assert found == [], (scheme, sampler)
+        if sampler not in samplers_that_fit(algo, scheme, whole):
+            continue
         run = build_run(settings)
         before = run.policy.theta.clone()
         folder = here / f"{scheme}_{sampler}"

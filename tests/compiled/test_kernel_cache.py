@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("numba")
 
+import numba
 from numba.core import caching
 
 from pgrun.kernels import is_available, jit
@@ -34,3 +37,22 @@ def test_a_change_in_any_file_of_the_package_counts() -> None:
     assert is_available()
     for kernel in (collect_rows, advance_columns):
         assert kernel._cache._cache_file._source_stamp == jit.SOURCES
+
+
+def test_code_on_disk_is_read_without_numbas_declarations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a compilation needs them, and they take a second to declare."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    first = jit.kernel()(twice)
+    assert first(3) == 6
+
+    def refuse(context: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(type(first.targetctx), "refresh", refuse)
+    again = jit.kernel()(twice)
+    assert again(3) == 6
+    assert (again.stats.cache_hits.total(), again.stats.cache_misses.total()) == (1, 0)
+    with pytest.raises(AssertionError):
+        again(3.0)  # compiled

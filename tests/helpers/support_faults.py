@@ -67,8 +67,8 @@ gym.register("Faulty-v0", Faulty)
 
 LINE = (
     "env=faulty:Faulty-v0 env.num_envs=2 env.kwargs.who='${seed}' algo=a2c sampler.steps=8 "
-    "network.hidden=[4] trainer.total_steps=128 trainer.eval_every=null trainer.eval_episodes=1 "
-    "trainer.checkpoint_every=16 logger.progress=false hydra.sweep.dir=s"
+    "network.hidden=[4] backend=torch trainer.total_steps=128 trainer.eval_every=null "
+    "trainer.eval_episodes=1 trainer.checkpoint_every=16 logger.progress=false hydra.sweep.dir=s"
 )
 EPISODE = 10  # steps
 

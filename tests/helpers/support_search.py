@@ -36,7 +36,7 @@ gym.register("Peak-v0", Peak)
 
 LINE = (
     "-m hydra/sweeper=optuna env=peak:Peak-v0 env.num_envs=2 env.kwargs.who='${seed}' algo=a2c "
-    "sampler.steps=8 network.hidden=[2] trainer.total_steps=32 trainer.eval_every=null "
+    "sampler.steps=8 network.hidden=[2] backend=torch trainer.total_steps=32 trainer.eval_every=null "
     "trainer.eval_episodes=1 trainer.checkpoint_every=16 logger.progress=false hydra.sweep.dir=s"
 )
 X = "env.kwargs.x=interval(0,1)"

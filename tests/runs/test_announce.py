@@ -40,7 +40,7 @@ def test_it_is_said_before_anything_runs(here: Path, monkeypatch: pytest.MonkeyP
     def stop(*_given: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "call_hydra", stop)
+    monkeypatch.setattr(cli, "run_jobs_of_sweep", stop)
     answer = pgrun("-m experiment=ablate hydra.sweep.dir=s")
     assert answer.out.splitlines()[:2] == [
         "45 jobs, 100,000 steps a run: 4,500,000 in all; how long it takes is told after the first",

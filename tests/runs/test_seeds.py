@@ -19,7 +19,7 @@ from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import QUICK, pgrun
 from tests.helpers.support_slurm import pretend
 
-LINE = f"env=my_mod:Line-v0 algo=reinforce network.hidden=[4] {QUICK}"
+LINE = f"env=my_mod:Line-v0 algo=reinforce network.hidden=[4] backend=torch {QUICK}"
 
 
 def summary(folder: Path) -> dict:
@@ -28,7 +28,7 @@ def summary(folder: Path) -> dict:
 
 def test_each_run_is_the_one_of_its_seed(here: Path) -> None:  # noqa: F811
     """Also where a setting refers to the seed."""
-    line = f"{LINE} '+env.kwargs.trouble=${{seed}}'"
+    line = f"{LINE.replace(' backend=torch', '')} '+env.kwargs.trouble=${{seed}}'"
     answer = pgrun(f"{line} seeds=[5,3] hydra.run.dir=a")
     assert answer.code == 0, answer.err
     assert pgrun(f"{line} seed=3 hydra.run.dir=b").code == 0

@@ -14,7 +14,7 @@ from pgrun.runs.sweep import format_sweep_table
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import QUICK, Answer, pgrun, shell
 
-LINE = f"env=my_mod:Line-v0 algo=reinforce {QUICK}"
+LINE = f"env=my_mod:Line-v0 algo=reinforce backend=torch {QUICK}"
 
 
 def results(folder: Path) -> list[dict]:

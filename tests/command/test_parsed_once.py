@@ -1,0 +1,55 @@
+"""Files of options and ``${…}`` are parsed once in a process, and a file that changes is read again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+from omegaconf import OmegaConf
+
+from pgrun.command import hydra_internals
+from pgrun.command.compose import compose_jobs
+from pgrun.command.overrides import read_command
+
+
+def compose(*words: str) -> dict:
+    return compose_jobs(read_command(list(words))).composed[0].settings
+
+
+def write_option(folder: Path, lr: float, age: float) -> None:
+    path = folder / "optimizer" / "mine.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"name: adam\nlr: {lr}\nbetas: [0.9, 0.999]\nusual: {{a: 1}}\n")
+    then = path.stat().st_mtime - age
+    os.utime(path, (then, then))
+
+
+def test_a_second_composition_parses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("algo=ppo", "gamma=0.5")
+    first = compose(*words)
+
+    def refuse(*_given: object, **_named: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(yaml, "load", refuse)
+    monkeypatch.setattr(hydra_internals, "parse", refuse)
+    assert compose(*words) == first
+
+
+@pytest.mark.parametrize("age", [0.0, 100.0])
+def test_a_file_that_changes_is_read_again(age: float, tmp_path: Path) -> None:
+    """Also where it keeps its size, and its time is that of a moment ago."""
+    words = ("--config-dir", str(tmp_path), "optimizer=mine")
+    for lr in (0.1, 0.2):
+        write_option(tmp_path, lr, age)
+        assert compose(*words)["optimizer"]["lr"] == lr
+
+
+def test_what_is_made_of_a_file_is_the_composition_s_own(tmp_path: Path) -> None:
+    write_option(tmp_path, 0.1, 100)
+    source = hydra_internals.FileConfigSource("own", f"file://{tmp_path}")
+    one, other = (source.load_config("optimizer/mine").config for _ in range(2))
+    one.usual.a = 2
+    assert OmegaConf.to_container(other)["usual"] == {"a": 1}

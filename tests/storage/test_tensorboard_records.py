@@ -1,0 +1,48 @@
+"""Records are TensorBoard's own, byte for byte, without its modules for them."""
+
+from __future__ import annotations
+
+import io
+import random
+import subprocess
+import sys
+import time
+
+import pytest
+from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2, summary_v2
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+from pgrun.storage import tensorboard_records as records
+
+
+def test_a_record_has_tensorboards_bytes() -> None:
+    draw = random.Random(0)
+    ours, theirs = io.BytesIO(), io.BytesIO()
+    writer = RecordWriter(theirs)
+    for length in (0, 1, 2, 7, 300):
+        data = draw.randbytes(length)
+        records.write_event_record(ours, data)
+        writer.write(data)
+    assert ours.getvalue() == theirs.getvalue()
+
+
+def test_settings_of_a_run_are_recorded_as_tensorboard_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1234.5)
+    settings = {"network.norm": True, "algo.name": "ppo", "seed": 3, "gamma": 0.99}
+    assert records.summarise_settings(settings, "group") == summary_v2.hparams_pb(settings, "group")
+
+
+def test_the_other_records_of_its_tab() -> None:
+    assert records.NOTHING == metadata.NULL_TENSOR
+    assert metadata.PLUGIN_DATA_VERSION == 0, "what a record has where nothing sets it"
+    experiment = api_pb2.Experiment(description="x")
+    content = plugin_data_pb2.HParamsPluginData(experiment=experiment)
+    (value,) = records.summarise_hparams(records.EXPERIMENT, content).value
+    assert (value.tag, value.metadata) == (metadata.EXPERIMENT_TAG, metadata.create_summary_metadata(content))
+    assert records.SESSION_END == metadata.SESSION_END_INFO_TAG
+
+
+def test_a_log_imports_no_stand_in_for_tensorflow() -> None:
+    code = "import sys, pgrun.storage.log; print('tensorboard.compat.tensorflow_stub' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
