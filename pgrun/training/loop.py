@@ -248,6 +248,8 @@ def with_values(rollout: Rollout, critic: Critic, scheme: Scheme) -> tuple[Rollo
     """(the rollout with Q where the scheme reads it, V [T+1, N] where it reads that)."""
     if scheme.uses_q and rollout.q is None:
         rollout = replace(rollout, q=critic.action_values(rollout))
+    if scheme.uses_every_q:
+        rollout = replace(rollout, every_q=critic.every_action_value(rollout))
     if scheme.uses_value:
         return rollout, critic.values(rollout)
     return rollout, rollout.obs.new_zeros(rollout.obs.shape[:-1])
