@@ -15,17 +15,24 @@ from pgrun.command.ablation import find_ineffective_ablation
 from pgrun.command.compose import Job
 from pgrun.command.memory import find_too_large
 from pgrun.command.overrides import CliOverride
+from pgrun.command.reference_check import find_wrong_reference
 from pgrun.command.seed_list import find_wrong_seeds
 from pgrun.command.unused_settings import find_unused_settings
 from pgrun.config import user_modules
 from pgrun.config.schema import GROUPS, construct_from_settings, find_class, find_violations, setting_kinds
-from pgrun.config.settings import CENTERING, Diagnostics, Logger, RunSettings, Trainer
+from pgrun.config.settings import CENTERING, Diagnostics, Logger, Reference, RunSettings, Trainer
 from pgrun.envs import EnvSettings, make_probed_env
 from pgrun.envs.faults import import_error
 from pgrun.envs.table import keeps_to_table
 from pgrun.errors import InvalidCommand
 
-SECTIONS = {"env": EnvSettings, "trainer": Trainer, "diagnostics": Diagnostics, "logger": Logger}
+SECTIONS = {
+    "env": EnvSettings,
+    "reference": Reference,
+    "trainer": Trainer,
+    "diagnostics": Diagnostics,
+    "logger": Logger,
+}
 BASES = {  # by name: importing them imports torch, over a second that most mistakes need not cost
     "variance": ("pgrun.variance.base", "Scheme"),
     "algo": ("pgrun.algorithms.base", "Algorithm"),
@@ -188,7 +195,8 @@ def check_combination(job: Job) -> list[str]:
     critic = chosen["critic"].misfits(settings, env) if chosen["variance"].uses_critic else ()
     algo = [*chosen["algo"].misfits(settings, env), *chosen["policy"].misfits(settings, env)]
     large = [] if env is None else [*find_too_large(settings, env), *find_wrong_start(settings, env)]
-    read = [*find_misfits(settings, chosen), *algo, *critic, *find_inexact(settings, env), *large]
+    near = find_wrong_reference(settings, chosen, env)
+    read = [*find_misfits(settings, chosen), *algo, *critic, *near, *find_inexact(settings, env), *large]
     ignored = [
         *find_unused_settings(job.words, settings, chosen, space),
         *find_ineffective_ablation(job, chosen, space),

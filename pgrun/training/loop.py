@@ -214,6 +214,8 @@ def learn_from_rollout(run: Run, rollout: Rollout, counters: Counters) -> dict[s
             rows = batch.for_critic
             scalars |= value_fit(rows, learner.critic.loss(rows), run.scale.divisor)
         scalars |= step_settings(run.policy, run.algorithm, learner.optimizer.lr)
+        if learner.reference is not None:
+            scalars |= learner.reference.scalars(run.policy, batch)
     if run.follows_kl:
         run.adapt_schedules(float(mean_kl(run.policy, batch)))
     return scalars
@@ -228,6 +230,8 @@ def make_batch(run: Run, rollout: Rollout) -> tuple[Rollout, Tensor, Batch]:
     """(the rollout as the algorithm takes it, V [T+1, N], what an update learns from)."""
     learner, estimator = run.learner, run.estimator
     rollout = run.algorithm.prepare_rollout(rollout, learner)
+    if learner.reference is not None:
+        rollout = learner.reference.charge(rollout, run.policy.dist)
     rollout, value = with_values(rollout, learner.critic, estimator.scheme)
     return rollout, value, estimator.batch(rollout, value, learner.critic, run.policy)
 
@@ -336,7 +340,8 @@ def list_tags(run: Run) -> list[str]:
         else ()
     )
     scheduled = scheduled_tags(run.algorithm)
-    own = (*scheduled, *run.algorithm.tags, *run.sampler.tags, *run.exact_errors.tags)
+    near = () if run.learner.reference is None else run.learner.reference.tags
+    own = (*scheduled, *run.algorithm.tags, *run.sampler.tags, *run.exact_errors.tags, *near)
     return [*ALWAYS, *critic, *clipping, *optimizer, *std, *details, *own]
 
 

@@ -38,7 +38,8 @@ from pgrun.tools.study.refit import Refitted
 from pgrun.tools.study.schemes import NORMALISED, claim_of_scheme, equally_long, fits_first, select_schemes
 from pgrun.tools.study.settings import OWN, Behaviour, KlReference, Study
 from pgrun.tools.study.weights import Weighted, make_weighted_estimators
-from pgrun.training.build import build_member, critic_optimizer_factory
+from pgrun.training.build import critic_optimizer_factory
+from pgrun.training.members import build_member
 from pgrun.variance.base import Scheme
 from pgrun.variance.value_baseline import ValueBaseline
 
