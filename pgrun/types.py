@@ -80,6 +80,7 @@ class Batch:
     count: float  # the divisor of the policy term
     correction: Tensor | None = None  # [P]  added to ∇L as it is; only for one step on the whole batch
     shape: tuple[int, ...] = ()  # (T, N) of the rows of a whole batch
+    gamma: float = 1.0  # γ of Ψ
     psi_for_weighted_rewards: Callable[[Tensor], Tensor] | None = None  # Ψ [T, N], rewards × weights [T, N]
     raw_reward: Tensor | None = None  # [B]  what the environment gave
     state: Tensor | None = None  # [B]  the row of the transition table, where something asks for it

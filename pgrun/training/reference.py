@@ -11,13 +11,12 @@ from pgrun.config.schema import construct_from_settings
 from pgrun.config.settings import Reference
 from pgrun.envs.masks import mask_in
 from pgrun.envs.spaces import observation_encoder
-from pgrun.errors import InvalidCommand
+from pgrun.errors import InvalidCommand, join_lines
 from pgrun.policies.normalization import NoStateNorm, RunningNorm
 from pgrun.policies.policy import Policy, distribution_for
 from pgrun.policies.reference import ReferencePenalty
 from pgrun.storage.saved_policy import load_saved_policy, restore_policy
 from pgrun.training.members import build_member, family_of
-from pgrun.training.saver import refusing_bad_data
 
 START, TYPED = "start", "reference.policy="
 
@@ -48,7 +47,7 @@ def load_reference_policy(folder: str, env: Any, modules: Sequence[str], device:
     """Raises ``InvalidCommand`` where there is none, or none for these observations and actions."""
     saved = load_saved_policy(folder, typed=TYPED)
     config = {**saved.config, "modules": list(modules)}
-    with refusing_bad_data(f"{TYPED}{folder}: its network cannot be built"):
+    try:
         network, family = build_member(config, "network"), family_of(config)
         size, _ = observation_encoder(env.observation_space)
         mask = mask_in(env, bool(config["env"].get("action_mask")))
@@ -56,5 +55,8 @@ def load_reference_policy(folder: str, env: Any, modules: Sequence[str], device:
         dist = distribution_for(env.action_space, family, network.log_std)
         init = torch.Generator().manual_seed(0)
         policy: Policy = network.policy(size, dist, norm, saved.value_head, init, device=device, mask=mask)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:  # data from anywhere
+        why = f"{type(error).__name__}: {join_lines(error)}"
+        raise InvalidCommand(f"{TYPED}{folder}: its network cannot be built: {why}") from error
     restore_policy(policy, saved, TYPED)
     return policy

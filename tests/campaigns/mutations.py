@@ -66,7 +66,7 @@ def find_test_file(name: str) -> str:
 RESET = "value[1:].where(ended == 0, torch.cat([value[2:], value[-1:]]))"
 FAULTS = [
     fault("wrong_sign", "wrong sign", "algorithms/base",
-          "-self.params_gradient(", "self.params_gradient(", "exact objective"),
+          "policy.output_delta(-gained, value)", "policy.output_delta(gained, value)", "exact objective"),
     fault("entropy_sign", "wrong sign", "algorithms/base",
           "result += share", "result -= share", "objective"),
     fault("trace_cut_late", "off-by-one in ended", "returns",
@@ -137,6 +137,12 @@ FAULTS = [
           "self.from_time(rollout.mask, rollout, gamma)[..., None]", "rollout.mask[..., None]", "corrected"),
     fault("correction_presumed_closed", "a closed form that does not hold", "variance/corrected",
           "return not self.corrects_gradient", "return True", "corrected"),
+    fault("v_trace_uncapped", "unclipped ratio", "returns",
+          "ratio.clamp(max=rho_bar) * delta", "ratio * delta", "v_trace"),
+    fault("v_trace_weighs_the_next", "an off-by-one in time", "returns",
+          "delta + gamma * torch.cat([x[1:], nothing])", "delta + gamma * x", "v_trace"),
+    fault("v_trace_fits_the_old", "stale log-probabilities", "algorithms/off_policy_pg",
+          "batch = replace(batch, target=batch.value + x.flatten())", "pass", "v_trace"),
     fault("past_forgotten", "an average over what is given", "tools/study/decomposition",
           "number_rows(done, reward[t], state[t + 1])", "number_rows(state[t + 1])", "decomposition"),
     fault("rest_left_in_the_action", "a biased variance", "tools/study/nested_sampling",
