@@ -216,6 +216,10 @@ def check_study_sections(settings: Mapping[str, Any], study: Study, p: Any, env:
     if behaviour.theta is not None:
         yield from find_wrong_behaviour(settings, behaviour, env, find_wrong_theta)
     yield from wrong_kl(settings, p, env, find_wrong_theta)
+    if study.pathwise:
+        from pgrun.tools.study.pathwise import find_no_derivatives
+
+        yield from find_no_derivatives(env, name)
     yield from find_wrong_decomposition(settings, study, p, env)
     if "state_ratio" in str(study.weights) and p is None:
         yield (

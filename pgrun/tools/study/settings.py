@@ -34,6 +34,7 @@ class Study:
     reference_episodes: PositiveInt | None = None
     critic_episodes: NonNegativeInt = 500
     weights: Any = None  # names, or {name: {truncate: value}}: of another policy's episodes
+    pathwise: bool = False  # the gradient through the problem too, on pgrun/LQ1-v0
     by_step: PositiveInt | None = None  # how many time steps
     fisher: tuple[PositiveInt, ...] = ()  # samples of the outer products
     cg: PositiveInt | None = None  # iterations
