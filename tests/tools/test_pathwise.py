@@ -5,16 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
 from pgrun.envs.problems.teaching_continuous import LinearQuadratic
-from pgrun.tools.study.pathwise import one_step_variances
+from pgrun.tools.study.pathwise import find_no_derivatives, one_step_variances
 from tests.helpers.support_study import study
 
-LINE = (
-    "env=pgrun/LQ1-v0 network.hidden=[] network.bias=false critic=none schemes=[reward_to_go] pathwise=true"
-)
+ENV = "env=pgrun/LQ1-v0 network.hidden=[] network.bias=false critic=none"
+LINE = f"{ENV} schemes=[reward_to_go] pathwise=true"
 
 
 def test_the_variances_of_one_step_by_quadrature() -> None:
@@ -62,5 +62,8 @@ def test_through_three_steps_of_noisy_dynamics() -> None:
 
 
 def test_it_is_refused_elsewhere() -> None:
-    with pytest.raises(AssertionError, match="pathwise=true needs the derivatives of the problem"):
-        study("env=FrozenLake-v1 critic=none pathwise=true")
+    said = list(find_no_derivatives(gym.make("FrozenLake-v1"), "FrozenLake-v1"))
+    assert said == [
+        "pathwise=true needs the derivatives of the problem, and env=FrozenLake-v1 has none: env=pgrun/LQ1-v0"
+    ]
+    assert list(find_no_derivatives(gym.make("pgrun/LQ1-v0"), "pgrun/LQ1-v0")) == []
