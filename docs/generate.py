@@ -17,7 +17,7 @@ from pgrun.command.overrides import CliOverride
 from pgrun.config.describe_settings import describe_settings, own_doc
 from pgrun.config.paths import conf_dir
 from pgrun.config.schema import GROUPS, find_class, format_value
-from pgrun.config.settings import Diagnostics, Logger, RunSettings, Trainer
+from pgrun.config.settings import Diagnostics, Logger, Reference, RunSettings, Trainer
 from pgrun.envs import EnvSettings
 
 DOCS = Path(__file__).parent
@@ -25,6 +25,7 @@ CONF = conf_dir()
 COMMENT = re.compile(r"^(\w+):.*?\s# (.+)$", re.M)
 SECTIONS = {
     "env": (EnvSettings, "CartPole-v1"),
+    "reference": (Reference, "default"),
     "trainer": (Trainer, "default"),
     "diagnostics": (Diagnostics, "default"),
     "logger": (Logger, "default"),

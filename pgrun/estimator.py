@@ -48,6 +48,7 @@ class Estimator:
             critic_rows=None if replayed is None else critic.rows(replayed, self.gamma),
             correction=correction,
             shape=tuple(psi.shape),
+            gamma=self.gamma,
             psi_for_weighted_rewards=lambda w: self.psi(
                 replace(rollout, reward=weigh_rewards(w, rollout)), value, policy
             )[0],

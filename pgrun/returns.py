@@ -63,6 +63,21 @@ def td_target(reward: Tensor, terminated: Tensor, after: Tensor, gamma: float) -
     return reward + gamma * (1 - terminated) * after
 
 
+def v_trace_errors(
+    delta: Tensor, ratio: Tensor, gamma: float, rho_bar: float, c_bar: float, lam: float
+) -> tuple[Tensor, Tensor]:
+    """(vₜ − V(sₜ), rₜ + γvₜ₊₁ − V(sₜ)) [T, N] of the V-trace targets v (Espeholt et al. 2018, eq. 1):
+
+        xₜ = min(ρ̄, ρₜ)δₜ + γλ min(c̄, ρₜ)xₜ₊₁,   vₜ = V(sₜ) + xₜ
+
+    from δₜ = rₜ + γV(sₜ₊₁) − V(sₜ) and ρ of whole episodes, one a column; δ is 0 behind their ends. The mean
+    of x under the behaviour μ is 0 where V is that of π_ρ̄ ∝ min(ρ̄μ, π): the fixed point, whatever c̄, λ are.
+    """
+    nothing = torch.zeros_like(delta[:1])
+    x = backup(ratio.clamp(max=rho_bar) * delta, gamma * lam * ratio.clamp(max=c_bar), nothing[0])
+    return x, delta + gamma * torch.cat([x[1:], nothing])
+
+
 def n_step_return(
     reward: Tensor, terminated: Tensor, ended: Tensor, value: Tensor, gamma: float, n: int
 ) -> Tensor:

@@ -37,6 +37,7 @@ class Rollout:
     group: int = 1  # columns side by side that are episodes from the same start
     state: Tensor | None = None  # [T+1, N]  the row of the transition table, where something asks for it
     q: Tensor | None = None  # [T, N]  Q(s, a), for schemes that weigh with it
+    every_q: Tensor | None = None  # [T, N, A]  and that of every action
     behaviour_params: Tensor | None = None  # [T, N, K]  replayed: of the policy that took the action
     next_action: Tensor | None = None  # [T, N]  replayed: what the policy of that time would have done next
     replayed_from: Rollout | None = None  # the replayed transitions whose states these are, for the critic
@@ -79,6 +80,7 @@ class Batch:
     count: float  # the divisor of the policy term
     correction: Tensor | None = None  # [P]  added to ∇L as it is; only for one step on the whole batch
     shape: tuple[int, ...] = ()  # (T, N) of the rows of a whole batch
+    gamma: float = 1.0  # γ of Ψ
     psi_for_weighted_rewards: Callable[[Tensor], Tensor] | None = None  # Ψ [T, N], rewards × weights [T, N]
     raw_reward: Tensor | None = None  # [B]  what the environment gave
     state: Tensor | None = None  # [B]  the row of the transition table, where something asks for it

@@ -287,6 +287,26 @@ def group(runs: Runs):
     return figure
 
 
+def action_baseline(runs: Runs):
+    figure, axes = canvas(2, 3.0, 5.4)
+    for axis, (run,) in zip(axes, runs, strict=True):
+        part = run.result["decompose"]
+        names = list(part["schemes"])[::-1]
+        left = np.zeros(len(names))
+        for colour, key, label in (
+            (GREEN, "state", "Σ_s, the state"),
+            (BLUE, "action", "Σ_a, the action"),
+            (RED, "rest", "Σ_τ, the rest"),
+        ):
+            width = np.array([max(part["schemes"][name][key], 0.0) for name in names])
+            axis.barh(names, width, left=left, color=colour, label=label)
+            left += width
+        how = "all episodes" if part["by"] == "exact" else "sampled"
+        axis.set_title(f"{run.result['env']}, {how}", fontsize=10)
+        legend(axis)
+    return figure
+
+
 def grpo(runs: Runs):
     figure, (left, right) = canvas(2)
     bars(left, runs[2][0], "four prompts (3)")
@@ -306,6 +326,7 @@ def grpo(runs: Runs):
 
 
 DRAWN = {
+    "action_baseline": action_baseline,
     "reinforce": reinforce,
     "reward_to_go": reward_to_go,
     "mean_baseline": mean_baseline,

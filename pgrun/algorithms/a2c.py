@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pgrun.algorithms.base import Repeated
 from pgrun.types import Batch
@@ -18,6 +18,8 @@ class A2c(Repeated):
     Only the first of several steps is a gradient of J: the later ones use the same Ψ under a policy that has
     moved (watch ``kl/old_new``).
     """
+
+    takes_reference: ClassVar[bool] = True
 
     def surrogate(self, log_prob: Tensor, batch: Batch) -> Tensor:
         return (batch.mask * batch.psi * log_prob).sum() / batch.count

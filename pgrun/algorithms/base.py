@@ -20,6 +20,7 @@ from pgrun.optimization.schedules import OVER_THE_RUN, Kind, Schedule, states_of
 from pgrun.policies.distributions import Distribution
 from pgrun.policies.importance import weighted_log_ratio
 from pgrun.policies.policy import Policy
+from pgrun.policies.reference import ReferencePenalty
 from pgrun.types import Batch, Rollout
 from pgrun.variance.advantage_norm import normalise_advantages
 from pgrun.variance.base import Scheme
@@ -39,6 +40,7 @@ class Learner:
     minibatch_norm: AdvantageNorm = (
         "none"  # what is done to Ψ of each minibatch, beside what was done to the batch's
     )
+    reference: ReferencePenalty | None = None  # a policy that π is kept near
 
     def renormalise(self, rows: Batch) -> Batch:
         """A minibatch with Ψ normalised over its own rows. On Ψ that the batch's norm has moved and scaled
@@ -85,6 +87,7 @@ class Algorithm:
     of_actions: ClassVar[bool] = False  # its critic is one of actions, fitted to replayed transitions
     has_clip: ClassVar[bool] = False
     takes_own_step: ClassVar[bool] = False  # takes its step itself: no optimizer, and no shared network
+    takes_reference: ClassVar[bool] = False  # its steps can be kept near a reference policy
     tags: ClassVar[tuple[str, ...]] = ()  # of ``scalars``
 
     @classmethod
@@ -185,7 +188,10 @@ class Algorithm:
         kept = policy.activations(batch.obs)
         params = kept[-1][:, policy.value_outputs :]
         value = learner.critic.joint_delta(kept[-1], batch)
-        delta = policy.output_delta(-self.params_gradient(params, batch, policy.dist), value)
+        gained = self.params_gradient(params, batch, policy.dist)
+        if learner.reference is not None:
+            gained = gained - learner.reference.loss_slope(params, batch, policy.dist)
+        delta = policy.output_delta(-gained, value)
         gradient = policy.net.gradient(policy.layers, kept, delta)
         return gradient if batch.correction is None else gradient - batch.correction
 

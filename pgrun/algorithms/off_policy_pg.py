@@ -2,20 +2,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import gymnasium as gym
 import torch
 
 from pgrun.algorithms.base import Algorithm, Learner
-from pgrun.config.schema import Positive, Repeats
+from pgrun.config.schema import Positive, Probability, Repeats
 from pgrun.config.settings import CENTERING
 from pgrun.critics.exact import follow_problem, require_tabular_problem
 from pgrun.envs import Envs
 from pgrun.exact import Problem, policy_table, state_visits
 from pgrun.policies.importance import effective_share
 from pgrun.policies.policy import Policy
+from pgrun.returns import v_trace_errors
 from pgrun.types import Batch
 
 if TYPE_CHECKING:
@@ -38,24 +39,34 @@ class OffPolicyPg(Algorithm):
                                                         is that ratio; tabular
         per_step      1/N Σᵢ Σₜ gₜ ρₜ Ψₜ                        first order: the ratio of
                                                         state visits taken for 1
+        v_trace       1/N Σᵢ Σₜ gₜ min(ρ̄, ρₜ)(rₜ + γvₜ₊₁ − V(sₜ))  the same, with what follows
+                                                        corrected too; Ψ = δ
 
     Precup, Sutton & Singh 2000; Jie & Abbeel 2010. ``truncate`` caps each product: less variance, some bias
     (Ionides 2008). ``self_normalise`` divides the products of a time step by their mean over all episodes, an
     ended one keeping its last: less variance, and a bias that vanishes with their number (Precup et al. 2000,
-    "weighted" importance sampling).
+    "weighted" importance sampling). ``v_trace`` (Espeholt et al. 2018, §4.1): v is the V-trace target of
+    ``returns.v_trace_errors``, anew at each step, and what the critic is fitted to in the end.
     """
 
-    weights: Literal["trajectory", "per_decision", "past_only", "state_ratio", "per_step"] = (
+    weights: Literal["trajectory", "per_decision", "past_only", "state_ratio", "per_step", "v_trace"] = (
         "per_decision"  # which importance ratios weigh an action
     )
     reuses: Repeats = 4  # updates from one batch
     truncate: Positive | None = None
     self_normalise: bool = False
+    rho_bar: Positive = 1.0  # ρ̄, the cap that decides what V-trace converges to
+    c_bar: Positive = 1.0  # c̄, the cap of its traces, which decides how fast
+    lam: Probability = 1.0  # λ of its traces
     problem: Problem | None = field(init=False, default=None, repr=False)
     state_ratio: Tensor | None = field(init=False, default=None, repr=False)  # [T, N] p_θ(sₜ)/p_old(sₜ)
     told: dict[str, Tensor] = field(init=False, default_factory=dict, repr=False)
 
     samplers: ClassVar[tuple[str, ...]] = ("episodes",)
+    read_when: ClassVar = {
+        **Algorithm.read_when,
+        **dict.fromkeys(("rho_bar", "c_bar", "lam"), ("weights", "v_trace")),
+    }
     tags: ClassVar[tuple[str, ...]] = ("weight/ess", "weight/mean", "weight/max", "weight/return")
 
     @classmethod
@@ -63,6 +74,8 @@ class OffPolicyPg(Algorithm):
         weights = settings["algo"]["weights"]
         if weights == "per_decision":
             yield from find_terms_beside_rewards(settings)
+        if weights == "v_trace":
+            yield from find_no_plain_errors(settings)
         if weights == "state_ratio" and env is not None:
             try:
                 require_tabular_problem(env)
@@ -85,11 +98,31 @@ class OffPolicyPg(Algorithm):
 
     def weighted_psi(self, log_ratio: Tensor, batch: Batch) -> Tensor:
         """Weight times Ψ of each row [B], from log ρ [T, N], 0 where the mask is."""
+        if self.weights == "v_trace":
+            ratio = log_ratio.exp()
+            return (ratio.clamp(max=self.rho_bar) * self.v_trace(ratio, batch)[1]).flatten()
         weight = self.tamed(self.products(log_ratio), batch)
         if self.weights == "per_decision":
             assert batch.psi_for_weighted_rewards is not None
             return batch.psi_for_weighted_rewards(weight).flatten()
         return torch.where(batch.psi != 0, weight.flatten() * batch.psi, 0.0)
+
+    def v_trace(self, ratio: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """``v_trace_errors`` of a batch whose Ψ is δ."""
+        delta = batch.psi.view(batch.shape)
+        return v_trace_errors(delta, ratio, batch.gamma, self.rho_bar, self.c_bar, self.lam)
+
+    def update(self, batch: Batch, learner: Learner) -> None:
+        """The critic's targets of v_trace are those of the policy that has come out."""
+        self.improve(batch, learner)
+        if learner.critic.fits_first:
+            return
+        if self.weights == "v_trace":
+            policy = learner.policy
+            log_prob = policy.dist.log_prob(policy.params(batch.obs), batch.action)
+            x, _ = self.v_trace(log_ratio(log_prob, batch).exp(), batch)
+            batch = replace(batch, target=batch.value + x.flatten())
+        learner.critic.fit(batch.for_critic, learner.generator)
 
     def products(self, log_ratio: Tensor) -> Tensor:
         """The weight of each row [T, N]."""
@@ -103,6 +136,8 @@ class OffPolicyPg(Algorithm):
             case "state_ratio":
                 assert self.state_ratio is not None
                 return self.state_ratio * log_ratio.exp()
+            case "v_trace":
+                return log_ratio.exp().clamp(max=self.rho_bar)
 
     def tamed(self, weight: Tensor, batch: Batch) -> Tensor:
         if self.truncate is not None:
@@ -175,3 +210,22 @@ def find_terms_beside_rewards(settings: Mapping[str, Any]) -> Iterator[str]:
         )
     if settings["advantage_norm"] in CENTERING:
         yield "algo.weights=per_decision is biased by subtracting a mean: add advantage_norm=none or scale"
+
+
+def find_no_plain_errors(settings: Mapping[str, Any]) -> Iterator[str]:
+    """V-trace is a sum of the errors δ of V themselves, each with its own weight."""
+    variance, algo = settings["variance"], settings["algo"]
+    if variance["name"] != "td0":
+        yield (
+            "algo.weights=v_trace sums the errors δ of V, not what "
+            f"variance={variance['name']} makes of them: add variance=td0"
+        )
+    elif variance["discounting"] != "reward_to_go":
+        yield "algo.weights=v_trace takes no factor γ^t: add variance.discounting=reward_to_go"
+    if settings["advantage_norm"] != "none":
+        yield "algo.weights=v_trace fits V to the same errors: add advantage_norm=none"
+    if algo["truncate"] is not None or algo["self_normalise"]:
+        yield (
+            "algo.weights=v_trace has caps of its own: take algo.rho_bar and algo.c_bar, and leave "
+            "algo.truncate and algo.self_normalise out"
+        )

@@ -48,6 +48,7 @@ class Ppo(Repeated):
     epsilon: float = field(init=False, default=0.0)  # ε at this point of the run
     upper: float = field(init=False, default=0.0)  # the clip's upper side less 1
     has_clip: ClassVar[bool] = True
+    takes_reference: ClassVar[bool] = True
     read_when: ClassVar = {
         **Repeated.read_when,
         "clip_end": ("clip_schedule", OVER_THE_RUN),

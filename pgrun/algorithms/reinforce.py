@@ -18,6 +18,7 @@ class Reinforce(Algorithm):
     """
 
     samplers: ClassVar[tuple[str, ...]] = ("episodes",)
+    takes_reference: ClassVar[bool] = True
 
     def surrogate(self, log_prob: Tensor, batch: Batch) -> Tensor:
         return (batch.mask * batch.psi * log_prob).sum() / batch.count

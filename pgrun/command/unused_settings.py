@@ -97,6 +97,9 @@ def explain_unused_elsewhere(key: str, settings: Mapping[str, Any], space: Space
         return "nothing is normalised: set advantage_norm"
     if key.startswith("algo.entropy_") and not settings["algo"].get("entropy"):
         return "there is no bonus that could go anywhere: set algo.entropy"
+    near = settings.get("reference") or {}
+    if key.startswith("reference.") and key != "reference.policy" and near.get("policy") is None:
+        return "there is no reference policy: set reference.policy=start, or to the directory of a run"
     if key == "algo.target_kl" and settings["algo"].get("epochs") == 1:
         return "it leaves out further epochs, and there is one: set algo.epochs"
     return None

@@ -15,17 +15,24 @@ from pgrun.command.ablation import find_ineffective_ablation
 from pgrun.command.compose import Job
 from pgrun.command.memory import find_too_large
 from pgrun.command.overrides import CliOverride
+from pgrun.command.reference_check import find_wrong_reference
 from pgrun.command.seed_list import find_wrong_seeds
 from pgrun.command.unused_settings import find_unused_settings
 from pgrun.config import user_modules
 from pgrun.config.schema import GROUPS, construct_from_settings, find_class, find_violations, setting_kinds
-from pgrun.config.settings import CENTERING, Diagnostics, Logger, RunSettings, Trainer
+from pgrun.config.settings import CENTERING, Diagnostics, Logger, Reference, RunSettings, Trainer
 from pgrun.envs import EnvSettings, make_probed_env
 from pgrun.envs.faults import import_error
 from pgrun.envs.table import keeps_to_table
 from pgrun.errors import InvalidCommand
 
-SECTIONS = {"env": EnvSettings, "trainer": Trainer, "diagnostics": Diagnostics, "logger": Logger}
+SECTIONS = {
+    "env": EnvSettings,
+    "reference": Reference,
+    "trainer": Trainer,
+    "diagnostics": Diagnostics,
+    "logger": Logger,
+}
 BASES = {  # by name: importing them imports torch, over a second that most mistakes need not cost
     "variance": ("pgrun.variance.base", "Scheme"),
     "algo": ("pgrun.algorithms.base", "Algorithm"),
@@ -188,7 +195,8 @@ def check_combination(job: Job) -> list[str]:
     critic = chosen["critic"].misfits(settings, env) if chosen["variance"].uses_critic else ()
     algo = [*chosen["algo"].misfits(settings, env), *chosen["policy"].misfits(settings, env)]
     large = [] if env is None else [*find_too_large(settings, env), *find_wrong_start(settings, env)]
-    read = [*find_misfits(settings, chosen), *algo, *critic, *find_inexact(settings, env), *large]
+    near = find_wrong_reference(settings, chosen, env)
+    read = [*find_misfits(settings, chosen), *algo, *critic, *near, *find_inexact(settings, env), *large]
     ignored = [
         *find_unused_settings(job.words, settings, chosen, space),
         *find_ineffective_ablation(job, chosen, space),
@@ -234,7 +242,7 @@ def find_misfits(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iter
         yield f"variance={name} compares episodes: sampler.episodes must be at least 2"
     if kind == "episodes":
         yield from find_wrong_group(settings, chosen)
-    if settings["variance"].get("kind") == "per_parameter":
+    if build_scheme(settings, chosen).corrects_gradient:
         yield from find_not_one_plain_step(settings)
     if kind == "episodes" and settings["variance"].get("normalised"):
         instead = "add sampler=steps, or variance.normalised=false"
@@ -259,9 +267,10 @@ def find_wrong_scheme(settings: Mapping[str, Any], chosen: Mapping[str, Any]) ->
             f"not {name}: add variance={algo.allowed_schemes[0]}"
         )
     elif scheme.uses_q and not chosen["critic"].knows_q:
+        instead = "algo.baseline=expectation of " if scheme.uses_every_q else ""
         yield (
             f"variance={name} needs Q(s, a): add critic=exact on a tabular environment, or take "
-            "algo=off_policy_ac"
+            f"{instead}algo=off_policy_ac"
         )
 
 
@@ -295,15 +304,19 @@ def find_wrong_group(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> 
 
 
 def find_not_one_plain_step(settings: Mapping[str, Any]) -> Iterator[str]:
-    """A baseline for each parameter corrects the gradient itself, at θ_old and in its own units."""
+    """What corrects the gradient itself does so at θ_old and in its own units."""
+    scheme = settings["variance"]
+    what, instead = f"variance={scheme['name']}", "variance=advantage"
+    if "kind" in scheme:
+        what, instead = f"variance.kind={scheme['kind']}", "variance.kind=scalar"
     several = [key for key in ("epochs", "minibatches", "reuses") if settings["algo"].get(key, 1) > 1]
     if several:
         yield (
-            f"variance.kind=per_parameter corrects one gradient, and algo.{several[0]} asks for several "
-            "steps: take algo=reinforce, or variance.kind=scalar"
+            f"{what} corrects one gradient, and algo.{several[0]} asks for several steps: take "
+            f"algo=reinforce, or {instead}"
         )
     if settings["advantage_norm"] != "none":
-        yield "variance.kind=per_parameter corrects the gradient as it is: add advantage_norm=none"
+        yield f"{what} corrects the gradient as it is: add advantage_norm=none"
 
 
 def find_wrong_advantage_norm(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[str]:
@@ -332,9 +345,14 @@ def find_wrong_advantage_norm(settings: Mapping[str, Any], chosen: Mapping[str, 
 
 def gives_constant_baseline(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> bool:
     """Whether the scheme, with its settings, gives every action of the batch its return minus one number."""
-    given = {key: value for key, value in settings["variance"].items() if key != "name"}
-    constant: bool = construct_from_settings(chosen["variance"], given).has_constant_baseline
+    constant: bool = build_scheme(settings, chosen).has_constant_baseline
     return constant
+
+
+def build_scheme(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Any:
+    """The scheme with its settings."""
+    given = {key: value for key, value in settings["variance"].items() if key != "name"}
+    return construct_from_settings(chosen["variance"], given)
 
 
 def find_too_many_minibatches(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pgrun.config.schema import NonNegativeInt, PositiveInt, Probability, Range
+from pgrun.config.schema import NonNegativeInt, Positive, PositiveInt, Probability, Range
 
 Threads = Annotated[int, Range(1, 1024)]
 AdvantageNorm = Literal["none", "center", "scale", "full"]  # see ``normalise_advantages``
@@ -74,6 +74,16 @@ class Diagnostics:
     gradient_every: NonNegativeInt | None = None
     detail: bool = False
     exact: bool = False
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A policy that training is kept near, and what leaving it costs."""
+
+    policy: str | None = None
+    beta: Positive = 0.1
+    place: Literal["reward", "loss", "both"] = "reward"
+    estimator: Literal["exact", "k1", "k2", "k3"] = "k1"
 
 
 @dataclass(frozen=True)

@@ -122,6 +122,9 @@ class ActionCritic:
             return self.q(rollout.obs[:-1], rollout.action)
         return td_target(rollout.reward, rollout.terminated, self.value(rollout.obs[1:]), self.gamma)
 
+    def every_action_value(self, rollout: Rollout) -> Tensor:
+        raise NotImplementedError
+
     def rows(self, rollout: Rollout, gamma: float) -> Batch:
         """The transitions with their y, detached from all that moves: φ̄ and the present policy."""
         successor = rollout.obs[1:]

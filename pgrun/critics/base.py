@@ -63,6 +63,9 @@ class Critic(Protocol):
     def action_values(self, rollout: Rollout) -> Tensor:
         """Q(s, a) of every action taken [T, N], for schemes that weigh with it."""
 
+    def every_action_value(self, rollout: Rollout) -> Tensor:
+        """Q(s, a) of every action in each state [T, N, A], of a critic that knows a table."""
+
     def target(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
         """What V is fitted to [T, N]."""
 
@@ -102,6 +105,9 @@ class NoCritic(Stateless):
     def action_values(self, rollout: Rollout) -> Tensor:
         raise NotImplementedError
 
+    def every_action_value(self, rollout: Rollout) -> Tensor:
+        raise NotImplementedError
+
     def rows(self, rollout: Rollout, gamma: float) -> None:
         return None
 
@@ -133,6 +139,9 @@ class StateValue:
         return self.value(rollout.obs)
 
     def action_values(self, rollout: Rollout) -> Tensor:
+        raise NotImplementedError
+
+    def every_action_value(self, rollout: Rollout) -> Tensor:
         raise NotImplementedError
 
     def rows(self, rollout: Rollout, gamma: float) -> None:

@@ -23,6 +23,8 @@ from pgrun.variance.base import returns_to_go
 if TYPE_CHECKING:
     from torch import Tensor
 
+NEED_Q = ("q", "advantage", "action_baseline", "all_actions")  # schemes that no fitted V can serve
+
 
 @dataclass(frozen=True)
 class Exact(CriticSettings):
@@ -44,7 +46,7 @@ class Exact(CriticSettings):
         try:
             require_tabular_problem(env)
         except LookupError as error:
-            needs_q = settings["variance"]["name"] in ("q", "advantage")
+            needs_q = settings["variance"]["name"] in NEED_Q
             instead = "variance=gae critic=fitted" if needs_q else "critic=fitted"
             yield (
                 f"{name} cannot know the values of env={settings['env']['id']}: {error}; "
@@ -78,10 +80,20 @@ class ExactCritic(Stateless):
 
     def action_values(self, rollout: Rollout) -> Tensor:
         p, (state, action) = self.problem, (recorded_states(rollout)[:-1], rollout.action.cpu())
-        v = values_by_steps_left(p, policy_table(self.policy, p), self.gamma)
-        left = (p.horizon - rollout.time.long().cpu() - 1).clamp(max=len(v) - 1)
-        after = (p.transition[state, action] * v[left]).sum(-1)
+        v = self._values_afterwards(rollout)
+        after = (p.transition[state, action] * v).sum(-1)
         return self._like(rollout, p.reward[state, action] + self.gamma * after)
+
+    def every_action_value(self, rollout: Rollout) -> Tensor:
+        p, state = self.problem, recorded_states(rollout)[:-1]
+        after = torch.einsum("tnas,tns->tna", p.transition[state], self._values_afterwards(rollout))
+        return self._like(rollout, p.reward[state] + self.gamma * after)
+
+    def _values_afterwards(self, rollout: Rollout) -> Tensor:
+        """V of every state one step after each row [T, N, S]."""
+        p = self.problem
+        v = values_by_steps_left(p, policy_table(self.policy, p), self.gamma)
+        return v[(p.horizon - rollout.time.long().cpu() - 1).clamp(max=len(v) - 1)]
 
     def _value(self, rollout: Rollout, time: Tensor) -> Tensor:
         v = values_by_steps_left(self.problem, policy_table(self.policy, self.problem), self.gamma)

@@ -73,6 +73,8 @@ def find_unknown_to_kernels(settings: Mapping[str, Any]) -> Iterator[str]:
         yield f"network.logit_scale={scale:g}"
     if settings.get("env", {}).get("action_mask"):
         yield "env.action_mask=true"
+    if near := (settings.get("reference") or {}).get("policy"):
+        yield f"reference.policy={near}"
     policy = settings.get("policy", {}).get("name", "gaussian")
     if policy != "gaussian":
         yield f"policy={policy}"

@@ -19,7 +19,7 @@ from pgrun.config.random_streams import (
     seed_global_generators,
     spawn_child_sequence,
 )
-from pgrun.config.schema import construct_from_settings, find_class
+from pgrun.config.schema import construct_from_settings
 from pgrun.config.settings import Diagnostics, Logger, RunSettings, Trainer
 from pgrun.critics.base import Context, Critic, NoCritic
 from pgrun.diagnostics.exact_errors import ExactErrors, NoExactErrors, make_exact_errors
@@ -29,12 +29,14 @@ from pgrun.envs.masks import mask_in
 from pgrun.estimator import Estimator
 from pgrun.optimization.optimizers import Optimizer
 from pgrun.optimization.schedules import Schedule
-from pgrun.policies.families import Family, connect_actions
+from pgrun.policies.families import connect_actions
 from pgrun.policies.normalization import NoRewardScale, NoStateNorm, RewardScale, RunningNorm
 from pgrun.policies.policy import Policy, distribution_for
 from pgrun.rollouts.samplers.episodes import Episodes, Evaluation
 from pgrun.rollouts.samplers.steps import Steps
 from pgrun.training.backends import choose_backend, choose_envs, twins_of
+from pgrun.training.members import build_member, family_of
+from pgrun.training.reference import build_reference
 from pgrun.training.unread_check import UnreadCheck
 
 if TYPE_CHECKING:
@@ -74,7 +76,8 @@ class Run:
     def stateful(self) -> dict[str, Any]:
         """Everything that the next update depends on, beside the settings and the counters."""
         learner = self.learner
-        return {
+        near = {} if learner.reference is None else {"reference": learner.reference}
+        return near | {
             "policy": learner.policy,
             "optimizer": learner.optimizer,
             "critic": learner.critic,
@@ -131,18 +134,6 @@ class Run:
             schedule.adapt(kl)
 
 
-def build_member(settings: Mapping[str, Any], group: str) -> Any:
-    """The object that a config group describes: its class by name, its fields from the rest."""
-    given = dict(settings[group])
-    return construct_from_settings(find_class(group, given.pop("name"), tuple(settings["modules"])), given)
-
-
-def family_of(settings: Mapping[str, Any]) -> Family:
-    """How real actions are distributed; a run of earlier days says nothing, and has a Gaussian."""
-    family: Family = build_member({"policy": {"name": "gaussian"}, **settings}, "policy")
-    return family
-
-
 def build_run(settings: Mapping[str, Any], backend: str | None = None) -> Run:
     """The run of a resolved configuration, as plain data; ``check`` has been through it."""
     # 1. settings and backend
@@ -194,7 +185,10 @@ def build_run(settings: Mapping[str, Any], backend: str | None = None) -> Run:
         critic = twins.critic(build_member(settings, "critic").build(context))
     optimizer = Optimizer(policy.theta, build_member(settings, "optimizer"))
     minibatch_norm = top.advantage_norm if top.advantage_scope == "minibatch" else "none"
-    learner = twins.learner(Learner(policy, critic, optimizer, random.shuffle, minibatch_norm))
+    reference = build_reference(settings, policy, envs)
+    learner = twins.learner(
+        Learner(policy, critic, optimizer, random.shuffle, minibatch_norm, reference=reference)
+    )
     estimator = Estimator(scheme, top.gamma, top.advantage_norm)
     # 5. what judges: environments of its own for the evaluation
     eval_envs = make_envs(env, trainer.eval_episodes, " in evaluation")

@@ -222,6 +222,8 @@ def learn_from_rollout(run: Run, rollout: Rollout, counters: Counters) -> dict[s
             rows = batch.for_critic
             scalars |= value_fit(rows, learner.critic.loss(rows), run.scale.divisor)
         scalars |= step_settings(run.policy, run.algorithm, learner.optimizer.lr)
+        if learner.reference is not None:
+            scalars |= learner.reference.scalars(run.policy, batch)
     if run.follows_kl:
         run.adapt_schedules(float(mean_kl(run.policy, batch)))
     return scalars
@@ -236,6 +238,8 @@ def make_batch(run: Run, rollout: Rollout) -> tuple[Rollout, Tensor, Batch]:
     """(the rollout as the algorithm takes it, V [T+1, N], what an update learns from)."""
     learner, estimator = run.learner, run.estimator
     rollout = run.algorithm.prepare_rollout(rollout, learner)
+    if learner.reference is not None:
+        rollout = learner.reference.charge(rollout, run.policy.dist)
     rollout, value = with_values(rollout, learner.critic, estimator.scheme)
     return rollout, value, estimator.batch(rollout, value, learner.critic, run.policy)
 
@@ -256,6 +260,8 @@ def with_values(rollout: Rollout, critic: Critic, scheme: Scheme) -> tuple[Rollo
     """(the rollout with Q where the scheme reads it, V [T+1, N] where it reads that)."""
     if scheme.uses_q and rollout.q is None:
         rollout = replace(rollout, q=critic.action_values(rollout))
+    if scheme.uses_every_q:
+        rollout = replace(rollout, every_q=critic.every_action_value(rollout))
     if scheme.uses_value:
         return rollout, critic.values(rollout)
     return rollout, rollout.obs.new_zeros(rollout.obs.shape[:-1])
@@ -342,7 +348,8 @@ def list_tags(run: Run) -> list[str]:
         else ()
     )
     scheduled = scheduled_tags(run.algorithm)
-    own = (*scheduled, *run.algorithm.tags, *run.sampler.tags, *run.exact_errors.tags)
+    near = () if run.learner.reference is None else run.learner.reference.tags
+    own = (*scheduled, *run.algorithm.tags, *run.sampler.tags, *run.exact_errors.tags, *near)
     return [*ALWAYS, *critic, *clipping, *optimizer, *std, *details, *own]
 
 

@@ -23,6 +23,7 @@ class Scheme:
     uses_critic: ClassVar[bool] = False
     uses_value: ClassVar[bool] = True  # reads the critic's V(s), if it uses a critic
     uses_q: ClassVar[bool] = False  # reads Q(s, a): from an exact critic, or a critic of actions
+    uses_every_q: ClassVar[bool] = False  # and that of every action: from an exact critic
     whole_episodes: ClassVar[bool] = False  # needs sampler=episodes
     sees_scores: ClassVar[bool] = False  # overrides ``estimate``
     compares_episodes: ClassVar[bool] = False  # its baseline comes from the other episodes: two are needed
@@ -49,6 +50,11 @@ class Scheme:
         return type(self).delete_one_psi is not Scheme.delete_one_psi
 
     @property
+    def corrects_gradient(self) -> bool:
+        """Whether ``estimate`` adds to the gradient: of one step, at θ_old, in its own units."""
+        return False
+
+    @property
     def has_constant_baseline(self) -> bool:
         """Whether every action of the batch gets r(τ) minus one number: centring Ψ
         puts the batch's mean in its place.
@@ -62,6 +68,12 @@ class Scheme:
         override this.
         """
         return self.psi(rollout, value, gamma), None
+
+    def params_correction(self, rollout: Rollout, gamma: float, policy: Policy) -> Tensor | None:
+        """What each row adds to the gradient beside Ψ∇log π, as ∂/∂params of its distribution [T, N, K]: that
+        of schemes whose correction is a sum over rows.
+        """
+        return None
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,10 @@ class OptimalBaseline(Discounted):
         return self.from_time(returns_to_go(rollout, value, gamma), rollout, gamma)
 
     @property
+    def corrects_gradient(self) -> bool:
+        return self.kind == "per_parameter"
+
+    @property
     def has_constant_baseline(self) -> bool:
         return self.kind == "scalar" and self.returns == "whole"  # but for the cross-fitting
 

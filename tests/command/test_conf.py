@@ -82,6 +82,8 @@ def command_for(path: Path) -> str:
         return f"{group}={name} algo=a2c env=FrozenLake-v1"
     if group == "policy":
         return f"policy={name} env=Pendulum-v1"
+    if group == "variance" and find_class("variance", name).uses_every_q:
+        return f"{group}={name} algo=reinforce critic=exact env=FrozenLake-v1 advantage_norm=none"
     if group == "variance" and find_class("variance", name).uses_q:
         return f"{group}={name} algo=off_policy_ac"
     whole = group == "variance" and find_class("variance", name).whole_episodes

@@ -35,7 +35,7 @@ from pgrun.tools.play.film import Camera, make_camera, make_filmed_column
 from pgrun.tools.play.options import PlayOptions
 from pgrun.tools.play.report import format_play_report
 from pgrun.training.backends import twins_of
-from pgrun.training.build import build_member, family_of
+from pgrun.training.members import build_member, family_of
 from pgrun.training.saver import refusing_bad_data
 
 COLUMNS = 100  # environments at once, where more episodes are asked for than the run's evaluation has

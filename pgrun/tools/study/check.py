@@ -24,10 +24,16 @@ from pgrun.envs import EnvSettings
 from pgrun.envs.wrappers import changing_wrappers, find_user_modules
 from pgrun.errors import InvalidCommand, escape_line
 from pgrun.tools.study import schemes
-from pgrun.tools.study.settings import OWN, Behaviour, KlReference, Step, Study, Table
+from pgrun.tools.study.settings import OWN, Behaviour, Decompose, KlReference, Step, Study, Table
 
 GROUPS = ("network", "critic", "variance")
-SECTIONS: dict[str, type] = {"policy": Table, "behaviour": Behaviour, "kl": KlReference, "step": Step}
+SECTIONS: dict[str, type] = {
+    "policy": Table,
+    "behaviour": Behaviour,
+    "kl": KlReference,
+    "decompose": Decompose,
+    "step": Step,
+}
 MEMORY = 8  # GB
 WRITTEN_OUT = 3000  # parameters, of a Fisher matrix that is written out
 PICTURE = 'picture=true needs the extra "plot": pip install -c constraints.txt -e ".[plot]"'
@@ -210,6 +216,11 @@ def check_study_sections(settings: Mapping[str, Any], study: Study, p: Any, env:
     if behaviour.theta is not None:
         yield from find_wrong_behaviour(settings, behaviour, env, find_wrong_theta)
     yield from wrong_kl(settings, p, env, find_wrong_theta)
+    if study.pathwise:
+        from pgrun.tools.study.pathwise import find_no_derivatives
+
+        yield from find_no_derivatives(env, name)
+    yield from find_wrong_decomposition(settings, study, p, env)
     if "state_ratio" in str(study.weights) and p is None:
         yield (
             f"weights: state_ratio needs the transition table of env={name}; take per_step, which sets the "
@@ -247,6 +258,34 @@ def wrong_kl(settings: Mapping[str, Any], p: Any, env: gym.Env, wrong_theta: Any
         yield f"kl: every episode is enumerated, and env={name} {why}: take env=pgrun/TokenTree-v0"
     elif wanted.theta is not None:
         yield from find_wrong_behaviour(settings, wanted, env, wrong_theta, "kl")
+
+
+def find_wrong_decomposition(
+    settings: Mapping[str, Any], study: Study, p: Any, env: gym.Env
+) -> Iterator[str]:
+    """Episodes that can be listed, or states that can be put back."""
+    from pgrun.tools.study.decomposition import can_list_terms
+    from pgrun.tools.study.nested_sampling import can_be_put_back
+    from pgrun.tools.study.policy import propose_table
+
+    wanted, name = construct_from_settings(Decompose, settings["decompose"]), settings["env"]["id"]
+    if wanted.by is None:
+        return
+    if study.weights is not None:
+        yield "decompose: the terms of schemes; leave weights out, or decompose"
+    table = propose_table(construct_from_settings(Table, settings["policy"]), env)
+    size = int(p.reward.numel()) if p is not None and table.wanted else 0
+    listed = can_list_terms(p, getattr(env.unwrapped, "P", None), size)
+    if wanted.by == "exact" and not listed:
+        why = "publishes no transition table" if p is None else "has too many episodes for that"
+        yield f"decompose.by=exact sums over all episodes, and env={name} {why}: take decompose.by=sampled"
+    elif not listed and not can_be_put_back(env):
+        yield (
+            f"decompose puts visited states back, and env={name} cannot be: take classic control or MuJoCo "
+            "without wrappers of your own, or an environment with a transition table"
+        )
+    elif not listed and p is None and getattr(env.spec, "max_episode_steps", None) is None:
+        yield f"decompose plays episodes to their end, and env={name} has no limit: set env.max_episode_steps"
 
 
 def find_wrong_behaviour(

@@ -18,7 +18,7 @@ from pgrun.policies.policy import Policy
 from pgrun.returns import episode_return
 from pgrun.rollouts.samplers.episodes import Episodes
 from pgrun.types import Rollout, each_tensor
-from pgrun.variance.base import PerColumn
+from pgrun.variance.base import PerColumn, Scheme
 from pgrun.variance.leave_out import rows_by_unit
 
 if TYPE_CHECKING:
@@ -101,6 +101,10 @@ class Seen:
     def with_q(self) -> Rollout:
         return replace(self.rollout, q=self.critic.action_values(self.rollout))
 
+    @cached_property
+    def with_every_q(self) -> Rollout:
+        return replace(self.with_q, every_q=self.critic.every_action_value(self.rollout))
+
     def estimates(self, estimator: Estimator, batch: int) -> Tensor:
         """ĝ of each group of ``batch`` columns [G, P]: (1/batch) Σ mask·Ψ·∇log π, as an update takes it."""
         columns, rollout = self.rollout.mask.shape[1], self.rollout
@@ -115,10 +119,18 @@ class Seen:
     def weights(self, estimator: Estimator, batch: int) -> tuple[Tensor, Tensor | None]:
         """(Ψ [T, N], corrections [G, P] or None)"""
         scheme = estimator.scheme
-        rollout = self.with_q if scheme.uses_q else self.rollout
+        return weigh_groups(self.policy, self.rollout_for(scheme), self.value_for(scheme), estimator, batch)
+
+    def rollout_for(self, scheme: Scheme) -> Rollout:
+        """With Q, where a scheme reads it."""
+        if scheme.uses_every_q:
+            return self.with_every_q
+        return self.with_q if scheme.uses_q else self.rollout
+
+    def value_for(self, scheme: Scheme) -> Tensor:
+        """V [T+1, N], where a scheme reads it."""
         reads = scheme.uses_critic and scheme.uses_value
-        value = self.value if reads else rollout.obs.new_zeros(rollout.obs.shape[:-1])
-        return weigh_groups(self.policy, rollout, value, estimator, batch)
+        return self.value if reads else self.rollout.obs.new_zeros(self.rollout.obs.shape[:-1])
 
 
 def weigh_groups(
@@ -127,7 +139,9 @@ def weigh_groups(
     """(Ψ [T, N], corrections [G, P] or None): a scheme that may compare episodes sees
     those of one group at a time.
     """
-    if isinstance(estimator.scheme, PerColumn) and estimator.advantage_norm == "none":
+    scheme = estimator.scheme
+    alone = isinstance(scheme, PerColumn) and not scheme.corrects_gradient
+    if alone and estimator.advantage_norm == "none":
         return estimator.psi(rollout, value, policy)
     parts = weigh_groups_together(policy, rollout, value, estimator, batch)
     return parts[0].transpose(0, 1).flatten(1), parts[1] if len(parts) > 1 else None

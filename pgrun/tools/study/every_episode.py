@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, product
 from math import factorial, prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MOST = 200_000  # rows of a rollout of all episodes
-Step = tuple[int, int, int | None]  # state, action, next state: None where nothing follows
+Outcome = tuple[float, int | None, float]  # chance, next state: None where nothing follows, reward
+Step = tuple[int, int, int | None, float]  # state, action, next state, reward
 
 
 @dataclass(frozen=True)
 class EveryEpisode:
-    """All episodes, one a column, under a policy: each step earns E[r|s, a]."""
+    """All episodes, one a column, under a policy: each step earns E[r|s, a], or what its outcome does."""
 
     rollout: Rollout
     chance: Tensor  # [N]  of each, given where it starts
@@ -63,32 +64,70 @@ class EveryEpisode:
         return replace(self.rollout.columns(keep), group=size), torch.tensor(chances, dtype=torch.float64)
 
 
-def count_episode_rows(p: Problem) -> float:
+def list_outcomes(p: Problem, table: Any = None) -> list[list[list[Outcome]]]:
+    """What can follow each state and action. Without the transition table P of the problem a step earns
+    E[r|s, a], which is enough for means; variances need what each outcome earns.
+    """
+    states, actions = p.reward.shape
+    if table is not None:
+        return [[merge_outcomes(table[s][a]) for a in range(actions)] for s in range(states)]
+    ends = 1 - p.transition.sum(-1)
+    found: list[list[list[Outcome]]] = []
+    for s in range(states):
+        found.append([])
+        for a in range(actions):
+            reward = float(p.reward[s, a])
+            over: list[Outcome] = [(float(ends[s, a]), None, reward)] if ends[s, a] > 1e-12 else []
+            after = p.transition[s, a].nonzero()[:, 0].tolist()
+            found[-1].append(over + [(float(p.transition[s, a, n]), n, reward) for n in after])
+    return found
+
+
+def merge_outcomes(outcomes: Any) -> list[Outcome]:
+    """Those of P[s][a] that have a chance; ends with the same reward are one, wherever they lead."""
+    chances: dict[tuple[int | None, float], float] = {}
+    for chance, after, reward, over in outcomes:
+        if chance > 0:
+            key = (None if over else int(after), float(reward))
+            chances[key] = chances.get(key, 0.0) + float(chance)
+    return [(chance, *key) for key, chance in chances.items()]
+
+
+def count_episode_rows(p: Problem, table: Any = None) -> float:
     """Rows of all episodes side by side, at most."""
-    follows, ends = p.transition > 0, 1 - p.transition.sum(-1) > 1e-12
+    outcomes = list_outcomes(p, table)
+    states, actions = p.reward.shape
+    follows = torch.zeros(states, actions, states + 1, dtype=torch.float64)  # the last one: nothing
+    for s, a in product(range(states), range(actions)):
+        for _, after, _ in outcomes[s][a]:
+            follows[s, a, states if after is None else after] += 1
     count = torch.ones_like(p.start)
     for _ in range(p.horizon):
-        count = (ends + follows.double() @ count).sum(1)
+        count = (follows @ torch.cat([count, count.new_ones(1)])).sum(1)
     return float(count[p.start > 0].sum()) * p.horizon
 
 
-def list_episodes(p: Problem, policy: Policy) -> EveryEpisode:
-    """Every episode. Raises ``LookupError`` where there are too many."""
-    if (rows := count_episode_rows(p)) > MOST:
+def list_episodes(p: Problem, policy: Policy, table: Any = None) -> EveryEpisode:
+    """Every episode; ``table``: P of the problem, with the reward of each outcome.
+
+    Raises ``LookupError`` where there are too many.
+    """
+    if (rows := count_episode_rows(p, table)) > MOST:
         raise LookupError(f"its episodes, all of them, would have {rows:.2g} steps, and {MOST:,} is the most")
-    pi, ends = policy_table(policy, p), 1 - p.transition.sum(-1)
-    found = [path for s in p.start.nonzero()[:, 0].tolist() for path in iterate_paths(p, pi, ends, s)]
+    pi, outcomes = policy_table(policy, p), list_outcomes(p, table)
+    starts = p.start.nonzero()[:, 0].tolist()
+    found = [path for s in starts for path in iterate_paths(outcomes, pi, p.horizon, s)]
     chances, steps = zip(*found, strict=True)
     shown = network_inputs(policy, p)
     state = np.zeros((p.horizon + 1, len(steps)), np.int64)
     action, time = np.zeros((2, p.horizon, len(steps)), np.int64)
+    reward = np.zeros((p.horizon, len(steps)))
     mask, terminated, ended = np.zeros((3, p.horizon, len(steps)), bool)
     for n, path in enumerate(steps):
-        for t, (s, a, after) in enumerate(path):
+        for t, (s, a, after, earned) in enumerate(path):
             state[t : t + 2, n] = s, s if after is None else after
-            action[t, n], time[t, n], mask[t, n] = a, t, True
+            action[t, n], time[t, n], reward[t, n], mask[t, n] = a, t, earned, True
         terminated[len(path) - 1, n], ended[len(path) - 1, n] = path[-1][2] is None, True
-    reward = np.where(mask, p.reward.numpy()[state[:-1], action], 0.0)
     arrays = Arrays(shown.numpy()[state], action, reward, terminated, ended, mask, time, state)
     rollout = arrays.to_rollout(policy, NoRewardScale(), len(steps), whole=True)
     return EveryEpisode(
@@ -96,18 +135,18 @@ def list_episodes(p: Problem, policy: Policy) -> EveryEpisode:
     )
 
 
-def iterate_paths(p: Problem, pi: Tensor, ends: Tensor, start: int) -> Iterator[tuple[float, list[Step]]]:
+def iterate_paths(
+    outcomes: list[list[list[Outcome]]], pi: Tensor, horizon: int, start: int
+) -> Iterator[tuple[float, list[Step]]]:
     """(chance, steps) of every episode from ``start``."""
     under_way: list[tuple[float, int, list[Step]]] = [(1.0, start, [])]
     while under_way:
         chance, s, steps = under_way.pop()
         for a in range(pi.shape[1]):
-            here = chance * float(pi[s, a])
-            if float(ends[s, a]) > 1e-12:
-                yield here * float(ends[s, a]), [*steps, (s, a, None)]
-            for after in p.transition[s, a].nonzero()[:, 0].tolist():
-                longer, rest = [*steps, (s, a, after)], here * float(p.transition[s, a, after])
-                if len(longer) == p.horizon:
+            for here, after, reward in outcomes[s][a]:
+                longer: list[Step] = [*steps, (s, a, after, reward)]
+                rest = chance * float(pi[s, a]) * here
+                if after is None or len(longer) == horizon:
                     yield rest, longer
                 else:
                     under_way.append((rest, after, longer))

@@ -39,6 +39,9 @@ then on each estimate's own
   by_step=20               the weights Ψ that good and bad actions get, by time step
   fisher=[10,100] cg=20    the sampled Fisher matrix beside the exact one; conjugate gradients
   kl.distance=0.1          the KL from a reference policy, and its estimators k1, k2, k3 with their gradients
+  pathwise=true            the gradient through the problem beside the score function's, on pgrun/LQ1-v0
+  decompose.by=auto        the variance of one step's term, by state, action and the rest \
+(Tucker et al. 2018)
   group=4 shared=seed      episodes from each start, for variance=group; what they share: seed or start
   step.distance=1 step.kl=0.01   what a step along ∇J, and a natural one, would do to the policy
   gamma=… seed=… repeats=10 picture=true|false threads=1 modules=[…]"""

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pgrun.policies.kl_estimators import estimate_kl
 from pgrun.policies.mlp import Scores
 from pgrun.policies.policy import Policy
 from pgrun.tools.study.collect import Seen
@@ -34,15 +35,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NAMES = ("exact", "k1", "k2", "k3")
-
-
-def estimate_kl(name: str, log_ratio: Tensor) -> tuple[Tensor, Tensor]:
-    """(k(l), k'(l)) of one of k1, k2, k3."""
-    if name == "k1":
-        return log_ratio, torch.ones_like(log_ratio)
-    if name == "k2":
-        return log_ratio.square() / 2, log_ratio
-    return torch.expm1(-log_ratio) + log_ratio, -torch.expm1(-log_ratio)
 
 
 class KlEstimators:

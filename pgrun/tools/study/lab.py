@@ -33,12 +33,21 @@ from pgrun.policies.policy import Policy
 from pgrun.tools.study.behaviour import make_behaviour_policy
 from pgrun.tools.study.collect import Seen, Source
 from pgrun.tools.study.critics import load_run_critic
+from pgrun.tools.study.pathwise import Pathwise
 from pgrun.tools.study.policy import find_tabular_problem, freeze_policy, resolve_saved_run, settings_of
 from pgrun.tools.study.refit import Refitted
-from pgrun.tools.study.schemes import NORMALISED, claim_of_scheme, equally_long, fits_first, select_schemes
+from pgrun.tools.study.schemes import (
+    NORMALISED,
+    UNBIASED,
+    claim_of_scheme,
+    equally_long,
+    fits_first,
+    select_schemes,
+)
 from pgrun.tools.study.settings import OWN, Behaviour, KlReference, Study
 from pgrun.tools.study.weights import Weighted, make_weighted_estimators
-from pgrun.training.build import build_member, critic_optimizer_factory
+from pgrun.training.build import critic_optimizer_factory
+from pgrun.training.members import build_member
 from pgrun.variance.base import Scheme
 from pgrun.variance.value_baseline import ValueBaseline
 
@@ -65,6 +74,7 @@ class StudySetup:
     source: Source  # of the behaviour, which is the policy itself where no other is asked for
     spare: Source  # another random stream: the reference's
     kl_reference: Policy  # the policy itself, where no other is asked for
+    pathwise: Pathwise | None = None  # beside the schemes
 
     def estimator(self, scheme: Scheme) -> Estimator:
         return Estimator(scheme, self.settings["gamma"], self.study.advantage_norm)
@@ -76,7 +86,10 @@ class StudySetup:
             label: partial(Seen.estimates, estimator=self.estimator(scheme), batch=batch)
             for label, scheme in self.schemes.items()
         }
-        return found | {label: partial(one.estimates, batch=batch) for label, one in self.weights.items()}
+        others: dict[str, Weighted | Pathwise] = {**self.weights}
+        if self.pathwise is not None:
+            others["pathwise"] = self.pathwise
+        return found | {label: partial(one.estimates, batch=batch) for label, one in others.items()}
 
     def claims(self, truncated: bool) -> dict[str, str]:
         critic, gamma = self.settings["critic"], self.settings["gamma"]
@@ -87,7 +100,8 @@ class StudySetup:
             else claim_of_scheme(scheme, critic["name"], gamma, truncated, fits_first(critic))
             for label, scheme in self.schemes.items()
         }
-        return found | {label: one.claim for label, one in self.weights.items()}
+        through = {} if self.pathwise is None else {"pathwise": UNBIASED}
+        return found | through | {label: one.claim for label, one in self.weights.items()}
 
     def close(self) -> None:
         for envs in (self.source.envs, self.spare.envs):
@@ -154,7 +168,10 @@ def build_study_setup(study: Study, settings: Mapping[str, Any]) -> StudySetup:
     near = make_behaviour_policy(
         policy, construct_from_settings(KlReference, settings["kl"]), p, make_generator(from_), "kl"
     )
-    return StudySetup(study, settings, env, one, policy, critic, schemes, weights, left_out, own, spare, near)
+    through = Pathwise(policy, one.unwrapped.problem, settings["gamma"]) if study.pathwise else None  # type: ignore[attr-defined]
+    return StudySetup(
+        study, settings, env, one, policy, critic, schemes, weights, left_out, own, spare, near, through
+    )
 
 
 def make_critic_optimizer(settings: Mapping[str, Any]) -> Callable[[Tensor], Any]:

@@ -21,7 +21,7 @@ from pgrun.policies.policy import Network, Policy, distribution_for
 from pgrun.storage.saved_policy import Saved, load_saved_policy, restore_policy
 from pgrun.tools.study.exact_ascent import climb_to_share
 from pgrun.tools.study.settings import Study, Table
-from pgrun.training.build import build_member, family_of
+from pgrun.training.members import build_member, family_of
 from pgrun.training.saver import refusing_bad_data
 
 if TYPE_CHECKING:

@@ -163,7 +163,7 @@ def claim_of_scheme(scheme: Scheme, critic: str, gamma: float, truncates: bool, 
     exact = critic == "exact"
     if getattr(scheme, "mean_zero", False):
         return ZERO
-    if name == "ActionBaseline":
+    if name == "ActionBaseline" and not scheme.corrects_gradient:
         return "biased: its baseline depends on the action"
     if seen and scheme.uses_critic:
         return "biased: the critic has seen these returns"
@@ -173,14 +173,14 @@ def claim_of_scheme(scheme: Scheme, critic: str, gamma: float, truncates: bool, 
         return "shrunk: (N−1)/N" if getattr(scheme, "returns", "") == "whole" else "shrunk, by step"
     if name == "Group":
         return claim_of_group(scheme)
-    if name in ("None_", "RewardToGo", "LeaveOneOut", "OptimalBaseline"):
+    if name in ("None_", "RewardToGo", "LeaveOneOut", "OptimalBaseline", "ActionBaseline"):
         return UNBIASED
     if name == "ValueBaseline" or (name == "Gae" and getattr(scheme, "lam", None) == 1):
         good = (
             exact or critic == "scaled" or not truncates
         )  # the exact V, and multiples of it, are 0 at the time limit
         return UNBIASED if good else "biased at truncations"
-    if name in ("Td0", "NStep", "Gae", "Q", "Advantage"):
+    if name in ("Td0", "NStep", "Gae", "Q", "Advantage", "AllActions"):
         return UNBIASED if exact else "biased where the critic is wrong"
     return ""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pgrun.config.schema import NonNegativeInt, Positive, PositiveInt, Probability
+from pgrun.config.schema import NonNegativeInt, Positive, PositiveInt, Probability, Range
 from pgrun.config.settings import AdvantageNorm
 
 OWN = "pgrun.tools.study.critics"  # where critics that only a study has are looked up
+AtLeastTwo = Annotated[int, Range(2)]  # of which a variance can be taken
 TERMS = "pgrun.tools.study.zero_mean_schemes"  # and schemes
 
 
@@ -33,6 +34,7 @@ class Study:
     reference_episodes: PositiveInt | None = None
     critic_episodes: NonNegativeInt = 500
     weights: Any = None  # names, or {name: {truncate: value}}: of another policy's episodes
+    pathwise: bool = False  # the gradient through the problem too, on pgrun/LQ1-v0
     by_step: PositiveInt | None = None  # how many time steps
     fisher: tuple[PositiveInt, ...] = ()  # samples of the outer products
     cg: PositiveInt | None = None  # iterations
@@ -75,6 +77,20 @@ class Behaviour:
 @dataclass(frozen=True)
 class KlReference(Behaviour):
     """The section ``kl``: the policy that the KL is measured from, given as ``behaviour`` is."""
+
+
+@dataclass(frozen=True)
+class Decompose:
+    """The section ``decompose``: the variance of one step's term, by state, action and the rest.
+
+    ``exact`` sums over all episodes of a table; ``sampled`` puts ``states`` visited states back and plays
+    ``rests`` continuations of each of ``actions`` actions; ``auto``: exact where the episodes can be listed.
+    """
+
+    by: Literal["auto", "exact", "sampled"] | None = None
+    states: AtLeastTwo = 200
+    actions: AtLeastTwo = 8
+    rests: AtLeastTwo = 4
 
 
 @dataclass(frozen=True)

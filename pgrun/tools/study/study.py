@@ -40,7 +40,7 @@ def run_study(settings: Mapping[str, Any], say: Say = lambda _: None) -> dict[st
     lab = build_study_setup(study, settings)
     try:
         reference, objective = compute_reference(lab, say)
-        observers = list_sections(lab, reference)
+        observers = list_sections(lab, reference, say)
         tally, found, costs = measure_estimates(lab, say, observers)
     finally:
         lab.close()

@@ -86,6 +86,22 @@ def of_kl(part: Part) -> str:
     return "\n".join(lines)
 
 
+def format_decomposition(part: Part) -> str:
+    how = "over all episodes" if part["by"] == "exact" else "sampled"
+    found = [f"variance of one step's term, {how}: by the state + by the action + by the rest"]
+    for label, e in part["schemes"].items():
+        cells = (format_part(e, name) for name in ("total", "state", "action", "rest"))
+        found.append(f"  {label:<16} " + "{} = {} + {} + {}".format(*cells))
+    return "\n".join([*found, *(f"  {label}: {reason}" for label, reason in part["left_out"].items())])
+
+
+def format_part(e: Part, name: str) -> str:
+    """A part with its error; rounding is 0."""
+    if abs(e[name]) < 1e-12 * e["total"]:
+        return "0"
+    return f"{e[name]:.4g}" + (f" ± {e[f'{name}_se']:.2g}" if e[f"{name}_se"] else "")
+
+
 TELL: dict[str, Callable[[Part], str]] = {
     "by_step": format_psi_by_step,
     "products": format_weight_products,
@@ -93,4 +109,5 @@ TELL: dict[str, Callable[[Part], str]] = {
     "cg": format_conjugate_gradients,
     "step": format_single_step,
     "kl": of_kl,
+    "decompose": format_decomposition,
 }

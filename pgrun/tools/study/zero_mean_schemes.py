@@ -1,7 +1,4 @@
-"""What is no estimate of ∇J: terms whose mean is 0, and a baseline that depends on the action.
-
-For studies alone, by name.
-"""
+"""What is no estimate of ∇J: terms whose mean is 0. For studies alone, by name."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from pgrun.types import Rollout
-from pgrun.variance.base import Discounted, PerColumn, returns_to_go
+from pgrun.variance.base import PerColumn
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,19 +38,3 @@ class Past(PerColumn):
     def psi(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
         earned = rollout.mask * gamma**rollout.time * rollout.reward
         return torch.cat([torch.zeros_like(earned[:1]), earned.cumsum(0)[:-1]])
-
-
-@dataclass(frozen=True)
-class ActionBaseline(PerColumn, Discounted):
-    """Ψₜ = Gₜ − Q(sₜ, aₜ): a baseline that depends on the action takes the gradient
-    away with the noise, and leaves 0.
-    """
-
-    uses_critic: ClassVar[bool] = True
-    uses_value: ClassVar[bool] = False
-    uses_q: ClassVar[bool] = True
-    whole_episodes: ClassVar[bool] = True
-
-    def psi(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
-        assert rollout.q is not None
-        return self.from_time(returns_to_go(rollout, value, gamma) - rollout.q, rollout, gamma)

@@ -18,7 +18,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         label: Measured(entries[name]["bias_along"] / size, entries[name]["bias_se"] / size)
         for name, label in LABELS.items()
     }
-    control = entries["action_baseline"]
+    control = entries["action_baseline corrected=false"]
     found[CONTROL] = Measured(1 + control["bias_along"] / size, control["bias_se"] / size)
     zero = all(abs(m.value) < 4 * m.se for m in (found[label] for label in LABELS.values()))
     lost = abs(found[CONTROL].value) < 4 * found[CONTROL].se
@@ -56,7 +56,7 @@ EXPERIMENT = Experiment(
     ),
     commands=(
         "pgrun-study env=pgrun/SmallMDP-v0 gamma=1 policy.ascent=0.5 critic=exact "
-        "'schemes=[score,past,action_baseline]' batch=10 episodes=40000 env.num_envs=256",
+        "'schemes=[score,past,{action_baseline:{corrected:false}}]' batch=10 episodes=40000 env.num_envs=256",
     ),
     read=read,
     expected=EXPECTED,
