@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pgrun.analysis.compare.axes import choose_log_ticks, choose_ticks, format_tick
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pgrun.analysis.compare.axes import choose_log_ticks, choose_ticks, format_tick
 from pgrun.analysis.compare.curves import make_panels, sample_on_grid
 from pgrun.analysis.compare.groups import group_runs
 from pgrun.analysis.compare.read_runs import read_runs
