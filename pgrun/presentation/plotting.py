@@ -68,13 +68,21 @@ MARKS = 8  # markers along a curve
 @contextmanager
 def open_figure(width: float, height: float) -> Iterator[Figure]:
     """A figure in inches. Draw it and write it inside, where the look is set."""
+    with set_look():
+        from matplotlib.figure import Figure
+
+        yield Figure(figsize=(width, height))
+
+
+@contextmanager
+def set_look() -> Iterator[None]:
+    """Whatever style the user has, figures look as here."""
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # a home that cannot be written is no news
     from matplotlib import style
-    from matplotlib.figure import Figure
 
     with style.context(["default", LOOK]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in another script
-        yield Figure(figsize=(width, height))
+        yield
 
 
 def write_figure(figure: Figure, path: Path, title: str) -> None:
@@ -92,7 +100,7 @@ def format_svg(figure: Figure, title: str) -> str:
     figure.savefig(buffer, format="svg", metadata=UNDATED["svg"])
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
-    text = re.sub(r"(\d\.\d\d)\d+", r"\1", text)  # a hundredth of a point
+    text = re.sub(r"(\d\.\d\d)\d+(?=[^<>]*>)", r"\1", text)  # in tags alone: a hundredth of a point
     return text.replace(">", f' role="img"><title>{escape(title)}</title>', 1)
 
 
@@ -204,15 +212,17 @@ def set_scale(axis: Axes, name: str, log: bool) -> None:
 
 
 def label_ticks(axis: Axes, name: str) -> None:
-    """Round numbers in few characters, along x and y, on logarithmic axes that span no decade too."""
-    from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
+    """Round numbers in few characters, along x and y, on short logarithmic axes too."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 
     one: Any = getattr(axis, f"{name}axis")
     if one.get_scale() == "log":
         low, high = sorted(one.get_view_interval())
-        if high < 10 * low:
+        if high < 4 * low:
             one.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
             one.set_minor_locator(NullLocator())
+        elif high < 100 * low:
+            one.set_major_locator(LogLocator(subs=(1, 2, 5)))
         one.set_minor_formatter(NullFormatter())
     else:
         one.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))

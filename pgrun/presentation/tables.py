@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 Table = Sequence[Sequence[str]]  # the head, and a row each
-NUMBER = re.compile(r"[-−+<>≤≥≈]?\.?\d|[-–]?$|nan|inf")
+NUMBER = re.compile(r"[-−+<>≤≥≈]?\.?\d|[-–](?!\w)|nan|inf")
 
 
 def find_number_columns(table: Table) -> list[bool]:

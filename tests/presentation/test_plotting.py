@@ -106,6 +106,8 @@ def test_labels_stand_as_they_are(tmp_path: Path) -> None:
     text = drawn(PANELS["lines"], tmp_path / "a.svg")
     assert ">$a_1$ &amp; &lt;b&gt;</text>" in text
     assert ">c $\\frac</text>" in text
+    small = Lines("t", "x", [Series("", (1, 2), (0.001, 0.1))], log_y=True)
+    assert ">0.001</text>" in drawn((small,), tmp_path / "b.svg")
 
 
 def test_values_without_a_place_on_a_logarithmic_axis_keep_their_row(tmp_path: Path) -> None:

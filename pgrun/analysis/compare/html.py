@@ -14,7 +14,7 @@ from pgrun.presentation.styles import COLOURS, DARK, choose_style
 from pgrun.presentation.tables import Table, find_number_columns
 
 TEMPLATE = "page.html.jinja"
-SHOWN = 8  # settings that stand above the table; more are folded up
+SHOWN = 8  # settings that stand above the scores; more are folded up
 
 
 def render_page(
@@ -37,13 +37,14 @@ def render_page(
     )
     numbers = {group.label: n for n, group in enumerate(drawn)}
     head, *body = comparison.table
+    settings_head = ["setting", *(group.label for group in comparison.groups)]
     return pages.get_template(TEMPLATE).render(
         title=title,
         colours=COLOURS,
         dark=DARK,
         provenance=find_provenance(comparison.groups),
-        settings=number_table([["setting", *(g.label for g in comparison.groups)], *comparison.settings]),
-        few=len(comparison.settings) <= SHOWN,
+        settings=number_table([settings_head, *comparison.settings[:SHOWN]]),
+        more_settings=number_table([settings_head, *comparison.settings[SHOWN:]]),
         scores=number_table([head, *(cells for cells in body if cells[0] in numbers)]),
         others=number_table([head, *(cells for cells in body if cells[0] not in numbers)]),
         swatches={label: make_swatch(n) for label, n in numbers.items()},

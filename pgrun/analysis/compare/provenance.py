@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from math import prod
 
 from pgrun.analysis.compare.groups import Group
-from pgrun.analysis.compare.read_runs import Run
+from pgrun.analysis.compare.read_runs import Run, order_by_number
 from pgrun.errors import escape_line
 
 SHOWN = ("pgrun", "torch", "gymnasium", "python")
@@ -45,7 +45,8 @@ def find_commands(runs: Sequence[Run]) -> list[str]:
 
     Otherwise each run's own, up to a number of them.
     """
-    typed = list(dict.fromkeys(run.words for run in runs if run.words))
+    jobs = sorted(runs, key=lambda run: (str(run.folder.parent), order_by_number(run.folder.name)))
+    typed = list(dict.fromkeys(run.words for run in jobs if run.words))
     if not typed:
         return []
     keys = [tuple(word.partition("=")[0] for word in words) for words in typed]
