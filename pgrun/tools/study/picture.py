@@ -20,7 +20,7 @@ def draw_study(result: Mapping[str, Any], path: Path) -> None:
         for label, e in ordered
         if e["variance"] > 0
     ]
-    title = f"{result['env']}: variance of the gradient, critic {result['critic']}"
-    across = f"of one estimate from {result['batch']} episodes, 95 % interval of {result['estimates']}"
+    title = f"{result['env']}: how much one estimate of the gradient varies, critic {result['critic']}"
+    across = f"variance of one estimate ({result['batch']} episodes), with its 95 % interval"
     if bars:
         write_panels([Bars(title, across, bars, log=True, marked="mean squared error")], title, path)
