@@ -2,7 +2,7 @@
 samples, early and late in training: Ilyas et al. 2020, "A closer look at deep policy gradients", figure 2,
 for PPO on HalfCheetah-v5.
 
-    pip install -c constraints.txt -e ".[mujoco,plot]"
+    pip install -c constraints.txt -e ".[mujoco]"
     python benchmarks/gradient_cosine.py --figure docs/figures/gradient_cosine.png
 
 Trains the tuned PPO twice, short and long, freezes both policies, and takes their gradients with the critic
@@ -23,6 +23,8 @@ from support import settings_of
 
 from pgrun.command.compose import compose_jobs
 from pgrun.command.overrides import read_command
+from pgrun.presentation.panels import Lines, Series
+from pgrun.presentation.plotting import write_panels
 from pgrun.tools.study.cli import STUDY
 from pgrun.tools.study.score import mean_pairwise_cosine
 from pgrun.tools.study.settings import Study
@@ -73,27 +75,14 @@ def curve(g: torch.Tensor, steps: int) -> list[tuple[int, float, float]]:
 
 
 def draw(curves: dict[str, list[tuple[int, float, float]]], path: Path) -> None:
-    import matplotlib as mpl
-
-    mpl.use("agg")
-    from matplotlib import pyplot as plt
-
-    figure, axis = plt.subplots(figsize=(7, 4), layout="constrained")
-    for (label, points), colour in zip(curves.items(), ("#4c78a8", "#e45756"), strict=True):
+    series = []
+    for label, points in curves.items():
         samples, cosine, error = zip(*points, strict=True)
-        axis.errorbar(
-            samples, cosine, yerr=[1.96 * e for e in error], marker="o", capsize=3, label=label, color=colour
-        )
-    axis.axvline(2048, color="#999", linestyle=":", label="one PPO batch (2048)")
-    axis.set_xscale("log")
-    axis.set_ylim(-0.05, 1.05)
-    axis.set_xlabel("state-action pairs in one estimate")
-    axis.set_ylabel("mean cosine between two estimates")
-    axis.set_title(f"PPO on {ENV}: gradients of one frozen policy", fontsize=11, loc="left")
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
+        series.append(Series(label, samples, cosine, [1.96 * e for e in error]))
+    series.append(Series("one PPO batch (2048)", (2048, 2048), (0.0, 1.0), dashed=True))
+    title = f"PPO on {ENV}: do two estimates of one policy's gradient agree?"
+    across = "state-action pairs in one estimate; y: mean cosine between two"
+    write_panels([Lines(title, across, series, log_x=True, limits=(-0.05, 1.05))], title, path)
 
 
 def main() -> None:

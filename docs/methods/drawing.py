@@ -7,35 +7,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import torch
-
-mpl.use("agg")
-
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullFormatter
+from matplotlib.figure import Figure
 from moments import variances
 
+from pgrun.analysis.compare.picture import title_of
 from pgrun.config.schema import construct_from_settings
 from pgrun.envs import EnvSettings
 from pgrun.envs.make import make_one
 from pgrun.exact import read_problem
+from pgrun.presentation.panels import Bar, Bars
+from pgrun.presentation.plotting import draw_panel, label_ticks, style_line
+from pgrun.presentation.styles import COLOURS
 from pgrun.tools.study.policy import freeze_policy
 
-COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
+BLUE, RED, GREEN, PINK, SKY, YELLOW, GREY = COLOURS
 BINS = 25
 FLOOR = 1e-6  # of a logarithmic axis: a policy that has stopped moving makes a KL of rounding errors
 
 
-def canvas(columns: int, height: float = 3.4, width: float = 4.2) -> tuple[Any, list[Axes]]:
-    figure, axes = plt.subplots(
-        1, columns, figsize=(width * columns, height), layout="constrained", squeeze=False
-    )
-    for axis in axes[0]:
-        axis.spines[["top", "right"]].set_visible(False)
-    return figure, list(axes[0])
+def canvas(columns: int, height: float = 3.4, width: float = 4.2) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(width * columns, height))
+    return figure, list(figure.subplots(1, columns, squeeze=False)[0])
 
 
 def grouped(runs: Iterable[Any], *keys: str) -> dict[str, list[Any]]:
@@ -50,20 +45,22 @@ def curves(axis: Axes, groups: Mapping[str, Sequence[Any]], scalar: str, log: bo
     """Every seed thin, their mean thick: over 1/25 of the steps, then over seeds, as
     far as all of them go.
     """
-    for colour, (label, runs) in zip(COLOURS, groups.items(), strict=False):
+    for number, (label, runs) in enumerate(groups.items()):
+        style = style_line(number)
         tracks = [track(run, scalar) for run in runs]
         for x, y in tracks:
-            axis.plot(x, y, color=colour, linewidth=0.7, alpha=0.4)
+            axis.plot(x, y, color=style["color"], linewidth=0.7, alpha=0.3)
         edges = np.linspace(0, max(x[-1] for x, _ in tracks), BINS + 1)
         centres = (edges[:-1] + edges[1:]) / 2
         mean = np.mean([binned(x, y, edges, centres) for x, y in tracks], 0)
-        axis.plot(centres, mean, color=colour, linewidth=2.2, label=label)
+        axis.plot(centres, mean, linewidth=2.2, label=label, markevery=(2 * number % 5, 5), **style)
     axis.set_xlabel("environment steps")
-    axis.set_title(scalar, fontsize=10)
-    axis.locator_params(axis="x", nbins=5)
+    axis.set_title(title_of(scalar))
     if log:
         axis.set_yscale("log")
         axis.set_ylim(bottom=max(axis.get_ylim()[0], FLOOR))
+    label_ticks(axis, "x")
+    label_ticks(axis, "y")
 
 
 def track(run: Any, scalar: str) -> tuple[np.ndarray, np.ndarray]:
@@ -80,7 +77,7 @@ def binned(x: np.ndarray, y: np.ndarray, edges: np.ndarray, centres: np.ndarray)
 
 
 def legend(axis: Axes, **more: Any) -> None:
-    axis.legend(frameon=False, fontsize=8, **more)
+    axis.legend(fontsize=8, **more)
 
 
 def bars(
@@ -89,28 +86,18 @@ def bars(
     """Variance of each scheme of a study with its 95 % interval, top to bottom as
     listed; ``known``: exact values.
     """
-    entries = run.result["schemes"]
-    at = {label: -i for i, label in enumerate(entries)}
-    v = np.array([e["variance"] for e in entries.values()])
-    ends = [
-        v - [e["variance_low"] for e in entries.values()],
-        [e["variance_high"] for e in entries.values()] - v,
+    found = [
+        Bar(
+            label.replace("optimal_baseline ", "… "),
+            e["variance"],
+            exact=(known or {}).get(label),
+            ends=(e["variance_low"], e["variance_high"]),
+        )
+        for label, e in run.result["schemes"].items()
     ]
-    style = {"capsize": 3, "ecolor": "#222", "elinewidth": 1.2}
-    axis.barh(list(at.values()), v, height=0.62, color=COLOURS[0], alpha=0.85, xerr=ends, error_kw=style)
+    draw_panel(axis, Bars(title, f"variance of ĝ ({run.result['batch']} episodes)", found, log))
     if known:
-        shown = [(known[label], at[label]) for label in at if label in known]
-        axis.plot(*zip(*shown, strict=True), "D", color=COLOURS[1], markersize=6, label="exact", zorder=3)
         legend(axis, loc="best")
-    axis.set_yticks(list(at.values()), [label.replace("optimal_baseline ", "… ") for label in at])
-    axis.set_title(title, fontsize=10)
-    if not log:
-        axis.locator_params(axis="x", nbins=5)
-    axis.set_xlabel(f"variance of ĝ ({run.result['batch']} episodes)")
-    if log:
-        axis.set_xscale("log")
-        axis.set_xlim(left=10 ** np.floor(np.log10(min(e["variance_low"] for e in entries.values()))))
-        axis.xaxis.set_minor_formatter(NullFormatter())
 
 
 def exact(run: Any) -> dict[str, float]:

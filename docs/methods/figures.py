@@ -27,6 +27,8 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
+from pgrun.analysis.compare.read_runs import order_by_number
+
 HERE = Path(__file__).parent
 BLOCK = re.compile(r"^```bash\n(.*?)^```", re.M | re.S)
 FOLDERS = ("hydra.run.dir=", "hydra.sweep.dir=")
@@ -75,7 +77,7 @@ def placed(command: list[str], folder: Path) -> tuple[Path, list[str]]:
 
 
 def jobs(folder: Path) -> list[Run]:
-    found = sorted(folder.glob("*/.hydra"), key=lambda path: int(path.parent.name))
+    found = sorted(folder.glob("*/.hydra"), key=lambda path: order_by_number(path.parent.name))
     return [Run(path.parent) for path in found] or [Run(folder)]
 
 

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from drawing import COLOURS, canvas, curves, grouped, legend
+from drawing import BLUE, GREEN, RED, YELLOW, canvas, curves, grouped, legend
 
 from pgrun.envs.problems.teaching_continuous import LinearQuadratic
+from pgrun.presentation.plotting import label_ticks
+from pgrun.presentation.styles import INK
 
-BLUE, RED, GREEN, YELLOW = COLOURS[:4]
 LQ, HORIZON = LinearQuadratic(), 20
 Rule = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (∇J, the diagonal of F) -> Δθ
 
@@ -27,20 +28,22 @@ def euclidean_pg(runs: list[list[Any]]):
             axis.fill_between(x, np.exp(-(((x - mean) / sigma) ** 2) / 2), color=colour, alpha=0.45)
         axis.set_yticks([])
         axis.set_xlabel("action")
-        axis.set_title(f"σ = {sigma:g}: KL = 1/(2σ²) = {1 / (2 * sigma**2):.4f}", fontsize=10)
-    for colour, label, found in zip((RED, BLUE), ("‖Δθ‖ = 1", "natural step, KL 0.5"), runs, strict=True):
+        axis.set_title(f"σ = {sigma:g}: KL = 1/(2σ²) = {1 / (2 * sigma**2):.4f}")
+    for look, label, found in zip("os", ("‖Δθ‖ = 1", "natural step, KL 0.5"), runs, strict=True):
+        colour = RED if look == "o" else BLUE
         for sigma, (_, seeds) in zip(sigmas, grouped(found, "network.log_std").items(), strict=True):
             made = [run.metrics["step/kl_realised"][0] for run in seeds]
             name = label if sigma == sigmas[0] else None
-            axes[2].plot([sigma] * len(made), made, "o", color=colour, alpha=0.7, label=name)
+            axes[2].plot([sigma] * len(made), made, look, color=colour, alpha=0.7, label=name)
     fine = np.geomspace(0.2, 4.5, 50)
     axes[2].plot(fine, 1 / (2 * fine**2), ":", color=RED, label="1/(2σ²)")
     axes[2].set_xscale("log")
     axes[2].set_yscale("log")
+    label_ticks(axes[2], "y")
     axes[2].set_xticks(sigmas, [f"{sigma:g}" for sigma in sigmas])
     axes[2].set_xticks([], minor=True)
     axes[2].set_xlabel("σ")
-    axes[2].set_title("step/kl_realised", fontsize=10)
+    axes[2].set_title("KL that the step made (step/kl_realised)")
     legend(axes[2])
     return figure
 
@@ -76,25 +79,23 @@ def npg(runs: list[list[Any]]):
     )
     for colour, label, rule in (
         (BLUE, "plain, α = 0.0001", plain(1e-4)),
-        (YELLOW, "plain, α = 0.002", plain(2e-3)),
-        (RED, "plain, α = 0.0033", plain(3.3e-3)),
+        (RED, "plain, α = 0.002", plain(2e-3)),
+        (YELLOW, "plain, α = 0.0033", plain(3.3e-3)),
         (GREEN, "natural, KL 0.05", natural(0.05)),
     ):
         path = walk(rule, 20)
         left.plot(*path.T, "o-", color=colour, markersize=3, linewidth=1.2, label=label)
-    left.plot(-0.618, -3.15, "*", color="k", markersize=9)
+    left.plot(-0.618, -3.15, "*", color=INK, markersize=9)
     left.set_xlim(-2.4, 0.6)
     left.set_ylim(-3.2, -0.9)
     left.set_xlabel("k")
     left.set_ylabel("log σ")
-    left.set_title("20 exact steps; darker is a lower J", fontsize=10)
+    left.set_title("20 exact steps; darker is a lower J")
     legend(left, loc="lower left")
     names = {f"plain, α = {float(a):g}": v for a, v in grouped(runs[0], "optimizer.lr").items()}
     keyed = {**names, "natural, KL 0.05": runs[1]}
     for axis, scalar in ((middle, "return/train"), (right, "kl/old_new")):
         curves(axis, keyed, scalar, log=scalar.startswith("kl"))
-        for line in axis.lines:
-            line.set_color({BLUE: BLUE, RED: YELLOW, GREEN: GREEN}[line.get_color()])
     middle.set_yscale("symlog", linthresh=1)
     middle.set_yticks([-40, -20, -10, -5, -3, -2], ["−40", "−20", "−10", "−5", "−3", "−2"])
     legend(middle)

@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from drawing import COLOURS, bars, canvas, curves, entries, exact, grouped, legend, plt, whiskers
+from drawing import BLUE, RED, bars, canvas, curves, entries, exact, grouped, legend, whiskers
 from landscapes import euclidean_pg, npg
 
+from pgrun.presentation.plotting import label_ticks, set_look, style_line, write_figure
+from pgrun.presentation.styles import FAINT, INK
+
 Runs = list[list[Any]]
-BLUE, RED, GREEN, YELLOW = COLOURS[:4]
 
 
 def draw(page: str, runs: Runs, path: Path) -> None:
-    figure = DRAWN[page](runs)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    with set_look():
+        write_figure(DRAWN[page](runs), path, page)
 
 
 def number(run: Any, key: str) -> float:
@@ -44,15 +45,15 @@ def mean_baseline(runs: Runs):
     figure, (axis,) = canvas(1, width=5.5)
     c = [number(run, "env.kwargs.return_offset") for run in runs[0]]
     n = runs[0][0].result["batch"]
-    for colour, scheme in ((BLUE, "none"), (RED, "mean_baseline")):
-        whiskers(axis, c, runs[0], scheme, fmt="o", color=colour, label=scheme)
+    for place, scheme in enumerate(("none", "mean_baseline")):
+        whiskers(axis, c, runs[0], scheme, label=scheme, **{**style_line(place), "linestyle": "none"})
     fine = np.linspace(min(c), max(c), 100)
     axis.plot(c, [exact(run)["mean_baseline"] for run in runs[0]], color=RED, label="mean_baseline, exact")
     axis.plot(
         fine, (64 + 8 * (fine + 4) ** 2) / 8 / n, color=BLUE, label="none, exact: (64 + 8(c + 4)²)/(8N)"
     )
     axis.set_xlabel("offset c of every return")
-    axis.set_title(f"variance of ĝ ({n} episodes), OneState at θ = 0.5", fontsize=10)
+    axis.set_title(f"variance of ĝ ({n} episodes), OneState at θ = 0.5")
     axis.set_ylim(bottom=0)
     legend(axis)
     return figure
@@ -62,17 +63,20 @@ def leave_one_out(runs: Runs):
     figure, (left, right) = canvas(2)
     n = np.array([run.result["batch"] for run in runs[0]])
     norm = runs[0][0].result["reference_norm"]
-    left.plot(n, 1 / n, color="#888", label="1/N")
-    for colour, scheme in ((RED, "mean_baseline"), (BLUE, "leave_one_out")):
-        left.plot(n, entries(runs[0], scheme, "bias_norm") / norm, "o", color=colour, label=scheme)
+    left.plot(n, 1 / n, color=FAINT, label="1/N")
+    for place, scheme in enumerate(("leave_one_out", "mean_baseline")):
+        style = style_line(place)
+        bias = entries(runs[0], scheme, "bias_norm") / norm
+        left.plot(n, bias, label=scheme, **{**style, "linestyle": "none"})
         noise = entries(runs[0], scheme, "bias_noise") / norm
-        left.plot(n, noise, ":", color=colour, alpha=0.7, label="what noise alone makes")
-        right.plot(n, entries(runs[0], scheme, "mse"), "o-", color=colour, label=scheme)
-    left.set_title("‖mean of ĝ − ∇J‖/‖∇J‖", fontsize=10)
-    right.set_title("mean squared error of ĝ", fontsize=10)
+        left.plot(n, noise, ":", color=style["color"], label="what noise alone makes")
+        right.plot(n, entries(runs[0], scheme, "mse"), label=scheme, **style)
+    left.set_title("‖mean of ĝ − ∇J‖/‖∇J‖")
+    right.set_title("mean squared error of ĝ")
     for axis in (left, right):
         axis.set_xscale("log", base=2)
         axis.set_yscale("log")
+        label_ticks(axis, "y")
         axis.set_xticks(n, [str(x) for x in n])
         axis.set_xlabel("episodes of an estimate, N")
         legend(axis)
@@ -82,18 +86,18 @@ def leave_one_out(runs: Runs):
 def optimal_baseline(runs: Runs):
     figure, (left, right) = canvas(2, width=5)
     n = np.array([run.result["batch"] for run in runs[0]])
-    for colour, scheme, level, what in (
-        (RED, "leave_one_out", 136, "mean return known"),
-        (BLUE, "optimal_baseline", 64, "b* known"),
+    for place, (scheme, level, what) in enumerate(
+        (("optimal_baseline", 64, "b* known"), ("leave_one_out", 136, "mean return known"))
     ):
-        whiskers(left, n, runs[0], scheme, times=8 * n, fmt="o-", color=colour, label=scheme)
-        left.axhline(level, color=colour, linestyle=":", label=f"{what}: {level}")
+        style = style_line(place)
+        whiskers(left, n, runs[0], scheme, times=8 * n, label=scheme, **style)
+        left.axhline(level, color=style["color"], linestyle=":", label=f"{what}: {level}")
     left.set_xscale("log")
     left.set_xticks(n, [str(x) for x in n])
     left.set_xticks([], minor=True)
     left.set_ylim(bottom=0)
     left.set_xlabel("episodes of an estimate, N")
-    left.set_title("N · variance of ĝ, in θ: OneState at θ = 0.5", fontsize=10)
+    left.set_title("N · variance of ĝ, in θ: OneState at θ = 0.5")
     legend(left)
     known = exact(runs[1][0])
     bars(
@@ -102,7 +106,7 @@ def optimal_baseline(runs: Runs):
         "SmallMDP, 8 logits",
         {"leave_one_out": known["leave_one_out"], "none": known["none"]},
     )
-    right.plot(known["optimal_baseline"], -2, "|", color=RED, markersize=16, markeredgewidth=2)
+    right.plot(known["optimal_baseline"], 2, "|", color=RED, markersize=16, markeredgewidth=2)
     return figure
 
 
@@ -140,7 +144,7 @@ def td0(runs: Runs):
         stacked(axis, i + 0.6 * (i > 1), run.result["schemes"][scheme], (BLUE, RED), i == 0)
     names = [f"{scheme}\n{run.words['critic']} critic" for run, scheme in cells]
     axis.set_xticks([0, 1, 2.6, 3.6], names, fontsize=8)
-    axis.set_title("mean squared error of ĝ (100 episodes), OneState at θ = 0.9", fontsize=10)
+    axis.set_title("mean squared error of ĝ (100 episodes), OneState at θ = 0.9")
     legend(axis)
     return figure
 
@@ -149,17 +153,20 @@ def critics(runs: Runs):
     figure, (left, right) = canvas(2, width=5)
     schemes = ("value_baseline", "gae", "td0")
     norm = runs[0][0].result["reference_norm"]
-    for j, (colour, scheme) in enumerate(zip(COLOURS, schemes, strict=False)):
-        at = np.arange(len(runs[0])) + 0.27 * (j - 1)
-        left.bar(at, entries(runs[0], scheme, "bias_norm") / norm, 0.25, color=colour, label=scheme)
-        left.plot(at, entries(runs[0], scheme, "bias_noise") / norm, "_", color="k", markersize=12)
-        whiskers(right, at, runs[0], scheme, fmt="o", color=colour, label=scheme)
+    for place, scheme in enumerate(schemes):
+        style = {**style_line(place), "linestyle": "none"}
+        at = np.arange(len(runs[0])) + 0.2 * (place - 1)
+        left.plot(at, entries(runs[0], scheme, "bias_norm") / norm, label=scheme, **style)
+        noise = entries(runs[0], scheme, "bias_noise") / norm
+        left.plot(at, noise, "_", color=INK, markersize=12, label="noise alone" if place == 2 else None)
+        whiskers(right, at, runs[0], scheme, label=scheme, **style)
     for axis in (left, right):
         axis.set_xticks(range(len(runs[0])), [run.words["critic"] for run in runs[0]])
         axis.set_xlabel("critic")
-    left.set_title("‖mean of ĝ − ∇J‖/‖∇J‖   (– noise alone)", fontsize=10)
-    right.set_title("variance of ĝ (100 episodes)", fontsize=10)
-    right.set_yscale("log")
+        axis.set_yscale("log")
+        label_ticks(axis, "y")
+    left.set_title("‖mean of ĝ − ∇J‖/‖∇J‖")
+    right.set_title("variance of ĝ (100 episodes)")
     legend(left)
     return figure
 
@@ -178,14 +185,15 @@ def n_step(runs: Runs):
     )
     axis.plot(n, np.maximum(field["mse"] - field["variance"], 1e-9), "s", color=RED, label="bias²")
     axis.plot(n, field["variance"], "o-", color=BLUE, label="variance")
-    axis.plot(n, field["mse"], "D-", color="k", label="mean squared error")
+    axis.plot(n, field["mse"], "D-", color=INK, label="mean squared error")
     axis.set_xscale("log")
     axis.set_yscale("log")
     axis.set_ylim(bottom=field["mse"].min() / 100)
+    label_ticks(axis, "y")
     axis.set_xticks(n, [str(x) for x in n])
     axis.set_xticks([], minor=True)
     axis.set_xlabel("n")
-    axis.set_title("OneState at θ = 0.9, critic 20 % high, 100 episodes", fontsize=10)
+    axis.set_title("OneState at θ = 0.9, critic 20 % high, 100 episodes")
     legend(axis)
     return figure
 
@@ -198,10 +206,10 @@ def gae(runs: Runs):
         found = {f: np.array([run.result["schemes"][x][f] for x in names]) for f in ("variance", "mse")}
         axis.fill_between(lam, found["variance"], color=BLUE, alpha=0.35, label="variance")
         axis.fill_between(lam, found["variance"], found["mse"], color=RED, alpha=0.35, label="bias²")
-        axis.plot(lam, found["mse"], "o-", color="k", label="mean squared error")
+        axis.plot(lam, found["mse"], "o-", color=INK, label="mean squared error")
         axis.set_xlabel("λ")
         axis.set_ylim(bottom=0)
-        axis.set_title(f"critic={run.words['critic']}, OneState at θ = 0.9", fontsize=10)
+        axis.set_title(f"critic={run.words['critic']}, OneState at θ = 0.9")
     legend(left)
     curves(
         right,
@@ -258,7 +266,7 @@ def trpo(runs: Runs):
     groups = grouped(runs[0], "algo", "algo.delta")
     curves(left, groups, "step/kl_realised", log=True)
     for delta in {word.split()[1] for word in groups}:
-        left.axhline(float(delta), color="k", linestyle=":", linewidth=1)
+        left.axhline(float(delta), color=INK, linestyle=":", linewidth=1)
     curves(right, groups, "return/train")
     legend(right)
     return figure
@@ -270,7 +278,7 @@ def ppo_penalty(runs: Runs):
     curves(left, {**groups, "ppo, clip 0.2": runs[1]}, "return/train")
     curves(middle, {**groups, "ppo, clip 0.2": runs[1]}, "kl/old_new", log=True)
     for edge in (0.01 / 1.5, 0.01 * 1.5):
-        middle.axhline(edge, color="k", linestyle=":", linewidth=1)
+        middle.axhline(edge, color=INK, linestyle=":", linewidth=1)
     curves(right, groups, "step/beta", log=True)
     legend(left)
     return figure
@@ -310,17 +318,21 @@ def action_baseline(runs: Runs):
 def grpo(runs: Runs):
     figure, (left, right) = canvas(2)
     bars(left, runs[2][0], "four prompts (3)")
-    entries_of = {**runs[4][0].result["schemes"], **runs[5][0].result["schemes"]}
-    norms = {
-        name: run.result["reference_norm"]
-        for run in (runs[4][0], runs[5][0])
-        for name in run.result["schemes"]
-    }
-    names = list(entries_of)[::-1]
-    right.barh(names, [entries_of[name]["bias_norm"] / norms[name] for name in names], color=RED, alpha=0.8)
-    noise = [entries_of[name]["bias_noise"] / norms[name] for name in names]
-    right.plot(noise, names, "|", color="#222", markersize=12, label="what noise alone makes")
-    right.set_title("‖mean of ĝ − ∇J‖/‖∇J‖ (5, 6)", fontsize=10)
+    found = [(name, run.result) for run in (runs[4][0], runs[5][0]) for name in run.result["schemes"]]
+    found = list(dict(reversed(found)).items())[::-1]  # a scheme that both have counts with the later one
+    for field, style, label in (
+        ("bias_norm", {**style_line(0), "linestyle": "none"}, "measured"),
+        (
+            "bias_noise",
+            {"marker": "|", "linestyle": "none", "color": INK, "markersize": 12},
+            "noise alone",
+        ),
+    ):
+        shares = [r["schemes"][name][field] / r["reference_norm"] for name, r in found]
+        right.plot(shares, range(len(found)), label=label, **style)
+    right.set_yticks(range(len(found)), [name for name, _ in found])
+    right.invert_yaxis()
+    right.set_title("‖mean of ĝ − ∇J‖/‖∇J‖ (5, 6)")
     legend(right)
     return figure
 

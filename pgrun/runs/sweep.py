@@ -117,7 +117,8 @@ def format_sweep_table(jobs: Sequence[dict[str, Any]]) -> str:
     Words that all jobs share stand above the table, once; what the runs do not show stands below it.
     """
     from pgrun.analysis.compare.report import FINAL, warn_of_indistinct_groups
-    from pgrun.analysis.compare.table import align_left, format_score_columns, warn_of_few_seeds
+    from pgrun.analysis.compare.table import format_score_columns, warn_of_few_seeds
+    from pgrun.presentation.tables import align_columns
 
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for job in jobs:
@@ -133,7 +134,7 @@ def format_sweep_table(jobs: Sequence[dict[str, Any]]) -> str:
         [
             *(["all: " + " ".join(common)] if common else []),
             FINAL,
-            *align_left(format_score_columns(rows)),
+            *align_columns(format_score_columns(rows)),
             *([""] if warnings else []),
             *(f"warning: {line}" for line in warnings),
         ]

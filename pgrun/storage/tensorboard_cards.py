@@ -19,6 +19,7 @@ from pgrun.atomic_files import read_bytes
 from pgrun.config.paths import where_typed
 from pgrun.config.plain_yaml import load_yaml
 from pgrun.errors import escape_line
+from pgrun.presentation.tables import format_markdown_table
 from pgrun.storage.git_commit import find_commit
 from pgrun.storage.versions import installed_versions
 
@@ -108,14 +109,14 @@ def make_card(folder: Path, settings: Mapping[str, Any], backend: str) -> Summar
         **{f"commit of {name}": commit for name, commit in commits.items()},
         **{f"version of {name}": version for name, version in installed_versions().items()},
     }
-    lines = [f"| {name} | `{escape_card_cell(text)}` |" for name, text in rows.items() if text]
-    content = "\n".join(["| | |", "|---|---|", *lines])
+    cells = [(name, f"`{escape_card_cell(text)}`") for name, text in rows.items() if text]
+    content = format_markdown_table([("", ""), *cells])
     return text_summary(CARD, texts.create_summary_metadata(CARD, ""), content.encode())
 
 
 def escape_card_cell(text: str) -> str:
     """In a cell of a table, as it stands: whatever was typed."""
-    return escape_line(text).replace("`", "'").replace("|", "\\|")[:LONGEST]
+    return escape_line(text).replace("`", "'")[:LONGEST]
 
 
 def command_of(folder: Path) -> str:

@@ -5,6 +5,8 @@ and TensorBoard runs made of them.
 from __future__ import annotations
 
 import csv
+import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,9 +15,9 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pgrun.analysis.compare.axes import choose_log_ticks, choose_ticks, format_tick
 from pgrun.analysis.compare.curves import make_panels, sample_on_grid
 from pgrun.analysis.compare.groups import group_runs
+from pgrun.analysis.compare.provenance import find_commands
 from pgrun.analysis.compare.read_runs import read_runs
 from pgrun.analysis.compare.statistics import mean
 from tests.helpers.fixtures_cli import here  # noqa: F401
@@ -29,8 +31,8 @@ def rows(*pairs: tuple[int, float], tag: str = TAG) -> list[dict]:
     return [{"env_steps": steps, tag: value} for steps, value in pairs]
 
 
-def test_last_value_at_or_before(tmp_path: Path) -> None:
-    """By hand: a blank keeps the value before it, nothing stands before the first, an unfinished run ends."""
+def test_values_on_the_line_between_rows(tmp_path: Path) -> None:
+    """By hand: a blank is passed over, nothing stands before the first, an unfinished run ends."""
     done = rows((10, 1), (20, 2), (40, 4))
     done.insert(2, {"env_steps": 30})
     make_run(tmp_path / "0", 0, 1.0, rows=done)
@@ -39,8 +41,18 @@ def test_last_value_at_or_before(tmp_path: Path) -> None:
     grid = np.array([5, 10, 19, 20, 30, 35, 39, 40, 50])
     found = sample_on_grid(runs, TAG, grid)
     nan = np.nan
-    np.testing.assert_array_equal(found[:, 0], [nan, 1, 1, 2, 2, 2, 2, 4, 4])
-    np.testing.assert_array_equal(found[:, 1], [nan, nan, 7, 7, 7, 9, nan, nan, nan])
+    np.testing.assert_allclose(found[:, 0], [nan, 1, 1.9, 2, 3, 3.5, 3.9, 4, 4])
+    np.testing.assert_allclose(found[:, 1], [nan, nan, 7.4, 7.5, 8.5, 9, nan, nan, nan])
+
+
+def test_a_curve_of_few_rows_has_no_stairs(tmp_path: Path) -> None:
+    """Ten evaluations at other steps in each seed: the curve never stands still where all returns rise."""
+    for seed in range(3):
+        make_run(tmp_path / f"{seed}", seed, 1.0, rows=rows(*((97 * i + 7 * seed, i) for i in range(1, 11))))
+    ((panel,),) = make_panels(group_runs(read_runs([str(tmp_path)], [TAG]).runs), [TAG], mean)
+    (curve,) = panel.curves
+    rising = curve.steps < 970
+    assert (np.diff(curve.middle[rising]) > 0).all()
 
 
 def test_a_curve_is_drawn_where_half_of_the_seeds_have_a_value(tmp_path: Path) -> None:
@@ -53,9 +65,13 @@ def test_a_curve_is_drawn_where_half_of_the_seeds_have_a_value(tmp_path: Path) -
     assert curve.steps[0] == 50  # the second of three begins
     assert curve.steps[-1] == 80  # two of three are left
     at = dict(zip(curve.steps.tolist(), curve.middle.tolist(), strict=True))
-    assert (at[50], at[75], at[80]) == (3.0, 0.5, 5.0)
+    assert (at[50], at[75]) == (pytest.approx((1 + 5 + 2 * 25 / 35) / 2), 1.0)  # the first at 75 is at 2
+    assert at[80] == pytest.approx((2.2 + 9) / 2)
     low, high = (dict(zip(curve.steps.tolist(), x.tolist(), strict=True)) for x in (curve.low, curve.high))
-    assert (low[50], high[50]) == (1.0, 5.0)  # of two seeds the interval reaches from one to the other
+    assert (low[50], high[50]) == (
+        1.0,
+        pytest.approx(5 + 2 * 25 / 35),
+    )  # from one seed to the other
 
 
 class Page(HTMLParser):
@@ -103,25 +119,31 @@ def test_the_page_is_whole_and_needs_nothing(tmp_path: Path) -> None:
     assert re.findall(r"url\([^#]|@import|https?://", source.replace("http://www.w3.org/2000/svg", "")) == []
     assert any(evil in text for text in page.text)  # shown, not run
     assert "fewer than five seeds" in source
-    assert source.count('stroke-width="2"') == 2  # a line for each group; no kl, no gradient in these runs
+    assert source.count('class="swatch"') == 2  # a line for each group
+    assert source.count("<svg viewBox") == 1  # one chart: no kl, no gradient in these runs
+    assert "prefers-color-scheme:dark" in source
+    assert not set(re.findall(r"#[0-9a-f]{6}", source.partition("<body>")[2])), "colours are the page's"
     assert len(source) < 100_000
 
 
 def test_coordinates_are_those_of_the_values(tmp_path: Path) -> None:
-    """A straight line from the first grid point to the last: read off the page again."""
+    """A line from the first grid point to the last, and what it says under the mouse: read off the page."""
     for seed in range(2):
-        pairs = ((10 * i, float(i)) for i in range(1, 101))
+        pairs = ((10 * i, i * i / 100) for i in range(1, 101))
         make_run(tmp_path / f"{seed}", seed, 1.0, rows=rows(*pairs))
     compare(tmp_path, "--html", tmp_path / "c.html", "--scalars", TAG)
     source = (tmp_path / "c.html").read_text()
-    path = re.search(r'<path d="M([^"]*)" fill="none"', source)[1]
-    xy = np.array([point.split() for point in path.split("L")], float)
-    labels = re.findall(r'<text x="[\d.]+" y="([\d.]+)" text-anchor="end">([\d.]+)</text>', source)
+    labels = re.findall(r'text-anchor: end[^>]*x="[\d.]+" y="([\d.]+)"[^>]*>([\d.]+)</text>', source)
+    line = re.search(r'<path d="([^"]*)"[^>]*stroke: var\(--c0\); stroke-width: 1.8', source)[1]
     y, value = np.array(labels, float).T
-    scale = np.polyfit(y - 4, value, 1)
-    read = np.polyval(scale, xy[:, 1])
-    expected = np.floor(np.linspace(0, 1000, 201)[2:] / 10)  # last row at or before
-    assert read == pytest.approx(expected, abs=0.1)  # pixels are written to a tenth, which is 0.05 here
+    xy = np.array(re.findall(r"([\d.]+) ([\d.]+)", line), float)
+    shift = 3.42  # from a label's foot to its middle, in points of a font of 9
+    read = np.polyval(np.polyfit(y - shift, value, 1), xy[:, 1])
+    assert (read[0], read[-1]) == (pytest.approx(0.02, abs=0.5), pytest.approx(100, abs=0.5))
+    told = re.findall(r"<title>([\d.]+k?) steps\n[^:]*: ([\d.]+) \(", source)
+    assert len(told) == 50
+    expected = [float(steps) ** 2 / 1e4 for steps, _ in told]
+    assert [float(v) for _, v in told] == pytest.approx(expected, abs=1.0)  # of the point beside it
 
 
 def test_exports(tmp_path: Path) -> None:
@@ -157,23 +179,46 @@ def test_tensorboard_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
-def test_pictures(ending: str, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
+def test_pictures_are_the_same_bytes_twice(ending: str, tmp_path: Path) -> None:
     for seed in range(2):
         make_run(tmp_path / f"{seed}", seed, 1.0, rows=rows((100, seed), (200, 10 * seed)))
-    path = tmp_path / f"c.{ending}"
-    assert compare(tmp_path, "--picture", path, "--scalars", TAG, "kl/old_new").code == 0
-    start = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[ending]
-    assert path.read_bytes().startswith(start)
+    found = []
+    for name in "ab":
+        path = tmp_path / f"{name}.{ending}"
+        assert compare(tmp_path, "--picture", path, "--scalars", TAG, "kl/old_new").code == 0
+        found.append(path.read_bytes())
+    start = {"png": b"\x89PNG", "svg": b"<svg", "pdf": b"%PDF"}[ending]
+    assert found[0].startswith(start)
+    assert found[0] == found[1]
     if ending == "svg":
         assert "return/train" in path.read_text()  # text stays text
 
 
-def test_pictures_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pgrun.analysis.compare.cli.find_spec", lambda name: None)
-    answer = compare(tmp_path, "--picture", tmp_path / "c.png")
-    assert answer.code == 2
-    assert '-e ".[plot]"; --html needs nothing' in answer.err
+def test_the_page_says_where_its_runs_come_from(tmp_path: Path) -> None:
+    """The command of a whole sweep, versions, the day the runs were written; the same page a second time."""
+    for number, (lr, seed) in enumerate((lr, seed) for lr in (0.1, 0.2) for seed in (0, 1)):
+        folder = make_run(tmp_path / str(number), seed, 1.0, {"optimizer.lr": lr}, [f"optimizer.lr={lr}"])
+        summary = {"status": "finished", "eval": {"return_mean": 1.0}, "versions": {"torch": "<2.9>"}}
+        (folder / "summary.json").write_text(json.dumps(summary))
+        os.utime(folder / "summary.json", (1e9, 1e9))
+    pages = []
+    for name in "ab":
+        assert compare(tmp_path, "--html", tmp_path / f"{name}.html").code == 0
+        pages.append((tmp_path / f"{name}.html").read_text())
+    assert pages[0] == pages[1]
+    text = " ".join(" ".join(re.split(r"<[^>]*>", pages[0])).split())
+    assert "command pgrun -m optimizer.lr=0.1,0.2 seed=0,1" in text
+    assert "versions torch &lt;2.9&gt;" in text
+    assert "4, written 2001-09-09 01:46 UTC" in text
+    assert "optimizer.lr compared, 2 configurations, 4 runs" in text
+    assert pages[0].index("Settings that differ") < pages[0].index("Scores")
+
+
+def test_commands_of_runs_that_are_no_whole_sweep(tmp_path: Path) -> None:
+    for number, word in enumerate(("gamma=0.5", "optimizer.lr=0.1", "gamma=0.5")):
+        make_run(tmp_path / str(number), number % 2, 1.0, {word.split("=")[0]: 0.1 * number}, [word])
+    commands = find_commands(read_runs([str(tmp_path)]).runs)
+    assert commands == ["pgrun gamma=0.5 seed=0", "pgrun optimizer.lr=0.1 seed=1"]
 
 
 def test_a_sweep_leaves_a_page(here: Path) -> None:  # noqa: F811
@@ -188,17 +233,3 @@ def test_a_sweep_leaves_a_page(here: Path) -> None:  # noqa: F811
     again = compare("s")
     for name in ("algo=reinforce", "algo=a2c"):
         assert [name, *table[name]] in [re.split(r"\s{2,}", line) for line in again.out.splitlines()]
-
-
-def test_ticks() -> None:
-    assert choose_ticks(0, 44_000) == [0, 10_000, 20_000, 30_000, 40_000]
-    assert choose_ticks(-1.3, 0.4) == pytest.approx([-1, -0.5, 0])
-    assert choose_log_ticks(-3.1, 2.8) == [-3, -2, -1, 0, 1, 2]
-    assert [format_tick(x) for x in (0, 20_000, 1.5e6, 0.05, 1e-4, -250)] == [
-        "0",
-        "20k",
-        "1.5M",
-        "0.05",
-        "1e-4",
-        "-250",
-    ]

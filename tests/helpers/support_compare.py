@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -70,8 +71,6 @@ def cells(answer: Answer) -> dict[str, list[str]]:
     """Columns of the table by the label of the row."""
     lines = answer.out.splitlines()
     head = next(line for line in lines if line.startswith("configuration"))
-    starts = [i for i, c in enumerate(head) if c != " " and (i == 0 or head[i - 2 : i] == "  ")]
     rows = lines[lines.index(head) + 1 :]
     rows = rows[: rows.index("")] if "" in rows else rows
-    parts = [[row[a:b].strip() for a, b in zip(starts, [*starts[1:], None], strict=True)] for row in rows]
-    return {first: rest for first, *rest in parts}
+    return {first: rest for first, *rest in (re.split(r" {2,}", row) for row in rows)}

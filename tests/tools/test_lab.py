@@ -19,10 +19,11 @@ import pgrun.tools.study.check
 from pgrun.command.app import PGRUN
 from pgrun.command.compose import compose_one, composing_with_hydra, split_sweep
 from pgrun.command.overrides import read_command
+from pgrun.presentation.panels import Bar, Bars, Lines, Series
+from pgrun.presentation.plotting import write_panels
 from pgrun.tools.lab import check as checking
 from pgrun.tools.lab import cli
 from pgrun.tools.lab.catalogue import GROUPS, choose_experiments, list_experiments
-from pgrun.tools.lab.chart import Bar, Bars, Lines, Series, render_picture
 from pgrun.tools.lab.commands import HERE
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.pages import find_stale, make_pages
@@ -98,10 +99,10 @@ def test_it_comes_out_as_expected(experiment: Experiment, tmp_path: Path) -> Non
     assert (tmp_path / "table.txt").read_text().splitlines()[0].split()
 
 
-def test_claims_that_are_false_fail() -> None:
+def test_claims_that_are_false_are_refuted() -> None:
     """The negative controls."""
     wanted = ("conserved", "mismatch", "normalised_gae", "residual_gradient", "past_only", "per_step_offset")
-    assert {e.verdict for e in choose_experiments(wanted)} == {Verdict.FAILS}
+    assert {e.verdict for e in choose_experiments(wanted)} == {Verdict.REFUTED}
     assert len(choose_experiments(wanted)) == len(wanted)
 
 
@@ -115,29 +116,34 @@ def test_expected_values() -> None:
     assert not Expected(1.0).admits(Measured(float("nan"), 0.1))
 
 
-def finding(value: float, verdict: Verdict = Verdict.HOLDS) -> Finding:
+def finding(value: float, verdict: Verdict = Verdict.SUPPORTED) -> Finding:
     panel = Lines("t", "x", (Series("<s>", (1, 10), (0.0, value)),), log_x=True)
     return Finding({"v": Measured(value, 0.1)}, [("a", "b"), ("1", "2")], (panel,), verdict, "so it is.")
 
 
 def made(read) -> Experiment:
     return replace(
-        EVERY[0], name="made", commands=(), read=read, expected={"v": Expected(1.0)}, verdict=Verdict.HOLDS
+        EVERY[0],
+        name="made",
+        commands=(),
+        read=read,
+        expected={"v": Expected(1.0)},
+        verdict=Verdict.SUPPORTED,
     )
 
 
 @pytest.mark.parametrize(
     ("value", "verdict", "said"),
     [
-        (1.0, Verdict.HOLDS, []),
-        (2.0, Verdict.HOLDS, ["v: 2 ± 0.1, and it must be 1"]),
-        (1.0, Verdict.FAILS, ["the claim fails, and what must come out is: holds"]),
+        (1.0, Verdict.SUPPORTED, []),
+        (2.0, Verdict.SUPPORTED, ["v: 2 ± 0.1, and it must be 1"]),
+        (1.0, Verdict.REFUTED, ["the verdict is refuted, and what must come out is: supported"]),
     ],
 )
 def test_what_changed_is_said(value: float, verdict: Verdict, said: list[str], tmp_path: Path) -> None:
     result = run_experiment(made(lambda _: finding(value, verdict)), tmp_path)
     assert result["changes"] == said
-    assert result["sentence"] == f"The claim {verdict}: so it is."
+    assert result["sentence"] == f"{verdict.capitalize()}: so it is."
 
 
 def test_outcomes_and_expectations_must_be_the_same() -> None:
@@ -169,11 +175,11 @@ def test_the_check_names_what_changed_and_goes_on(tmp_path: Path, monkeypatch, c
 def test_the_exit_code_of_a_check(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert lab("residual_gradient dynamics_cancel --check --jobs 2").code == 0
-    wrong = replace(choose_experiments(["residual_gradient"])[0], verdict=Verdict.HOLDS)
+    wrong = replace(choose_experiments(["residual_gradient"])[0], verdict=Verdict.SUPPORTED)
     monkeypatch.setattr("pgrun.tools.lab.check.choose_experiments", lambda names: [wrong])
     found = lab("residual_gradient --check")
     assert found.code == 1
-    assert "what must come out is: holds" in found.out
+    assert "what must come out is: supported" in found.out
 
 
 def test_the_list_and_one_experiment(tmp_path: Path, monkeypatch) -> None:
@@ -184,7 +190,7 @@ def test_the_list_and_one_experiment(tmp_path: Path, monkeypatch) -> None:
     assert not (tmp_path / "outputs").exists()
     one = lab("residual_gradient")
     assert one.code == 0
-    for part in ("φ ← φ − β", "The claim fails: ", "Try next: ", "picture.svg"):
+    for part in ("φ ← φ − β", "Refuted: ", "Try next: ", "picture.svg"):
         assert part in one.out
     (folder,) = (tmp_path / "outputs" / "lab").glob("*/*/residual_gradient")
     assert {path.name for path in folder.iterdir()} == {"result.json", "table.txt", "picture.svg"}
@@ -214,7 +220,7 @@ def test_output_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     assert "cannot be written" in found.err
 
 
-def test_pictures_are_xml_whatever_is_in_them() -> None:
+def test_pictures_are_xml_whatever_is_in_them(tmp_path: Path) -> None:
     panels = (
         Lines(
             "a < b & c",
@@ -225,7 +231,8 @@ def test_pictures_are_xml_whatever_is_in_them() -> None:
         Bars("b", "y", [Bar("none", 0.0), Bar("some", 2.0, 0.1, exact=1.9)], log=True),
         Bars("b", "y", [Bar("negative", -1.0)]),
     )
-    root = ElementTree.fromstring(render_picture(panels, "<title>"))
+    write_panels(panels, "<title>", tmp_path / "p.svg")
+    root = ElementTree.parse(tmp_path / "p.svg").getroot()
     assert root.find("{http://www.w3.org/2000/svg}title").text == "<title>"  # type: ignore[union-attr]
     text = "".join(root.itertext())
     assert "a < b & c" in text

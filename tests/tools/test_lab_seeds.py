@@ -70,14 +70,14 @@ def one_batch(kl: float) -> list[JobResult]:
 
 
 def test_a_kl_without_the_half_would_be_believed() -> None:
-    assert read("kl_half", one_batch(0.5)).verdict == Verdict.FAILS
-    assert read("kl_half", one_batch(1.0)).verdict == Verdict.HOLDS
+    assert read("kl_half", one_batch(0.5)).verdict == Verdict.REFUTED
+    assert read("kl_half", one_batch(1.0)).verdict == Verdict.SUPPORTED
 
 
 @pytest.mark.parametrize(("npg", "trpo", "verdict"), [
-    ([0.011, 0.009], [0.009, 0.01], Verdict.HOLDS),
-    ([0.011, 0.009], [0.009, 0.0101], Verdict.FAILS),
-    ([0.009, 0.009], [0.009, 0.01], Verdict.FAILS),
+    ([0.011, 0.009], [0.009, 0.01], Verdict.SUPPORTED),
+    ([0.011, 0.009], [0.009, 0.0101], Verdict.REFUTED),
+    ([0.009, 0.009], [0.009, 0.01], Verdict.REFUTED),
 ])  # fmt: skip
 def test_a_broken_constraint_is_seen(npg: list[float], trpo: list[float], verdict: Verdict) -> None:
     tries = {"step/line_search_steps": [1.0, 2.0]}
@@ -88,7 +88,7 @@ def test_a_broken_constraint_is_seen(npg: list[float], trpo: list[float], verdic
 
 
 @pytest.mark.parametrize(
-    ("j", "verdict"), [([0.1, 0.2, 0.3], Verdict.HOLDS), ([0.1, 0.2, 0.15], Verdict.CONDITIONS)]
+    ("j", "verdict"), [([0.1, 0.2, 0.3], Verdict.SUPPORTED), ([0.1, 0.2, 0.15], Verdict.DEPENDS)]
 )
 def test_one_fall_is_not_monotone(j: list[float], verdict: Verdict) -> None:
     rows = {"objective/exact": j, "step/accepted": [1.0, 1.0, 1.0]}
@@ -98,9 +98,9 @@ def test_one_fall_is_not_monotone(j: list[float], verdict: Verdict) -> None:
 
 
 @pytest.mark.parametrize(("both", "other", "verdict"), [
-    ([9.0, 9.5, 10.0], [1.0, 1.5, 2.0], Verdict.HOLDS),
-    ([1.0, 1.5, 2.0], [9.0, 9.5, 10.0], Verdict.FAILS),
-    ([1.0, 5.0, 9.0], [2.0, 4.0, 8.0], Verdict.OPEN),
+    ([9.0, 9.5, 10.0], [1.0, 1.5, 2.0], Verdict.SUPPORTED),
+    ([1.0, 1.5, 2.0], [9.0, 9.5, 10.0], Verdict.REFUTED),
+    ([1.0, 5.0, 9.0], [2.0, 4.0, 8.0], Verdict.INCONCLUSIVE),
 ])  # fmt: skip
 def test_few_seeds_leave_open_what_they_do_not_tell_apart(both, other, verdict: Verdict) -> None:
     jobs = [

@@ -23,7 +23,6 @@ def result(folder: Path) -> dict:
 
 
 def test_a_study_leaves_its_result_table_and_picture(here: Path) -> None:  # noqa: F811
-    pytest.importorskip("matplotlib")
     answer = pgrun_study(
         f"{TABLE} critic=exact policy.ascent=0.3 hydra.run.dir=s".replace("picture=false", "picture=true")
     )
@@ -170,17 +169,6 @@ def test_a_foreign_module_of_a_run_is_not_imported_unless_named(here: Path) -> N
     assert answer.code == 2
     assert "type that too" in answer.err
     assert pgrun_study(f"run=r env=my_mod:Line-v0 critic=none {SMALL} hydra.run.dir=s").code == 0
-
-
-def test_a_picture_without_matplotlib_names_the_extra(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
-    monkeypatch.setattr("pgrun.tools.study.check.can_draw", lambda: False)
-    answer = pgrun_study("picture=true")
-    assert answer.code == 2
-    assert '".[plot]"' in answer.err
-    quiet = pgrun_study(f"{TABLE} critic=none hydra.run.dir=s".replace("picture=false", "picture=null"))
-    assert quiet.code == 0, quiet.err
-    assert "no picture" in quiet.out
-    assert not (here / "s" / "study.png").exists()
 
 
 def test_help_and_what_it_costs() -> None:

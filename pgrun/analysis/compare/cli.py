@@ -7,7 +7,6 @@ import math
 import os
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from pgrun.analysis.compare.usual_scalars import SCALARS
@@ -78,7 +77,7 @@ def build_compare_parser() -> Options:
     p.add_argument(
         "--html", type=Path, metavar="FILE", help="table and curves as one page that needs no network"
     )
-    p.add_argument("--picture", type=Path, metavar="FILE", help="curves as .png, .svg or .pdf (extra plot)")
+    p.add_argument("--picture", type=Path, metavar="FILE", help="curves as .png, .svg or .pdf")
     p.add_argument(
         "--scalars",
         nargs="+",
@@ -135,10 +134,6 @@ def check_compare_options(options: argparse.Namespace) -> None:
         if leads_out(path):
             raise InvalidCommand(f"--{option} {path} is {LEADS_OUT}: remove it, or name another file")
         refuse_unwritable_file(f"--{option}", path)
-    if options.picture and find_spec("matplotlib") is None:
-        raise InvalidCommand(
-            '--picture needs matplotlib: pip install -c constraints.txt -e ".[plot]"; --html needs nothing'
-        )
     if options.tensorboard:
         refuse_unwritable_folder("--tensorboard", options.tensorboard)
         from pgrun.analysis.compare.export import check_tensorboard

@@ -95,7 +95,8 @@ def make_curve(
 
 
 def sample_on_grid(runs: Sequence[Run], tag: str, grid: np.ndarray) -> np.ndarray:
-    """The last value at or before each point [G, runs]. NaN before a run's first value.
+    """The value at each point [G, runs], on the straight line between the rows beside it. NaN before a run's
+    first value.
 
     A finished run keeps its last value (it stopped because it was done) until the group's last row; an
     unfinished one has none after its own.
@@ -105,9 +106,10 @@ def sample_on_grid(runs: Sequence[Run], tag: str, grid: np.ndarray) -> np.ndarra
         steps, values = run.metrics.track(tag)
         finite = np.isfinite(values)
         steps, values = steps[finite], values[finite]
-        at = np.searchsorted(steps, grid, side="right") - 1
-        there = at >= 0
+        if not len(steps):
+            continue
+        there = grid >= steps[0]
         if not run.finished:
             there &= grid <= run.metrics.last
-        found[there, column] = values[at[there]]
+        found[there, column] = np.interp(grid[there], steps, values)
     return found

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,9 @@ class Run:
     finished: bool
     score: float | None
     metrics: Metrics = field(default_factory=Metrics)
+    words: tuple[str, ...] = ()  # as typed
+    versions: Mapping[str, str] = field(default_factory=dict)
+    written: float = 0.0  # when its last file was
 
     @property
     def env(self) -> str:
@@ -119,7 +122,7 @@ def read_run(folder: Path, wanted: Sequence[str], at: int | None, found: Found) 
 
 def read_parts(folder: Path, wanted: Sequence[str], at: int | None, found: Found) -> Run:
     """Raises ``ValueError`` where it is none, or one of its files is larger than any run's."""
-    config, seed, typed = read_configuration(folder)
+    config, seed, words = read_configuration(folder)
     if "algo.name" not in config:
         raise ValueError("not a run of pgrun")
     summary, broken = read_summary(folder)
@@ -129,11 +132,33 @@ def read_parts(folder: Path, wanted: Sequence[str], at: int | None, found: Found
     why = "" if score is not None else explain_missing_score(summary, broken, metrics, at)
     if why or metrics.note:
         found.note(folder, why, metrics.note)
-    return Run(folder, config, typed, int(seed), finished, score, metrics)
+    return Run(
+        folder,
+        config,
+        typed_keys(words),
+        int(seed),
+        finished,
+        score,
+        metrics,
+        words,
+        read_versions(summary),
+        find_last_write(folder),
+    )
+
+
+def read_versions(summary: dict[str, Any]) -> dict[str, str]:
+    found = summary.get("versions")
+    return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
+
+
+def find_last_write(folder: Path) -> float:
+    """When the run ended, or was last seen at work: seconds since 1970."""
+    places = (folder / name for name in (*MARKS, "."))
+    return next(place.stat().st_mtime for place in places if place.exists())
 
 
 def read_configuration(folder: Path) -> tuple[Flat, int, tuple[str, ...]]:
-    """(settings, seed, typed keys): what the policy was made with (a resumed run may have been extended),
+    """(settings, seed, typed words): what the policy was made with (a resumed run may have been extended),
     else what was started.
     """
     settings = recorded_settings(folder, "policy.json", "config") or recorded_settings(
@@ -153,7 +178,7 @@ def read_configuration(folder: Path) -> tuple[Flat, int, tuple[str, ...]]:
     if not isinstance(seed, int):
         raise ValueError("no seed in its configuration")
     hydra = next((place for place in (folder, folder.parent) if (place / ".hydra").is_dir()), folder)
-    return config, seed, read_typed_keys(hydra / ".hydra" / "overrides.yaml")
+    return config, seed, read_typed_words(hydra / ".hydra" / "overrides.yaml")
 
 
 def recorded_settings(folder: Path, name: str, key: str) -> dict[str, Any] | None:
@@ -171,15 +196,18 @@ def read_text(path: Path) -> str:
     return atomic_files.read_bytes(path, links=True).decode(errors="replace")
 
 
-def read_typed_keys(path: Path) -> tuple[str, ...]:
+def read_typed_words(path: Path) -> tuple[str, ...]:
     try:
         words = load_yaml(read_text(path))
     except atomic_files.TooLarge:
         raise
     except (OSError, ValueError, yaml.YAMLError):
         return ()
-    words = words if isinstance(words, list) else []
-    keys = (str(word).partition("=")[0].lstrip("+~").replace("/", ".") for word in words)
+    return tuple(map(str, words)) if isinstance(words, list) else ()
+
+
+def typed_keys(words: Sequence[str]) -> tuple[str, ...]:
+    keys = (word.partition("=")[0].lstrip("+~").replace("/", ".") for word in words)
     return tuple(key for key in keys if key not in ("seed", "seeds"))
 
 

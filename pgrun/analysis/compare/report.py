@@ -14,7 +14,6 @@ from pgrun.analysis.compare.groups import (
 )
 from pgrun.analysis.compare.table import (
     Row,
-    align_left,
     format_improvement_column,
     format_score_columns,
     format_threshold_columns,
@@ -24,6 +23,7 @@ from pgrun.analysis.compare.table import (
     warn_of_overlaps,
 )
 from pgrun.errors import escape_line
+from pgrun.presentation.tables import align_columns
 
 FINAL = "final evaluation of each run, over seeds"
 Baseline = Mapping[tuple[str, ...], Group]
@@ -51,7 +51,7 @@ class Comparison:
 
     def text(self) -> str:
         warned = [f"warning: {line}" for line in self.warnings]
-        return "\n".join([self.score, *align_left(self.table), *([""] if warned else []), *warned])
+        return "\n".join([self.score, *align_columns(self.table), *([""] if warned else []), *warned])
 
 
 def compare_groups(

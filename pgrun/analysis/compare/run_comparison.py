@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from pgrun.analysis.compare.curves import POINTS, Panel, make_panels
 from pgrun.analysis.compare.export import write_csv, write_npz, write_tensorboard
-from pgrun.analysis.compare.groups import Group, find_baseline, group_runs, normalise_scores
+from pgrun.analysis.compare.groups import (
+    Group,
+    find_baseline,
+    group_runs,
+    normalise_scores,
+    shorten_setting_path,
+)
 from pgrun.analysis.compare.html import render_page
 from pgrun.analysis.compare.metrics import EVAL, SPEED
 from pgrun.analysis.compare.read_runs import Run, read_runs
@@ -101,21 +108,31 @@ def write_page(
     drawn: Sequence[Group],
     notes: Sequence[str],
     curve: str,
-    title: str = "",
 ) -> None:
     envs = sorted({env for group in comparison.groups for env in group.envs})
     runs = sum(len(group.runs) for group in comparison.groups)
-    title = title or f"{len(comparison.groups)} configurations, {runs} runs · {', '.join(envs[:4])}"
+    title = f"{', '.join(envs[:4])}: {name_what_differs(comparison.groups)}{runs} runs"
     best = (
         f"; the best {len(drawn)} of {len(comparison.groups)} groups"
         if len(drawn) < len(comparison.groups)
         else ""
     )
     note = (
-        f"Curves: {curve} over seeds with its 95 % interval{best}. At each of {POINTS} points a seed counts "
-        "with its last value at or before; drawn where at least half of the seeds have one."
+        f"Curves: {curve} over seeds with its 95 % interval{best}. At each of {POINTS} points a seed's "
+        "value is that on the straight line between its rows; drawn where at least half of the seeds have "
+        "one. The values are shown where the mouse stands."
     )
     write_bytes(path, render_page(comparison, rows, drawn, note, notes, title).encode())
+
+
+def name_what_differs(groups: Sequence[Group]) -> str:
+    """``algo and variance compared, 9 configurations, ``; empty of one group."""
+    if len(groups) == 1:
+        return ""
+    keys = dict.fromkeys(key for group in groups for key in re.findall(r"(?:^| )([\w.]+)=", group.label))
+    names = [shorten_setting_path(key) for key in keys]
+    said = f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
+    return f"{said} compared, {len(groups)} configurations, " if said else f"{len(groups)} configurations, "
 
 
 def write_others(

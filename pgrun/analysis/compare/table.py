@@ -126,11 +126,6 @@ def median_over_runs(reached: np.ndarray) -> np.ndarray:
     return median
 
 
-def align_left(table: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return ["  ".join(f"{c:<{w}}" for c, w in zip(cells, widths, strict=True)).rstrip() for cells in table]
-
-
 def choose_decimals(values: Sequence[float]) -> int:
     return 1 if max(map(abs, values), default=0) >= 10 else 3
 

@@ -64,7 +64,8 @@ def rank_trial(row: Row) -> tuple[bool, float]:
 
 
 def format_trial_table(rows: Sequence[Row], of: int) -> str:
-    from pgrun.analysis.compare.table import align_left, choose_decimals, format_mean_and_std
+    from pgrun.analysis.compare.table import choose_decimals, format_mean_and_std
+    from pgrun.presentation.tables import align_columns
 
     digits = choose_decimals([row["eval"]["return_mean"] for row in rows])
     keys = list(rows[0]["values"])
@@ -83,7 +84,9 @@ def format_trial_table(rows: Sequence[Row], of: int) -> str:
             ]
         )
     done = sum(row["status"] == "finished" for row in rows)
-    return "\n".join([f"{done} of {of} trials finished; final evaluations, over seeds", *align_left(cells)])
+    return "\n".join(
+        [f"{done} of {of} trials finished; final evaluations, over seeds", *align_columns(cells)]
+    )
 
 
 def seed_summaries(row: Row) -> list[Mapping[str, Any]]:

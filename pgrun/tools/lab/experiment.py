@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pgrun.tools.lab.chart import Panel
+    from pgrun.presentation.panels import Panel
     from pgrun.tools.lab.commands import JobResult
 
 TOLERANCE = 4.0  # standard errors: one in 16,000 of a normal's draws lies beyond
@@ -20,10 +20,10 @@ TOLERANCE = 4.0  # standard errors: one in 16,000 of a normal's draws lies beyon
 class Verdict(StrEnum):
     """What the measured numbers say of a claim."""
 
-    HOLDS = "holds"
-    CONDITIONS = "holds under conditions"
-    FAILS = "fails"
-    OPEN = "is left open by these seeds"
+    SUPPORTED = "supported"
+    REFUTED = "refuted"
+    DEPENDS = "depends"  # on a condition, which the sentence names
+    INCONCLUSIVE = "inconclusive"
 
 
 @dataclass(frozen=True)
@@ -112,5 +112,5 @@ class Experiment:
             f"{label}: nothing is expected of it" for label in finding.outcomes if label not in self.expected
         ]
         if finding.verdict not in (self.verdict, *self.nearby):
-            found.append(f"the claim {finding.verdict}, and what must come out is: {self.verdict}")
+            found.append(f"the verdict is {finding.verdict}, and what must come out is: {self.verdict}")
         return found

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pgrun.atomic_files import write_bytes, write_json
+from pgrun.presentation.tables import escape_cell, format_markdown_table
 from pgrun.tools.lab.catalogue import GROUPS, Group, list_experiments
 from pgrun.tools.lab.experiment import Experiment
 from pgrun.tools.lab.run import run_experiment
@@ -80,13 +81,12 @@ def format_contents(groups: Sequence[Group], every: Sequence[Experiment], result
     ]
     for group in groups:
         rows = [
-            f"| [{e.name}]({group.name}.md#{e.name}) | {escape_cell(e.claim)} | {results[e.name]['verdict']} "
-            "|"
+            (f"[{e.name}]({group.name}.md#{e.name})", e.claim, results[e.name]["verdict"])
             for e in every
             if e.group == group.name
         ]
         parts.append(f"## [{group.title}]({group.name}.md) ({group.chinese})")
-        parts.append("\n".join(["| experiment | claim | it |", "|---|---|---|", *rows]))
+        parts.append(format_markdown_table([("experiment", "claim", "verdict"), *rows]))
     return "\n\n".join(parts) + "\n"
 
 
@@ -117,13 +117,3 @@ def format_experiment(e: Experiment, result: dict[str, Any]) -> str:
             f"*Try next:* {e.next}",
         )
     )
-
-
-def format_markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    head, *body = [[escape_cell(text) for text in row] for row in rows]
-    rule = "|".join(["---"] * len(head))
-    return "\n".join([f"| {' | '.join(head)} |", f"|{rule}|", *(f"| {' | '.join(row)} |" for row in body)])
-
-
-def escape_cell(text: str) -> str:
-    return text.replace("|", "\\|")

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pgrun.atomic_files import write_bytes, write_json
+from pgrun.presentation.plotting import write_panels
+from pgrun.presentation.tables import align_columns
 from pgrun.tools.lab import commands
-from pgrun.tools.lab.chart import render_picture
 from pgrun.tools.lab.experiment import Experiment, Finding
-from pgrun.tools.study.table import align_numbers
 
 if TYPE_CHECKING:
     from pgrun.tools.lab.commands import Say
@@ -25,7 +25,7 @@ def run_experiment(experiment: Experiment, folder: Path, say: Say = lambda _: No
     result = experiment_record(experiment, finding, round(time.perf_counter() - begun, 1))
     write_json(folder / "result.json", result)
     write_bytes(folder / "table.txt", (format_lab_table(finding.table) + "\n").encode())
-    write_bytes(folder / "picture.svg", render_picture(finding.panels, experiment.claim).encode())
+    write_panels(finding.panels, experiment.claim, folder / "picture.svg")
     return result
 
 
@@ -43,9 +43,9 @@ def experiment_record(experiment: Experiment, finding: Finding, seconds: float) 
 
 
 def verdict_sentence(finding: Finding) -> str:
-    """The claim holds, holds under conditions, or fails: with the numbers."""
-    return f"The claim {finding.verdict}: {finding.sentence}"
+    """Supported, refuted, depends or inconclusive: with the numbers."""
+    return f"{finding.verdict.capitalize()}: {finding.sentence}"
 
 
 def format_lab_table(rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join("  " + line for line in align_numbers(rows))
+    return "\n".join("  " + line for line in align_columns(rows))

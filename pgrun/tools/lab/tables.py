@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pgrun.tools.lab.chart import Bar, Bars
+from pgrun.presentation.panels import Bar, Bars
 from pgrun.tools.lab.experiment import Expected, Measured
 
 Found = Mapping[str, Measured]

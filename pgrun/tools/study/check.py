@@ -36,7 +36,6 @@ SECTIONS: dict[str, type] = {
 }
 MEMORY = 8  # GB
 WRITTEN_OUT = 3000  # parameters, of a Fisher matrix that is written out
-PICTURE = 'picture=true needs the extra "plot": pip install -c constraints.txt -e ".[plot]"'
 
 
 def find_study_problems(job: Job, whole: bool = True) -> list[str]:
@@ -120,8 +119,6 @@ def check_study_combination(job: Job) -> Iterator[str]:
     if schemes.names_its_schemes(settings):
         yield from schemes.format_left_out(left_out)
     yield from find_unused_study_settings(job.words, settings, critic, env)
-    if study.picture and not can_draw():
-        yield PICTURE
 
 
 def find_foreign_setting(job: Job, config: Mapping[str, Any]) -> str | None:
@@ -396,9 +393,3 @@ def find_unused_study_settings(
             )
         ):
             yield f"{word.key}: {reason}"
-
-
-def can_draw() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("matplotlib") is not None

@@ -43,7 +43,6 @@ def run_study_job(cfg: DictConfig) -> float:
 def study_in(settings: Mapping[str, Any], folder: Path) -> float:
     from pgrun.atomic_files import write_json
     from pgrun.terminal.printing import Tone, say, shorten_folder
-    from pgrun.tools.study.check import can_draw
     from pgrun.tools.study.study import run_study
     from pgrun.tools.study.table import format_study
 
@@ -52,13 +51,11 @@ def study_in(settings: Mapping[str, Any], folder: Path) -> float:
     write_json(folder / "study.json", result)
     say(format_study(result))
     shown = "study.json"
-    if settings["picture"] is not False and can_draw():
+    if settings["picture"]:
         from pgrun.tools.study.picture import draw_study
 
         draw_study(result, folder / "study.png")
         shown = "study.json, study.png"
-    elif settings["picture"] is None:
-        say('\nno picture: pip install -c constraints.txt -e ".[plot]" brings matplotlib')
     say(f"\n  {shown} in {shorten_folder(folder)}")
     return read_study_objective(result)
 

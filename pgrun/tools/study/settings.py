@@ -39,7 +39,7 @@ class Study:
     fisher: tuple[PositiveInt, ...] = ()  # samples of the outer products
     cg: PositiveInt | None = None  # iterations
     repeats: PositiveInt = 10
-    picture: bool | None = None
+    picture: bool = True
     threads: PositiveInt = 1
     modules: tuple[str, ...] = ()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pgrun.presentation.tables import align_columns
 from pgrun.tools.study.text_sections import format_sections
 
 
@@ -20,7 +21,7 @@ def format_study(result: Mapping[str, Any]) -> str:
     notes = [f"  left out  {label}: {reason}" for label, reason in result["left_out"].items()]
     more = [f"\n{text}" for text in format_sections(result)]
     return "\n".join(
-        ["", *head, "", *align_numbers(format_scheme_rows(result)), *([""] if notes else []), *notes, *more]
+        ["", *head, "", *align_columns(format_scheme_rows(result)), *([""] if notes else []), *notes, *more]
     )
 
 
@@ -56,19 +57,6 @@ def format_or_dash(x: float | None, form: str) -> str:
     return "–" if x is None else format(x, form)
 
 
-def align_numbers(table: Sequence[Sequence[str]]) -> list[str]:
-    """Text to the left, numbers to the right."""
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-    last = len(widths) - 1
-    return [
-        "  ".join(
-            f"{cell:<{width}}" if i in (0, last) else f"{cell:>{width}}"
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in table
-    ]
-
-
 def format_study_table(jobs: Sequence[dict[str, Any]]) -> str:
     """The end of a sweep: a row for each job and scheme. Words that all jobs share stand above, once."""
     words = [[word.shown for word in job["words"]] for job in jobs]
@@ -80,4 +68,4 @@ def format_study_table(jobs: Sequence[dict[str, Any]]) -> str:
         found = found or [("job", *head)]
         found += [(name, *cells) for cells in body]
     common = [word for word in words[0] if word in shared]
-    return "\n".join([*(["all: " + " ".join(common)] if common else []), *align_numbers(found)])
+    return "\n".join([*(["all: " + " ".join(common)] if common else []), *align_columns(found)])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import (
@@ -39,9 +39,9 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         rows.append(("V̂ = 0, frozen policy", NORM[n], told, f"mean cosine with ∇J {entry['cosine']:.3f}"))
     gain = {c: improvement_over(returns[c, "true"], returns[c, "false"]) for c in CRITICS}
     helps, needed = gain["0"][1] > 0.5, gain["1"][1] > 0.5
-    verdict = Verdict.OPEN if not helps else Verdict.CONDITIONS if needed else Verdict.HOLDS
+    verdict = Verdict.INCONCLUSIVE if not helps else Verdict.DEPENDS if needed else Verdict.SUPPORTED
     if gain["0"][2] < 0.5:
-        verdict = Verdict.FAILS
+        verdict = Verdict.REFUTED
     return Finding(
         {
             "V̂ = 0: P(normalised > as they are)": Measured(gain["0"][0]),
@@ -98,8 +98,8 @@ EXPERIMENT = Experiment(
         "V̂ = 0: mean of the advantages, normalised ÷ not": Expected(low=-0.2, high=0.2),
         "mean of the normalised gradient along ∇J ÷ ‖∇J‖": Expected(low=0.0, high=0.5),
     },
-    verdict=Verdict.CONDITIONS,
-    nearby=(Verdict.HOLDS,),
+    verdict=Verdict.DEPENDS,
+    nearby=(Verdict.SUPPORTED,),
     shows="Every step costs 1 here, so that without a baseline every advantage is negative, and every action "
     "taken is pushed away. The mean over the batch is a baseline; dividing by σ changes nothing for "
     "Adam, and the unit of everything else.",

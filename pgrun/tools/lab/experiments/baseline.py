@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgrun.tools.lab.chart import Bar, Bars, Lines, Series
+from pgrun.presentation.panels import Bar, Bars, Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.units import mean_in_theta, variance_in_theta
@@ -41,7 +41,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         abs(found[f"its mean, c = {c}"].value - 4) < 4 * found[f"its mean, c = {c}"].se for c in OFFSETS
     )
     worse = [c for c, a, b in zip(OFFSETS, without, with_it, strict=True) if a.value < b.value]
-    verdict = Verdict.FAILS if not (flat and same) else Verdict.CONDITIONS if worse else Verdict.HOLDS
+    verdict = Verdict.REFUTED if not (flat and same) else Verdict.DEPENDS if worse else Verdict.SUPPORTED
     return Finding(
         found,
         rows,
@@ -96,7 +96,7 @@ EXPERIMENT = Experiment(
     expected={f"none, c = {c}": Expected(64 + 8 * (c + 4) ** 2) for c in OFFSETS}
     | {f"leave_one_out, c = {c}": Expected(FLAT) for c in OFFSETS}
     | {f"its mean, c = {c}": Expected(4.0) for c in OFFSETS},
-    verdict=Verdict.CONDITIONS,
+    verdict=Verdict.DEPENDS,
     shows="If every return is positive, every action that was taken is pushed up, the better ones a little "
     "more: the direction is decided by what happened to be sampled. Less the mean, what did worse than "
     "usual is pushed down. The right picture is what an update sees of it.",

@@ -36,7 +36,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 "Variance of one episode's gradient", "variance", found, EXPECTED, list(EXPECTED)[:2]
             ),
         ),
-        Verdict.HOLDS if same and lower else Verdict.FAILS,
+        Verdict.SUPPORTED if same and lower else Verdict.REFUTED,
         f"reward-to-go takes the variance from {whole.value:.0f} to {less.value:.0f} here and leaves the "
         "mean where it was. That it *must* fall is another claim: `pgrun-lab conserved`.",
     )
@@ -62,7 +62,7 @@ EXPERIMENT = Experiment(
     ),
     read=read,
     expected=EXPECTED,
-    verdict=Verdict.HOLDS,
+    verdict=Verdict.SUPPORTED,
     shows=(
         "In OneState every step earns 1 until the end. Without causality the last action is credited with "
         "everything earned before it."

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import group_by, mean_of, mean_over_seeds, score_jobs
@@ -69,7 +69,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 ("Largest ratio of an update", "ratio/max"),
             )
         ],
-        Verdict.CONDITIONS if nearer and outside else Verdict.HOLDS if nearer else Verdict.FAILS,
+        Verdict.DEPENDS if nearer and outside else Verdict.SUPPORTED if nearer else Verdict.REFUTED,
         f"the clip keeps the policy nearer (mean KL after 40 epochs {held[0]:.2g}, {held[1]:.2g}, "
         f"{held[2]:.2g} for ε = 0.1, 0.2, 0.4 and {held[3]:.2g} without), by letting go of the gradient in "
         "the two cases where it says so. It is no wall: after forty epochs the largest ratio is "
@@ -118,7 +118,7 @@ EXPERIMENT = Experiment(
         "clips whose ratios stay below 1 + ε": Expected(0.0),
         "clips whose KL does not grow from 1 to 10 epochs": Expected(0.0),
     },
-    verdict=Verdict.CONDITIONS,
+    verdict=Verdict.DEPENDS,
     shows="Means over the updates of a run. Two of the four cases lose their gradient; in the other two, the "
     "wrong side of 1, it stays and pulls back. 'Below 1 − ε it can go no lower' is only about the "
     "gradient: the ratio itself goes on.",

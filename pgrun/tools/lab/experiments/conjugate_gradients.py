@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 
@@ -75,7 +75,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 log_y=True,
             ),
         ),
-        Verdict.HOLDS if holds else Verdict.FAILS,
+        Verdict.SUPPORTED if holds else Verdict.REFUTED,
         f"after {ITERATIONS} products the solution is within "
         f"{found['distance from the dense solution, 450 parameters'].value:.0e} of the one with the matrix "
         f"written out, and a product's time grows like P to the power {slope:.1f}: {times[-1] / 1e3:.1f} ms "
@@ -104,7 +104,7 @@ EXPERIMENT = Experiment(
     ),
     read=read,
     expected=EXPECTED,
-    verdict=Verdict.HOLDS,
+    verdict=Verdict.SUPPORTED,
     shows=(
         "O(N) is the cost of one product. How many products are needed depends on how H's eigenvalues "
         "spread, and damping (0.01 here) bounds that; TRPO takes ten."

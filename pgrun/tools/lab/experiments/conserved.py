@@ -36,7 +36,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 ["whole return", "reward-to-go"],
             ),
         ),
-        Verdict.FAILS if raised else Verdict.HOLDS,
+        Verdict.REFUTED if raised else Verdict.SUPPORTED,
         f"here reward-to-go raises the variance from {found['whole return'].value:.3g} to "
         f"{found['reward-to-go']}: the past that it leaves out would have cancelled the future.",
     )
@@ -61,7 +61,7 @@ EXPERIMENT = Experiment(
     ),
     read=read,
     expected=EXPECTED,
-    verdict=Verdict.FAILS,
+    verdict=Verdict.REFUTED,
     shows="A counterexample, made for the purpose: what is earned first is lost again. The variance of a sum "
     "with fewer terms is smaller when the terms are independent, or of like sign; rewards that make up "
     "for one another are neither. On 20 random problems reward-to-go was never worse: usually, not "

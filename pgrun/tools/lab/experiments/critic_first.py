@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.tables import outcome_rows
@@ -63,7 +63,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 ),
             ),
         ),
-        Verdict.CONDITIONS if biased and clean else Verdict.HOLDS,
+        Verdict.DEPENDS if biased and clean else Verdict.SUPPORTED,
         "a critic that is fitted to the batch first has seen the returns it is subtracted from: the "
         f"gradient is off by {before[0]} after one step and by {before[-1]} after {STEPS[-1]}, of {TRUE:g}. "
         f"Taking Ψ from the critic before it is fitted leaves {after[-1]}.",
@@ -92,7 +92,7 @@ EXPERIMENT = Experiment(
     ),
     read=read,
     expected=EXPECTED,
-    verdict=Verdict.CONDITIONS,
+    verdict=Verdict.DEPENDS,
     shows=(
         "The order of the pseudo code is not wrong, but it is no longer unbiased; the smaller the batch and "
         "the harder the fit, the more so. In the limit the critic reproduces every return, and nothing is "

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import (
@@ -51,7 +51,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         },
         rows,
         draw_targets(groups),
-        Verdict.HOLDS if holds else Verdict.FAILS,
+        Verdict.SUPPORTED if holds else Verdict.REFUTED,
         f"Monte Carlo targets have {times:.1f} times the variance of TD(0)'s and no bias ({bias['mc']}); "
         f"TD(0)'s are off by {early['td0'].value:.2f} at first, while V̂ is wrong, and by "
         f"{late['td0'].value:.2f} once it is not. 'Very unstable' it is not: V̂ comes down to an error of "
@@ -109,7 +109,7 @@ EXPERIMENT = Experiment(
         "early size of bias, td0 ÷ mc": Expected(low=2),
         "size of bias of td0, late ÷ early": Expected(high=0.4),
     },
-    verdict=Verdict.HOLDS,
+    verdict=Verdict.SUPPORTED,
     shows="The policy stands still (a learning rate of 1e-9), so that V is one and the same all along: only "
     "the targets differ. TD(0) leans on a V̂ that starts at random; its bias dies out as V̂ learns, the "
     "variance of Monte Carlo stays.",

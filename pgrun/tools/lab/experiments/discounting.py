@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 
@@ -40,7 +40,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         found,
         rows,
         (Lines("How much the weights vary, step by step", "t", series, log_y=True),),
-        Verdict.HOLDS if holds else Verdict.FAILS,
+        Verdict.SUPPORTED if holds else Verdict.REFUTED,
         f"with γ^t' the bias is {entries['from_start']['bias_z']:+.1f} standard errors, with γ^(t'−t) "
         f"{entries['reward_to_go']['bias_z']:+.0f}: that is the gradient of no J. The price of strictness: "
         f"at step {LATE} the weights have "
@@ -70,7 +70,7 @@ EXPERIMENT = Experiment(
         "z of the bias, γ^(t'−t)": Expected(low=10.0),
         f"weights at t = {LATE}, strict ÷ usual": Expected(GAMMA**LATE, slack=1e-6),
     },
-    verdict=Verdict.HOLDS,
+    verdict=Verdict.SUPPORTED,
     shows=(
         "The same episodes for both. Without the factor every visited state counts alike, wherever in the "
         "episode; the direction is still a useful one, only not that of ∇J_γ."

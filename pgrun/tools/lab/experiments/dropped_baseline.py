@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pgrun.tools.lab.chart import Bar, Bars, Lines, Series
+from pgrun.presentation.panels import Bar, Bars, Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import (
@@ -57,7 +57,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 log_y=True,
             ),
         ],
-        Verdict.HOLDS if holds else Verdict.FAILS,
+        Verdict.SUPPORTED if holds else Verdict.REFUTED,
         f"with Q alone as the weight the gradient has {1 / v:.1f} times the variance that it has with V "
         f"subtracted, and {1 / all_of_them:.1f} times that of the sum over actions. The sacrifice is not "
         "needed: V = Σ_a π(a|s)Q(s, a) follows from the Q that was fitted.",
@@ -86,7 +86,7 @@ EXPERIMENT = Experiment(
     ),
     read=read,
     expected={"Var ĝ, v ÷ none": Expected(high=0.8), "Var ĝ, expectation ÷ none": Expected(high=0.8)},
-    verdict=Verdict.HOLDS,
+    verdict=Verdict.SUPPORTED,
     shows="The units are replayed rows: this is the noise of which states and actions were drawn, given the "
     "buffer. The sum over actions draws none, and what is left is that of the states.",
     next="env=Pendulum-v1, where V is a mean over critic.samples=8 draws.",

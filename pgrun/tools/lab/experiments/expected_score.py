@@ -30,7 +30,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 "Means along ∇J", "of ‖∇J‖: the gradient itself has 1", found, EXPECTED, list(EXPECTED)
             ),
         ),
-        Verdict.HOLDS if zero and lost else Verdict.FAILS,
+        Verdict.SUPPORTED if zero and lost else Verdict.REFUTED,
         f"the mean score is {found['E[score]']} and the past term {found['E[score × past rewards]']} of "
         "‖∇J‖, zero within their errors, so both may be taken away. What depends on the action may not: "
         f"with Q(s, a) as a baseline {found[CONTROL]} of the gradient is left, instead of 1.",
@@ -60,7 +60,7 @@ EXPERIMENT = Experiment(
     ),
     read=read,
     expected=EXPECTED,
-    verdict=Verdict.HOLDS,
+    verdict=Verdict.SUPPORTED,
     shows="A random problem of four states, where rewards come at every step. The third row is the negative "
     "control: b = Q(s, a) depends on the action, and the whole gradient goes with it.",
     next=(

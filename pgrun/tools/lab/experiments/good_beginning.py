@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import comb
 from typing import Any
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.tables import outcome_rows
@@ -58,7 +58,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         found,
         outcome_rows(found, EXPECTED, "good actions with a negative weight"),
         (Lines("Share of good actions that are punished", "time step", series),),
-        Verdict.FAILS if not punished else Verdict.HOLDS if mended else Verdict.CONDITIONS,
+        Verdict.REFUTED if not punished else Verdict.SUPPORTED if mended else Verdict.DEPENDS,
         f"a good first action gets a negative weight in {100 * first.value:.0f} % of episodes under the "
         f"whole return, but in as many ({100 * to_go.value:.0f} %) under reward-to-go, where all that comes "
         "later still counts. Reward-to-go mends the other end: the last action is then judged by itself "
@@ -89,7 +89,7 @@ EXPERIMENT = Experiment(
     ),
     read=read,
     expected=EXPECTED,
-    verdict=Verdict.CONDITIONS,
+    verdict=Verdict.DEPENDS,
     shows="What reward-to-go takes away from an action's weight is the past. A beginning has none, so its "
     "weight is the same; what is mended is a good *end* after a bad beginning. To judge a beginning, a "
     "critic must say what its state was worth. (The zigzag: with an even number of steps left the sum "

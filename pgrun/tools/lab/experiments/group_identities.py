@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgrun.tools.lab.chart import Bar, Bars
+from pgrun.presentation.panels import Bar, Bars
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.language_model import make_model
@@ -38,7 +38,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         found,
         outcome_rows(found, EXPECTED, "largest entry, over all groups"),
         (Bars("Largest difference", "of an entry", [Bar(label, m.value) for label, m in found.items()]),),
-        Verdict.HOLDS if same else Verdict.FAILS,
+        Verdict.SUPPORTED if same else Verdict.REFUTED,
         f"over all {len(chance)} groups of {SIZE} answers, entry by entry: three names, one estimator, but "
         "for the factor K/(K − 1), which a learning rate, and Adam by itself, takes up.",
     )
@@ -55,7 +55,7 @@ EXPERIMENT = Experiment(
     commands=(),
     read=read,
     expected=EXPECTED,
-    verdict=Verdict.HOLDS,
+    verdict=Verdict.SUPPORTED,
     shows="What is called a new method differs by a constant from one of 2019.",
     next="shrinkage, the same in a batch: the mean baseline is (N − 1)/N of leave_one_out.",
     seconds=1,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pgrun.tools.lab.chart import Bar, Bars, Lines, Series
+from pgrun.presentation.panels import Bar, Bars, Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.language_model import cosine_similarity, make_model
@@ -53,7 +53,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 (curve, many, limit),
             ),
         ),
-        Verdict.FAILS if divided < 0.99 else Verdict.HOLDS,
+        Verdict.REFUTED if divided < 0.99 else Verdict.SUPPORTED,
         f"with graded answers the mean gradient has a cosine of {divided:.3f} with ∇J, and of {plain:.3f} "
         "without the division. Where answers are right or wrong, each prompt's gradient is right up to a "
         "factor f(p), larger for prompts that are nearly solved or nearly hopeless: at p = 0.05 it is "
@@ -101,7 +101,7 @@ EXPERIMENT = Experiment(
     commands=(),
     read=read,
     expected=EXPECTED,
-    verdict=Verdict.FAILS,
+    verdict=Verdict.REFUTED,
     shows="All groups of four answers of a tabular language model, with their chances: means are sums. A "
     "group whose answers are nearly alike has a small σ, so that little differences count as much as large "
     "ones.",

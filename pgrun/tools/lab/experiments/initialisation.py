@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import (
@@ -42,13 +42,13 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     functions = improvement_over(returns["orthogonal", "tanh"], returns["orthogonal", "relu"])
     sides = [1 if low > 0.5 else -1 if high < 0.5 else 0 for _, low, high in (inits, functions)]
     verdict = (
-        Verdict.OPEN
+        Verdict.INCONCLUSIVE
         if not any(sides)
-        else Verdict.HOLDS
+        else Verdict.SUPPORTED
         if min(sides) == 1
-        else Verdict.FAILS
+        else Verdict.REFUTED
         if max(sides) < 1
-        else Verdict.CONDITIONS
+        else Verdict.DEPENDS
     )
     return Finding(
         {
@@ -104,8 +104,8 @@ EXPERIMENT = Experiment(
         "P(tanh > relu), orthogonal": Expected(low=0.0, high=1.0),
         "Var ĝ, orthogonal ÷ xavier, tanh": Expected(low=0.2, high=20),
     },
-    verdict=Verdict.OPEN,
-    nearby=(Verdict.HOLDS, Verdict.CONDITIONS, Verdict.FAILS),
+    verdict=Verdict.INCONCLUSIVE,
+    nearby=(Verdict.SUPPORTED, Verdict.DEPENDS, Verdict.REFUTED),
     shows=(
         "The last layer starts at a hundredth in both cases, so that every policy starts near the same one; "
         "what differs are the features below it."

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.units import mean_in_theta, variance_in_theta
@@ -41,7 +41,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         found,
         rows,
         (panel,),
-        Verdict.HOLDS if holds else Verdict.FAILS,
+        Verdict.SUPPORTED if holds else Verdict.REFUTED,
         f"with 100 added to every return the gradient has {last.value / first.value:.0f} times the "
         f"variance, and its mean {'is the same' if steady else 'moves'}.",
     )
@@ -77,7 +77,7 @@ EXPERIMENT = Experiment(
     read=read,
     expected={f"variance, c = {c}": Expected(exact(c)) for c in OFFSETS}
     | {f"mean, c = {c}": Expected(4.0) for c in OFFSETS},
-    verdict=Verdict.HOLDS,
+    verdict=Verdict.SUPPORTED,
     shows="The problem is the same for every c: the best policy, and the mean of the gradient, do not move. "
     "Only the noise does, like c², and the least of it is at c = −4, the best constant. The mean return "
     "is 1: adding −1 gives 136, adding nothing 192.",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgrun.tools.lab.chart import Bar, Bars
+from pgrun.presentation.panels import Bar, Bars
 from pgrun.tools.lab.commands import JobResult, only_result
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.tables import outcome_rows
@@ -46,7 +46,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 [Bar(label, m.value) for label, m in list(found.items())[1:]],
             ),
         ),
-        Verdict.FAILS if wrong > 0.01 else Verdict.HOLDS,
+        Verdict.REFUTED if wrong > 0.01 else Verdict.SUPPORTED,
         "k3 has the KL as its mean, and its derivative in the loss is off the KL's gradient by "
         f"{100 * wrong:.0f} % of that: it is the gradient of KL(ρ‖π), exactly. k2, whose value is biased, "
         "has the right gradient there, k1 none at all; paid as a reward k1 is right.",
@@ -67,7 +67,7 @@ EXPERIMENT = Experiment(
     ),
     read=read,
     expected=EXPECTED,
-    verdict=Verdict.FAILS,
+    verdict=Verdict.REFUTED,
     shows="π has climbed half of the way, ρ is another policy at a mean KL of 0.1; every answer is summed "
     "over, so that nothing here is sampled. The two KLs have the same second order: near ρ the mistake is "
     "small.",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Verdict
 from pgrun.tools.lab.seeds import group_by, mean_over_seeds, rows_of_scalar, score_jobs
@@ -42,7 +42,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 log_x=True,
             )
         ],
-        Verdict.FAILS if half else Verdict.HOLDS,
+        Verdict.REFUTED if half else Verdict.SUPPORTED,
         f"KL is ½ΔᵀFΔ, and not ΔᵀFΔ: the ratio goes to {last['kl/old_new']} and, the other way round, to "
         f"{last['kl/new_old']} as steps get small. The ½ is missing in the document; with it both "
         "directions have the same second order.",
@@ -83,7 +83,7 @@ EXPERIMENT = Experiment(
         "gain ÷ gᵀΔ at ε = 1e-05": Expected(1.0, slack=0.05),
         "KL(old‖new) ÷ ΔᵀFΔ at ε = 1": Expected(low=0.0, high=0.48),
     },
-    verdict=Verdict.FAILS,
+    verdict=Verdict.REFUTED,
     shows="One step of each size from the same policy on the same data. With a large radius the quadratic "
     "model is wrong, which is why TRPO looks back at the KL that a step has made.",
     next=(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.tables import outcome_rows
@@ -33,7 +33,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         found,
         outcome_rows(found, EXPECTED),
         (Lines("Mean squared error (100 episodes)", "λ", series, log_y=True),),
-        Verdict.HOLDS if everywhere else Verdict.CONDITIONS if somewhere else Verdict.FAILS,
+        Verdict.SUPPORTED if everywhere else Verdict.DEPENDS if somewhere else Verdict.REFUTED,
         f"with a critic that is 20 % high λ = {best['20 % high']:g} is best (error "
         f"{errors['20 % high'][0.95].value:.0f}, against {errors['20 % high'][0].value:.0f} at λ = 0 and "
         f"{errors['20 % high'][1].value:.0f} at λ = 1); with the exact critic λ = {best['exact']:g}, with "
@@ -73,7 +73,7 @@ EXPERIMENT = Experiment(
     ),
     read=read,
     expected=EXPECTED,
-    verdict=Verdict.CONDITIONS,
+    verdict=Verdict.DEPENDS,
     shows=(
         "Three curves for three critics, from the same episodes. The better the critic, the further left "
         "the best λ. 0.95 is a good guess for a critic that is mostly right."

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 
@@ -41,7 +41,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         {"slope": slope},
         rows,
         (panel,),
-        Verdict.HOLDS if holds else Verdict.FAILS,
+        Verdict.SUPPORTED if holds else Verdict.REFUTED,
         f"the variance falls with the number of episodes like N to the power {slope}: four times the data "
         f"halve the noise, no more. At 64 episodes an estimate has a cosine of {entries[-1]['cosine']:.2f} "
         "with the gradient.",
@@ -76,7 +76,7 @@ EXPERIMENT = Experiment(
     ),
     read=read,
     expected={"slope": Expected(-1.0)},
-    verdict=Verdict.HOLDS,
+    verdict=Verdict.SUPPORTED,
     shows="A policy half trained by PPO, frozen. The line is the law, the points are measured. Everything "
     "that follows is about reaching lower points without the data: a factor of ten in variance is worth "
     "ten times the episodes.",

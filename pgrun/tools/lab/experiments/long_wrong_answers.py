@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from pgrun.tools.lab.chart import Bar, Bars
+from pgrun.presentation.panels import Bar, Bars
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.language_model import LanguageModel, make_model
@@ -47,7 +47,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 [Bar(label, m.value) for label, m in found.items()],
             ),
         ),
-        Verdict.HOLDS if own > 1.2 * right else Verdict.FAILS,
+        Verdict.SUPPORTED if own > 1.2 * right else Verdict.REFUTED,
         f"a step along the mean gradient makes wrong answers longer at a rate of {own:.3f} tokens where each "
         f"answer's sum is divided by its own length, and of {right:.3f} along ∇J: what a wrong answer is "
         "pushed down by is spread over its tokens, so that long ones are pushed down less.",
@@ -76,7 +76,7 @@ EXPERIMENT = Experiment(
     commands=(),
     read=read,
     expected=EXPECTED,
-    verdict=Verdict.HOLDS,
+    verdict=Verdict.SUPPORTED,
     shows="An answer is right where its last word is the right one, however long it is. The gradient of J "
     "makes wrong answers longer too, here: one more word may still be the right one. Dividing by the length "
     "adds to that.",

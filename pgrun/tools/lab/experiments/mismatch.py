@@ -34,7 +34,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 "Variance of one episode's gradient", "variance", found, EXPECTED, list(EXPECTED)[:3]
             ),
         ),
-        Verdict.FAILS if raised else Verdict.HOLDS,
+        Verdict.REFUTED if raised else Verdict.SUPPORTED,
         f"here the sampled return has no variance at all, Q has {found['q']}, and the return minus V has "
         f"{found['value_baseline']}: what Q averages away would have cancelled with the other action's "
         "score.",
@@ -60,7 +60,7 @@ EXPERIMENT = Experiment(
     ),
     read=read,
     expected=EXPECTED,
-    verdict=Verdict.FAILS,
+    verdict=Verdict.REFUTED,
     shows="A counterexample, made for the purpose. For a single step Q must help, by the law of total "
     "variance; the sum over steps also has covariances, and they may have been what kept the whole "
     "small. Usually, not surely.",

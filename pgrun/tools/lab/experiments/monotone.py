@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import group_by, rows_of_scalar
@@ -53,7 +53,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 ],
             )
         ],
-        Verdict.CONDITIONS if falls else Verdict.HOLDS,
+        Verdict.DEPENDS if falls else Verdict.SUPPORTED,
         f"{total - falls} of {total} accepted steps raised the exact J and {falls} lowered it: with an "
         "exact critic, and the surrogate and the mean KL of the batch held to. The proof is for the bound "
         "with the largest KL over states and the true expectation; what TRPO computes has neither.",
@@ -88,7 +88,7 @@ EXPERIMENT = Experiment(
         "share of steps after which J is lower": Expected(low=0.005, high=0.45),
         "mean gain ÷ mean size of a change": Expected(low=0.2),
     },
-    verdict=Verdict.CONDITIONS,
+    verdict=Verdict.DEPENDS,
     shows="The critic is exact, so that nothing but the sampling of 512 rows and the approximation of the "
     "bound is left. Small steps fall as often as large ones, and not as far.",
     next=(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Verdict
 from pgrun.tools.lab.tables import outcome_rows
@@ -67,7 +67,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 log_x=True,
             ),
         ),
-        Verdict.HOLDS if rising and falling and apart else Verdict.FAILS,
+        Verdict.SUPPORTED if rising and falling and apart else Verdict.REFUTED,
         f"from n = 1 to 16 the variance rises from {spread[0].value:.1f} to {spread[-1].value:.1f} and the "
         f"bias falls from {bias[0].value:.2f} to {bias[-1]}, with a critic that is 20 % low; with the exact "
         "one there is no bias to trade.",
@@ -92,7 +92,7 @@ EXPERIMENT = Experiment(
     ),
     read=read,
     expected=EXPECTED,
-    verdict=Verdict.HOLDS,
+    verdict=Verdict.SUPPORTED,
     shows="Each further step takes the bias down by θ, the chance to be still there, and adds the noise of "
     "one more reward. Episodes of OneState last two steps on average: beyond eight there is little left "
     "to gain.",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 
@@ -46,7 +46,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 (Series("return/train", steps[there].tolist(), learned[there].tolist()),),
             ),
         ),
-        Verdict.HOLDS if found["exact return of the last policy"].value > 0.95 else Verdict.FAILS,
+        Verdict.SUPPORTED if found["exact return of the last policy"].value > 0.95 else Verdict.REFUTED,
         "the rewards are entries of a table that only the environment reads, automatic differentiation is "
         f"switched off, and REINFORCE goes from a return of {learned[there][0]:.2f} to "
         f"{found['exact return of the last policy'].value:.2f}: only log π is differentiated, by a closed "
@@ -71,7 +71,7 @@ EXPERIMENT = Experiment(
     ),
     read=read,
     expected=EXPECTED,
-    verdict=Verdict.HOLDS,
+    verdict=Verdict.SUPPORTED,
     shows=(
         "A walk to the right earns 1, one to the left nothing; the policy is a table that starts undecided. "
         "The proof that the mean of its gradient is ∇J is in `pgrun-lab expected_score` and what follows."

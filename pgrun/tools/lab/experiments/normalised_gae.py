@@ -35,7 +35,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         found,
         outcome_rows(found, EXPECTED, "variance of one episode's gradient"),
         (outcome_bars("Variance of one episode's gradient", "variance", found, EXPECTED, list(EXPECTED)),),
-        Verdict.FAILS if apart else Verdict.HOLDS,
+        Verdict.REFUTED if apart else Verdict.SUPPORTED,
         "the weighted mean with its weights divided by their sum is at λ = 1 the plain average of all "
         f"n-step advantages: variance {average.value:.2f}, where Monte Carlo has {mc.value:.2f}. It is the "
         "other form, Σ(γλ)ᵏδ, that is Monte Carlo at λ = 1.",
@@ -59,7 +59,7 @@ EXPERIMENT = Experiment(
     ),
     read=read,
     expected=EXPECTED,
-    verdict=Verdict.FAILS,
+    verdict=Verdict.REFUTED,
     shows=(
         "Both are unbiased here, with the exact critic. The two forms agree where the steps left are many "
         "beside 1/(1 − λ): the slip shows at λ = 1 and near the end of a rollout."

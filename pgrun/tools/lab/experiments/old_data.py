@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import (
@@ -36,9 +36,15 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     older = [age[c].value for c in CAPACITIES]
     young, middle, old = (returns[c] for c in CAPACITIES)
     stale, narrow = improvement_over(middle, old)[1] > 0.5, improvement_over(middle, young)[1] > 0.5
-    verdict = Verdict.HOLDS if stale and narrow else Verdict.CONDITIONS if stale or narrow else Verdict.OPEN
+    verdict = (
+        Verdict.SUPPORTED
+        if stale and narrow
+        else Verdict.DEPENDS
+        if stale or narrow
+        else Verdict.INCONCLUSIVE
+    )
     if older != sorted(older):
-        verdict = Verdict.FAILS
+        verdict = Verdict.REFUTED
     return Finding(
         {
             "KL age, 8000 ÷ 128": Measured(older[-1] / older[0]),
@@ -98,8 +104,8 @@ EXPERIMENT = Experiment(
         "times that the age does not grow with the capacity": Expected(0.0),
         "P(1000 learns more than 8000)": Expected(low=0.5),
     },
-    verdict=Verdict.CONDITIONS,
-    nearby=(Verdict.HOLDS, Verdict.OPEN),
+    verdict=Verdict.DEPENDS,
+    nearby=(Verdict.SUPPORTED, Verdict.INCONCLUSIVE),
     shows="off_policy_ac draws its actions anew and asks the old policies only where they have been: what is "
     "old is the distribution of states. A buffer of the last 128 steps forgets what falling is like, "
     "and one seed may never recover.",

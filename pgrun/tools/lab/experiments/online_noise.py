@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import format_iqm, group_by, mean_eval_return, mean_of, mean_over_seeds, score_jobs
@@ -81,7 +81,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 log_x=True,
             ),
         ],
-        (Verdict.HOLDS if smaller else Verdict.CONDITIONS) if falls else Verdict.FAILS,
+        (Verdict.SUPPORTED if smaller else Verdict.DEPENDS) if falls else Verdict.REFUTED,
         f"the variance of an update falls with its rows, with exponent {slope:.2f}, and its data are on "
         "average half a batch old when they take effect. That online updates want a smaller learning rate "
         f"{'shows' if smaller else 'does not show'} here: the greatest that learns at all is "
@@ -118,8 +118,8 @@ EXPERIMENT = Experiment(
         "online: greatest lr that learns": Expected(low=1e-4, high=1e-3),
         "batch: greatest lr that learns": Expected(low=1e-4, high=1e-2),
     },
-    verdict=Verdict.CONDITIONS,
-    nearby=(Verdict.HOLDS,),
+    verdict=Verdict.DEPENDS,
+    nearby=(Verdict.SUPPORTED,),
     shows="The same steps of the environment and Adam for both, a decade between the rates. Online has forty "
     "times the updates of batches in the same steps, each of full length, whatever its gradient is "
     "worth; td0 leans on a critic that both must learn first.",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import (
@@ -48,9 +48,9 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     )
     gone = {r: sum(map(lost, plain[r,])) for r in EUCLIDEAN}
     hit = max(gone, key=lambda r: gone[r])
-    verdict = Verdict.FAILS
+    verdict = Verdict.REFUTED
     if crawl < 0.5 and large_share < 0.5:
-        verdict = Verdict.HOLDS if gone[hit] else Verdict.CONDITIONS
+        verdict = Verdict.SUPPORTED if gone[hit] else Verdict.DEPENDS
     return Finding(
         {
             "smallest radius: return ÷ best radius's": Measured(crawl),
@@ -139,8 +139,8 @@ EXPERIMENT = Experiment(
         "largest radius: return ÷ best radius's": Expected(high=0.6),
         "decades of good radii, npg less euclidean": Expected(low=-2, high=4),
     },
-    verdict=Verdict.HOLDS,
-    nearby=(Verdict.CONDITIONS,),
+    verdict=Verdict.SUPPORTED,
+    nearby=(Verdict.DEPENDS,),
     shows=(
         "'Lost for good' is the document's overshoot: below half of the best evaluation, and never above it "
         "again in the steps that were left."

@@ -37,7 +37,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 list(MEANS),
             ),
         ),
-        Verdict.FAILS if wrong else Verdict.HOLDS,
+        Verdict.REFUTED if wrong else Verdict.SUPPORTED,
         f"without the weights of what follows the mean is {past} instead of {TRUE:g}: it belongs to the new "
         "policy's states and actions, but to the *old* policy's Q. Weighing each reward by what led to it "
         f"(per_decision) is {found['per_decision']}, unbiased.",
@@ -65,7 +65,7 @@ EXPERIMENT = Experiment(
     ),
     read=read,
     expected=EXPECTED,
-    verdict=Verdict.FAILS,
+    verdict=Verdict.REFUTED,
     shows=(
         "What may be left out are the weights of actions *after the reward* in question (per_decision), not "
         "those between the action and the reward. The document calls the rest a step of policy iteration, "

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import group_by, mean_curve, rows_of_scalar
@@ -59,7 +59,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             )
             for title, tag in (("mean KL of an update", "kl/old_new"), ("β", "step/beta"))
         ],
-        Verdict.HOLDS if holds else Verdict.FAILS,
+        Verdict.SUPPORTED if holds else Verdict.REFUTED,
         "from β = 0.01, 1 and 100 the KL reached the band [d/1.5, 1.5d] within "
         f"{max(map(max, arrive.values()))} updates; the median of the later ones is {min(middle):.2f} to "
         f"{max(middle):.2f} of the target, and {100 * whole:.0f} % of them lie in the band; β ends at "
@@ -98,7 +98,7 @@ EXPERIMENT = Experiment(
         "largest β at the end ÷ smallest": Expected(high=128),
         "updates until the band, at most": Expected(high=16),
     },
-    verdict=Verdict.HOLDS,
+    verdict=Verdict.SUPPORTED,
     shows=(
         "A wrong β costs a few updates: it moves by a factor of 2 at a time. That is coarse: where one β is "
         "too small and twice as much too large, the KL swings from one side of the band to the other."

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Verdict
 from pgrun.tools.lab.tables import outcome_rows
@@ -39,7 +39,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         found,
         outcome_rows(found, EXPECTED, "what is added"),
         (panel,),
-        Verdict.FAILS if moved else Verdict.HOLDS,
+        Verdict.REFUTED if moved else Verdict.SUPPORTED,
         f"a constant added to each step's reward multiplies the gradient, from {means[0]:.3g} to "
         f"{means[-1]:.3g} here, since longer episodes collect it more often. It is harmless when it is "
         "added to, or subtracted from, the whole return (`pgrun-lab jumping`).",
@@ -67,7 +67,7 @@ EXPERIMENT = Experiment(
     ),
     read=read,
     expected=EXPECTED,
-    verdict=Verdict.FAILS,
+    verdict=Verdict.REFUTED,
     shows="Here an episode lasts as long as rewards come in, so that the constant is paid for staying. No "
     "baseline takes it off again: it is another problem. With c = −1 staying is worth nothing, and the "
     "gradient is 0.",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import (
@@ -22,6 +22,8 @@ CELLS = {
     ("false", "false"): "neither",
 }
 
+ENOUGH = 1_000_000  # steps: before that no PPO works on HalfCheetah, whatever its practices
+
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     groups = group_by(commands[0], "state_norm", "reward_scaling")
@@ -39,14 +41,15 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     against = {cell: improvement_over(both, returns[cell]) for cell in list(CELLS)[1:]}
     ahead = [CELLS[cell] for cell, (_, low, _) in against.items() if low > 0.5]
     behind = [CELLS[cell] for cell, (_, _, high) in against.items() if high < 0.5]
-    verdict = Verdict.OPEN
-    if ahead or behind:
+    steps = groups["true", "true"][0].result["env_steps"]
+    verdict = Verdict.INCONCLUSIVE
+    if steps >= ENOUGH and (ahead or behind):
         verdict = (
-            Verdict.HOLDS
+            Verdict.SUPPORTED
             if len(ahead) == 3
-            else Verdict.FAILS
+            else Verdict.REFUTED
             if behind and not ahead
-            else Verdict.CONDITIONS
+            else Verdict.DEPENDS
         )
     said = [f"it is ahead of {', '.join(ahead)}"] * bool(ahead) + [
         f"it is behind {', '.join(behind)}"
@@ -65,8 +68,9 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             )
         ],
         verdict,
-        f"in so short a run, with both, {' and '.join(said) or 'nothing is decided'} ({len(both)} seeds, "
-        f"{groups['true', 'true'][0].result['env_steps']:,} steps): both {both.mean():.0f}, "
+        f"{'so short a run decides nothing of a PPO that works: ' * (steps < ENOUGH)}with both, "
+        f"{' and '.join(said) or 'none is ahead'} ({len(both)} seeds, {steps:,} steps): "
+        f"both {both.mean():.0f}, "
         + ", ".join(f"{CELLS[cell]} {returns[cell].mean():.0f}" for cell in list(CELLS)[1:])
         + ".",
     )
@@ -88,8 +92,7 @@ EXPERIMENT = Experiment(
     ),
     read=read,
     expected={f"P(both > {name})": Expected(low=0.0, high=1.0) for name in list(CELLS.values())[1:]},
-    verdict=Verdict.FAILS,
-    nearby=(Verdict.OPEN, Verdict.CONDITIONS, Verdict.HOLDS),
+    verdict=Verdict.INCONCLUSIVE,
     shows="These are the first steps of HalfCheetah, where running statistics are still on the move, and "
     "three seeds of them: what pays at a million steps they do not say.",
     next=(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 
@@ -71,7 +71,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 log_y=True,
             ),
         ),
-        Verdict.HOLDS if explodes else Verdict.FAILS,
+        Verdict.SUPPORTED if explodes else Verdict.REFUTED,
         "ratios that are 1.1 or 0.9 make products of up to 1.1ᵀ: 13,781 at T = 100, "
         f"{last['max_exact']:.0e} at T = 500, with E[W²] = 1.01ᵀ and an effective sample size of "
         f"{100 * parts[100]['ess_exact']:.0f} % and {100 * last['ess_exact']:.1f} %. The sample itself "
@@ -102,7 +102,7 @@ EXPERIMENT = Experiment(
     ),
     read=read,
     expected=EXPECTED,
-    verdict=Verdict.HOLDS,
+    verdict=Verdict.SUPPORTED,
     shows="Dropping weights brings the variance down step by step: those of actions after a reward "
     "(per_decision), those between (past_only), those before (per_step, which is PPO's). `pgrun-lab "
     "past_only` and `state_shift` are the price.",

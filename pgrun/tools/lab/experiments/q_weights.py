@@ -23,7 +23,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         found,
         outcome_rows(found, EXPECTED),
         (outcome_bars("Variance of one episode's gradient", "variance", found, EXPECTED, list(EXACT)),),
-        Verdict.HOLDS if fair and lower else Verdict.FAILS,
+        Verdict.SUPPORTED if fair and lower else Verdict.REFUTED,
         "with the exact Q in place of sampled rewards the variance falls from "
         f"{found['reward_to_go'].value:.0f} to {found['q'].value:.0f}, with Q − V to "
         f"{found['advantage'].value:.1f}, without a bias. On another problem it rises: `pgrun-lab mismatch`.",
@@ -50,7 +50,7 @@ EXPERIMENT = Experiment(
     ),
     read=read,
     expected=EXPECTED,
-    verdict=Verdict.HOLDS,
+    verdict=Verdict.SUPPORTED,
     shows="Two different savings: Q averages over what comes after the action, V takes off what the state is "
     "worth. Together they leave the noise of the action alone, and in a problem without chance δ with "
     "the true V is the advantage itself.",

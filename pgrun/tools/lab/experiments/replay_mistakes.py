@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import (
@@ -55,7 +55,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     falls = all(b < a for a, b in pairwise(critic))
     best = max(STEPS, key=lambda c: returns[c].mean())
     pays = best == "all"
-    verdict = Verdict.FAILS if not falls else Verdict.HOLDS if pays else Verdict.CONDITIONS
+    verdict = Verdict.REFUTED if not falls else Verdict.SUPPORTED if pays else Verdict.DEPENDS
     return Finding(
         {
             "error of the critic, q ÷ none": Measured(critic[1] / critic[0]),
@@ -116,7 +116,7 @@ EXPERIMENT = Experiment(
         "error of the critic, q_next ÷ q": Expected(high=0.9),
         "error of the critic, all ÷ none": Expected(high=0.5),
     },
-    verdict=Verdict.CONDITIONS,
+    verdict=Verdict.DEPENDS,
     shows="'none' has no Q: its V̂(s) stands for Q(s, a), which is what its actor takes. The mended critic is "
     "nearer to the truth; whether that pays is another question, and here it does not yet.",
     next=(

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pgrun.tools.lab.chart import Bar, Bars
+from pgrun.presentation.panels import Bar, Bars
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 
@@ -41,7 +41,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         found,
         rows,
         (Bars("What both rules converge to", "V", bars),),
-        Verdict.FAILS if wrong else Verdict.HOLDS,
+        Verdict.REFUTED if wrong else Verdict.SUPPORTED,
         "the gradient of δ², taken literally, also moves V(s') towards what came before it: it converges to "
         f"({', '.join(f'{v:.2f}' for v in literal)}) instead of ({', '.join(f'{v:g}' for v in TRUE)}). With "
         f"the target held fixed, φ += 2βδ∇V(s), it converges to ({', '.join(f'{v:.2f}' for v in held)}).",
@@ -78,7 +78,7 @@ EXPERIMENT = Experiment(
     commands=(),
     read=read,
     expected=EXPECTED,
-    verdict=Verdict.FAILS,
+    verdict=Verdict.REFUTED,
     shows="A goes to B or C at even odds; B earns 1, C nothing (Sutton & Barto 2018, example 11.2). The "
     "literal gradient makes consecutive values alike, which lowers δ² but is no prediction: B and C are "
     "drawn towards A.",

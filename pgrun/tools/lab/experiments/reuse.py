@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import (
@@ -35,13 +35,13 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     wears = falling == sorted(falling, reverse=True)
     helps = low > 0.5 and best != "1"
     verdict = (
-        Verdict.CONDITIONS
+        Verdict.DEPENDS
         if helps and wears
-        else Verdict.HOLDS
+        else Verdict.SUPPORTED
         if helps
-        else Verdict.OPEN
+        else Verdict.INCONCLUSIVE
         if p > 0.5
-        else Verdict.FAILS
+        else Verdict.REFUTED
     )
     return Finding(
         {
@@ -92,7 +92,7 @@ EXPERIMENT = Experiment(
         "ESS ÷ episodes, 1 use": Expected(low=0.9, high=1.0),
         "ESS ÷ episodes, 32 uses": Expected(high=0.6),
     },
-    verdict=Verdict.CONDITIONS,
+    verdict=Verdict.DEPENDS,
     shows="The x axis is steps of the environment: reusing costs computing, not data. With too many uses the "
     "weights of whole episodes are those of a few, and what the batch says of the new policy is noise.",
     next=(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import group_by, mean_over_seeds, rows_of_scalar, score_jobs
@@ -48,7 +48,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 log_y=True,
             )
         ],
-        Verdict.HOLDS if holds else Verdict.FAILS,
+        Verdict.SUPPORTED if holds else Verdict.REFUTED,
         f"the natural step moves the policy by {whole[0].value:.3f}, {whole[1].value:.3f} and "
         f"{whole[2].value:.3f} of ε = {EPSILON:g} whatever the scale of the logits; a fixed length of Δθ "
         f"makes a KL that grows by 10^{power['euclidean_pg']:.2f} for each decade of scale, a fixed α by "
@@ -90,7 +90,7 @@ EXPERIMENT = Experiment(
         "exponent of fixed α": Expected(4.0, slack=0.1),
     }
     | {f"npg: KL ÷ ε at scale {c:g}": Expected(1.0, slack=0.05) for c in SCALES},
-    verdict=Verdict.HOLDS,
+    verdict=Verdict.SUPPORTED,
     shows="The policy is the same function with its last layer c times smaller and its outputs c times "
     "larger. What a step does to it should not depend on that, and for the natural one it does not; KL "
     "is ε up to the third order, a relative O(√ε), and rounding.",

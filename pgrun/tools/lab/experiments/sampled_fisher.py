@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 
@@ -64,7 +64,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 log_y=True,
             ),
         ),
-        Verdict.FAILS if not equal else Verdict.HOLDS if cheaper else Verdict.CONDITIONS,
+        Verdict.REFUTED if not equal else Verdict.SUPPORTED if cheaper else Verdict.DEPENDS,
         f"the outer products of scores tend to the Hessian of the KL, with an error of {errors[0]:.2g} at "
         f"10 samples and {errors[-1]:.2g} at 10,000 (N to the power {slope:.2f}), and with no more than N "
         f"directions in them. A product with them takes {ratio:.1f} times as long: where the KL's Hessian "
@@ -91,7 +91,7 @@ EXPERIMENT = Experiment(
     ),
     read=read,
     expected=EXPECTED,
-    verdict=Verdict.CONDITIONS,
+    verdict=Verdict.DEPENDS,
     shows="With ten samples F̂ knows ten directions, and its inverse blows up all others: the reason for "
     "damping. Where actions are summed over instead of sampled (algo.fisher=exact), the noise of the "
     "actions is gone at the same price.",

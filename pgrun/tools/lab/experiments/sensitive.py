@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import group_by, mean_eval_return, score_jobs
@@ -58,7 +58,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 ],
             )
         ],
-        Verdict.HOLDS if touchy else Verdict.FAILS,
+        Verdict.SUPPORTED if touchy else Verdict.REFUTED,
         "over nine settings each, a decade or a factor of 3 apart, the worst reaches "
         f"{100 * worst['ppo']:.0f} % of the best for ppo, {100 * worst['npg']:.0f} % for npg and "
         f"{100 * worst['trpo']:.0f} % for trpo, their mean {100 * kept['ppo']:.0f}, {100 * kept['npg']:.0f} "
@@ -87,7 +87,7 @@ EXPERIMENT = Experiment(
         "trpo: worst of the grid ÷ best": Expected(low=0.0, high=1.0),
         "ppo: mean of the grid ÷ best": Expected(low=0.2, high=0.95),
     },
-    verdict=Verdict.HOLDS,
+    verdict=Verdict.SUPPORTED,
     shows=(
         "How sensitive a method is depends on how wide the grid is drawn; these are a hundredfold in each "
         "learning rate and radius, and a factor of 16 in ε."

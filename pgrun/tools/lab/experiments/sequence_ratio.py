@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.language_model import LanguageModel, make_model
@@ -48,7 +48,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         found,
         outcome_rows(found, EXPECTED),
         (Lines("‖E gradient − ∇J‖ ÷ ‖∇J‖", "‖θ − θ_old‖", series),),
-        Verdict.CONDITIONS if same else Verdict.FAILS,
+        Verdict.DEPENDS if same else Verdict.REFUTED,
         "at θ_old both are ∇J. After a step of length 1 the surrogate with ratios of tokens is off the "
         f"gradient by {100 * after['tokens']:.0f} %, that with one ratio for the sequence by "
         f"{100 * after['sequence']:.0f} %, and they are {100 * after['apart']:.0f} % apart: neither is the "
@@ -112,7 +112,7 @@ EXPERIMENT = Experiment(
     commands=(),
     read=read,
     expected=EXPECTED,
-    verdict=Verdict.CONDITIONS,
+    verdict=Verdict.DEPENDS,
     shows="The mean over all answers of the gradient that ppo takes, unclipped, with Ψ the answer's return.",
     next="pgrun -m algo=ppo algo.ratio=token,sequence sampler=episodes variance=group env=pgrun/TokenTree-v0",
     seconds=2,

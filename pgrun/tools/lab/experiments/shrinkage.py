@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.tables import outcome_rows
@@ -44,7 +44,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 "Mean of the estimate (∇J = 4)", "N, episodes of one estimate", (*series, dashed), log_x=True
             ),
         ),
-        Verdict.CONDITIONS if biased else Verdict.HOLDS,
+        Verdict.DEPENDS if biased else Verdict.SUPPORTED,
         f"subtracting the mean of the same N episodes shrinks the gradient by (N − 1)/N, to {shrunk} "
         "instead of 4 at N = 2: each episode has its own return in the mean. The direction is the same (the "
         "two estimates are multiples of each other), so that a learning rate makes up for it; without the "
@@ -66,7 +66,7 @@ EXPERIMENT = Experiment(
     ),
     read=read,
     expected=EXPECTED,
-    verdict=Verdict.CONDITIONS,
+    verdict=Verdict.DEPENDS,
     shows=(
         "The documents' proof takes b as a constant. The batch's own mean is none, since each return is in "
         "it; at N = 2 half of the gradient is lost, at 64 one part in 64."

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgrun.tools.lab.chart import Bar, Bars, Lines, Series
+from pgrun.presentation.panels import Bar, Bars, Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import (
@@ -32,13 +32,13 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     worse = [a for a, (_, _, high) in against.items() if high < 0.5]
     ahead = [a for a, (_, low, _) in against.items() if low > 0.5]
     verdict = (
-        Verdict.FAILS
+        Verdict.REFUTED
         if len(worse) == 2
-        else Verdict.CONDITIONS
+        else Verdict.DEPENDS
         if worse
-        else Verdict.HOLDS
+        else Verdict.SUPPORTED
         if ahead
-        else Verdict.OPEN
+        else Verdict.INCONCLUSIVE
     )
     return Finding(
         {
@@ -103,8 +103,8 @@ EXPERIMENT = Experiment(
         "P(ppo_penalty > trpo)": Expected(low=0.0, high=1.0),
         "largest mean KL": Expected(high=0.1),
     },
-    verdict=Verdict.OPEN,
-    nearby=(Verdict.HOLDS, Verdict.CONDITIONS, Verdict.FAILS),
+    verdict=Verdict.INCONCLUSIVE,
+    nearby=(Verdict.SUPPORTED, Verdict.DEPENDS, Verdict.REFUTED),
     shows="Same data, same critic, same normalisation. Three seeds of so short a run cannot tell methods "
     "apart that are near to each other, and the sentence says which ones they do.",
     next=(

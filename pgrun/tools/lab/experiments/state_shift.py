@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 
@@ -83,7 +83,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 ],
             ),
         ),
-        Verdict.CONDITIONS if grows else Verdict.FAILS,
+        Verdict.DEPENDS if grows else Verdict.REFUTED,
         f"at a mean KL of 0.0001 taking the state ratio for 1 makes a bias of {100 * bias[0]:.1f} % of the "
         f"gradient, at 0.1 of {100 * bias[-1]:.0f} %; it grows like KL to the power {slope:.2f}, as √KL "
         f"does, until steps are large. The visited states are at most Σ|p' − p| = {shift[-1]:.2g} apart, a "
@@ -124,7 +124,7 @@ EXPERIMENT = Experiment(
         "bias of per_step at KL = 0.0001, of ‖∇J‖": Expected(low=0.002, high=0.03),
         "bias of per_step at KL = 0.1, of ‖∇J‖": Expected(low=0.05, high=2.0),
     },
-    verdict=Verdict.CONDITIONS,
+    verdict=Verdict.DEPENDS,
     shows="The open question in document C, why products over a trajectory may be replaced by ratios of "
     "states, is the first formula: given the state, the product of the past ratios *is* p'/p on "
     "average, and the product only adds noise (last column).",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import (
@@ -36,7 +36,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     best = max(returns, key=lambda cell: returns[cell].mean())
     cured = improvement_over(returns[best], start)[1] > 0.5
     alone = small[1] > 0.5
-    verdict = Verdict.OPEN if not cured else Verdict.HOLDS if alone else Verdict.CONDITIONS
+    verdict = Verdict.INCONCLUSIVE if not cured else Verdict.SUPPORTED if alone else Verdict.DEPENDS
     return Finding(
         {
             "P(best > td0 at every step)": Measured(improvement_over(returns[best], start)[0]),
@@ -90,8 +90,8 @@ EXPERIMENT = Experiment(
         "P(best > td0 at every step)": Expected(low=0.6),
         "P(gae, 5 steps > td0, 5 steps)": Expected(low=0.0, high=1.0),
     },
-    verdict=Verdict.CONDITIONS,
-    nearby=(Verdict.HOLDS,),
+    verdict=Verdict.DEPENDS,
+    nearby=(Verdict.SUPPORTED,),
     shows="With one step there is nothing to look ahead over: n_step and gae are td0 there. More rows alone "
     "do not mend td0, whose trouble is a critic that knows nothing yet; looking further ahead does.",
     next="optimizer.lr=1e-4,7e-4,5e-3: each batch size has a rate of its own.",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import group_by, mean_curve, mean_of, mean_over_seeds, rows_of_scalar, score_jobs
@@ -56,7 +56,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             )
             for s in SCHEMES
         ],
-        Verdict.HOLDS if free else Verdict.FAILS,
+        Verdict.SUPPORTED if free else Verdict.REFUTED,
         "each of the six pairs trains and gives another result. Here the actor's weight decides: with gae J "
         f"ends at {end['gae', 'mc'].value:.3f} (mc), {end['gae', 'td_lambda'].value:.3f} (td_lambda) and "
         f"{end['gae', 'td0'].value:.3f} (td0), with td0 at {end['td0', 'mc'].value:.3f}, "
@@ -84,7 +84,7 @@ EXPERIMENT = Experiment(
     read=read,
     expected={"different results": Expected(6.0)}
     | {f"J at the end, gae with {t}": Expected(low=0.8, high=0.8573751) for t in TARGETS},
-    verdict=Verdict.HOLDS,
+    verdict=Verdict.SUPPORTED,
     shows="The two choices meet in V̂ alone. A V̂ that starts at random misleads an actor that looks one step "
     "ahead, and may send the walk to the wrong end; one that looks further hears of the reward itself. "
     "(Always right is J = 0.95³ = 0.857.)",

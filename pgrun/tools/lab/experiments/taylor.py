@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import group_by, rows_of_scalar
@@ -55,7 +55,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 ],
             )
         ],
-        Verdict.HOLDS if holds else Verdict.FAILS,
+        Verdict.SUPPORTED if holds else Verdict.REFUTED,
         f"{100 * over['npg']:.0f} % of npg's {len(kl['npg'])} steps went beyond δ, to "
         f"{kl['npg'].max() / DELTA:.2f} times it; none of trpo's, whose line search cut "
         f"{100 * float((tries > 1).mean()):.0f} % of them back, and made the mean KL "
@@ -88,7 +88,7 @@ EXPERIMENT = Experiment(
         "share of steps with KL > δ, trpo": Expected(0.0),
         "share of trpo's steps that were cut back": Expected(low=0.1),
     },
-    verdict=Verdict.HOLDS,
+    verdict=Verdict.SUPPORTED,
     shows=(
         "½ΔᵀHΔ = δ is true to second order; where the third adds, the KL lies above. trpo's promise is kept "
         "in float64, so that whoever recomputes the KL finds it kept."

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgrun.tools.lab.chart import Bar, Bars
+from pgrun.presentation.panels import Bar, Bars
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.language_model import cosine_similarity, make_model
@@ -36,7 +36,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         found,
         outcome_rows(found, EXPECTED),
         (Bars("Cosines of mean gradients", "cosine", [Bar(label, m.value) for label, m in found.items()]),),
-        Verdict.FAILS if apart < 0.999 else Verdict.HOLDS,
+        Verdict.REFUTED if apart < 0.999 else Verdict.SUPPORTED,
         f"their mean gradients have a cosine of {apart:.3f}: the mean over answers of means over "
         "tokens weighs a token of a short answer more, the mean over all tokens of a batch weighs all "
         f"alike. Neither is ∇J ({found['sequence mean and ∇J'].value:.3f} and "
@@ -55,7 +55,7 @@ EXPERIMENT = Experiment(
     commands=(),
     read=read,
     expected=EXPECTED,
-    verdict=Verdict.FAILS,
+    verdict=Verdict.REFUTED,
     shows="All pairs of answers. The divisor of the token mean is random, so that it is a ratio of two "
     "estimates; its bias falls with the number of answers in the batch, that of the mean of means does not.",
     next="long_wrong_answers: what the division by an answer's own length does to lengths.",

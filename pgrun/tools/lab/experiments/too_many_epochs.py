@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.seeds import group_by, mean_of, mean_over_seeds, score_jobs
@@ -36,7 +36,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     open_kl, open_ess = ([m.value for m in without[tag]] for tag in ("kl/old_new", "ratio/ess"))
     grows = open_kl == sorted(open_kl) and open_kl[-1] > 3 * open_kl[2]
     levels = kl[-1] < open_kl[-1] / 3
-    verdict = Verdict.FAILS if not grows else Verdict.CONDITIONS if levels else Verdict.HOLDS
+    verdict = Verdict.REFUTED if not grows else Verdict.DEPENDS if levels else Verdict.SUPPORTED
     return Finding(
         {
             "mean KL, 10 epochs ÷ 1": Measured(kl[2] / kl[0]),
@@ -89,7 +89,7 @@ EXPERIMENT = Experiment(
         "ESS ÷ rows, 1 epoch": Expected(low=0.99, high=1.0),
         "ESS ÷ rows without a clip, 1 epoch less 100": Expected(low=0.05),
     },
-    verdict=Verdict.CONDITIONS,
+    verdict=Verdict.DEPENDS,
     shows="The first updates of these runs are the same for the epochs that they share: the column is one "
     "batch, looked at after 1, 3, 10, 30 and 100 passes.",
     next="algo.target_kl=0.015, which leaves out the rest of the epochs; algo.clip=0.1.",

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pgrun.tools.lab.chart import Lines, Series
+from pgrun.presentation.panels import Lines, Series
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.tables import outcome_rows
@@ -33,7 +33,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         found,
         outcome_rows(found, EXPECTED),
         tuple(densities(s) for s in SIGMAS),
-        Verdict.HOLDS if narrow > 50 * wide else Verdict.FAILS,
+        Verdict.SUPPORTED if narrow > 50 * wide else Verdict.REFUTED,
         f"one unit of μ moves the narrow policy by a KL of {narrow:.4f} and the wide one by {wide:.4f}, a "
         f"hundredth. The natural step of radius {KL:g} moves both by "
         f"{found['KL of the natural step, σ = 0.3'].value:.4g}, with Δμ = "
@@ -76,7 +76,7 @@ EXPERIMENT = Experiment(
     ),
     read=read,
     expected=EXPECTED,
-    verdict=Verdict.HOLDS,
+    verdict=Verdict.SUPPORTED,
     shows="The two pictures of the document, with their numbers. A learning rate that suits one of the "
     "policies is a hundred times too large for the other; the Fisher matrix is what tells them apart.",
     next="step.kl=1: the quadratic model stays exact for a shift of μ, and only for that.",

@@ -1,0 +1,41 @@
+"""Tables on the terminal and in Markdown: the first row is the head, text stands left and numbers right."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+Table = Sequence[Sequence[str]]  # the head, and a row each
+NUMBER = re.compile(r"[-−+<>≤≥≈]?\.?\d|[-–](?!\w)|nan|inf")
+
+
+def find_number_columns(table: Table) -> list[bool]:
+    """Which columns hold numbers: half of their cells begin as one. The first column names its row."""
+    found = []
+    for i, (_, *cells) in enumerate(zip(*table, strict=True)):
+        told = [cell for cell in cells if cell.strip("–- ")]
+        found.append(i > 0 and bool(told) and 2 * sum(bool(NUMBER.match(c)) for c in told) >= len(told))
+    return found
+
+
+def align_columns(table: Table) -> list[str]:
+    """Lines for a terminal."""
+    right = find_number_columns(table)
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if number else cell.ljust(width)
+            for cell, width, number in zip(row, widths, right, strict=True)
+        ).rstrip()
+        for row in table
+    ]
+
+
+def format_markdown_table(table: Table) -> str:
+    head, *body = [" | ".join(map(escape_cell, row)) for row in table]
+    rule = "|".join("---:" if number else "---" for number in find_number_columns(table))
+    return "\n".join([f"| {head} |", f"|{rule}|", *(f"| {row} |" for row in body)])
+
+
+def escape_cell(text: str) -> str:
+    return text.replace("|", "\\|")
