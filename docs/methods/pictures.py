@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from drawing import BLUE, RED, bars, canvas, curves, entries, exact, grouped, legend, whiskers
+from drawing import BLUE, GREEN, RED, bars, canvas, curves, entries, exact, grouped, legend, whiskers
 from landscapes import euclidean_pg, npg
 
 from pgrun.presentation.plotting import label_ticks, set_look, style_line, write_figure

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pgrun.tools.lab.chart import Bars
+from pgrun.presentation.panels import Bars
 from pgrun.tools.lab.commands import JobResult
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.tables import outcome_bars, outcome_rows
@@ -39,7 +39,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         found,
         outcome_rows(found, EXPECTED, "variance of one episode's gradient"),
         panels,
-        Verdict.HOLDS if lower else Verdict.FAILS,
+        Verdict.SUPPORTED if lower else Verdict.REFUTED,
         f"on one step of LQ1 the score function's variance is {ratios[0]:.0f}, {ratios[1]:.0f} and "
         f"{ratios[2]:.0f} times the pathwise one, most where the policy is nearly certain: there it grows "
         "like 1/σ², and the other stays. The price is a problem that can be differentiated.",
@@ -61,7 +61,7 @@ EXPERIMENT = Experiment(
     ),
     read=read,
     expected=EXPECTED,
-    verdict=Verdict.HOLDS,
+    verdict=Verdict.SUPPORTED,
     shows="The closed forms stand in pgrun/tools/study/pathwise.py; both estimates are made of the same "
     "episodes. That it is lower here is no theorem: it needs a smooth reward.",
     next="env.max_episode_steps=20 env.kwargs.noise=0.5: the derivative goes through the dynamics.",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pgrun.tools.lab.chart import Bar, Bars
+from pgrun.presentation.panels import Bar, Bars
 from pgrun.tools.lab.commands import JobResult, only_result
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.tables import outcome_rows
@@ -39,7 +39,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 [Bar(label, part["total"]) for label, part in parts[1].items()],
             ),
         ),
-        Verdict.CONDITIONS if shares[0] > 0.99 and shares[1] < 0.5 else Verdict.FAILS,
+        Verdict.DEPENDS if shares[0] > 0.99 and shares[1] < 0.5 else Verdict.REFUTED,
         f"of one step it takes all that V leaves, of ten {100 * shares[1]:.0f} %: what happens after the "
         f"action is {found['ten steps: Σ_τ']} of {ten['total']:.4g}, and no baseline reaches that.",
     )
@@ -62,7 +62,7 @@ EXPERIMENT = Experiment(
     ),
     read=read,
     expected=EXPECTED,
-    verdict=Verdict.CONDITIONS,
+    verdict=Verdict.DEPENDS,
     shows="The parts are exact: all 1024 episodes are summed over. With π(0) = 0.3, T²·E‖∇log π‖²·Var[later "
     "rewards] = 100·0.42·0.21·4.5 is the rest's part, and 100·2·(0.0777 − 0.21²) the action's.",
     next="docs/methods/action_baseline.md: on FrozenLake 1 % of what V leaves is the action's.",
