@@ -173,7 +173,7 @@ def test_pictures_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("pgrun.analysis.compare.cli.find_spec", lambda name: None)
     answer = compare(tmp_path, "--picture", tmp_path / "c.png")
     assert answer.code == 2
-    assert '-e ".[plot]"; --html needs nothing' in answer.err
+    assert 'pip install "pgrun[plot]"; --html needs nothing' in answer.err
 
 
 def test_a_sweep_leaves_a_page(here: Path) -> None:  # noqa: F811

@@ -176,7 +176,7 @@ def test_a_picture_without_matplotlib_names_the_extra(here: Path, monkeypatch: p
     monkeypatch.setattr("pgrun.tools.study.check.can_draw", lambda: False)
     answer = pgrun_study("picture=true")
     assert answer.code == 2
-    assert '".[plot]"' in answer.err
+    assert 'pip install "pgrun[plot]"' in answer.err
     quiet = pgrun_study(f"{TABLE} critic=none hydra.run.dir=s".replace("picture=false", "picture=null"))
     assert quiet.code == 0, quiet.err
     assert "no picture" in quiet.out

@@ -19,6 +19,7 @@ from pgrun.command.validate import (
     probe_environment,
     user_module_names,
 )
+from pgrun.config.pages import install_command
 from pgrun.config.schema import construct_from_settings, find_class, find_violations, setting_kinds
 from pgrun.envs import EnvSettings
 from pgrun.envs.wrappers import changing_wrappers, find_user_modules
@@ -30,7 +31,7 @@ GROUPS = ("network", "critic", "variance")
 SECTIONS: dict[str, type] = {"policy": Table, "behaviour": Behaviour, "kl": KlReference, "step": Step}
 MEMORY = 8  # GB
 WRITTEN_OUT = 3000  # parameters, of a Fisher matrix that is written out
-PICTURE = 'picture=true needs the extra "plot": pip install -c constraints.txt -e ".[plot]"'
+PICTURE = f'picture=true needs the extra "plot": {install_command("plot")}'
 
 
 def find_study_problems(job: Job, whole: bool = True) -> list[str]:

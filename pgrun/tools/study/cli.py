@@ -42,6 +42,7 @@ def run_study_job(cfg: DictConfig) -> float:
 
 def study_in(settings: Mapping[str, Any], folder: Path) -> float:
     from pgrun.atomic_files import write_json
+    from pgrun.config.pages import install_command
     from pgrun.terminal.printing import Tone, say, shorten_folder
     from pgrun.tools.study.check import can_draw
     from pgrun.tools.study.study import run_study
@@ -58,7 +59,7 @@ def study_in(settings: Mapping[str, Any], folder: Path) -> float:
         draw_study(result, folder / "study.png")
         shown = "study.json, study.png"
     elif settings["picture"] is None:
-        say('\nno picture: pip install -c constraints.txt -e ".[plot]" brings matplotlib')
+        say(f"\nno picture: {install_command('plot')} brings matplotlib")
     say(f"\n  {shown} in {shorten_folder(folder)}")
     return read_study_objective(result)
 
