@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup test test-slow lint fix types docs bench
+.PHONY: help setup test test-slow lint fix types docs site bench
 .DEFAULT_GOAL := help
 
 help: ## list the tasks
@@ -31,6 +31,9 @@ types: ## mypy
 
 docs: ## the figures of docs/methods, from the commands on its pages
 	$(BIN)/python docs/methods/figures.py
+
+site: ## the documentation as a site in build/site (extra docs); a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: ## speed, as a ratio to the peers (extra bench)
 	$(BIN)/python benchmarks/throughput.py

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import pgrun
 from tests.helpers.support_cli import QUICK
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -72,6 +73,8 @@ def check_that_it_runs(scripts: Path, expected: Path, elsewhere: Path) -> None:
     assert call("python", "-c", "import pgrun; print(pgrun.__file__)").startswith(str(expected))
     assert "name: ppo" in call("pgrun", "--cfg", "job")
     assert "recipe_ppo_4x128" in call("pgrun", "--help")
+    page = "docs/compare.md" if expected == ROOT else f"/blob/v{pgrun.__version__}/docs/compare.md"
+    assert page in call("pgrun-compare", "--help")
     assert "evaluation" in call("pgrun", *QUICK.split(), "hydra.run.dir=r")
     assert (elsewhere / "r" / "summary.json").exists()
 

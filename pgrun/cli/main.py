@@ -252,12 +252,13 @@ def call_hydra(command: Command, argv: list[str]) -> None:
     import hydra
 
     from pgrun.command.hydra_env import register_config_sources
+    from pgrun.command.hydra_internals import accepting_lazy_help
     from pgrun.config.paths import conf_dir, showing_paths_from
 
     app = command.app
     register_config_sources(command.config_dir, app.options)
     sys.argv[1:] = argv
-    with showing_paths_from(Path.cwd()):
+    with showing_paths_from(Path.cwd()), accepting_lazy_help():
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=app.config)(app.call("job"))()
 
 

@@ -21,6 +21,7 @@ from yaml import YAMLError
 from pgrun.command.app import PGRUN, App
 from pgrun.command.foreign_answers import find_foreign_option, is_foreign
 from pgrun.command.overrides import CliOverride
+from pgrun.config.pages import install_command
 from pgrun.config.paths import conf_dir
 
 EXTRAS = {"hydra/launcher=joblib": "parallel"}
@@ -83,7 +84,7 @@ class Explainer:
     def hint(self, group: str, name: str) -> str:
         extra = EXTRAS.get(f"{group}={name}")
         if extra:
-            return f'needs the extra "{extra}": pip install -c constraints.txt -e ".[{extra}]"'
+            return f'needs the extra "{extra}": {install_command(extra)}'
         if group == "env" and "/" in name and ":" not in name:
             return (
                 "not registered with gymnasium; if another package brings it, name its module: "

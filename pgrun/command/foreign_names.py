@@ -284,7 +284,7 @@ FOREIGN_NAMES = (
     ),
     ForeignName(
         "", sb3="--track", cleanrl="--track --wandb-project-name --wandb-entity",
-        note="every run writes TensorBoard files: tensorboard --logdir outputs"
+        note="logger.also=[wandb] (logger.project=…), beside the TensorBoard files that every run writes"
     ),
     ForeignName("", "true", cleanrl="--capture-video", cs285="--video_log_freq", note=PLAY),
     ForeignName("", "0.0", tianshou="--render --watch", note="after the run: pgrun-play RUN_DIR --render"),

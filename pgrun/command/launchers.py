@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 
 from pgrun.command.overrides import CliOverride
+from pgrun.config.pages import install_command
 
 EXTRAS = {
     "parallel": "hydra_plugins.hydra_joblib_launcher",
@@ -30,8 +31,7 @@ def find_missing_launchers(words: Sequence[CliOverride]) -> Iterator[str]:
         options = {"hydra.launcher": NEEDS, "hydra.sweeper": ENGINES}.get(word.key, {})
         extra = options.get(str(word.value))
         if extra and not is_installed(EXTRAS[extra]):
-            command = f'pip install -c constraints.txt -e ".[{extra}]"'
-            yield f"{word.shown}: a package is missing; the extra brings it: {command}"
+            yield f"{word.shown}: a package is missing; the extra brings it: {install_command(extra)}"
         elif extra and str(word.value).endswith("slurm") and shutil.which("srun") is None:
             yield f"{word.shown}: no srun here: hand the sweep to Slurm from a machine that has it"
 

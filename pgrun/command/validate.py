@@ -19,6 +19,7 @@ from pgrun.command.reference_check import find_wrong_reference
 from pgrun.command.seed_list import find_wrong_seeds
 from pgrun.command.unused_settings import find_unused_settings
 from pgrun.config import user_modules
+from pgrun.config.pages import install_command
 from pgrun.config.schema import GROUPS, construct_from_settings, find_class, find_violations, setting_kinds
 from pgrun.config.settings import CENTERING, Diagnostics, Logger, Reference, RunSettings, Trainer
 from pgrun.envs import EnvSettings, make_probed_env
@@ -74,7 +75,7 @@ def find_problems(job: Job, whole: bool = True) -> list[str]:
         found += find_wrong_values(job, check_methods(job.settings))
     if not found and whole:
         found += check_combination(job)
-    return found + list(check_device(job.settings))
+    return [*found, *check_device(job.settings), *check_trackers(job.settings)]
 
 
 def concern_methods(words: Sequence[CliOverride]) -> bool:
@@ -400,6 +401,17 @@ def refuse_unknown_to_kernels(settings: Mapping[str, Any]) -> Iterator[str]:
     if isinstance(settings.get("network"), Mapping) and "name" in settings["network"]:
         for choice in find_unknown_to_kernels(settings):
             yield f"backend=compiled: {choice} has no kernels: take backend=auto, which is torch with it"
+
+
+def check_trackers(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Whether what ``logger.also`` names is installed, before anything trains."""
+    logger = settings.get("logger")
+    names = logger.get("also") if isinstance(logger, Mapping) else None
+    if isinstance(names, list):
+        from pgrun.storage.trackers.base import find_missing_trackers
+
+        for name in find_missing_trackers([name for name in names if isinstance(name, str)]):
+            yield f'logger.also=[{name}] needs the extra "{name}": {install_command(name)}'
 
 
 def check_device(settings: Mapping[str, Any]) -> Iterator[str]:

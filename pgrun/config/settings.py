@@ -90,3 +90,5 @@ class Reference:
 class Logger:
     every: PositiveInt | None = None  # updates between rows; null: at most 500 rows in a run
     progress: bool = True  # a bar on a terminal, lines elsewhere
+    also: tuple[Literal["wandb", "mlflow"], ...] = ()  # trackers that get the same scalars, as [wandb,mlflow]
+    project: str = "pgrun"  # of the trackers: W&B's project, MLflow's experiment

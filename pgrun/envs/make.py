@@ -15,6 +15,7 @@ import gymnasium as gym
 import numpy as np
 
 from pgrun.config import user_modules
+from pgrun.config.pages import install_command
 from pgrun.config.schema import PositiveInt
 from pgrun.envs.faults import ColumnFault, exception_of_user_code, format_exception, import_error
 from pgrun.envs.masks import with_masks
@@ -196,7 +197,7 @@ def explain_missing_package(name: str, text: str) -> str:
     """Which extra of ours brings the package that an environment lacks."""
     for package, extra in EXTRAS.items():
         if package.lower() in text.lower() and find_spec(package) is None:
-            return f'env={name} needs the extra "{extra}": pip install -c constraints.txt -e ".[{extra}]"'
+            return f'env={name} needs the extra "{extra}": {install_command(extra)}'
     newest = newest_version(name, registry)
     instead = f"; type env={newest}" if newest and version_of(newest) > version_of(name) else ""
     return f"env={name} cannot be made here: {text}{instead}"

@@ -14,7 +14,13 @@ from pgrun.errors import escape_line
 from pgrun.storage.versions import installed_versions
 
 SETTINGS = "job.json"
-NEUTRAL = ("logger.progress", "trainer.checkpoint_every", "env.restart")  # change nothing in a run
+NEUTRAL = (
+    "logger.progress",
+    "logger.also",
+    "logger.project",
+    "trainer.checkpoint_every",
+    "env.restart",
+)  # change nothing in a run
 SHOWN = 6  # differing settings in a message
 WITH_VALUE = ("finished", "pruned")  # how a job may have ended
 WITHOUT_VALUE = ("failed", "killed", "interrupted", "not run")

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,6 +23,7 @@ from pgrun.storage.tensorboard_cards import make_card, make_layout
 from pgrun.storage.tensorboard_events import EventFile
 from pgrun.storage.tensorboard_experiment import flatten_for_hparams
 from pgrun.storage.tensorboard_records import SESSION_END, summarise_hparams, summarise_settings
+from pgrun.storage.trackers.base import Trackers
 
 ALWAYS = (
     "return/train",
@@ -76,6 +77,7 @@ class Log:
         if METRICS not in position:
             self.table.writeheader()
         self.flushed = time.monotonic()
+        self.trackers = Trackers(folder)  # none, until there are some
 
     def position(self) -> dict[str, int]:
         """The size of every file of the log, all of it on disk."""
@@ -100,12 +102,17 @@ class Log:
             self.table.writerow({"env_steps": env_steps, **scalars})
         values = [Summary.Value(tag=tag, simple_value=x) for tag, x in scalars.items()]
         self.events.add(Summary(value=values), env_steps)
+        self.trackers.add_row(env_steps, scalars)
         if time.monotonic() - self.flushed > FLUSH_EVERY:
             self.flush()
 
     def mark(self, env_steps: int, tag: str, value: float) -> None:
         """A point in TensorBoard that is no column of the table."""
         self.events.add(Summary(value=[Summary.Value(tag=tag, simple_value=value)]), env_steps)
+
+    def follow(self, names: Sequence[str], project: str, settings: Mapping[str, Any]) -> None:
+        """Every row goes to these trackers as well (``logger.also``)."""
+        self.trackers = Trackers(self.folder, names, project, settings)
 
     def hyperparameters(self, settings: Mapping[str, Any]) -> None:
         """The HPARAMS tab's record, in this same run; seeds of one configuration share a row."""
@@ -134,6 +141,7 @@ class Log:
         with metrics, closing(self.file), written, closing(self.events.file):
             self.events.add(summarise_hparams(SESSION_END, data))
             self.flush()
+        self.trackers.close(ok)
 
 
 def read_header(place: Path) -> list[str]:

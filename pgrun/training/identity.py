@@ -32,6 +32,8 @@ MAY_CHANGE = (  # when a run is resumed
     "trainer.eval_max_steps",
     "env.restart",
     "logger.progress",
+    "logger.also",
+    "logger.project",
 )
 FEW = 6  # bounds that are written out
 

@@ -81,6 +81,7 @@ def train_run(run: Run, folder: Path, saved: dict[str, Any] | None = None) -> di
         try:
             log.hyperparameters(run.settings)
             log.describe(run.settings, run.backend)
+            log.follow(run.logger.also, run.logger.project, run.settings)
             if not whole:
                 log.mark(counters.env_steps, RESTARTS, len(counters.restarts))
             if final is None:

@@ -233,7 +233,7 @@ def test_a_directory_that_holds_a_run(here: Path) -> None:  # noqa: F811
 def test_a_missing_extra_is_named(package: str, command: str, extra: str, here: Path) -> None:  # noqa: F811
     answer = shell(command, python=f"sys.modules[{package!r}] = None")
     assert answer.code == 2
-    assert f'".[{extra}]"' in answer.err
+    assert f'pip install "pgrun[{extra}]"' in answer.err
     assert "Traceback" not in answer.err
 
 

@@ -180,7 +180,7 @@ def test_intervals_without_a_search(peak: Path) -> None:
 def test_a_missing_engine_is_named(peak: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launchers, "find_spec", lambda name: None)
     answer = pgrun(f"{LINE} {X}")
-    assert (answer.code, '-e ".[search]"' in answer.err) == (2, True)
+    assert (answer.code, 'pip install "pgrun[search]"' in answer.err) == (2, True)
 
 
 def test_another_search_is_refused(peak: Path) -> None:

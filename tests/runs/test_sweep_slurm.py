@@ -122,7 +122,7 @@ def test_a_missing_extra_is_named(launcher: str, here: Path, monkeypatch: pytest
     extra = "parallel" if launcher in ("joblib", "parallel") else "slurm"
     assert answer.code == 2
     assert f"hydra/launcher={launcher}: a package is missing; the extra brings it: pip install" in answer.err
-    assert f'-e ".[{extra}]"' in answer.err
+    assert f'pip install "pgrun[{extra}]"' in answer.err
     assert not list(here.iterdir())
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pgrun.analysis.compare.usual_scalars import SCALARS
 from pgrun.atomic_files import LEADS_OUT, leads_out
+from pgrun.config.pages import page_address
 from pgrun.errors import InvalidCommand
 from pgrun.storage.newest_run import LAST, replace_last
 from pgrun.terminal.exit_codes import run_guarded
@@ -23,13 +24,13 @@ NAME = "pgrun-compare"
 ABOUT = """\
 Compare runs over seeds: groups of one configuration, what differs between them, intervals, \
 learning curves."""
-EXAMPLES = """\
+EXAMPLES = f"""\
 examples
   pgrun-compare                                the newest sweep or run below outputs/, as pgrun-compare last
   pgrun-compare outputs/multirun/2026-01-31/CartPole-v1_algo+seed_12-00-00
   pgrun-compare outputs --baseline algo=a2c --threshold 475
   pgrun-compare sweep 'more/seed-*' --html compare.html --scalars return/eval kl/old_new gradient/variance
-docs/compare.md says what each column means and how curves are put on one grid."""
+{page_address("compare.md")} says what each column means and how curves are put on one grid."""
 
 
 def build_compare_parser() -> Options:

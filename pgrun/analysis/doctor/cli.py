@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from pgrun.config.pages import page_address
 from pgrun.errors import InvalidCommand
 from pgrun.storage.newest_run import LAST, replace_last
 from pgrun.terminal.exit_codes import ExitCode, run_guarded
@@ -17,12 +18,12 @@ ABOUT = (
     "Look for known illnesses in what a run has left behind: what is wrong, what to try, where it is "
     "explained."
 )
-EXAMPLES = """\
+EXAMPLES = f"""\
 examples
   pgrun-doctor                                 the newest run or sweep below outputs/, as pgrun-doctor last
   pgrun-doctor outputs/2026-01-31/ppo_CartPole-v1_s0_12-00-00
   pgrun-doctor outputs/multirun/2026-01-31/CartPole-v1_algo+seed_12-00-00     every run of a sweep
-docs/my-run-does-not-learn.md tells each illness, and what a healthy run looks like."""
+{page_address("my-run-does-not-learn.md")} tells each illness, and what a healthy run looks like."""
 
 
 def build_doctor_parser() -> Options:

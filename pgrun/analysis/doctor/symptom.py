@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pgrun.analysis.doctor.run_data import Chart
+from pgrun.config.pages import page_address
 
-PAGE = "docs/my-run-does-not-learn.md"
+PAGE = page_address("my-run-does-not-learn.md")
 
 
 @dataclass(frozen=True)

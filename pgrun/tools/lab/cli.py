@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pgrun.config.pages import page_address
 from pgrun.errors import InvalidCommand
 from pgrun.terminal.exit_codes import ExitCode, run_guarded
 from pgrun.terminal.options import Options, integer_at_least
@@ -23,14 +24,14 @@ if TYPE_CHECKING:
 ABOUT = """\
 Try a claim about policy gradients: a table, a picture, and a sentence that says whether it holds.
 Without a name: the list of experiments."""
-EXAMPLES = """\
+EXAMPLES = f"""\
 examples
   pgrun-lab                        what there is, in the order of the lecture
   pgrun-lab causality baseline     two experiments
   pgrun-lab variance               all of a group
   pgrun-lab --check --fast         those that take seconds, again: exit code 1 if an outcome changed
   pgrun-lab --check --jobs 2       all of them
-docs/lab holds the same experiments as a book."""
+{page_address("lab/README.md")} holds the same experiments as a book."""
 
 
 def build_lab_parser() -> Options:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
+from pgrun.config.pages import install_command
 from pgrun.errors import InvalidCommand
 from pgrun.storage.newest_run import LAST, replace_last
 from pgrun.terminal.exit_codes import ExitCode, run_guarded
@@ -34,9 +36,9 @@ def main() -> None:
 def run_play(argv: Sequence[str]) -> int:
     wish = read_play_options(argv)
     pin_threads([f"threads={threads_of(wish)}"])
-    from pgrun.tools.play.play import play_policy
+    from pgrun.tools.play.play import export_policy, play_policy
 
-    say(play_policy(wish))
+    say(export_policy(wish) if wish.export else play_policy(wish))
     return ExitCode.DONE
 
 
@@ -51,7 +53,29 @@ def read_play_options(argv: Sequence[str]) -> PlayOptions:
     wish = PlayOptions(**given)
     if wish.render and wish.video:
         raise InvalidCommand("--render or --video: one of them")
+    if wish.export:
+        refuse_wrong_export(wish)
     return wish
+
+
+def refuse_wrong_export(wish: PlayOptions) -> None:
+    """Raises ``InvalidCommand``."""
+    from pgrun.terminal.writable import refuse_unwritable_file
+
+    assert wish.export is not None
+    played: dict[str, object] = {
+        "--episodes": wish.episodes,
+        "--seed": wish.seed,
+        "--max-steps": wish.max_steps,
+    }
+    played |= {"--stochastic": wish.stochastic, "--render": wish.render, "--video": wish.video}
+    if idle := [word for word, value in played.items() if value not in (None, False)]:
+        raise InvalidCommand(f"--export plays nothing: leave out {', '.join(idle)}")
+    if wish.export.suffix != ".onnx":
+        raise InvalidCommand(f"--export {wish.export}: a file that ends in .onnx")
+    if find_spec("onnx") is None:
+        raise InvalidCommand(f'--export needs the extra "onnx": {install_command("onnx")}')
+    refuse_unwritable_file("--export", wish.export)
 
 
 def build_play_parser() -> Options:
@@ -87,6 +111,9 @@ def build_play_parser() -> Options:
     add("--render", action="store_true", help="watch it in a window")
     add("--video", type=Path, metavar="DIR", help="write one film an episode to this folder")
     add("--format", choices=("mp4", "gif"), help="of the films (default: mp4)")
+    add(
+        "--export", type=Path, metavar="FILE.onnx", help="write the policy as an ONNX graph, and play nothing"
+    )
     add("--env", metavar="MODULE:ID", help="the run's environment, where it is code of yours")
     add(
         "--modules",

@@ -16,6 +16,7 @@ import gymnasium as gym
 import numpy as np
 from tqdm import tqdm
 
+from pgrun.config.pages import install_command
 from pgrun.envs import EnvSettings
 from pgrun.envs.faults import close_all
 from pgrun.envs.make import make_one
@@ -25,7 +26,7 @@ from pgrun.terminal.writable import refuse_unwritable_folder
 from pgrun.tools.play.options import PlayOptions
 from pgrun.tools.play.writers import WRITERS, Writer
 
-INSTALL = 'pip install -c constraints.txt -e ".[video]"'
+INSTALL = install_command("video")
 GL = (("egl", "EGL"), ("osmesa", "OSMesa"))  # MUJOCO_GL, and the library that it needs
 
 

@@ -19,6 +19,7 @@ class PlayOptions:
     render: bool = False
     video: Path | None = None
     format: str = "mp4"
+    export: Path | None = None
     env: str | None = None
     modules: tuple[str, ...] = ()
 

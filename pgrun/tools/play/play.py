@@ -74,6 +74,22 @@ def play_policy(wish: PlayOptions) -> str:
     return format_play_report(wish, saved, finished, camera.files if camera else [])
 
 
+def export_policy(wish: PlayOptions) -> str:
+    """Write the policy to ``wish.export``; what is in the file. Raises ``InvalidCommand``."""
+    from pgrun.tools.play.export_onnx import write_onnx
+
+    assert wish.export is not None
+    saved = load_saved_policy(wish.run, wish.policy)
+    import_modules(wish.modules)
+    role = load_role(saved, wish)
+    envs = make_envs(role.env, 1)
+    try:
+        policy = make_acting_policy(replace(saved, backend="torch"), role, envs)
+        return write_onnx(wish.export, policy, envs)
+    finally:
+        envs.close()
+
+
 def import_modules(names: tuple[str, ...]) -> None:
     """Code of the user's, which a run directory may name but only the command line may load."""
     for name in names:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pgrun.cli.help import list_group_options
+from pgrun.config.pages import page_address
 
 ABOUT = {
     "env": "or any id that python -c 'import gymnasium; gymnasium.pprint_registry()' lists, or module:Id",
@@ -64,8 +65,8 @@ def format_study_help(places: list[Path]) -> str:
             list_group_options([*places, own], ABOUT, tuple(ABOUT)),
             FLAGS,
             (
-                "What came out: study.json and study.png in the printed folder; docs/study.md says how to "
-                "read them"
+                "What came out: study.json and study.png in the printed folder; "
+                f"{page_address('study.md')} says how to read them"
             ),
         )
     )

@@ -108,7 +108,7 @@ EXPERIMENT = Experiment(
     shows="Same data, same critic, same normalisation. Three seeds of so short a run cannot tell methods "
     "apart that are near to each other, and the sentence says which ones they do.",
     next=(
-        "trainer.total_steps=1e6 seed=0,1,2,3,4,5,6,7,8,9 overnight, then pgrun-compare; docs/results.md "
+        "trainer.total_steps=1e6 seed=0,1,2,3,4,5,6,7,8,9 overnight, then pgrun-compare; the page of results "
         "has longer runs."
     ),
     seconds=45,
