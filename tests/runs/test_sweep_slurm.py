@@ -126,7 +126,8 @@ def test_a_missing_extra_is_named(launcher: str, here: Path, monkeypatch: pytest
     assert not list(here.iterdir())
 
 
-def test_without_slurm(here: Path) -> None:  # noqa: F811
+def test_without_slurm(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    monkeypatch.setenv("PATH", str(here))  # this machine may have it
     answer = pgrun(f"-m {SLURM} seed=0,1")
     assert (answer.code, "no srun here" in answer.err) == (2, True)
 
