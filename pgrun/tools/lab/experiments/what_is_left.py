@@ -65,7 +65,7 @@ EXPERIMENT = Experiment(
     verdict=Verdict.DEPENDS,
     shows="The parts are exact: all 1024 episodes are summed over. With π(0) = 0.3, T²·E‖∇log π‖²·Var[later "
     "rewards] = 100·0.42·0.21·4.5 is the rest's part, and 100·2·(0.0777 − 0.21²) the action's.",
-    next="docs/methods/action_baseline.md: on FrozenLake 1 % of what V leaves is the action's.",
+    next="The page on action_baseline: on FrozenLake 1 % of what V leaves is the action's.",
     seconds=5,
     fast=True,
 )
