@@ -328,6 +328,7 @@ def find_bare_words(texts: list[str]) -> Iterator[str]:
 
 def unknown_flags(flags: list[str], argv: list[str]) -> str:
     """All of them, with what to type for those that are settings."""
+    flags = [flag for flag in flags if flag.startswith("-")]  # argparse has put values among them
     here = []
     for flag in flags:
         name, _, value = flag.lstrip("-").partition("=")
