@@ -32,6 +32,13 @@ class Diverged(EnvironmentFault):
     """
 
 
+class MethodFault(UserFacingError):
+    """A scheme gave weights that nothing can be learned from, exit code 1.
+
+    Says what they are, and what is needed.
+    """
+
+
 class RunFilesLost(UserFacingError):
     """Somebody took a run's files away while it trained, exit code 1.
 

@@ -114,7 +114,7 @@ def test_pages_that_messages_name_are_there() -> None:
 def test_extras_that_messages_name_are_there() -> None:
     source = "\n".join(path.read_text() for path in (ROOT / "pgrun").rglob("*.py"))
     named = set(re.findall(r"install_command\([\"'](\w+)[\"']\)", source))
-    assert {"video", "plot"} <= named <= set(PROJECT["optional-dependencies"])
+    assert {"video", "onnx"} <= named <= set(PROJECT["optional-dependencies"])
     assert pages.install_command("mujoco") == 'pip install "pgrun[mujoco]"'
 
 

@@ -127,6 +127,10 @@ def answer_foreign_words(
     settings = compose(keep_last_words([*plain, *others])) or compose(list(others)) or compose([])
     assert settings is not None
     values = {word.name: word.value for word in words}
+    if {"steps", "minibatches"} <= {row.compute for row in rows}:  # the one is a share of the other
+        pairs = [(row, word) for row, word in zip(rows, words, strict=True) if row.compute == "steps"]
+        steps = [answer_row(row, word, settings, values)[0] for row, word in pairs]
+        settings = compose(keep_last_words([*plain, *steps, *others])) or settings
     answers = [answer_row(row, word, settings, values) for row, word in zip(rows, words, strict=True)]
     lines = [
         describe_foreign_word(word, row, typed, note)
@@ -193,11 +197,27 @@ def fill_in_row(row: ForeignName, word: ForeignWord) -> str:
     """The row's words for this value."""
     if row.off:
         return row.off if word.value.lower() in NO else row.here
-    return put_value(row.here, word.value)
+    return rename_option(put_value(row.here, word.value))
+
+
+def rename_option(typed: str) -> str:
+    """``algo=vpg`` and ``env=LunarLander-v2`` as they are here, so that the answer is not refused in turn."""
+    group, _, name = typed.partition("=")
+    if group == "algo":
+        return find_foreign_option(group, name, list_algorithm_names()) or typed
+    if group == "env" and not re.search("[/:,]", name):
+        from pgrun.envs.problems.registration import registry
+        from pgrun.envs.versions import newest_version
+
+        newest = None if name in registry else newest_version(name, registry)
+        return f"env={newest}" if newest else typed
+    return typed
 
 
 def describe_foreign_word(word: ForeignWord, row: ForeignName, typed: str, note: str) -> str:
     fields = next(fields for other, fields in INDEX[word.name] if other is row)
+    if word.typed == word.value:  # ppo alone, behind python -m spinup.run
+        fields = ["spinningup"]
     tools = ", ".join(TOOLS[field] for field in fields)
     what = "; ".join(filter(None, (f"type {quote_words(typed)}" if typed else "leave it out", note)))
     return f"{word.typed} ({tools}): {what}"

@@ -55,7 +55,7 @@ FOREIGN_NAMES = (
     # what is run, and how long
     ForeignName("algo={}", "ppo", sb3="--algo", note="pgrun --list shows them"),
     ForeignName(
-        "env={}", "CartPole-v1", sb3="--env", cleanrl="--env-id", tianshou="--task",
+        "env={}", "CartPole-v1", sb3="--env", cleanrl="--env-id --gym-id", tianshou="--task",
         spinningup="--env --env_name", cs285="--env_name"
     ),
     ForeignName(
@@ -169,7 +169,7 @@ FOREIGN_NAMES = (
         "critic.clip=0.2", off="critic.clip=null", cleanrl="--clip-vloss", tianshou="--value-clip",
         note="the same number as algo.clip there"
     ),
-    ForeignName("", "3", tianshou="--dual-clip", note="there is one clip, algo.clip"),
+    ForeignName("algo.dual_clip={}", "3", tianshou="--dual-clip"),
     ForeignName("algo.entropy={}", "0.01", sb3="ent_coef", cleanrl="--ent-coef", tianshou="--ent-coef"),
     ForeignName(
         "critic.coef={}", "0.5", compute="coef", context="network=shared", sb3="vf_coef",
@@ -229,7 +229,7 @@ FOREIGN_NAMES = (
     # networks
     ForeignName(
         "network.hidden={}", "[64,64]", compute="layers", sb3="net_arch", tianshou="--hidden-sizes",
-        spinningup="--hid", note="one shape for policy and critic"
+        spinningup="--hid", note="of both networks; network.critic_hidden is the critic's"
     ),
     ForeignName(
         "network.hidden={}", "2", compute="layers", spinningup="--l", cs285="--n_layers -l",
@@ -240,7 +240,8 @@ FOREIGN_NAMES = (
     ),
     ForeignName(
         "network.hidden=[64,64]", "dict(net_arch=[64,64])", compute="policy_kwargs", sb3="policy_kwargs",
-        spinningup="--ac_kwargs", note="also network.activation=tanh|relu, network.init, network.log_std"
+        spinningup="--ac_kwargs",
+        note="also network.critic_hidden, network.activation, network.init, network.log_std"
     ),
     ForeignName(
         "network.activation={}", "tanh", compute="activation", sb3="activation_fn", spinningup="--act"
@@ -283,9 +284,10 @@ FOREIGN_NAMES = (
         cs285="--exp_name", note=FOLDER
     ),
     ForeignName(
-        "", sb3="--track", cleanrl="--track --wandb-project-name --wandb-entity",
-        note="logger.also=[wandb] (logger.project=…), beside the TensorBoard files that every run writes"
+        "", sb3="--track", cleanrl="--track",
+          note="logger.also=[wandb], beside the TensorBoard files that every run writes"
     ),
+    ForeignName("", "mine", cleanrl="--wandb-project-name --wandb-entity", note="logger.project=… with logger.also=[wandb]"),
     ForeignName("", "true", cleanrl="--capture-video", cs285="--video_log_freq", note=PLAY),
     ForeignName("", "0.0", tianshou="--render --watch", note="after the run: pgrun-play RUN_DIR --render"),
     ForeignName(

@@ -14,6 +14,7 @@ LAYERS = ("l", "n_layers", "-l", "layers")
 SIZES = ("size", "-s", "layer_size")
 LIST = re.compile(r"\[[\d, ]*\]")
 NUMBER = r"-?[\d.]+(?:e-?\d+)?"
+ACTIVATION = re.compile(r"\b(tanh|relu|gelu|elu|silu)\b", re.IGNORECASE)
 
 
 def put_value(here: str, value: str) -> str:
@@ -146,12 +147,14 @@ def convert_target_kl(
 def convert_layers(
     row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]
 ) -> tuple[str, str]:
+    if own := read_own_layers(value):
+        return own, row.note
     lists = LIST.findall(value)
     if lists:
         same = len(set(lists)) == 1
         return (
             f"network.hidden={lists[0].replace(' ', '')}",
-            row.note if same else f"{row.note}: the first of {value}",
+            row.note if same else f"the first of {value}: {row.note}",
         )
     if len(value.split()) > 1:
         return f"network.hidden=[{','.join(value.split())}]", row.note
@@ -162,13 +165,23 @@ def convert_layers(
     return f"network.hidden=[{','.join([size] * int(depth))}]", f"{depth} layers of {size} units"
 
 
+def read_own_layers(value: str) -> str:
+    """The words for ``pi=[32,32], vf=[64,64]``, a shape for each network; "" where there are not both."""
+    shapes = dict(re.findall(r"\b(pi|vf)\W*[=:]\s*(\[[\d, ]*\])", value.replace(" ", "")))
+    if len(shapes) < 2:
+        return ""
+    return f"network.hidden={shapes['pi']} network.critic_hidden={shapes['vf']}"
+
+
 def convert_policy_kwargs(
     row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]
 ) -> tuple[str, str]:
     words = []
-    if shapes := LIST.findall(value):
+    if own := read_own_layers(value):
+        words.append(own)
+    elif shapes := LIST.findall(value):
         words.append(f"network.hidden={shapes[0].replace(' ', '')}")
-    if kind := re.search(r"ReLU|Tanh", value, re.I):
+    if kind := ACTIVATION.search(value):
         words.append(f"network.activation={kind[0].lower()}")
     if re.search(r"ortho_init\W+False", value, re.I):
         words.append("network.init=xavier")
@@ -180,8 +193,8 @@ def convert_policy_kwargs(
 def convert_activation(
     row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]
 ) -> tuple[str, str]:
-    kind = re.search(r"ReLU|Tanh", value, re.I)
-    return (f"network.activation={kind[0].lower()}" if kind else "", "tanh or relu")
+    kind = ACTIVATION.search(value)
+    return (f"network.activation={kind[0].lower()}" if kind else "", "tanh, relu, gelu, elu or silu")
 
 
 COMPUTE: dict[str, Callable[[ForeignName, str, Settings, Mapping[str, str]], tuple[str, str]]] = {

@@ -131,7 +131,7 @@ def read_command(argv: list[str], app: App = PGRUN) -> Command:
         argv, foreign = split_foreign_flags(argv, parser._option_string_actions)
     flags, extra = parser.parse_known_intermixed_args(argv)
     if extra:
-        raise InvalidCommand(unknown_flag(extra[0], flags.overrides))
+        raise InvalidCommand(unknown_flags(extra, argv))
     for name, reason in NOT_OURS.items():
         if getattr(flags, name):
             raise InvalidCommand(f"--{name.replace('_', '-')}: {reason}")
@@ -326,9 +326,15 @@ def find_bare_words(texts: list[str]) -> Iterator[str]:
     yield f"{' '.join(words)}: {EXAMPLE}" if not hint else f"{' '.join(words)}: {EXAMPLE}; here: {hint}"
 
 
-def unknown_flag(flag: str, words: list[str]) -> str:
-    name, _, value = flag.lstrip("-").partition("=")
-    value = value or next((word for word in words if "=" not in word), "…")
-    return (
-        f"{flag}: no such option, pgrun --help lists them; settings are typed key=value, here: {name}={value}"
-    )
+def unknown_flags(flags: list[str], argv: list[str]) -> str:
+    """All of them, with what to type for those that are settings."""
+    flags = [flag for flag in flags if flag.startswith("-")]  # argparse has put values among them
+    here = []
+    for flag in flags:
+        name, _, value = flag.lstrip("-").partition("=")
+        behind = [*argv[argv.index(flag) + 1 :], ""][0]
+        value = value or ("…" if not behind or "=" in behind or behind.startswith("-") else behind)
+        if is_group(name) or is_same_here(flag.partition("=")[0]):
+            here.append(f"{name}={value}")
+    hint = f"; settings are typed key=value, here: {' '.join(here)}" if here else f", and {EXAMPLE}"
+    return f"{' '.join(flags)}: no such option, pgrun --help lists them{hint}"

@@ -101,7 +101,8 @@ def find_class(group: str, name: str, modules: tuple[str, ...] = ()) -> type:
             raise
         if isinstance(found, type):
             return found
-    raise LookupError(f"{group}={name}: no class {camel} in {GROUPS[group]}")
+    own = "" if modules else "; if it is your own, name its file: modules=[my_module]"
+    raise LookupError(f"{group}={name}: no class {camel} in {', '.join([*modules, GROUPS[group]])}{own}")
 
 
 def setting_kinds(cls: type) -> dict[str, Any]:
@@ -186,7 +187,7 @@ def find_violations(where: str, given: Mapping[str, Any], cls: type) -> Iterator
     kinds = setting_kinds(cls)
     for name, value in given.items():
         if name not in kinds:
-            yield f"{where}{name}: no such setting; there are {', '.join(kinds)}"
+            yield f"{where}{name}: no such setting; there are {', '.join(kinds) or 'none'}"
             continue
         try:
             coerce(value, kinds[name])

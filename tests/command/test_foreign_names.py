@@ -124,6 +124,24 @@ ANSWERS = {  # command → what is said
         "together: pgrun env=CartPole-v0 trainer.total_steps=100000 algo=reinforce variance=value_baseline "
         "advantage_norm=full critic.optimizer.lr=0.01\n",
     ],
+    "vpg --env LunarLander-v2 --cpu 1 --steps_per_epoch 4000": [
+        "vpg (Spinning Up): type algo=reinforce variance=value_baseline",
+        "together: pgrun algo=reinforce variance=value_baseline env=LunarLander-v3 env.num_envs=1\n",
+    ],
+    "--step-per-collect 2000 --batch-size 64 --dual-clip 5": [
+        "type algo.minibatches=32; 2000 rows",
+        "type algo.dual_clip=5",
+    ],
+    "--wandb-project-name mine --track 'policy_kwargs=dict(net_arch=dict(pi=[32, 8], vf=[64]), "
+    "activation_fn=nn.ELU)'": [
+        "--wandb-project-name mine (CleanRL): leave it out",
+        "type network.hidden=[32,8] network.critic_hidden=[64] network.activation=elu",
+    ],
+    "--algo dqn --env CartPole-v1 -f logs": [
+        "--algo --env -f: no such option",
+        "here: algo=dqn env=CartPole-v1\n",
+    ],
+    "--n-eval-envs 1": ["--n-eval-envs: no such option, pgrun --help lists them, and settings are typed"],
     "-rtg": ["pgrun: -rtg (CS285): type algo=reinforce variance=reward_to_go\n"],
     "algo=reinforce variance=reward_to_go learning_rate=1e-3": ["type optimizer.lr=1e-3; "],
     "'policy_kwargs=dict(net_arch=[32],activation_fn=nn.ReLU)'": [

@@ -177,6 +177,6 @@ def make_onnx_model(graph: GraphBuilder, policy: Policy, envs: Envs) -> onnx.Mod
         graph.constants,
     )
     opset = helper.make_opsetid("", OPSET)
-    return helper.make_onnx_model(
+    return helper.make_model(
         body, opset_imports=[opset], ir_version=IR, producer_name="pgrun", producer_version=__version__
     )
