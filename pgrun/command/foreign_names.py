@@ -285,9 +285,12 @@ FOREIGN_NAMES = (
     ),
     ForeignName(
         "", sb3="--track", cleanrl="--track",
-          note="logger.also=[wandb], beside the TensorBoard files that every run writes"
+        note="logger.also=[wandb], beside the TensorBoard files that every run writes"
     ),
-    ForeignName("", "mine", cleanrl="--wandb-project-name --wandb-entity", note="logger.project=… with logger.also=[wandb]"),
+    ForeignName(
+        "", "mine", cleanrl="--wandb-project-name --wandb-entity",
+        note="logger.project=… with logger.also=[wandb]"
+    ),
     ForeignName("", "true", cleanrl="--capture-video", cs285="--video_log_freq", note=PLAY),
     ForeignName("", "0.0", tianshou="--render --watch", note="after the run: pgrun-play RUN_DIR --render"),
     ForeignName(
