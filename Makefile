@@ -29,8 +29,9 @@ fix: ## mend what ruff can mend
 types: ## mypy
 	$(BIN)/mypy
 
-docs: ## the figures of docs/methods, from the commands on its pages
-	$(BIN)/python docs/methods/figures.py
+docs: ## the figures of the pages, from the commands on them
+	$(BIN)/python docs/methods/figures.py all
+	$(BIN)/python docs/figures.py all
 
 bench: ## speed, as a ratio to the peers (extra bench)
 	$(BIN)/python benchmarks/throughput.py
