@@ -29,8 +29,9 @@ fix: ## mend what ruff can mend
 types: ## mypy
 	$(BIN)/mypy
 
-docs: ## the figures of docs/methods, from the commands on its pages
-	$(BIN)/python docs/methods/figures.py
+docs: ## the figures of the pages, from the commands on them
+	$(BIN)/python docs/methods/figures.py all
+	$(BIN)/python docs/figures.py all
 
 site: ## the documentation as a site in build/site (extra docs); a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
