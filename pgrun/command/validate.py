@@ -179,7 +179,8 @@ def group_values(
             f"{group}={name}: {cls.__module__}.{cls.__name__} must be a dataclass and a {module}.{base_name}"
         )
         return
-    if group == "variance" and cls.psi is base.psi and cls.estimate is base.estimate:
+    scheme: Any = cls
+    if group == "variance" and scheme.psi is base.psi and scheme.estimate is base.estimate:
         yield f"variance={name}: {cls.__module__}.{cls.__name__} has no psi(self, rollout, value, gamma)"
     yield from find_violations(f"{where}.", rest, cls)
 
