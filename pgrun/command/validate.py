@@ -179,10 +179,14 @@ def group_values(
             f"{group}={name}: {cls.__module__}.{cls.__name__} must be a dataclass and a {module}.{base_name}"
         )
         return
-    scheme: Any = cls
-    if group == "variance" and scheme.psi is base.psi and scheme.estimate is base.estimate:
-        yield f"variance={name}: {cls.__module__}.{cls.__name__} has no psi(self, rollout, value, gamma)"
+    if group == "variance":
+        yield from find_missing_psi(str(name), cls, base)
     yield from find_violations(f"{where}.", rest, cls)
+
+
+def find_missing_psi(name: str, cls: Any, base: Any) -> Iterator[str]:
+    if cls.psi is base.psi and cls.estimate is base.estimate:
+        yield f"variance={name}: {cls.__module__}.{cls.__name__} has no psi(self, rollout, value, gamma)"
 
 
 def classes_chosen(settings: Mapping[str, Any]) -> dict[str, Any]:
