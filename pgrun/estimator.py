@@ -29,9 +29,9 @@ def check_shape(psi: object, rollout: Rollout, scheme: Scheme) -> None:
     expected = tuple(rollout.mask.shape)
     if isinstance(psi, torch.Tensor) and tuple(psi.shape) == expected:
         return
-    found = f"a tensor {list(psi.shape)}" if isinstance(psi, torch.Tensor) else type(psi).__name__
+    shape = f"a tensor {list(psi.shape)}" if isinstance(psi, torch.Tensor) else type(psi).__name__
     raise MethodFault(
-        f"variance: {type(scheme).__name__}.psi returned {found}; a tensor [T, N] is needed, here "
+        f"variance: {type(scheme).__name__}.psi returned {shape}; a tensor [T, N] is needed, here "
         f"{list(expected)}: a weight for each row of rollout.reward"
     )
 

@@ -186,15 +186,15 @@ def weight_scalars(log_ratio: Tensor, batch: Batch) -> dict[str, Tensor]:
     """
     log_weight = log_ratio.double().sum(0)
     episodes = len(log_weight)
-    found = {
+    scalars = {
         "weight/ess": effective_share(log_weight, episodes),
         "weight/mean": (log_weight.logsumexp(0) - math.log(episodes)).exp(),
         "weight/max": log_weight.max().exp(),
     }
     if batch.raw_reward is not None:
         returns = (batch.mask * batch.raw_reward).view(batch.shape).sum(0)
-        found["weight/return"] = torch.where(returns != 0, log_weight.exp() * returns, 0.0).mean()
-    return found
+        scalars["weight/return"] = torch.where(returns != 0, log_weight.exp() * returns, 0.0).mean()
+    return scalars
 
 
 def find_terms_beside_rewards(settings: Mapping[str, Any]) -> Iterator[str]:

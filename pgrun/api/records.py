@@ -51,15 +51,15 @@ class RunResult:
         from pgrun.storage import saved_policy
         from pgrun.training.identity import find_code_to_name_again
 
-        found = saved_policy.load_saved_policy(str(self.folder), self.which_policy)
+        saved = saved_policy.load_saved_policy(str(self.folder), self.which_policy)
         own = self.own_code
         named = {key: value for key, value in vars(own).items() if value}
-        missing = " and ".join(find_code_to_name_again(found.config, named))
+        missing = " and ".join(find_code_to_name_again(saved.config, named))
         if missing:
             raise InvalidCommand(
                 f"{self.folder} runs code of yours, which has to be named again: add {missing}"
             )
-        return load_policy(found, own.env, own.modules)
+        return load_policy(saved, own.env, own.modules)
 
 
 @dataclass(frozen=True)

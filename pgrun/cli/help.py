@@ -68,17 +68,17 @@ def list_group_options(places: list[Path], about: Mapping[str, str], only: Seque
     """The groups with their options: those that ``about`` says something of, then the
     user's own, or ``only`` some.
     """
-    found: dict[str, set[str]] = {group: set() for group in about}
+    options_by_group: dict[str, set[str]] = {group: set() for group in about}
     for place in places:
         for path in sorted(place.rglob("*.yaml")):
             group = path.parent.relative_to(place).as_posix()
             if only and group not in only:
                 continue
             if group not in (".", "hydra") and not group.startswith(("hydra/", "tuned/")):
-                found.setdefault(group, set()).add(path.stem)
-    width = max(map(len, found))
+                options_by_group.setdefault(group, set()).add(path.stem)
+    width = max(map(len, options_by_group))
     lines = []
-    for group, options in found.items():
+    for group, options in options_by_group.items():
         lines.append(f"  {group:<{width}}  {', '.join(sorted(options))}")
         if group in about:
             lines.append(f"  {'':<{width}}    {about[group]}")

@@ -162,11 +162,11 @@ def show_through_hydra(command: Command) -> int:
     from pgrun.command.compose import compose_jobs
     from pgrun.command.preflight import refuse_all
 
-    found = compose_jobs(command) if command.flags.cfg else None
-    refuse_all([*command.problems, *(found.problems if found else ())], found.translation if found else "")
+    jobs = compose_jobs(command) if command.flags.cfg else None
+    refuse_all([*command.problems, *(jobs.problems if jobs else ())], jobs.translation if jobs else "")
     command.refuse_foreign()
-    if found and command.flags.cfg == "job":  # Hydra's own shows where values come from: ${oc.select:usual.…}
-        print(found.composed[0].yaml(command.flags.package))
+    if jobs and command.flags.cfg == "job":  # Hydra's own shows where values come from: ${oc.select:usual.…}
+        print(jobs.composed[0].yaml(command.flags.package))
         return ExitCode.DONE
     try:
         call_hydra(command, command.argv)

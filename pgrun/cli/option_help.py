@@ -47,9 +47,9 @@ def option_help(command: Command, options: list[CliOverride], places: list[Path]
 
     Raises ``InvalidCommand`` where the command does not compose.
     """
-    found = compose_jobs(command)
-    refuse_all([*command.problems, *found.problems])
-    job = found.composed[0]
+    jobs = compose_jobs(command)
+    refuse_all([*command.problems, *jobs.problems])
+    job = jobs.composed[0]
     told = [describe_option(word, job, places) for word in dict.fromkeys(options)]
     tuned = job.settings.get("tuned")
     source = f"Values are those of this command{f', with conf/{tuned}' if tuned else ''}."

@@ -29,5 +29,5 @@ def find_subcommand(argv: list[str]) -> Callable[[], None] | None:
         return None
     module, _, function = COMMANDS[name].partition(":")
     sys.argv[:] = [f"pgrun-{name}", *argv[1:]]
-    found: Callable[[], None] = getattr(importlib.import_module(module), function)
-    return found
+    called: Callable[[], None] = getattr(importlib.import_module(module), function)
+    return called

@@ -100,12 +100,12 @@ class Explainer:
         return f"no such option; {describe_nearest(name, options)}"
 
     def options(self, group: str) -> list[str]:
-        found = GlobalHydra.instance().config_loader().get_group_options(group, ObjectType.CONFIG)
+        names = GlobalHydra.instance().config_loader().get_group_options(group, ObjectType.CONFIG)
         if group == "env":
             from pgrun.envs.problems.registration import registry
 
-            found = [*found, *registry]
-        return sorted(set(found))
+            names = [*names, *registry]
+        return sorted(set(names))
 
     def unknown_key(self, word: CliOverride, words: Sequence[CliOverride]) -> str | None:
         group, _, rest = word.key.partition(".")

@@ -149,5 +149,5 @@ def find_job_folders(top: Path) -> dict[int, Path]:
 
 def number_of(name: str) -> int | None:
     """The number that a job's folder begins with; None of another folder."""
-    found = re.match(r"([0-9]{1,9})(_|$)", name)
-    return int(found[1]) if found else None
+    match = re.match(r"([0-9]{1,9})(_|$)", name)
+    return int(match[1]) if match else None

@@ -166,8 +166,8 @@ def answer_row(
 
 def choose_row(word: ForeignWord, tool: str) -> ForeignName:
     """That of the tool which most words of the command are of."""
-    found = INDEX[word.name]
-    return next((row for row, fields in found if tool in fields), found[0][0])
+    rows = INDEX[word.name]
+    return next((row for row, fields in rows if tool in fields), rows[0][0])
 
 
 def sorted_by_table(rows: Sequence[ForeignName], answers: Sequence[tuple[str, str]]) -> list[str]:

@@ -93,12 +93,12 @@ class FileConfigSource(file_config_source.FileConfigSource):
         """Raises ``ConfigLoadError``."""
         load = file_config_source.FileConfigSource.load_config
         try:
-            found = os.stat(os.path.join(self.path, self._normalize_file_name(config_path)))
+            config = os.stat(os.path.join(self.path, self._normalize_file_name(config_path)))
         except OSError:
             return load(self, config_path)  # which says what is wrong
-        if time.time() - found.st_mtime < SETTLED:
+        if time.time() - config.st_mtime < SETTLED:
             return load(self, config_path)
-        stamp = (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
+        stamp = (config.st_mtime_ns, config.st_ctime_ns, config.st_size, config.st_ino)
         return cast(ConfigResult, load_once(load, self, config_path, stamp))
 
 

@@ -18,8 +18,8 @@ from pgrun.envs.wrappers import find_statistics
 def find_notices(jobs: Sequence[Job]) -> list[str]:
     """Lines about the jobs of a command, each once."""
     kinds = (notice_cancelled_baseline, estimated_telemetry, wrappers_with_statistics)
-    found = [line for job in jobs for kind in kinds for line in kind(job)]
-    return list(dict.fromkeys([*found, *unused_masks(jobs)]))
+    notices = [line for job in jobs for kind in kinds for line in kind(job)]
+    return list(dict.fromkeys([*notices, *unused_masks(jobs)]))
 
 
 def unused_masks(jobs: Sequence[Job]) -> Iterator[str]:

@@ -79,15 +79,15 @@ def read_source(source: str, app: App) -> dict[str, Any]:
     if kind == "from":
         return read_run_settings(newest_folder(f"{app.name} from=") if name == LAST else Path(name), source)
     try:
-        found = load_yaml(atomic_files.read_bytes(Path(name), links=True, most=atomic_files.OTHERS))
+        content = load_yaml(atomic_files.read_bytes(Path(name), links=True, most=atomic_files.OTHERS))
     except OSError as error:
         raise InvalidCommand(f"{source}: {error.strerror or error}") from error
     except (ValueError, yaml.YAMLError) as error:
         raise InvalidCommand(f"{source}: cannot be read: {join_lines(error)}") from error
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise InvalidCommand(f"{source}: holds no settings: write them as in pgrun --cfg job > {name}")
-    inner = found.get("settings")  # of a job.json
-    return inner if isinstance(inner, dict) else found
+    inner = content.get("settings")  # of a job.json
+    return inner if isinstance(inner, dict) else content
 
 
 def read_run_settings(folder: Path, source: str) -> dict[str, Any]:
@@ -96,11 +96,11 @@ def read_run_settings(folder: Path, source: str) -> dict[str, Any]:
         raise InvalidCommand(f"{source}: no such folder")
     for name, key in (("job.json", "settings"), ("policy.json", "config")):
         try:
-            found = atomic_files.read_json(folder / name, links=True)[key]
+            settings = atomic_files.read_json(folder / name, links=True)[key]
         except (OSError, ValueError, LookupError, TypeError):
             continue
-        if isinstance(found, dict) and found:
-            return found
+        if isinstance(settings, dict) and settings:
+            return settings
     raise InvalidCommand(f"{source}: no settings of a run in it: name a run directory, with a job.json")
 
 

@@ -130,9 +130,9 @@ def read_search_space(overrides: Sequence[Override]) -> Space:
             raise InvalidCommand(
                 f"{override.input_line}: a search takes the mean over seeds: type seeds=[0,1,2] for these"
             )
-        found = make_parameter(key, override)
-        alone = isinstance(found, Choices) and len(found.texts) == 1
-        words[key] = f"{key}={found.ends[0]}" if alone else found
+        parameter = make_parameter(key, override)
+        alone = isinstance(parameter, Choices) and len(parameter.texts) == 1
+        words[key] = f"{key}={parameter.ends[0]}" if alone else parameter
     return Space(tuple(words.values()))
 
 

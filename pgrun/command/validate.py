@@ -65,17 +65,17 @@ def find_problems(job: Job, whole: bool = True) -> list[str]:
 
     Not ``whole``: values alone, for a job some of whose words did not compose.
     """
-    found = [*check_choices(job), *check_modules(job.settings), *check_keys(job)]
-    found += find_wrong_seeds(job.settings, [word.key for word in job.words])
-    found += find_wrong_values(job, check_sections(job.settings))
+    problems = [*check_choices(job), *check_modules(job.settings), *check_keys(job)]
+    problems += find_wrong_seeds(job.settings, [word.key for word in job.words])
+    problems += find_wrong_values(job, check_sections(job.settings))
     complete = all(
         isinstance(job.settings.get(group), Mapping) and "name" in job.settings[group] for group in GROUPS
     )
-    if complete and (concern_methods(job.words) or (whole and not found)):
-        found += find_wrong_values(job, check_methods(job.settings))
-    if not found and whole:
-        found += check_combination(job)
-    return [*found, *check_device(job.settings), *check_trackers(job.settings)]
+    if complete and (concern_methods(job.words) or (whole and not problems)):
+        problems += find_wrong_values(job, check_methods(job.settings))
+    if not problems and whole:
+        problems += check_combination(job)
+    return [*problems, *check_device(job.settings), *check_trackers(job.settings)]
 
 
 def concern_methods(words: Sequence[CliOverride]) -> bool:

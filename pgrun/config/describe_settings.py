@@ -101,11 +101,11 @@ def read_comments(cls: type) -> dict[str, str]:
 
 def read_sentences(doc: str, cls: type) -> dict[str, str]:
     """``epochs``: …; of the class's own settings."""
-    found: dict[str, str] = {}
+    sentences: dict[str, str] = {}
     for sentence in SENTENCE.split(" ".join(doc.split())):
         for name in setting_kinds(cls):
             marked = re.match(rf"``{name}(=[^`]*)?``(: )?", sentence)
             if marked:
                 told = sentence[marked.end() :] if marked[2] else sentence
-                found.setdefault(name, told.replace("``", "").rstrip(".;"))
-    return found
+                sentences.setdefault(name, told.replace("``", "").rstrip(".;"))
+    return sentences

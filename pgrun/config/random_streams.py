@@ -63,12 +63,12 @@ def draw_env_seeds(sequence: np.random.SeedSequence, count: int) -> list[int]:
     For the first 1024 of a stream of a seed below 2¹⁷ they are (seed, stream, number) in another order: no
     two are equal. The others are drawn from the sequence, and equal to another one by chance, 1 in 2³¹.
     """
-    found = sequence.generate_state(count).astype(np.int64) >> 1
+    env_seeds = sequence.generate_state(count).astype(np.int64) >> 1
     seed, key = sequence.entropy, sequence.spawn_key
     if isinstance(seed, int) and seed < 2**SEED and len(key) == 1 and key[0] < 2**STREAM:
         number = np.arange(min(count, 2**NUMBER))
-        found[: len(number)] = scatter_numbers((seed << STREAM | key[0]) << NUMBER | number)
-    numbers: list[int] = found.tolist()
+        env_seeds[: len(number)] = scatter_numbers((seed << STREAM | key[0]) << NUMBER | number)
+    numbers: list[int] = env_seeds.tolist()
     return numbers
 
 

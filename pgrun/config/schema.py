@@ -90,7 +90,7 @@ def find_class(group: str, name: str, modules: tuple[str, ...] = ()) -> type:
         raise LookupError(f"{group}={name[:40]}: not a name")
     for place in (f"{GROUPS[group]}.{name}", GROUPS[group], *modules):
         try:
-            found = getattr(
+            cls = getattr(
                 (user_modules.import_user_module if place in modules else importlib.import_module)(place),
                 camel,
                 None,
@@ -99,8 +99,8 @@ def find_class(group: str, name: str, modules: tuple[str, ...] = ()) -> type:
             if error.name is not None and place.startswith(error.name):
                 continue
             raise
-        if isinstance(found, type):
-            return found
+        if isinstance(cls, type):
+            return cls
     own = "" if modules else "; if it is your own, name its file: modules=[my_module]"
     raise LookupError(f"{group}={name}: no class {camel} in {', '.join([*modules, GROUPS[group]])}{own}")
 

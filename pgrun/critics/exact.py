@@ -129,12 +129,12 @@ def values_by_steps_left(p: Problem, pi: Tensor, gamma: float) -> Tensor:
     """
     reward = (pi * p.reward).sum(1)
     follows = gamma * torch.einsum("sa,san->sn", pi, p.transition)
-    found = [torch.zeros_like(reward)]
+    values = [torch.zeros_like(reward)]
     for _ in range(p.horizon):
-        found.append(torch.addmv(reward, follows, found[-1]))
-        if torch.equal(found[-1], found[-2]):
+        values.append(torch.addmv(reward, follows, values[-1]))
+        if torch.equal(values[-1], values[-2]):
             break
-    return torch.stack(found)
+    return torch.stack(values)
 
 
 def steps_into_episode(rollout: Rollout) -> Tensor:

@@ -61,8 +61,8 @@ class ExactErrors:
 
     def scalars(self, before: Policy, after: Policy, rollout: Rollout, batch: Batch) -> dict[str, Tensor]:
         value = values_by_steps_left(self.problem, policy_table(after, self.problem), self.gamma)[-1]
-        found = {"objective/exact": self.problem.start @ value}
-        return found | self.critics(before, rollout, batch) if self.critic else found
+        tags_and_values = {"objective/exact": self.problem.start @ value}
+        return tags_and_values | self.critics(before, rollout, batch) if self.critic else tags_and_values
 
     def critics(self, before: Policy, rollout: Rollout, batch: Batch) -> dict[str, Tensor]:
         known = ExactCritic(self.problem, before, self.gamma)

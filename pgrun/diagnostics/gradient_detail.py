@@ -28,14 +28,14 @@ def detail_scalars(reading: Measurement, rows: Tensor, net: Net) -> dict[str, Te
     """
     without, scale = reading.without, len(reading.without) if reading.per_unit else 1
     signal = reading.gradient.square().sum() - reading.variance
-    found = {
+    scalars = {
         "gradient/halves_cosine": halves_cosine(without),
         "gradient/noise_scale": blank_unless(signal > 0, rows * reading.variance / signal),
     }
     sizes = net.groups()
     for name, part in zip(sizes, torch.split(without, list(sizes.values()), 1), strict=True):
-        found[f"gradient/variance/{name}"] = scale * jackknife(part)[0]
-    return found
+        scalars[f"gradient/variance/{name}"] = scale * jackknife(part)[0]
+    return scalars
 
 
 def halves_cosine(without: Tensor) -> Tensor:

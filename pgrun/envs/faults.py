@@ -140,17 +140,17 @@ def to_misfit(error: Exception) -> Misfit:
 
 def check_rewards(values: Sequence[Any]) -> np.ndarray:
     """The rewards [N]. Raises ``ColumnFault`` where one is no number."""
-    found = as_array(values)
-    if found.shape == (len(values),) and found.dtype.kind in "fiub":
-        return found.astype(np.float64, copy=False)
+    array = as_array(values)
+    if array.shape == (len(values),) and array.dtype.kind in "fiub":
+        return array.astype(np.float64, copy=False)
     raise find_odd_value(values, "fiub", "reward", "a number")
 
 
 def check_flags(values: Sequence[Any], name: str) -> np.ndarray:
     """``terminated`` or ``truncated`` [N]. Raises ``ColumnFault`` where one is not bool."""
-    found = as_array(values)
-    if found.shape == (len(values),) and found.dtype.kind == "b":
-        return found
+    array = as_array(values)
+    if array.shape == (len(values),) and array.dtype.kind == "b":
+        return array
     raise find_odd_value(values, "b", name, "True or False")
 
 
@@ -164,8 +164,8 @@ def as_array(values: Sequence[Any]) -> np.ndarray:
 def find_odd_value(values: Sequence[Any], kinds: str, name: str, wanted: str) -> ColumnFault:
     """The first that is not of these kinds; the steps are not known here."""
     for column, value in enumerate(values):
-        found = as_array([value])
-        if found.shape != (1,) or found.dtype.kind not in kinds:
+        array = as_array([value])
+        if array.shape != (1,) or array.dtype.kind not in kinds:
             return ColumnFault(column, -1, f"{name} must be {wanted}, not {format_returned_value(value)}")
     return ColumnFault(0, -1, f"{name} must be {wanted} in every column")
 

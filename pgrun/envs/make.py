@@ -170,12 +170,12 @@ def require_registered(name: str) -> None:
     module, _, name = name.rpartition(":")
     if module:
         try:
-            found = user_modules.import_user_module(module)
+            imported = user_modules.import_user_module(module)
         except (Exception, SystemExit) as error:
             raise InvalidCommand(f"env={module}:{name}: {import_error(module, error)}") from error
     if name in registry:
         return
-    if module and isinstance(getattr(found, name, None), type):
+    if module and isinstance(getattr(imported, name, None), type):
         code = f'gymnasium.register("{name}-v0", entry_point="{module}:{name}")'
         raise InvalidCommand(
             f"env={module}:{name}: {name} is a class, and an id is needed: put {code} "

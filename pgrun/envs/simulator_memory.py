@@ -50,8 +50,8 @@ def find_functions() -> np.ndarray | None:
     folder = Path(mujoco.__file__).parent
     for path in (*sorted(folder.glob("libmujoco*")), *folder.glob("mujoco.dll")):
         library = ctypes.CDLL(str(path))
-        found = [ctypes.cast(getattr(library, name), ctypes.c_void_p).value for name in NAMES]
-        return np.array(found, np.int64)
+        functions = [ctypes.cast(getattr(library, name), ctypes.c_void_p).value for name in NAMES]
+        return np.array(functions, np.int64)
     return None
 
 

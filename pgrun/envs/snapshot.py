@@ -44,11 +44,11 @@ class ByState:
 
 def list_wrappers(env: gym.Env) -> list[gym.Env]:
     """The wrappers from the outside, and the environment itself at the end."""
-    found = [env]
+    wrappers = [env]
     while isinstance(env, gym.Wrapper):
         env = env.env
-        found.append(env)
-    return found
+        wrappers.append(env)
+    return wrappers
 
 
 def can_be_read(env: gym.Env) -> bool:
@@ -204,5 +204,5 @@ def put_back_mujoco(env: Any, given: dict[str, np.ndarray]) -> None:
 
 def computed_arrays(env: Any) -> dict[str, np.ndarray]:
     """Views into the simulator's memory, by name."""
-    found = {name: getattr(env.data, name) for name in COMPUTED}
-    return {name: x for name, x in found.items() if x.size}
+    arrays = {name: getattr(env.data, name) for name in COMPUTED}
+    return {name: x for name, x in arrays.items() if x.size}

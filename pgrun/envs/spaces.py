@@ -87,16 +87,16 @@ def composite_encoder(space: spaces.Tuple[Any] | spaces.Dict) -> tuple[int, Enco
     members = list_subspaces(space)
     keys = list(members)
     kinds = Mapping if isinstance(space, spaces.Dict) else (tuple, list, np.ndarray)
-    found = [(key, *observation_encoder(member)) for key, member in members.items()]
+    encoders = [(key, *observation_encoder(member)) for key, member in members.items()]
 
     def encode(obs: Any) -> np.ndarray:
         there = list(obs) if isinstance(obs, Mapping) else range(len(obs)) if isinstance(obs, kinds) else ()
         if len(there) != len(keys) or any(key not in there for key in keys):
             shown = there if isinstance(obs, Mapping) else f"a {type(obs).__name__}"
             raise Misfit(f"its observation is {shown}, and its observation space {shorten_space(space)}")
-        return np.concatenate([encode(obs[key]) for key, _, encode in found])
+        return np.concatenate([encode(obs[key]) for key, _, encode in encoders])
 
-    return sum(size for _, size, _ in found), encode
+    return sum(size for _, size, _ in encoders), encode
 
 
 def list_subspaces(space: spaces.Tuple[Any] | spaces.Dict) -> dict[Any, spaces.Space[Any]]:

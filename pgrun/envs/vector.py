@@ -195,7 +195,7 @@ class Loop(Envs):
                 i, self.steps(i), describe_reason(error, "reset" if self.ended[i] else "step")
             ) from error
         try:
-            found = (
+            checked = (
                 check_rewards(reward),
                 check_flags(terminated, "terminated"),
                 check_flags(truncated, "truncated"),
@@ -206,7 +206,7 @@ class Loop(Envs):
         for i, noted in enumerate(self.noted):
             if self.active[i] and not self.ended[i]:
                 noted.came(reward[i], terminated[i], truncated[i])
-        return found
+        return checked
 
     def steps(self, i: int) -> int:
         """Steps of the episode under way, with the one that failed; 0 in its reset."""

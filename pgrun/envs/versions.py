@@ -16,10 +16,10 @@ def newest_version(name: str, ids: Iterable[str]) -> str | None:
 
 
 def base_of(name: str) -> str:
-    found = VERSION.fullmatch(name)
-    return found[1] if found else name
+    match = VERSION.fullmatch(name)
+    return match[1] if match else name
 
 
 def version_of(name: str) -> int:
-    found = VERSION.fullmatch(name)
-    return int(found[2]) if found else -1
+    match = VERSION.fullmatch(name)
+    return int(match[2]) if match else -1

@@ -83,12 +83,12 @@ def find_wrapper(name: str) -> Any:
 
 def find_users_wrapper(module: str, name: str) -> Any:
     try:
-        found = getattr(user_modules.import_user_module(module), name, None)
+        wrapper = getattr(user_modules.import_user_module(module), name, None)
     except (Exception, SystemExit) as error:
         raise InvalidCommand(f"env.wrappers: {module}:{name}: {import_error(module, error)}") from error
-    if not (isinstance(found, type) and issubclass(found, gym.Wrapper)):
+    if not (isinstance(wrapper, type) and issubclass(wrapper, gym.Wrapper)):
         raise InvalidCommand(f"env.wrappers: {module}:{name}: {module} has no gymnasium.Wrapper of that name")
-    return found
+    return wrapper
 
 
 def find_user_modules(wrappers: Sequence[Any]) -> list[str]:
@@ -123,9 +123,9 @@ def find_statistics(wrappers: Sequence[Any]) -> Iterator[str]:
 
 def changing_wrappers(env: gym.Env) -> list[str]:
     """The wrappers around ``env`` that may change what it shows, pays or does."""
-    found = []
+    wrappers = []
     while isinstance(env, gym.Wrapper):
         if type(env) not in HARMLESS:
-            found.append(type(env).__name__)
+            wrappers.append(type(env).__name__)
         env = env.env
-    return found
+    return wrappers

@@ -78,5 +78,5 @@ class Schedule:
 
 def states_of(schedules: dict[str, Schedule]) -> dict[str, Any]:
     """What is saved of several, by name; nothing of those that have nothing."""
-    found = {name: schedule.state_dict() for name, schedule in schedules.items()}
-    return {name: state for name, state in found.items() if state}
+    states = {name: schedule.state_dict() for name, schedule in schedules.items()}
+    return {name: state for name, state in states.items() if state}

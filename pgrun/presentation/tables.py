@@ -11,11 +11,13 @@ NUMBER = re.compile(r"[-−+<>≤≥≈]?\.?\d|[-–](?!\w)|nan|inf")
 
 def find_number_columns(table: Table) -> list[bool]:
     """Which columns hold numbers: half of their cells begin as one. The first column names its row."""
-    found = []
+    number_columns = []
     for i, (_, *cells) in enumerate(zip(*table, strict=True)):
         told = [cell for cell in cells if cell.strip("–- ")]
-        found.append(i > 0 and bool(told) and 2 * sum(bool(NUMBER.match(c)) for c in told) >= len(told))
-    return found
+        number_columns.append(
+            i > 0 and bool(told) and 2 * sum(bool(NUMBER.match(c)) for c in told) >= len(told)
+        )
+    return number_columns
 
 
 def align_columns(table: Table) -> list[str]:

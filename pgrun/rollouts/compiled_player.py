@@ -101,11 +101,11 @@ class Player:
         """Fill ``records`` by one call of ``collect_rows``; what it returns."""
         given = self.no_noise if noise is None else noise.numpy()
         envs = self.envs
-        found: tuple[int, int, bool, int, bool] = collect_rows(
+        filled: tuple[int, int, bool, int, bool] = collect_rows(
             self.acting.arguments, *envs.arguments, turns, given, noise is not None, records.arguments
         )
         envs.obs[:] = envs.rows
-        return found
+        return filled
 
 
 class Records:
@@ -187,7 +187,7 @@ def join_arrays(parts: list[Arrays]) -> Arrays:
         return parts[0]
     rows = len(parts[0].reward)
     present = [name for name, x in vars(parts[0]).items() if x is not None]
-    found = {
+    pieces = {
         name: [*(vars(part)[name][:rows] for part in parts[:-1]), vars(parts[-1])[name]] for name in present
     }
-    return Arrays(**{name: np.concatenate(x) for name, x in found.items()})
+    return Arrays(**{name: np.concatenate(x) for name, x in pieces.items()})

@@ -96,14 +96,14 @@ def measure_earlier_speeds() -> dict[tuple[str, str], list[float]]:
     """{(algorithm, environment): steps a second, evaluations included} of the newest runs below outputs/."""
     from pgrun.runs.job_status import read_json_object
 
-    found: dict[tuple[str, str], list[float]] = {}
+    speeds: dict[tuple[str, str], list[float]] = {}
     for folder in islice(earlier_runs(), LOOKED_AT):
         summary = read_json_object(folder / PGRUN.result)
         steps, seconds = summary.get("env_steps"), summary.get("wall_seconds")
         if isinstance(steps, int) and isinstance(seconds, int | float) and steps > 0 < seconds:
             pair = str(summary.get("algo")), str(summary.get("env"))
-            found.setdefault(pair, []).append(steps / seconds)
-    return found
+            speeds.setdefault(pair, []).append(steps / seconds)
+    return speeds
 
 
 def earlier_runs() -> Iterator[Path]:

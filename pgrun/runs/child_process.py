@@ -116,8 +116,8 @@ def is_queued_again() -> bool:
     command = ("scontrol", "show", "job", os.environ["SLURM_JOB_ID"])
     with suppress(OSError, subprocess.SubprocessError):
         told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=ANSWERS).stdout
-        if found := re.search(r"\bRestarts=(\d+)", told):
-            return int(found[1]) > int(os.environ.get("SLURM_RESTART_COUNT", 0))
+        if match := re.search(r"\bRestarts=(\d+)", told):
+            return int(match[1]) > int(os.environ.get("SLURM_RESTART_COUNT", 0))
     return False
 
 

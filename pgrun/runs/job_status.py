@@ -30,9 +30,9 @@ Flat = dict[str, Hashable]
 def read_result(folder: Path, app: App) -> dict[str, Any]:
     """What a job's folder says of how it ended; one that died without a word was killed."""
     if (folder / app.result).exists():
-        found = read_json_object(folder / app.result)
-        if is_result(found, app):
-            return found
+        result = read_json_object(folder / app.result)
+        if is_result(result, app):
+            return result
     if (folder / SETTINGS).exists():
         return {"status": "killed", "error": "died without a word"}
     return {"status": "not run", "error": "the sweep ended before"}
@@ -59,9 +59,9 @@ def is_result(found: Mapping[str, Any], app: App) -> bool:
 def read_json_object(place: Path) -> dict[str, Any]:
     """Empty where it cannot be read."""
     with suppress(OSError, ValueError, RecursionError):
-        found = json.loads(atomic_files.read_bytes(place))
-        if isinstance(found, dict):
-            return {"settings": {}, **found}
+        content = json.loads(atomic_files.read_bytes(place))
+        if isinstance(content, dict):
+            return {"settings": {}, **content}
     return {"settings": {}}
 
 
@@ -76,13 +76,13 @@ def flatten_for_comparison(settings: Any) -> Flat:
     """Every setting by its key; numbers that are equal are, however they were typed."""
     if not isinstance(settings, Mapping):
         return {}
-    found: Flat = {}
+    flat: Flat = {}
     for key, value in settings.items():
         if isinstance(value, Mapping):
-            found |= {f"{key}.{name}": inner for name, inner in flatten_for_comparison(value).items()}
+            flat |= {f"{key}.{name}": inner for name, inner in flatten_for_comparison(value).items()}
         else:
-            found[str(key)] = value if isinstance(value, Hashable) else json.dumps(value)
-    return {key: value for key, value in found.items() if key not in NEUTRAL}
+            flat[str(key)] = value if isinstance(value, Hashable) else json.dumps(value)
+    return {key: value for key, value in flat.items() if key not in NEUTRAL}
 
 
 def describe_differences(old: Any, new: Any) -> str:

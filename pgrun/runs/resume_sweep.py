@@ -51,8 +51,8 @@ def split_resume_word(command: Command) -> tuple[Command, str | None]:
 def resume_example(command: Command, setting: str) -> str:
     """What to type: with the newest sweep below the usual folder, if there is one."""
     name = command.app.name + (" -m" if command.multirun else "")
-    found = find_newest(command.multirun) if command.app.name == "pgrun" else None
-    folder = shell_word(setting, found.folder) if found else f"{setting}=FOLDER"
+    newest = find_newest(command.multirun) if command.app.name == "pgrun" else None
+    folder = shell_word(setting, newest.folder) if newest else f"{setting}=FOLDER"
     return f"type the same command with its folder: {name} … resume=auto {folder}"
 
 

@@ -65,8 +65,8 @@ class Checkpoints:
 
     def complete(self) -> list[Path]:
         """Manifests, oldest first."""
-        found = [path for path in self.folder.glob("*.json") if NAME.fullmatch(path.name)]
-        return sorted(found, key=lambda path: int(path.stem))
+        paths = [path for path in self.folder.glob("*.json") if NAME.fullmatch(path.name)]
+        return sorted(paths, key=lambda path: int(path.stem))
 
     def load(self) -> tuple[dict[str, Any], list[str]]:
         """(the newest state that is whole, what is wrong with newer ones).
@@ -92,9 +92,9 @@ class Checkpoints:
         The manifest goes first: what is left without one does not count. So do remains of an interrupted
         save.
         """
-        found = self.complete()
-        kept = [path for path in found if int(path.stem) <= env_steps][-self.keep :]
-        for manifest in set(found).difference(kept):
+        complete = self.complete()
+        kept = [path for path in complete if int(path.stem) <= env_steps][-self.keep :]
+        for manifest in set(complete).difference(kept):
             manifest.unlink(missing_ok=True)
         stems = {path.stem for path in kept}
         for path in [*self.folder.glob("*.safetensors"), *self.folder.glob(".*.part")]:

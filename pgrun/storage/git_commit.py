@@ -34,11 +34,11 @@ def read_commit(git: Path) -> str | None:
         return None
     common = git / (read_git_text(git / "commondir") or ".")
     packed = read_git_text(common / "packed-refs").splitlines()
-    found = [
+    candidates = [
         *(read_git_text(place / name) for place in (git, common)),
         *(line.partition(" ")[0] for line in packed if line.endswith(f" {name}")),
     ]
-    return next((text for text in found if HASH.fullmatch(text)), None)
+    return next((text for text in candidates if HASH.fullmatch(text)), None)
 
 
 def read_git_text(file: Path) -> str:

@@ -26,8 +26,8 @@ class Newest:
 
 def find_newest(several: bool | None = None) -> Newest | None:
     """By when it was started, or last went on; ``several``: of sweeps alone, or of single runs."""
-    found = (one for one in find_started(Path(TOP), DEPTH) if several in (None, one.several))
-    return max(found, key=lambda one: (one.started, str(one.folder)), default=None)
+    runs = (one for one in find_started(Path(TOP), DEPTH) if several in (None, one.several))
+    return max(runs, key=lambda one: (one.started, str(one.folder)), default=None)
 
 
 def find_started(top: Path, depth: int) -> Iterator[Newest]:

@@ -19,13 +19,13 @@ LONGEST = 40  # characters of a version that is shown
 @cache
 def installed_versions() -> Mapping[str, str]:
     """Python's, ours, and of the packages that there are."""
-    found = {"python": platform.python_version(), "pgrun": __version__}
+    versions = {"python": platform.python_version(), "pgrun": __version__}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def changed_versions(recorded: Mapping[str, Any]) -> str:

@@ -333,8 +333,8 @@ def keep_best(run: Run, counters: Counters, returns: np.ndarray, folder: Path) -
     if run.trainer.eval_every is None or not mean > counters.best:  # NaN is no best
         return
     counters.best = mean
-    found = {"return_mean": mean, "return_std": float(returns.std()), "episodes": len(returns)}
-    save_policy(folder, run, "best", {"env_steps": counters.env_steps, **found})
+    evaluation = {"return_mean": mean, "return_std": float(returns.std()), "episodes": len(returns)}
+    save_policy(folder, run, "best", {"env_steps": counters.env_steps, **evaluation})
 
 
 def list_tags(run: Run) -> list[str]:

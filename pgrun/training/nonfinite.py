@@ -100,8 +100,8 @@ def is_finite(x: Tensor) -> bool:
 
 def named_parameters(run: Run) -> dict[str, Tensor]:
     phi = getattr(run.learner.critic, "phi", None)
-    found = {"the policy's parameters θ": run.policy.theta}
-    return found if phi is None else found | {"the critic's parameters φ": phi}
+    parameters = {"the policy's parameters θ": run.policy.theta}
+    return parameters if phi is None else parameters | {"the critic's parameters φ": phi}
 
 
 def describe_first_nonfinite(run: Run, rollout: Rollout, batch: Batch, counters: Counters) -> str:

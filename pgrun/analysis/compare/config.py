@@ -61,12 +61,12 @@ def flatten_comparable_settings(settings: Mapping[str, Any]) -> Flat:
     Raises ``ValueError`` where they have no end.
     """
     kept = {str(key): value for key, value in settings.items() if key not in IGNORED}
-    found: Flat = {}
+    flat: Flat = {}
     for path, value in iterate_leaves(kept, settings):
-        found[path] = resolve_reference(value, settings)
-        if len(found) > MOST:
+        flat[path] = resolve_reference(value, settings)
+        if len(flat) > MOST:
             raise ValueError(f"more than {MOST} settings")
-    return {path: value for path, value in found.items() if path not in IGNORED}
+    return {path: value for path, value in flat.items() if path not in IGNORED}
 
 
 def iterate_leaves(
@@ -87,11 +87,13 @@ def resolve_reference(value: Any, whole: Mapping[str, Any], depth: int = 0) -> A
     if not isinstance(value, str) or "${" not in value or depth > DEPTH:
         return value
     if match := REFERENCE.fullmatch(value):
-        found = look_up_path(whole, match[1])
-        return value if found is MISSING else resolve_reference(found, whole, depth + 1)
+        target = look_up_path(whole, match[1])
+        return value if target is MISSING else resolve_reference(target, whole, depth + 1)
     if match := SELECT.fullmatch(value):
-        found = look_up_path(whole, match[1])
-        return resolve_reference(parse_typed_value(match[2]) if found is MISSING else found, whole, depth + 1)
+        target = look_up_path(whole, match[1])
+        return resolve_reference(
+            parse_typed_value(match[2]) if target is MISSING else target, whole, depth + 1
+        )
     return value
 
 

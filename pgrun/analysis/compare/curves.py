@@ -64,8 +64,8 @@ def make_panel(
     numbered = [(n, g, [run for run in g.runs if run.env == env]) for n, g in enumerate(groups)]
     end = max((run.metrics.last for _, _, runs in numbered for run in runs), default=0)
     grid = np.linspace(0, end, POINTS + 1)[1:]
-    found = [make_curve(g.label, n, runs, tag, grid, statistic) for n, g, runs in numbered if runs]
-    return Panel(env, tag, tuple(curve for curve in found if len(curve.steps)))
+    curves = [make_curve(g.label, n, runs, tag, grid, statistic) for n, g, runs in numbered if runs]
+    return Panel(env, tag, tuple(curve for curve in curves if len(curve.steps)))
 
 
 def make_curve(
@@ -101,7 +101,7 @@ def sample_on_grid(runs: Sequence[Run], tag: str, grid: np.ndarray) -> np.ndarra
     A finished run keeps its last value (it stopped because it was done) until the group's last row; an
     unfinished one has none after its own.
     """
-    found = np.full((len(grid), len(runs)), np.nan)
+    sampled = np.full((len(grid), len(runs)), np.nan)
     for column, run in enumerate(runs):
         steps, values = run.metrics.track(tag)
         finite = np.isfinite(values)
@@ -111,5 +111,5 @@ def sample_on_grid(runs: Sequence[Run], tag: str, grid: np.ndarray) -> np.ndarra
         there = grid >= steps[0]
         if not run.finished:
             there &= grid <= run.metrics.last
-        found[there, column] = np.interp(grid[there], steps, values)
-    return found
+        sampled[there, column] = np.interp(grid[there], steps, values)
+    return sampled

@@ -34,11 +34,11 @@ class Group:
     @cached_property
     def scores(self) -> dict[str, np.ndarray]:
         """The scores of each environment, by seed."""
-        found: dict[str, list[float]] = {}
+        scores_by_env: dict[str, list[float]] = {}
         for run in sorted(self.runs, key=lambda run: run.seed):
             if run.score is not None:
-                found.setdefault(run.env, []).append(run.score)
-        return {env: np.array(found[env]) for env in sorted(found)}
+                scores_by_env.setdefault(run.env, []).append(run.score)
+        return {env: np.array(scores_by_env[env]) for env in sorted(scores_by_env)}
 
     @property
     def strata(self) -> list[np.ndarray]:
@@ -57,13 +57,13 @@ class Group:
 def group_runs(runs: Sequence[Run], by: Sequence[str] = ()) -> list[Group]:
     """The runs by configuration without seed, or by the settings ``by`` alone."""
     paths = [find_setting_path(key, runs) for key in by]
-    found: dict[str, list[Run]] = {}
+    groups: dict[str, list[Run]] = {}
     for run in runs:
         kept = [(path, run.config[path]) for path in paths or sorted(run.config) if path in run.config]
-        found.setdefault(json.dumps([(path, format_label_value(value)) for path, value in kept]), []).append(
+        groups.setdefault(json.dumps([(path, format_label_value(value)) for path, value in kept]), []).append(
             run
         )
-    members = list(found.values())
+    members = list(groups.values())
     if by:
         names = [format_settings(rs[0].config, paths) for rs in members]
     else:
@@ -74,12 +74,12 @@ def group_runs(runs: Sequence[Run], by: Sequence[str] = ()) -> list[Group]:
 def find_setting_path(key: str, runs: Iterable[Run]) -> str:
     """``algo`` is ``algo.name``, ``env`` is ``env.id``."""
     known = {path for run in runs for path in run.config}
-    found = next((path for path in (key, f"{key}.name", f"{key}.id") if path in known), None)
-    if found is None:
+    path_or_none = next((path for path in (key, f"{key}.name", f"{key}.id") if path in known), None)
+    if path_or_none is None:
         raise InvalidCommand(
             f"{key}: no such setting in these runs; for example algo, variance, env or optimizer.lr"
         )
-    return found
+    return path_or_none
 
 
 def label_groups(groups: Sequence[tuple[dict[str, Any], set[str]]]) -> list[str]:
@@ -119,10 +119,10 @@ def show_path(shown: list[list[str]], which: Iterable[int], path: str) -> None:
 
 def find_equal_labels(configs: Sequence[dict[str, Any]], shown: Sequence[list[str]]) -> list[list[int]]:
     """Numbers of the configurations that the paths shown so far do not tell apart, group by group."""
-    found: dict[str, list[int]] = {}
+    by_label: dict[str, list[int]] = {}
     for i, (config, paths) in enumerate(zip(configs, shown, strict=True)):
-        found.setdefault(format_settings(config, sort_choices_first(paths)), []).append(i)
-    return [alike for alike in found.values() if len(alike) > 1]
+        by_label.setdefault(format_settings(config, sort_choices_first(paths)), []).append(i)
+    return [alike for alike in by_label.values() if len(alike) > 1]
 
 
 def find_differing_paths(configs: Sequence[dict[str, Any]]) -> list[str]:
@@ -183,34 +183,34 @@ def find_baseline(groups: Sequence[Group], typed: Sequence[str]) -> dict[tuple[s
         (find_setting_path(key, runs), parse_typed_value(value))
         for key, _, value in (word.partition("=") for word in typed)
     ]
-    found: dict[tuple[str, ...], Group] = {}
+    matching: dict[tuple[str, ...], Group] = {}
     for candidate in groups:
         if not all(
             format_label_value(candidate.config.get(path, ...)) == format_label_value(value)
             for path, value in wanted
         ):
             continue
-        if candidate.envs in found:
-            both = f"{found[candidate.envs].label}; {candidate.label}"
+        if candidate.envs in matching:
+            both = f"{matching[candidate.envs].label}; {candidate.label}"
             raise InvalidCommand(
                 f"--baseline {' '.join(typed)} fits several groups ({both}): add what tells them apart"
             )
-        found[candidate.envs] = candidate
-    if not found:
+        matching[candidate.envs] = candidate
+    if not matching:
         names = "; ".join(group.label for group in groups[:8])
         raise InvalidCommand(f"--baseline {' '.join(typed)} fits no group; there are: {names}")
-    return found
+    return matching
 
 
 def normalise_scores(groups: Sequence[Group], ranges: dict[str, tuple[float, float]]) -> list[Group]:
     """Scores as (x − low)/(high − low) of their environment: ``ranges``, or the least
     and greatest score found in it.
     """
-    found: dict[str, list[float]] = {}
+    normalised: dict[str, list[float]] = {}
     for run in (run for group in groups for run in group.runs):
         if run.score is not None:
-            found.setdefault(run.env, []).append(run.score)
-    bounds = {env: (min(scores), max(scores)) for env, scores in found.items()} | ranges
+            normalised.setdefault(run.env, []).append(run.score)
+    bounds = {env: (min(scores), max(scores)) for env, scores in normalised.items()} | ranges
 
     def scaled(run: Run) -> Run:
         if run.score is None:

@@ -32,10 +32,10 @@ def format_days(runs: Sequence[Run]) -> str:
 
 
 def format_versions(runs: Iterable[Run]) -> Iterator[tuple[str, str]]:
-    found = dict.fromkeys(
+    versions = dict.fromkeys(
         ", ".join(f"{name} {run.versions[name]}" for name in SHOWN if name in run.versions) for run in runs
     )
-    texts = [escape_line(text) for text in found if text]
+    texts = [escape_line(text) for text in versions if text]
     if texts:
         yield "versions", "; ".join(texts)
 

@@ -107,8 +107,8 @@ def find_run_folders(top: Path, found: Found) -> Iterator[Path]:
 
 def order_by_number(name: str) -> tuple[int, str]:
     """The jobs of a sweep in its order: ``2_seed=2`` before ``10_seed=10``."""
-    found = re.match(r"[0-9]{1,9}(?=_|$)", name)
-    return (int(found[0]) + 1 if found else 0, name)
+    match = re.match(r"[0-9]{1,9}(?=_|$)", name)
+    return (int(match[0]) + 1 if match else 0, name)
 
 
 def read_run(folder: Path, wanted: Sequence[str], at: int | None, found: Found) -> Run | None:
@@ -147,8 +147,8 @@ def read_parts(folder: Path, wanted: Sequence[str], at: int | None, found: Found
 
 
 def read_versions(summary: dict[str, Any]) -> dict[str, str]:
-    found = summary.get("versions")
-    return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
+    versions = summary.get("versions")
+    return {str(k): str(v) for k, v in versions.items()} if isinstance(versions, dict) else {}
 
 
 def find_last_write(folder: Path) -> float:

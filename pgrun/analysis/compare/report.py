@@ -74,16 +74,16 @@ def compare_groups(
 def collect_warnings(
     groups: Sequence[Group], rows: Sequence[Row], baseline: Baseline, normalised: bool
 ) -> list[str]:
-    found = warn_of_few_seeds(rows)
+    warnings = warn_of_few_seeds(rows)
     for envs in dict.fromkeys(group.envs for group in groups):
         members = [(g, r) for g, r in zip(groups, rows, strict=True) if g.envs == envs]
         base = [r for g, r in members if g is baseline.get(envs)]
-        found += warn_of_indistinct_groups([r for _, r in members], base)
+        warnings += warn_of_indistinct_groups([r for _, r in members], base)
     for group in groups:
-        found += warn_of_missing_scores(group)
+        warnings += warn_of_missing_scores(group)
     if normalised:
-        found.append("scores are (x − low)/(high − low) of their environment, since a group has several")
-    return found
+        warnings.append("scores are (x − low)/(high − low) of their environment, since a group has several")
+    return warnings
 
 
 def warn_of_indistinct_groups(rows: Sequence[Row], base: Sequence[Row]) -> list[str]:
@@ -98,20 +98,20 @@ def warn_of_indistinct_groups(rows: Sequence[Row], base: Sequence[Row]) -> list[
 
 def warn_of_missing_scores(group: Group) -> list[str]:
     """Seeds without a score, and settings that ``--by`` has pooled over."""
-    found = []
+    warnings = []
     missing = sum(run.score is None for run in group.runs)
     if missing:
-        found.append(
+        warnings.append(
             f"{group.label}: {missing} of {len(group.runs)} runs without a score, which may flatter it"
         )
     pooled = [path for path in find_differing_paths([run.config for run in group.runs]) if path != "env.id"]
     if pooled:
-        found.append(
+        warnings.append(
             escape_line(
                 f"{group.label}: pooled over different {', '.join(map(shorten_setting_path, pooled[:8]))}"
             )
         )
-    return found
+    return warnings
 
 
 def list_differing_settings(groups: Sequence[Group]) -> list[list[str]]:

@@ -84,7 +84,7 @@ def make_comparison(options: argparse.Namespace, runs: Sequence[Run]) -> Compari
 
 def parse_score_ranges(typed: Sequence[str], envs: set[str]) -> dict[str, tuple[float, float]]:
     """``--range CartPole-v1=9:500``."""
-    found = {}
+    score_ranges = {}
     for word in typed:
         env, _, ends = word.partition("=")
         try:
@@ -97,8 +97,8 @@ def parse_score_ranges(typed: Sequence[str], envs: set[str]) -> dict[str, tuple[
             raise InvalidCommand(
                 f"--range {word}: an environment of these runs ({', '.join(sorted(envs))}), and LOW < HIGH"
             )
-        found[env] = (low, high)
-    return found
+        score_ranges[env] = (low, high)
+    return score_ranges
 
 
 def write_page(

@@ -41,11 +41,11 @@ def bootstrap(
         return np.nan, np.nan
     rng = np.random.default_rng(SEED)
     total = sum(map(len, strata))
-    found = []
+    resampled = []
     for size in split_resamples(resamples, total):
         drawn = [x[rng.integers(0, len(x), (size, len(x)))] for x in strata]
-        found.append(statistic(np.concatenate(drawn, -1)))
-    return percentile_interval(np.concatenate(found))
+        resampled.append(statistic(np.concatenate(drawn, -1)))
+    return percentile_interval(np.concatenate(resampled))
 
 
 def split_resamples(resamples: int, width: int) -> list[int]:
@@ -104,9 +104,9 @@ def bootstrap_curve(
     drawn = rng.integers(0, n, (resamples, n))
     ends = [50 * (1 - LEVEL), 50 * (1 + LEVEL)]
     size = max(1, CHUNK // (resamples * n))
-    found = [
+    chunks = [
         np.percentile(statistic(values[i : i + size][:, drawn]), ends, axis=-1)
         for i in range(0, points, size)
     ]
-    low, high = np.concatenate(found, -1)
+    low, high = np.concatenate(chunks, -1)
     return low, high

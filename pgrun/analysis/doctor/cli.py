@@ -27,15 +27,15 @@ examples
 
 
 def build_doctor_parser() -> Options:
-    found = Options(NAME, ABOUT, EXAMPLES)
-    found.add_argument(
+    options = Options(NAME, ABOUT, EXAMPLES)
+    options.add_argument(
         "runs",
         metavar="RUN_DIR",
         nargs="*",
         default=[LAST],
         help="runs, sweeps, folders of them or globs, finished or damaged (default: last, the newest)",
     )
-    return found
+    return options
 
 
 def main() -> None:

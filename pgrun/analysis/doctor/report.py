@@ -16,8 +16,8 @@ from pgrun.terminal.printing import shorten_folder, text_width
 
 def diagnose_run(chart: Chart) -> str:
     """All that was found, or what was looked at."""
-    found = find_symptoms(chart)
-    text = format_findings(found) if found else f"Nothing found. {describe_figures(chart)}"
+    symptoms = find_symptoms(chart)
+    text = format_findings(symptoms) if symptoms else f"Nothing found. {describe_figures(chart)}"
     notes = [f"({note})" for note in chart.notes]
     return "\n".join(
         [
@@ -34,10 +34,10 @@ def diagnose_finished_run(folder: Path) -> str:
     if parent_process() is not None:  # every job of a sweep has a process of its own
         return ""
     try:
-        found = find_symptoms(read_chart(folder))
+        symptoms = find_symptoms(read_chart(folder))
     except Exception as error:  # the run is finished and saved: an opinion must not turn it into a failed one
         return f"\npgrun-doctor {shorten_folder(folder)} stumbled: {type(error).__name__}: {error}"
-    return "\n" + indent_paragraph(f"doctor: {format_findings(found)}") if found else ""
+    return "\n" + indent_paragraph(f"doctor: {format_findings(symptoms)}") if symptoms else ""
 
 
 def format_findings(found: list[Finding]) -> str:

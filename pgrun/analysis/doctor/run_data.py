@@ -95,8 +95,8 @@ class Chart:
 
     def setting(self, key: str, default: float = math.nan) -> float:
         """A setting that is a number."""
-        found = coerce_to_number(self.settings.get(key))
-        return default if found is None else found
+        number = coerce_to_number(self.settings.get(key))
+        return default if number is None else number
 
 
 def coerce_to_number(value: Any) -> float | None:
@@ -156,10 +156,10 @@ def count_action_dimensions(folder: Path) -> int | None:
         bounded = content.get("config", {}).get("policy", {}).get("name") in ("squashed", "beta")
     except UNREADABLE:
         return None
-    found = re.fullmatch(r"Box\(.*\((\d+(?:, ?\d+)*),?\), \w+\)", space, re.S)
-    if not found:
+    match = re.fullmatch(r"Box\(.*\((\d+(?:, ?\d+)*),?\), \w+\)", space, re.S)
+    if not match:
         return None
-    return 0 if "inf" in space or bounded else math.prod(map(int, found[1].split(",")))
+    return 0 if "inf" in space or bounded else math.prod(map(int, match[1].split(",")))
 
 
 def count_normalised_states(folder: Path) -> float | None:

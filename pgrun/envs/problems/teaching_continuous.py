@@ -60,13 +60,13 @@ class LinearQuadratic:
         """(mₜ, ∂mₜ/∂k, ∂mₜ/∂σ) for t < H."""
         closed = self.A + self.B * k
         m, by_k, by_sigma = self.start**2 + 0 * k * sigma, 0 * k * sigma, 0 * k * sigma
-        found = []
+        pairs = []
         for _ in range(horizon):
-            found.append((m, by_k, by_sigma))
+            pairs.append((m, by_k, by_sigma))
             by_k = 2 * self.B * closed * m + closed**2 * by_k
             by_sigma = closed**2 * by_sigma + 2 * self.B**2 * sigma
             m = closed**2 * m + self.B**2 * sigma**2 + self.noise**2
-        return found
+        return pairs
 
     def objective(self, k: Number, sigma: Number, gamma: float, horizon: int) -> Number:
         """J_γ(k, σ)"""

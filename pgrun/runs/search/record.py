@@ -49,14 +49,14 @@ def load_record(folder: Path, new: Record, space: Space) -> Record:
     """
     if not holds_search(folder):
         return new
-    found = read_json_object(folder / FILE)
+    record = read_json_object(folder / FILE)
     for name in ("sweeper", "space", "settings"):
-        if difference := describe_differences(found.get(name), getattr(new, name)):
+        if difference := describe_differences(record.get(name), getattr(new, name)):
             raise InvalidCommand(
                 f"{folder} holds a search with {difference}: type the words of that search, of which only "
                 "hydra.sweeper.n_trials may change, or choose another folder"
             )
-    new.trials = check_trials(found.get("trials"), space, folder)
+    new.trials = check_trials(record.get("trials"), space, folder)
     return new
 
 

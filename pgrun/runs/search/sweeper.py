@@ -102,13 +102,13 @@ class Optuna(Sweeper):
         folder = self.folder / str(number)
         try:
             job = self.compose(words, number)
-            folder, found = job.folder, find_problems(job)
+            folder, sentences = job.folder, find_problems(job)
         except (HydraException, OmegaConfBaseException, ValueError) as error:
-            found = [str(error).splitlines()[0]]
-        if found:
+            sentences = [str(error).splitlines()[0]]
+        if sentences:
             folder.mkdir(exist_ok=True)
-            write_json(folder / PGRUN.result, {"status": "failed", "error": "; ".join(found)})
-        return not found
+            write_json(folder / PGRUN.result, {"status": "failed", "error": "; ".join(sentences)})
+        return not sentences
 
     def result(self, number: int) -> dict[str, Any]:
         from pgrun.runs.job_status import read_result

@@ -98,9 +98,9 @@ def read_tracker_ids(folder: Path) -> dict[str, str]:
     if not place.exists() and not place.is_symlink():
         return {}
     try:
-        found = read_json(place)
-        if isinstance(found, dict) and all(isinstance(x, str) and ID.fullmatch(x) for x in found.values()):
-            return {name: found[name] for name in CLASSES if name in found}
+        json = read_json(place)
+        if isinstance(json, dict) and all(isinstance(x, str) and ID.fullmatch(x) for x in json.values()):
+            return {name: json[name] for name in CLASSES if name in json}
     except (OSError, ValueError):
         pass
     log.warning("%s cannot be read: trackers begin a new run", place)

@@ -33,15 +33,15 @@ class MlflowRun:
 
     def find_experiment(self, name: str) -> str:
         """Made where there is none; two runs that start together may both try."""
-        found = self.client.get_experiment_by_name(name)
-        if found is None:
+        experiment_by_name = self.client.get_experiment_by_name(name)
+        if experiment_by_name is None:
             try:
                 return str(self.client.create_experiment(name))
             except MlflowException:
-                found = self.client.get_experiment_by_name(name)
-                if found is None:
+                experiment_by_name = self.client.get_experiment_by_name(name)
+                if experiment_by_name is None:
                     raise
-        return str(found.experiment_id)
+        return str(experiment_by_name.experiment_id)
 
     def add_row(self, env_steps: int, scalars: Mapping[str, float]) -> None:
         now = int(time.time() * 1000)

@@ -58,8 +58,8 @@ def fill_in_values(text: str, given: Mapping[str, Any]) -> str:
 def find_setting_sentence(cls: Any, name: str, given: Mapping[str, Any]) -> str:
     """The sentence of a docstring about one setting."""
     text = " ".join((inspect.getdoc(cls) or "").split())
-    found = (part for part in PIECES.split(text) if part.startswith(f"``{name}``"))
-    return fill_in_values(next(found, ""), given)
+    sentences = (part for part in PIECES.split(text) if part.startswith(f"``{name}``"))
+    return fill_in_values(next(sentences, ""), given)
 
 
 def sentence_applies(sentence: str, cls: Any, given: Mapping[str, Any]) -> bool:

@@ -71,7 +71,7 @@ def chosen_by(key: str) -> str | None:
 
 def read_sources(job: Job) -> Source:
     """The files that this job is composed of, in Hydra's order: the last one wins."""
-    found = Source()
+    sources = Source()
     own = next((folder for folder in PgrunSearchPath.folders), None)
     with composing_with_hydra(own):
         loader = GlobalHydra.instance().config_loader()
@@ -84,9 +84,9 @@ def read_sources(job: Job) -> Source:
             label = label_source(path, result.path)
             content: Any = OmegaConf.to_container(result.config, resolve=False)
             for key, value in iterate_settings(content, f"{default.package}." if default.package else ""):
-                found.values[key] = (value, label)
-            found.choices |= dict(find_overridden_groups(result.defaults_list or (), job, label))
-    return found
+                sources.values[key] = (value, label)
+            sources.choices |= dict(find_overridden_groups(result.defaults_list or (), job, label))
+    return sources
 
 
 def find_overridden_groups(defaults: Sequence[Any], job: Job, label: str) -> Iterator[tuple[str, str]]:

@@ -85,19 +85,19 @@ def describe_methods(
         if settings["algo"].get("entropy")
         else ""
     )
-    found = [
+    parts = [
         part("Objective", "algo", bonus),
         part("Weight", "variance", describe_estimate()),
         part("Data", "sampler"),
     ]
     if chosen["variance"].uses_critic:
-        found.append(part("Critic", "critic"))
-    found.append(part("Networks", "network"))
+        parts.append(part("Critic", "critic"))
+    parts.append(part("Networks", "network"))
     if isinstance(getattr(env, "action_space", None), Box):
-        found.append(part("Policy", "policy"))
+        parts.append(part("Policy", "policy"))
     if not chosen["algo"].takes_own_step:
-        found.append(part("Step", "optimizer"))
-    return found
+        parts.append(part("Step", "optimizer"))
+    return parts
 
 
 def describe_estimate() -> str:
@@ -127,15 +127,15 @@ def hang_bullet(text: str) -> str:
 def format_settings_table(job: Job, chosen: Mapping[str, Any], env: Any) -> Iterator[str]:
     """A table of what is not the default, and a list of what is; without what nothing reads."""
     rows, usual = [("key", "value", "from")], []
-    found = find_origins(job)
+    origins = find_origins(job)
     for key, value in iterate_settings(job.settings):
         name = chosen_by(key) or key
         if key.split(".")[0] in INTERNAL or is_setting_unused(name, job, chosen, env):
             continue
-        if found[key] == DEFAULT:
+        if origins[key] == DEFAULT:
             usual.append(f"{name}={format_value(value)}".replace(" ", "\N{NO-BREAK SPACE}"))
         else:
-            rows.append((name, format_value(value), found[key]))
+            rows.append((name, format_value(value), origins[key]))
     widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
     yield "\n".join(f" {key:<{widths[0]}}  {value:<{widths[1]}}  {where}" for key, value, where in rows)
     yield f"default: {' '.join(usual)}"

@@ -88,8 +88,10 @@ def list_experiments() -> list[Experiment]:
     order = {group.name: number for number, group in enumerate(GROUPS)}
     here = Path(__file__).parent / "experiments"
     names = [path.stem for path in here.glob("*.py") if path.stem != "__init__"]
-    found = [importlib.import_module(f"pgrun.tools.lab.experiments.{name}").EXPERIMENT for name in names]
-    return sorted(found, key=lambda e: (order[e.group], e.row, e.name))
+    experiments = [
+        importlib.import_module(f"pgrun.tools.lab.experiments.{name}").EXPERIMENT for name in names
+    ]
+    return sorted(experiments, key=lambda e: (order[e.group], e.row, e.name))
 
 
 def choose_experiments(names: Sequence[str]) -> list[Experiment]:

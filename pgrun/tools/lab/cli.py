@@ -103,13 +103,13 @@ def format_experiment_list(wanted: Sequence[Experiment]) -> str:
     from pgrun.tools.lab.catalogue import GROUPS
 
     width = max(len(e.name) for e in wanted) + 2
-    found = ["pgrun-lab NAME tries one; --help says more", ""]
+    lines = ["pgrun-lab NAME tries one; --help says more", ""]
     for group in GROUPS:
         members = [e for e in wanted if e.group == group.name]
-        found += [f"{group.title} ({group.name})"] * bool(members)
-        found += [f"  {e.name:<{width}}{format_usual_time(e):>6}  {e.claim}" for e in members]
-        found += [""] * bool(members)
-    return "\n".join(found).rstrip()
+        lines += [f"{group.title} ({group.name})"] * bool(members)
+        lines += [f"  {e.name:<{width}}{format_usual_time(e):>6}  {e.claim}" for e in members]
+        lines += [""] * bool(members)
+    return "\n".join(lines).rstrip()
 
 
 def format_usual_time(experiment: Experiment) -> str:

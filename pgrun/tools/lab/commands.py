@@ -69,10 +69,10 @@ def compose_lab_jobs(words: list[str], app: App) -> list[Job]:
     from pgrun.command.preflight import check_jobs, refuse_all
 
     command = read_command(words, app)
-    found = compose_jobs(command)
-    problems = [*command.problems, *found.problems]
-    refuse_all([*problems, *check_jobs(found.composed, app, whole=not problems)])
-    return found.composed
+    jobs = compose_jobs(command)
+    problems = [*command.problems, *jobs.problems]
+    refuse_all([*problems, *check_jobs(jobs.composed, app, whole=not problems)])
+    return jobs.composed
 
 
 def run_job_once(job: Job, work: Callable[[dict[str, Any], Path], dict[str, Any]], folder: Path) -> JobResult:

@@ -102,15 +102,15 @@ class Experiment:
 
     def changes(self, finding: Finding) -> list[str]:
         """A line for everything that did not come out as it must."""
-        found = [
+        sentences = [
             f"{label}: {finding.outcomes[label]}, and it must be {wanted}"
             for label, wanted in self.expected.items()
             if label in finding.outcomes and not wanted.admits(finding.outcomes[label])
         ]
-        found += [f"{label}: not measured" for label in self.expected if label not in finding.outcomes]
-        found += [
+        sentences += [f"{label}: not measured" for label in self.expected if label not in finding.outcomes]
+        sentences += [
             f"{label}: nothing is expected of it" for label in finding.outcomes if label not in self.expected
         ]
         if finding.verdict not in (self.verdict, *self.nearby):
-            found.append(f"the verdict is {finding.verdict}, and what must come out is: {self.verdict}")
-        return found
+            sentences.append(f"the verdict is {finding.verdict}, and what must come out is: {self.verdict}")
+        return sentences

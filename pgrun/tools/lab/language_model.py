@@ -42,8 +42,8 @@ class LanguageModel:
         from pgrun.tools.study.collect import Seen
 
         rollout, chance = self.every.groups(size)
-        found = Seen(self.policy, rollout, NoCritic()).estimates(Estimator(scheme, 1.0), size)
-        return rollout, chance, found
+        per_episode = Seen(self.policy, rollout, NoCritic()).estimates(Estimator(scheme, 1.0), size)
+        return rollout, chance, per_episode
 
     def mean(self, scheme: Scheme, size: int) -> Tensor:
         """E ĝ of one group [P]"""

@@ -25,10 +25,10 @@ def group_by(jobs: Iterable[JobResult], *keys: str) -> Groups:
 
     Numbers stand as ``f"{x:g}"``, however they were typed, and true and false in small letters.
     """
-    found: Groups = {}
+    groups: Groups = {}
     for job in jobs:
-        found.setdefault(tuple(normalise_typed(job.words.get(key, "")) for key in keys), []).append(job)
-    return found
+        groups.setdefault(tuple(normalise_typed(job.words.get(key, "")) for key in keys), []).append(job)
+    return groups
 
 
 def normalise_typed(typed: str) -> str:

@@ -79,8 +79,8 @@ def refuse_wrong_export(wish: PlayOptions) -> None:
 
 
 def build_play_parser() -> Options:
-    found = Options(NAME, ABOUT, EXAMPLES)
-    add = found.add_argument
+    options = Options(NAME, ABOUT, EXAMPLES)
+    add = options.add_argument
     add(
         "run",
         metavar="RUN_DIR",
@@ -122,7 +122,7 @@ def build_play_parser() -> Options:
         metavar="MODULE",
         help="your module that a network of yours is in; may be repeated",
     )
-    return found
+    return options
 
 
 def threads_of(wish: PlayOptions) -> int:

@@ -76,14 +76,14 @@ class Filmed(gym.Wrapper):
         self.camera = camera
 
     def reset(self, **given: Any) -> tuple[Any, dict[str, Any]]:
-        found = self.env.reset(**given)
+        answer = self.env.reset(**given)
         self.camera.take(self.env)
-        return found
+        return answer
 
     def step(self, action: Any) -> Any:
-        found = self.env.step(action)
+        answer = self.env.step(action)
         self.camera.take(self.env)
-        return found
+        return answer
 
 
 def film_path(folder: Path, i: int, kind: str) -> Path:

@@ -34,10 +34,10 @@ def format_play_report(wish: PlayOptions, saved: Saved, finished: Finished, file
 
 
 def describe_policy(saved: Saved) -> str:
-    found = saved.evaluation
-    if not found:
+    evaluation = saved.evaluation
+    if not evaluation:
         return "final policy"
-    return f"best policy: {found['return_mean']:.1f} at {found['env_steps']:,} steps"
+    return f"best policy: {evaluation['return_mean']:.1f} at {evaluation['env_steps']:,} steps"
 
 
 def format_episode_count(count: int) -> str:

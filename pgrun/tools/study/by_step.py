@@ -60,12 +60,14 @@ class ByStep:
 def summarise_steps(sums: dict[str, Tensor]) -> dict[str, list[float | None]]:
     """Lists over time steps, None where there is no such row."""
     mean = sums["sum"] / sums["count"]
-    found = {
+    summary = {
         "mean": mean,
         "std": (sums["squares"] / sums["count"] - mean.square()).clamp(min=0).sqrt(),
     }
     for name in ("good", "bad"):
-        found[f"{name}_mean"] = sums[f"{name}_sum"] / sums[name]
-        found[f"{name}_wrong"] = sums[f"{name}_wrong"] / sums[name]
+        summary[f"{name}_mean"] = sums[f"{name}_sum"] / sums[name]
+        summary[f"{name}_wrong"] = sums[f"{name}_wrong"] / sums[name]
     counts = {name: sums[name].tolist() for name in ("count", "good", "bad")}
-    return counts | {name: [None if x != x else x for x in values.tolist()] for name, values in found.items()}
+    return counts | {
+        name: [None if x != x else x for x in values.tolist()] for name, values in summary.items()
+    }

@@ -41,11 +41,11 @@ WRITTEN_OUT = 3000  # parameters, of a Fisher matrix that is written out
 def find_study_problems(job: Job, whole: bool = True) -> list[str]:
     """One short phrase per violation: the values first; once they are right, what does not fit together."""
     settings = job.settings
-    found = [*check_study_choices(job), *check_modules(settings), *check_study_keys(job)]
-    found += find_wrong_values(job, find_wrong_study_values(settings))
-    if not found and whole:
-        found += check_study_combination(job)
-    return found
+    problems = [*check_study_choices(job), *check_modules(settings), *check_study_keys(job)]
+    problems += find_wrong_values(job, find_wrong_study_values(settings))
+    if not problems and whole:
+        problems += check_study_combination(job)
+    return problems
 
 
 def check_study_choices(job: Job) -> Iterator[str]:

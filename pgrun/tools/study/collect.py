@@ -109,8 +109,8 @@ class Seen:
         """ĝ of each group of ``batch`` columns [G, P]: (1/batch) Σ mask·Ψ·∇log π, as an update takes it."""
         columns, rollout = self.rollout.mask.shape[1], self.rollout
         psi, correction = self.weights(estimator, batch)
-        found = self.scores.sums(rows_by_unit(rollout.mask * psi, columns), columns // batch) / batch
-        return found if correction is None else found + correction
+        sums = self.scores.sums(rows_by_unit(rollout.mask * psi, columns), columns // batch) / batch
+        return sums if correction is None else sums + correction
 
     def psi(self, estimator: Estimator, batch: int) -> Tensor:
         """Ψ [T, N]"""

@@ -142,19 +142,19 @@ class Solving(Curvature):
         product, b = fisher_product(policy, batch, DAMPING), ascent_gradient(policy, batch)
         solutions = [conjugate_gradient(product, b, k, 0.0) for k in range(1, self.iterations + 1)]
         x = solutions[-1].x
-        found = {
+        measured = {
             "rows": len(batch.mask),
             "parameters": len(policy.theta),
             "residuals": [float((b - product(s.x)).norm() / b.norm()) for s in solutions],
             "microseconds_product": time_product(product, policy),
         }
         if len(policy.theta) > WRITTEN_OUT:
-            return found
+            return measured
         start = time.perf_counter()
         oracle = solve_dense(product, b).x
         seconds = time.perf_counter() - start
         off = float((x - oracle).norm() / oracle.norm())
-        return found | {"off_dense": off, "microseconds_dense": 1e6 * seconds}
+        return measured | {"off_dense": off, "microseconds_dense": 1e6 * seconds}
 
 
 class Steps(Curvature):
@@ -172,16 +172,16 @@ class Steps(Curvature):
         f = dense_matrix(fisher_product(policy, batch, 0.0), policy)
         g = self.slope.to(f)
         natural = torch.linalg.pinv(f, hermitian=True) @ g
-        found: dict[str, Any] = {
+        measured: dict[str, Any] = {
             "rows": len(batch.mask),
             "fisher_diagonal": f.diagonal().tolist() if len(f) <= 16 else None,
         }
         if self.step.distance is not None:
-            found["euclidean"] = measure_step(self.step.distance * g / g.norm(), policy, batch, f, g)
+            measured["euclidean"] = measure_step(self.step.distance * g / g.norm(), policy, batch, f, g)
         if self.step.kl is not None:
             size = (2 * self.step.kl / (g @ natural)).sqrt()
-            found["natural"] = measure_step(size * natural, policy, batch, f, g)
-        return found
+            measured["natural"] = measure_step(size * natural, policy, batch, f, g)
+        return measured
 
 
 def measure_step(delta: Tensor, policy: Policy, batch: Batch, f: Tensor, g: Tensor) -> dict[str, float]:

@@ -72,15 +72,15 @@ def list_outcomes(p: Problem, table: Any = None) -> list[list[list[Outcome]]]:
     if table is not None:
         return [[merge_outcomes(table[s][a]) for a in range(actions)] for s in range(states)]
     ends = 1 - p.transition.sum(-1)
-    found: list[list[list[Outcome]]] = []
+    outcomes: list[list[list[Outcome]]] = []
     for s in range(states):
-        found.append([])
+        outcomes.append([])
         for a in range(actions):
             reward = float(p.reward[s, a])
             over: list[Outcome] = [(float(ends[s, a]), None, reward)] if ends[s, a] > 1e-12 else []
             after = p.transition[s, a].nonzero()[:, 0].tolist()
-            found[-1].append(over + [(float(p.transition[s, a, n]), n, reward) for n in after])
-    return found
+            outcomes[-1].append(over + [(float(p.transition[s, a, n]), n, reward) for n in after])
+    return outcomes
 
 
 def merge_outcomes(outcomes: Any) -> list[Outcome]:
@@ -116,8 +116,8 @@ def list_episodes(p: Problem, policy: Policy, table: Any = None) -> EveryEpisode
         raise LookupError(f"its episodes, all of them, would have {rows:.2g} steps, and {MOST:,} is the most")
     pi, outcomes = policy_table(policy, p), list_outcomes(p, table)
     starts = p.start.nonzero()[:, 0].tolist()
-    found = [path for s in starts for path in iterate_paths(outcomes, pi, p.horizon, s)]
-    chances, steps = zip(*found, strict=True)
+    episodes = [path for s in starts for path in iterate_paths(outcomes, pi, p.horizon, s)]
+    chances, steps = zip(*episodes, strict=True)
     shown = network_inputs(policy, p)
     state = np.zeros((p.horizon + 1, len(steps)), np.int64)
     action, time = np.zeros((2, p.horizon, len(steps)), np.int64)

@@ -64,14 +64,14 @@ class KlEstimators:
         aims = {"loss": self.chance @ in_loss, "reward": self.chance @ later}
         reference = (self.log_pi - self.log_ratios).exp()
         other = self.chance @ self.by_all_actions(self.log_pi.exp() - reference)
-        found = {}
+        summary = {}
         for name in NAMES:
             k, slope = (kl, None) if name == "exact" else estimate_kl(name, taken)
             sums = (self.mask * k).sum(0)
             mean, variance = mean_and_variance(self.chance, sums[:, None])
             loss = in_loss if slope is None else self.by_step(self.scores, slope)
             reward = self.by_step(self.scores, self.to_go(k))
-            found[name] = {
+            summary[name] = {
                 "value": float(mean),
                 "value_bias": float(mean) - value,
                 "value_variance": variance,
@@ -84,7 +84,7 @@ class KlEstimators:
             "exact_value": value,
             **norms,
             "other_kl_gradient_norm": float(other.norm()),
-            "estimators": found,
+            "estimators": summary,
         }
 
     def judge(self, place: str, estimates: Tensor, aim: Tensor) -> dict[str, float]:

@@ -82,26 +82,26 @@ class StudySetup:
     def makers(self) -> dict[str, Maker]:
         """What turns a rollout into estimates, by label."""
         batch = self.study.batch
-        found: dict[str, Maker] = {
+        makers: dict[str, Maker] = {
             label: partial(Seen.estimates, estimator=self.estimator(scheme), batch=batch)
             for label, scheme in self.schemes.items()
         }
         others: dict[str, Weighted | Pathwise] = {**self.weights}
         if self.pathwise is not None:
             others["pathwise"] = self.pathwise
-        return found | {label: partial(one.estimates, batch=batch) for label, one in others.items()}
+        return makers | {label: partial(one.estimates, batch=batch) for label, one in others.items()}
 
     def claims(self, truncated: bool) -> dict[str, str]:
         critic, gamma = self.settings["critic"], self.settings["gamma"]
         normalised = self.study.advantage_norm != "none"
-        found = {
+        claims = {
             label: NORMALISED
             if normalised
             else claim_of_scheme(scheme, critic["name"], gamma, truncated, fits_first(critic))
             for label, scheme in self.schemes.items()
         }
         through = {} if self.pathwise is None else {"pathwise": UNBIASED}
-        return found | through | {label: one.claim for label, one in self.weights.items()}
+        return claims | through | {label: one.claim for label, one in self.weights.items()}
 
     def close(self) -> None:
         for envs in (self.source.envs, self.spare.envs):

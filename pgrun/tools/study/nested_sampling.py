@@ -120,12 +120,12 @@ class NestedSampler:
 def join_in_time(before: Arrays, steps: int, after: Arrays) -> Arrays:
     """The first ``steps`` rows of one column in front of every column of ``after``."""
     columns = after.mask.shape[1]
-    found = {
+    in_time = {
         name: np.concatenate([np.repeat(getattr(before, name)[:steps], columns, axis=1), x])
         for name, x in vars(after).items()
         if x is not None
     }
-    return Arrays(**found)
+    return Arrays(**in_time)
 
 
 def make_nested_sampler(
@@ -164,19 +164,19 @@ def decompose_by_sampling(
 ) -> dict[str, Parts]:
     """The parts of every scheme, all from the same visits and continuations."""
     lengths: list[int] = []
-    found: dict[str, list[tuple[Tensor, Tensor]]] = {label: [] for label in estimators}
+    by_sampling: dict[str, list[tuple[Tensor, Tensor]]] = {label: [] for label in estimators}
     for _ in range(states):
         visit = sampler.visit()
         lengths.append(visit.length)
         seen = Seen(sampler.policy, sampler.branch(visit), critic)
         for label, estimator in estimators.items():
             x = term_gradients(estimator, seen, visit.time)
-            found[label].append(visit_moments(x.view(sampler.actions, sampler.rests, -1)))
+            by_sampling[label].append(visit_moments(x.view(sampler.actions, sampler.rests, -1)))
         tell(1)
     length = torch.tensor(lengths, dtype=torch.float64)
     return {
         label: estimate_parts(length, *(torch.stack(part) for part in zip(*parts, strict=True)))
-        for label, parts in found.items()
+        for label, parts in by_sampling.items()
     }
 
 

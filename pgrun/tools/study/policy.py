@@ -56,12 +56,12 @@ def resolve_saved_run(settings: Mapping[str, Any]) -> tuple[dict[str, Any], Save
 def find_tabular_problem(env: gym.Env) -> Problem | None:
     """The table that an environment publishes, where the policy sees its states one by one."""
     try:
-        found = read_problem(env)
+        problem = read_problem(env)
     except LookupError:
         return None
     space = env.observation_space
-    sees = isinstance(space, gym.spaces.Discrete) and (space.n, space.start) == (found.observations, 0)
-    return found if sees else None
+    sees = isinstance(space, gym.spaces.Discrete) and (space.n, space.start) == (problem.observations, 0)
+    return problem if sees else None
 
 
 def freeze_policy(

@@ -73,8 +73,8 @@ def sample_reference(
     groups = max(4, min(GROUPS, episodes // 2) // 2 * 2)
     batch = max(episodes // groups, 2)
     estimator = Estimator(SAMPLED, gamma)
-    found = []
+    reference = []
     for rollout in source.rollouts(groups, batch):
-        found.append(Seen(policy, rollout, NoCritic()).estimates(estimator, batch).cpu())
+        reference.append(Seen(policy, rollout, NoCritic()).estimates(estimator, batch).cpu())
         tell(rollout.mask.shape[1])
-    return Reference.sampled(torch.cat(found))
+    return Reference.sampled(torch.cat(reference))

@@ -134,8 +134,8 @@ def bias_along_reference(g: Tensor, reference: Reference) -> tuple[float | None,
 
 def directed_difference(mean: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """D for each of several a [n, P]: [n]"""
-    found: Tensor = ((a @ (mean - b)) / a.norm(dim=1) + ((mean - a) @ b) / b.norm()) / 2
-    return found
+    difference: Tensor = ((a @ (mean - b)) / a.norm(dim=1) + ((mean - a) @ b) / b.norm()) / 2
+    return difference
 
 
 def jackknife_difference(mean: Tensor, half: Tensor, other: Tensor) -> float:
@@ -143,8 +143,8 @@ def jackknife_difference(mean: Tensor, half: Tensor, other: Tensor) -> float:
     in the direction counts too.
     """
     n = len(half)
-    found = directed_difference(mean, (half.sum(0) - half) / (n - 1), other)
-    return float((n - 1) / n * (found - found.mean()).square().sum())
+    difference = directed_difference(mean, (half.sum(0) - half) / (n - 1), other)
+    return float((n - 1) / n * (difference - difference.mean()).square().sum())
 
 
 def cosine(g: Tensor, direction: Tensor) -> float | None:

@@ -79,26 +79,26 @@ def list_sections(lab: StudySetup, reference: Reference, say: Say) -> list[Secti
     """What is asked for beside the scores."""
     study, gamma, p = lab.study, lab.settings["gamma"], find_tabular_problem(lab.one)
     step = construct_from_settings(Step, lab.settings["step"])
-    found: list[Section] = []
+    sections: list[Section] = []
     if study.by_step:
         judge = None if p is None else ExactCritic(p, lab.policy, gamma)
         psis = {
             label: partial(Seen.psi, estimator=lab.estimator(scheme), batch=study.batch)
             for label, scheme in lab.schemes.items()
         }
-        found.append(ByStep(study.by_step, psis, judge))
+        sections.append(ByStep(study.by_step, psis, judge))
     if lab.weights:
-        found.append(Products(lab.policy, lab.source.policy, p, gamma))
+        sections.append(Products(lab.policy, lab.source.policy, p, gamma))
     if study.fisher:
-        found.append(SampledFisher(gamma, study.fisher, torch.Generator().manual_seed(study.seed)))
+        sections.append(SampledFisher(gamma, study.fisher, torch.Generator().manual_seed(study.seed)))
     if study.cg:
-        found.append(Solving(gamma, study.cg))
+        sections.append(Solving(gamma, study.cg))
     if construct_from_settings(KlReference, lab.settings["kl"]).wanted:
         assert p is not None
-        found.append(KlEstimators(list_episodes(p, lab.policy), lab.policy, lab.kl_reference))
+        sections.append(KlEstimators(list_episodes(p, lab.policy), lab.policy, lab.kl_reference))
     decompose = construct_from_settings(Decompose, lab.settings["decompose"])
     if decompose.by is not None:
-        found.append(make_decomposition(lab, decompose, p, say))
+        sections.append(make_decomposition(lab, decompose, p, say))
     if step.wanted:
-        found.append(Steps(gamma, step, reference))
-    return found
+        sections.append(Steps(gamma, step, reference))
+    return sections

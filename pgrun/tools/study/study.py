@@ -102,21 +102,21 @@ def measure_estimates(
     schemes see the same trajectories.
     """
     study, tally, makers = lab.study, Tally(), lab.makers()
-    found: dict[str, list[Tensor]] = {label: [] for label in makers}
+    estimates: dict[str, list[Tensor]] = {label: [] for label in makers}
     first: Rollout | None = None
     progress = EpisodeProgress(say, study.estimates * study.batch, "episodes")
     for rollout in lab.source.rollouts(study.estimates, study.batch):
         tally.add(rollout, lab.settings["gamma"])
         seen = Seen(lab.policy, rollout, lab.critic)
         for label, make in makers.items():
-            found[label].append(make(seen).cpu())
+            estimates[label].append(make(seen).cpu())
         for one in observers:
             one.see(seen)
         first = rollout if first is None else first
         progress.add(rollout.mask.shape[1])
     assert first is not None
     costs = {label: seconds_per_estimate(lab, first, make) for label, make in makers.items()}
-    return tally, {label: torch.cat(parts) for label, parts in found.items()}, costs
+    return tally, {label: torch.cat(parts) for label, parts in estimates.items()}, costs
 
 
 def seconds_per_estimate(lab: StudySetup, rollout: Rollout, make: Maker) -> float:

@@ -61,11 +61,11 @@ def format_study_table(jobs: Sequence[dict[str, Any]]) -> str:
     """The end of a sweep: a row for each job and scheme. Words that all jobs share stand above, once."""
     words = [[word.shown for word in job["words"]] for job in jobs]
     shared = set.intersection(*map(set, words)) if len(words) > 1 else set()
-    found: list[tuple[str, ...]] = []
+    rows: list[tuple[str, ...]] = []
     for job, typed in zip(jobs, words, strict=True):
         name = " ".join(word for word in typed if word not in shared) or "(defaults)"
         head, *body = format_scheme_rows(job)
-        found = found or [("job", *head)]
-        found += [(name, *cells) for cells in body]
+        rows = rows or [("job", *head)]
+        rows += [(name, *cells) for cells in body]
     common = [word for word in words[0] if word in shared]
-    return "\n".join([*(["all: " + " ".join(common)] if common else []), *align_columns(found)])
+    return "\n".join([*(["all: " + " ".join(common)] if common else []), *align_columns(rows)])

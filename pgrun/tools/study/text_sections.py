@@ -17,28 +17,28 @@ def format_sections(result: Mapping[str, Any]) -> Iterator[str]:
 
 
 def format_weight_products(part: Part) -> str:
-    found = (
+    line = (
         f"W = ∏ρ of an episode: mean {part['mean']:.4g} ± {part['mean_se']:.2g}, largest {part['max']:.4g}, "
         f"E[W²] {part['square']:.4g} ± {part['square_se']:.2g}, effective sample size "
         f"{100 * part['ess']:.2g} %; largest single ρ {part['largest_ratio']:.4g}"
     )
     if "max_exact" not in part:
-        return found
+        return line
     states = part["states"]
     return (
-        f"{found}\nexactly: largest {part['max_exact']:.4g}, E[W²] {part['square_exact']:.4g}, effective "
+        f"{line}\nexactly: largest {part['max_exact']:.4g}, E[W²] {part['square_exact']:.4g}, effective "
         f"sample size {100 * part['ess_exact']:.2g} %; states: max |p'/p − 1| {max(states['ratio']):.3g}, "
         f"Σ|p' − p| {max(states['shift']):.3g}"
     )
 
 
 def format_psi_by_step(part: Part) -> str:
-    found = ["Ψ by time step: mean of good actions, of bad ones, share of wrong signs"]
+    lines = ["Ψ by time step: mean of good actions, of bad ones, share of wrong signs"]
     for label, by in part.items():
         for t in range(min(SHOWN, sum(n > 0 for n in by["count"]))):
             cells = (by[f"{name}_{what}"][t] for what in ("mean", "wrong") for name in ("good", "bad"))
-            found.append(f"  {label} t={t}: " + "  ".join("–" if x is None else f"{x:.3g}" for x in cells))
-    return "\n".join(found)
+            lines.append(f"  {label} t={t}: " + "  ".join("–" if x is None else f"{x:.3g}" for x in cells))
+    return "\n".join(lines)
 
 
 def format_fisher_errors(part: Part) -> str:
@@ -88,11 +88,13 @@ def of_kl(part: Part) -> str:
 
 def format_decomposition(part: Part) -> str:
     how = "over all episodes" if part["by"] == "exact" else "sampled"
-    found = [f"variance of one step's term, {how}: by the state + by the action + by the rest"]
+    decomposition = [f"variance of one step's term, {how}: by the state + by the action + by the rest"]
     for label, e in part["schemes"].items():
         cells = (format_part(e, name) for name in ("total", "state", "action", "rest"))
-        found.append(f"  {label:<16} " + "{} = {} + {} + {}".format(*cells))
-    return "\n".join([*found, *(f"  {label}: {reason}" for label, reason in part["left_out"].items())])
+        decomposition.append(f"  {label:<16} " + "{} = {} + {} + {}".format(*cells))
+    return "\n".join(
+        [*decomposition, *(f"  {label}: {reason}" for label, reason in part["left_out"].items())]
+    )
 
 
 def format_part(e: Part, name: str) -> str:

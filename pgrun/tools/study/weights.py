@@ -69,13 +69,13 @@ def make_weighted_estimators(
 ) -> dict[str, Weighted]:
     """The importance-weighted estimators that ``weights`` asks for, by label."""
     entries = [given] if isinstance(given, str | Mapping) else given or []
-    found = {}
+    estimators = {}
     for one in (one for entry in entries for one in read_scheme_entry(entry)):
         kind, scheme = KINDS[one.name]
         algorithm = OffPolicyPg(weights=kind, **one.given)  # type: ignore[arg-type]
         algorithm.problem = p if kind == "state_ratio" else None
-        found[one.label] = Weighted(one.name, algorithm, Estimator(scheme, gamma), policy, behaviour, p)
-    return found
+        estimators[one.label] = Weighted(one.name, algorithm, Estimator(scheme, gamma), policy, behaviour, p)
+    return estimators
 
 
 @dataclass
@@ -146,7 +146,7 @@ class Products:
     def result(self) -> dict[str, Any]:
         w = torch.cat(self.log_products).exp()
         squares = w.square()
-        found = {
+        summary = {
             "mean": float(w.mean()),
             "mean_se": float(w.std()) / len(w) ** 0.5,
             "max": float(w.max()),
@@ -157,9 +157,9 @@ class Products:
         }
         p = self.one.problem
         return (
-            found
+            summary
             if p is None
-            else found
+            else summary
             | exact_weight_moments(p, policy_table(self.one.policy, p), policy_table(self.one.behaviour, p))
         )
 

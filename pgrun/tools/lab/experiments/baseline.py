@@ -15,7 +15,7 @@ FLAT = 136 + 32 / (
 
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
-    found: dict[str, Measured] = {}
+    outcomes: dict[str, Measured] = {}
     rows = [
         (
             "added to every return",
@@ -31,19 +31,19 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         none, other = (job.result["schemes"][name] for name in ("none", "leave_one_out"))
         plain, less = (variance_in_theta(entry, 0.5, BATCH) for entry in (none, other))
         mean = mean_in_theta(job.result, other, 0.5)
-        found |= {f"none, c = {c}": plain, f"leave_one_out, c = {c}": less, f"its mean, c = {c}": mean}
+        outcomes |= {f"none, c = {c}": plain, f"leave_one_out, c = {c}": less, f"its mean, c = {c}": mean}
         rows.append(
             (f"{c:+d}", str(plain), f"{64 + 8 * (c + 4) ** 2:g}", str(less), f"{FLAT:.4g}", str(mean), "4")
         )
-    without, with_it = ([found[f"{name}, c = {c}"] for c in OFFSETS] for name in ("none", "leave_one_out"))
+    without, with_it = ([outcomes[f"{name}, c = {c}"] for c in OFFSETS] for name in ("none", "leave_one_out"))
     flat = max(m.value for m in with_it) < 1.2 * min(m.value for m in with_it)
     same = all(
-        abs(found[f"its mean, c = {c}"].value - 4) < 4 * found[f"its mean, c = {c}"].se for c in OFFSETS
+        abs(outcomes[f"its mean, c = {c}"].value - 4) < 4 * outcomes[f"its mean, c = {c}"].se for c in OFFSETS
     )
     worse = [c for c, a, b in zip(OFFSETS, without, with_it, strict=True) if a.value < b.value]
     verdict = Verdict.REFUTED if not (flat and same) else Verdict.DEPENDS if worse else Verdict.SUPPORTED
     return Finding(
-        found,
+        outcomes,
         rows,
         draw_offsets(commands[0], without, with_it),
         verdict,

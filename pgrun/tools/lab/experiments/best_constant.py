@@ -45,25 +45,29 @@ EXPECTED = {
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     one, small = (jobs[0].result for jobs in commands)
-    found = {label: variance_in_theta(one["schemes"][name], 0.5, BATCH) for name, label in NAMES.items()}
+    outcomes = {label: variance_in_theta(one["schemes"][name], 0.5, BATCH) for name, label in NAMES.items()}
     mean, best = (small["schemes"][name] for name in ("leave_one_out", "optimal_baseline"))
     gain = mean["variance"] / best["variance"]
-    found["gain of b* over the mean, SmallMDP"] = Measured(
+    outcomes["gain of b* over the mean, SmallMDP"] = Measured(
         gain, gain * (mean["variance_se"] / mean["variance"])
     )
-    found["time of b* ÷ time of the mean"] = Measured(best["microseconds"] / mean["microseconds"])
-    lowest = found["b*, estimated"].value < found["mean of the others"].value
+    outcomes["time of b* ÷ time of the mean"] = Measured(best["microseconds"] / mean["microseconds"])
+    lowest = outcomes["b*, estimated"].value < outcomes["mean of the others"].value
     worth = gain > 1.2
     return Finding(
-        found,
-        outcome_rows(found, EXPECTED),
-        (outcome_bars("Variance per episode, OneState", "variance", found, EXPECTED, list(NAMES.values())),),
+        outcomes,
+        outcome_rows(outcomes, EXPECTED),
+        (
+            outcome_bars(
+                "Variance per episode, OneState", "variance", outcomes, EXPECTED, list(NAMES.values())
+            ),
+        ),
         Verdict.REFUTED if not lowest else Verdict.DEPENDS if worth else Verdict.SUPPORTED,
-        f"b* is the best constant ({found['b*, estimated'].value:.0f} against "
-        f"{found['mean of the others'].value:.0f} for the mean), for "
-        f"{found['time of b* ÷ time of the mean'].value:.1f} times the time of the mean; on a random "
+        f"b* is the best constant ({outcomes['b*, estimated'].value:.0f} against "
+        f"{outcomes['mean of the others'].value:.0f} for the mean), for "
+        f"{outcomes['time of b* ÷ time of the mean'].value:.1f} times the time of the mean; on a random "
         f"problem it gains a factor of {gain:.2f} only, and a baseline that knows the state, V(s) with "
-        f"reward-to-go, needs no such weighting ({found['V(s), reward-to-go'].value:.0f}).",
+        f"reward-to-go, needs no such weighting ({outcomes['V(s), reward-to-go'].value:.0f}).",
     )
 
 

@@ -18,22 +18,23 @@ NAMES = {"none": "whole return", "reward_to_go": "reward-to-go"}
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     result = commands[0][0].result
-    found: dict[str, Measured] = {}
+    outcomes: dict[str, Measured] = {}
     for name, label in NAMES.items():
-        found[f"variance, {label}"] = variance_in_theta(result["schemes"][name], 0.5)
+        outcomes[f"variance, {label}"] = variance_in_theta(result["schemes"][name], 0.5)
     for name, label in NAMES.items():
-        found[f"mean, {label}"] = mean_in_theta(result, result["schemes"][name], 0.5)
-    whole, less = found["variance, whole return"], found["variance, reward-to-go"]
+        outcomes[f"mean, {label}"] = mean_in_theta(result, result["schemes"][name], 0.5)
+    whole, less = outcomes["variance, whole return"], outcomes["variance, reward-to-go"]
     same = all(
-        abs(found[f"mean, {label}"].value - 4) < 4 * found[f"mean, {label}"].se for label in NAMES.values()
+        abs(outcomes[f"mean, {label}"].value - 4) < 4 * outcomes[f"mean, {label}"].se
+        for label in NAMES.values()
     )
     lower = whole.value - less.value > 4 * (whole.se + less.se)
     return Finding(
-        found,
-        outcome_rows(found, EXPECTED),
+        outcomes,
+        outcome_rows(outcomes, EXPECTED),
         (
             outcome_bars(
-                "Variance of one episode's gradient", "variance", found, EXPECTED, list(EXPECTED)[:2]
+                "Variance of one episode's gradient", "variance", outcomes, EXPECTED, list(EXPECTED)[:2]
             ),
         ),
         Verdict.SUPPORTED if same and lower else Verdict.REFUTED,

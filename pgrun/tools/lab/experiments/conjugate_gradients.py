@@ -22,7 +22,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     parameters = [p["parameters"] for p in parts]
     times = [p["microseconds_product"] for p in parts]
     slope = float(np.log(times[-1] / times[1]) / np.log(parameters[-1] / parameters[1]))
-    found = {
+    outcomes = {
         "distance from the dense solution, 58 parameters": Measured(parts[0]["off_dense"]),
         "distance from the dense solution, 450 parameters": Measured(parts[1]["off_dense"]),
         "residual after 10 iterations, largest network": Measured(parts[-1]["residuals"][9]),
@@ -47,10 +47,10 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         )
         cells = (f"{p['residuals'][i]:.1e}" for i in (4, 9, ITERATIONS - 1))
         rows.append((f"{p['parameters']:,}", f"{p['microseconds_product'] / 1e3:.2f}", *cells, *dense))
-    holds = all(m.value < 1e-6 for m in list(found.values())[:2]) and slope < 1.6
+    holds = all(m.value < 1e-6 for m in list(outcomes.values())[:2]) and slope < 1.6
     steps = range(1, ITERATIONS + 1)
     return Finding(
-        found,
+        outcomes,
         rows,
         (
             Lines(
@@ -77,7 +77,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         ),
         Verdict.SUPPORTED if holds else Verdict.REFUTED,
         f"after {ITERATIONS} products the solution is within "
-        f"{found['distance from the dense solution, 450 parameters'].value:.0e} of the one with the matrix "
+        f"{outcomes['distance from the dense solution, 450 parameters'].value:.0e} of that with the matrix "
         f"written out, and a product's time grows like P to the power {slope:.1f}: {times[-1] / 1e3:.1f} ms "
         f"at {parameters[-1]:,} parameters, where the matrix itself would have "
         f"{parameters[-1] ** 2 / 1e6:.0f} million entries.",

@@ -17,28 +17,28 @@ EXPECTED = {
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     result = commands[0][0].result
     entries = result["schemes"]
-    found: dict[str, Measured] = {}
+    outcomes: dict[str, Measured] = {}
     for name, label in (("none", "whole return"), ("reward_to_go", "reward-to-go")):
         both = episode_variance(entries[name], result["batch"])
-        found[label] = Measured(both.value / 2, both.se / 2)  # two logits have twice the variance of one
+        outcomes[label] = Measured(both.value / 2, both.se / 2)  # two logits have twice the variance of one
     off = entries["reward_to_go"]
-    found["bias of reward-to-go"] = Measured(off["bias_norm"] / 2**0.5, off["bias_noise"])
-    raised = found["reward-to-go"].value > 4 * found["reward-to-go"].se
+    outcomes["bias of reward-to-go"] = Measured(off["bias_norm"] / 2**0.5, off["bias_noise"])
+    raised = outcomes["reward-to-go"].value > 4 * outcomes["reward-to-go"].se
     return Finding(
-        found,
-        outcome_rows(found, EXPECTED),
+        outcomes,
+        outcome_rows(outcomes, EXPECTED),
         (
             outcome_bars(
                 "Variance of one episode's gradient",
                 "variance",
-                found,
+                outcomes,
                 EXPECTED,
                 ["whole return", "reward-to-go"],
             ),
         ),
         Verdict.REFUTED if raised else Verdict.SUPPORTED,
-        f"here reward-to-go raises the variance from {found['whole return'].value:.3g} to "
-        f"{found['reward-to-go']}: the past that it leaves out would have cancelled the future.",
+        f"here reward-to-go raises the variance from {outcomes['whole return'].value:.3g} to "
+        f"{outcomes['reward-to-go']}: the past that it leaves out would have cancelled the future.",
     )
 
 

@@ -24,18 +24,18 @@ EXPECTED = {f"bias, fitted before, K_v = {k}": Expected(bias(k)) for k in STEPS}
 
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
-    found: dict[str, Measured] = {}
+    outcomes: dict[str, Measured] = {}
     for job in commands[0]:
         label = f"bias, fitted {job.words['critic.fit']}, K_v = {job.words['critic.epochs']}"
-        found[label] = bias_in_theta(job.result["schemes"]["value_baseline"], 0.9)
+        outcomes[label] = bias_in_theta(job.result["schemes"]["value_baseline"], 0.9)
     before, after = (
-        [found[f"bias, fitted {order}, K_v = {k}"] for k in STEPS] for order in ("before", "after")
+        [outcomes[f"bias, fitted {order}, K_v = {k}"] for k in STEPS] for order in ("before", "after")
     )
     biased = abs(before[-1].value) > 4 * before[-1].se
     clean = all(abs(m.value) < 4 * m.se for m in after)
     return Finding(
-        found,
-        outcome_rows(found, EXPECTED),
+        outcomes,
+        outcome_rows(outcomes, EXPECTED),
         (
             Lines(
                 f"Bias of the gradient (∇J = {TRUE:g})",

@@ -70,14 +70,14 @@ def size_of_bias(rows: slice) -> Callable[[JobResult], float]:
 
 
 def draw_targets(groups: Groups) -> list[Lines]:
-    found = []
+    targets = []
     for title, tag in (
         ("Variance of the target within a state", "value/target_variance"),
         ("Error of the critic", "value/error"),
     ):
         series = [Series(t, *(x.tolist() for x in mean_curve(groups[t,], tag))) for t in TARGETS]
-        found.append(Lines(title, "steps", series, log_y=True))
-    return found
+        targets.append(Lines(title, "steps", series, log_y=True))
+    return targets
 
 
 EXPERIMENT = Experiment(

@@ -19,7 +19,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         name: r["by_step"]["reward_to_go"]["std"]
         for name, r in (("from_start", strict), ("reward_to_go", usual))
     }
-    found = {
+    outcomes = {
         "z of the bias, γ^t'": Measured(entries["from_start"]["bias_z"]),
         "z of the bias, γ^(t'−t)": Measured(entries["reward_to_go"]["bias_z"]),
         f"weights at t = {LATE}, strict ÷ usual": Measured(
@@ -37,7 +37,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     ]
     holds = abs(entries["from_start"]["bias_z"]) < 4 and abs(entries["reward_to_go"]["bias_z"]) > 10
     return Finding(
-        found,
+        outcomes,
         rows,
         (Lines("How much the weights vary, step by step", "t", series, log_y=True),),
         Verdict.SUPPORTED if holds else Verdict.REFUTED,

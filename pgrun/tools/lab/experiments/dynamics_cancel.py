@@ -27,17 +27,17 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     new, old = (draw.dirichlet(np.ones(len(table[0])), len(table)) for _ in range(2))
     ratios = np.array(list(paths(table, new, old, 0, STEPS, (1.0, 1.0, 1.0, 1.0))))  # [K, 4]
     whole, actions, squared = ratios[:, 0] / ratios[:, 1], ratios[:, 2], ratios[:, 3] / ratios[:, 1]
-    found = {
+    outcomes = {
         WHOLE: Measured(float(abs(whole / actions - 1).max())),
         CONTROL: Measured(float(abs(squared / actions - 1).max())),
     }
-    equal = found[WHOLE].value < 1e-12
+    equal = outcomes[WHOLE].value < 1e-12
     some = slice(None, None, max(1, len(ratios) // 300))
     return Finding(
-        found,
+        outcomes,
         [
             ("over all trajectories", "value"),
-            *((label, f"{m.value:.2g}") for label, m in found.items()),
+            *((label, f"{m.value:.2g}") for label, m in outcomes.items()),
             ("trajectories", str(len(ratios))),
         ],
         (
@@ -58,8 +58,8 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         ),
         Verdict.SUPPORTED if equal else Verdict.REFUTED,
         f"over all {len(ratios):,} trajectories of {STEPS} steps of a random problem the ratio of whole "
-        f"probabilities and the product of the policies' ratios differ by {found[WHOLE].value:.0e} at most: "
-        "nobody needs to know the dynamics.",
+        f"probabilities and the product of the policies' ratios differ by {outcomes[WHOLE].value:.0e} at "
+        "most: nobody needs to know the dynamics.",
     )
 
 

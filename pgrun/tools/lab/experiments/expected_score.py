@@ -14,26 +14,26 @@ EXPECTED = {label: Expected(0.0) for label in LABELS.values()} | {CONTROL: Expec
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     result = commands[0][0].result
     entries, size = result["schemes"], result["reference_norm"]
-    found = {
+    outcomes = {
         label: Measured(entries[name]["bias_along"] / size, entries[name]["bias_se"] / size)
         for name, label in LABELS.items()
     }
     control = entries["action_baseline corrected=false"]
-    found[CONTROL] = Measured(1 + control["bias_along"] / size, control["bias_se"] / size)
-    zero = all(abs(m.value) < 4 * m.se for m in (found[label] for label in LABELS.values()))
-    lost = abs(found[CONTROL].value) < 4 * found[CONTROL].se
+    outcomes[CONTROL] = Measured(1 + control["bias_along"] / size, control["bias_se"] / size)
+    zero = all(abs(m.value) < 4 * m.se for m in (outcomes[label] for label in LABELS.values()))
+    lost = abs(outcomes[CONTROL].value) < 4 * outcomes[CONTROL].se
     return Finding(
-        found,
-        outcome_rows(found, EXPECTED, "component along ∇J, of ‖∇J‖"),
+        outcomes,
+        outcome_rows(outcomes, EXPECTED, "component along ∇J, of ‖∇J‖"),
         (
             outcome_bars(
-                "Means along ∇J", "of ‖∇J‖: the gradient itself has 1", found, EXPECTED, list(EXPECTED)
+                "Means along ∇J", "of ‖∇J‖: the gradient itself has 1", outcomes, EXPECTED, list(EXPECTED)
             ),
         ),
         Verdict.SUPPORTED if zero and lost else Verdict.REFUTED,
-        f"the mean score is {found['E[score]']} and the past term {found['E[score × past rewards]']} of "
-        "‖∇J‖, zero within their errors, so both may be taken away. What depends on the action may not: "
-        f"with Q(s, a) as a baseline {found[CONTROL]} of the gradient is left, instead of 1.",
+        f"the mean score is {outcomes['E[score]']} and the past term {outcomes['E[score × past rewards]']} "
+        "of ‖∇J‖, zero within their errors, so both may be taken away. What depends on the action may not: "
+        f"with Q(s, a) as a baseline {outcomes[CONTROL]} of the gradient is left, instead of 1.",
     )
 
 

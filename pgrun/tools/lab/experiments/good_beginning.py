@@ -43,20 +43,20 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     shares = {
         label: [share_of_wrong_signs(by_step[name], t) for t in range(STEPS)] for name, label in NAMES.items()
     }
-    found = {
+    outcomes = {
         f"{label}, {when} action": shares[label][t]
         for label in NAMES.values()
         for when, t in (("first", 0), ("last", STEPS - 1))
     }
-    first, to_go = found["whole return − mean, first action"], found["reward-to-go − V, first action"]
+    first, to_go = outcomes["whole return − mean, first action"], outcomes["reward-to-go − V, first action"]
     punished = first.value > 4 * first.se
     mended = to_go.value < first.value - 4 * (first.se + to_go.se)
     series = [
         Series(label, range(STEPS), [m.value for m in ms], [m.se for m in ms]) for label, ms in shares.items()
     ]
     return Finding(
-        found,
-        outcome_rows(found, EXPECTED, "good actions with a negative weight"),
+        outcomes,
+        outcome_rows(outcomes, EXPECTED, "good actions with a negative weight"),
         (Lines("Share of good actions that are punished", "time step", series),),
         Verdict.REFUTED if not punished else Verdict.SUPPORTED if mended else Verdict.DEPENDS,
         f"a good first action gets a negative weight in {100 * first.value:.0f} % of episodes under the "

@@ -26,18 +26,18 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     _, chance, rloo = model.estimates(Group("rloo"), SIZE)
     dr_grpo, out = (model.estimates(scheme, SIZE)[2] for scheme in (Group("dr_grpo"), LeaveOneOut()))
     truth, share = model.gradient(), (SIZE - 1) / SIZE
-    found = {
+    outcomes = {
         "rloo − leave_one_out of the group": Measured(float((rloo - out).abs().max())),
         "rloo − K/(K−1)·dr_grpo": Measured(float((rloo - dr_grpo / share).abs().max())),
         "E rloo − ∇J": Measured(float((chance @ rloo - truth).abs().max())),
         "E dr_grpo − (K−1)/K·∇J": Measured(float((chance @ dr_grpo - share * truth).abs().max())),
         "rloo − dr_grpo": Measured(float((rloo - dr_grpo).abs().max())),
     }
-    same = all(found[label].value < 1e-9 for label in list(found)[:4])
+    same = all(outcomes[label].value < 1e-9 for label in list(outcomes)[:4])
     return Finding(
-        found,
-        outcome_rows(found, EXPECTED, "largest entry, over all groups"),
-        (Bars("Largest difference", "of an entry", [Bar(label, m.value) for label, m in found.items()]),),
+        outcomes,
+        outcome_rows(outcomes, EXPECTED, "largest entry, over all groups"),
+        (Bars("Largest difference", "of an entry", [Bar(label, m.value) for label, m in outcomes.items()]),),
         Verdict.SUPPORTED if same else Verdict.REFUTED,
         f"over all {len(chance)} groups of {SIZE} answers, entry by entry: three names, one estimator, but "
         "for the factor K/(K − 1), which a learning rate, and Adam by itself, takes up.",

@@ -27,7 +27,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     plain, divided = (
         cosine_similarity(graded.mean(Group(kind), SIZE), truth) for kind in ("dr_grpo", "grpo")
     )
-    found = {
+    outcomes = {
         "cosine with ∇J, not divided": Measured(plain),
         "cosine with ∇J, divided by σ": Measured(divided),
         "right or wrong: furthest from f(p)∇J": Measured(distance_from_closed_form()),
@@ -39,8 +39,8 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     many = Series("σ of 64 answers", chances, [sigma_factor(p, 64) for p in chances], bare=True)
     limit = Series("1/√(p(1 − p))", chances, [(p * (1 - p)) ** -0.5 for p in chances], dashed=True)
     return Finding(
-        found,
-        outcome_rows(found, EXPECTED),
+        outcomes,
+        outcome_rows(outcomes, EXPECTED),
         (
             Bars(
                 "Cosine of E ĝ with ∇J, graded answers",

@@ -11,17 +11,19 @@ OFFSETS = (-4, 0, 10, 100)
 
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
-    found: dict[str, Measured] = {}
+    outcomes: dict[str, Measured] = {}
     rows = [("added to every return", "variance", "exact", "mean of the gradient", "exact")]
     for job, c in zip(commands[0], OFFSETS, strict=True):
         entry = job.result["schemes"]["none"]
         spread, mean = variance_in_theta(entry, 0.5), mean_in_theta(job.result, entry, 0.5)
-        found |= {f"variance, c = {c}": spread, f"mean, c = {c}": mean}
+        outcomes |= {f"variance, c = {c}": spread, f"mean, c = {c}": mean}
         rows.append((f"{c:+d}", str(spread), f"{exact(c):g}", str(mean), "4"))
-    first, last = (found[f"variance, c = {c}"] for c in (0, 100))
-    steady = all(abs(found[f"mean, c = {c}"].value - 4) < 4 * found[f"mean, c = {c}"].se for c in OFFSETS)
+    first, last = (outcomes[f"variance, c = {c}"] for c in (0, 100))
+    steady = all(
+        abs(outcomes[f"mean, c = {c}"].value - 4) < 4 * outcomes[f"mean, c = {c}"].se for c in OFFSETS
+    )
     holds = steady and last.value > 100 * first.value
-    curve = [found[f"variance, c = {c}"] for c in OFFSETS]
+    curve = [outcomes[f"variance, c = {c}"] for c in OFFSETS]
     panel = Lines(
         "A constant added to every return",
         "c",
@@ -38,7 +40,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         log_y=True,
     )
     return Finding(
-        found,
+        outcomes,
         rows,
         (panel,),
         Verdict.SUPPORTED if holds else Verdict.REFUTED,

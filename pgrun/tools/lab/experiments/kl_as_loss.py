@@ -26,7 +26,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         return Measured(estimators[name][f"{place}_gradient_bias"] / part[f"{place}_gradient_norm"])
 
     other = estimators["k3"]["loss_off_other_kl"] / part["other_kl_gradient_norm"]
-    found = {
+    outcomes = {
         "E k3 − KL(π‖ρ)": Measured(estimators["k3"]["value_bias"]),
         "loss k3: off ∇KL(π‖ρ)": off("loss", "k3"),
         "loss k3: off ∇KL(ρ‖π)": Measured(other),
@@ -35,15 +35,15 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         "reward k1: off ∇KL(π‖ρ)": off("reward", "k1"),
         "reward k3: off ∇KL(π‖ρ)": off("reward", "k3"),
     }
-    wrong = found["loss k3: off ∇KL(π‖ρ)"].value
+    wrong = outcomes["loss k3: off ∇KL(π‖ρ)"].value
     return Finding(
-        found,
-        outcome_rows(found, EXPECTED),
+        outcomes,
+        outcome_rows(outcomes, EXPECTED),
         (
             Bars(
                 "‖E − ∇KL(π‖ρ)‖ ÷ ‖∇KL‖",
                 "share of the gradient",
-                [Bar(label, m.value) for label, m in list(found.items())[1:]],
+                [Bar(label, m.value) for label, m in list(outcomes.items())[1:]],
             ),
         ),
         Verdict.REFUTED if wrong > 0.01 else Verdict.SUPPORTED,

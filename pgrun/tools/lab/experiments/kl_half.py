@@ -13,18 +13,18 @@ WAYS = {"kl/old_new": "KL(old‖new)", "kl/new_old": "KL(new‖old)"}
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     groups = group_by(commands[0], "algo.delta")
-    found = {
+    outcomes = {
         way: [mean_over_seeds(score_jobs(groups[r,], share_of_quadratic(way))) for r in RADII] for way in WAYS
     }
     gains = [mean_over_seeds(score_jobs(groups[r,], gain)) for r in RADII]
     rows = [("radius ε", *(f"{name} ÷ ΔᵀFΔ" for name in WAYS.values()), "surrogate's gain ÷ gᵀΔ")]
-    rows += [(r, str(a), str(b), str(g)) for r, a, b, g in zip(RADII, *found.values(), gains, strict=True)]
-    last = {way: ms[-1] for way, ms in found.items()}
+    rows += [(r, str(a), str(b), str(g)) for r, a, b, g in zip(RADII, *outcomes.values(), gains, strict=True)]
+    last = {way: ms[-1] for way, ms in outcomes.items()}
     half = all(abs(m.value - 0.5) < 0.02 for m in last.values())
     return Finding(
         {f"{name} ÷ ΔᵀFΔ at ε = {RADII[-1]}": last[way] for way, name in WAYS.items()}
         | {
-            f"{WAYS['kl/old_new']} ÷ ΔᵀFΔ at ε = 1": found["kl/old_new"][0],
+            f"{WAYS['kl/old_new']} ÷ ΔᵀFΔ at ε = 1": outcomes["kl/old_new"][0],
             f"gain ÷ gᵀΔ at ε = {RADII[-1]}": gains[-1],
         },
         rows,
@@ -35,7 +35,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 [
                     *(
                         Series(WAYS[way], radii(), [m.value for m in ms], [m.se for m in ms])
-                        for way, ms in found.items()
+                        for way, ms in outcomes.items()
                     ),
                     Series("½", radii(), [0.5] * len(RADII), dashed=True),
                 ],

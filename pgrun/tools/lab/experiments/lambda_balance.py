@@ -21,8 +21,8 @@ EXPECTED = {f"critic 20 % high, λ = {lam:g}": Expected(mse, slack=0.5) for lam,
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     errors = {CRITICS[job.words["critic.factor"]]: of(job) for job in commands[0]}
     best = {label: least(ms) for label, ms in errors.items()}
-    found = {f"critic 20 % high, λ = {lam:g}": m for lam, m in errors["20 % high"].items()}
-    found |= {f"best λ, critic {label}": Measured(lam) for label, lam in best.items()}
+    outcomes = {f"critic 20 % high, λ = {lam:g}": m for lam, m in errors["20 % high"].items()}
+    outcomes |= {f"best λ, critic {label}": Measured(lam) for label, lam in best.items()}
     series = [
         Series(f"critic {label}", LAMBDAS, [m.value for m in ms.values()], [m.se for m in ms.values()])
         for label, ms in errors.items()
@@ -30,8 +30,8 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     everywhere = all(lam == 0.95 for lam in best.values())
     somewhere = any(lam == 0.95 for lam in best.values())
     return Finding(
-        found,
-        outcome_rows(found, EXPECTED),
+        outcomes,
+        outcome_rows(outcomes, EXPECTED),
         (Lines("Mean squared error (100 episodes)", "λ", series, log_y=True),),
         Verdict.SUPPORTED if everywhere else Verdict.DEPENDS if somewhere else Verdict.REFUTED,
         f"with a critic that is 20 % high λ = {best['20 % high']:g} is best (error "

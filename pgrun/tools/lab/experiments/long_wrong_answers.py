@@ -29,22 +29,25 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     from pgrun.variance.group import Group
 
     model = make_model(3, words=2, length=3, rule="answer")
-    found = {
+    outcomes = {
         f"wrong answers, ÷ {what}": Measured(
             growth_of_wrong_answers(model, model.mean(Group("dr_grpo", length), 2))
         )
         for what, length in LENGTHS.items()
     }
-    found["along ∇J itself"] = Measured(growth_of_wrong_answers(model, model.gradient()))
-    own, right = found["wrong answers, ÷ each answer's own length"].value, found["along ∇J itself"].value
+    outcomes["along ∇J itself"] = Measured(growth_of_wrong_answers(model, model.gradient()))
+    own, right = (
+        outcomes["wrong answers, ÷ each answer's own length"].value,
+        outcomes["along ∇J itself"].value,
+    )
     return Finding(
-        found,
-        outcome_rows(found, EXPECTED),
+        outcomes,
+        outcome_rows(outcomes, EXPECTED),
         (
             Bars(
                 "How fast wrong answers grow along E ĝ",
                 "d/ds of their mean length",
-                [Bar(label, m.value) for label, m in found.items()],
+                [Bar(label, m.value) for label, m in outcomes.items()],
             ),
         ),
         Verdict.SUPPORTED if own > 1.2 * right else Verdict.REFUTED,

@@ -17,26 +17,26 @@ EXPECTED = {
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     result = commands[0][0].result
-    found: dict[str, Measured] = {}
+    outcomes: dict[str, Measured] = {}
     for name in list(EXPECTED)[:3]:
         both = episode_variance(result["schemes"][name], result["batch"])
-        found[name] = Measured(both.value / 2, both.se / 2)  # two logits have twice the variance of one
+        outcomes[name] = Measured(both.value / 2, both.se / 2)  # two logits have twice the variance of one
     entries = [result["schemes"][name] for name in list(EXPECTED)[:3]]
-    found["mean of all three"] = Measured(
+    outcomes["mean of all three"] = Measured(
         max(e["bias_norm"] for e in entries), max(e["bias_noise"] for e in entries)
     )
-    raised = found["q"].value > 4 * found["q"].se
+    raised = outcomes["q"].value > 4 * outcomes["q"].se
     return Finding(
-        found,
-        outcome_rows(found, EXPECTED),
+        outcomes,
+        outcome_rows(outcomes, EXPECTED),
         (
             outcome_bars(
-                "Variance of one episode's gradient", "variance", found, EXPECTED, list(EXPECTED)[:3]
+                "Variance of one episode's gradient", "variance", outcomes, EXPECTED, list(EXPECTED)[:3]
             ),
         ),
         Verdict.REFUTED if raised else Verdict.SUPPORTED,
-        f"here the sampled return has no variance at all, Q has {found['q']}, and the return minus V has "
-        f"{found['value_baseline']}: what Q averages away would have cancelled with the other action's "
+        f"here the sampled return has no variance at all, Q has {outcomes['q']}, and the return minus V has "
+        f"{outcomes['value_baseline']}: what Q averages away would have cancelled with the other action's "
         "score.",
     )
 

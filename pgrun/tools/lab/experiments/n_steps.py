@@ -23,19 +23,19 @@ EXPECTED = {f"bias, n = {n}": Expected(-0.4 * 0.5 ** (n - 1)) for n in VARIANCES
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     entries = [job.result["schemes"][next(iter(job.result["schemes"]))] for job in commands[0]]
-    found = {f"bias, n = {n}": bias_in_theta(e, 0.5) for n, e in zip(VARIANCES, entries, strict=True)}
-    found |= {
+    outcomes = {f"bias, n = {n}": bias_in_theta(e, 0.5) for n, e in zip(VARIANCES, entries, strict=True)}
+    outcomes |= {
         f"variance, n = {n}": variance_in_theta(e, 0.5) for n, e in zip(VARIANCES, entries, strict=True)
     }
-    spread = [found[f"variance, n = {n}"] for n in VARIANCES]
-    bias = [found[f"bias, n = {n}"] for n in VARIANCES]
+    spread = [outcomes[f"variance, n = {n}"] for n in VARIANCES]
+    bias = [outcomes[f"bias, n = {n}"] for n in VARIANCES]
     rising = all(a.value < b.value + 4 * (a.se + b.se) for a, b in itertools.pairwise(spread))
     falling = all(abs(a.value) + 4 * (a.se + b.se) > abs(b.value) for a, b in itertools.pairwise(bias))
     apart = spread[-1].value > 2 * spread[0].value and abs(bias[0].value) > 4 * bias[0].se
     steps = list(VARIANCES)
     return Finding(
-        found,
-        outcome_rows(found, EXPECTED),
+        outcomes,
+        outcome_rows(outcomes, EXPECTED),
         (
             Lines(
                 "Variance",

@@ -26,15 +26,15 @@ EXPECTED = {
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     result = commands[0][0].result
-    found: dict[str, Measured] = {
+    outcomes: dict[str, Measured] = {
         label: episode_variance(result["schemes"][name], result["batch"]) for name, label in NAMES.items()
     }
-    mc, average = found.values()
+    mc, average = outcomes.values()
     apart = abs(mc.value - average.value) > 4 * (mc.se + average.se)
     return Finding(
-        found,
-        outcome_rows(found, EXPECTED, "variance of one episode's gradient"),
-        (outcome_bars("Variance of one episode's gradient", "variance", found, EXPECTED, list(EXPECTED)),),
+        outcomes,
+        outcome_rows(outcomes, EXPECTED, "variance of one episode's gradient"),
+        (outcome_bars("Variance of one episode's gradient", "variance", outcomes, EXPECTED, list(EXPECTED)),),
         Verdict.REFUTED if apart else Verdict.SUPPORTED,
         "the weighted mean with its weights divided by their sum is at λ = 1 the plain average of all "
         f"n-step advantages: variance {average.value:.2f}, where Monte Carlo has {mc.value:.2f}. It is the "

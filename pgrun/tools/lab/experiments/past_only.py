@@ -20,19 +20,19 @@ EXPECTED = {name: Expected(v) for name, v in MEANS.items()}
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     result = commands[0][0].result
-    found: dict[str, Measured] = {
+    outcomes: dict[str, Measured] = {
         name: mean_in_theta(result, result["schemes"][name], THETA) for name in MEANS
     }
-    past = found["past_only"]
+    past = outcomes["past_only"]
     wrong = abs(past.value - TRUE) > 4 * past.se
     return Finding(
-        found,
-        outcome_rows(found, EXPECTED, "mean of the gradient"),
+        outcomes,
+        outcome_rows(outcomes, EXPECTED, "mean of the gradient"),
         (
             outcome_bars(
                 f"Mean of the gradient (∇J = {TRUE:g})",
                 "mean, with 95 % interval",
-                found,
+                outcomes,
                 EXPECTED,
                 list(MEANS),
             ),
@@ -40,7 +40,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         Verdict.REFUTED if wrong else Verdict.SUPPORTED,
         f"without the weights of what follows the mean is {past} instead of {TRUE:g}: it belongs to the new "
         "policy's states and actions, but to the *old* policy's Q. Weighing each reward by what led to it "
-        f"(per_decision) is {found['per_decision']}, unbiased.",
+        f"(per_decision) is {outcomes['per_decision']}, unbiased.",
     )
 
 

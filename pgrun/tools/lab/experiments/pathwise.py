@@ -24,20 +24,20 @@ EXPECTED = {
 
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
-    found: dict[str, Measured] = {}
+    outcomes: dict[str, Measured] = {}
     for job in commands[0]:
         sigma = math.exp(float(job.words["network.log_std"]))
         for name, scheme in (("pathwise", "pathwise"), ("score", "reward_to_go")):
-            found[f"σ = {sigma:.3g}: {name}"] = episode_variance(job.result["schemes"][scheme], BATCH)
-    pairs = [(found[label], found[label.replace("pathwise", "score")]) for label in list(found)[::2]]
+            outcomes[f"σ = {sigma:.3g}: {name}"] = episode_variance(job.result["schemes"][scheme], BATCH)
+    pairs = [(outcomes[label], outcomes[label.replace("pathwise", "score")]) for label in list(outcomes)[::2]]
     lower = all(one.value + 4 * one.se < other.value - 4 * other.se for one, other in pairs)
     ratios = [other.value / one.value for one, other in pairs]
     panels: tuple[Bars, ...] = (
-        outcome_bars("Variance of one episode", "of ∇J", found, EXPECTED, list(EXPECTED), log=True),
+        outcome_bars("Variance of one episode", "of ∇J", outcomes, EXPECTED, list(EXPECTED), log=True),
     )
     return Finding(
-        found,
-        outcome_rows(found, EXPECTED, "variance of one episode's gradient"),
+        outcomes,
+        outcome_rows(outcomes, EXPECTED, "variance of one episode's gradient"),
         panels,
         Verdict.SUPPORTED if lower else Verdict.REFUTED,
         f"on one step of LQ1 the score function's variance is {ratios[0]:.0f}, {ratios[1]:.0f} and "

@@ -15,12 +15,12 @@ EXPECTED = {f"reward {c:+g} at every step": Expected((1 + c) * TRUE) for c in OF
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     jobs = commands[0]
-    found = {
+    outcomes = {
         label: mean_in_theta(job.result, job.result["schemes"]["leave_one_out"], 0.5)
         for label, job in zip(EXPECTED, jobs, strict=True)
     }
-    means = [m.value for m in found.values()]
-    moved = any(abs(m.value - TRUE) > 4 * m.se for m in found.values())
+    means = [m.value for m in outcomes.values()]
+    moved = any(abs(m.value - TRUE) > 4 * m.se for m in outcomes.values())
     panel = Lines(
         "Mean of the gradient",
         "c, added to the reward of every step",
@@ -29,15 +29,15 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 "measured, with the mean return subtracted",
                 OFFSETS,
                 means,
-                [m.se for m in found.values()],
+                [m.se for m in outcomes.values()],
                 points=True,
             ),
             Series("(1 + c)·∇J", OFFSETS, [(1 + c) * TRUE for c in OFFSETS], dashed=True),
         ),
     )
     return Finding(
-        found,
-        outcome_rows(found, EXPECTED, "what is added"),
+        outcomes,
+        outcome_rows(outcomes, EXPECTED, "what is added"),
         (panel,),
         Verdict.REFUTED if moved else Verdict.SUPPORTED,
         f"a constant added to each step's reward multiplies the gradient, from {means[0]:.3g} to "

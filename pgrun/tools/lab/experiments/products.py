@@ -24,14 +24,14 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     relative = {
         w: [entries[t][w]["variance"] / entries[t]["per_step"]["variance"] for t in HORIZONS] for w in WEIGHTS
     }
-    found = {f"largest W possible, T = {t}": Measured(parts[t]["max_exact"]) for t in HORIZONS}
-    found |= {f"E[W²], T = {t}": Measured(parts[t]["square_exact"]) for t in HORIZONS}
-    found |= {
+    outcomes = {f"largest W possible, T = {t}": Measured(parts[t]["max_exact"]) for t in HORIZONS}
+    outcomes |= {f"E[W²], T = {t}": Measured(parts[t]["square_exact"]) for t in HORIZONS}
+    outcomes |= {
         f"E[W²] measured, T = {t}": Measured(parts[t]["square"], parts[t]["square_se"]) for t in HORIZONS[:3]
     }
-    found |= {f"mean W, T = {t}": Measured(parts[t]["mean"], parts[t]["mean_se"]) for t in HORIZONS[:3]}
-    found["variance of per_decision ÷ per_step, T = 500"] = Measured(relative["per_decision"][-1])
-    found["largest single ratio, T = 500"] = Measured(parts[500]["largest_ratio"])
+    outcomes |= {f"mean W, T = {t}": Measured(parts[t]["mean"], parts[t]["mean_se"]) for t in HORIZONS[:3]}
+    outcomes["variance of per_decision ÷ per_step, T = 500"] = Measured(relative["per_decision"][-1])
+    outcomes["largest single ratio, T = 500"] = Measured(parts[500]["largest_ratio"])
     rows: list[tuple[str, ...]] = [
         ("T", "largest W possible", "largest seen", "E[W²]", "measured", "ESS", "measured")
     ]
@@ -50,7 +50,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     explodes = parts[500]["max_exact"] > 1e6 and parts[500]["ess_exact"] < 0.05
     last = parts[500]
     return Finding(
-        found,
+        outcomes,
         rows,
         (
             Lines(

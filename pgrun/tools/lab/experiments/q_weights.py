@@ -15,18 +15,19 @@ EXPECTED = {name: Expected(v) for name, v in EXACT.items()} | {
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     entries = commands[0][0].result["schemes"]
-    found: dict[str, Measured] = {name: variance_in_theta(entries[name], 0.5) for name in EXACT}
-    found |= {f"bias of {name}": bias_in_theta(entries[name], 0.5) for name in EXACT}
-    fair = all(abs(found[f"bias of {name}"].value) < 4 * found[f"bias of {name}"].se for name in EXACT)
-    lower = found["q"].value + 4 * found["q"].se < found["reward_to_go"].value
+    outcomes: dict[str, Measured] = {name: variance_in_theta(entries[name], 0.5) for name in EXACT}
+    outcomes |= {f"bias of {name}": bias_in_theta(entries[name], 0.5) for name in EXACT}
+    fair = all(abs(outcomes[f"bias of {name}"].value) < 4 * outcomes[f"bias of {name}"].se for name in EXACT)
+    lower = outcomes["q"].value + 4 * outcomes["q"].se < outcomes["reward_to_go"].value
     return Finding(
-        found,
-        outcome_rows(found, EXPECTED),
-        (outcome_bars("Variance of one episode's gradient", "variance", found, EXPECTED, list(EXACT)),),
+        outcomes,
+        outcome_rows(outcomes, EXPECTED),
+        (outcome_bars("Variance of one episode's gradient", "variance", outcomes, EXPECTED, list(EXACT)),),
         Verdict.SUPPORTED if fair and lower else Verdict.REFUTED,
         "with the exact Q in place of sampled rewards the variance falls from "
-        f"{found['reward_to_go'].value:.0f} to {found['q'].value:.0f}, with Q − V to "
-        f"{found['advantage'].value:.1f}, without a bias. On another problem it rises: `pgrun-lab mismatch`.",
+        f"{outcomes['reward_to_go'].value:.0f} to {outcomes['q'].value:.0f}, with Q − V to "
+        f"{outcomes['advantage'].value:.1f}, without a bias. On another problem it rises: "
+        "`pgrun-lab mismatch`.",
     )
 
 

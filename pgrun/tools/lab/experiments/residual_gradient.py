@@ -25,8 +25,8 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
 
     table = gym.make("pgrun/ASplit-v0", disable_env_checker=True).unwrapped.P  # type: ignore[attr-defined]
     literal, held = fit_values(table, literal=True), fit_values(table, literal=False)
-    found = {f"literal ∇(δ²), V({s})": Measured(v) for s, v in zip(STATES, literal, strict=True)}
-    found |= {f"target held fixed, V({s})": Measured(v) for s, v in zip(STATES, held, strict=True)}
+    outcomes = {f"literal ∇(δ²), V({s})": Measured(v) for s, v in zip(STATES, literal, strict=True)}
+    outcomes |= {f"target held fixed, V({s})": Measured(v) for s, v in zip(STATES, held, strict=True)}
     wrong = max(abs(v - t) for v, t in zip(literal, TRUE, strict=True)) > 0.1
     bars = [
         Bar(f"V({s}), {label}", v, exact=t)
@@ -38,7 +38,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         (s, f"{a:.3f}", f"{b:.3f}", f"{t:g}") for s, a, b, t in zip(STATES, literal, held, TRUE, strict=True)
     ]
     return Finding(
-        found,
+        outcomes,
         rows,
         (Bars("What both rules converge to", "V", bars),),
         Verdict.REFUTED if wrong else Verdict.SUPPORTED,

@@ -25,7 +25,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     slope = float(np.polyfit(np.log(SAMPLES), np.log(errors), 1)[0])
     ratio = sizes[-1]["microseconds_outer"] / sizes[-1]["microseconds_hessian"]
     predicted = [s["error"] / s["predicted"] for s in sizes]
-    found = {
+    outcomes = {
         "power of N with which the error falls": Measured(slope),
         "largest rank ÷ N": Measured(max(s["rank"] / s["samples"] for s in sizes)),
         "rank at N = 10": Measured(sizes[0]["rank"]),
@@ -50,7 +50,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     equal = abs(slope + 0.5) < 0.05
     cheaper = ratio < 0.5  # a gain that another machine would see too
     return Finding(
-        found,
+        outcomes,
         rows,
         (
             Lines(

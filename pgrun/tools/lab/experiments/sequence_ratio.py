@@ -34,7 +34,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     direction = torch.randn(len(model.policy.theta), generator=rng, dtype=torch.float64)
     offs = [compare_ratios(model, step * direction / direction.norm()) for step in STEPS]
     start, after = offs[0], offs[-1]
-    found = {
+    outcomes = {
         "at θ_old: tokens, off ∇J": Measured(start["tokens"]),
         "at θ_old: sequence, off ∇J": Measured(start["sequence"]),
         "after a step: tokens, off ∇J": Measured(after["tokens"]),
@@ -45,8 +45,8 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     series = [Series(name, STEPS, [o[name] for o in offs]) for name in ("tokens", "sequence", "product")]
     same = max(start["tokens"], start["sequence"]) < 1e-9 < after["apart"]
     return Finding(
-        found,
-        outcome_rows(found, EXPECTED),
+        outcomes,
+        outcome_rows(outcomes, EXPECTED),
         (Lines("‖E gradient − ∇J‖ ÷ ‖∇J‖", "‖θ − θ_old‖", series),),
         Verdict.DEPENDS if same else Verdict.REFUTED,
         "at θ_old both are ∇J. After a step of length 1 the surrogate with ratios of tokens is off the "

@@ -28,7 +28,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         own[f"mean, own mean subtracted, N = {n}"] = mean_in_theta(job.result, mean, 0.5)
         others[f"mean, the others' mean subtracted, N = {n}"] = mean_in_theta(job.result, out, 0.5)
         ratios[f"variance ÷ that of the others' mean, N = {n}"] = Measured(mean["variance"] / out["variance"])
-    found = own | others | ratios
+    outcomes = own | others | ratios
     series = [
         Series(label, BATCHES, [m.value for m in ms.values()], [m.se for m in ms.values()], points=True)
         for label, ms in (("minus the mean of all N", own), ("minus the mean of the other N − 1", others))
@@ -37,8 +37,8 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     shrunk = next(iter(own.values()))
     biased = shrunk.value < 4 - 4 * shrunk.se
     return Finding(
-        found,
-        outcome_rows(found, EXPECTED),
+        outcomes,
+        outcome_rows(outcomes, EXPECTED),
         (
             Lines(
                 "Mean of the estimate (∇J = 4)", "N, episodes of one estimate", (*series, dashed), log_x=True

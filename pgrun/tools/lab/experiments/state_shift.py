@@ -24,7 +24,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     slope = float(np.polyfit(np.log(DISTANCES[:3]), np.log(bias[:3]), 1)[0])
     below = max(a / b for s in states for a, b in zip(s["shift"][1:], s["bound"][1:], strict=True))
     worst = max(off(e, name) for e in entries for name in ("past_only", "state_ratio", "per_step"))
-    found = {
+    outcomes = {
         "power of KL with which the bias of per_step grows": Measured(slope),
         "largest Σ|p' − p| ÷ (2t · max TV)": Measured(below),
         "largest standard errors between measured and exact bias": Measured(worst),
@@ -55,7 +55,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         )
     grows = 0.4 < slope < 0.6 and below <= 1
     return Finding(
-        found,
+        outcomes,
         rows,
         (
             Lines(

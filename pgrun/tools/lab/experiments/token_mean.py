@@ -25,22 +25,26 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     constant, sequence, token = (
         model.mean(Group("rloo", length), SIZE) for length in ("constant", "episode", "batch")
     )
-    found = {
+    outcomes = {
         "token mean and sequence mean": Measured(cosine_similarity(token, sequence)),
         "sequence mean and ∇J": Measured(cosine_similarity(sequence, truth)),
         "token mean and ∇J": Measured(cosine_similarity(token, truth)),
         "a constant divisor and ∇J": Measured(cosine_similarity(constant, truth)),
     }
-    apart = found["token mean and sequence mean"].value
+    apart = outcomes["token mean and sequence mean"].value
     return Finding(
-        found,
-        outcome_rows(found, EXPECTED),
-        (Bars("Cosines of mean gradients", "cosine", [Bar(label, m.value) for label, m in found.items()]),),
+        outcomes,
+        outcome_rows(outcomes, EXPECTED),
+        (
+            Bars(
+                "Cosines of mean gradients", "cosine", [Bar(label, m.value) for label, m in outcomes.items()]
+            ),
+        ),
         Verdict.REFUTED if apart < 0.999 else Verdict.SUPPORTED,
         f"their mean gradients have a cosine of {apart:.3f}: the mean over answers of means over "
         "tokens weighs a token of a short answer more, the mean over all tokens of a batch weighs all "
-        f"alike. Neither is ∇J ({found['sequence mean and ∇J'].value:.3f} and "
-        f"{found['token mean and ∇J'].value:.3f}); a constant divisor is.",
+        f"alike. Neither is ∇J ({outcomes['sequence mean and ∇J'].value:.3f} and "
+        f"{outcomes['token mean and ∇J'].value:.3f}); a constant divisor is.",
     )
 
 

@@ -17,7 +17,7 @@ TAGS = {"kl/old_new": "mean KL", "ratio/ess": "ESS ÷ rows", "ratio/max": "large
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     clipped, free = (group_by(jobs, "algo.epochs") for jobs in commands)
-    found = {
+    outcomes = {
         tag: [mean_over_seeds(score_jobs(clipped[str(n),], mean_of(tag))) for n in EPOCHS] for tag in TAGS
     }
     without = {
@@ -27,12 +27,12 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     rows += [
         (
             str(n),
-            *(str(found[tag][k]) for tag in TAGS),
+            *(str(outcomes[tag][k]) for tag in TAGS),
             *(str(without[tag][k]) for tag in ("kl/old_new", "ratio/ess")),
         )
         for k, n in enumerate(EPOCHS)
     ]
-    kl, ess = ([m.value for m in found[tag]] for tag in ("kl/old_new", "ratio/ess"))
+    kl, ess = ([m.value for m in outcomes[tag]] for tag in ("kl/old_new", "ratio/ess"))
     open_kl, open_ess = ([m.value for m in without[tag]] for tag in ("kl/old_new", "ratio/ess"))
     grows = open_kl == sorted(open_kl) and open_kl[-1] > 3 * open_kl[2]
     levels = kl[-1] < open_kl[-1] / 3
@@ -42,7 +42,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
             "mean KL, 10 epochs ÷ 1": Measured(kl[2] / kl[0]),
             "mean KL without a clip, 100 epochs ÷ 10": Measured(open_kl[-1] / open_kl[2]),
             "mean KL after 100 epochs, without a clip ÷ with": Measured(open_kl[-1] / kl[-1]),
-            "ESS ÷ rows, 1 epoch": found["ratio/ess"][0],
+            "ESS ÷ rows, 1 epoch": outcomes["ratio/ess"][0],
             "ESS ÷ rows without a clip, 1 epoch less 100": Measured(open_ess[0] - open_ess[-1]),
         },
         rows,
@@ -52,7 +52,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 "epochs",
                 [
                     Series(name, EPOCHS, [m.value for m in side[tag]], [m.se for m in side[tag]])
-                    for name, side in (("ε = 0.2", found), ("no clip", without))
+                    for name, side in (("ε = 0.2", outcomes), ("no clip", without))
                 ],
                 log_x=True,
                 log_y=log,

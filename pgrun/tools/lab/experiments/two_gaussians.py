@@ -21,24 +21,24 @@ for _s in SIGMAS:
 
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
-    found: dict[str, Measured] = {}
+    outcomes: dict[str, Measured] = {}
     for s, job in zip(SIGMAS, commands[0], strict=True):
         step = job.result["step"]
-        found[f"KL of Δμ = 1, σ = {s:g}"] = Measured(step["euclidean"]["kl_old_new"])
-        found[f"Fisher of μ, σ = {s:g}"] = Measured(step["fisher_diagonal"][0])
-        found[f"Δμ of the natural step, σ = {s:g}"] = Measured(step["natural"]["distance"])
-        found[f"KL of the natural step, σ = {s:g}"] = Measured(step["natural"]["kl_old_new"])
-    narrow, wide = (found[f"KL of Δμ = 1, σ = {s:g}"].value for s in SIGMAS)
+        outcomes[f"KL of Δμ = 1, σ = {s:g}"] = Measured(step["euclidean"]["kl_old_new"])
+        outcomes[f"Fisher of μ, σ = {s:g}"] = Measured(step["fisher_diagonal"][0])
+        outcomes[f"Δμ of the natural step, σ = {s:g}"] = Measured(step["natural"]["distance"])
+        outcomes[f"KL of the natural step, σ = {s:g}"] = Measured(step["natural"]["kl_old_new"])
+    narrow, wide = (outcomes[f"KL of Δμ = 1, σ = {s:g}"].value for s in SIGMAS)
     return Finding(
-        found,
-        outcome_rows(found, EXPECTED),
+        outcomes,
+        outcome_rows(outcomes, EXPECTED),
         tuple(densities(s) for s in SIGMAS),
         Verdict.SUPPORTED if narrow > 50 * wide else Verdict.REFUTED,
         f"one unit of μ moves the narrow policy by a KL of {narrow:.4f} and the wide one by {wide:.4f}, a "
         f"hundredth. The natural step of radius {KL:g} moves both by "
-        f"{found['KL of the natural step, σ = 0.3'].value:.4g}, with Δμ = "
-        f"{found['Δμ of the natural step, σ = 0.3'].value:.3f} and "
-        f"{found['Δμ of the natural step, σ = 3'].value:.3f}.",
+        f"{outcomes['KL of the natural step, σ = 0.3'].value:.4g}, with Δμ = "
+        f"{outcomes['Δμ of the natural step, σ = 0.3'].value:.3f} and "
+        f"{outcomes['Δμ of the natural step, σ = 3'].value:.3f}.",
     )
 
 

@@ -28,10 +28,10 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         *(one["rest"], ten["rest"], ten["action"], corrected["action"], corrected["rest"]),
         *(*shares, every["action"] + every["rest"]),
     )
-    found = {label: Measured(x) for label, x in zip(EXPECTED, numbers, strict=True)}
+    outcomes = {label: Measured(x) for label, x in zip(EXPECTED, numbers, strict=True)}
     return Finding(
-        found,
-        outcome_rows(found, EXPECTED, "of a step's term"),
+        outcomes,
+        outcome_rows(outcomes, EXPECTED, "of a step's term"),
         (
             Bars(
                 "What is left of the variance, ten steps",
@@ -41,7 +41,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         ),
         Verdict.DEPENDS if shares[0] > 0.99 and shares[1] < 0.5 else Verdict.REFUTED,
         f"of one step it takes all that V leaves, of ten {100 * shares[1]:.0f} %: what happens after the "
-        f"action is {found['ten steps: Σ_τ']} of {ten['total']:.4g}, and no baseline reaches that.",
+        f"action is {outcomes['ten steps: Σ_τ']} of {ten['total']:.4g}, and no baseline reaches that.",
     )
 
 
