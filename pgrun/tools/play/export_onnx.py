@@ -62,7 +62,7 @@ def write_onnx(file: Path, policy: Policy, envs: Envs) -> str:
     y = add_network(graph, policy.net, policy.theta, x)
     add_parameters(graph, policy, y)
     add_action(graph, policy, envs.action_space)
-    model = make_model(graph, policy, envs)
+    model = make_onnx_model(graph, policy, envs)
     onnx.checker.check_model(model, full_check=True)
     write_bytes(file, model.SerializeToString())
     shapes = (f"{v.name} {shape_of(v)}" for v in (*model.graph.input, *model.graph.output))
@@ -161,7 +161,7 @@ def add_action(graph: GraphBuilder, policy: Policy, space: spaces.Space[Any]) ->
     graph.add("Cast", a, to=helper.np_dtype_to_tensor_dtype(np.dtype(space.dtype)), output="action")
 
 
-def make_model(graph: GraphBuilder, policy: Policy, envs: Envs) -> onnx.ModelProto:
+def make_onnx_model(graph: GraphBuilder, policy: Policy, envs: Envs) -> onnx.ModelProto:
     space, info = envs.action_space, helper.make_tensor_value_info
     discrete = isinstance(space, spaces.Discrete)
     kind = TensorProto.INT64 if discrete else helper.np_dtype_to_tensor_dtype(np.dtype(space.dtype))
