@@ -126,7 +126,7 @@ def test_the_users_own_scheme(here: Path) -> None:  # noqa: F811
     [
         ("run=nowhere", "run=nowhere: no such folder"),
         ("run=.", "holds no policy"),
-        ("schemes=[gea]", "there is no gea; there are advantage"),
+        ("schemes=[gea]", "there is no gea; there are action_baseline, advantage, all_actions"),
         ("schemes=[{gae:{lam:2}}]", "schemes: gae.lam=2: must be in [0, 1]"),
         ("schemes=[gae,gae]", "stands there twice"),
         ("schemes=[q]", "q: needs Q(s, a): critic=exact"),
