@@ -15,6 +15,8 @@ import tempfile
 from pathlib import Path
 from statistics import mean
 
+from pgrun.command.folder_names import find_job_folders
+
 ROWS = {
     "ppo": (["algo=ppo", "env=CartPole-v1"], 5, "≥ 475 on 4 of 5"),
     "a2c": (["algo=a2c", "env=CartPole-v1"], 5, "≥ 475 on 4 of 5"),
@@ -41,8 +43,8 @@ def sweep(words: list[str], seeds: int) -> list[dict]:
         subprocess.run(
             ["pgrun", "-m", *words, spread, *fixed, *engine], check=True, stdout=subprocess.DEVNULL
         )
-        files = sorted(Path(folder, "sweep").glob("*/summary.json"), key=lambda path: int(path.parent.name))
-        return [json.loads(file.read_text()) for file in files]
+        jobs = sorted(find_job_folders(Path(folder, "sweep")).items())
+        return [json.loads((job / "summary.json").read_text()) for _, job in jobs]
 
 
 def main() -> None:

@@ -22,13 +22,13 @@ from pgrun.envs import EnvSettings
 
 DOCS = Path(__file__).parent
 CONF = conf_dir()
-COMMENT = re.compile(r"^(\w+):.*?\s# (.+)$", re.M)
+COMMENT = re.compile(r"^ *(\w+):.*?\s# (.+)$", re.M)
 SECTIONS = {
-    "env": (EnvSettings, "CartPole-v1"),
-    "reference": (Reference, "default"),
-    "trainer": (Trainer, "default"),
-    "diagnostics": (Diagnostics, "default"),
-    "logger": (Logger, "default"),
+    "env": (EnvSettings, "env/CartPole-v1.yaml"),
+    "reference": (Reference, "config.yaml"),
+    "trainer": (Trainer, "trainer/default.yaml"),
+    "diagnostics": (Diagnostics, "diagnostics/default.yaml"),
+    "logger": (Logger, "logger/default.yaml"),
 }
 SETTINGS_INTRO = """\
 # Settings
@@ -147,9 +147,9 @@ def settings_page() -> Iterator[str]:
     yield SETTINGS_INTRO
     yield "## Every run\n"
     yield from settings_table("", RunSettings, CONF / "config.yaml")
-    for key, (cls, name) in SECTIONS.items():
+    for key, (cls, file) in SECTIONS.items():
         yield f"\n## {key}\n"
-        yield from settings_table(key, cls, CONF / key / f"{name}.yaml")
+        yield from settings_table(key, cls, CONF / file)
     for group in GROUPS:
         for file in sorted((CONF / group).glob("*.yaml")):
             cls = find_class(group, file.stem)

@@ -285,7 +285,7 @@ FOREIGN_NAMES = (
     ),
     ForeignName(
         "", sb3="--track", cleanrl="--track",
-        note="logger.also=[wandb], beside the TensorBoard files that every run writes"
+        note="every run writes TensorBoard files; logger.also=[wandb] sends the scalars to W&B too"
     ),
     ForeignName(
         "", "mine", cleanrl="--wandb-project-name --wandb-entity",

@@ -334,7 +334,7 @@ def unknown_flags(flags: list[str], argv: list[str]) -> str:
         name, _, value = flag.lstrip("-").partition("=")
         behind = [*argv[argv.index(flag) + 1 :], ""][0]
         value = value or ("…" if not behind or "=" in behind or behind.startswith("-") else behind)
-        if is_group(name) or is_same_here(flag.partition("=")[0]):
+        if is_group(name) or name in FOLDERS or is_same_here(flag.partition("=")[0]):
             here.append(f"{name}={value}")
     hint = f"; settings are typed key=value, here: {' '.join(here)}" if here else f", and {EXAMPLE}"
     return f"{' '.join(flags)}: no such option, pgrun --help lists them{hint}"

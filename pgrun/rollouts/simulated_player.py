@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pgrun.envs import Envs
 from pgrun.envs.faults import ColumnFault
 from pgrun.envs.simulated import Simulated
 from pgrun.envs.simulator_memory import SimulatorMemory, read_memory
@@ -22,20 +21,15 @@ if TYPE_CHECKING:
 NO_NOISE = np.zeros((1, 1, 1), np.float32)
 
 
-def advance_recorder(track: Recorder, actor: Any, envs: Envs, noise: Tensor | None, most: int) -> int:
-    """Record one step, or up to ``most`` where a kernel plays them: then until an episode has ended.
-
-    ``noise`` [most, N, …]: of these steps. Returns how many they were.
-    """
-    if most > 1 and isinstance(envs, Simulated) and isinstance(actor, CompiledActor):
-        memory = memory_of(envs)
-        if memory is not None:
-            try:
-                return play_simulated(track, actor, envs, memory, noise, most)
-            except ColumnFault as fault:
-                raise track.tell_episode(envs, fault) from fault.__cause__
-    track.step(actor, envs, None if noise is None else noise[0])
-    return 1
+def advance_simulated(track: Recorder, actor: Any, envs: Simulated, noise: Tensor | None, most: int) -> int:
+    """``advance_recorder`` of MuJoCo's tasks: 0 where the kernel does not know the task or the actor."""
+    memory = memory_of(envs) if isinstance(actor, CompiledActor) else None
+    if memory is None:
+        return 0
+    try:
+        return play_simulated(track, actor, envs, memory, noise, most)
+    except ColumnFault as fault:
+        raise track.tell_episode(envs, fault) from fault.__cause__
 
 
 def memory_of(envs: Simulated) -> SimulatorMemory | None:

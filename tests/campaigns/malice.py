@@ -108,8 +108,11 @@ def left(main: Callable[[], None], *words: object) -> int:
 
 def load_machine_code(top: Path) -> None:
     """A run and its play in this process, which the watched ones are forked from: numba keeps machine code as
-    pickles of its own, beside the package, and a watched process may open none.
+    pickles of its own, beside the package, and a watched process may open none. matplotlib makes the folders
+    of its settings and fonts when it is imported, and reads its fonts.
     """
+    import matplotlib.font_manager  # noqa: F401
+
     folder = top / "before"
     with redirect_stdout(io.StringIO()):
         assert hydra_command(cli.PGRUN, [*RUN, f"hydra.run.dir={folder}"]) == 0

@@ -20,9 +20,9 @@ from pgrun.policies.compiled_actor import CompiledActor
 from pgrun.policies.distributions import Gaussian
 from pgrun.policies.normalization import NoStateNorm, RunningNorm
 from pgrun.policies.policy import Network
-from pgrun.rollouts import simulated_player
+from pgrun.rollouts.samplers.base import advance_recorder
 from pgrun.rollouts.samplers.episodes import Episodes
-from pgrun.rollouts.simulated_player import advance_recorder, memory_of
+from pgrun.rollouts.simulated_player import memory_of
 from pgrun.rollouts.trajectory import Recorder
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*out of date")
@@ -120,5 +120,5 @@ def test_a_mujoco_that_hides_its_memory(monkeypatch: pytest.MonkeyPatch) -> None
     ours = make("Hopper-v5", "auto")
     actor = make_actor(ours, False)
     track = Recorder(ours, 4)
-    assert simulated_player.advance_recorder(track, actor, ours, None, 4) == 1
+    assert advance_recorder(track, actor, ours, None, 4) == 1
     assert track.rows == 1

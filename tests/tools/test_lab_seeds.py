@@ -97,14 +97,15 @@ def test_one_fall_is_not_monotone(j: list[float], verdict: Verdict) -> None:
     assert found.outcomes["share of steps after which J is lower"].value == (0.5 if j[2] < j[1] else 0)
 
 
-@pytest.mark.parametrize(("both", "other", "verdict"), [
-    ([9.0, 9.5, 10.0], [1.0, 1.5, 2.0], Verdict.SUPPORTED),
-    ([1.0, 1.5, 2.0], [9.0, 9.5, 10.0], Verdict.REFUTED),
-    ([1.0, 5.0, 9.0], [2.0, 4.0, 8.0], Verdict.INCONCLUSIVE),
+@pytest.mark.parametrize(("both", "other", "steps", "verdict"), [
+    ([9.0, 9.5, 10.0], [1.0, 1.5, 2.0], 1_000_000, Verdict.SUPPORTED),
+    ([1.0, 1.5, 2.0], [9.0, 9.5, 10.0], 1_000_000, Verdict.REFUTED),
+    ([1.0, 5.0, 9.0], [2.0, 4.0, 8.0], 1_000_000, Verdict.INCONCLUSIVE),
+    ([9.0, 9.5, 10.0], [1.0, 1.5, 2.0], 10, Verdict.INCONCLUSIVE),  # too short to say anything
 ])  # fmt: skip
-def test_few_seeds_leave_open_what_they_do_not_tell_apart(both, other, verdict: Verdict) -> None:
+def test_few_seeds_leave_open_what_they_do_not_tell_apart(both, other, steps: int, verdict: Verdict) -> None:
     jobs = [
-        run({"state_norm": s, "reward_scaling": r}, {"return/eval": [x]}, env_steps=10)
+        run({"state_norm": s, "reward_scaling": r}, {"return/eval": [x]}, env_steps=steps)
         for s in ("true", "false")
         for r in ("true", "false")
         for x in (both if (s, r) == ("true", "true") else other)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import torch
 
 from pgrun.envs import Envs
+from pgrun.envs.simulated import Simulated
 from pgrun.policies.normalization import NoRewardScale, RewardScale
-from pgrun.policies.policy import Policy
+from pgrun.policies.policy import Actor, NumpyActor, Policy
+from pgrun.rollouts.trajectory import Recorder
 from pgrun.stateless import Stateless
 from pgrun.types import Rollout
 
@@ -44,6 +46,20 @@ def find_player(policy: Policy, envs: Envs) -> Player | None:
     from pgrun.rollouts.compiled_player import player_of
 
     return player_of(policy, cast("Program", envs))
+
+
+def advance_recorder(track: Recorder, actor: Actor, envs: Envs, noise: Tensor | None, most: int) -> int:
+    """Record one step, or up to ``most`` where a kernel plays them: then until an episode has ended.
+
+    ``noise`` [most, N, …]: of these steps. Returns how many they were.
+    """
+    if most > 1 and isinstance(envs, Simulated) and not isinstance(actor, NumpyActor):
+        from pgrun.rollouts.simulated_player import advance_simulated
+
+        if rows := advance_simulated(track, actor, envs, noise, most):
+            return rows
+    track.step(actor, envs, None if noise is None else noise[0])
+    return 1
 
 
 class OnPolicy(Stateless):

@@ -14,8 +14,7 @@ from pgrun.errors import EnvironmentFault
 from pgrun.policies.normalization import NoRewardScale, RewardScale
 from pgrun.policies.policy import Policy
 from pgrun.rollouts.groups import check_starts, draw_group_seeds, join_columns
-from pgrun.rollouts.samplers.base import OnPolicy, find_player
-from pgrun.rollouts.simulated_player import advance_recorder
+from pgrun.rollouts.samplers.base import OnPolicy, advance_recorder, find_player
 from pgrun.rollouts.trajectory import Arrays, Finished, Recorder, one_episode_per_column
 from pgrun.types import Rollout
 

@@ -10,8 +10,7 @@ from pgrun.config.schema import PositiveInt
 from pgrun.envs import Envs
 from pgrun.policies.normalization import NoRewardScale, RewardScale
 from pgrun.policies.policy import Policy
-from pgrun.rollouts.samplers.base import OnPolicy, find_device_player, find_player
-from pgrun.rollouts.simulated_player import advance_recorder
+from pgrun.rollouts.samplers.base import OnPolicy, advance_recorder, find_device_player, find_player
 from pgrun.rollouts.trajectory import Arrays, Finished, Recorder, finished_episodes
 from pgrun.types import Rollout
 
