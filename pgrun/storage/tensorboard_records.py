@@ -55,8 +55,9 @@ def write_event_record(file: BinaryIO, data: bytes) -> None:
 
 
 def summarise_hparams(tag: str, content: HParamsPluginData) -> Summary:
-    """A record for the tab HPARAMS."""
-    data = SummaryMetadata.PluginData(plugin_name=HPARAMS, content=content.SerializeToString())
+    """A record for the tab HPARAMS; a mapping in it is written in one order, which protobuf leaves open."""
+    written = content.SerializeToString(deterministic=True)
+    data = SummaryMetadata.PluginData(plugin_name=HPARAMS, content=written)
     value = Summary.Value(tag=tag, metadata=SummaryMetadata(plugin_data=data), tensor=NOTHING)
     return Summary(value=[value])
 

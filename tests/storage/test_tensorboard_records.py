@@ -29,7 +29,14 @@ def test_a_record_has_tensorboards_bytes() -> None:
 def test_settings_of_a_run_are_recorded_as_tensorboard_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: 1234.5)
     settings = {"network.norm": True, "algo.name": "ppo", "seed": 3, "gamma": 0.99}
-    assert records.summarise_settings(settings, "group") == summary_v2.hparams_pb(settings, "group")
+    ours, theirs = records.summarise_settings(settings, "group"), summary_v2.hparams_pb(settings, "group")
+    contents = [one.value[0].metadata.plugin_data.content for one in (ours, theirs)]
+    parsed = [plugin_data_pb2.HParamsPluginData.FromString(content) for content in contents]
+    assert parsed[0] == parsed[1]
+    assert parsed[0].session_start_info.hparams["gamma"].number_value == 0.99
+    for one in (ours, theirs):  # a mapping's order on the wire is protobuf's affair
+        one.value[0].metadata.plugin_data.content = b""
+    assert ours == theirs
 
 
 def test_the_other_records_of_its_tab() -> None:
