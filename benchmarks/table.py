@@ -42,8 +42,8 @@ NOTE = """Final evaluation of each run: 20 episodes, deterministic policy. A row
 (0 to 4), their mean ± standard deviation, the mean of the middle runs (IQM) with its 95 % bootstrap interval
 over seeds, and what was published. Made by `python benchmarks/table.py`; every run is in
 [table.csv](table.csv), with the hash of its parameters. Where a pair has tuned settings (`conf/tuned/`), they
-are the published ones named in the file, or were found on other seeds. Steps/s are of runs that shared two
-cores with other work.
+are the published ones named in the file, or of the first release (HalfCheetah-v5, Pendulum-v1), which looked
+at seeds 0 to 2 too. Steps/s are of runs that shared two cores with other work.
 
 Published: Tianshou's MuJoCo benchmark (mean ± std over 10 seeds at a million steps, v2 and v3 environments:
 of these HalfCheetah and Swimmer have the same rewards in v5), rl-zoo's trained agents (one agent each, ± over
