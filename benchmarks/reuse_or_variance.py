@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
-from table import RESULTS, ROOT, run_or_resume
+from table import RESULTS, ROOT, read_finished_summary, run_or_resume
 
 from pgrun.analysis.compare.statistics import bootstrap, mean
 
@@ -55,9 +54,8 @@ def run_folder(label: str, seed: int) -> Path:
 
 def read_final(folder: Path) -> tuple[float, float] | None:
     """(final evaluation, mean gradient/snr of the run), None where it is not finished."""
-    path = folder / "summary.json"
-    summary = json.loads(path.read_text()) if path.exists() else {}
-    if summary.get("status") != "finished":
+    summary = read_finished_summary(folder)
+    if summary is None:
         return None
     rows = csv.DictReader((folder / "metrics.csv").open())
     snr = [float(row["gradient/snr"]) for row in rows if row["gradient/snr"]]

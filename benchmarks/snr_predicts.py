@@ -12,17 +12,16 @@ meter; and within algorithms, where both sides are ranked among the seeds of one
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy.stats import rankdata
+from table import RESULTS, RUNS, read_finished_summary
 
-ROOT = Path(__file__).resolve().parent.parent
-RUNS, RESULT = ROOT / "outputs" / "table", ROOT / "docs" / "results" / "snr.md"
-SHARE, RESAMPLES, LEAST = 0.1, 10_000, 8  # of a run; of the bootstrap; runs without which nothing is said
+RESULT = RESULTS / "snr.md"
+SHARE, RESAMPLES, LEAST = 0.1, 1_000, 8  # of a run; of the bootstrap; runs without which nothing is said
 HEAD = """# Does the gradient's signal-to-noise ratio predict the final return?
 
 Made by `python benchmarks/snr_predicts.py` from the runs of [table.md](table.md): Spearman's rank
@@ -47,9 +46,8 @@ class Early:
 
 def read_early(folder: Path) -> Early | None:
     """None where the run is not finished, or was not measured in its first tenth."""
-    path = folder / "summary.json"
-    summary = json.loads(path.read_text()) if path.exists() else {}
-    if summary.get("status") != "finished":
+    summary = read_finished_summary(folder)
+    if summary is None:
         return None
     rows = list(csv.DictReader((folder / "metrics.csv").open()))
     rows = [row for row in rows if int(row["env_steps"]) <= SHARE * summary["env_steps"]]
@@ -74,7 +72,7 @@ def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
 def describe_correlation(x: np.ndarray, y: np.ndarray) -> str:
     """ρ with its interval over the runs."""
     rng = np.random.default_rng(0)
-    draws = rng.integers(0, len(x), (RESAMPLES // 10, len(x)))
+    draws = rng.integers(0, len(x), (RESAMPLES, len(x)))
     low, high = np.percentile([rank_correlation(x[d], y[d]) for d in draws], [2.5, 97.5])
     return f"{rank_correlation(x, y):.2f} [{low:.2f}, {high:.2f}]"
 

@@ -82,11 +82,17 @@ def read_cells() -> list[Cell]:
     ]
 
 
+def read_finished_summary(folder: Path) -> dict[str, Any] | None:
+    """None while the run is not finished."""
+    path = folder / "summary.json"
+    summary: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return summary if summary.get("status") == "finished" else None
+
+
 def read_finished_run(folder: Path) -> dict[str, Any] | None:
     """The run's row of the CSV, from its summary; None while it is not finished."""
-    path = folder / "summary.json"
-    summary = json.loads(path.read_text()) if path.exists() else {}
-    if summary.get("status") != "finished":
+    summary = read_finished_summary(folder)
+    if summary is None:
         return None
     pair = f"{summary['algo']}/{summary['env']}.yaml"
     tuned = "tuned" if (ROOT / "conf" / "tuned" / pair).exists() else "default"

@@ -18,7 +18,6 @@ ABOUT = {
     "optimizer": "how the gradient becomes a step",
     "network": "policy and critic apart, with one optimizer, or with one trunk",
     "policy": "how real actions are distributed: a Gaussian, or within the bounds",
-    "reference": "a policy that training is kept near, and the price",
     "critic": "what V is fitted to, and how",
     "critic/optimizer": "the critic's own",
     "trainer": "steps, evaluation",

@@ -13,12 +13,11 @@ from pgrun.command.overrides import CliOverride, Command
 from pgrun.command.preflight import refuse_all
 from pgrun.config.describe_settings import Setting, describe_settings, own_doc
 from pgrun.config.schema import GROUPS, find_class, format_value
-from pgrun.config.settings import Diagnostics, Logger, Reference, Trainer
+from pgrun.config.settings import Diagnostics, Logger, Trainer
 from pgrun.errors import escape_line
 from pgrun.terminal.printing import text_width
 
 FIXED = {
-    "reference": Reference,
     "trainer": Trainer,
     "diagnostics": Diagnostics,
     "logger": Logger,

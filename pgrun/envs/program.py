@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils.seeding import np_random
 
-from pgrun.envs.spaces import box_bounds
+from pgrun.envs.spaces import box_constants
 from pgrun.envs.vector import Envs, Step
 from pgrun.kernels.classic_control import ACROBOT, CARTPOLE, MOUNTAIN_CAR, MOUNTAIN_CAR_CONTINUOUS, PENDULUM
 from pgrun.kernels.columns import advance_columns
@@ -37,7 +37,7 @@ class Program(Envs):
         self.one, self.kind = one, KINDS[one.spec.id]
         self.limit = one.spec.max_episode_steps or np.inf
         self.discrete = isinstance(one.action_space, gym.spaces.Discrete)
-        self.box = box_constants(one.action_space)
+        self.box = np.zeros(4) if self.discrete else box_constants(one.action_space)[0]  # of one action
         self.place = np.zeros((num_envs, STATE))
         self.steps = np.zeros(num_envs, np.int64)
         self.rows = np.zeros((num_envs, self.obs_size), np.float32)  # observations as gymnasium gives them
@@ -98,14 +98,3 @@ class Program(Envs):
 
     def close(self) -> None:
         self.one.close()
-
-
-def box_constants(space: gym.Space[Any]) -> np.ndarray:
-    """(scale, middle, low, high) of a Box of one action, as ``action_decoder`` has them.
-
-    Zeros of any other space: of those nothing is asked.
-    """
-    if not isinstance(space, gym.spaces.Box):
-        return np.zeros(4)
-    low, high = box_bounds(space)
-    return np.concatenate([(high - low) / 2, (high + low) / 2, low, high])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pgrun.envs.simulated import Hopper, Pendulum, Runner, Simulated, Simulation, Swimmer, Walker
-from pgrun.envs.spaces import box_scaling
+from pgrun.envs.spaces import box_constants
 from pgrun.kernels import is_available
 
 NAMES = ("mj_step", "mj_rnePostConstraint")
@@ -22,7 +22,7 @@ class SimulatorMemory:
 
     counts: np.ndarray  # [6]
     numbers: np.ndarray  # [10]
-    box: np.ndarray  # [4, A]
+    box: np.ndarray  # [A, 4]
     functions: np.ndarray  # [2] addresses
     places: np.ndarray  # [5, N] addresses
     limits: np.ndarray  # [N] steps of an episode
@@ -38,9 +38,8 @@ def read_memory(envs: Simulated) -> SimulatorMemory | None:
         return None
     places = np.array([find_places(simulation) for simulation in envs.simulations], np.int64)
     limits = np.array([clock._max_episode_steps for clock in envs.clocks], np.int64)
-    space: Any = envs.action_space
-    box = np.stack([part.ravel() for part in box_scaling(space)])
-    return SimulatorMemory(*describe_task(first), box, functions, np.ascontiguousarray(places.T), limits)
+    box, places = box_constants(envs.action_space), np.ascontiguousarray(places.T)
+    return SimulatorMemory(*describe_task(first), box, functions, places, limits)
 
 
 def find_functions() -> np.ndarray | None:

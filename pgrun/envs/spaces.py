@@ -166,6 +166,12 @@ def box_scaling(space: spaces.Box) -> tuple[np.ndarray, np.ndarray, np.ndarray, 
     return (top - bottom) / 2, (top + bottom) / 2, low, high
 
 
+def box_constants(space: spaces.Space[Any]) -> np.ndarray:
+    """``box_scaling`` of each entry of a Box [A, 4], for kernels."""
+    assert isinstance(space, spaces.Box)
+    return np.ascontiguousarray(np.stack([part.ravel() for part in box_scaling(space)], -1))
+
+
 def box_bounds(space: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
     """(low, high).
 

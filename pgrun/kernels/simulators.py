@@ -20,6 +20,7 @@ from pgrun.kernels.acting import (
     normalise_observation,
     sample_gaussian,
 )
+from pgrun.kernels.collecting import copy_row, decode_action
 from pgrun.kernels.jit import kernel
 
 # Tasks; a runner is HalfCheetah or Swimmer.
@@ -78,7 +79,7 @@ def play_simulators(
     """Play until ``records`` are full or an episode has ended; returns how many rows that took.
 
     The policy, up to ``scale``, is ``CompiledActor.arguments``. ``counts`` and ``numbers`` are those of the
-    task, ``box`` [4, A] its actions' (scale, middle, low, high), ``functions`` the addresses of ``mj_step``
+    task, ``box`` [A, 4] its actions' (scale, middle, low, high), ``functions`` the addresses of ``mj_step``
     and ``mj_rnePostConstraint``. A column that ``ended`` before stands at ``fresh`` [N, D] after the first
     row, whose only deed that is; one that is not ``active`` stays where it is. ``now`` [N, D] are the
     observations, float64, rounded to float32 if ``single``; ``elapsed`` [N] steps of an episode have
@@ -91,8 +92,7 @@ def play_simulators(
     t, over = 0, False
     while t < len(reward) and not over:
         for n in range(len(ended)):
-            for d in range(now.shape[1]):
-                obs[t, n, d] = now[n, d]
+            copy_row(now[n], obs[t, n])
             normalise_observation(now[n], normalised, mean, scale, rows[0])
             evaluate_row(layers, sizes, head, relu, rows, params)
             sample_gaussian(params, free, sampled, noise[t, n] if sampled else noise[0, 0], force[t, n])
@@ -100,10 +100,10 @@ def play_simulators(
             if not active[n]:
                 continue
             if t == 0 and ended[n]:
-                for d in range(now.shape[1]):
-                    now[n, d] = fresh[n, d]
+                copy_row(fresh[n], now[n])
                 continue
-            decode_force(force[t, n], box, acted)
+            for k in range(len(acted)):
+                acted[k] = decode_action(force[t, n, k], box[k])
             before = read_number(places[QPOS, n], 0)
             move_simulator(places, n, acted, counts, functions)
             reward[t, n], terminated[t, n] = look_at_task(places, n, before, acted, counts, numbers, now[n])
@@ -114,17 +114,8 @@ def play_simulators(
             over = over or terminated[t, n] or truncated[t, n]
         t += 1
     for n in range(len(ended)):
-        for d in range(now.shape[1]):
-            obs[t, n, d] = now[n, d]
+        copy_row(now[n], obs[t, n])
     return t
-
-
-@kernel(inner=True, allocates=True)
-def decode_force(action, box, acted):
-    """The action in the environment's own scale, as ``action_decoder`` gives it; NaN stays NaN."""
-    for k in range(len(action)):
-        x = np.float64(action[k]) * box[0, k] + box[1, k]
-        acted[k] = np.float32(box[2, k] if x < box[2, k] else (box[3, k] if x > box[3, k] else x))
 
 
 @kernel(inner=True, allocates=True)
