@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
@@ -398,6 +399,7 @@ def prepare(folder: Path) -> None:
     (folder / "garbage" / "policy.safetensors").write_bytes(b"\xff" * 100)
 
 
+@cache
 def entry(name: str) -> str:
     """``module:function`` of a console script."""
     from importlib.metadata import entry_points

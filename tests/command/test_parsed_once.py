@@ -1,4 +1,6 @@
-"""Files of options and ``${…}`` are parsed once in a process, and a file that changes is read again."""
+"""Files of options and ``${…}`` are parsed, and the same options merged, once in a process; a file that changes
+is read again.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def test_a_second_composition_parses_nothing(monkeypatch: pytest.MonkeyPatch) ->
         raise AssertionError
 
     monkeypatch.setattr(yaml, "load", refuse)
-    monkeypatch.setattr(hydra_internals, "parse", refuse)
+    for name in ("parse", "create_defaults_list", "merge_defaults"):
+        monkeypatch.setattr(hydra_internals, name, refuse)
+    assert compose("algo=ppo", "gamma=0.25") == {**first, "gamma": 0.25}
     assert compose(*words) == first
 
 

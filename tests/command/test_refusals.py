@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,16 +17,27 @@ import pytest
 from pgrun.errors import LONGEST, MOST, InvalidCommand
 from tests.campaigns.refusals import TABLE, WITHOUT_TORCH, prepare, said
 from tests.helpers.fixtures_cli import here  # noqa: F401
-from tests.helpers.support_cli import QUICK, pgrun
+from tests.helpers.support_cli import QUICK, pgrun, users_own
 
 SHORT = 1500  # characters: two problems, or a full list of options
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the table speaks of."""
+    folder = tmp_path_factory.mktemp("prepared")
+    prepare(folder)
+    users_own(folder)
+    (folder / "here").mkdir()
+    return folder
+
+
 @pytest.fixture
-def beside(here: Path) -> Path:  # noqa: F811
+def beside(here: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:  # noqa: F811
     """An empty folder among what the table speaks of."""
-    prepare(here.parent)
-    yield here
+    monkeypatch.chdir(prepared / "here")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(prepared)])
+    yield prepared / "here"
     for name in ("bad_mod", "raising_mod", "leaving_mod", "syntax_mod"):
         sys.modules.pop(name, None)
 
