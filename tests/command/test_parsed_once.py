@@ -1,5 +1,5 @@
-"""Files of options and ``${…}`` are parsed, and the same options merged, once in a process; a file that changes
-is read again.
+"""Files of options and ``${…}`` are parsed, and the same options merged, once in a process; a file that
+changes is read again.
 """
 
 from __future__ import annotations
