@@ -258,9 +258,10 @@ def drop_seed_words(words: Sequence[CliOverride]) -> tuple[str, ...]:
 
 def to_plain_settings(cfg: DictConfig) -> dict[str, Any]:
     """The run's own settings as resolved plain data, each value under one spelling."""
-    own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-    settings: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
+    settings: dict[str, Any] = {str(key): cfg[key] for key in cfg if key != "hydra"}
+    for key, value in settings.items():
+        if OmegaConf.is_config(value):
+            settings[key] = OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
     if "advantage_norm" in settings:
         settings["advantage_norm"] = spell_advantage_norm(settings["advantage_norm"])
-    plain: dict[str, Any] = settings
-    return plain
+    return settings

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import copy
+import io
 import logging
 import os
 import pickle
+import sys
 import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Sequence
@@ -81,6 +83,20 @@ def open_config_source(path: str) -> ConfigSource:
     return SourcesRegistry.instance().resolve(scheme)("hydra.searchpath", path)
 
 
+class OwnPickle(pickle.Unpickler):
+    """A copy of a configuration that this process has pickled: it knows their classes alone."""
+
+    def __init__(self, content: bytes):
+        super().__init__(io.BytesIO(content))
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Raises ``UnpicklingError`` for any other class, and for a function."""
+        value = getattr(sys.modules.get(module), name, None)
+        if module.split(".")[0] in ("hydra", "omegaconf", "collections", "typing") or isinstance(value, type):
+            return value
+        raise pickle.UnpicklingError(f"{module}.{name}")
+
+
 PARSED: dict[
     tuple[Any, ...], bytes
 ] = {}  # pickled, which OmegaConf copies by seven times faster than by deepcopy
@@ -91,7 +107,7 @@ def load_once(load: Callable[[Any, str], ConfigResult], source: ConfigSource, na
     key = (source.scheme(), source.path, source.provider, name, stamp)
     if key not in PARSED:
         PARSED[key] = pickle.dumps(load(source, name))
-    return pickle.loads(PARSED[key])
+    return OwnPickle(PARSED[key]).load()
 
 
 class FileConfigSource(file_config_source.FileConfigSource):
@@ -167,7 +183,7 @@ def merge_defaults_once(
     Raises ``HydraException``.
     """
     merged = keep_composed(repo, repr(defaults), lambda: pickle.dumps(merge_defaults(loader, defaults, repo)))
-    return cast(DictConfig, pickle.loads(merged))
+    return cast(DictConfig, OwnPickle(merged).load())
 
 
 def keep_composed(repo: IConfigRepository, key: Any, make: Callable[[], Any]) -> Any:

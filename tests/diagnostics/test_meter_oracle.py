@@ -27,8 +27,9 @@ from pgrun.variance.reward_to_go import RewardToGo
 from tests.helpers.support_enumerate import World, batch_of, expectation, tabular_policy, used_gradient, world
 from tests.helpers.support_exact import time_limited
 from tests.helpers.support_groups import every_group, gradients, tree
+from tests.helpers.support_slow import slow_but
 
-THETAS = pytest.mark.parametrize("theta", [0.3, 0.5, 0.7])
+THETAS = pytest.mark.parametrize("theta", slow_but([0.7], [0.3, 0.5, 0.7]))
 
 
 def one_state(
@@ -190,7 +191,12 @@ def naive(policy: Policy, rollout: Rollout, value: Tensor, estimator: Estimator)
     return scores.sums(rows_by_unit(psi, n), n).var(0).sum() / n
 
 
-@pytest.mark.parametrize(("name", "episodes"), [("time_limit", 64), ("terminates", 128)])
+BATCHES = [("time_limit", 64), ("terminates", 128)]
+
+
+@pytest.mark.parametrize(
+    ("name", "episodes"), [BATCHES[0], pytest.param(*BATCHES[1], marks=pytest.mark.slow)]
+)
 def test_normalised_advantages_against_brute_force(name: str, episodes: int) -> None:
     """The truth is the spread of 4000 independent batches (known to 2 %): the jackknife is within 10 %, the
     naive form is not.

@@ -25,6 +25,7 @@ from pgrun.config.paths import conf_dir
 from pgrun.config.schema import find_class, setting_kinds
 from pgrun.training.build import build_run
 from pgrun.training.loop import train_run
+from tests.helpers.support_slow import slow_but
 
 ALGOS = sorted(path.stem for path in (conf_dir() / "algo").glob("*.yaml"))
 TARGETS: dict[
@@ -139,7 +140,7 @@ def test_the_choices_are_found() -> None:
     assert ("self_normalise", True) in choices("off_policy_pg")
 
 
-@each_kind
+@pytest.mark.parametrize("kind", slow_but(["MultiDiscrete"], TARGETS))  # test_device_updates: Gaussians
 @pytest.mark.parametrize("algo", ALGOS)
 def test_every_choice_of_an_algorithm_trains_or_is_refused_with_what_fits(
     algo: str, kind: str, tmp_path

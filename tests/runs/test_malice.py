@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.fixtures_cli import here  # noqa: F401
+from tests.helpers.support_cli import pgrun
+
 SCRIPT = Path(__file__).parents[1] / "campaigns" / "malice.py"
 BIN = Path(sys.executable).parent
 EVERY = {
@@ -25,14 +28,15 @@ EVERY = {
 }  # each N-th attack
 
 
-LONG = ("study", "explain", "doctor")  # they read a run as compare and play do
+# study, explain and doctor read a run as compare and play do
+FEW = {"resume": 24, "play": 40, "compare": 60, "auto": 60, "sweep": 10}
 
 
-@pytest.mark.parametrize("long", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_no_code_runs_and_nothing_outside_is_written(long: bool) -> None:
+@pytest.mark.parametrize("every", [FEW, pytest.param(EVERY, marks=pytest.mark.slow)], ids=["few", "many"])
+def test_no_code_runs_and_nothing_outside_is_written(every: dict[str, int]) -> None:
     """One process for all commands: each attack is tried in a fork of it."""
-    commands = [name for name in EVERY if (name in LONG) == long]
-    words = ["--commands", *commands, "--every", *(str(EVERY[name]) for name in commands)]
+    commands = list(every)
+    words = ["--commands", *commands, "--every", *map(str, every.values())]
     done = subprocess.run([sys.executable, str(SCRIPT), *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     counts = re.findall(r"^(\d+) attacks on (\w+)$", done.stdout, re.M)
@@ -41,15 +45,24 @@ def test_no_code_runs_and_nothing_outside_is_written(long: bool) -> None:
     assert sum(int(count) for count, _ in counts) >= 3 * len(commands)
 
 
-COMMANDS = {
-    "resume": "pgrun resume=. trainer.total_steps=96",
-    "play": "pgrun-play .",
-    "compare": "pgrun-compare . --html page.html",
-    "study": (
-        "pgrun-study run=. episodes=4 batch=2 critic_episodes=2 reference_episodes=4 repeats=1 "
-        "hydra.run.dir=study"
-    ),
-}
+COMMANDS = (
+    "pgrun resume=. trainer.total_steps=96",
+    "pgrun-play .",
+    "pgrun-compare . --html page.html",
+    "pgrun-study run=. episodes=4 batch=2 critic_episodes=2 reference_episodes=4 repeats=1 hydra.run.dir=own",
+)
+ALL = f"""
+import runpy, sys
+for line in {COMMANDS!r}:
+    name, *sys.argv[1:] = line.split()
+    before = [*sys.path]
+    try:
+        runpy.run_path(f"{BIN}/{{name}}", run_name="__main__")
+    except SystemExit as left:
+        if left.code:
+            raise
+    assert sys.path == before, (line, sys.path)
+"""
 MODULES = (
     *(
         "torch",
@@ -65,32 +78,32 @@ MODULES = (
     *("mujoco", "pygame", "evil", "google_crc32c", "notf"),
 )
 RUN = (
-    "pgrun algo=ppo env=CartPole-v1 tuned=none network.hidden=[8] env.num_envs=2 sampler.steps=16 "
+    "algo=ppo env=CartPole-v1 tuned=none network.hidden=[8] env.num_envs=2 sampler.steps=16 "
     "trainer.total_steps=64 trainer.eval_episodes=1 logger.progress=false hydra.run.dir=run"
 )
 
 
-def typed(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    name, *words = line.split()
-    command = [str(BIN / name), *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-
-
-@pytest.fixture(scope="module")
-def booby_trapped(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run directory with a module for every name that might be looked for in it; each leaves a mark."""
-    top = tmp_path_factory.mktemp("trap")
-    assert typed(RUN, top).returncode == 0
+def test_the_current_folder_is_no_place_to_import_from(here: Path) -> None:  # noqa: F811
+    """In a run directory with a module for every name that might be looked for in it; each leaves a mark. The
+    installed scripts, one after the other in one process, which begins in a folder of its own as theirs do.
+    """
+    top = here
+    assert pgrun(RUN).code == 0
     for name in MODULES:
         text = f"open({str(top / 'mark')!r}, 'a').write({name!r})\n"
         (top / "run" / f"{name}.py").write_text(text)
         (top / "run" / name).mkdir()
         (top / "run" / name / "evil.py").write_text(text)
-    return top
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_the_current_folder_is_no_place_to_import_from(command: str, booby_trapped: Path) -> None:
-    done = typed(COMMANDS[command], booby_trapped / "run")
+    (top.parent / "bin").mkdir()
+    (top.parent / "bin" / "all.py").write_text(ALL)
+    done = subprocess.run(
+        [sys.executable, top.parent / "bin" / "all.py"],
+        cwd=top / "run",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert not (booby_trapped / "mark").exists(), (booby_trapped / "mark").read_text()
+    assert not (top / "mark").exists(), (top / "mark").read_text()
+    assert (top / "run" / "page.html").exists()
+    assert (top / "run" / "own" / "study.json").exists()

@@ -8,6 +8,7 @@ import fcntl
 import json
 import signal
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -30,17 +31,27 @@ def faulty(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: F811
     return here
 
 
+@dataclass(frozen=True)
+class Whole:
+    """What the sweep leaves that is never stopped, and its steps, by job."""
+
+    told: list[tuple]
+    steps: list[int]
+
+
+NEVER_STOPPED: list[Whole] = []
+
+
 @pytest.fixture
-def whole(faulty: Path) -> list[tuple]:
-    """What the sweep leaves that is never stopped."""
-    assert pgrun(COMMAND.replace("dir=s", "dir=whole")).code == 0
-    for path in faulty.glob("steps-*"):
-        path.rename(path.with_name(f"whole-{path.name}"))
-    return [told(find_job_folder(faulty / "whole", n)) for n in SEEDS]
-
-
-def whole_steps(here: Path, who: int) -> int:  # noqa: F811
-    return (here / f"whole-steps-{who}").stat().st_size
+def whole(faulty: Path) -> Whole:
+    """Run once."""
+    if not NEVER_STOPPED:
+        assert pgrun(COMMAND.replace("dir=s", "dir=whole")).code == 0
+        outcome = [told(find_job_folder(faulty / "whole", n)) for n in SEEDS]
+        NEVER_STOPPED.append(Whole(outcome, [steps(faulty, n) for n in SEEDS]))
+        for path in faulty.glob("steps-*"):
+            path.unlink()
+    return NEVER_STOPPED[0]
 
 
 def begun(faulty: Path, extra: str = "") -> Sweep:
@@ -51,22 +62,22 @@ def begun(faulty: Path, extra: str = "") -> Sweep:
     return sweep
 
 
-def check_rest(faulty: Path, whole: list[tuple]) -> None:
+def check_rest(faulty: Path, whole: Whole) -> None:
     """With ``resume=auto``: the same results, and of the steps only those that remained."""
     (faulty / "fault").unlink()
     saved = Sweep.saved(None, find_job_folder(faulty / "s", 1))  # type: ignore[arg-type]
     before = [steps(faulty, n) for n in SEEDS]
     answer = pgrun(f"{COMMAND} resume=auto")
     assert answer.code == 0, answer
-    assert [told(find_job_folder(faulty / "s", n)) for n in SEEDS] == whole
+    assert [told(find_job_folder(faulty / "s", n)) for n in SEEDS] == whole.told
     executed = [steps(faulty, n) - before[n] for n in SEEDS]
     assert executed[0] == 0
     replayed = 2 * EPISODE  # at most: the two environments are brought back to where they were
-    assert 0 < executed[1] <= whole_steps(faulty, 1) - saved + replayed
-    assert executed[2] == whole_steps(faulty, 2)
+    assert 0 < executed[1] <= whole.steps[1] - saved + replayed
+    assert executed[2] == whole.steps[2]
 
 
-def test_after_kill_9_of_all_processes(faulty: Path, whole: list[tuple]) -> None:
+def test_after_kill_9_of_all_processes(faulty: Path, whole: Whole) -> None:
     sweep = begun(faulty)
     sweep.kill(signal.SIGKILL, group=True)
     assert sweep.answer().code == -signal.SIGKILL
@@ -82,7 +93,7 @@ STOPS = [
 
 
 @pytest.mark.parametrize(("number", "group", "code"), STOPS)
-def test_after_a_signal(number: int, group: bool, code: int, faulty: Path, whole: list[tuple]) -> None:
+def test_after_a_signal(number: int, group: bool, code: int, faulty: Path, whole: Whole) -> None:
     sweep = begun(faulty)
     reached = sweep.saved(find_job_folder(faulty / "s", 1))
     sweep.kill(number, group)
@@ -110,9 +121,7 @@ def test_after_a_signal(number: int, group: bool, code: int, faulty: Path, whole
 @pytest.mark.slow
 @pytest.mark.parametrize("group", [True, False])
 @pytest.mark.parametrize("launcher", ["parallel hydra.launcher.n_jobs=2", "local"])
-def test_after_a_signal_on_other_launchers(
-    launcher: str, group: bool, faulty: Path, whole: list[tuple]
-) -> None:
+def test_after_a_signal_on_other_launchers(launcher: str, group: bool, faulty: Path, whole: Whole) -> None:
     """Jobs in several processes at once: each that runs is saved, the others are not lost."""
     # each takes 13 s, so that on a busy machine, too, the first is not over when the second begins
     (faulty / "fault").write_text("0 crawl\n1 crawl\n2 crawl")
@@ -126,7 +135,7 @@ def test_after_a_signal_on_other_launchers(
     assert status[2] in ("interrupted", "not run")
     (faulty / "fault").unlink()
     assert pgrun(f"{COMMAND} resume=auto").code == 0
-    assert [told(find_job_folder(faulty / "s", n)) for n in SEEDS] == whole
+    assert [told(find_job_folder(faulty / "s", n)) for n in SEEDS] == whole.told
 
 
 def test_a_second_signal_ends_it_at_once(faulty: Path) -> None:

@@ -16,6 +16,7 @@ from support_faults import LINE, MODULE, results, said
 
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import Answer, pgrun
+from tests.helpers.support_slow import slow_but
 
 VICTIM = 2
 FAULTS = {
@@ -44,15 +45,15 @@ def faulty(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:  # no
     get_reusable_executor().shutdown(wait=True)
 
 
-def check(answer: Answer, sweep: Path, fault: str, jobs: int = 6) -> None:
+def check(answer: Answer, sweep: Path, fault: str, jobs: int = 6, victim: int = VICTIM) -> None:
     """All but one have a result; the table is over those, and the one is named."""
     assert answer.code == 1, answer
     found = results(sweep)
-    assert [r["status"] == "finished" for r in found] == [n != VICTIM for n in range(jobs)]
-    assert all("params_sha256" in r for n, r in enumerate(found) if n != VICTIM)
-    assert f" {','.join(str(n) for n in range(jobs) if n != VICTIM)} " in answer.out  # the seeds in the table
+    assert [r["status"] == "finished" for r in found] == [n != victim for n in range(jobs)]
+    assert all("params_sha256" in r for n, r in enumerate(found) if n != victim)
+    assert f" {','.join(str(n) for n in range(jobs) if n != victim)} " in answer.out  # the seeds in the table
     lines = said(answer)
-    assert re.fullmatch(rf"pgrun: job {VICTIM} \(.*seed={VICTIM}.*\) {FAULTS[fault]}", lines[0])
+    assert re.fullmatch(rf"pgrun: job {victim} \(.*seed={victim}.*\) {FAULTS[fault]}", lines[0])
     assert lines[1].startswith(f"pgrun: 1 of {jobs} jobs did not finish: 1 {FAULTS[fault].split(':')[0]}; ")
     assert ("resume=retry" in lines[1]) == FAULTS[fault].startswith("failed")
     kept = json.loads((sweep / "sweep.json").read_text())["jobs"]
@@ -72,10 +73,10 @@ def test_every_fault_in_one_sweep(faulty: Path) -> None:
     assert results(faulty / "s")[-1]["status"] == "finished"
 
 
-@pytest.mark.parametrize("launcher", [JOBLIB, LOCAL])
+@pytest.mark.parametrize("launcher", slow_but([LOCAL], [JOBLIB, LOCAL]))
 def test_a_killed_job_on_other_launchers(launcher: str, faulty: Path) -> None:
-    (faulty / "fault").write_text(f"{VICTIM} kill")
-    check(pgrun(f"-m {launcher} seed='range(0,3)' {LINE}"), faulty / "s", "kill", jobs=3)
+    (faulty / "fault").write_text("1 kill")
+    check(pgrun(f"-m {launcher} seed=0,1 {LINE}"), faulty / "s", "kill", jobs=2, victim=1)
 
 
 @pytest.mark.slow

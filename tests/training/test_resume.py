@@ -24,6 +24,7 @@ from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import pgrun
 from tests.helpers.support_pipeline import settings
 from tests.helpers.support_resume import rows, scalars, told, trace
+from tests.helpers.support_slow import slow_but
 
 ALGOS = sorted(path.stem for path in (conf_dir() / "algo").glob("*.yaml"))
 TINY = ["network.hidden=[8]", "env.num_envs=2", "diagnostics.gradient_every=1"]
@@ -85,10 +86,14 @@ def every(own: dict[str, Any], steps: int) -> dict[str, Any]:
     return {**own, "trainer": {**own["trainer"], "checkpoint_every": steps}}
 
 
-@pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
-@pytest.mark.parametrize("algo", ALGOS)
-def test_every_algorithm(algo: str, env: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = every(settings(*words(algo, env), "state_norm=true", "reward_scaling=true"), 1)
+WITH_BOXES = ("ppo", "trpo", "off_policy_ac")  # of those in the quick suite: minibatches, own steps, replay
+CASES = [(algo, env) for algo in ALGOS for env in ("CartPole-v1", "Pendulum-v1")]
+QUICK = [(algo, env) for algo, env in CASES if env == "CartPole-v1" or algo in WITH_BOXES]
+
+
+@pytest.mark.parametrize("case", slow_but(QUICK, CASES), ids="-".join)
+def test_every_algorithm(case: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = every(settings(*words(*case), "state_norm=true", "reward_scaling=true"), 1)
     whole = straight(tmp_path / "whole", own)
     saved, executed = killed_and_resumed(tmp_path / "resumed", own, 2, monkeypatch)
     assert told(whole) == told(tmp_path / "resumed")
@@ -105,12 +110,18 @@ PRACTICE = [
 ]
 
 
-@pytest.mark.parametrize("updates", range(1, 6))
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that never stops."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    return straight(folder, every(settings(*MUJOCO, *PRACTICE), 1))
+
+
+@pytest.mark.parametrize("updates", slow_but([1, 4], range(1, 6)))
 def test_at_every_update_of_a_mujoco_run(
-    updates: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    updates: int, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = every(settings(*MUJOCO, *PRACTICE), 1)
-    whole = straight(tmp_path / "whole", own)
     killed_and_resumed(tmp_path / "resumed", own, updates, monkeypatch)
     assert told(whole) == told(tmp_path / "resumed")
     assert rows(whole) == rows(tmp_path / "resumed")
@@ -138,11 +149,10 @@ PARTS = ["policy", "optimizer", "critic", "reward_scale", "envs", "noise", "shuf
 
 @pytest.mark.parametrize("lost", [*PARTS, "counters"])
 def test_without_any_one_item_it_is_another_run(
-    lost: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lost: str, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Negative control: each item of the checkpoint is needed, and the comparison can fail."""
     own = every(settings(*MUJOCO, *PRACTICE), 1)
-    whole = straight(tmp_path / "whole", own)
     folder = tmp_path / "resumed"
     folder.mkdir()
     with monkeypatch.context() as patch:
