@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gc
+import os
 from pathlib import Path
 
 import pytest
+
+from tests.helpers.support_fork import folder_in_memory
 
 LONGEST_FIRST = ("runs", "tools", "api", "training", "command", "analysis", "compiled", "storage", "envs")
 
@@ -20,6 +23,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return places.get(folder, len(places))
 
     items.sort(key=place)
+
+
+def pytest_configure() -> None:
+    """Runs of a moment do not wait for a disk: it is a third of their time."""
+    if folder := folder_in_memory():
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", folder)
 
 
 def pytest_collection_finish() -> None:

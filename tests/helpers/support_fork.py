@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 import sys
 import time
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+ENOUGH = 1e9  # bytes; the suite needs a tenth of it
 LIMIT = 120.0  # seconds, after which a child hangs: none of these runs takes two
 
 
@@ -82,4 +84,6 @@ def heard(reader: int, child: int, deadline: float, number: int) -> str:
 
 def folder_in_memory() -> str | None:
     """Where many small runs do not wait for a disk."""
-    return "/dev/shm" if Path("/dev/shm").is_dir() and os.access("/dev/shm", os.W_OK) else None
+    place = Path("/dev/shm")
+    usable = place.is_dir() and os.access(place, os.W_OK) and shutil.disk_usage(place).free > ENOUGH
+    return str(place) if usable else None

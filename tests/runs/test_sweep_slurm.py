@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from submitit.core.core import Job
 from support_faults import EPISODE, LINE, MODULE, Sweep, results, steps, told
 
 from pgrun.command import launchers
@@ -29,7 +30,8 @@ def slurm(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: F811
     return pretend(here.parent, monkeypatch)
 
 
-def test_the_script(slurm: Path, here: Path) -> None:  # noqa: F811
+def test_the_script(slurm: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    monkeypatch.setattr(Job, "_results_timeout_s", 0)  # seconds that it waits for files of a job that is over
     (slurm / "sbatch").write_text('#!/bin/bash\ncp "$1" "$SLURM_FAKE/script"\necho "Submitted batch job 7"')
     (slurm / "sacct").write_text('#!/bin/bash\necho "JobID|State|NodeList"; echo "7_[0-1]|NODE_FAIL|here"')
     answer = pgrun(f"-m {SLURM} hydra.launcher.partition=gpu seed=0,1 {LINE}")

@@ -30,6 +30,7 @@ from pgrun.tools.lab.pages import find_stale, make_pages
 from pgrun.tools.lab.run import run_experiment
 from pgrun.tools.study.cli import STUDY
 from tests.helpers.support_cli import Answer, answer
+from tests.helpers.support_slow import slow_but
 
 ROOT = Path(__file__).parents[2]
 BOOK = ROOT / "docs" / "lab"
@@ -91,7 +92,15 @@ def test_its_commands_pass_the_check(experiment: Experiment) -> None:
             assert list(check(compose_one(last, command.multirun, 0, app.config))) == []
 
 
-@pytest.mark.parametrize("experiment", [e for e in EVERY if e.fast], ids=lambda e: e.name)
+# of each group at least one more takes less than half a second
+LONGER = (
+    *("pathwise", "jumping", "per_step_offset", "expected_score", "best_constant", "baseline", "shrinkage"),
+    *("n_steps", "past_only", "kl_half"),
+)
+QUICK = [e for e in EVERY if e.fast and e.name not in LONGER]
+
+
+@pytest.mark.parametrize("experiment", slow_but(QUICK, [e for e in EVERY if e.fast]), ids=lambda e: e.name)
 def test_it_comes_out_as_expected(experiment: Experiment, tmp_path: Path) -> None:
     result = run_experiment(experiment, tmp_path)
     assert result["changes"] == []
