@@ -123,7 +123,7 @@ def test_commands_pass_the_check(path: Path, here: Path, monkeypatch: pytest.Mon
     made: set[str] = set()
     for words in commands(path):
         if words[1:] not in (["--list"], ["--version"]):
-            found = [problem for problem in wrong(words, made) if not names_an_extra(problem, path)]
+            found = [one for one in wrong(words, made) if not names_an_extra(one.sentence(), path)]
             assert found == [], shlex.join(words)
         made |= {word.split("=")[1] for word in words if word.startswith("hydra.run.dir=")}
     for name in own:

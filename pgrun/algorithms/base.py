@@ -14,6 +14,7 @@ from pgrun.config.schema import NonNegative, Positive, PositiveInt, Repeats
 from pgrun.config.settings import AdvantageNorm
 from pgrun.critics.base import Critic
 from pgrun.envs import Envs
+from pgrun.mistake import Mistake
 from pgrun.optimization.minibatches import shuffle_into_minibatches, shuffled_episodes
 from pgrun.optimization.optimizers import Optimizer
 from pgrun.optimization.schedules import OVER_THE_RUN, Kind, Schedule, states_of
@@ -91,7 +92,7 @@ class Algorithm:
     tags: ClassVar[tuple[str, ...]] = ()  # of ``scalars``
 
     @classmethod
-    def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:
+    def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[Mistake]:
         """Settings of its own that make no sense together with others or with the environment, each with the
         nearest that do.
         """

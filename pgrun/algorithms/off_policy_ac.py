@@ -9,6 +9,7 @@ import gymnasium as gym
 from pgrun.algorithms.base import Algorithm, Learner
 from pgrun.config.settings import CENTERING
 from pgrun.critics.action_value import ActionCritic
+from pgrun.mistake import Mistake
 from pgrun.types import Batch, Rollout
 from pgrun.variance.advantage import Advantage
 from pgrun.variance.base import Scheme
@@ -45,17 +46,26 @@ class OffPolicyAc(Algorithm):
     of_actions: ClassVar[bool] = True
 
     @classmethod
-    def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:
+    def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[Mistake]:
         if settings["algo"]["baseline"] != "expectation":
             return
         if settings["algo"]["corrections"] != "all":
-            yield "algo.baseline=expectation sums over the present policy's actions: add algo.corrections=all"
+            yield Mistake(
+                "algo.baseline",
+                "expectation",
+                "sums over the present policy's actions",
+                "add algo.corrections=all",
+            )
         if settings["variance"]["name"] != "q":
-            yield "algo.baseline=expectation leaves nothing for V(s) to lower: add variance=q"
+            yield Mistake(
+                "algo.baseline", "expectation", "leaves nothing for V(s) to lower", "add variance=q"
+            )
         if settings["advantage_norm"] in CENTERING:
-            yield (
-                "algo.baseline=expectation weighs with π(a|s)Q(s, a), which has no use for a mean of 0: "
-                "add advantage_norm=none or scale"
+            yield Mistake(
+                "algo.baseline",
+                "expectation",
+                "weighs with π(a|s)Q(s, a), which has no use for a mean of 0",
+                "add advantage_norm=none or scale",
             )
 
     def effective_scheme(self, scheme: Scheme) -> Scheme:

@@ -14,6 +14,7 @@ from pgrun.config.settings import CENTERING
 from pgrun.critics.exact import follow_problem, require_tabular_problem
 from pgrun.envs import Envs
 from pgrun.exact import Problem, policy_table, state_visits
+from pgrun.mistake import Mistake
 from pgrun.policies.importance import effective_share
 from pgrun.policies.policy import Policy
 from pgrun.returns import v_trace_errors
@@ -70,7 +71,7 @@ class OffPolicyPg(Algorithm):
     tags: ClassVar[tuple[str, ...]] = ("weight/ess", "weight/mean", "weight/max", "weight/return")
 
     @classmethod
-    def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:
+    def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[Mistake]:
         weights = settings["algo"]["weights"]
         if weights == "per_decision":
             yield from find_terms_beside_rewards(settings)
@@ -80,10 +81,14 @@ class OffPolicyPg(Algorithm):
             try:
                 require_tabular_problem(env)
             except LookupError as error:
-                yield (
-                    f"algo.weights=state_ratio needs the transition table of env={settings['env']['id']}: "
-                    f"{error}; take algo.weights=per_step, which sets the ratio to 1, or a tabular "
-                    "environment such as env=FrozenLake-v1"
+                yield Mistake(
+                    "algo.weights",
+                    "state_ratio",
+                    f"needs the transition table of env={settings['env']['id']}: {error}",
+                    (
+                        "take algo.weights=per_step, which sets the ratio to 1, or a tabular environment "
+                        "such as env=FrozenLake-v1"
+                    ),
                 )
 
     def prepare(self, envs: Envs) -> None:
@@ -197,35 +202,48 @@ def weight_scalars(log_ratio: Tensor, batch: Batch) -> dict[str, Tensor]:
     return scalars
 
 
-def find_terms_beside_rewards(settings: Mapping[str, Any]) -> Iterator[str]:
+def find_terms_beside_rewards(settings: Mapping[str, Any]) -> Iterator[Mistake]:
     """∏_{k≤t'} ρₖ stands beside a reward.
 
     What else Ψₜ holds would stand without ρₜ, and E_old[gₜ] is not 0.
     """
     name = settings["variance"]["name"]
     if name != "reward_to_go":
-        yield (
-            f"algo.weights=per_decision weighs rewards to go, and is biased by what variance={name} adds to "
-            "them: add variance=reward_to_go, or take algo.weights=trajectory"
+        yield Mistake(
+            "algo.weights",
+            "per_decision",
+            f"weighs rewards to go, and is biased by what variance={name} adds to them",
+            "add variance=reward_to_go, or take algo.weights=trajectory",
         )
     if settings["advantage_norm"] in CENTERING:
-        yield "algo.weights=per_decision is biased by subtracting a mean: add advantage_norm=none or scale"
+        yield Mistake(
+            "algo.weights",
+            "per_decision",
+            "is biased by subtracting a mean",
+            "add advantage_norm=none or scale",
+        )
 
 
-def find_no_plain_errors(settings: Mapping[str, Any]) -> Iterator[str]:
+def find_no_plain_errors(settings: Mapping[str, Any]) -> Iterator[Mistake]:
     """V-trace is a sum of the errors δ of V themselves, each with its own weight."""
     variance, algo = settings["variance"], settings["algo"]
     if variance["name"] != "td0":
-        yield (
-            "algo.weights=v_trace sums the errors δ of V, not what "
-            f"variance={variance['name']} makes of them: add variance=td0"
+        yield Mistake(
+            "algo.weights",
+            "v_trace",
+            f"sums the errors δ of V, not what variance={variance['name']} makes of them",
+            "add variance=td0",
         )
     elif variance["discounting"] != "reward_to_go":
-        yield "algo.weights=v_trace takes no factor γ^t: add variance.discounting=reward_to_go"
+        yield Mistake(
+            "algo.weights", "v_trace", "takes no factor γ^t", "add variance.discounting=reward_to_go"
+        )
     if settings["advantage_norm"] != "none":
-        yield "algo.weights=v_trace fits V to the same errors: add advantage_norm=none"
+        yield Mistake("algo.weights", "v_trace", "fits V to the same errors", "add advantage_norm=none")
     if algo["truncate"] is not None or algo["self_normalise"]:
-        yield (
-            "algo.weights=v_trace has caps of its own: take algo.rho_bar and algo.c_bar, and leave "
-            "algo.truncate and algo.self_normalise out"
+        yield Mistake(
+            "algo.weights",
+            "v_trace",
+            "has caps of its own",
+            ("take algo.rho_bar and algo.c_bar, and leave algo.truncate and algo.self_normalise out"),
         )

@@ -10,6 +10,7 @@ import torch
 
 from pgrun.algorithms.base import Learner, Repeated
 from pgrun.config.schema import NonNegative, Positive, Range
+from pgrun.mistake import Mistake
 from pgrun.optimization.natural_gradient import mean_kl
 from pgrun.optimization.schedules import OVER_THE_RUN, Kind, Schedule
 from pgrun.policies.importance import mean_by_episode, mean_log_ratio, weighted_log_ratio
@@ -59,19 +60,23 @@ class Ppo(Repeated):
         self.follow_schedules()
 
     @classmethod
-    def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:
+    def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[Mistake]:
         algo, sampler = settings["algo"], settings["sampler"]
         if algo["ratio"] == "token":
             return
         if sampler["name"] != "episodes":
-            yield "algo.ratio=sequence is the ratio of a whole episode: add sampler=episodes"
+            yield Mistake("algo.ratio", "sequence", "is the ratio of a whole episode", "add sampler=episodes")
         elif algo["minibatches"] > sampler["episodes"]:
-            yield (
-                f"algo.minibatches={algo['minibatches']}: algo.ratio=sequence keeps episodes whole, and "
-                f"sampler.episodes={sampler['episodes']}: add algo.minibatches=1"
+            yield Mistake(
+                "algo.minibatches",
+                algo["minibatches"],
+                f"algo.ratio=sequence keeps episodes whole, and sampler.episodes={sampler['episodes']}",
+                "add algo.minibatches=1",
             )
         if settings["advantage_scope"] == "minibatch":
-            yield "algo.ratio=sequence: Ψ is normalised over the batch: add advantage_scope=batch"
+            yield Mistake(
+                "algo.ratio", "sequence", "Ψ is normalised over the batch", "add advantage_scope=batch"
+            )
 
     @property
     def keeps_episodes_whole(self) -> bool:

@@ -9,6 +9,7 @@ import torch
 
 from pgrun.algorithms.base import Learner, Repeated
 from pgrun.config.schema import Positive
+from pgrun.mistake import Mistake
 from pgrun.optimization.natural_gradient import mean_kl
 from pgrun.policies.importance import weighted_log_ratio
 from pgrun.types import Batch
@@ -38,12 +39,14 @@ class PpoPenalty(Repeated):
         self.penalty = self.beta
 
     @classmethod
-    def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:
+    def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[Mistake]:
         low, start, high = (settings["algo"][name] for name in ("beta_min", "beta", "beta_max"))
         if not low <= start <= high:
-            yield (
-                f"algo.beta={start:g} is not between algo.beta_min={low:g} and algo.beta_max={high:g}: "
-                "take one that is, or move the bounds"
+            yield Mistake(
+                "algo.beta",
+                f"{start:g}",
+                f"is not between algo.beta_min={low:g} and algo.beta_max={high:g}",
+                "take one that is, or move the bounds",
             )
 
     def surrogate(self, log_prob: Tensor, batch: Batch) -> Tensor:

@@ -73,11 +73,8 @@ def run_command(argv: list[str], app: App, quiet: bool) -> Path:
         if quiet:
             for redirect in (redirect_stdout, redirect_stderr):
                 stack.enter_context(redirect(io.StringIO()))
-        try:
-            refuse_what_is_no_run(argv, app)
-            outcome = cli.carry_out(argv, app)
-        except InvalidCommand as error:
-            raise InvalidCommand(app.spoken(str(error))) from error.__cause__
+        refuse_what_is_no_run(argv, app)
+        outcome = cli.carry_out(argv, app)
     assert outcome.folder is not None
     return outcome.folder
 

@@ -38,7 +38,7 @@ def main(app: App = PGRUN) -> None:
     """The console script."""
     if app is PGRUN and (subcommand := find_subcommand(sys.argv[1:])):
         return subcommand()
-    sys.exit(run_guarded(lambda: dispatch_command(sys.argv[1:], app), app.name, app.spoken))
+    sys.exit(run_guarded(lambda: dispatch_command(sys.argv[1:], app), app.name))
 
 
 def dispatch_command(argv: list[str], app: App = PGRUN) -> int:
@@ -163,7 +163,8 @@ def show_through_hydra(command: Command) -> int:
     from pgrun.command.preflight import refuse_all
 
     jobs = compose_jobs(command) if command.flags.cfg else None
-    refuse_all([*command.problems, *(jobs.problems if jobs else ())], jobs.translation if jobs else "")
+    problems = [*command.problems, *(jobs.problems if jobs else ())]
+    refuse_all(problems, command.app.name, jobs.translation if jobs else "")
     command.refuse_foreign()
     if jobs and command.flags.cfg == "job":  # Hydra's own shows where values come from: ${oc.select:usual.…}
         print(jobs.composed[0].yaml(command.flags.package))
@@ -189,7 +190,7 @@ def run_alone(command: Command, job: Job, again: bool) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with run_lock(job.folder), showing_paths_from(Path.cwd()):
         if not again:  # the other one may be over by now
-            refuse_all(list(check_folders([job], command.app.files, "hydra.run.dir")))
+            refuse_all(list(check_folders([job], command.app.files, "hydra.run.dir")), command.app.name)
         say(describe_start(job, command.app))
         run_composed_job(job.composed, job.folder, command.app.call("job"))
     return folder

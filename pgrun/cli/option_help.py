@@ -47,7 +47,7 @@ def option_help(command: Command, options: list[CliOverride], places: list[Path]
     Raises ``InvalidCommand`` where the command does not compose.
     """
     jobs = compose_jobs(command)
-    refuse_all([*command.problems, *jobs.problems])
+    refuse_all([*command.problems, *jobs.problems], command.app.name)
     job = jobs.composed[0]
     told = [describe_option(word, job, places) for word in dict.fromkeys(options)]
     tuned = job.settings.get("tuned")

@@ -16,9 +16,12 @@ from pgrun.command.overrides import CliOverride
 from pgrun.command.unused_settings import find_unused_settings
 from pgrun.config.paths import conf_dir
 from pgrun.config.settings import flatten_settings
+from pgrun.mistake import Mistake
 
 
-def find_ineffective_ablation(job: Job, chosen: Mapping[str, Any], space: Space[Any] | None) -> Iterator[str]:
+def find_ineffective_ablation(
+    job: Job, chosen: Mapping[str, Any], space: Space[Any] | None
+) -> Iterator[Mistake]:
     """``chosen``: the class of each group. Said where nothing reads any setting of the option's file."""
     path = conf_dir() / "ablate" / f"{job.choices.get('ablate')}.yaml"
     if not path.exists():  # none, or one of the user's own
@@ -27,4 +30,4 @@ def find_ineffective_ablation(job: Job, chosen: Mapping[str, Any], space: Space[
     changed = [CliOverride(key, key, "changed") for key in settings if key != "ablate"]
     reasons = list(find_unused_settings(changed, job.settings, chosen, space))
     if changed and len(reasons) == len(changed):
-        yield f"ablate={path.stem} changes nothing here: {reasons[0]}: leave it out of ablate=…"
+        yield Mistake("ablate", path.stem, f"changes nothing here: {reasons[0]}", "leave it out of ablate=…")

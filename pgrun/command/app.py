@@ -5,7 +5,6 @@ refused alike.
 from __future__ import annotations
 
 import importlib
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +19,7 @@ class App:
 
     name: str  # as typed
     config: str  # conf/<config>.yaml
-    check: str  # check(job, whole) -> list[str]
+    check: str  # check(job, whole) -> list[Mistake]
     job: str  # job(cfg) -> float, which Hydra calls
     work: str  # work(settings, folder) -> float: what a job does
     value: str  # value(what the result file says) -> float: the same of a job that was done before
@@ -39,10 +38,6 @@ class App:
         module, _, function = getattr(self, which).partition(":")
         called: Callable[..., Any] = getattr(importlib.import_module(module), function)
         return called
-
-    def spoken(self, text: str) -> str:
-        """A message that says ``pgrun -m`` or ``pgrun seed=3``, for this command."""
-        return re.sub(r"\bpgrun (?=-|\w+=)", f"{self.name} ", text)
 
 
 PGRUN = App(

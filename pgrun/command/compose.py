@@ -32,6 +32,7 @@ from pgrun.command.search_space import read_search_space
 from pgrun.config.paths import conf_dir
 from pgrun.config.settings import spell_advantage_norm
 from pgrun.errors import InvalidCommand
+from pgrun.mistake import Mistake
 
 __all__ = ["Job", "Jobs", "compose_jobs", "conf_dir", "to_plain_settings"]
 
@@ -78,7 +79,7 @@ class Jobs:
     """What a command composes to, and what does not compose."""
 
     composed: list[Job] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    problems: list[Mistake] = field(default_factory=list)
     translation: str = ""  # the whole command, where it was typed in another tool's words
 
 
@@ -163,7 +164,7 @@ def answer_foreign(
 
     texts = [word.text for word in kept]
     lines, found.translation = answer_foreign_words(foreign, texts, command.options, settings_of)
-    found.problems += lines
+    found.problems += map(Mistake.of, lines)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from pgrun.command.foreign_answers import find_foreign_option, is_foreign
 from pgrun.command.overrides import CliOverride
 from pgrun.config.pages import install_command
 from pgrun.config.paths import conf_dir
+from pgrun.mistake import PROGRAM, Mistake
 
 EXTRAS = {"hydra/launcher=joblib": "parallel"}
 MOST_NAMES = 12  # in a hint
@@ -43,39 +44,37 @@ class Explainer:
 
     def explain(
         self, error: Exception, words: Sequence[CliOverride]
-    ) -> tuple[CliOverride | None, str | None]:
+    ) -> tuple[CliOverride | None, Mistake | None]:
         """(None, sentence) where no word can be blamed; (word, None) where an earlier sentence covers it."""
         if isinstance(error, MissingConfigException):
             return self.unknown_option(error.missing_cfg_file or "", words)
         text = f"{error}\n{error.__cause__ or ''}".strip()
         word = None if isinstance(error, BROKEN_FILE) else find_word_at_fault(error, text, words)
         if word is None:
-            return None, "; ".join(broken_files(self.config_dir)) or text.splitlines()[0]
+            return None, Mistake.of("; ".join(broken_files(self.config_dir)) or text.splitlines()[0])
         absent = isinstance(error.__cause__ or error, ConfigAttributeError | ConfigKeyError)
         if absent or "No match in the defaults list" in text:
             return word, self.unknown_key(word, words)
-        return word, f"{word.text}: {extract_hydra_reason(error, text)}"
+        return word, Mistake(word.text, None, extract_hydra_reason(error, text))
 
-    def explain_circle(self, words: Sequence[CliOverride]) -> str:
+    def explain_circle(self, words: Sequence[CliOverride]) -> Mistake:
         """The options of the user's own, one of which is in its own defaults."""
         own = [place for place in self.places if place != conf_dir()]
         files = [(word, f"{self.group_of(word)}/{word.value}.yaml") for word in words if self.is_option(word)]
         named = [word.shown for word, file in files if any((place / file).is_file() for place in own)]
         shown = " ".join(named) or "the configuration"
-        return (
-            f"{shown}: a file that names itself in its defaults, or two that name each other: take that "
-            "line out"
-        )
+        reason = "a file that names itself in its defaults, or two that name each other"
+        return Mistake(shown, None, reason, "take that line out")
 
     def unknown_option(
         self, path: str, words: Sequence[CliOverride]
-    ) -> tuple[CliOverride | None, str | None]:
+    ) -> tuple[CliOverride | None, Mistake | None]:
         for word in words:
             group = self.group_of(word)
             if group is not None and path == f"{group}/{word.value}":
                 self.lost.add(group)
-                return word, f"{group}={word.value}: {self.hint(group, str(word.value))}"
-        return None, f"{path}: no such option in the configuration"
+                return word, Mistake(group, word.value, self.hint(group, str(word.value)))
+        return None, Mistake(path, None, "no such option in the configuration")
 
     def group_of(self, word: CliOverride) -> str | None:
         head = word.text.lstrip("+").split("=")[0].split("@")[0]
@@ -107,20 +106,20 @@ class Explainer:
             names = [*names, *registry]
         return sorted(set(names))
 
-    def unknown_key(self, word: CliOverride, words: Sequence[CliOverride]) -> str | None:
+    def unknown_key(self, word: CliOverride, words: Sequence[CliOverride]) -> Mistake | None:
         group, _, rest = word.key.partition(".")
         owners = list(self.owners(group, rest)) if rest else []
         if owners:
             if self.lost:  # an unknown option may have been the one that brings it
                 return None
             here = next((other.text for other in words if other.key == group), "this run")
-            return f"{word.key}: a setting of {' and '.join(owners)}, not of {here}"
+            return Mistake(word.key, None, f"a setting of {' and '.join(owners)}, not of {here}")
         if self.app is PGRUN and is_foreign(word.key.split(".")[-1]):
             self.foreign[word.key] = word
             return None
         groups = [] if rest else [path.parent.name for path in conf_dir().glob(f"*/{word.value}.yaml")]
         hint = f"here: {groups[0]}={word.value}" if groups else nearest_key(word.key, self.keys(words))
-        return f"{word.key}: no such setting; {hint}"
+        return Mistake(word.key, None, f"no such setting; {hint}")
 
     def owners(self, group: str, rest: str) -> Iterator[str]:
         """The options of the group that have this setting."""
@@ -219,7 +218,7 @@ def nearest_key(key: str, keys: Sequence[str]) -> str:
     ]
     near = near or group
     names = list(dict.fromkeys(near))
-    where = f"pgrun --cfg {'hydra' if key.startswith('hydra') else 'job'} shows"
+    where = f"{PROGRAM} --cfg {'hydra' if key.startswith('hydra') else 'job'} shows"
     if not names:
         return f"{where} them all"
     more = f" and {len(names) - MOST_NAMES} more, which {where}" if len(names) > MOST_NAMES else ""
@@ -233,4 +232,4 @@ def describe_nearest(name: str, options: Iterable[str]) -> str:
     near = [lower[match] for match in difflib.get_close_matches(name.lower(), list(lower), n=3, cutoff=0.6)]
     if len(options) < 15:
         return f"there are {', '.join(options)}"
-    return f"nearest: {', '.join(near)}" if near else "pgrun --help says how to list them"
+    return f"nearest: {', '.join(near)}" if near else f"{PROGRAM} --help says how to list them"

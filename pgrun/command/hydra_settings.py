@@ -12,6 +12,7 @@ from pgrun.command.compose import Job
 from pgrun.command.hydra_internals import open_config_source
 from pgrun.command.launcher_settings import find_wrong_launcher
 from pgrun.command.overrides import Command
+from pgrun.mistake import Mistake
 
 CHANGEABLE = (  # and what lies below them; any other would be read by nothing, or break a run
     "hydra.run.dir",
@@ -34,7 +35,7 @@ PLUGINS = ("hydra_plugins.", "hydra._internal.core_plugins.")  # where Hydra tak
 OWN_FOLDERS = (".hydra", "checkpoints")  # of a run
 
 
-def find_wrong_hydra_settings(command: Command, job: Job) -> Iterator[str]:
+def find_wrong_hydra_settings(command: Command, job: Job) -> Iterator[Mistake]:
     """``job``: the first of the command."""
     typed = list(find_wrong_words(command))
     yield from typed or find_wrong_code(job.hydra)
@@ -44,55 +45,73 @@ def find_wrong_hydra_settings(command: Command, job: Job) -> Iterator[str]:
         yield from find_wrong_launcher(job)
 
 
-def find_wrong_words(command: Command) -> Iterator[str]:
+def find_wrong_words(command: Command) -> Iterator[Mistake]:
     for word in command.words:
         if not word.key.startswith("hydra.") or "/" in word.text.partition("=")[0]:  # hydra/launcher=parallel
             continue
         if not is_changeable(word.key):
-            yield f"{word.text}: not for pgrun; of Hydra's own settings there are {', '.join(CHANGEABLE)}"
+            yield Mistake(
+                word.text, None, f"not for pgrun; of Hydra's own settings there are {', '.join(CHANGEABLE)}"
+            )
         elif "_target_" in word.text:
-            yield f"{word.text}: code is chosen by name, never by a path: hydra/launcher=… or hydra/sweeper=…"
+            yield Mistake(
+                word.text,
+                None,
+                "code is chosen by name, never by a path: hydra/launcher=… or hydra/sweeper=…",
+            )
 
 
 def is_changeable(key: str) -> bool:
     return any(key == name or key.startswith(f"{name}.") for name in CHANGEABLE)
 
 
-def find_wrong_code(hydra: DictConfig) -> Iterator[str]:
+def find_wrong_code(hydra: DictConfig) -> Iterator[Mistake]:
     """What a file may have set: Hydra would find it once folders are there."""
     if hydra.callbacks:
         names = ", ".join(map(str, hydra.callbacks))
-        yield f"hydra.callbacks: {names}: pgrun calls nobody's code at the ends of a run: leave them out"
+        yield Mistake(
+            "hydra.callbacks",
+            None,
+            f"{names}: pgrun calls nobody's code at the ends of a run",
+            "leave them out",
+        )
     for part in ("launcher", "sweeper"):
         target = str(OmegaConf.to_container(hydra[part], resolve=False).get("_target_"))  # type: ignore[union-attr]
         if not target.startswith(PLUGINS):
-            yield f"hydra.{part}._target_={target}: no {part} of Hydra's: choose one with hydra/{part}=…"
+            yield Mistake(
+                f"hydra.{part}._target_", target, f"no {part} of Hydra's", f"choose one with hydra/{part}=…"
+            )
 
 
-def find_wrong_names(command: Command, job: Job) -> Iterator[str]:
+def find_wrong_names(command: Command, job: Job) -> Iterator[Mistake]:
     """What is wrong with the names of folders and of the log."""
     hydra = job.hydra
     key = "hydra.sweep.dir" if command.multirun else "hydra.run.dir"
     top = str(hydra.sweep.dir if command.multirun else hydra.run.dir)
     if not top.strip(" \t\n\"'"):  # a name of quotes alone is an empty one that the shell has left them on
-        yield f"{key}={top!r}: the name of a folder is needed; . is this one"
+        yield Mistake(key, f"{top!r}", "the name of a folder is needed; . is this one")
     elif own := find_own_folder(Path(top)):
-        yield f"{key}={top}: {own} belongs to the run in {own.parent}: choose another folder"
+        yield Mistake(key, top, f"{own} belongs to the run in {own.parent}", "choose another folder")
     for folder in dict.fromkeys((Path(top), job.folder)):
         if Path(os.path.abspath(folder)).name in OWN_FOLDERS:
             own_names = " and ".join(OWN_FOLDERS)
-            yield f"{folder}: a run keeps files of its own in {own_names}: choose another name"
+            yield Mistake(
+                str(folder), None, f"a run keeps files of its own in {own_names}", "choose another name"
+            )
     if command.multirun:
         subdir = str(hydra.sweep.subdir)
         inside = os.path.normpath(subdir)
         if not subdir.strip() or inside == "." or os.path.isabs(inside) or inside.split(os.sep)[0] == "..":
-            yield (
-                f"hydra.sweep.subdir={subdir!r}: each job needs a folder inside hydra.sweep.dir, such as "
-                "${hydra.job.num}"
+            yield Mistake(
+                "hydra.sweep.subdir",
+                f"{subdir!r}",
+                "each job needs a folder inside hydra.sweep.dir, such as ${hydra.job.num}",
             )
     name = str(hydra.job.name)
     if not name.strip() or "/" in name or len(os.fsencode(name)) > 200:
-        yield f"hydra.job.name={name!r}: a name for the log is needed: at most 200 characters, without /"
+        yield Mistake(
+            "hydra.job.name", f"{name!r}", "a name for the log is needed: at most 200 characters, without /"
+        )
 
 
 def find_own_folder(folder: Path) -> Path | None:
@@ -105,16 +124,18 @@ def find_own_folder(folder: Path) -> Path | None:
     return None
 
 
-def find_missing_sources(hydra: DictConfig) -> Iterator[str]:
+def find_missing_sources(hydra: DictConfig) -> Iterator[Mistake]:
     """Hydra only warns of a search path that leads nowhere, and composes without it."""
     for path in hydra.searchpath or ():
         try:
             there = open_config_source(str(path)).available()
         except Exception as error:
-            yield f"hydra.searchpath: {path}: {str(error).splitlines()[0]}"
+            yield Mistake("hydra.searchpath", None, f"{path}: {str(error).splitlines()[0]}")
             continue
         if not there:
-            yield (
-                f"hydra.searchpath: {path} leads to nothing: name a folder, as "
-                f"file://{str(path).rpartition('://')[2]}; --config-dir does the same"
+            yield Mistake(
+                "hydra.searchpath",
+                None,
+                f"{path} leads to nothing",
+                (f"name a folder, as file://{str(path).rpartition('://')[2]}; --config-dir does the same"),
             )

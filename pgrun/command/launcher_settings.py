@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from omegaconf import OmegaConf
 
 from pgrun.config.schema import Form, NonNegativeInt, Positive, PositiveInt, Range, find_violations
+from pgrun.mistake import Mistake
 from pgrun.terminal.writable import reason_unwritable
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ KNOWN = {  # by the class that Hydra makes
 }
 
 
-def find_wrong_launcher(job: Job) -> Iterator[str]:
+def find_wrong_launcher(job: Job) -> Iterator[Mistake]:
     """What is wrong with a sweep's launcher and sweeper.
 
     Those that are not pgrun's extras look after themselves.
@@ -120,4 +121,6 @@ def find_wrong_launcher(job: Job) -> Iterator[str]:
         for name in ("submitit_folder", "temp_folder"):
             folder = given.get(name)
             if folder is not None and (reason := reason_unwritable(Path(str(folder).replace("%j", "0")))):
-                yield f"hydra.{part}.{name}={folder} cannot be written: {reason}; choose another folder"
+                yield Mistake(
+                    f"hydra.{part}.{name}", folder, f"cannot be written: {reason}", "choose another folder"
+                )

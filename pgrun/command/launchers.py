@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 from pgrun.command.overrides import CliOverride
 from pgrun.config.pages import install_command
+from pgrun.mistake import Mistake
 
 EXTRAS = {
     "parallel": "hydra_plugins.hydra_joblib_launcher",
@@ -25,15 +26,19 @@ NEEDS = {
 ENGINES = {"optuna": "search"}
 
 
-def find_missing_launchers(words: Sequence[CliOverride]) -> Iterator[str]:
+def find_missing_launchers(words: Sequence[CliOverride]) -> Iterator[Mistake]:
     """What a sweep's launcher or sweeper needs and is not here."""
     for word in words:
         options = {"hydra.launcher": NEEDS, "hydra.sweeper": ENGINES}.get(word.key, {})
         extra = options.get(str(word.value))
         if extra and not is_installed(EXTRAS[extra]):
-            yield f"{word.shown}: a package is missing; the extra brings it: {install_command(extra)}"
+            yield Mistake(
+                word.shown, None, f"a package is missing; the extra brings it: {install_command(extra)}"
+            )
         elif extra and str(word.value).endswith("slurm") and shutil.which("srun") is None:
-            yield f"{word.shown}: no srun here: hand the sweep to Slurm from a machine that has it"
+            yield Mistake(
+                word.shown, None, "no srun here", "hand the sweep to Slurm from a machine that has it"
+            )
 
 
 def is_installed(package: str) -> bool:

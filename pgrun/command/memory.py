@@ -11,22 +11,28 @@ from typing import Any
 
 import gymnasium as gym
 
+from pgrun.mistake import Mistake
+
 FLOAT = 4
 COPIES = 6  # θ, gradient, two moments, and what a checkpoint and an update hold at the same time
 COLUMN = 4096  # bytes of one environment, at least
 
 
-def find_too_large(settings: Mapping[str, Any], env: gym.Env) -> Iterator[str]:
+def find_too_large(settings: Mapping[str, Any], env: gym.Env) -> Iterator[Mistake]:
     """What takes most of it, where all together is more than the machine has."""
     parts = estimate_memory(settings, env)
     total, (there, whose) = sum(parts.values()), memory_limit()
     if total > there:
         key = max(parts, key=lambda name: parts[name])
         given = find_requested_value(settings, key)
-        yield (
-            f"{key}={given}: the run would take at least {total / 1e9:,.0f} GB, "
-            f"and {whose} {there / 1e9:,.0f} GB: "
-            f"{'take an environment with smaller observations' if key == 'env' else 'take less'}"
+        yield Mistake(
+            key,
+            given,
+            (
+                f"the run would take at least {total / 1000000000.0:,.0f} GB, and {whose} "
+                f"{there / 1000000000.0:,.0f} GB: "
+                f"{('take an environment with smaller observations' if key == 'env' else 'take less')}"
+            ),
         )
 
 

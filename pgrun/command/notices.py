@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from pgrun.command.combination_check import gives_constant_baseline
 from pgrun.command.compose import Job
-from pgrun.command.validate import classes_chosen, gives_constant_baseline
+from pgrun.command.setting_check import classes_chosen
 from pgrun.config.schema import construct_from_settings
 from pgrun.config.settings import CENTERING
 from pgrun.envs import EnvSettings

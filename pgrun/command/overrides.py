@@ -26,11 +26,12 @@ from pgrun.command.hydra_internals import build_flag_parser
 from pgrun.command.sweep_values import find_wrong_word_values, list_word_values
 from pgrun.config.paths import conf_dir
 from pgrun.errors import InvalidCommand
+from pgrun.mistake import PROGRAM, Mistake
 from pgrun.storage.newest_run import LAST, newest_folder
 
 FOLDERS = ("resume", "run")  # settings that name a run
 PLACES = ("hydra.run.dir", "hydra.sweep.dir")  # and where one goes
-EXAMPLE = "settings are typed key=value, without spaces, for example: pgrun seed=3"
+EXAMPLE = f"settings are typed key=value, without spaces, for example: {PROGRAM} seed=3"
 OWN_CONFIG = "it would replace pgrun's own configuration; add yours with --config-dir"
 NOT_OURS = {
     "config_path": OWN_CONFIG,
@@ -79,7 +80,7 @@ class Command:
     flags: argparse.Namespace
     options: list[str]  # the flags as typed
     words: list[CliOverride]
-    problems: list[str]
+    problems: list[Mistake]
     app: App = PGRUN
     foreign: list[ForeignWord] = field(default_factory=list)
 
@@ -123,7 +124,7 @@ def read_command(argv: list[str], app: App = PGRUN) -> Command:
     parser = build_flag_parser()
 
     def refuse(message: str) -> NoReturn:
-        raise InvalidCommand(f"{message}; pgrun --help says more")
+        raise InvalidCommand(f"{message}; {app.name} --help says more")
 
     parser.error = refuse  # type: ignore[method-assign]
     foreign = list[ForeignWord]()
@@ -131,7 +132,7 @@ def read_command(argv: list[str], app: App = PGRUN) -> Command:
         argv, foreign = split_foreign_flags(argv, parser._option_string_actions)
     flags, extra = parser.parse_known_intermixed_args(argv)
     if extra:
-        raise InvalidCommand(unknown_flags(extra, argv))
+        raise InvalidCommand(unknown_flags(extra, argv).sentence(app.name))
     for name, reason in NOT_OURS.items():
         if getattr(flags, name):
             raise InvalidCommand(f"--{name.replace('_', '-')}: {reason}")
@@ -205,7 +206,7 @@ def needs_quotes(folder: str) -> bool:
     return any(sign in folder for sign in ",=()[]{}: ") and folder[:1] not in "'\""
 
 
-def read_words(texts: list[str], multirun: bool) -> tuple[list[CliOverride], list[str]]:
+def read_words(texts: list[str], multirun: bool) -> tuple[list[CliOverride], list[Mistake]]:
     words, problems = [], [*find_bare_words(texts), *find_repeated(texts)]
     for text in texts:
         if is_bare(text):
@@ -222,37 +223,37 @@ def read_words(texts: list[str], multirun: bool) -> tuple[list[CliOverride], lis
     return words, problems
 
 
-def find_illegal(override: Override, multirun: bool) -> str | None:
+def find_illegal(override: Override, multirun: bool) -> Mistake | None:
     text, key, swept = str(override.input_line), override.key_or_group, override.is_sweep_override()
     if swept and not multirun:
-        return f"{text}: several values are a sweep: type pgrun -m"
+        return Mistake(text, None, "several values are a sweep", f"type {PROGRAM} -m")
     if swept and (problem := find_wrong_word_values(override)):
-        return f"{text}: {problem}"
+        return Mistake(text, None, problem)
     if override.is_hydra_override():
         return (
-            f"{text}: Hydra's own settings cannot be swept"
+            Mistake(text, None, "Hydra's own settings cannot be swept")
             if swept
             else find_ineffective(text, key, multirun)
         )
     if override.is_delete():
-        return f"{text}: every setting is needed; change it with key=value"
+        return Mistake(text, None, "every setting is needed", "change it with key=value")
     if is_group(key) and not all(map(is_option, list_word_values(override))):
-        return f"{text}: the name of one option is needed; pgrun --help lists them"
+        return Mistake(text, None, f"the name of one option is needed; {PROGRAM} --help lists them")
     return None
 
 
-def find_ineffective(text: str, key: str, multirun: bool) -> str | None:
+def find_ineffective(text: str, key: str, multirun: bool) -> Mistake | None:
     """Hydra's settings of sweeps in a run, and of runs in a sweep: nothing would read them."""
     if key in ("hydra.run.dir", "hydra.sweep.dir") and text.endswith("="):
-        return f"{text}: the name of a folder is needed; . is this one"
+        return Mistake(text, None, "the name of a folder is needed; . is this one")
     if key.startswith("hydra.run.") and multirun:
-        return f"{text}: a sweep's directory is set by hydra.sweep.dir=…"
+        return Mistake(text, None, "a sweep's directory is set by hydra.sweep.dir=…")
     if key.startswith("hydra.sweep.") and not multirun:
-        return f"{text}: that is a sweep's: type pgrun -m, or for one run hydra.run.dir=…"
+        return Mistake(text, None, "that is a sweep's", f"type {PROGRAM} -m, or for one run hydra.run.dir=…")
     if key.replace(".", "/").startswith(("hydra/launcher", "hydra/sweeper")):
         if "." in key and key.count(".") == 1:
-            return f"{text}: chosen as a whole: {text.replace('.', '/', 1)}"
-        return None if multirun else f"{text}: it is for sweeps: type pgrun -m"
+            return Mistake(text, None, "chosen as a whole", text.replace(".", "/", 1))
+        return None if multirun else Mistake(text, None, "it is for sweeps", f"type {PROGRAM} -m")
     return None
 
 
@@ -263,20 +264,20 @@ def is_option(name: Any) -> bool:
     )
 
 
-def describe_unreadable(text: str) -> str:
+def describe_unreadable(text: str) -> Mistake:
     """Why a word cannot be read, in place of the parser's own message, which speaks of tokens."""
     key, _, value = text.partition("=")
     if not re.fullmatch(r"[+~]{0,2}[A-Za-z_][\w./@:-]*", key, re.ASCII):
-        return f"{text}: cannot be read: {key!r} is no name of a setting; pgrun --cfg job shows them all"
+        reason = f"cannot be read: {key!r} is no name of a setting; {PROGRAM} --cfg job shows them all"
+        return Mistake(text, None, reason)
     if any(value.count(a) != value.count(b) for a, b in ("()", "[]", "{}")) or value.count('"') % 2:
-        return f"{text}: cannot be read: brackets and quotes come in pairs"
+        return Mistake(text, None, "cannot be read: brackets and quotes come in pairs")
     inner = value.strip("'\"")
-    return (
-        f"{text}: cannot be read: type a value with signs in it in two kinds of quotes: '{key}=\"{inner}\"'"
-    )
+    remedy = f"type a value with signs in it in two kinds of quotes: '{key}=\"{inner}\"'"
+    return Mistake(text, None, "cannot be read", remedy)
 
 
-def find_repeated(texts: list[str]) -> Iterator[str]:
+def find_repeated(texts: list[str]) -> Iterator[Mistake]:
     """Keys that are given twice: Hydra would silently take the last."""
     given: dict[str, list[str]] = {}
     for text in texts:
@@ -284,7 +285,7 @@ def find_repeated(texts: list[str]) -> Iterator[str]:
             given.setdefault(text.partition("=")[0].lstrip("+"), []).append(text)
     for same in given.values():
         if len(same) > 1:
-            yield f"{' '.join(same)}: given {len(same)} times: leave one"
+            yield Mistake(" ".join(same), None, f"given {len(same)} times", "leave one")
 
 
 def hydra_word(key: str, value: object, quote: str = "'") -> str:
@@ -315,7 +316,7 @@ def is_bare(text: str) -> bool:
     return text.find("=") < 1 and not text.startswith("~")
 
 
-def find_bare_words(texts: list[str]) -> Iterator[str]:
+def find_bare_words(texts: list[str]) -> Iterator[Mistake]:
     """Words without ``=``, once: ``seed 3``, ``ppo``."""
     bare = [text for text in texts if is_bare(text)]
     words = [text if text.strip() else repr(text) for text in bare if text != "="] or bare[:1]
@@ -323,10 +324,10 @@ def find_bare_words(texts: list[str]) -> Iterator[str]:
         return
     groups = [path.parent.name for word in words[:1] for path in conf_dir().glob(f"*/{word}.yaml")]
     hint = f"{groups[0]}={words[0]}" if groups else "=".join(words[:2]) if len(words) > 1 else ""
-    yield f"{' '.join(words)}: {EXAMPLE}" if not hint else f"{' '.join(words)}: {EXAMPLE}; here: {hint}"
+    yield Mistake(" ".join(words), None, f"{EXAMPLE}; here: {hint}" if hint else EXAMPLE)
 
 
-def unknown_flags(flags: list[str], argv: list[str]) -> str:
+def unknown_flags(flags: list[str], argv: list[str]) -> Mistake:
     """All of them, with what to type for those that are settings."""
     flags = [flag for flag in flags if flag.startswith("-")]  # argparse has put values among them
     here = []
@@ -337,4 +338,4 @@ def unknown_flags(flags: list[str], argv: list[str]) -> str:
         if is_group(name) or name in FOLDERS or is_same_here(flag.partition("=")[0]):
             here.append(f"{name}={value}")
     hint = f"; settings are typed key=value, here: {' '.join(here)}" if here else f", and {EXAMPLE}"
-    return f"{' '.join(flags)}: no such option, pgrun --help lists them{hint}"
+    return Mistake(" ".join(flags), None, f"no such option, {PROGRAM} --help lists them{hint}")

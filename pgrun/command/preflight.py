@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hydra.types import RunMode
 
 from pgrun.atomic_files import LEADS_OUT, find_link, leads_out
-from pgrun.command.app import App
+from pgrun.command.app import PGRUN, App
 from pgrun.command.claim_folders import is_named_by_us
 from pgrun.command.compose import Job, compose_jobs
 from pgrun.command.folder_names import number_of
@@ -20,6 +21,7 @@ from pgrun.command.launchers import find_missing_launchers
 from pgrun.command.overrides import Command
 from pgrun.command.search_check import find_wrong_search
 from pgrun.errors import InvalidCommand
+from pgrun.mistake import PROGRAM, Mistake
 from pgrun.terminal.writable import is_too_long, reason_unwritable
 
 # in a sweep's folder: by Hydra, by its launchers, by its end, by a search
@@ -37,7 +39,7 @@ SWEEP_FILES = (
 
 def compose_and_check(command: Command, again: bool = False) -> list[Job]:
     """The command's jobs; raises ``InvalidCommand``. ``again``: they may have been run before."""
-    refuse_all(list(find_missing_launchers(command.words)))
+    refuse_all(list(find_missing_launchers(command.words)), command.app.name)
     found = compose_jobs(command)
     problems = [*command.problems, *found.problems]
     problems += check_jobs(found.composed, command.app, whole=not problems)
@@ -48,13 +50,13 @@ def compose_and_check(command: Command, again: bool = False) -> list[Job]:
     setting = "hydra.sweep.dir" if command.multirun else "hydra.run.dir"
     named = bool(found.composed) and is_named_by_us(found.composed[0], command.multirun)
     problems += check_folders(found.composed, () if again or named else command.app.files, setting)
-    refuse_all(problems, found.translation)
+    refuse_all(problems, command.app.name, found.translation)
     return found.composed
 
 
-def refuse_all(problems: Sequence[str], instead: str = "") -> None:
+def refuse_all(problems: Sequence[Mistake], program: str = PGRUN.name, instead: str = "") -> None:
     """One sentence, or a list. ``instead``: the whole command as it is to be typed."""
-    unique = list(dict.fromkeys(problems))
+    unique = list(dict.fromkeys(one.sentence(program) for one in problems))
     if unique and instead:
         instead = f"\ntogether: {instead}"
     if len(unique) == 1:
@@ -65,18 +67,17 @@ def refuse_all(problems: Sequence[str], instead: str = "") -> None:
         )
 
 
-def check_jobs(composed: list[Job], app: App, whole: bool) -> Iterator[str]:
+def check_jobs(composed: list[Job], app: App, whole: bool) -> Iterator[Mistake]:
     """Each problem once; in a sweep with the first job that has it, unless all have."""
     if not composed:
         return
     problems = app.call("check")
-    found: dict[str, list[Job]] = {}
+    jobs_with: dict[Mistake, list[Job]] = {}
     for job in composed:
         for problem in dict.fromkeys(problems(job, whole)):
-            found.setdefault(problem, []).append(job)
-    for problem, those in found.items():
-        where = "" if len(those) == len(composed) else name_jobs(those, composed)
-        yield f"{problem}  [{where}]" if where and not problem.startswith(where) else problem
+            jobs_with.setdefault(problem, []).append(job)
+    for problem, those in jobs_with.items():
+        yield problem if len(those) == len(composed) else replace(problem, jobs=name_jobs(those, composed))
 
 
 def name_jobs(those: list[Job], composed: list[Job]) -> str:
@@ -86,41 +87,48 @@ def name_jobs(those: list[Job], composed: list[Job]) -> str:
     return first + (f" and {len(those) - 1} more" if len(those) > 1 else "")
 
 
-def check_mode(command: Command, first: list[Job]) -> Iterator[str]:
+def check_mode(command: Command, first: list[Job]) -> Iterator[Mistake]:
     """``-m`` alone decides between a run and a sweep: what is checked and reported hangs on it."""
     for job in first:
         if job.hydra.mode not in (None, RunMode.MULTIRUN if command.multirun else RunMode.RUN):
-            yield (
-                f"hydra.mode={job.hydra.mode.name}: type {'pgrun' if command.multirun else 'pgrun -m'} "
-                "instead"
+            yield Mistake(
+                "hydra.mode",
+                job.hydra.mode.name,
+                f"type {PROGRAM} instead" if command.multirun else f"type {PROGRAM} -m instead",
             )
         if job.hydra.output_subdir != ".hydra":
-            yield "hydra.output_subdir: a run directory keeps its configuration in .hydra"
+            yield Mistake("hydra.output_subdir", None, "a run directory keeps its configuration in .hydra")
 
 
-def check_folders(composed: list[Job], files: Sequence[str], setting: str) -> Iterator[str]:
+def check_folders(composed: list[Job], files: Sequence[str], setting: str) -> Iterator[Mistake]:
     """Run directories that hold a run (one of ``files``), cannot be written, or are the same for two jobs."""
     seen: dict[Path, Job] = {}
     for job in composed:
         if job.folder in seen:
-            yield f"{job.folder}: the folder of two jobs; hydra.sweep.subdir must tell them apart"
+            yield Mistake(
+                str(job.folder), None, "the folder of two jobs; hydra.sweep.subdir must tell them apart"
+            )
             return
         seen[job.folder] = job
         if is_too_long(job.folder):
-            yield f"{job.folder}: {os.strerror(errno.ENAMETOOLONG)}; choose a shorter {setting}"
+            yield Mistake(
+                str(job.folder), None, f"{os.strerror(errno.ENAMETOOLONG)}", f"choose a shorter {setting}"
+            )
             return
         if any((job.folder / name).exists() for name in (*files, *find_held_runs(job, files))):
-            yield (
-                f"{job.folder} holds a run already: choose another {setting}, go on with resume=auto, or "
-                "remove it"
+            yield Mistake(
+                str(job.folder),
+                None,
+                "holds a run already",
+                f"choose another {setting}, go on with resume=auto, or remove it",
             )
             return
     for link in links_written(composed, setting):
-        yield f"{link} is {LEADS_OUT}: remove it, or choose another {setting}"
+        yield Mistake(str(link), None, f"is {LEADS_OUT}", f"remove it, or choose another {setting}")
         return
     for folder in list(seen)[:1]:
         if reason := reason_unwritable(folder):
-            yield f"{folder} cannot be written: {reason}; choose another {setting}"
+            yield Mistake(str(folder), None, f"cannot be written: {reason}", f"choose another {setting}")
 
 
 def links_written(composed: list[Job], setting: str) -> Iterator[Path]:

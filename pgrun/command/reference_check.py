@@ -8,25 +8,30 @@ from typing import Any
 import gymnasium as gym
 
 from pgrun.errors import InvalidCommand
+from pgrun.mistake import Mistake
 
 
 def find_wrong_reference(
     settings: Mapping[str, Any], chosen: Mapping[str, Any], env: gym.Env | None
-) -> Iterator[str]:
+) -> Iterator[Mistake]:
     """``chosen``: the class of each group."""
     wanted = settings.get("reference") or {}
     if wanted.get("policy") is None:
         return
     if not chosen["algo"].takes_reference:
-        yield (
-            f"reference.policy: algo={settings['algo']['name']} knows no price of leaving a policy: take "
-            "algo=ppo, a2c or reinforce"
+        yield Mistake(
+            "reference.policy",
+            None,
+            f"algo={settings['algo']['name']} knows no price of leaving a policy",
+            "take algo=ppo, a2c or reinforce",
         )
     paid = wanted["place"] in ("reward", "both")
     if paid and chosen["variance"].uses_critic and settings["critic"]["name"] in ("exact", "scaled"):
-        yield (
-            f"reference.place={wanted['place']}: critic={settings['critic']['name']} knows the values of the "
-            "environment's own rewards: add reference.place=loss, or critic=fitted"
+        yield Mistake(
+            "reference.place",
+            wanted["place"],
+            (f"critic={settings['critic']['name']} knows the values of the environment's own rewards"),
+            "add reference.place=loss, or critic=fitted",
         )
     if env is not None and wanted["policy"] != "start":
         yield from find_unfit_reference(settings, chosen, env)
@@ -34,7 +39,7 @@ def find_wrong_reference(
 
 def find_unfit_reference(
     settings: Mapping[str, Any], chosen: Mapping[str, Any], env: gym.Env
-) -> Iterator[str]:
+) -> Iterator[Mistake]:
     """A run that has no policy, or one of other spaces."""
     import torch
 
@@ -50,4 +55,4 @@ def find_unfit_reference(
         policy: Policy = small.policy(1, dist, NoStateNorm(), False, torch.Generator())
         build_reference(settings, policy, env)
     except InvalidCommand as error:
-        yield str(error)
+        yield Mistake.of(error)

@@ -21,8 +21,8 @@ from pgrun import atomic_files
 from pgrun.command.app import PGRUN, App
 from pgrun.command.compose import compose_one, composing_with_hydra
 from pgrun.command.overrides import CliOverride, Command, hydra_word, read_command
+from pgrun.command.setting_check import classes_chosen
 from pgrun.command.unused_settings import find_unused_settings
-from pgrun.command.validate import classes_chosen
 from pgrun.config.plain_yaml import load_yaml
 from pgrun.errors import InvalidCommand, escape_line, join_lines
 from pgrun.storage.newest_run import LAST, newest_folder

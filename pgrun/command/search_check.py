@@ -14,51 +14,63 @@ from pgrun.command.folder_names import JOB_NAME
 from pgrun.command.overrides import Command
 from pgrun.command.search_settings import CHOICE, FILE, Search, asks_for_search, holds_search
 from pgrun.config.schema import construct_from_settings, find_violations
+from pgrun.mistake import Mistake
 
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 
-def find_wrong_search(command: Command, jobs: Sequence[Job], again: bool) -> Iterator[str]:
+def find_wrong_search(command: Command, jobs: Sequence[Job], again: bool) -> Iterator[Mistake]:
     """``jobs``: the corners of what is searched. ``again``: it may have begun before."""
     chosen = [job for job in jobs[:1] if job.choices.get("hydra/sweeper") == CHOICE]
     if chosen and not asks_for_search(command):
-        yield f"hydra/sweeper={CHOICE}: a search is asked for in the command: type it there"
+        yield Mistake("hydra/sweeper", CHOICE, "a search is asked for in the command", "type it there")
     if not asks_for_search(command) or not chosen:
         return
     if command.app is not PGRUN:
-        yield f"hydra/sweeper={CHOICE}: only pgrun's runs are searched"
+        yield Mistake("hydra/sweeper", CHOICE, "only pgrun's runs are searched")
     job = chosen[0]
     given = read_sweeper_settings(job)
     wrong = list(find_violations("hydra.sweeper.", given, Search))
     yield from wrong
     if len(jobs) == 1:
-        yield (
-            "nothing to search: give a setting several values, such as "
-            "'optimizer.lr=tag(log,interval(1e-4,1e-2))'"
+        yield Mistake(
+            "nothing to search",
+            None,
+            "give a setting several values, such as 'optimizer.lr=tag(log,interval(1e-4,1e-2))'",
         )
     if not wrong:
         yield from find_wrong_job_count(given["n_jobs"], job)
     if hydra_part(job, "sweep")["subdir"] != JOB_NAME:
-        yield "hydra.sweep.subdir: the trials of a search lie in folders by their numbers; leave it out"
+        yield Mistake(
+            "hydra.sweep.subdir",
+            None,
+            "the trials of a search lie in folders by their numbers",
+            "leave it out",
+        )
     if holds_search(Path(job.hydra.sweep.dir)) and not again:
-        yield (
-            f"{Path(job.hydra.sweep.dir)} holds a search already ({FILE}): go on with resume=auto, or "
-            "choose another hydra.sweep.dir"
+        yield Mistake(
+            str(Path(job.hydra.sweep.dir)),
+            None,
+            (f"holds a search already ({FILE}): go on with resume=auto, or choose another hydra.sweep.dir"),
         )
 
 
-def find_wrong_job_count(n_jobs: int, job: Job) -> Iterator[str]:
+def find_wrong_job_count(n_jobs: int, job: Job) -> Iterator[Mistake]:
     """A launcher for several, and several for it."""
     basic = hydra_part(job, "launcher")["_target_"] == BASIC
     if basic and n_jobs > 1:
-        yield (
-            f"hydra.sweeper.n_jobs={n_jobs}: one trial at a time without a launcher for more: add "
-            "hydra/launcher=parallel"
+        yield Mistake(
+            "hydra.sweeper.n_jobs",
+            n_jobs,
+            "one trial at a time without a launcher for more",
+            "add hydra/launcher=parallel",
         )
     if not basic and n_jobs == 1:
-        yield (
-            "hydra.sweeper.n_jobs=1: the launcher would have one trial at a time: set it to as many as are "
-            "to run at once"
+        yield Mistake(
+            "hydra.sweeper.n_jobs",
+            "1",
+            "the launcher would have one trial at a time",
+            "set it to as many as are to run at once",
         )
 
 

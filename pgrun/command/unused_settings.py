@@ -13,6 +13,7 @@ from gymnasium import Space
 from gymnasium.spaces import Box
 
 from pgrun.command.overrides import CliOverride
+from pgrun.mistake import Mistake
 
 
 def find_unused_settings(
@@ -20,7 +21,7 @@ def find_unused_settings(
     settings: Mapping[str, Any],
     chosen: Mapping[str, Any],
     space: Space[Any] | None,
-) -> Iterator[str]:
+) -> Iterator[Mistake]:
     """``chosen``: the class of each group; ``space``: the environment's actions, if it could be made."""
     for word in words:
         if word.value is None:  # null turns a setting off
@@ -34,7 +35,7 @@ def find_unused_settings(
             or explain_unused_elsewhere(word.key, settings, space)
         )
         if reason:
-            yield f"{word.key}: {reason}"
+            yield Mistake(word.key, None, f"{reason}")
 
 
 def explain_unused_critic(key: str, settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> str | None:

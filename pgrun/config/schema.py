@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pgrun.config import user_modules
+from pgrun.mistake import Mistake
 
 T = TypeVar("T")
 
@@ -182,17 +183,17 @@ def fit_scalar(value: Any, kind: type) -> Any:
     raise ValueError(f"must be {names[kind]}")
 
 
-def find_violations(where: str, given: Mapping[str, Any], cls: type) -> Iterator[str]:
+def find_violations(where: str, given: Mapping[str, Any], cls: type) -> Iterator[Mistake]:
     """What is wrong with ``given`` as settings of ``cls``."""
     kinds = setting_kinds(cls)
     for name, value in given.items():
         if name not in kinds:
-            yield f"{where}{name}: no such setting; there are {', '.join(kinds) or 'none'}"
+            yield Mistake(f"{where}{name}", None, f"no such setting; there are {', '.join(kinds) or 'none'}")
             continue
         try:
             coerce(value, kinds[name])
         except (ValueError, OverflowError) as error:
-            yield f"{where}{name}={format_value(value)}: {error}"
+            yield Mistake(f"{where}{name}", format_value(value), f"{error}")
 
 
 def construct_from_settings(cls: type[T], given: Mapping[str, Any]) -> T:

@@ -10,6 +10,7 @@ import gymnasium as gym
 import torch
 
 from pgrun.envs import Envs
+from pgrun.mistake import Mistake
 from pgrun.optimization.optimizers import Optimizer
 from pgrun.optimization.schedules import Schedule
 from pgrun.policies.policy import Network, Policy
@@ -44,7 +45,7 @@ class CriticSettings:
     learns: ClassVar[bool] = True  # has parameters, and an optimizer
 
     @classmethod
-    def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:
+    def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[Mistake]:
         """Why it cannot be had with these settings and this environment, each with what can."""
         yield from ()
 

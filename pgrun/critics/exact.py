@@ -14,6 +14,7 @@ from pgrun.envs import Envs
 from pgrun.envs.table import TableEnvs
 from pgrun.envs.vector import Loop
 from pgrun.exact import Problem, policy_table, read_problem
+from pgrun.mistake import Mistake
 from pgrun.optimization.schedules import Schedule
 from pgrun.policies.policy import Policy
 from pgrun.stateless import Stateless
@@ -37,10 +38,10 @@ class Exact(CriticSettings):
     learns: ClassVar[bool] = False
 
     @classmethod
-    def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:
+    def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[Mistake]:
         name = f"critic={settings['critic']['name']}"
         if settings["reward_scaling"]:
-            yield f"{name} knows the values of rewards as they are: add reward_scaling=false"
+            yield Mistake(name, None, "knows the values of rewards as they are", "add reward_scaling=false")
         if env is None:
             return
         try:
@@ -48,9 +49,11 @@ class Exact(CriticSettings):
         except LookupError as error:
             needs_q = settings["variance"]["name"] in NEED_Q
             instead = "variance=gae critic=fitted" if needs_q else "critic=fitted"
-            yield (
-                f"{name} cannot know the values of env={settings['env']['id']}: {error}; "
-                f"take {instead}, or a tabular environment such as env=FrozenLake-v1"
+            yield Mistake(
+                name,
+                None,
+                f"cannot know the values of env={settings['env']['id']}: {error}",
+                f"take {instead}, or a tabular environment such as env=FrozenLake-v1",
             )
 
     def build(self, context: Context) -> ExactCritic:

@@ -11,6 +11,7 @@ import torch
 
 from pgrun.config.schema import NonNegative, Positive, PositiveInt, Probability, Repeats
 from pgrun.critics.base import Context, CriticSettings, StateValue, value_delta, value_loss
+from pgrun.mistake import Mistake
 from pgrun.optimization.minibatches import shuffle_into_minibatches
 from pgrun.optimization.optimizers import Optimizer
 from pgrun.optimization.schedules import Schedule
@@ -49,12 +50,14 @@ class Fitted(CriticSettings):
     read_when: ClassVar = {"lam": ("target", "td_lambda"), "n": ("target", "n_step")}
 
     @classmethod
-    def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:
+    def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[Mistake]:
         network = settings["network"]["name"]
         if settings["critic"].get("fit") == "before" and network in ("shared", "joint"):
-            yield (
-                f"critic.fit=before fits the critic by itself, and network={network} fits both at once: add "
-                "network=separate"
+            yield Mistake(
+                "critic.fit",
+                "before",
+                f"fits the critic by itself, and network={network} fits both at once",
+                "add network=separate",
             )
 
     def targets(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from pgrun.critics.base import NoCritic
 from pgrun.critics.exact import ExactCritic, follow_problem, require_tabular_problem, values_by_steps_left
 from pgrun.exact import policy_table
+from pgrun.mistake import Mistake
 
 if TYPE_CHECKING:
     import gymnasium as gym
@@ -103,16 +104,20 @@ def make_exact_errors(
     return ExactErrors(follow_problem(envs), gamma, not isinstance(critic, NoCritic), of_actions)
 
 
-def find_inexact_settings(settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:
+def find_inexact_settings(settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[Mistake]:
     """Why there is nothing exact to tell."""
     if env is None:
         return
     if settings["reward_scaling"]:
-        yield "diagnostics.exact=true knows the values of rewards as they are: add reward_scaling=false"
+        yield Mistake(
+            "diagnostics.exact", "true", "knows the values of rewards as they are", "add reward_scaling=false"
+        )
     try:
         require_tabular_problem(env)
     except LookupError as error:
-        yield (
-            f"diagnostics.exact=true cannot know J and V of env={settings['env']['id']}: {error}; "
-            "take diagnostics.exact=false, or a tabular environment such as env=FrozenLake-v1"
+        yield Mistake(
+            "diagnostics.exact",
+            "true",
+            f"cannot know J and V of env={settings['env']['id']}: {error}",
+            "take diagnostics.exact=false, or a tabular environment such as env=FrozenLake-v1",
         )

@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium import spaces
 
 from pgrun.envs.spaces import box_bounds
+from pgrun.mistake import Mistake
 from pgrun.policies import distributions
 from pgrun.policies.continuous import ScaledBeta, StateStdGaussian, TanhGaussian
 from pgrun.policies.distributions import Distribution
@@ -28,18 +29,22 @@ class Family:
     estimated: ClassVar[tuple[str, ...]] = ()  # which of kl and entropy are no closed forms
 
     @classmethod
-    def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:
+    def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[Mistake]:
         """Why it does not fit the environment's actions."""
         name, space = settings["policy"]["name"], getattr(env, "action_space", None)
         if space is None or name == "gaussian":
             return
         where = f"env={settings['env']['id']}"
         if not isinstance(space, spaces.Box):
-            yield f"policy={name} is of real actions, and those of {where} are {space}: leave policy out"
+            yield Mistake(
+                "policy", name, f"is of real actions, and those of {where} are {space}", "leave policy out"
+            )
         elif cls.bounded and not np.isfinite(box_bounds(space)).all():
-            yield (
-                f"policy={name} stays within bounds, and actions of {where} have none: "
-                "take policy=gaussian or policy=state_std"
+            yield Mistake(
+                "policy",
+                name,
+                f"stays within bounds, and actions of {where} have none",
+                "take policy=gaussian or policy=state_std",
             )
 
     def distribution(self, dims: int, log_std: float) -> Distribution:

@@ -21,6 +21,7 @@ from pgrun.command.overrides import CliOverride, Command
 from pgrun.command.preflight import refuse_all
 from pgrun.config.settings import flatten_settings, spell_advantage_norm
 from pgrun.errors import InvalidCommand, escape_line, join_lines
+from pgrun.mistake import Mistake
 from pgrun.optimization.schedules import OVER_THE_RUN, Schedule
 from pgrun.runs.announce import describe_method, describe_watching
 from pgrun.runs.job_status import SETTINGS, Flat, flatten_for_comparison, format_changes, read_json_object
@@ -129,8 +130,8 @@ def find_stretched_schedules(
     """What goes to 0 over the run goes there later, or sooner, where the run's length has changed: at once it
     stands elsewhere.
     """
+    from pgrun.command.setting_check import classes_chosen
     from pgrun.command.unused_settings import find_unused_settings
-    from pgrun.command.validate import classes_chosen
 
     old, new = before["trainer"]["total_steps"], settings["trainer"]["total_steps"]
     chosen = classes_chosen(settings)
@@ -242,4 +243,4 @@ def refuse_misfits(settings: dict[str, Any], folder: Path) -> None:
     from pgrun.command.validate import find_problems
 
     job = Job(settings=settings, choices={}, words=[], hydra=OmegaConf.create(), folder=folder)
-    refuse_all([f"{folder}: {join_lines(problem)}" for problem in find_problems(job)])
+    refuse_all([Mistake(str(folder), None, join_lines(one.sentence())) for one in find_problems(job)])

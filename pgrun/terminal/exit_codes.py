@@ -28,15 +28,15 @@ class ExitCode(IntEnum):
     TERMINATED = 143
 
 
-def run_guarded(work: Callable[[], int], name: str, spoken: Callable[[str], str] = str) -> int:
+def run_guarded(work: Callable[[], int], name: str) -> int:
     """The exit code of a command; what goes wrong in it is said in one paragraph."""
     lazy_torch.load_torch_lazily()
     logging.raiseExceptions = False  # of a disk that takes no log: the terminal has the same line
     with outlasting_readers():
-        return exit_code(work, name, spoken)
+        return exit_code(work, name)
 
 
-def exit_code(work: Callable[[], int], name: str, spoken: Callable[[str], str]) -> int:
+def exit_code(work: Callable[[], int], name: str) -> int:
     try:
         code = work()
         sys.stdout.flush()
@@ -44,7 +44,7 @@ def exit_code(work: Callable[[], int], name: str, spoken: Callable[[str], str]) 
     except UserFacingError as error:
         if os.environ.get("PGRUN_DEBUG"):
             traceback.print_exc()
-        say(f"{name}: {spoken(str(error))}", error=True, tone=Tone.ERROR)
+        say(f"{name}: {error}", error=True, tone=Tone.ERROR)
         return ExitCode.MISTAKEN if isinstance(error, InvalidCommand) else ExitCode.FAILED
     except KeyboardInterrupt as stop:
         hint = getattr(stop, "hint", "")

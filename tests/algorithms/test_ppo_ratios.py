@@ -184,8 +184,8 @@ def test_the_clip_fraction_is_told(ratio: Any) -> None:
     ],
 )
 def test_refusals(changes: dict[str, Any], said: str | None) -> None:
-    found = list(Ppo.misfits(settings("algo=ppo", **changes), None))
-    assert any(said in text for text in found) if said else found == []
+    misfits = [one.sentence() for one in Ppo.misfits(settings("algo=ppo", **changes), None)]
+    assert any(said in text for text in misfits) if said else misfits == []
 
 
 def test_the_schedule_takes_both_sides() -> None:

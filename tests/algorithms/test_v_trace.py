@@ -168,4 +168,4 @@ def test_refusals(changed: dict[str, Any], said: str) -> None:
         "advantage_norm": "none",
     }
     assert list(OffPolicyPg.misfits(fits, None)) == []
-    assert any(said in text for text in OffPolicyPg.misfits(fits | changed, None))
+    assert any(said in one.sentence() for one in OffPolicyPg.misfits(fits | changed, None))

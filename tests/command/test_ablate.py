@@ -53,7 +53,7 @@ def test_a_practice_that_nothing_reads_is_refused() -> None:
     }
     refused = [name for name, found in by_option.items() if found]
     assert refused == ["lr_decay", "gradient_clipping"]  # trpo takes its own step, and there is no critic
-    assert "changes nothing here" in by_option["lr_decay"][0]
+    assert "changes nothing here" in by_option["lr_decay"][0].reason
 
 
 def test_it_ends_in_the_comparison(tmp_path, monkeypatch) -> None:

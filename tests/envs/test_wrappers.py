@@ -162,7 +162,7 @@ def test_what_is_none_is_refused(own: str) -> None:
         settings["env"]["wrappers"] = CliOverride.read(f"env.wrappers={typed}").value
         problems = find_problems(replace(job, settings=settings))
         assert len(problems) == 1, typed
-        assert said in problems[0]
+        assert said in problems[0].sentence()
 
 
 def test_the_users_own_have_to_be_named_again() -> None:

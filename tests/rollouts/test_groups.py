@@ -152,7 +152,7 @@ def test_the_scheme_says_how_many_where_nothing_else_does() -> None:
 
 def problems(line: str) -> list[str]:
     found = compose_jobs(read_command(line.split()))
-    return [*found.problems, *find_problems(found.composed[0])]
+    return [one.sentence() for one in (*found.problems, *find_problems(found.composed[0]))]
 
 
 BASE = "algo=reinforce env=FrozenLake-v1"
@@ -165,14 +165,17 @@ BASE = "algo=reinforce env=FrozenLake-v1"
             f"{BASE} variance=group sampler.group=1",
             "sampler.group=1: variance=group compares episodes from the",
         ),
-        (f"{BASE} variance=group sampler.episodes=6", "sampler.group=4 must divide sampler.episodes=6: add "),
+        (
+            f"{BASE} variance=group sampler.episodes=6",
+            "sampler.group=4: must divide sampler.episodes=6: add ",
+        ),
         (
             f"{BASE} sampler.group=5",
-            "sampler.group=5 must divide sampler.episodes=16: add sampler.episodes=15",
+            "sampler.group=5: must divide sampler.episodes=16: add sampler.episodes=15",
         ),
         (
             f"{BASE} sampler.group=32",
-            "sampler.group=32 must divide sampler.episodes=16: add sampler.episodes=32",
+            "sampler.group=32: must divide sampler.episodes=16: add sampler.episodes=32",
         ),
         (
             "algo=ppo env=FrozenLake-v1 variance=group",

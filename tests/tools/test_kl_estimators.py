@@ -181,7 +181,7 @@ def test_the_command() -> None:
             "env=pgrun/TokenTree-v0 policy.ascent=0.1 kl.theta=[1]",
             "kl.theta=[1]: must be a number, or a list of 21",
         ),
-        ("env=pgrun/TokenTree-v0 group=3", "group=3 must divide batch=20: add batch=18"),
+        ("env=pgrun/TokenTree-v0 group=3", "group=3: must divide batch=20: add batch=18"),
         (
             "env=pgrun/TokenTree-v0 schemes=[group]",
             "group: compares episodes from the same start: add group=4",
@@ -196,4 +196,4 @@ def test_refusals(line: str, said: str) -> None:
 
     found = compose_jobs(read_command([*line.split(), "critic=none"], STUDY))
     wrong = find_study_problems(found.composed[0])
-    assert any(said in text for text in wrong), wrong
+    assert any(said in one.sentence() for one in wrong), wrong

@@ -145,7 +145,7 @@ def test_the_users_own_scheme(here: Path) -> None:  # noqa: F811
         ("policy.ascent=2", "policy.ascent=2: must be in [0, 1]"),
         ("policy.ascent=0.5 env=FrozenLake-v1 network.hidden=[8]", "has no network"),
         ("batch=1 episodes=1000000", "GB: take a larger batch"),
-        ("reference=exact", "publishes no transition table; take reference=sampled"),
+        ("reference=exact", "publishes no transition table: take reference=sampled"),
         ("network=shared", "network=separate"),
         ("variance=gae variance.normalised=true", "averages over the steps left"),
         ("seed=1,2", "type pgrun-study -m"),

@@ -204,7 +204,8 @@ def test_the_policy_of_another_run(tmp_path: Path) -> None:
 
 
 def refused(line: str) -> list[str]:
-    return find_problems(compose_jobs(read_command(line.split())).composed[0])
+    job = compose_jobs(read_command(line.split())).composed[0]
+    return [one.sentence() for one in find_problems(job)]
 
 
 @pytest.mark.parametrize(

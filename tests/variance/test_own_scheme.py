@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from pgrun.command import validate
+from pgrun.command import setting_check
 from pgrun.config.schema import find_class
 from pgrun.errors import MethodFault
 from pgrun.estimator import Estimator
@@ -53,10 +53,10 @@ def test_weights_of_the_rollout_s_shape() -> None:
 
 def test_a_scheme_without_psi(monkeypatch: pytest.MonkeyPatch) -> None:
     for cls, problems in ((Empty, 1), (Given, 0)):
-        monkeypatch.setattr(validate, "find_class", lambda *_, cls=cls: cls)
-        found = list(validate.group_values("variance", "variance", {"name": "x"}, {"modules": []}))
+        monkeypatch.setattr(setting_check, "find_class", lambda *_, cls=cls: cls)
+        found = list(setting_check.group_values("variance", "variance", {"name": "x"}, {"modules": []}))
         assert len(found) == problems
-        assert all("Empty has no psi(self, rollout, value, gamma)" in text for text in found)
+        assert all("Empty has no psi(self, rollout, value, gamma)" in one.sentence() for one in found)
 
 
 def test_the_user_s_module_is_asked_for() -> None:

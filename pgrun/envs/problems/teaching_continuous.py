@@ -107,7 +107,7 @@ class Lq1(gym.Env):
     def __init__(self, **constants: float):
         """Raises ``ValueError`` where they are no constants of ``LinearQuadratic``."""
         if wrong := list(find_violations("", constants, LinearQuadratic)):
-            raise ValueError("; ".join(wrong))
+            raise ValueError("; ".join(one.sentence() for one in wrong))
         self.problem = LinearQuadratic(**constants)
         self.state = 0.0
 

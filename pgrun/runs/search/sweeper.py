@@ -102,7 +102,7 @@ class Optuna(Sweeper):
         folder = self.folder / str(number)
         try:
             job = self.compose(words, number)
-            folder, sentences = job.folder, find_problems(job)
+            folder, sentences = job.folder, [one.sentence() for one in find_problems(job)]
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             sentences = [str(error).splitlines()[0]]
         if sentences:

@@ -11,8 +11,8 @@ from typing import Any
 
 import gymnasium as gym
 
+from pgrun.command.combination_check import gives_constant_baseline
 from pgrun.command.unused_settings import explain_unused_by_class
-from pgrun.command.validate import gives_constant_baseline
 from pgrun.config.settings import CENTERING, SCALING
 from pgrun.critics.exact import Exact
 from pgrun.diagnostics.gradient_variance import BLOCKS

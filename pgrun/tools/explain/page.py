@@ -10,6 +10,8 @@ from gymnasium.spaces import Box
 
 from pgrun.algorithms.base import Algorithm
 from pgrun.command.compose import Job
+from pgrun.command.environment_check import probe_environment
+from pgrun.command.setting_check import classes_chosen
 from pgrun.command.unused_settings import (
     explain_unused_by_class,
     explain_unused_critic,
@@ -17,7 +19,6 @@ from pgrun.command.unused_settings import (
     explain_unused_optimizer,
     log_std,
 )
-from pgrun.command.validate import classes_chosen, probe_environment
 from pgrun.config.schema import format_value
 from pgrun.diagnostics import gradient_variance
 from pgrun.policies.normalization import RewardScale

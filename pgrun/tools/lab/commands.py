@@ -71,7 +71,7 @@ def compose_lab_jobs(words: list[str], app: App) -> list[Job]:
     command = read_command(words, app)
     jobs = compose_jobs(command)
     problems = [*command.problems, *jobs.problems]
-    refuse_all([*problems, *check_jobs(jobs.composed, app, whole=not problems)])
+    refuse_all([*problems, *check_jobs(jobs.composed, app, whole=not problems)], app.name)
     return jobs.composed
 
 

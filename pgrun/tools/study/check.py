@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import gymnasium as gym
 
 from pgrun.command.compose import Job
+from pgrun.command.environment_check import find_wrong_start, probe_environment
 from pgrun.command.overrides import CliOverride
+from pgrun.command.setting_check import check_modules, find_wrong_values, group_values, user_module_names
 from pgrun.command.unused_settings import explain_unused_by_class, explain_unused_elsewhere
-from pgrun.command.validate import (
-    check_modules,
-    find_wrong_start,
-    find_wrong_values,
-    group_values,
-    probe_environment,
-    user_module_names,
-)
 from pgrun.config.schema import construct_from_settings, find_class, find_violations, setting_kinds
 from pgrun.envs import EnvSettings
 from pgrun.envs.wrappers import changing_wrappers, find_user_modules
 from pgrun.errors import InvalidCommand, escape_line
+from pgrun.mistake import Mistake
 from pgrun.tools.study import schemes
 from pgrun.tools.study.settings import OWN, Behaviour, Decompose, KlReference, Step, Study, Table
 
@@ -38,7 +34,7 @@ MEMORY = 8  # GB
 WRITTEN_OUT = 3000  # parameters, of a Fisher matrix that is written out
 
 
-def find_study_problems(job: Job, whole: bool = True) -> list[str]:
+def find_study_problems(job: Job, whole: bool = True) -> list[Mistake]:
     """One short phrase per violation: the values first; once they are right, what does not fit together."""
     settings = job.settings
     problems = [*check_study_choices(job), *check_modules(settings), *check_study_keys(job)]
@@ -48,27 +44,27 @@ def find_study_problems(job: Job, whole: bool = True) -> list[str]:
     return problems
 
 
-def check_study_choices(job: Job) -> Iterator[str]:
+def check_study_choices(job: Job) -> Iterator[Mistake]:
     for group in ("env", "network", "critic"):
         if job.choices.get(group) is None:
-            yield f"{group}=null: a study needs one; pgrun-study --help lists them"
+            yield Mistake(group, "null", "a study needs one; pgrun-study --help lists them")
 
 
-def check_study_keys(job: Job) -> Iterator[str]:
+def check_study_keys(job: Job) -> Iterator[Mistake]:
     """Keys that ``+`` added, and names that are to be chosen as options."""
     known = {*setting_kinds(Study), "env", *SECTIONS, "usual", *GROUPS}
     for name in job.settings:
         if name not in known:
-            yield f"{name}: no such setting; pgrun-study --cfg job shows them all"
+            yield Mistake(name, None, "no such setting; pgrun-study --cfg job shows them all")
     for word in job.words:
         if word.key.endswith(".name"):
             group = word.key.removesuffix(".name").replace(".", "/")
-            yield f"{word.key}: chosen as a whole: {group}={word.value}"
+            yield Mistake(word.key, None, f"chosen as a whole: {group}={word.value}")
         elif word.key.startswith("usual"):
-            yield f"{word.key}: what files propose; type the setting itself, without usual"
+            yield Mistake(word.key, None, "what files propose", "type the setting itself, without usual")
 
 
-def find_wrong_study_values(settings: Mapping[str, Any]) -> Iterator[str]:
+def find_wrong_study_values(settings: Mapping[str, Any]) -> Iterator[Mistake]:
     """Types and ranges, from the signatures."""
     top = {k: v for k, v in settings.items() if k in setting_kinds(Study)}
     yield from find_violations("", top, Study)
@@ -90,17 +86,17 @@ def find_wrong_study_values(settings: Mapping[str, Any]) -> Iterator[str]:
         yield from find_wrong_weights(settings["weights"])
 
 
-def check_study_combination(job: Job) -> Iterator[str]:
+def check_study_combination(job: Job) -> Iterator[Mistake]:
     from pgrun.tools.study.policy import resolve_saved_run
 
     try:
         settings, saved = resolve_saved_run(job.settings)
     except InvalidCommand as error:
-        yield str(error)
+        yield Mistake.of(error)
         return
     study = construct_from_settings(Study, {key: job.settings[key] for key in setting_kinds(Study)})
     if saved is not None and (problem := find_foreign_setting(job, saved.config)):
-        yield problem
+        yield Mistake.of(problem)
         return
     env, found = probe_environment(settings)
     critic = find_class("critic", settings["critic"]["name"], (*study.modules, OWN))
@@ -108,16 +104,17 @@ def check_study_combination(job: Job) -> Iterator[str]:
     if env is not None:
         yield from find_study_incompatibilities(settings, study, critic, env, saved)
     if study.estimates < 2:
-        yield (
-            f"batch={study.batch}: a variance needs two estimates, and episodes={study.episodes} make "
-            f"{study.estimates}"
+        yield Mistake(
+            "batch",
+            study.batch,
+            f"a variance needs two estimates, and episodes={study.episodes} make {study.estimates}",
         )
     even = env is not None and schemes.equally_long(table_of(env))
     taken, left_out = schemes.select_schemes(settings, study, critic, even)
     if env is not None and not found:
         yield from find_too_much_work(settings, study, len(taken), env, saved)
     if schemes.names_its_schemes(settings):
-        yield from schemes.format_left_out(left_out)
+        yield from map(Mistake.of, schemes.format_left_out(left_out))
     yield from find_unused_study_settings(job.words, settings, critic, env)
 
 
@@ -150,39 +147,46 @@ def find_foreign_setting(job: Job, config: Mapping[str, Any]) -> str | None:
 
 def find_study_incompatibilities(
     settings: Mapping[str, Any], study: Study, critic: Any, env: gym.Env, saved: Any
-) -> Iterator[str]:
+) -> Iterator[Mistake]:
     from pgrun.tools.study.policy import find_tabular_problem, propose_table
 
     table = propose_table(construct_from_settings(Table, settings["policy"]), env)
     p = find_tabular_problem(env)
     if (name := settings["network"]["name"]) in ("shared", "joint") and saved is None:
-        yield f"network={name}: nothing is trained here; the policy alone is network=separate"
+        yield Mistake("network", name, "nothing is trained here; the policy alone is network=separate")
     if table.wanted:
         yield from find_wrong_table(settings, table, p, env)
     if study.reference == "exact" and not is_reference_exact(settings, env, p):
-        yield (
-            f"reference=exact: env={settings['env']['id']} publishes no transition table; take "
-            "reference=sampled"
+        yield Mistake(
+            "reference",
+            "exact",
+            f"env={settings['env']['id']} publishes no transition table",
+            "take reference=sampled",
         )
     if settings["critic"]["name"] == "run" and saved is None:
-        yield "critic=run is the critic of a run: add run=DIR, or take critic=fitted"
+        yield Mistake("critic", "run", "is the critic of a run", "add run=DIR, or take critic=fitted")
     yield from check_study_sections(settings, study, p, env)
     yield from wrong_group(settings, study, env)
     if critic.of_actions:
-        yield f"critic={settings['critic']['name']} learns from replayed transitions; take critic=fitted"
+        yield Mistake(
+            "critic", settings["critic"]["name"], "learns from replayed transitions", "take critic=fitted"
+        )
     pretended = {**settings, "reward_scaling": False, "variance": {"name": "gae"}}
     yield from critic.misfits(pretended, env)
 
 
-def wrong_group(settings: Mapping[str, Any], study: Study, env: gym.Env) -> Iterator[str]:
+def wrong_group(settings: Mapping[str, Any], study: Study, env: gym.Env) -> Iterator[Mistake]:
     if study.batch % study.group:
         fits = max(study.batch // study.group, 1) * study.group
-        yield f"group={study.group} must divide batch={study.batch}: add batch={fits}, or another group"
+        yield Mistake(
+            "group", study.group, f"must divide batch={study.batch}", f"add batch={fits}, or another group"
+        )
     if study.shared == "start":
         if study.group == 1:
-            yield "shared=start: it is what the episodes of a group share: set group"
+            yield Mistake("shared", "start", "it is what the episodes of a group share", "set group")
         pretended = {**settings, "sampler": {"shared": "start"}}
-        yield from (text.replace("sampler.shared", "shared") for text in find_wrong_start(pretended, env))
+        for one in find_wrong_start(pretended, env):
+            yield replace(one, setting="shared", remedy=one.remedy.replace("sampler.shared", "shared"))
 
 
 def table_of(env: gym.Env) -> Any:
@@ -191,7 +195,9 @@ def table_of(env: gym.Env) -> Any:
     return find_tabular_problem(env)
 
 
-def check_study_sections(settings: Mapping[str, Any], study: Study, p: Any, env: gym.Env) -> Iterator[str]:
+def check_study_sections(
+    settings: Mapping[str, Any], study: Study, p: Any, env: gym.Env
+) -> Iterator[Mistake]:
     """What weights, behaviour, by_step, fisher and step need."""
     from pgrun.tools.study.policy import find_wrong_theta
 
@@ -199,16 +205,20 @@ def check_study_sections(settings: Mapping[str, Any], study: Study, p: Any, env:
     step = construct_from_settings(Step, settings["step"])
     name = settings["env"]["id"]
     if behaviour.wanted and study.weights is None:
-        yield (
-            "behaviour: episodes of another policy need weights: add "
-            "weights=[trajectory,per_decision,per_step]"
+        yield Mistake(
+            "behaviour",
+            None,
+            "episodes of another policy need weights",
+            "add weights=[trajectory,per_decision,per_step]",
         )
     if behaviour.theta is not None and behaviour.distance is not None:
-        yield "behaviour.theta and behaviour.distance: one of them"
+        yield Mistake("behaviour.theta and behaviour.distance", None, "one of them")
     if behaviour.distance is not None and p is None:
-        yield (
-            f"behaviour.distance: env={name} publishes no transition table to measure it on; give "
-            "behaviour.theta"
+        yield Mistake(
+            "behaviour.distance",
+            None,
+            f"env={name} publishes no transition table to measure it on",
+            "give behaviour.theta",
         )
     if behaviour.theta is not None:
         yield from find_wrong_behaviour(settings, behaviour, env, find_wrong_theta)
@@ -219,12 +229,14 @@ def check_study_sections(settings: Mapping[str, Any], study: Study, p: Any, env:
         yield from find_no_derivatives(env, name)
     yield from find_wrong_decomposition(settings, study, p, env)
     if "state_ratio" in str(study.weights) and p is None:
-        yield (
-            f"weights: state_ratio needs the transition table of env={name}; take per_step, which sets the "
-            "ratio to 1"
+        yield Mistake(
+            "weights",
+            None,
+            f"state_ratio needs the transition table of env={name}",
+            "take per_step, which sets the ratio to 1",
         )
     if study.by_step and study.weights is not None:
-        yield "by_step: the weights Ψ of schemes; leave weights out, or by_step"
+        yield Mistake("by_step", None, "the weights Ψ of schemes", "leave weights out, or by_step")
     if (study.fisher or step.wanted) and settings["run"] is None:
         size = (
             count_fresh_parameters(settings, env)
@@ -232,13 +244,15 @@ def check_study_sections(settings: Mapping[str, Any], study: Study, p: Any, env:
             else 0
         )
         if size > WRITTEN_OUT:
-            yield (
-                f"fisher, step: a matrix of {size}² entries is written out; take a smaller network, such as "
-                "network.hidden=[16]"
+            yield Mistake(
+                "fisher, step",
+                None,
+                f"a matrix of {size}² entries is written out",
+                "take a smaller network, such as network.hidden=[16]",
             )
 
 
-def wrong_kl(settings: Mapping[str, Any], p: Any, env: gym.Env, wrong_theta: Any) -> Iterator[str]:
+def wrong_kl(settings: Mapping[str, Any], p: Any, env: gym.Env, wrong_theta: Any) -> Iterator[Mistake]:
     """A reference is a policy, and the problem one whose episodes can be listed."""
     from pgrun.tools.study.every_episode import MOST, count_episode_rows
 
@@ -246,20 +260,22 @@ def wrong_kl(settings: Mapping[str, Any], p: Any, env: gym.Env, wrong_theta: Any
     if not wanted.wanted:
         return
     if wanted.theta is not None and wanted.distance is not None:
-        yield "kl.theta and kl.distance: one of them"
+        yield Mistake("kl.theta and kl.distance", None, "one of them")
     if p is None or count_episode_rows(p) > MOST:
         why = "publishes no transition table"
         if p is not None:
             why = f"has more than {MOST:,} steps in all its episodes"
         name = settings["env"]["id"]
-        yield f"kl: every episode is enumerated, and env={name} {why}: take env=pgrun/TokenTree-v0"
+        yield Mistake(
+            "kl", None, f"every episode is enumerated, and env={name} {why}", "take env=pgrun/TokenTree-v0"
+        )
     elif wanted.theta is not None:
         yield from find_wrong_behaviour(settings, wanted, env, wrong_theta, "kl")
 
 
 def find_wrong_decomposition(
     settings: Mapping[str, Any], study: Study, p: Any, env: gym.Env
-) -> Iterator[str]:
+) -> Iterator[Mistake]:
     """Episodes that can be listed, or states that can be put back."""
     from pgrun.tools.study.decomposition import can_list_terms
     from pgrun.tools.study.nested_sampling import can_be_put_back
@@ -269,20 +285,35 @@ def find_wrong_decomposition(
     if wanted.by is None:
         return
     if study.weights is not None:
-        yield "decompose: the terms of schemes; leave weights out, or decompose"
+        yield Mistake("decompose", None, "the terms of schemes", "leave weights out, or decompose")
     table = propose_table(construct_from_settings(Table, settings["policy"]), env)
     size = int(p.reward.numel()) if p is not None and table.wanted else 0
     listed = can_list_terms(p, getattr(env.unwrapped, "P", None), size)
     if wanted.by == "exact" and not listed:
         why = "publishes no transition table" if p is None else "has too many episodes for that"
-        yield f"decompose.by=exact sums over all episodes, and env={name} {why}: take decompose.by=sampled"
+        yield Mistake(
+            "decompose.by",
+            "exact",
+            f"sums over all episodes, and env={name} {why}",
+            "take decompose.by=sampled",
+        )
     elif not listed and not can_be_put_back(env):
-        yield (
-            f"decompose puts visited states back, and env={name} cannot be: take classic control or MuJoCo "
-            "without wrappers of your own, or an environment with a transition table"
+        yield Mistake(
+            "decompose",
+            None,
+            f"puts visited states back, and env={name} cannot be",
+            (
+                "take classic control or MuJoCo without wrappers of your own, or an environment with "
+                "a transition table"
+            ),
         )
     elif not listed and p is None and getattr(env.spec, "max_episode_steps", None) is None:
-        yield f"decompose plays episodes to their end, and env={name} has no limit: set env.max_episode_steps"
+        yield Mistake(
+            "decompose",
+            None,
+            f"plays episodes to their end, and env={name} has no limit",
+            "set env.max_episode_steps",
+        )
 
 
 def find_wrong_behaviour(
@@ -291,26 +322,27 @@ def find_wrong_behaviour(
     env: gym.Env,
     wrong_theta: Any,
     section: str = "behaviour",
-) -> Iterator[str]:
+) -> Iterator[Mistake]:
     """It has the form of the policy: a table."""
     from pgrun.tools.study.policy import propose_table
 
     spaces = (env.observation_space, env.action_space)
     table = propose_table(construct_from_settings(Table, settings["policy"]), env)
     if settings["run"] is not None or not table.wanted:
-        yield (
-            f"{section}.theta: a table, as policy.theta; where the policy is a network take "
-            f"{section}.distance"
+        yield Mistake(
+            f"{section}.theta",
+            None,
+            f"a table, as policy.theta; where the policy is a network take {section}.distance",
         )
         return
     sizes = [int(space.n) for space in spaces if isinstance(space, gym.spaces.Discrete)]
     if len(sizes) == 2 and (problem := wrong_theta(behaviour.theta, *sizes)):
-        yield f"{section}.theta={behaviour.theta}: {problem}"
+        yield Mistake(f"{section}.theta", behaviour.theta, f"{problem}")
 
 
 def find_too_much_work(
     settings: Mapping[str, Any], study: Study, count: int, env: gym.Env, saved: Any
-) -> Iterator[str]:
+) -> Iterator[Mistake]:
     """All estimates of all schemes are kept until they are scored."""
     from pgrun.tools.study.policy import propose_table
 
@@ -319,9 +351,11 @@ def find_too_much_work(
     size = len(saved.tensors.get("theta", ())) if saved is not None else count_fresh_parameters(settings, env)
     need = 4e-9 * study.estimates * size * count
     if need > MEMORY:
-        yield (
-            f"batch={study.batch}: {study.estimates} estimates of {size} parameters by {count} schemes take "
-            f"{need:.0f} GB: take a larger batch, fewer episodes, or fewer schemes"
+        yield Mistake(
+            "batch",
+            study.batch,
+            (f"{study.estimates} estimates of {size} parameters by {count} schemes take {need:.0f} GB"),
+            "take a larger batch, fewer episodes, or fewer schemes",
         )
 
 
@@ -336,24 +370,27 @@ def count_fresh_parameters(settings: Mapping[str, Any], env: gym.Env) -> int:
     return of_layers + dist.free
 
 
-def find_wrong_table(settings: Mapping[str, Any], table: Table, p: Any, env: gym.Env) -> Iterator[str]:
+def find_wrong_table(settings: Mapping[str, Any], table: Table, p: Any, env: gym.Env) -> Iterator[Mistake]:
     from pgrun.tools.study.policy import find_wrong_theta
 
     key = "policy.theta" if table.theta is not None else "policy.ascent"
     spaces = (env.observation_space, env.action_space)
     if not all(isinstance(space, gym.spaces.Discrete) for space in spaces):
         kinds = " and ".join(type(space).__name__ for space in spaces)
-        yield (
-            f"{key}: a table of logits needs Discrete states and actions; env={settings['env']['id']} has "
-            f"{kinds}"
+        yield Mistake(
+            key,
+            None,
+            (f"a table of logits needs Discrete states and actions; env={settings['env']['id']} has {kinds}"),
         )
         return
     if problem := find_wrong_theta(table.theta, int(spaces[0].n), int(spaces[1].n)):  # type: ignore[attr-defined]
-        yield f"policy.theta={table.theta}: {problem}"
+        yield Mistake("policy.theta", table.theta, f"{problem}")
     if table.ascent is not None and p is None:
-        yield (
-            f"policy.ascent: env={settings['env']['id']} publishes no transition table to climb on; give "
-            "policy.theta"
+        yield Mistake(
+            "policy.ascent",
+            None,
+            f"env={settings['env']['id']} publishes no transition table to climb on",
+            "give policy.theta",
         )
 
 
@@ -368,7 +405,7 @@ def is_reference_exact(settings: Mapping[str, Any], env: gym.Env, p: Any) -> boo
 
 def find_unused_study_settings(
     words: list[CliOverride], settings: Mapping[str, Any], critic: Any, env: gym.Env | None
-) -> Iterator[str]:
+) -> Iterator[Mistake]:
     """Settings that were typed and that nothing reads."""
     name = settings["critic"]["name"]
     chosen = {"critic": critic}
@@ -380,16 +417,20 @@ def find_unused_study_settings(
             continue
         group = word.key.split(".")[0]
         if group == "network" and table:
-            yield f"{word.key}: policy.theta and policy.ascent make a table of logits, which has no network"
+            yield Mistake(
+                word.key, None, "policy.theta and policy.ascent make a table of logits, which has no network"
+            )
         elif word.key == "critic_episodes" and name != "fitted":
-            yield f"critic_episodes: critic={name} is not fitted; take critic=fitted"
+            yield Mistake("critic_episodes", None, f"critic={name} is not fitted", "take critic=fitted")
         elif word.key.startswith("critic.optimizer") and name != "fitted":
-            yield f"{word.key}: critic={name} has nothing to fit; take critic=fitted"
+            yield Mistake(word.key, None, f"critic={name} has nothing to fit", "take critic=fitted")
         elif word.key == "reference_episodes" and settings["reference"] == "exact":
-            yield "reference_episodes: an exact reference needs none; take reference=sampled"
+            yield Mistake(
+                "reference_episodes", None, "an exact reference needs none", "take reference=sampled"
+            )
         elif (group in chosen and (reason := explain_unused_by_class(word.key, settings, chosen))) or (
             reason := explain_unused_elsewhere(
                 word.key, {"trainer": {}, **settings}, None if env is None else env.action_space
             )
         ):
-            yield f"{word.key}: {reason}"
+            yield Mistake(word.key, None, f"{reason}")

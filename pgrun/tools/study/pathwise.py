@@ -26,6 +26,7 @@ import torch
 
 from pgrun.envs.problems.teaching_continuous import LinearQuadratic, Lq1
 from pgrun.envs.wrappers import changing_wrappers
+from pgrun.mistake import Mistake
 from pgrun.policies.policy import Policy
 from pgrun.tools.study.collect import Seen
 
@@ -33,10 +34,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def find_no_derivatives(env: gym.Env, name: str) -> Iterator[str]:
+def find_no_derivatives(env: gym.Env, name: str) -> Iterator[Mistake]:
     """Why an environment cannot be differentiated through."""
     if not isinstance(env.unwrapped, Lq1) or changing_wrappers(env):
-        yield f"pathwise=true needs the derivatives of the problem, and env={name} has none: env=pgrun/LQ1-v0"
+        yield Mistake(
+            "pathwise",
+            "true",
+            f"needs the derivatives of the problem, and env={name} has none: env=pgrun/LQ1-v0",
+        )
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pgrun.config.schema import (
     format_value,
     setting_kinds,
 )
+from pgrun.mistake import Mistake
 from pgrun.tools.study.settings import TERMS, Study
 
 if TYPE_CHECKING:
@@ -88,14 +89,16 @@ def drop_defaults(name: str, given: Mapping[str, Any], settings: Mapping[str, An
     return {key: value for key, value in given.items() if value != usual[key] or key == "discounting"}
 
 
-def find_wrong_schemes(settings: Mapping[str, Any], modules: tuple[str, ...]) -> Iterator[str]:
+def find_wrong_schemes(settings: Mapping[str, Any], modules: tuple[str, ...]) -> Iterator[Mistake]:
     """Names that are no schemes, settings that they lack, and the same one twice."""
     several = settings.get("schemes")
     if settings.get("weights") is not None and (several is not None or settings.get("variance") is not None):
-        yield "weights and schemes: one of them; each of the weights has its own Ψ"
+        yield Mistake("weights and schemes", None, "one of them; each of the weights has its own Ψ")
         return
     if several is not None and settings.get("variance") is not None:
-        yield "schemes and variance: one of them; schemes=[none,{gae:{lam:0.5}}] takes settings too"
+        yield Mistake(
+            "schemes and variance", None, "one of them; schemes=[none,{gae:{lam:0.5}}] takes settings too"
+        )
         return
     if (
         several is not None
@@ -103,7 +106,7 @@ def find_wrong_schemes(settings: Mapping[str, Any], modules: tuple[str, ...]) ->
     ) or any(
         isinstance(entry, Mapping) and not all(map(is_settings, entry.values())) for entry in as_list(several)
     ):
-        yield f"schemes={format_value(several)}: must be a list such as [none,gae,{{gae:{{lam:0.5}}}}]"
+        yield Mistake("schemes", format_value(several), "must be a list such as [none,gae,{gae:{lam:0.5}}]")
         return
     found = list_asked_schemes(settings) if several is not None else []
     for one in found:
@@ -111,12 +114,12 @@ def find_wrong_schemes(settings: Mapping[str, Any], modules: tuple[str, ...]) ->
             cls = find_scheme_class(one.name, modules)
         except (LookupError, ImportError):
             known = ", ".join(list_option_names(conf_dir() / "variance"))
-            yield f"schemes: there is no {one.name}; there are {known}"
+            yield Mistake("schemes", None, f"there is no {one.name}; there are {known}")
         else:
             yield from find_violations(f"schemes: {one.name}.", one.given, cls)
     labels = [one.label for one in found]
     for label in dict.fromkeys(label for label in labels if labels.count(label) > 1):
-        yield f"schemes: {label} stands there twice"
+        yield Mistake("schemes", None, f"{label} stands there twice")
 
 
 def equally_long(p: Problem | None) -> bool:

@@ -15,6 +15,7 @@ from pgrun.config.schema import find_violations, format_value, setting_kinds
 from pgrun.critics.base import NoCritic
 from pgrun.estimator import Estimator
 from pgrun.exact import Problem, policy_table, state_visits, values, weighted_scores
+from pgrun.mistake import Mistake
 from pgrun.policies.importance import effective_share
 from pgrun.policies.policy import Policy
 from pgrun.tools.study.collect import Seen
@@ -44,22 +45,23 @@ CLAIMS = {
 }
 
 
-def find_wrong_weights(given: Any) -> Iterator[str]:
+def find_wrong_weights(given: Any) -> Iterator[Mistake]:
     """What is wrong with ``weights``."""
     if given is None:
         return
     entries = [given] if isinstance(given, str | Mapping) else given
     if not isinstance(entries, list) or not entries:
-        yield (
-            f"weights={format_value(given)}: must be a list such as "
-            "[trajectory,per_step,{trajectory:{truncate:10}}]"
+        yield Mistake(
+            "weights",
+            format_value(given),
+            "must be a list such as [trajectory,per_step,{trajectory:{truncate:10}}]",
         )
         return
     for one in (one for entry in entries for one in read_scheme_entry(entry)):
         if one.name not in KINDS:
-            yield f"weights: there is no {one.name}; there are {', '.join(KINDS)}"
+            yield Mistake("weights", None, f"there is no {one.name}; there are {', '.join(KINDS)}")
         elif "truncate" not in setting_kinds(OffPolicyPg) or set(one.given) - {"truncate"}:
-            yield f"weights: {one.name} takes truncate=…, and nothing else"
+            yield Mistake("weights", None, f"{one.name} takes truncate=…, and nothing else")
         else:
             yield from find_violations(f"weights: {one.name}.", one.given, OffPolicyPg)
 
