@@ -11,10 +11,12 @@ import gymnasium as gym
 
 from pgrun.config.schema import construct_from_settings
 from pgrun.envs import EnvSettings, make_probed_env
+from pgrun.envs.masks import offers_mask
 from pgrun.envs.table import keeps_to_table
 from pgrun.errors import InvalidCommand
 from pgrun.mistake import Mistake
 
+TELL_MASKS: dict[str, bool] = {}  # by the settings of an environment, what its probe has said
 TAKEN = {  # arguments of ``gymnasium.make`` that are no environment's own
     "id": "chosen with env=…",
     "max_episode_steps": "set env.max_episode_steps",
@@ -30,6 +32,7 @@ def probe_environment(settings: Mapping[str, Any]) -> tuple[gym.Env | None, list
         return None, [Mistake(f"env.kwargs.{key}", None, TAKEN[key]) for key in taken]
     try:
         env = make_probed_env(wanted)
+        TELL_MASKS[str(settings["env"])] = not wanted.action_mask and offers_mask(env)
         with suppress(Exception, SystemExit):  # told where it matters, at the end of a run
             env.close()
         return env, []
@@ -37,6 +40,11 @@ def probe_environment(settings: Mapping[str, Any]) -> tuple[gym.Env | None, list
         if os.environ.get("PGRUN_DEBUG"):
             raise
         return None, [Mistake.of(error)]
+
+
+def tells_mask(env: Mapping[str, Any]) -> bool:
+    """Whether the environment of these settings told which actions are allowed when it was checked."""
+    return TELL_MASKS.get(str(env), False)
 
 
 def find_wrong_start(settings: Mapping[str, Any], env: gym.Env) -> Iterator[Mistake]:

@@ -6,13 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from pgrun.command.combination_check import gives_constant_baseline
 from pgrun.command.compose import Job
+from pgrun.command.environment_check import tells_mask
 from pgrun.command.setting_check import classes_chosen
-from pgrun.config.schema import construct_from_settings
 from pgrun.config.settings import CENTERING
-from pgrun.envs import EnvSettings
-from pgrun.envs.make import make_one
-from pgrun.envs.masks import OWN, offers_mask
-from pgrun.envs.problems.registration import registry
 from pgrun.envs.wrappers import find_statistics
 
 
@@ -24,23 +20,10 @@ def find_notices(jobs: Sequence[Job]) -> list[str]:
 
 
 def unused_masks(jobs: Sequence[Job]) -> Iterator[str]:
-    """Environments that tell which actions are allowed, and are not asked; each is made once."""
-    asked = {str(job.settings["env"]): job.settings["env"] for job in jobs}
-    for settings in asked.values():
-        env = construct_from_settings(EnvSettings, settings)
-        if not env.action_mask and tells_mask(env):
-            yield f"env={env.id} tells which actions are allowed: env.action_mask=true forbids the others"
-
-
-def tells_mask(env: EnvSettings) -> bool:
-    spec = registry.get(env.id.rpartition(":")[2])
-    if spec is None or str(spec.entry_point).startswith(OWN):
-        return False
-    one = make_one(env)
-    try:
-        return offers_mask(one)
-    finally:
-        one.close()
+    """Environments that tell which actions are allowed, and are not asked."""
+    for env in {str(job.settings["env"]): job.settings["env"] for job in jobs}.values():
+        if tells_mask(env):
+            yield f"env={env['id']} tells which actions are allowed: env.action_mask=true forbids the others"
 
 
 def estimated_telemetry(job: Job) -> Iterator[str]:

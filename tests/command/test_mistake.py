@@ -14,7 +14,7 @@ from pgrun.mistake import PROGRAM, Mistake
     [
         (Mistake("gamma", 1.5, "must be in [0, 1]"), "gamma=1.5: must be in [0, 1]"),
         (Mistake("variance", "none", "needs an A", "add a=1"), "variance=none needs an A: add a=1"),
-        (Mistake("seed=0,1", None, "several", f"type {PROGRAM} -m"), "seed=0,1: several: type pgrun-study -m"),
+        (Mistake("seed=0,1", None, "two", f"type {PROGRAM} -m"), "seed=0,1: two: type pgrun-study -m"),
         (Mistake("gamma", 2, "is 2", jobs="seed=1"), "gamma=2 is 2  [seed=1]"),
         (Mistake("gamma", 2, "is 2", jobs="gamma=2"), "gamma=2 is 2"),
         (Mistake.of("a sentence"), "a sentence"),

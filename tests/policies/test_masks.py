@@ -276,6 +276,7 @@ def test_refusals_and_the_notice() -> None:
     assert "env.action_mask=true has no kernels" in compiled.sentence()
     plain = job(f"env={taxi}")
     line = f"env={taxi} tells which actions are allowed: env.action_mask=true forbids the others"
+    assert find_problems(plain) == []
     assert line in find_notices([plain, plain])
     asked = replace(plain, settings={**plain.settings, "env": plain.settings["env"] | {"action_mask": True}})
     assert line not in find_notices([asked])
