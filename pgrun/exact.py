@@ -109,12 +109,12 @@ def objective(p: Problem, policy: Tensor, gamma: float) -> Tensor:
 
 def state_visits(p: Problem, policy: Tensor) -> Tensor:
     """P(sₜ = s, still going) [H, S]"""
-    here, found = p.start, []
+    here, visits = p.start, []
     follows = torch.einsum("sa,san->sn", policy, p.transition)
     for _ in range(p.horizon):
-        found.append(here)
+        visits.append(here)
         here = here @ follows
-    return torch.stack(found)
+    return torch.stack(visits)
 
 
 def network_inputs(policy: Policy, p: Problem) -> Tensor:

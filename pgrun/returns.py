@@ -40,11 +40,11 @@ def backup(a: Tensor, b: Tensor, last: Tensor) -> Tensor:
     if loops is not None and loops.can_loop(a, b, last) and a.shape == b.shape:
         backed: Tensor = loops.loop_backup(a, b, last)
         return backed
-    x, found = last, []
+    x, rows = last, []
     for a_t, b_t in zip(reversed(a.unbind()), reversed(b.unbind()), strict=True):
         x = torch.addcmul(a_t, b_t, x)
-        found.append(x)
-    return torch.stack(found[::-1])
+        rows.append(x)
+    return torch.stack(rows[::-1])
 
 
 def lambda_return(

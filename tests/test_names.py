@@ -1,4 +1,4 @@
-"""Names of top-level functions: one meaning each, and found by a search."""
+"""Names: of functions one meaning each, that a search leads to; of locals what they hold."""
 
 from __future__ import annotations
 
@@ -33,3 +33,14 @@ def test_names_say_what_is_done_to_what() -> None:
     places = [(name, place) for name, where in functions().items() for place in where]
     short = [x for x in places if "_" not in x[0] and "/experiments/" not in x[1] and x[0] not in CONTRACTS]
     assert len(short) <= ONE_WORD, short
+
+
+def test_locals_say_what_they_hold() -> None:
+    """``found`` could be anything."""
+    places = []
+    for path in sorted(ROOT.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            bound = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id == "found"
+            if bound or (isinstance(node, ast.arg) and node.arg == "found"):
+                places.append(f"{path.relative_to(ROOT).as_posix()}:{node.lineno}")
+    assert places == []

@@ -85,12 +85,12 @@ class Jobs:
 
 def compose_jobs(command: Command) -> Jobs:
     """Every job of the command. A word that does not compose is reported, and the rest tried without it."""
-    found, bad = Jobs(), set[str]()
+    jobs, bad = Jobs(), set[str]()
     with composing_with_hydra(command.config_dir, command.app):
         explainer = Explainer(command.config_dir, command.app)
         sets, first = split_sweep(command, []), None
         if command.multirun:
-            first, _ = try_compose(sets[0], True, explainer, found, bad)
+            first, _ = try_compose(sets[0], True, explainer, jobs, bad)
             if first and (params := sweeper_params(first)):
                 sets, first = split_sweep(command, params), None
         keys = find_differing([[word.text for word in words] for words in sets])
@@ -98,32 +98,30 @@ def compose_jobs(command: Command) -> Jobs:
         seeds: dict[tuple[str, ...], Job] = {}
         for words in sets:
             like = seeds.get(drop_seed_words(words))
-            number = len(found.composed)
+            number = len(jobs.composed)
             job = like and copy_with_other_seed(like, words, number, keys)
             if first:  # composed already, before it was known how jobs are named
                 job, first = replace(first, folder=Path(str(first.hydra.sweep.subdir))), None
             if job is None:
-                job, go_on = try_compose(words, command.multirun, explainer, found, bad, number)
+                job, go_on = try_compose(words, command.multirun, explainer, jobs, bad, number)
                 if not go_on:
                     break
             if job:
                 seeds.setdefault(drop_seed_words(words), job)
-                found.composed.append(job)
-        answer_foreign(command, explainer, sets[0], bad, found)
-    found.problems = list(dict.fromkeys(found.problems))
-    if (
-        command.multirun and found.composed
-    ):  # ${now:} differs from job to job, and the sweep has one directory
-        base = Path(found.composed[0].hydra.sweep.dir)
-        found.composed = [replace(job, folder=base / job.folder) for job in found.composed]
-    return found
+                jobs.composed.append(job)
+        answer_foreign(command, explainer, sets[0], bad, jobs)
+    jobs.problems = list(dict.fromkeys(jobs.problems))
+    if command.multirun and jobs.composed:  # ${now:} differs from job to job, and the sweep has one directory
+        base = Path(jobs.composed[0].hydra.sweep.dir)
+        jobs.composed = [replace(job, folder=base / job.folder) for job in jobs.composed]
+    return jobs
 
 
 def try_compose(
     words: Sequence[CliOverride],
     multirun: bool,
     explainer: Explainer,
-    found: Jobs,
+    jobs: Jobs,
     bad: set[str],
     number: int = 0,
 ) -> tuple[Job | None, bool]:
@@ -133,18 +131,18 @@ def try_compose(
         try:
             return compose_one(kept, multirun, number, explainer.app.config), True
         except RecursionError:  # of Hydra, where an option's file names itself in its defaults
-            found.problems.append(explainer.explain_circle(kept))
+            jobs.problems.append(explainer.explain_circle(kept))
             return None, False
         except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
             word, problem = explainer.explain(error, kept)
-            found.problems += [problem] if problem else []
+            jobs.problems += [problem] if problem else []
             if word is None:
                 return None, False
             bad.add(word.text)
 
 
 def answer_foreign(
-    command: Command, explainer: Explainer, words: Sequence[CliOverride], bad: set[str], found: Jobs
+    command: Command, explainer: Explainer, words: Sequence[CliOverride], bad: set[str], jobs: Jobs
 ) -> None:
     """Say what other tools' names are here, as soon as it is known what the rest of the command means."""
     typed = [word for word in command.words if word.key in explainer.foreign]
@@ -163,8 +161,8 @@ def answer_foreign(
             return None
 
     texts = [word.text for word in kept]
-    lines, found.translation = answer_foreign_words(foreign, texts, command.options, settings_of)
-    found.problems += map(Mistake.of, lines)
+    lines, jobs.translation = answer_foreign_words(foreign, texts, command.options, settings_of)
+    jobs.problems += map(Mistake.of, lines)
 
 
 @contextmanager

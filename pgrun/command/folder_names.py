@@ -123,8 +123,8 @@ def find_differing(jobs: Sequence[Sequence[str]]) -> tuple[str, ...]:
     every = [set(map(setting_of_word, words)) for words in jobs]
     return tuple(
         key
-        for key, found in values.items()
-        if not key.startswith("hydra.") and (len(found) > 1 or not all(key in have for have in every))
+        for key, texts in values.items()
+        if not key.startswith("hydra.") and (len(texts) > 1 or not all(key in have for have in every))
     )
 
 

@@ -40,18 +40,18 @@ SWEEP_FILES = (
 def compose_and_check(command: Command, again: bool = False) -> list[Job]:
     """The command's jobs; raises ``InvalidCommand``. ``again``: they may have been run before."""
     refuse_all(list(find_missing_launchers(command.words)), command.app.name)
-    found = compose_jobs(command)
-    problems = [*command.problems, *found.problems]
-    problems += check_jobs(found.composed, command.app, whole=not problems)
-    problems += check_mode(command, found.composed[:1])
-    for job in found.composed[:1]:
+    jobs = compose_jobs(command)
+    problems = [*command.problems, *jobs.problems]
+    problems += check_jobs(jobs.composed, command.app, whole=not problems)
+    problems += check_mode(command, jobs.composed[:1])
+    for job in jobs.composed[:1]:
         problems += find_wrong_hydra_settings(command, job)
-    problems += find_wrong_search(command, found.composed, again)
+    problems += find_wrong_search(command, jobs.composed, again)
     setting = "hydra.sweep.dir" if command.multirun else "hydra.run.dir"
-    named = bool(found.composed) and is_named_by_us(found.composed[0], command.multirun)
-    problems += check_folders(found.composed, () if again or named else command.app.files, setting)
-    refuse_all(problems, command.app.name, found.translation)
-    return found.composed
+    named = bool(jobs.composed) and is_named_by_us(jobs.composed[0], command.multirun)
+    problems += check_folders(jobs.composed, () if again or named else command.app.files, setting)
+    refuse_all(problems, command.app.name, jobs.translation)
+    return jobs.composed
 
 
 def refuse_all(problems: Sequence[Mistake], program: str = PGRUN.name, instead: str = "") -> None:

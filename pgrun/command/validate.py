@@ -55,7 +55,7 @@ def concern_methods(words: Sequence[CliOverride]) -> bool:
 def check_combination(job: Job) -> list[Mistake]:
     """Choices that make no sense together, settings that nothing reads, and the environment itself."""
     chosen, settings = classes_chosen(job.settings), job.settings
-    env, found = probe_environment(settings)
+    env, unmade = probe_environment(settings)
     space = None if env is None else env.action_space
     critic = chosen["critic"].misfits(settings, env) if chosen["variance"].uses_critic else ()
     algo = [*chosen["algo"].misfits(settings, env), *chosen["policy"].misfits(settings, env)]
@@ -66,4 +66,4 @@ def check_combination(job: Job) -> list[Mistake]:
         *find_unused_settings(job.words, settings, chosen, space),
         *find_ineffective_ablation(job, chosen, space),
     ]
-    return [*read, *ignored, *found]
+    return [*read, *ignored, *unmade]

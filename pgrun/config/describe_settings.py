@@ -70,12 +70,12 @@ def own_doc(cls: type) -> str:
 
 def find_meanings(cls: type) -> dict[str, str]:
     """{setting: the comment beside it, else the sentence of a docstring that begins with it}."""
-    found: dict[str, str] = {}
+    meanings: dict[str, str] = {}
     for base in cls.__mro__:
         if dataclasses.is_dataclass(base):
             for part in (read_comments(base), read_sentences(own_doc(base), base)):
-                found = {**part, **found}
-    return found
+                meanings = {**part, **meanings}
+    return meanings
 
 
 def read_comments(cls: type) -> dict[str, str]:

@@ -81,10 +81,10 @@ class GradientVarianceMeter:
         self.window.append(estimate_gradient(policy, scores, rollout, value, estimator, 1))
         if len(self.window) < WINDOW:
             return None
-        found, self.window = torch.stack(self.window), []
-        without = (found.sum(0) - found) / (WINDOW - 1)
+        window, self.window = torch.stack(self.window), []
+        without = (window.sum(0) - window) / (WINDOW - 1)
         variance, error = jackknife(without)
-        return Measurement(found[-1], WINDOW * variance, WINDOW * error, without, per_unit=True)
+        return Measurement(window[-1], WINDOW * variance, WINDOW * error, without, per_unit=True)
 
     def state_dict(self) -> dict[str, Any]:
         return {"window": list(self.window)}

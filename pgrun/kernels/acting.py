@@ -70,10 +70,10 @@ def normalise_observation(obs, normalised, mean, scale, row):
 @kernel(inner=True, allocates=True)
 def find_widest_layer(sizes):
     """The largest of the layers' widths ``sizes``."""
-    found = 0
+    widest = 0
     for size in sizes:
-        found = max(found, size)
-    return found
+        widest = max(widest, size)
+    return widest
 
 
 @kernel()
@@ -175,12 +175,12 @@ def approximate_tanh(x):
 @kernel(inner=True, allocates=True)
 def choose_action(logits, sampled, noise):
     """The index of the largest logit, or with Gumbel noise a draw from softmax; of equals the first."""
-    best, found = f32(-np.inf), 0
+    best, choice = f32(-np.inf), 0
     for k in range(len(logits)):
         score = logits[k] + noise[k] if sampled else logits[k]
         if score > best:
-            best, found = score, k
-    return found
+            best, choice = score, k
+    return choice
 
 
 @kernel(inner=True, allocates=True)

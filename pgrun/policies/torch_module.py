@@ -58,11 +58,11 @@ class TorchModuleNet:
 
     def layers(self, theta: Tensor) -> tuple[Named, Tensor]:
         """Views of θ [P]: the module's parameters by name, and the free outputs [F]."""
-        found, at = {}, 0
+        parameters, at = {}, 0
         for name, shape in self.names.items():
-            found[name] = theta[at : at + shape.numel()].view(shape)
+            parameters[name] = theta[at : at + shape.numel()].view(shape)
             at += shape.numel()
-        return found, theta[at:]
+        return parameters, theta[at:]
 
     def groups(self) -> dict[str, int]:
         sizes = {name: shape.numel() for name, shape in self.names.items()}

@@ -152,7 +152,9 @@ def deferring_signals() -> Iterator[list[int]]:
     numbers = (signal.SIGUSR1, signal.SIGUSR2, *((signal.SIGTERM,) if "SLURM_JOB_ID" in os.environ else ()))
     handlers = {number: signal.getsignal(number) for number in numbers}
     theirs = {
-        n: found for n, found in handlers.items() if callable(found) and not isinstance(found, SignalFlag)
+        n: handler
+        for n, handler in handlers.items()
+        if callable(handler) and not isinstance(handler, SignalFlag)
     }
     for each in theirs:
         signal.signal(each, lambda number, _frame: asked.append(number))

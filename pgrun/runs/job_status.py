@@ -38,19 +38,19 @@ def read_result(folder: Path, app: App) -> dict[str, Any]:
     return {"status": "not run", "error": "the sweep ended before"}
 
 
-def is_result(found: Mapping[str, Any], app: App) -> bool:
+def is_result(result: Mapping[str, Any], app: App) -> bool:
     """Whether a result file says what is read out of it: it is data from anywhere."""
-    runs = found.get("runs", [])
-    if found.get("status") not in (*WITH_VALUE, *WITHOUT_VALUE) or not isinstance(runs, list):
+    runs = result.get("runs", [])
+    if result.get("status") not in (*WITH_VALUE, *WITHOUT_VALUE) or not isinstance(runs, list):
         return False
-    if found["status"] in WITHOUT_VALUE:
-        return isinstance(found.get("error"), str)
+    if result["status"] in WITHOUT_VALUE:
+        return isinstance(result.get("error"), str)
     try:
         values = [
-            app.call("value")(found),
+            app.call("value")(result),
             *(run["return_mean"] for run in runs if run["status"] == "finished"),
         ]
-        seeds = [run["seed"] for run in runs] or [found["seed"]]
+        seeds = [run["seed"] for run in runs] or [result["seed"]]
     except (LookupError, TypeError, AttributeError, ValueError):
         return False
     return all(isinstance(x, int | float) for x in values) and all(type(seed) is int for seed in seeds)

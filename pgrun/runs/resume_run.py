@@ -227,10 +227,10 @@ def settings_of_resumed_run(
 
 def setting_as_typed(settings: Mapping[str, Any], key: str) -> Any:
     """What the run has for a key as it is typed: a setting, or the name of a group's option."""
-    found = OmegaConf.select(OmegaConf.create(dict(settings)), key)
-    if OmegaConf.is_dict(found):
-        return found.get("id") if key == "env" else found.get("name")
-    return OmegaConf.to_container(found) if OmegaConf.is_config(found) else found
+    value = OmegaConf.select(OmegaConf.create(dict(settings)), key)
+    if OmegaConf.is_dict(value):
+        return value.get("id") if key == "env" else value.get("name")
+    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
 
 
 def is_same_value(a: Any, b: Any) -> bool:

@@ -55,20 +55,20 @@ def newest_folder(command: str, one: bool = True) -> Path:
     """What ``last`` means in a ``command`` such as ``pgrun-play``. Raises ``InvalidCommand`` where there is
     no run, and where there are several and the command takes ``one``.
     """
-    found = find_newest()
-    if found is None:
+    newest = find_newest()
+    if newest is None:
         raise InvalidCommand(
             f"no run below {TOP}/ in this folder: train one, such as pgrun algo=ppo env=CartPole-v1, or name "
             f"a run directory: {command}{'' if command.endswith('=') else ' '}RUN_DIR"
         )
-    if found.several and one:
-        all_of_it = f", or all of it: pgrun -m … resume=auto hydra.sweep.dir={found.folder}"
+    if newest.several and one:
+        all_of_it = f", or all of it: pgrun -m … resume=auto hydra.sweep.dir={newest.folder}"
         raise InvalidCommand(
-            f"the newest, {found.folder}, is several runs: name one of those in it"
+            f"the newest, {newest.folder}, is several runs: name one of those in it"
             f"{all_of_it * command.endswith('resume=')}"
         )
-    say(f"{command.split()[0]}: the newest is {shorten_folder(found.folder)}", error=True, tone=Tone.PLAIN)
-    return found.folder
+    say(f"{command.split()[0]}: the newest is {shorten_folder(newest.folder)}", error=True, tone=Tone.PLAIN)
+    return newest.folder
 
 
 def replace_last(name: str, command: str, one: bool = True) -> str:

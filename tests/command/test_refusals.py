@@ -5,7 +5,6 @@ loaded for it.
 from __future__ import annotations
 
 import json
-import shlex
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from pgrun.errors import LONGEST, MOST, InvalidCommand
 from tests.campaigns.refusals import TABLE, WITHOUT_TORCH, prepare, said
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import QUICK, pgrun, users_own
+from tests.helpers.support_fork import forked
 
 SHORT = 1500  # characters: two problems, or a full list of options
 
@@ -102,8 +102,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run directory of a short run."""
     folder = tmp_path_factory.mktemp("finished") / "run"
     words = f"algo=a2c network.hidden=[4] {QUICK} hydra.run.dir={folder}"
-    code = "from pgrun.cli.main import main; main()"
-    subprocess.run([sys.executable, "-c", code, *shlex.split(words)], check=True, capture_output=True)
+    assert forked(lambda: pgrun(words).code).code == 0
     return folder
 
 

@@ -24,6 +24,7 @@ from pgrun.policies.policy import Policy
 from pgrun.rollouts.samplers.episodes import Episodes
 from tests.helpers.support_exact import EXACT, FAR, MDPS, error, theta_for, time_limited, true_gradient
 from tests.helpers.support_pipeline import draw, outputs, trained
+from tests.helpers.support_slow import slow_but
 
 GYM = {
     "FrozenLake-v1": None,
@@ -31,7 +32,7 @@ GYM = {
     "CliffWalking-v1": 300,
     "Taxi-v4": None,
 }  # their time limits
-published = pytest.mark.parametrize("name", GYM)
+published = pytest.mark.parametrize("name", slow_but(["FrozenLake-v1", "CliffWalking-v1"], GYM))
 DISCOUNT = 0.95
 
 

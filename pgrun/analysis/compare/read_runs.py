@@ -61,17 +61,17 @@ def read_runs(names: Sequence[str], wanted: Sequence[str] = (), at: int | None =
 
     ``at``: scores are the last evaluation up to so many steps, instead of the final one.
     """
-    found = Found()
+    read = Found()
     tags = list(dict.fromkeys([*wanted, *((EVAL,) if at is not None else ())]))
     folders = dict.fromkeys(
-        run for name in names for top in expand_glob(name) for run in find_run_folders(top, found)
+        run for name in names for top in expand_glob(name) for run in find_run_folders(top, read)
     )
     for folder in folders:
-        run = read_run(folder, tags, at, found)
+        run = read_run(folder, tags, at, read)
         if run:
-            found.runs.append(run)
-    found.runs = drop_repeated_runs(found)
-    return found
+            read.runs.append(run)
+    read.runs = drop_repeated_runs(read)
+    return read
 
 
 def expand_glob(name: str) -> list[Path]:
@@ -89,7 +89,7 @@ def expand_glob(name: str) -> list[Path]:
     return matches
 
 
-def find_run_folders(top: Path, found: Found) -> Iterator[Path]:
+def find_run_folders(top: Path, read: Found) -> Iterator[Path]:
     """The run directories in ``top``, itself included."""
     for here, folders, files in os.walk(top):
         folder = Path(here)
@@ -101,7 +101,7 @@ def find_run_folders(top: Path, found: Found) -> Iterator[Path]:
             folders.clear()
             yield folder
         elif not folders and all(name.endswith(UNINTERESTING) for name in files):
-            found.note(folder, "empty, left out")
+            read.note(folder, "empty, left out")
         folders.sort(key=order_by_number)
 
 
@@ -111,16 +111,16 @@ def order_by_number(name: str) -> tuple[int, str]:
     return (int(match[0]) + 1 if match else 0, name)
 
 
-def read_run(folder: Path, wanted: Sequence[str], at: int | None, found: Found) -> Run | None:
+def read_run(folder: Path, wanted: Sequence[str], at: int | None, read: Found) -> Run | None:
     """A run, or None after a note that says why not."""
     try:
-        return read_parts(folder, wanted, at, found)
+        return read_parts(folder, wanted, at, read)
     except ValueError as error:
-        found.note(folder, f"{error}, left out")
+        read.note(folder, f"{error}, left out")
         return None
 
 
-def read_parts(folder: Path, wanted: Sequence[str], at: int | None, found: Found) -> Run:
+def read_parts(folder: Path, wanted: Sequence[str], at: int | None, read: Found) -> Run:
     """Raises ``ValueError`` where it is none, or one of its files is larger than any run's."""
     config, seed, words = read_configuration(folder)
     if "algo.name" not in config:
@@ -131,7 +131,7 @@ def read_parts(folder: Path, wanted: Sequence[str], at: int | None, found: Found
     score = last_evaluation(metrics, at, finished) if at is not None else final_return(summary)
     why = "" if score is not None else explain_missing_score(summary, broken, metrics, at)
     if why or metrics.note:
-        found.note(folder, why, metrics.note)
+        read.note(folder, why, metrics.note)
     return Run(
         folder,
         config,
@@ -266,10 +266,10 @@ def explain_missing_score(summary: dict[str, Any], broken: bool, metrics: Metric
     )
 
 
-def drop_repeated_runs(found: Found) -> list[Run]:
+def drop_repeated_runs(read: Found) -> list[Run]:
     """One run for each configuration and seed: the same run twice is no second sample."""
     kept: dict[Any, Run] = {}
-    for run in found.runs:
+    for run in read.runs:
         key = (run.seed, json.dumps(run.config, sort_keys=True, default=str))
         before = kept.get(key)
         if before is None:
@@ -277,7 +277,7 @@ def drop_repeated_runs(found: Found) -> list[Run]:
             continue
         worse, better = sorted((before, run), key=lambda r: (r.score is not None, r.metrics.last))
         kept[key] = better
-        found.note(
+        read.note(
             worse.folder, f"the same configuration and seed as {shorten_folder(better.folder)}, left out"
         )
     return list(kept.values())

@@ -88,12 +88,12 @@ def collect_warnings(
 
 def warn_of_indistinct_groups(rows: Sequence[Row], base: Sequence[Row]) -> list[str]:
     """Whatever the intervals do not tell from the baseline, and from the best."""
-    found, left = [], list(rows)
+    warnings, left = [], list(rows)
     for to in dict.fromkeys([*(id(row) for row in base), id(rows[0])]):
         row = next(row for row in rows if id(row) == to)
-        found += warn_of_overlaps(left, row)
+        warnings += warn_of_overlaps(left, row)
         left.remove(row)
-    return found
+    return warnings
 
 
 def warn_of_missing_scores(group: Group) -> list[str]:

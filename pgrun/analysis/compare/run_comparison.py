@@ -32,21 +32,21 @@ from pgrun.terminal.printing import say
 def run_comparison(options: argparse.Namespace) -> int:
     tags = choose_scalars(options)
     timed = (EVAL, SPEED) if options.threshold is not None else ()
-    found = read_runs(options.dirs, [*tags, *timed], options.at)
-    for note in found.notes:
+    read = read_runs(options.dirs, [*tags, *timed], options.at)
+    for note in read.notes:
         say(f"pgrun-compare: {note}", error=True)
-    if not found.runs:
+    if not read.runs:
         raise InvalidCommand(
             f"no run of pgrun in {' '.join(options.dirs)}: a run directory holds .hydra/, metrics.csv and "
             "summary.json"
         )
-    check_scalars(options.scalars and tags, found.runs)
-    comparison = make_comparison(options, found.runs)
+    check_scalars(options.scalars and tags, read.runs)
+    comparison = make_comparison(options, read.runs)
     say(comparison.text())
     drawn = comparison.best(options.top)
     rows = make_panels(drawn, tags, iqm if options.curve == "iqm" else mean) if tags else []
     if options.html:
-        write_page(options.html, comparison, rows, drawn, found.notes, options.curve)
+        write_page(options.html, comparison, rows, drawn, read.notes, options.curve)
     write_others(options, comparison.groups, drawn, rows)
     return ExitCode.DONE
 

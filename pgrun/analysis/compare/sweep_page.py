@@ -18,11 +18,11 @@ TOP = 12  # groups that have curves
 
 def write_comparison_page(folder: Path, jobs: Sequence[Path]) -> Path | None:
     """Written from the jobs' own files, as ``pgrun-compare`` reads them; None where no run can be read."""
-    found = read_runs([str(job) for job in jobs if job.is_dir()], SCALARS)
-    if not found.runs:
+    sweep = read_runs([str(job) for job in jobs if job.is_dir()], SCALARS)
+    if not sweep.runs:
         return None
-    comparison = compare_groups(group_runs(found.runs), {}, None)
+    comparison = compare_groups(group_runs(sweep.runs), {}, None)
     drawn = comparison.best(TOP)
     path = folder / "compare.html"
-    write_page(path, comparison, make_panels(drawn, SCALARS, mean), drawn, found.notes, "mean")
+    write_page(path, comparison, make_panels(drawn, SCALARS, mean), drawn, sweep.notes, "mean")
     return path

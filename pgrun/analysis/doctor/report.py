@@ -40,11 +40,11 @@ def diagnose_finished_run(folder: Path) -> str:
     return "\n" + indent_paragraph(f"doctor: {format_findings(symptoms)}") if symptoms else ""
 
 
-def format_findings(found: list[Finding]) -> str:
+def format_findings(findings: list[Finding]) -> str:
     """Causes with their remedies, then what follows from them."""
-    names = {finding.name for finding in found}
-    follows = [finding for finding in found if names.intersection(finding.illness.follows)]
-    said = [capitalise_sentence(str(finding)) + "." for finding in found if finding not in follows]
+    names = {finding.name for finding in findings}
+    follows = [finding for finding in findings if names.intersection(finding.illness.follows)]
+    said = [capitalise_sentence(str(finding)) + "." for finding in findings if finding not in follows]
     if follows:
         said.append(f"Probably because of that, {'; '.join(finding.evidence for finding in follows)}.")
     return " ".join(said)

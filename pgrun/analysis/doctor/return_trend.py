@@ -100,7 +100,7 @@ def measure_course(returns: np.ndarray, episodes: np.ndarray) -> Course | None:
         start=Part(
             mean_per_episode(returns[:first], episodes[:first]), spread / np.sqrt(episodes[:first].sum())
         ),
-        best=max(rest, key=lambda found: found.mean),
+        best=max(rest, key=lambda window: window.mean),
         end=rest[-1],
         spread=spread,
         rows=len(returns),

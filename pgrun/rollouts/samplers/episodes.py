@@ -149,14 +149,14 @@ class Episodes(OnPolicy):
                 return None
             return policy.dist.noise((CHUNK, envs.num_envs), generator, policy.theta.dtype)
 
-        found = player.play_episodes(draw, CHUNK, share, self.cap(envs), self.at_cap == "truncate")
-        if found.endless is not None:
+        played = player.play_episodes(draw, CHUNK, share, self.cap(envs), self.at_cap == "truncate")
+        if played.endless is not None:
             raise self._endless(
-                envs, found.endless, int(envs.episodes[found.endless] + found.done[found.endless])
+                envs, played.endless, int(envs.episodes[played.endless] + played.done[played.endless])
             )
-        if found.cut:
+        if played.cut:
             self._tell(int(self.cap(envs)))
-        return found.arrays
+        return played.arrays
 
     def _at_cap(self, track: Recorder, envs: Envs, endless: np.ndarray) -> None:
         if self.at_cap == "error":

@@ -60,10 +60,10 @@ def load_record(folder: Path, new: Record, space: Space) -> Record:
     return new
 
 
-def check_trials(found: Any, space: Space, folder: Path) -> list[Trial]:
+def check_trials(recorded: Any, space: Space, folder: Path) -> list[Trial]:
     """The trials, taken as data from anywhere: every value must be one that the space has."""
     keys = {p.key: p for p in space.parameters}
-    rows: Sequence[Any] = found if isinstance(found, list) else [None]
+    rows: Sequence[Any] = recorded if isinstance(recorded, list) else [None]
     for number, row in enumerate(rows):
         if not isinstance(row, dict) or row.keys() != keys.keys() or any(row[k] not in keys[k] for k in keys):
             raise InvalidCommand(

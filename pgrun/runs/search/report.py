@@ -53,8 +53,8 @@ def read_trials(folder: Path, command: Command, wanted: int) -> list[Row]:
         values = proposed[number] if number < len(proposed) else {}
         words = [CliOverride(f"{key}={value}", key, value) for key, value in values.items()]
         at = folders.get(number, folder / str(number))
-        found = read_result(at, command.app)
-        rows.append({**found, "number": number, "values": values, "words": words, "folder": at})
+        result = read_result(at, command.app)
+        rows.append({**result, "number": number, "values": values, "words": words, "folder": at})
     return rows
 
 

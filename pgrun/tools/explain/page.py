@@ -163,4 +163,4 @@ def format_papers(parts: list[tuple[str, str, list[str]]], sections_of: Mapping[
         if sections_of[key] not in (False, "none"):
             cited[key] = find_citations([facts.join_docstring(of)])
     width = max(map(len, cited))
-    yield "\n".join(f" {label:<{width}}  {'; '.join(found)}" for label, found in cited.items() if found)
+    yield "\n".join(f" {label:<{width}}  {'; '.join(papers)}" for label, papers in cited.items() if papers)

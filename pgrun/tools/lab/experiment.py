@@ -50,8 +50,8 @@ class Expected:
     low: float = -math.inf
     high: float = math.inf
 
-    def admits(self, found: Measured) -> bool:
-        x, room = found.value, self.slack + TOLERANCE * found.se
+    def admits(self, measured: Measured) -> bool:
+        x, room = measured.value, self.slack + TOLERANCE * measured.se
         near = self.value is None or abs(x - self.value) <= room
         return near and self.low <= x <= self.high
 

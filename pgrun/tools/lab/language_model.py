@@ -47,8 +47,8 @@ class LanguageModel:
 
     def mean(self, scheme: Scheme, size: int) -> Tensor:
         """E ĝ of one group [P]"""
-        _, chance, found = self.estimates(scheme, size)
-        return chance @ found
+        _, chance, estimates = self.estimates(scheme, size)
+        return chance @ estimates
 
 
 def make_model(logits: int = 0, **kwargs: Any) -> LanguageModel:

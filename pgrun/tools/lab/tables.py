@@ -10,10 +10,10 @@ from pgrun.tools.lab.experiment import Expected, Measured
 Found = Mapping[str, Measured]
 
 
-def outcome_rows(found: Found, expected: Mapping[str, Expected], what: str = "") -> list[tuple[str, ...]]:
+def outcome_rows(measured: Found, expected: Mapping[str, Expected], what: str = "") -> list[tuple[str, ...]]:
     """A row an outcome: measured, what it must be, and by how many of its standard errors it is off."""
     rows: list[tuple[str, ...]] = [(what, "measured", "expected", "off by, in se")]
-    for label, m in found.items():
+    for label, m in measured.items():
         wanted = expected[label]
         off = "" if wanted.value is None or not m.se else f"{(m.value - wanted.value) / m.se:+.1f}"
         rows.append((label, str(m), str(wanted), off))
@@ -23,7 +23,7 @@ def outcome_rows(found: Found, expected: Mapping[str, Expected], what: str = "")
 def outcome_bars(
     title: str,
     across: str,
-    found: Found,
+    measured: Found,
     expected: Mapping[str, Expected],
     labels: Sequence[str],
     log: bool = False,
@@ -32,6 +32,9 @@ def outcome_bars(
     return Bars(
         title,
         across,
-        [Bar(label, found[label].value, 1.96 * found[label].se, expected[label].value) for label in labels],
+        [
+            Bar(label, measured[label].value, 1.96 * measured[label].se, expected[label].value)
+            for label in labels
+        ],
         log,
     )

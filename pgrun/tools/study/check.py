@@ -98,9 +98,9 @@ def check_study_combination(job: Job) -> Iterator[Mistake]:
     if saved is not None and (problem := find_foreign_setting(job, saved.config)):
         yield Mistake.of(problem)
         return
-    env, found = probe_environment(settings)
+    env, unmade = probe_environment(settings)
     critic = find_class("critic", settings["critic"]["name"], (*study.modules, OWN))
-    yield from found
+    yield from unmade
     if env is not None:
         yield from find_study_incompatibilities(settings, study, critic, env, saved)
     if study.estimates < 2:
@@ -111,7 +111,7 @@ def check_study_combination(job: Job) -> Iterator[Mistake]:
         )
     even = env is not None and schemes.equally_long(table_of(env))
     taken, left_out = schemes.select_schemes(settings, study, critic, even)
-    if env is not None and not found:
+    if env is not None and not unmade:
         yield from find_too_much_work(settings, study, len(taken), env, saved)
     if schemes.names_its_schemes(settings):
         yield from map(Mistake.of, schemes.format_left_out(left_out))

@@ -61,8 +61,8 @@ class Pathwise:
         pushed = states[1:] - self.problem.A * states[:-1] - self.problem.B * action
         parts = [torch.unflatten(x, -1, (-1, batch)) for x in (states[0], noise, pushed)]
         each = torch.func.vmap(torch.func.grad(self.mean_return), in_dims=(None, 0, 1, 1))
-        found: Tensor = each(self.policy.theta.double(), *parts)
-        return found
+        gradients: Tensor = each(self.policy.theta.double(), *parts)
+        return gradients
 
     def mean_return(self, theta: Tensor, state: Tensor, noise: Tensor, pushed: Tensor) -> Tensor:
         """The mean J_γ of some episodes [] from s₀ [B], ε and w [T, B], as a function of θ."""

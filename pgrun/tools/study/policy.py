@@ -39,18 +39,18 @@ def resolve_saved_run(settings: Mapping[str, Any]) -> tuple[dict[str, Any], Save
     saved = load_saved_policy(settings["run"], typed="run=")
     theirs = saved.config
     with refusing_bad_data(f"run={settings['run']}: its configuration cannot be read"):
-        found = {
+        resolved = {
             **settings,
             "gamma": coerce(theirs["gamma"] if settings["gamma"] is None else settings["gamma"], Probability),
             "env": {**theirs["env"], "num_envs": settings["env"]["num_envs"]},
             "network": theirs["network"],
         }
-        construct_from_settings(EnvSettings, found["env"])
-        if not isinstance(build_member(found, "network"), Network) or not isinstance(
+        construct_from_settings(EnvSettings, resolved["env"])
+        if not isinstance(build_member(resolved, "network"), Network) or not isinstance(
             theirs["state_norm"], bool
         ):
             raise ValueError(f"network={theirs['network']}, state_norm={theirs['state_norm']}")
-    return found, saved
+    return resolved, saved
 
 
 def find_tabular_problem(env: gym.Env) -> Problem | None:

@@ -36,8 +36,8 @@ def exact_reference(env: gym.Env, policy: Policy, gamma: float) -> tuple[Tensor,
     """(∇J_γ [P], J_γ), or None where nobody knows them."""
     p = find_tabular_problem(env)
     if p is not None:
-        found = gradient(policy, p, gamma).double().cpu()
-        return found, float(objective(p, policy_table(policy, p), gamma))
+        exact = gradient(policy, p, gamma).double().cpu()
+        return exact, float(objective(p, policy_table(policy, p), gamma))
     return closed_form_reference(env, policy, gamma)
 
 

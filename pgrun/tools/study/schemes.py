@@ -63,7 +63,7 @@ def list_asked_schemes(settings: Mapping[str, Any]) -> list[Asked]:
         return [Asked(one["name"], drop_defaults(one["name"], given, settings))]
     if several is None:
         return [Asked(name, {}) for name in list_option_names(conf_dir() / "variance")]
-    return [found for entry in as_list(several) for found in read_scheme_entry(entry)]
+    return [scheme for entry in as_list(several) for scheme in read_scheme_entry(entry)]
 
 
 def read_scheme_entry(entry: Any) -> Iterator[Asked]:
@@ -108,8 +108,8 @@ def find_wrong_schemes(settings: Mapping[str, Any], modules: tuple[str, ...]) ->
     ):
         yield Mistake("schemes", format_value(several), "must be a list such as [none,gae,{gae:{lam:0.5}}]")
         return
-    found = list_asked_schemes(settings) if several is not None else []
-    for one in found:
+    asked = list_asked_schemes(settings) if several is not None else []
+    for one in asked:
         try:
             cls = find_scheme_class(one.name, modules)
         except (LookupError, ImportError):
@@ -117,7 +117,7 @@ def find_wrong_schemes(settings: Mapping[str, Any], modules: tuple[str, ...]) ->
             yield Mistake("schemes", None, f"there is no {one.name}; there are {known}")
         else:
             yield from find_violations(f"schemes: {one.name}.", one.given, cls)
-    labels = [one.label for one in found]
+    labels = [one.label for one in asked]
     for label in dict.fromkeys(label for label in labels if labels.count(label) > 1):
         yield Mistake("schemes", None, f"{label} stands there twice")
 

@@ -41,7 +41,7 @@ def run_study(settings: Mapping[str, Any], say: Say = lambda _: None) -> dict[st
     try:
         reference, objective = compute_reference(lab, say)
         observers = list_sections(lab, reference, say)
-        tally, found, costs = measure_estimates(lab, say, observers)
+        tally, estimates, costs = measure_estimates(lab, say, observers)
     finally:
         lab.close()
     claims = lab.claims(tally.truncated > 0)
@@ -49,7 +49,7 @@ def run_study(settings: Mapping[str, Any], say: Say = lambda _: None) -> dict[st
         label: score_estimates(g, reference, claims[label] == ZERO)
         | known_bias(lab.weights.get(label), reference)
         | {"microseconds": costs[label], "claim": claims[label]}
-        for label, g in found.items()
+        for label, g in estimates.items()
     }
     gamma = lab.settings["gamma"]
     return {

@@ -29,7 +29,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         ("none" if c == "1e+09" else c, str(n), *(str(cell[tag]) for tag in TAGS))
         for (c, n), cell in cells.items()
     ]
-    kl = {cell: found["kl/old_new"].value for cell, found in cells.items()}
+    kl = {cell: scalars["kl/old_new"].value for cell, scalars in cells.items()}
     held = [kl[c, 40] for c in CLIPS]
     beyond = {c: cells[c, 40]["ratio/max"].value for c in CLIPS[:3]}
     outside = all(ratio > 1 + float(c) for c, ratio in beyond.items())

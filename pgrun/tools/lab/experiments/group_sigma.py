@@ -78,14 +78,14 @@ def distance_from_closed_form() -> float:
     from pgrun.variance.group import Group
 
     marked = make_model(words=2, length=2, prompts=3, rule="answer")
-    truth, found = marked.gradient(), marked.mean(Group("grpo"), SIZE)
+    truth, estimate = marked.gradient(), marked.mean(Group("grpo"), SIZE)
     states = len(marked.problem.start)
     worst, tree = 0.0, states // 3
     for prompt in range(3):
         mine = (marked.every.start == prompt * tree).double()
         p = float((mine * marked.every.chance) @ marked.returns)
         rows = slice(prompt * tree, (prompt + 1) * tree)
-        off = found.view(-1, states)[:, rows] - sigma_factor(p, SIZE) * truth.view(-1, states)[:, rows]
+        off = estimate.view(-1, states)[:, rows] - sigma_factor(p, SIZE) * truth.view(-1, states)[:, rows]
         worst = max(worst, float(off.abs().max()))
     return worst
 

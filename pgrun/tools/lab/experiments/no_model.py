@@ -29,7 +29,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     ]
     steps, learned = job.metrics["env_steps"], job.metrics["return/train"]
     there = learned == learned
-    found = {
+    measured = {
         "automatic differentiation is on": Measured(float(torch.is_grad_enabled())),
         "rewards that are Python floats from a table": Measured(
             float(all(type(r) is float for r in rewards))
@@ -37,8 +37,8 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         "exact return of the last policy": Measured(float(job.result["eval"]["return_mean"])),
     }
     return Finding(
-        found,
-        [("what", "value"), *((label, f"{m.value:.3g}") for label, m in found.items())],
+        measured,
+        [("what", "value"), *((label, f"{m.value:.3g}") for label, m in measured.items())],
         (
             Lines(
                 "Return while learning",
@@ -46,10 +46,10 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 (Series("return/train", steps[there].tolist(), learned[there].tolist()),),
             ),
         ),
-        Verdict.SUPPORTED if found["exact return of the last policy"].value > 0.95 else Verdict.REFUTED,
+        Verdict.SUPPORTED if measured["exact return of the last policy"].value > 0.95 else Verdict.REFUTED,
         "the rewards are entries of a table that only the environment reads, automatic differentiation is "
         f"switched off, and REINFORCE goes from a return of {learned[there][0]:.2f} to "
-        f"{found['exact return of the last policy'].value:.2f}: only log π is differentiated, by a closed "
+        f"{measured['exact return of the last policy'].value:.2f}: only log π is differentiated, by a closed "
         "form.",
     )
 

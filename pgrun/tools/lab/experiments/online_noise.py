@@ -33,15 +33,15 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         for name, side in (("online", online), ("batch", batch))
     }
     learns = {
-        name: max((float(r) for r in RATES if found[r].mean() > 2 * FLOOR), default=0.0)
-        for name, found in returns.items()
+        name: max((float(r) for r in RATES if by_rate[r].mean() > 2 * FLOOR), default=0.0)
+        for name, by_rate in returns.items()
     }
-    best = {name: max(found[r].mean() for r in RATES) for name, found in returns.items()}
+    best = {name: max(by_rate[r].mean() for r in RATES) for name, by_rate in returns.items()}
     rows = [("rows of an update", "Var ĝ", "steps from data to its effect, mean")]
     rows += [(str(b), str(m), f"{b / 2:g}") for b, m in zip(rows_of, noise, strict=True)]
     rows += [
-        (f"{name}, lr {r}", format_iqm(found[r]), "IQM of evaluations (95 %)")
-        for name, found in returns.items()
+        (f"{name}, lr {r}", format_iqm(by_rate[r]), "IQM of evaluations (95 %)")
+        for name, by_rate in returns.items()
         for r in RATES
     ]
     smaller = 0 < learns["online"] < learns["batch"]
@@ -73,10 +73,10 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                     Series(
                         name,
                         [float(r) for r in RATES],
-                        [found[r].mean() for r in RATES],
-                        [mean_over_seeds(found[r]).se for r in RATES],
+                        [by_rate[r].mean() for r in RATES],
+                        [mean_over_seeds(by_rate[r]).se for r in RATES],
                     )
-                    for name, found in returns.items()
+                    for name, by_rate in returns.items()
                 ],
                 log_x=True,
             ),

@@ -23,11 +23,11 @@ COMMON = (
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     cells = {a: group_by(jobs, *keys) for jobs, (a, keys) in zip(commands, GRIDS.items(), strict=True)}
     grid = {
-        a: {cell: score_jobs(jobs, mean_eval_return).mean() for cell, jobs in found.items()}
-        for a, found in cells.items()
+        a: {cell: score_jobs(jobs, mean_eval_return).mean() for cell, jobs in by_cell.items()}
+        for a, by_cell in cells.items()
     }
-    kept = {a: float(np.mean(list(found.values())) / max(found.values())) for a, found in grid.items()}
-    worst = {a: float(min(found.values()) / max(found.values())) for a, found in grid.items()}
+    kept = {a: float(np.mean(list(by_cell.values())) / max(by_cell.values())) for a, by_cell in grid.items()}
+    worst = {a: float(min(by_cell.values()) / max(by_cell.values())) for a, by_cell in grid.items()}
     rows = [("", "settings", "best", "mean ÷ best", "worst ÷ best", "seed alone: largest ÷ smallest")]
     for a, keys in GRIDS.items():
         best = max(grid[a], key=lambda cell: grid[a][cell])
@@ -53,8 +53,8 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
                 "The grid, from best to worst",
                 "rank of the setting",
                 [
-                    Series(a, range(1, len(found) + 1), sorted(found.values(), reverse=True))
-                    for a, found in grid.items()
+                    Series(a, range(1, len(by_cell) + 1), sorted(by_cell.values(), reverse=True))
+                    for a, by_cell in grid.items()
                 ],
             )
         ],
