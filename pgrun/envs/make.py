@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, Literal
 
@@ -67,7 +68,7 @@ def make_envs(env: EnvSettings, num_envs: int, role: str = "") -> Envs:
 def choose_columns(env: EnvSettings, num_envs: int) -> Envs:
     one = make_one(env)
     if env.vector == "async":
-        return Parallel(env, one, lambda: make_one(env), num_envs)
+        return Parallel(partial(make_one, env), one, num_envs)
     if env.vector != "loop":
         if has_program(env, one):
             return make_env_program(env, one, num_envs)

@@ -16,7 +16,7 @@ from contextlib import suppress
 from itertools import pairwise
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -26,9 +26,6 @@ from pgrun.envs.faults import ColumnFault, Unrepeatable, close_all
 from pgrun.envs.snapshot import can_be_read
 from pgrun.envs.vector import CONTINUES, Envs, Loop, Step
 
-if TYPE_CHECKING:
-    from pgrun.envs.make import EnvSettings
-
 PROCESSES = get_context("spawn")  # a fork would copy torch's threads in the middle of their work
 SAFE_PATH = "PYTHONSAFEPATH"  # Python 3.11: nothing is put in front of the path
 PATIENCE = 5.0  # seconds that a process is given to close its environments
@@ -37,21 +34,24 @@ PATIENCE = 5.0  # seconds that a process is given to close its environments
 class Parallel(Envs):
     """``Loop`` in as many processes as there are cores for them, a run of columns each."""
 
-    def __init__(self, settings: EnvSettings, one: gym.Env, factory: Callable[[], gym.Env], num_envs: int):
-        self.one, self.factory = one, factory
+    def __init__(self, factory: Callable[[], gym.Env], one: gym.Env, num_envs: int):
+        """``factory`` goes to the processes: it can be pickled. ``one``: an environment made by it."""
+        self.factory, self.one = factory, one
         self.replays = not can_be_read(one)
         super().__init__(num_envs, one.observation_space, one.action_space)
         self.limit = getattr(one.spec, "max_episode_steps", None) or np.inf
         count = min(num_envs, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
         edges = [num_envs * k // count for k in range(count + 1)]
         self.shares = [slice(start, stop) for start, stop in pairwise(edges)]
-        self.workers = [Worker(settings, num_envs, share) for share in self.shares]
+        self.workers: list[Worker] = []  # from the first question on
 
     def ask(self, name: str, parts: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Have every process do ``name`` with its part, at the same time; what they answer.
 
         Raises the fault of the first column that has one, when all have answered.
         """
+        if not self.workers:
+            self.workers = [Worker(self.factory, share, self.num_envs, self.name) for share in self.shares]
         for worker, part in zip(self.workers, parts, strict=True):
             worker.send(name, part)
         answers = [worker.receive() for worker in self.workers]
@@ -62,7 +62,7 @@ class Parallel(Envs):
 
     def keep_float64(self) -> None:
         super().keep_float64()
-        self.ask("keep_float64", [() for _ in self.workers])
+        self.ask("keep_float64", [() for _ in self.shares])
 
     def _reset(self, seeds: Sequence[int] | None) -> None:
         parts = [(None if seeds is None else list(seeds[share]),) for share in self.shares]
@@ -80,7 +80,7 @@ class Parallel(Envs):
         return reward, terminated, truncated
 
     def state_dict(self) -> dict[str, Any]:
-        columns = self.ask("state_dict", [() for _ in self.workers])
+        columns = self.ask("state_dict", [() for _ in self.shares])
         return {**super().state_dict(), "columns": [column for share in columns for column in share]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -98,10 +98,10 @@ class Parallel(Envs):
 class Worker:
     """A process with some of the columns, seen from the run."""
 
-    def __init__(self, settings: EnvSettings, num_envs: int, share: slice):
+    def __init__(self, factory: Callable[[], gym.Env], share: slice, in_all: int, name: str):
         self.share = share
         self.pipe, theirs = PROCESSES.Pipe()
-        given = theirs, settings, num_envs, share, list(user_modules.IMPORTED)
+        given = theirs, list(user_modules.IMPORTED), factory, share, in_all, name
         self.process = PROCESSES.Process(target=serve_columns, args=given, daemon=True)
         before = os.environ.get(SAFE_PATH)
         os.environ[SAFE_PATH] = "1"  # nothing of the current folder stands before what is installed
@@ -147,11 +147,14 @@ class Worker:
 
 
 def serve_columns(
-    pipe: Connection, settings: EnvSettings, num_envs: int, share: slice, modules: Sequence[str]
+    pipe: Connection,
+    modules: Sequence[str],
+    factory: Callable[[], gym.Env],
+    share: slice,
+    in_all: int,
+    run_name: str,
 ) -> None:
     """What such a process does until the run says ``close``, or is gone."""
-    from pgrun.envs.make import make_one
-
     for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         signal.signal(number, signal.SIG_IGN)  # the run hears them, and decides
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
@@ -165,8 +168,8 @@ def serve_columns(
             if loop is None:
                 for module in modules:
                     user_modules.import_user_module(module)
-                loop = ColumnsOfProcess(lambda: make_one(settings), share, num_envs)
-                loop.name = f"env={settings.id}"
+                loop = ColumnsOfProcess(factory, share, in_all)
+                loop.name = run_name
             answer = "answer", getattr(loop, f"answer_{name}")(*part)
         except ColumnFault as fault:
             answer = "fault", (fault.column + share.start, fault.step, fault.reason)
