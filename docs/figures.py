@@ -11,7 +11,6 @@ a script of their own, docs/methods/figures.py; benchmarks/gradient_cosine.py dr
 
 from __future__ import annotations
 
-import argparse
 import re
 import shlex
 import shutil
@@ -19,6 +18,8 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from methods.figures import choose_figures
 
 DOCS = Path(__file__).parent
 BLOCK = re.compile(r"^```bash\n(.*?)^```", re.M | re.S)
@@ -83,20 +84,11 @@ def draw(name: str, out: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Run the commands above a picture and draw it.")
-    parser.add_argument("name", nargs="*", help="pictures, without .png, or all")
-    parser.add_argument("--list", action="store_true", help="the pictures, and their commands")
-    parser.add_argument("--out", type=Path, default=Path("outputs/figures/pages"), help="where runs go")
-    given = parser.parse_args()
-    if given.list or not given.name:
-        for name, figure in FIGURES.items():
-            print(name, *("  " + shlex.join(words) for words in figure.commands(name)), sep="\n")
-        return
-    wanted = list(FIGURES) if given.name == ["all"] else given.name
-    if unknown := [name for name in wanted if name not in FIGURES]:
-        sys.exit(f"{', '.join(unknown)}: no such picture; there are {', '.join(FIGURES)}")
-    for name in wanted:
-        draw(name, given.out)
+    known = {name: figure.commands(name) for name, figure in FIGURES.items()}
+    about = "Run the commands above a picture and draw it."
+    names, out = choose_figures(about, known, "outputs/figures/pages")
+    for name in names:
+        draw(name, out)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -119,22 +120,31 @@ def pages() -> list[str]:
     return sorted(path.stem for path in HERE.glob("*.md") if f"figures/{path.stem}.png" in path.read_text())
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Run the commands of a page and draw its figure.")
-    parser.add_argument("name", nargs="*", help="pages, without .md, or all")
-    parser.add_argument("--list", action="store_true", help="the pages, and their commands")
-    parser.add_argument("--out", type=Path, default=Path("outputs/figures"), help="where runs go")
+def choose_figures(about: str, known: Mapping[str, list[list[str]]], out: str) -> tuple[list[str], Path]:
+    """(the names that were typed, where runs go). ``known``: the commands of each figure.
+
+    Nothing, once they are listed, where that is asked for; ends the process where a name is none.
+    """
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("name", nargs="*", help="figures, or all")
+    parser.add_argument("--list", action="store_true", help="the figures, and their commands")
+    parser.add_argument("--out", type=Path, default=Path(out), help="where runs go")
     given = parser.parse_args()
-    known = pages()
     if given.list or not given.name:
-        for page in known:
-            print(page, *("  " + shlex.join(command) for command in commands(page)), sep="\n")
-        return
-    wanted = known if given.name == ["all"] else given.name
-    if unknown := [name for name in wanted if name not in known]:
+        for name, lines in known.items():
+            print(name, *("  " + shlex.join(words) for words in lines), sep="\n")
+        return [], given.out
+    names = list(known) if given.name == ["all"] else given.name
+    if unknown := [name for name in names if name not in known]:
         sys.exit(f"{', '.join(unknown)}: no such figure; there are {', '.join(known)}")
-    for page in wanted:
-        draw(page, given.out)
+    return names, given.out
+
+
+def main() -> None:
+    about = "Run the commands of a page and draw its figure."
+    names, out = choose_figures(about, {page: commands(page) for page in pages()}, "outputs/figures")
+    for page in names:
+        draw(page, out)
 
 
 if __name__ == "__main__":
