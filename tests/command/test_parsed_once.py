@@ -40,6 +40,7 @@ def test_a_second_composition_parses_nothing(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(hydra_internals, name, refuse)
     assert compose("algo=ppo", "gamma=0.25") == {**first, "gamma": 0.25}
     assert compose(*words) == first
+    assert compose("algo=ppo", "seed=7")["gamma"] != 0.5, "a word of an earlier command is forgotten"
 
 
 @pytest.mark.parametrize("age", [0.0, 100.0])
