@@ -277,8 +277,8 @@ def find_wrong_scheme(settings: Mapping[str, Any], chosen: Mapping[str, Any]) ->
     elif scheme.uses_q and not chosen["critic"].knows_q:
         instead = "algo.baseline=expectation of " if scheme.uses_every_q else ""
         yield (
-            f"variance={name} needs Q(s, a): add critic=exact on a tabular environment, or take "
-            f"{instead}algo=off_policy_ac"
+            f"variance={name} needs Q(s, a): add critic=fitted_q where actions are Discrete, or critic=exact "
+            f"on a tabular environment, or take {instead}algo=off_policy_ac"
         )
 
 

@@ -205,10 +205,10 @@ class Network:
         net = self.net(obs_size, value_head + dist.linear, dist.free)
         return self.rescaled(net, dist, value_head, device)
 
-    def critic_net(self, inputs: int) -> Net:
-        """[B, inputs] → [B, 1]"""
+    def critic_net(self, inputs: int, outputs: int = 1) -> Net:
+        """[B, inputs] → [B, outputs]"""
         own = self if self.critic_hidden is None else replace(self, hidden=self.critic_hidden)
-        return own.net(inputs, 1)
+        return own.net(inputs, outputs)
 
     def rescaled(self, net: Net, dist: Distribution, value_head: bool, device: str = "cpu") -> Net:
         if self.logit_scale == 1:
@@ -222,9 +222,10 @@ class Network:
         generator: torch.Generator,
         dtype: torch.dtype | None = None,
         device: torch.device | str = "cpu",
+        outputs: int = 1,
     ) -> tuple[Net, Tensor]:
-        net = self.critic_net(obs_size)
-        return net, net.init(self.init, [1.0], 0.0, generator).to(device, dtype or torch.float32)
+        net = self.critic_net(obs_size, outputs)
+        return net, net.init(self.init, [1.0] * outputs, 0.0, generator).to(device, dtype or torch.float32)
 
 
 @dataclass(frozen=True)

@@ -168,6 +168,8 @@ def find_study_incompatibilities(
         yield "critic=run is the critic of a run: add run=DIR, or take critic=fitted"
     yield from check_study_sections(settings, study, p, env)
     yield from wrong_group(settings, study, env)
+    if (settings["critic"]["name"], settings["critic"].get("fit")) == ("fitted_q", "before"):
+        yield "critic.fit=before: a study fits V alone to the batch it scores: take critic=fitted"
     if critic.of_actions:
         yield f"critic={settings['critic']['name']} learns from replayed transitions; take critic=fitted"
     pretended = {**settings, "reward_scaling": False, "variance": {"name": "gae"}}
@@ -381,9 +383,9 @@ def find_unused_study_settings(
         group = word.key.split(".")[0]
         if group == "network" and table:
             yield f"{word.key}: policy.theta and policy.ascent make a table of logits, which has no network"
-        elif word.key == "critic_episodes" and name != "fitted":
+        elif word.key == "critic_episodes" and not critic.learns:
             yield f"critic_episodes: critic={name} is not fitted; take critic=fitted"
-        elif word.key.startswith("critic.optimizer") and name != "fitted":
+        elif word.key.startswith("critic.optimizer") and not critic.learns:
             yield f"{word.key}: critic={name} has nothing to fit; take critic=fitted"
         elif word.key == "reference_episodes" and settings["reference"] == "exact":
             yield "reference_episodes: an exact reference needs none; take reference=sampled"
