@@ -163,7 +163,7 @@ def claim_of_scheme(scheme: Scheme, critic: str, gamma: float, truncates: bool, 
     ``seen``: the critic was fitted to the very episodes.
     """
     name = type(scheme).__name__
-    exact = critic == "exact"
+    exact = critic in ("exact", "vine")
     if getattr(scheme, "mean_zero", False):
         return ZERO
     if name == "ActionBaseline" and not scheme.corrects_gradient:
