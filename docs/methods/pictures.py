@@ -356,6 +356,9 @@ def vine(runs: Runs):
 
 
 DRAWN = {
+    "storm_pg": two(
+        ("return/train", "weight/ess", "direction/cosine"), "algo.alpha", (False, True, False), "α = {}"
+    ),
     "vine": vine,
     "clipped_actions": two(("return/train", "gradient/variance"), "policy", (False, True)),
     "action_baseline": action_baseline,

@@ -57,6 +57,7 @@ EXAMPLES = {
     "critic": "fitted",
     "sampler": "steps",
 }
+OWN_MISFITS = ("algo", "policy", "network")  # groups whose classes are asked themselves
 NAMED = ("name", "critic.optimizer.name", *(f"{group}.name" for group in GROUPS))
 
 
@@ -201,7 +202,7 @@ def check_combination(job: Job) -> list[str]:
     env, found = probe_environment(settings)
     space = None if env is None else env.action_space
     critic = chosen["critic"].misfits(settings, env) if chosen["variance"].uses_critic else ()
-    algo = [*chosen["algo"].misfits(settings, env), *chosen["policy"].misfits(settings, env)]
+    algo = [problem for group in OWN_MISFITS for problem in chosen[group].misfits(settings, env)]
     large = [] if env is None else [*find_too_large(settings, env), *find_wrong_start(settings, env)]
     near = find_wrong_reference(settings, chosen, env)
     read = [*find_misfits(settings, chosen), *algo, *critic, *near, *find_inexact(settings, env), *large]
@@ -252,6 +253,11 @@ def find_misfits(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iter
         yield from find_wrong_group(settings, chosen)
     if build_scheme(settings, chosen).corrects_gradient:
         yield from find_not_one_plain_step(settings)
+        if not algo.takes_corrections:
+            yield (
+                f"variance={name} adds to the gradient what algo={settings['algo']['name']} cannot weigh: "
+                "add variance=value_baseline"
+            )
     if kind == "episodes" and settings["variance"].get("normalised"):
         instead = "add sampler=steps, or variance.normalised=false"
         if "steps" not in algo.samplers:

@@ -95,7 +95,7 @@ class VineCritic(Stateless):
         assert rollout.state is not None, "the environments were not told to note their states"
         live = find_live_observations(rollout)
         value = torch.zeros_like(live, dtype=rollout.reward.dtype)
-        value[live] = self.mean_return(find_places(rollout, live)).to(value)
+        value[live] = self.mean_return(locate_observations(rollout, live)).to(value)
         if isinstance(self.play.envs, Loop):
             self.play.envs.forget_snapshots(rollout.state.flatten().tolist())
         return value
@@ -110,7 +110,7 @@ class VineCritic(Stateless):
         assert isinstance(space, spaces.Discrete)
         live = find_live_observations(rollout)
         live[-1] = False
-        places, count = find_places(rollout, live), int(space.n)
+        places, count = locate_observations(rollout, live), int(space.n)
         every = np.tile(np.arange(count), len(places.state))
         branched = places.repeated(count)
         q = self.mean_return(Places(branched.state, branched.time, branched.raw_obs, every))
@@ -150,7 +150,7 @@ def find_live_observations(rollout: Rollout) -> Tensor:
     return torch.cat([rollout.mask > 0, ended == 0])
 
 
-def find_places(rollout: Rollout, live: Tensor) -> Places:
+def locate_observations(rollout: Rollout, live: Tensor) -> Places:
     """Where the live observations are."""
     assert rollout.state is not None
     after = rollout.mask[-1:] * (rollout.time[-1:] + 1)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
+import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
@@ -175,6 +177,11 @@ class Network:
     shared: ClassVar[bool] = False  # V is an output of the policy's network, and the loss a joint one
     one_trunk: ClassVar[bool] = False  # actor and critic have hidden layers in common
     read_when: ClassVar = {"policy_gain": ("init", ("orthogonal", "xavier"))}
+
+    @classmethod
+    def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[str]:
+        """Why it does not fit the other settings or the environment, each with what does."""
+        yield from ()
 
     def net(self, inputs: int, outputs: int, free: int = 0) -> Net:
         """[B, inputs] → [B, outputs + free]. Your own networks return a ``TorchModuleNet`` here."""
