@@ -67,8 +67,8 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         ),
         Verdict.SUPPORTED if off[0] < 1e-8 < 0.1 < off[1] else Verdict.REFUTED,
         f"a fit of {scores.shape[1]} scores misses {numbers[1]:.2f} of Q − V, and the gradient with it is "
-        f"exact; a fit of as many other features is off by {off[1]:.2f} of it. The weights of the fit are the "
-        "natural gradient: actor and critic are one vector.",
+        f"exact; a fit of as many other features is off by {off[1]:.2f} of it. The weights of the fit are "
+        "the natural gradient: actor and critic are one vector.",
     )
 
 
