@@ -57,15 +57,15 @@ class Vine(CriticSettings):
                 f"variance={settings['variance']['name']} sums over actions, and those of "
                 f"env={settings['env']['id']} are {env.action_space}: take variance=td0 or advantage"
             )
-        name, looped = settings["env"]["id"], settings["env"].get("vector") == "loop"
-        if keeps_to_table(env) and not (looped or settings["env"].get("wrappers")):
+        name, vector = settings["env"]["id"], settings["env"].get("vector")
+        if keeps_to_table(env) and vector in ("auto", "native") and not settings["env"].get("wrappers"):
             return
         if not can_be_read(env):
             yield (
                 f"critic=vine puts the environment back, and the state of env={name} cannot be read: take a "
                 "task of classic control or MuJoCo, or a tabular environment; or critic=fitted"
             )
-        elif not looped:
+        elif vector != "loop":
             yield f"critic=vine notes where each step of env={name} begins: add env.vector=loop"
         elif (settings.get("diagnostics") or {}).get("exact"):
             yield "critic=vine and diagnostics.exact both number the states: leave env.vector=loop out"
