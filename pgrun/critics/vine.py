@@ -94,7 +94,7 @@ class VineCritic(Stateless):
         """V̂(s) [T+1, N] of the states that a step begins from; 0 where the episode has ended."""
         assert rollout.state is not None, "the environments were not told to note their states"
         live = find_live_observations(rollout)
-        value = torch.zeros_like(live, dtype=rollout.reward.dtype)
+        value = rollout.reward.new_zeros(live.shape)
         value[live] = self.mean_return(locate_observations(rollout, live)).to(value)
         if isinstance(self.play.envs, Loop):
             self.play.envs.forget_snapshots(rollout.state.flatten().tolist())
@@ -114,7 +114,7 @@ class VineCritic(Stateless):
         every = np.tile(np.arange(count), len(places.state))
         branched = places.repeated(count)
         q = self.mean_return(Places(branched.state, branched.time, branched.raw_obs, every))
-        value = torch.zeros(*rollout.reward.shape, count, dtype=rollout.reward.dtype)
+        value = rollout.reward.new_zeros(*rollout.reward.shape, count)
         value[live[:-1]] = q.view(-1, count).to(value)
         return value
 
@@ -155,4 +155,4 @@ def locate_observations(rollout: Rollout, live: Tensor) -> Places:
     assert rollout.state is not None
     after = rollout.mask[-1:] * (rollout.time[-1:] + 1)
     time = torch.cat([rollout.time, after])
-    return Places(*(x[live].numpy() for x in (rollout.state, time.long(), rollout.raw_obs)))
+    return Places(*(x[live].cpu().numpy() for x in (rollout.state, time.long(), rollout.raw_obs)))
