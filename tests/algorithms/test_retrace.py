@@ -102,6 +102,8 @@ def test_its_gradient_is_that_of_q_in_the_old_states() -> None:
         rollout = replace(rollout, q=critic.action_values(rollout))
         batch = Estimator(Advantage(), GAMMA).batch(rollout, critic.values(rollout), critic, behaviour)
         batch = algorithm.renew_values(batch, target)
+        present = (pi * table).sum(-1)[batch.state]  # V of the target, and not of the behaviour
+        assert error(batch.mask * batch.extra["v"], batch.mask * present) < EXACT
         ratio = log_ratio(target.dist.log_prob(target.params(batch.obs), batch.action), batch)
         weight = algorithm.weighted_psi(ratio, batch) * batch.mask
         chance = every.probability.expand(batch.shape).flatten()
