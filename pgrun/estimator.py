@@ -53,13 +53,13 @@ class Estimator:
     def batch(self, rollout: Rollout, value: Tensor, critic: Critic, policy: Policy) -> Batch:
         """Rows [T·N]; masked rows are zero wherever they could enter a sum."""
         psi, correction = self.psi(rollout, value, policy)
-        replayed = rollout.replayed_from
+        learned_from = rollout if rollout.replayed_from is None else rollout.replayed_from
         return Batch(
             **rollout.flattened_rows(),
             psi=(psi * rollout.mask).flatten(),
             value=value[:-1].flatten(),
             target=critic.target(rollout, value, self.gamma).flatten(),
-            critic_rows=None if replayed is None else critic.rows(replayed, self.gamma),
+            critic_rows=critic.rows(learned_from, self.gamma),
             correction=correction,
             shape=tuple(psi.shape),
             gamma=self.gamma,

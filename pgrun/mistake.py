@@ -7,6 +7,7 @@ from dataclasses import dataclass
 PROGRAM = "{pgrun}"  # in a text: the name of the command, pgrun or pgrun-study
 VERBS = (  # a reason that begins with one reads on: variance=none needs whole episodes
     *(
+        "adds",
         "averages",
         "cannot",
         "changes",
@@ -19,7 +20,21 @@ VERBS = (  # a reason that begins with one reads on: variance=none needs whole e
         "keeps",
         "knows",
     ),
-    *("leaves", "needs", "plays", "puts", "stays", "steps", "subtracts", "sums", "takes", "weighs"),
+    *(
+        "leaves",
+        "needs",
+        "notes",
+        "numbers",
+        "plays",
+        "puts",
+        "remembers",
+        "stays",
+        "steps",
+        "subtracts",
+        "sums",
+        "takes",
+        "weighs",
+    ),
 )
 
 

@@ -78,6 +78,18 @@ def v_trace_errors(
     return x, delta + gamma * torch.cat([x[1:], nothing])
 
 
+def retrace_errors(delta: Tensor, ratio: Tensor, gamma: float, lam: float, c_bar: float = 1.0) -> Tensor:
+    """xₜ = Qʳ(sₜ, aₜ) − Q(sₜ, aₜ) [T, N] of Retrace(λ) (Munos et al. 2016, eq. 3 and 4):
+
+        xₜ = δₜ + γ cₜ₊₁ xₜ₊₁,   cₜ = λ min(c̄, ρₜ),   δₜ = rₜ + γ Σ_a π(a|sₜ₊₁)Q(sₜ₊₁, a) − Q(sₜ, aₜ)
+
+    from ρ of whole episodes, one a column; δ is 0 behind their ends. aₜ is given and has no ratio: its trace
+    begins one step on. The mean of x is 0 where Q is that of π, whatever λ and the behaviour are.
+    """
+    following = torch.cat([ratio[1:], torch.zeros_like(ratio[:1])])
+    return backup(delta, gamma * lam * following.clamp(max=c_bar), torch.zeros_like(delta[0]))
+
+
 def n_step_return(
     reward: Tensor, terminated: Tensor, ended: Tensor, value: Tensor, gamma: float, n: int
 ) -> Tensor:

@@ -337,7 +337,30 @@ def grpo(runs: Runs):
     return figure
 
 
+def vine(runs: Runs):
+    figure, (axis,) = canvas(1, width=5.5)
+    counts = [number(run, "critic.continuations") for run in runs[1]]
+    (known,) = (run for run in runs[0] if run.words["critic"] == "exact")
+    for k, scheme in enumerate(known.result["schemes"]):
+        style = style_line(k)
+        whiskers(axis, counts, runs[1], scheme, label=scheme, **style)
+        axis.axhline(known.result["schemes"][scheme]["variance"], color=style["color"], linestyle=":")
+    axis.set_xscale("log", base=2)
+    axis.set_yscale("log")
+    label_ticks(axis, "y")
+    axis.set_xticks(counts, [f"{count:g}" for count in counts])
+    axis.set_xlabel("continuations from each state (dotted: the exact V)")
+    axis.set_title("variance of the gradient")
+    legend(axis)
+    return figure
+
+
 DRAWN = {
+    "storm_pg": two(
+        ("return/train", "weight/ess", "direction/cosine"), "algo.alpha", (False, True, False), "α = {}"
+    ),
+    "vine": vine,
+    "clipped_actions": two(("return/train", "gradient/variance"), "policy", (False, True)),
     "action_baseline": action_baseline,
     "reinforce": reinforce,
     "reward_to_go": reward_to_go,

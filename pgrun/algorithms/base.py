@@ -88,6 +88,7 @@ class Algorithm:
     of_actions: ClassVar[bool] = False  # its critic is one of actions, fitted to replayed transitions
     has_clip: ClassVar[bool] = False
     takes_own_step: ClassVar[bool] = False  # takes its step itself: no optimizer, and no shared network
+    takes_corrections: ClassVar[bool] = True  # of a scheme that adds to the gradient itself
     takes_reference: ClassVar[bool] = False  # its steps can be kept near a reference policy
     tags: ClassVar[tuple[str, ...]] = ()  # of ``scalars``
 

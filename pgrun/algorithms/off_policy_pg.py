@@ -9,6 +9,12 @@ import gymnasium as gym
 import torch
 
 from pgrun.algorithms.base import Algorithm, Learner
+from pgrun.algorithms.retrace import (
+    find_no_action_values,
+    record_action_values,
+    renew_state_values,
+    retrace,
+)
 from pgrun.config.schema import Positive, Probability, Repeats
 from pgrun.config.settings import CENTERING
 from pgrun.critics.exact import follow_problem, require_tabular_problem
@@ -18,7 +24,7 @@ from pgrun.mistake import Mistake
 from pgrun.policies.importance import effective_share
 from pgrun.policies.policy import Policy
 from pgrun.returns import v_trace_errors
-from pgrun.types import Batch
+from pgrun.types import Batch, Rollout
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,17 +48,19 @@ class OffPolicyPg(Algorithm):
                                                         state visits taken for 1
         v_trace       1/N Σᵢ Σₜ gₜ min(ρ̄, ρₜ)(rₜ + γvₜ₊₁ − V(sₜ))  the same, with what follows
                                                         corrected too; Ψ = δ
+        retrace       1/N Σᵢ Σₜ gₜ min(ρ̄, ρₜ)(Qʳ(sₜ, aₜ) − V(sₜ))  the same from Q of actions; Ψ = Q − V
 
     Precup, Sutton & Singh 2000; Jie & Abbeel 2010. ``truncate`` caps each product: less variance, some bias
     (Ionides 2008). ``self_normalise`` divides the products of a time step by their mean over all episodes, an
     ended one keeping its last: less variance, and a bias that vanishes with their number (Precup et al. 2000,
     "weighted" importance sampling). ``v_trace`` (Espeholt et al. 2018, §4.1): v is the V-trace target of
-    ``returns.v_trace_errors``, anew at each step, and what the critic is fitted to in the end.
+    ``returns.v_trace_errors``, anew at each step, and what the critic is fitted to in the end. ``retrace``
+    (Munos et al. 2016; in an actor, Wang et al. 2017): Qʳ is that of ``algorithms.retrace``, renewed alike.
     """
 
-    weights: Literal["trajectory", "per_decision", "past_only", "state_ratio", "per_step", "v_trace"] = (
-        "per_decision"  # which importance ratios weigh an action
-    )
+    weights: Literal[
+        "trajectory", "per_decision", "past_only", "state_ratio", "per_step", "v_trace", "retrace"
+    ] = "per_decision"  # which importance ratios weigh an action
     reuses: Repeats = 4  # updates from one batch
     truncate: Positive | None = None
     self_normalise: bool = False
@@ -66,7 +74,7 @@ class OffPolicyPg(Algorithm):
     samplers: ClassVar[tuple[str, ...]] = ("episodes",)
     read_when: ClassVar = {
         **Algorithm.read_when,
-        **dict.fromkeys(("rho_bar", "c_bar", "lam"), ("weights", "v_trace")),
+        **dict.fromkeys(("rho_bar", "c_bar", "lam"), ("weights", ("v_trace", "retrace"))),
     }
     tags: ClassVar[tuple[str, ...]] = ("weight/ess", "weight/mean", "weight/max", "weight/return")
 
@@ -77,6 +85,8 @@ class OffPolicyPg(Algorithm):
             yield from find_terms_beside_rewards(settings)
         if weights == "v_trace":
             yield from find_no_plain_errors(settings)
+        if weights == "retrace":
+            yield from find_no_action_values(settings)
         if weights == "state_ratio" and env is not None:
             try:
                 require_tabular_problem(env)
@@ -95,6 +105,13 @@ class OffPolicyPg(Algorithm):
         if self.weights == "state_ratio":
             self.problem = follow_problem(envs)
 
+    def prepare_rollout(self, rollout: Rollout, learner: Learner) -> Rollout:
+        return record_action_values(rollout, learner) if self.weights == "retrace" else rollout
+
+    def renew_values(self, batch: Batch, policy: Policy) -> Batch:
+        """The batch with what depends on the policy beside ρ."""
+        return renew_state_values(policy, batch) if self.weights == "retrace" else batch
+
     def surrogate(self, log_prob: Tensor, batch: Batch) -> Tensor:
         """A number whose gradient is the estimate: the weights are constants in it."""
         return (
@@ -103,6 +120,10 @@ class OffPolicyPg(Algorithm):
 
     def weighted_psi(self, log_ratio: Tensor, batch: Batch) -> Tensor:
         """Weight times Ψ of each row [B], from log ρ [T, N], 0 where the mask is."""
+        if self.weights == "retrace":
+            ratio = log_ratio.exp()
+            advantage, _ = retrace(ratio, batch, self.lam, self.c_bar)
+            return (ratio.clamp(max=self.rho_bar) * advantage).flatten()
         if self.weights == "v_trace":
             ratio = log_ratio.exp()
             return (ratio.clamp(max=self.rho_bar) * self.v_trace(ratio, batch)[1]).flatten()
@@ -118,16 +139,21 @@ class OffPolicyPg(Algorithm):
         return v_trace_errors(delta, ratio, batch.gamma, self.rho_bar, self.c_bar, self.lam)
 
     def update(self, batch: Batch, learner: Learner) -> None:
-        """The critic's targets of v_trace are those of the policy that has come out."""
+        """The critic's targets of v_trace and retrace are those of the policy that has come out."""
         self.improve(batch, learner)
-        if learner.critic.fits_first:
-            return
+        if not learner.critic.fits_first:
+            learner.critic.fit(self.critic_rows(batch, learner.policy), learner.generator)
+
+    def critic_rows(self, batch: Batch, policy: Policy) -> Batch:
+        """What the critic is fitted to."""
+        rows = batch.for_critic
+        if self.weights not in ("v_trace", "retrace"):
+            return rows
+        ratio = log_ratio(policy.dist.log_prob(policy.params(batch.obs), batch.action), batch).exp()
         if self.weights == "v_trace":
-            policy = learner.policy
-            log_prob = policy.dist.log_prob(policy.params(batch.obs), batch.action)
-            x, _ = self.v_trace(log_ratio(log_prob, batch).exp(), batch)
-            batch = replace(batch, target=batch.value + x.flatten())
-        learner.critic.fit(batch.for_critic, learner.generator)
+            return replace(rows, target=batch.value + self.v_trace(ratio, batch)[0].flatten())
+        corrected = retrace(ratio, self.renew_values(batch, policy), self.lam, self.c_bar)[1]
+        return replace(rows, target=corrected.flatten())
 
     def products(self, log_ratio: Tensor) -> Tensor:
         """The weight of each row [T, N]."""
@@ -141,7 +167,7 @@ class OffPolicyPg(Algorithm):
             case "state_ratio":
                 assert self.state_ratio is not None
                 return self.state_ratio * log_ratio.exp()
-            case "v_trace":
+            case "v_trace" | "retrace":
                 return log_ratio.exp().clamp(max=self.rho_bar)
 
     def tamed(self, weight: Tensor, batch: Batch) -> Tensor:
@@ -156,7 +182,7 @@ class OffPolicyPg(Algorithm):
         old = self.chances(policy, batch)
         self.state_ratio = old / old
         for _ in range(self.reuses):
-            learner.ascend(self, batch)
+            learner.ascend(self, self.renew_values(batch, policy))
             self.state_ratio = self.chances(policy, batch) / old
         log_prob = policy.dist.log_prob(policy.params(batch.obs), batch.action)
         self.told = weight_scalars(log_ratio(log_prob, batch), batch)

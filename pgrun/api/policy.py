@@ -14,6 +14,7 @@ from torch import Tensor
 from pgrun.envs import Envs, make_envs
 from pgrun.envs.masks import KEY, SEEN
 from pgrun.envs.spaces import action_limits
+from pgrun.policies.clipped import ClippedGaussian
 from pgrun.policies.continuous import ScaledBeta, StateStdGaussian, TanhGaussian
 from pgrun.policies.distributions import Bernoulli, Categorical, Distribution, Gaussian, MultiCategorical
 from pgrun.policies.policy import Policy
@@ -129,6 +130,8 @@ class ActingPolicy:
             return ActionDistribution(space, dist, params.double(), ((low + high) / 2, (high - low) / 2))
         if isinstance(dist, StateStdGaussian):
             params, dist = dist.shifted(params), dist.gaussian
+        if isinstance(dist, ClippedGaussian):
+            dist = Gaussian(dist.linear)
         if isinstance(space, spaces.Box):
             params = to_environment_units(params, space)
         return ActionDistribution(space, dist, params)

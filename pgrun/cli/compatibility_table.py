@@ -65,8 +65,13 @@ def format_fit_matrix(conf: Path, algos: list[str], schemes: list[str]) -> str:
 
 
 def format_fit_cell(conf: Path, algo: str, scheme: str) -> str:
+    from pgrun.variance.corrected import Corrected
+
     whole = find_class("variance", scheme).whole_episodes  # type: ignore[attr-defined]
-    fits = [kind for kind in find_class("algo", algo).samplers if kind == "episodes" or not whole]  # type: ignore[attr-defined]
+    method: Any = find_class("algo", algo)
+    fits = [kind for kind in method.samplers if kind == "episodes" or not whole]
+    if not method.takes_corrections and issubclass(find_class("variance", scheme), Corrected):
+        fits = []
     usual = find_usual_choice(conf / "algo" / f"{algo}.yaml", "variance") == scheme
     return (" ".join(LETTERS[kind] for kind in fits) or "·") + " *" * usual
 

@@ -41,6 +41,13 @@ def find_misfits(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iter
         yield from find_wrong_group(settings, chosen)
     if build_scheme(settings, chosen).corrects_gradient:
         yield from find_not_one_plain_step(settings)
+        if not algo.takes_corrections:
+            yield Mistake(
+                "variance",
+                name,
+                f"adds to the gradient what algo={settings['algo']['name']} cannot weigh",
+                "add variance=value_baseline",
+            )
     if kind == "episodes" and settings["variance"].get("normalised"):
         instead = "add sampler=steps, or variance.normalised=false"
         if "steps" not in algo.samplers:
@@ -75,7 +82,8 @@ def find_wrong_scheme(settings: Mapping[str, Any], chosen: Mapping[str, Any]) ->
             "variance",
             name,
             "needs Q(s, a)",
-            f"add critic=exact on a tabular environment, or take {instead}algo=off_policy_ac",
+            "add critic=fitted_q where actions are Discrete, or critic=exact on a tabular environment, "
+            f"or take {instead}algo=off_policy_ac",
         )
 
 

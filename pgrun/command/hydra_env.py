@@ -49,7 +49,7 @@ class GymnasiumSource(ConfigSource):
             "num_envs": "${oc.select:usual.env.num_envs,8}",
             "max_episode_steps": None,
             "kwargs": {},
-            "flatten_images": False,
+            "flatten_images": "${oc.select:usual.env.flatten_images,false}",
             "vector": "auto",
             "wrappers": [],
             "action_mask": False,

@@ -28,6 +28,8 @@ from pgrun.command.unused_settings import find_unused_settings
 from pgrun.config.schema import GROUPS
 from pgrun.mistake import Mistake
 
+OWN_MISFITS = ("algo", "policy", "network")  # groups whose classes are asked themselves
+
 
 def find_problems(job: Job, whole: bool = True) -> list[Mistake]:
     """One short phrase per violation: the values first; once they are right, what does not fit together.
@@ -58,7 +60,7 @@ def check_combination(job: Job) -> list[Mistake]:
     env, unmade = probe_environment(settings)
     space = None if env is None else env.action_space
     critic = chosen["critic"].misfits(settings, env) if chosen["variance"].uses_critic else ()
-    algo = [*chosen["algo"].misfits(settings, env), *chosen["policy"].misfits(settings, env)]
+    algo = [mistake for group in OWN_MISFITS for mistake in chosen[group].misfits(settings, env)]
     large = [] if env is None else [*find_too_large(settings, env), *find_wrong_start(settings, env)]
     near = find_wrong_reference(settings, chosen, env)
     read = [*find_misfits(settings, chosen), *algo, *critic, *near, *find_inexact(settings, env), *large]

@@ -26,7 +26,7 @@ GROUPS = {
     "variance": "pgrun.variance",
     "algo": "pgrun.algorithms",
     "optimizer": "pgrun.optimization.optimizers",
-    "network": "pgrun.policies.policy",
+    "network": "pgrun.policies.networks",
     "policy": "pgrun.policies.families",
     "critic": "pgrun.critics",
     "sampler": "pgrun.rollouts.samplers",

@@ -47,8 +47,10 @@ class Exact(CriticSettings):
         try:
             require_tabular_problem(env)
         except LookupError as error:
-            needs_q = settings["variance"]["name"] in NEED_Q
-            instead = "variance=gae critic=fitted" if needs_q else "critic=fitted"
+            instead = "critic=fitted"
+            if settings["variance"]["name"] in NEED_Q:
+                choices = isinstance(env.action_space, gym.spaces.Discrete)
+                instead = "critic=fitted_q" if choices else "variance=gae critic=fitted"
             yield Mistake(
                 name,
                 None,

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import gymnasium as gym
 import torch
 
-from pgrun.config.schema import NonNegative, Positive, PositiveInt, Probability, Repeats
-from pgrun.critics.base import Context, CriticSettings, StateValue, value_delta, value_loss
+from pgrun.config.schema import NonNegative, Positive
+from pgrun.critics.base import Context, StateValue, value_delta, value_loss
+from pgrun.critics.regressed import Regressed
 from pgrun.mistake import Mistake
 from pgrun.optimization.minibatches import shuffle_into_minibatches
 from pgrun.optimization.optimizers import Optimizer
 from pgrun.optimization.schedules import Schedule
 from pgrun.policies.mlp import Net
 from pgrun.policies.policy import Policy
-from pgrun.returns import lambda_return, n_step_return, td_target
 from pgrun.stateless import Stateless
 from pgrun.types import Batch, Rollout
 
@@ -26,28 +26,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Fitted(CriticSettings):
-    """A value network. ``target``: what V is regressed on, chosen apart from Ψ:
+class Fitted(Regressed):
+    """A value network, fitted to ``target``. ``clip``: Schulman's value clipping, ±clip around the old V."""
 
-    mc Gₜ, bootstrapped at truncations and cuts · td0 rₜ + γV(sₜ₊₁) · n_step · td_lambda Gλ. Targets are
-    detached, and fixed for the whole batch. ``clip``: Schulman's value clipping, ±clip around the old V.
-
-    ``fit=before`` fits V to the batch first and takes Ψ from the fitted one, as batch actor-critic is often
-    written down: a baseline that has seen the returns it is subtracted from, which biases. ``fit=after``
-    takes Ψ from the V of earlier batches.
-    """
-
-    target: Literal["mc", "td0", "n_step", "td_lambda"] = "td_lambda"
-    lam: Probability = 0.95  # λ of target=td_lambda
-    n: PositiveInt = 5  # rewards of target=n_step
-    epochs: Repeats = 1  # passes over a batch
-    minibatches: PositiveInt = 1  # parts of a batch, with a step for each
     clip: Positive | None = None
     coef: NonNegative = 0.5  # of the value loss, with network=shared
-    fit: Literal["after", "before"] = "after"
-    optimizer: dict[str, Any] | None = None
     shares: ClassVar[bool] = True
-    read_when: ClassVar = {"lam": ("target", "td_lambda"), "n": ("target", "n_step")}
 
     @classmethod
     def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[Mistake]:
@@ -59,15 +43,6 @@ class Fitted(CriticSettings):
                 f"fits the critic by itself, and network={network} fits both at once",
                 "add network=separate",
             )
-
-    def targets(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
-        """[T, N]"""
-        if self.target == "td0":
-            return td_target(rollout.reward, rollout.terminated, value[1:], gamma)
-        track = (rollout.reward, rollout.terminated, rollout.ended, value, gamma)
-        if self.target == "n_step":
-            return n_step_return(*track, self.n)
-        return lambda_return(*track, 1.0 if self.target == "mc" else self.lam)
 
     def build(self, context: Context) -> SeparateCritic | SharedCritic:
         policy = context.policy

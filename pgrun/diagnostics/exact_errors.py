@@ -12,6 +12,7 @@ import torch
 
 from pgrun.critics.base import NoCritic
 from pgrun.critics.exact import ExactCritic, follow_problem, require_tabular_problem, values_by_steps_left
+from pgrun.diagnostics.monotone_bound import monotone_bound
 from pgrun.exact import policy_table
 from pgrun.mistake import Mistake
 
@@ -42,6 +43,8 @@ class ExactErrors:
     x̂ is the critic's word and y its target for each row with mask 1, x the exact value:
 
     objective/exact        J_γ(π_new) of the time-limited problem, γ the run's
+    objective/surrogate    L(π_new), its first order in the policy, of ``monotone_bound``
+    objective/lower_bound  L − C·max KL, which J_γ(π_new) is never below
     value/error            mean (x̂ − x)², x = V of π_old, or Q(s, a) for a critic of replayed actions
     value/target_bias      mean (y − x)
     value/target_variance  mean variance of y among rows of one state (and action): what the best fit
@@ -58,11 +61,14 @@ class ExactErrors:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        return ("objective/exact", *(CRITIC if self.critic else ()))
+        return (*OBJECTIVE, *(CRITIC if self.critic else ()))
 
     def scalars(self, before: Policy, after: Policy, rollout: Rollout, batch: Batch) -> dict[str, Tensor]:
-        value = values_by_steps_left(self.problem, policy_table(after, self.problem), self.gamma)[-1]
-        tags_and_values = {"objective/exact": self.problem.start @ value}
+        p, (old, new) = self.problem, (policy_table(x, self.problem) for x in (before, after))
+        value = values_by_steps_left(p, new, self.gamma)[-1]
+        tags_and_values = dict(
+            zip(OBJECTIVE, (p.start @ value, *monotone_bound(p, old, new, self.gamma)), strict=True)
+        )
         return tags_and_values | self.critics(before, rollout, batch) if self.critic else tags_and_values
 
     def critics(self, before: Policy, rollout: Rollout, batch: Batch) -> dict[str, Tensor]:
@@ -81,6 +87,7 @@ class ExactErrors:
         }
 
 
+OBJECTIVE = ("objective/exact", "objective/surrogate", "objective/lower_bound")
 CRITIC = ("value/error", "value/target_bias", "value/target_variance")
 
 

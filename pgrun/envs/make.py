@@ -249,13 +249,16 @@ def make_probed_env(env: EnvSettings) -> gym.Env:
 
 
 def refuse_images(env: EnvSettings, space: gym.Space[Any], size: int) -> None:
-    """The networks here know nothing of pixels that are neighbours: that has to be wanted."""
+    """Networks but ``cnn`` know nothing of pixels that are neighbours: that has to be wanted."""
     shape = image_shape(space)
     if shape and not env.flatten_images:
         raise InvalidCommand(
-            f"env={env.id}: its observations are images of {' × '.join(map(str, shape))} bytes, and the "
-            f"networks here take a flat vector: type env.flatten_images=true for one of {size:,} numbers, or "
-            "wrap the environment to give features"
+            f"env={env.id}: its observations are images of {' × '.join(map(str, shape))} bytes, and this "
+            "network takes a flat vector: take network=cnn or shared_cnn; or type "
+            f"env.flatten_images=true for one of {size:,} numbers"
         )
     if env.flatten_images and not shape:
-        raise InvalidCommand(f"env.flatten_images=true: env={env.id} gives no images; leave it out")
+        raise InvalidCommand(
+            f"env.flatten_images=true: env={env.id} gives no images; leave it out (network=cnn is for images "
+            "of bytes, and means it)"
+        )

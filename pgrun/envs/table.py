@@ -67,6 +67,14 @@ class TableEnvs(Envs):
     def follow_states(self) -> None:
         self.state = self.at
 
+    def stand_at(self, at: np.ndarray, steps: np.ndarray, generator: np.random.Generator) -> None:
+        """Put every column at a row of the table, so many steps after its start; ``generator``: of what
+        follows.
+        """
+        self.reset()
+        self.generator = generator
+        self._see(at.copy(), steps.copy())
+
     def _reset(self, seeds: Sequence[int] | None) -> None:
         if seeds is not None:
             self.generator = np.random.default_rng(list(seeds))

@@ -6,7 +6,7 @@ columns have just ended.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -27,7 +27,7 @@ from pgrun.envs.faults import (
     values_from_step,
 )
 from pgrun.envs.replay import BUDGET, ByReplay
-from pgrun.envs.snapshot import ByState, can_be_read
+from pgrun.envs.snapshot import ByState, can_be_read, read_state
 from pgrun.envs.spaces import action_decoder, observation_encoder
 from pgrun.errors import EnvironmentFault
 
@@ -150,6 +150,8 @@ class Loop(Envs):
         self.replays = not can_be_read(self.one)
         super().__init__(num_envs, self.one.observation_space, self.one.action_space)
         self.limit = getattr(self.one.spec, "max_episode_steps", None) or np.inf
+        self.snapshots: dict[int, dict[str, Any]] | None = None  # by number, after ``keep_snapshots``
+        self.noted_states = 0
         self.noted: list[ByState | ByReplay] = [self.note(i) for i in range(num_envs)]
 
     def note(self, i: int) -> ByState | ByReplay:
@@ -175,10 +177,30 @@ class Loop(Envs):
         except (TypeError, ValueError, OverflowError) as error:
             raise to_misfit(error) from error
         if self.state is not None:
-            self.state[i] = table_row(self.envs[i])
+            self.state[i] = self.number_state(i)
 
     def follow_states(self) -> None:
-        self.state = np.array([table_row(env) for env in self.envs])
+        self.state = np.array([self.number_state(i) for i in range(self.num_envs)])
+
+    def keep_snapshots(self) -> None:
+        """Let ``state`` be the number of a snapshot of where the column stands, from now on."""
+        self.snapshots = {}
+        self.follow_states()
+
+    def forget_snapshots(self, keep: Iterable[int]) -> None:
+        """All but these, and those of where the columns stand now."""
+        assert self.snapshots is not None
+        assert self.state is not None
+        kept = {*keep, *self.state.tolist()}
+        self.snapshots = {number: x for number, x in self.snapshots.items() if number in kept}
+
+    def number_state(self, i: int) -> int:
+        """The row of the transition table where column i stands, or the number of a new snapshot."""
+        if self.snapshots is None:
+            return table_row(self.envs[i])
+        self.noted_states += 1
+        self.snapshots[self.noted_states] = read_state(self.envs[i])
+        return self.noted_states
 
     def _step(self, action: np.ndarray) -> Step:
         reward: list[Any] = [0.0] * self.num_envs

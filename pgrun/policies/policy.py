@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
+import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
 
 from pgrun.config.schema import NonNegative, Positive, PositiveInt, Range
+from pgrun.mistake import Mistake
 from pgrun.policies.activations import IN_NUMPY, Activation
 from pgrun.policies.distributions import Bernoulli, Categorical, Distribution, MultiCategorical
 from pgrun.policies.families import Family, Gaussian
@@ -176,6 +179,11 @@ class Network:
     one_trunk: ClassVar[bool] = False  # actor and critic have hidden layers in common
     read_when: ClassVar = {"policy_gain": ("init", ("orthogonal", "xavier"))}
 
+    @classmethod
+    def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[Mistake]:
+        """Why it does not fit the other settings or the environment, each with what does."""
+        yield from ()
+
     def net(self, inputs: int, outputs: int, free: int = 0) -> Net:
         """[B, inputs] → [B, outputs + free]. Your own networks return a ``TorchModuleNet`` here."""
         return Mlp([inputs, *self.hidden, outputs], self.activation, free, self.bias)
@@ -205,10 +213,10 @@ class Network:
         net = self.net(obs_size, value_head + dist.linear, dist.free)
         return self.rescaled(net, dist, value_head, device)
 
-    def critic_net(self, inputs: int) -> Net:
-        """[B, inputs] → [B, 1]"""
+    def critic_net(self, inputs: int, outputs: int = 1) -> Net:
+        """[B, inputs] → [B, outputs]"""
         own = self if self.critic_hidden is None else replace(self, hidden=self.critic_hidden)
-        return own.net(inputs, 1)
+        return own.net(inputs, outputs)
 
     def rescaled(self, net: Net, dist: Distribution, value_head: bool, device: str = "cpu") -> Net:
         if self.logit_scale == 1:
@@ -222,9 +230,10 @@ class Network:
         generator: torch.Generator,
         dtype: torch.dtype | None = None,
         device: torch.device | str = "cpu",
+        outputs: int = 1,
     ) -> tuple[Net, Tensor]:
-        net = self.critic_net(obs_size)
-        return net, net.init(self.init, [1.0], 0.0, generator).to(device, dtype or torch.float32)
+        net = self.critic_net(obs_size, outputs)
+        return net, net.init(self.init, [1.0] * outputs, 0.0, generator).to(device, dtype or torch.float32)
 
 
 @dataclass(frozen=True)

@@ -78,8 +78,10 @@ def command_for(path: Path) -> str:
         return f"algo={algo} env={env}"
     if (group, name) in {("sampler", "replay"), ("critic", "action_value")}:
         return f"{group}={name} algo=off_policy_ac"
-    if (group, name) in {("critic", "exact"), ("critic", "scaled")}:
+    if (group, name) in {("critic", "exact"), ("critic", "scaled"), ("critic", "vine")}:
         return f"{group}={name} algo=a2c env=FrozenLake-v1"
+    if group == "network" and "cnn" in name:
+        return f"network={name} env=pgrun/Catch-v0"
     if group == "policy":
         return f"policy={name} env=Pendulum-v1"
     if group == "variance" and find_class("variance", name).uses_every_q:
@@ -114,7 +116,7 @@ def options(group: str) -> list[tuple[str, str]]:
 def test_a_file_shows_every_setting_of_its_class(group: str, name: str) -> None:
     """``pgrun --cfg job`` is complete, and what cannot be typed wrongly needs no ``+``."""
     content = raw(CONF / group / f"{name}.yaml")
-    shown = set(content[group] if group == "algo" else content) - {"name", "defaults"}
+    shown = set(content.get(group, content)) - {"name", "defaults"}
     nested = {"optimizer"} if group == "critic" else set()
     assert shown | nested == set(setting_kinds(find_class(group, name)))
 

@@ -151,7 +151,7 @@ def test_it_trains_and_its_scalars_make_sense(words: list[str], tmp_path: Path) 
     ("line", "said"),
     [
         ("algo=a2c critic=exact", "take critic=fitted"),
-        ("algo=a2c critic=exact variance=q", "take variance=gae critic=fitted"),
+        ("algo=a2c critic=exact variance=q", "take critic=fitted_q"),
         ("algo=a2c critic=scaled env=CliffWalking-v1 env.max_episode_steps=null", "env.max_episode_steps"),
         ("algo=a2c critic=exact env=FrozenLake-v1 reward_scaling=true", "add reward_scaling=false"),
         ("algo=a2c critic=exact env=FrozenLake-v1 network=shared", "add network=separate"),

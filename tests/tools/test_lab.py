@@ -66,7 +66,7 @@ def test_names_tell_experiments_and_groups_apart() -> None:
 def test_an_experiment_is_whole(experiment: Experiment) -> None:
     assert "\n" not in experiment.claim
     of_documents = bool(re.match(r"[ABC] L\d", experiment.place))
-    assert of_documents or re.match(r"[A-Z]\w+ (et al. )?\d{4}", experiment.place)
+    assert of_documents or re.match(r"[A-Z]\w+ (et al. |& \w+ )?\d{4}", experiment.place)
     assert of_documents == bool(re.search("[\u4e00-\u9fff]", experiment.chinese)), "in their own words"
     assert experiment.expected
     assert experiment.formula

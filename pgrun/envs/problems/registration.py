@@ -18,6 +18,7 @@ ENVIRONMENTS = {  # id: (factory, in pgrun.envs.problems.teaching where no other
     "TokenTree": ("pgrun.envs.problems.token_tree:token_tree", None),
     "Table": ("pgrun.envs.problems.mdp_file:load_mdp", 1_000),  # the user's own
     "TwoGaussians": ("pgrun.envs.problems.teaching_continuous:TwoGaussians", None),
+    "Catch": ("pgrun.envs.problems.teaching_pixels:Catch", None),
     "LQ1": ("pgrun.envs.problems.teaching_continuous:Lq1", 20),
 }
 

@@ -20,6 +20,7 @@ from pgrun.atomic_files import write_bytes
 from pgrun.envs import Envs
 from pgrun.envs.spaces import box_bounds
 from pgrun.errors import InvalidCommand
+from pgrun.policies.clipped import ClippedGaussian
 from pgrun.policies.distributions import Categorical, Gaussian
 from pgrun.policies.mlp import Mlp
 from pgrun.policies.normalization import RunningNorm
@@ -83,10 +84,10 @@ def refuse_unknown_to_onnx(policy: Policy) -> None:
             f"--export: a network of kind {type(net).__name__} has no graph here: multi-layer perceptrons "
             "without a mask of actions have; torch.onnx.export writes a network of your own"
         )
-    if type(policy.dist) not in (Categorical, Gaussian):
+    if type(policy.dist) not in (Categorical, Gaussian, ClippedGaussian):
         raise InvalidCommand(
             f"--export: actions of kind {type(policy.dist).__name__} have no graph here: one discrete "
-            "action, and policy=gaussian, have"
+            "action, and policy=gaussian or clipped, have"
         )
 
 

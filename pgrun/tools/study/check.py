@@ -167,6 +167,10 @@ def find_study_incompatibilities(
         yield Mistake("critic", "run", "is the critic of a run", "add run=DIR, or take critic=fitted")
     yield from check_study_sections(settings, study, p, env)
     yield from wrong_group(settings, study, env)
+    if (settings["critic"]["name"], settings["critic"].get("fit")) == ("fitted_q", "before"):
+        yield Mistake(
+            "critic.fit", "before", "a study fits V alone to the batch it scores", "take critic=fitted"
+        )
     if critic.of_actions:
         yield Mistake(
             "critic", settings["critic"]["name"], "learns from replayed transitions", "take critic=fitted"
@@ -420,9 +424,9 @@ def find_unused_study_settings(
             yield Mistake(
                 word.key, None, "policy.theta and policy.ascent make a table of logits, which has no network"
             )
-        elif word.key == "critic_episodes" and name != "fitted":
+        elif word.key == "critic_episodes" and not critic.learns:
             yield Mistake("critic_episodes", None, f"critic={name} is not fitted", "take critic=fitted")
-        elif word.key.startswith("critic.optimizer") and name != "fitted":
+        elif word.key.startswith("critic.optimizer") and not critic.learns:
             yield Mistake(word.key, None, f"critic={name} has nothing to fit", "take critic=fitted")
         elif word.key == "reference_episodes" and settings["reference"] == "exact":
             yield Mistake(

@@ -23,6 +23,7 @@ from pgrun.config.random_streams import (
 from pgrun.config.schema import construct_from_settings, find_class
 from pgrun.critics.base import Context, Critic, NoCritic
 from pgrun.critics.fitted import Fitted, SeparateCritic
+from pgrun.critics.fitted_q import FittedQ, FittedQCritic
 from pgrun.envs import EnvSettings, make_envs
 from pgrun.envs.faults import close_all
 from pgrun.envs.make import make_one
@@ -155,7 +156,7 @@ def build_study_setup(study: Study, settings: Mapping[str, Any]) -> StudySetup:
             critic = saved_critic(context, saved)
         else:
             critic = build_member(settings, "critic").build(context)
-        if isinstance(critic, SeparateCritic) and kind is Fitted:
+        if isinstance(critic, SeparateCritic | FittedQCritic) and kind in (Fitted, FittedQ):
             apart = source(fit_noise, fit_envs)
             fit_before_scoring(
                 critic, apart, study.critic_episodes, settings["gamma"], make_generator(shuffle)
@@ -193,12 +194,16 @@ def saved_critic(context: Context, saved: Any) -> Critic:
 
 
 def fit_before_scoring(
-    critic: SeparateCritic, source: Source, episodes: int, gamma: float, shuffle: torch.Generator
+    critic: SeparateCritic | FittedQCritic,
+    source: Source,
+    episodes: int,
+    gamma: float,
+    shuffle: torch.Generator,
 ) -> None:
     """On episodes of its own; nothing that is scored has been seen by it."""
     estimator = Estimator(ValueBaseline(), gamma)
     rollouts = list(source.rollouts(episodes, 1))
     for _ in range(ROUNDS):
         for rollout in rollouts:
-            batch = estimator.batch(rollout, critic.values(rollout), critic, source.policy)
+            batch = estimator.batch(rollout, critic.values(rollout), critic, source.policy).for_critic
             critic.fit(batch.rows(batch.mask > 0), shuffle)

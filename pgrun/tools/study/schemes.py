@@ -140,7 +140,10 @@ def find_obstacle(
 ) -> str | None:
     """Why a scheme cannot be scored in this study, and what to add; None where it can."""
     if scheme.uses_q and not critic.knows_q:
-        return "needs Q(s, a): critic=exact, on an environment with a transition table"
+        return (
+            "needs Q(s, a): critic=exact, on an environment with a transition table, or critic=fitted_q "
+            "where actions are Discrete"
+        )
     if scheme.uses_critic and critic.__name__ == "None_":
         return "needs a critic: critic=fitted, or exact on an environment with a transition table"
     if scheme.compares_episodes and study.batch < 2:
@@ -163,7 +166,7 @@ def claim_of_scheme(scheme: Scheme, critic: str, gamma: float, truncates: bool, 
     ``seen``: the critic was fitted to the very episodes.
     """
     name = type(scheme).__name__
-    exact = critic == "exact"
+    exact = critic in ("exact", "vine")
     if getattr(scheme, "mean_zero", False):
         return ZERO
     if name == "ActionBaseline" and not scheme.corrects_gradient:
