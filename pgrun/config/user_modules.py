@@ -12,8 +12,12 @@ import os
 import sys
 from types import ModuleType
 
+IMPORTED: set[str] = set()  # names of the modules that commands have named, in this process
+
 
 def import_user_module(name: str) -> ModuleType:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
-    return importlib.import_module(name)
+    module = importlib.import_module(name)
+    IMPORTED.add(name)
+    return module

@@ -19,6 +19,7 @@ from pgrun.policies.mlp import Mlp, Net, Scores
 from pgrun.policies.normalization import NoStateNorm, RunningNorm
 from pgrun.policies.pair import Pair
 from pgrun.policies.rescaled import Rescaled
+from pgrun.policies.torch_module import check_own_net
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -180,6 +181,13 @@ class Network:
         """[B, inputs] → [B, outputs + free]. Your own networks return a ``TorchModuleNet`` here."""
         return Mlp([inputs, *self.hidden, outputs], self.activation, free, self.bias)
 
+    def checked_net(self, inputs: int, outputs: int, free: int = 0) -> Net:
+        """``net``, once it has been seen to give what it must."""
+        net = self.net(inputs, outputs, free)
+        if not isinstance(net, Mlp):
+            check_own_net(self.net, net, inputs, outputs)
+        return net
+
     def policy(
         self,
         obs_size: int,
@@ -202,13 +210,13 @@ class Network:
 
     def policy_net(self, obs_size: int, dist: Distribution, value_head: bool, device: str = "cpu") -> Net:
         """[B, obs_size] → [B, K], with V in front where there is a value head."""
-        net = self.net(obs_size, value_head + dist.linear, dist.free)
+        net = self.checked_net(obs_size, value_head + dist.linear, dist.free)
         return self.rescaled(net, dist, value_head, device)
 
     def critic_net(self, inputs: int) -> Net:
         """[B, inputs] → [B, 1]"""
         own = self if self.critic_hidden is None else replace(self, hidden=self.critic_hidden)
-        return own.net(inputs, 1)
+        return own.checked_net(inputs, 1)
 
     def rescaled(self, net: Net, dist: Distribution, value_head: bool, device: str = "cpu") -> Net:
         if self.logit_scale == 1:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pgrun.atomic_files import write_json
+from pgrun.config.own_code import require_rollout, require_scalars
 from pgrun.config.random_streams import (
     SHARED_IN_EVALUATION,
     isolating_global_generators,
@@ -210,7 +211,9 @@ def learn_from_rollout(run: Run, rollout: Rollout, counters: Counters) -> dict[s
     # look at what that did
     scalars: dict[str, Tensor] = {}
     if logged:
-        scalars = policy_change(before, run.policy, batch, run.algorithm) | run.algorithm.scalars()
+        own = run.algorithm.scalars()
+        require_scalars(run.algorithm.scalars, own, run.algorithm.tags)
+        scalars = policy_change(before, run.policy, batch, run.algorithm) | own
         scalars |= run.sampler.scalars(recalled, run.policy) | run.exact_errors.scalars(
             before, run.policy, rollout, batch
         )
@@ -239,6 +242,7 @@ def make_batch(run: Run, rollout: Rollout) -> tuple[Rollout, Tensor, Batch]:
     """(the rollout as the algorithm takes it, V [T+1, N], what an update learns from)."""
     learner, estimator = run.learner, run.estimator
     rollout = run.algorithm.prepare_rollout(rollout, learner)
+    require_rollout(run.algorithm.prepare_rollout, rollout)
     if learner.reference is not None:
         rollout = learner.reference.charge(rollout, run.policy.dist)
     rollout, value = with_values(rollout, learner.critic, estimator.scheme)
