@@ -19,7 +19,6 @@ from pgrun.policies.mlp import Mlp, Net, Scores
 from pgrun.policies.normalization import NoStateNorm, RunningNorm
 from pgrun.policies.pair import Pair
 from pgrun.policies.rescaled import Rescaled
-from pgrun.policies.torch_module import check_own_net
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -185,6 +184,8 @@ class Network:
         """``net``, once it has been seen to give what it must."""
         net = self.net(inputs, outputs, free)
         if not isinstance(net, Mlp):
+            from pgrun.policies.torch_module import check_own_net
+
             check_own_net(self.net, net, inputs, outputs)
         return net
 
