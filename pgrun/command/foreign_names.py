@@ -360,7 +360,7 @@ FOREIGN_NAMES = (
     ),
     ForeignName("", "1000", sb3="--n-trials", note="hydra.sweeper.n_trials=1000 in a search"),
     ForeignName(
-        "", "tpe", sb3="--pruner --sampler --study-name --storage --n-jobs",
+        "", "tpe", sb3="--pruner --study-name --storage --n-jobs",
         note="settings of a search: docs/search.md"
     ),
     ForeignName(
