@@ -67,7 +67,7 @@ PIXELS = "its observations are images, and there is no network for pixels here"
 
 STEPS = "env.num_envs environments take sampler.steps each: their product is a batch"
 TWO = "policy and critic have an optimizer each"
-PLAY = "after the run: pgrun-play RUN_DIR --video DIR"
+PLAY = "trainer.film_every=25000 films while it trains; after the run: pgrun-play RUN_DIR --video DIR"
 FOLDER = "a run writes its TensorBoard file, metrics.csv and policy into this folder"
 
 # A later row wins where two answer with the same setting: the order of the last rows of `variance` counts.
@@ -361,7 +361,7 @@ FOREIGN_NAMES = (
     ForeignName("", "1000", sb3="--n-trials", note="hydra.sweeper.n_trials=1000 in a search"),
     ForeignName(
         "", "tpe", sb3="--pruner --study-name --storage --n-jobs",
-        note="settings of a search: docs/search.md"
+        note="hydra.sweeper.pruner and n_jobs of a search, which needs no database"
     ),
     ForeignName(
         "", sb3="--optimize-hyperparameters -optimize",

@@ -7,6 +7,7 @@ import importlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from typing import Any
 
 import gymnasium as gym
@@ -75,7 +76,8 @@ def find_problems(job: Job, whole: bool = True) -> list[str]:
         problems += find_wrong_values(job, check_methods(job.settings))
     if not problems and whole:
         problems += check_combination(job)
-    return [*problems, *check_device(job.settings), *check_trackers(job.settings)]
+    own = (check_device, check_trackers, check_films)
+    return [*problems, *(problem for check in own for problem in check(job.settings))]
 
 
 def concern_methods(words: Sequence[CliOverride]) -> bool:
@@ -419,6 +421,14 @@ def check_trackers(settings: Mapping[str, Any]) -> Iterator[str]:
 
         for name in find_missing_trackers([name for name in names if isinstance(name, str)]):
             yield f'logger.also=[{name}] needs the extra "{name}": {install_command(name)}'
+
+
+def check_films(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Whether ``trainer.film_every`` can write a film here."""
+    trainer = settings.get("trainer")
+    if isinstance(trainer, Mapping) and trainer.get("film_every") and find_spec("imageio_ffmpeg") is None:
+        every = trainer["film_every"]
+        yield f'trainer.film_every={every} needs the extra "video": {install_command("video")}'
 
 
 def check_device(settings: Mapping[str, Any]) -> Iterator[str]:

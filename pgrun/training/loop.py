@@ -34,6 +34,7 @@ from pgrun.training.build import Run
 from pgrun.training.counters import Clock, Counters, describe_spread
 from pgrun.training.evaluation import explaining_evaluation_faults
 from pgrun.training.fast_forward import count_plain_iterations, fast_forward
+from pgrun.training.films import film_if_due
 from pgrun.training.nonfinite import guarded_update, read_check, watch_losses
 from pgrun.training.policy_export import save_policy
 from pgrun.training.progress import Progress
@@ -113,6 +114,7 @@ def run_updates(
 
     ``row``: scalars of an update that was made before, and whose evaluation failed.
     """
+    film_if_due(run, counters, log.folder)
     while True:
         # 1. an update, and its scalars where it is logged
         begun = time.perf_counter()
@@ -129,6 +131,7 @@ def run_updates(
             clock.time("evaluating"),
         ):
             returns, last = evaluate_if_due(run, counters)
+            film_if_due(run, counters, log.folder)
         if returns is not None:
             saver.refuse_lost_folder()
             keep_best(run, counters, returns, log.folder)
