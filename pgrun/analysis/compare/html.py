@@ -37,14 +37,15 @@ def render_page(
     )
     numbers = {group.label: n for n, group in enumerate(drawn)}
     head, *body = comparison.table
-    settings_head = ["setting", *(group.label for group in comparison.groups)]
+    labels = ("configuration", *(group.label for group in comparison.groups))
     return pages.get_template(TEMPLATE).render(
         title=title,
         colours=COLOURS,
         dark=DARK,
         provenance=find_provenance(comparison.groups),
-        settings=number_table([settings_head, *comparison.settings[:SHOWN]]),
-        more_settings=number_table([settings_head, *comparison.settings[SHOWN:]]),
+        settings=number_table(turn_table(labels, comparison.settings[:SHOWN])),
+        more_settings=number_table(turn_table(labels, comparison.settings[SHOWN:])),
+        many_settings=max(len(comparison.settings) - SHOWN, 0),
         scores=number_table([head, *(cells for cells in body if cells[0] in numbers)]),
         others=number_table([head, *(cells for cells in body if cells[0] not in numbers)]),
         swatches={label: make_swatch(n) for label, n in numbers.items()},
@@ -54,6 +55,11 @@ def render_page(
         curve_note=curve_note,
         notes=notes,
     )
+
+
+def turn_table(labels: Sequence[str], settings: Table) -> Table:
+    """A row for each configuration and a column for each setting; without settings no rows."""
+    return [list(row) for row in zip(labels, *settings, strict=True)] if settings else [[]]
 
 
 def number_table(table: Table) -> dict[str, Any]:
