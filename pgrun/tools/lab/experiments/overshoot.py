@@ -148,8 +148,8 @@ EXPERIMENT = Experiment(
     verdict=Verdict.SUPPORTED,
     nearby=(Verdict.DEPENDS,),
     shows=(
-        "'Lost for good' is the overshoot of the notes: below half of the best evaluation, and never above it "
-        "again in the steps that were left."
+        "'Lost for good' is the overshoot of the notes: below half of the best evaluation, and never above "
+        "it again in the steps that were left."
     ),
     next="algo=ppo algo.clip=1e9 optimizer.lr=0.1: overshooting with Adam; algo.ball=squared.",
     seconds=45,
