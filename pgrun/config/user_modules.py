@@ -12,12 +12,12 @@ import os
 import sys
 from types import ModuleType
 
-IMPORTED: set[str] = set()  # names of the modules that commands have named, in this process
+IMPORTED: dict[str, None] = {}  # names of those that were imported, in their order
 
 
 def import_user_module(name: str) -> ModuleType:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     module = importlib.import_module(name)
-    IMPORTED.add(name)
+    IMPORTED[name] = None
     return module
