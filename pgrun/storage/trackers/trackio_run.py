@@ -21,7 +21,7 @@ class TrackioRun:
     """
 
     def __init__(self, told: TrackedRun):
-        self.run_id = told.known_as or name_run(told.folder)
+        self.run_id = told.known_as or make_trackio_name(told.folder)
         with redirect_stdout(io.StringIO()):  # its greeting
             self.run = trackio.init(
                 project=told.project,
@@ -42,5 +42,5 @@ class TrackioRun:
             trackio.finish()
 
 
-def name_run(folder: Path) -> str:
+def make_trackio_name(folder: Path) -> str:
     return f"{re.sub(r'[^A-Za-z0-9_-]+', '-', folder.name)[:50]}_{make_run_id()[:8]}"
