@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import posixpath
 import re
 import sys
@@ -9,12 +10,14 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
 LINK = re.compile(r"(!?\[[^\]]*\])\((?![a-z]+://|#)([^)\s#]+)(#[^)\s]*)?\)")
+FORMULA = re.compile(r"^```math\n(.*?)^```$", re.M | re.S)
 INTRODUCTION = """\
 # From Python: reference
 
@@ -39,8 +42,20 @@ def describe_public_names() -> str:
     return "\n\n".join([INTRODUCTION, *places]) + "\n"
 
 
+def draw_formula(latex: str) -> str:
+    """A block of LaTeX as MathML, on one line: no script and no font of another machine's is needed."""
+    plain = " ".join(latex.split()).replace(r"\_", "_")  # stands in \text alone, which has no subscripts
+    math = convert(plain, display="block")
+    assert "\\" not in html.unescape(math), f"not understood: {latex}"
+    return f'<div class="formula">{math}</div>'
+
+
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Files of the repository that are no pages are shown there."""
+    """Formulas become MathML, which browsers draw themselves.
+
+    Files of the repository that are no pages are shown there.
+    """
+    markdown = FORMULA.sub(lambda found: draw_formula(found[1]), markdown)
     urls: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
     here = posixpath.dirname(page.file.src_uri)
     at_root = page.file.src_uri == "index.md"

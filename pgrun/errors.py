@@ -32,10 +32,10 @@ class Diverged(EnvironmentFault):
     """
 
 
-class MethodFault(UserFacingError):
-    """A scheme gave weights that nothing can be learned from, exit code 1.
+class OwnCodeFault(UserFacingError):
+    """A scheme, an algorithm or a network of the user's raised, or gave what it must not, exit code 2.
 
-    Says what they are, and what is needed.
+    Says in which file and line, what came, and what is needed.
     """
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pgrun.config.own_code import require_shape
 from pgrun.config.settings import AdvantageNorm
 from pgrun.critics.base import Critic
-from pgrun.errors import MethodFault
 from pgrun.policies.policy import Policy
 from pgrun.types import Batch, Rollout
 from pgrun.variance.advantage_norm import normalise_advantages
@@ -24,18 +24,6 @@ def weigh_rewards(weight: Tensor, rollout: Rollout) -> Tensor:
     return torch.where(rollout.reward != 0, weight * rollout.reward, 0.0)
 
 
-def check_shape(psi: object, rollout: Rollout, scheme: Scheme) -> None:
-    """A vector would be broadcast over the rows, and train something else in silence."""
-    expected = tuple(rollout.mask.shape)
-    if isinstance(psi, torch.Tensor) and tuple(psi.shape) == expected:
-        return
-    shape = f"a tensor {list(psi.shape)}" if isinstance(psi, torch.Tensor) else type(psi).__name__
-    raise MethodFault(
-        f"variance: {type(scheme).__name__}.psi returned {shape}; a tensor [T, N] is needed, here "
-        f"{list(expected)}: a weight for each row of rollout.reward"
-    )
-
-
 @dataclass(frozen=True)
 class Estimator:
     """Ψ and the critic's targets, from one rollout."""
@@ -46,8 +34,9 @@ class Estimator:
 
     def psi(self, rollout: Rollout, value: Tensor, policy: Policy) -> tuple[Tensor, Tensor | None]:
         """(Ψ [T, N], correction [P] or None) as the update uses them."""
-        psi, correction = self.scheme.estimate(rollout, value, self.gamma, policy)
-        check_shape(psi, rollout, self.scheme)
+        scheme = self.scheme
+        psi, correction = scheme.estimate(rollout, value, self.gamma, policy)
+        require_shape(scheme.estimate if scheme.sees_scores else scheme.psi, psi, tuple(rollout.mask.shape))
         return normalise_advantages(psi, rollout.mask, self.advantage_norm), correction
 
     def batch(self, rollout: Rollout, value: Tensor, critic: Critic, policy: Policy) -> Batch:

@@ -311,6 +311,7 @@ def action_baseline(runs: Runs):
             left += width
         how = "all episodes" if part["by"] == "exact" else "sampled"
         axis.set_title(f"{run.result['env']}, {how}", fontsize=10)
+        axis.set_xlabel("variance of one term of the gradient, by where it comes from")
         legend(axis)
     return figure
 

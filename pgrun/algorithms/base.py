@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import gymnasium as gym
 import torch
 
+from pgrun.config.own_code import refuse_returned, require_shape
 from pgrun.config.schema import NonNegative, Positive, PositiveInt, Repeats
 from pgrun.config.settings import AdvantageNorm
 from pgrun.critics.base import Critic
@@ -113,7 +114,11 @@ class Algorithm:
         """
         with torch.enable_grad():
             log_prob = log_prob.detach().requires_grad_()
-            return torch.autograd.grad(self.surrogate(log_prob, batch), log_prob)[0]
+            value = self.surrogate(log_prob, batch)
+            require_shape(self.surrogate, value, ())
+            if not value.requires_grad:
+                raise refuse_returned(self.surrogate, "a number that log_prob has no part in")
+            return torch.autograd.grad(value, log_prob)[0]
 
     @cached_property
     def schedules(self) -> dict[str, Schedule]:
@@ -199,7 +204,9 @@ class Algorithm:
 
     def params_gradient(self, params: Tensor, batch: Batch, dist: Distribution) -> Tensor:
         """∂(L + c_H·entropy − β·KL)/∂params [B, K], from the distribution's scores."""
-        weight = self.gradient_weight(dist.log_prob(params, batch.action), batch)
+        log_prob = dist.log_prob(params, batch.action)
+        weight = self.gradient_weight(log_prob, batch)
+        require_shape(self.gradient_weight, weight, tuple(log_prob.shape))
         result = weight[:, None] * dist.score(params, batch.action)
         if self.entropy_weight:
             share = self.entropy_weight / batch.count * batch.mask

@@ -55,7 +55,7 @@ class StormPg(Algorithm):
             yield Mistake(
                 "algo",
                 "storm_pg",
-                "adds gradients of different batches, each of which would be normalised by a number of its own",
+                "adds gradients of batches, each of which would be normalised by a number of its own",
                 "add advantage_norm=none",
             )
         if settings["algo"]["entropy"]:

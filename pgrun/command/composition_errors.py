@@ -20,6 +20,7 @@ from yaml import YAMLError
 
 from pgrun.command.app import PGRUN, App
 from pgrun.command.foreign_answers import find_foreign_option, is_foreign
+from pgrun.command.foreign_names import ABSENT, ATARI, NEAREST, PIXELS
 from pgrun.command.overrides import CliOverride
 from pgrun.config.pages import install_command
 from pgrun.config.paths import conf_dir
@@ -89,6 +90,10 @@ class Explainer:
                 "not registered with gymnasium; if another package brings it, name its module: "
                 f"env=module:{name}"
             )
+        if group == "algo" and (why := ABSENT.get(name.lower().replace("-", "_"))):
+            return f"there is none: {why}; {NEAREST}"
+        if group == "env" and re.search(ATARI, name):
+            return f"not registered with gymnasium; {PIXELS}"
         options = self.options(group)
         from pgrun.envs.versions import newest_version
 

@@ -7,8 +7,20 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
-from pgrun.command.foreign_names import FOREIGN_NAMES, FOREIGN_OPTIONS, TOOLS, ForeignName
+from pgrun.command.foreign_names import (
+    ABSENT,
+    ATARI,
+    CS285_START,
+    FOREIGN_NAMES,
+    FOREIGN_OPTIONS,
+    NEAREST,
+    PIXELS,
+    TOOLS,
+    ForeignName,
+)
+from pgrun.command.foreign_scripts import drop_python_m, find_script_algorithm, is_script
 from pgrun.command.foreign_values import COMPUTE, NUMBER, Settings, has_own_critic, put_value
 
 YES, NO = {"true", "1", "yes", "on"}, {"false", "0", "no", "off", "none", "null"}
@@ -37,8 +49,8 @@ def index_names() -> dict[str, list[tuple[ForeignName, list[str]]]]:
     for row in FOREIGN_NAMES:
         tools: dict[str, list[str]] = {}
         for field in TOOLS:
-            for name in row.names(field):
-                tools.setdefault(normalise_spelling(name), []).append(field)
+            for name in map(normalise_spelling, row.names(field)):
+                tools.setdefault(name, []).append(field)
         for name, fields in tools.items():
             index.setdefault(name, []).append((row, fields))
     return index
@@ -58,35 +70,80 @@ def is_same_here(name: str) -> bool:
     )
 
 
-def split_foreign_flags(argv: Sequence[str], known: Iterable[str]) -> tuple[list[str], list[ForeignWord]]:
-    """(the command without the flags of other tools and their values; those).
+def split_foreign_flags(
+    argv: Sequence[str], known: Iterable[str]
+) -> tuple[list[str], list[ForeignWord], list[str]]:
+    """(the command without what other tools would read; that; flags that are nobody's, with their values).
 
-    ``known``: flags of our own. Where no name is another tool's alone, everything is left as it is.
+    ``known``: flags of our own. Where nothing is another tool's, everything is left as it is.
     """
     known = set(known)
-    rest, flags, tokens = list[str](), list[ForeignWord](), list(argv)
+    rest, flags, tokens = list[str](), list[ForeignWord](), drop_python_m(argv)
     while tokens:
         token = tokens.pop(0)
         name, equals, value = token.partition("=")
         name = re.sub(r"^--no-(?=\w)", "--", name) if not is_foreign(name) else name
-        if not name.startswith("-") or name in known or not is_foreign(name):
+        ours = name in known and not (name == "-i" and tokens[:1] and tokens[0].endswith(".zip"))
+        if not name.startswith("-") or ours or not is_foreign(name):
             rest.append(token)
+            continue
+        if normalise_spelling(name) in ("hyperparams", "-params"):  # of rl-zoo: name:value, several
+            for i, pair in enumerate(takewhile(lambda word: re.match(r"\w+:", word), tokens)):
+                tokens[i] = f"--{pair.replace(':', '=', 1)}"
             continue
         off = name != token.partition("=")[0]
         values = [value] if equals else take_values(tokens, INDEX[normalise_spelling(name)][0][0])
         typed = token if equals else " ".join([token, *values])
         flags.append(ForeignWord(typed, normalise_spelling(name), "false" if off else " ".join(values)))
-    if all(is_same_here(flag.name) for flag in flags):
-        return list(argv), []
-    bare = [token for token in rest if token.lower() in list_algorithm_names()]  # python -m spinup.run ppo
-    kept = [token for token in rest if token not in bare]
-    return kept, [*(ForeignWord(token, "algo", token) for token in bare), *flags]
+    if not flags and not any(map(is_script, rest)):
+        return list(argv), [], []
+    words, unknown = split_unknown_flags(rest, known)
+    scripts = [word for token in words if (word := read_script(token))]
+    taken = [word.typed for word in scripts]
+    return [token for token in words if token not in taken], [*scripts, *flags], unknown
+
+
+def split_unknown_flags(tokens: Sequence[str], known: set[str]) -> tuple[list[str], list[str]]:
+    """(the other words; flags that neither we nor the table know, each with the values behind it)."""
+    kept, unknown, left = list[str](), list[str](), list(tokens)
+    while left:
+        token = left.pop(0)
+        if not token.startswith("-") or any(flag.startswith(token.partition("=")[0]) for flag in known):
+            kept.append(token)
+            continue
+        values = []
+        while left and "=" not in left[0] and not left[0].startswith("-"):
+            values.append(left.pop(0))
+        unknown.append(" ".join([token, *values]))
+    return kept, unknown
+
+
+def read_script(token: str) -> ForeignWord | None:
+    """``ppo`` of ``python -m spinup.run ppo``, or a script that has an algorithm in its name."""
+    names = list_algorithm_names()
+    if token.lower() in names:
+        return ForeignWord(token, "algo", token)
+    if is_registered(token):
+        return ForeignWord(token, "env", token)
+    if not is_script(token):
+        return None
+    name = find_script_algorithm(token, names)
+    return ForeignWord(token, "algo" if name else "train", name)
+
+
+def is_registered(name: str) -> bool:
+    if not re.fullmatch(r"[\w-]+-v\d+", name):
+        return False
+    from pgrun.envs.problems.registration import registry
+
+    return name in registry
 
 
 def list_algorithm_names() -> set[str]:
     from pgrun.config.paths import conf_dir
 
-    return {path.stem for path in (conf_dir() / "algo").glob("*.yaml")} | set(FOREIGN_OPTIONS["algo"])
+    here = {path.stem for path in (conf_dir() / "algo").glob("*.yaml")}
+    return here | set(FOREIGN_OPTIONS["algo"]) | set(ABSENT)
 
 
 def take_values(tokens: list[str], row: ForeignName) -> list[str]:
@@ -123,7 +180,9 @@ def answer_foreign_words(
         1
     )[0][0]
     rows = [choose_row(word, tool) for word in words]
+    start = [CS285_START] if is_cs285(words, rows) else []
     plain = [fill_in_row(row, word) for row, word in zip(rows, words, strict=True) if not row.compute]
+    plain = [*start, *plain]
     settings = compose(keep_last_words([*plain, *others])) or compose(list(others)) or compose([])
     assert settings is not None
     values = {word.name: word.value for word in words}
@@ -138,7 +197,13 @@ def answer_foreign_words(
     ]
     if len(words) < 2:
         return lines, ""
-    return lines, translate_command(sorted_by_table(rows, answers), others, options)
+    return lines, translate_command([*start, *sorted_by_table(rows, answers)], others, options)
+
+
+def is_cs285(words: Sequence[ForeignWord], rows: Sequence[ForeignName]) -> bool:
+    """Whether it is a command of CS285's homework on policy gradients: REINFORCE, unless it says more."""
+    algorithms = [word.value for word in words if word.name == "algo"]
+    return set(algorithms) <= {"reinforce", "pg"} and ["cs285"] in map(list_tools, words, rows)
 
 
 def translate_command(answers: Sequence[str], others: Sequence[str], options: Sequence[str]) -> str:
@@ -158,7 +223,7 @@ def answer_row(
     row: ForeignName, word: ForeignWord, settings: Settings, values: Mapping[str, str]
 ) -> tuple[str, str]:
     """(the words here, what to know of them). ``values``: of all words of other tools, by name."""
-    typed, note = fill_in_row(row, word), row.note
+    typed, note = fill_in_row(row, word), why_absent(row, word.value) or row.note
     if row.compute:
         typed, note = COMPUTE[row.compute](row, word.value, settings, values)
     return without_critic(typed, settings), note
@@ -204,23 +269,44 @@ def rename_option(typed: str) -> str:
     """``algo=vpg`` and ``env=LunarLander-v2`` as they are here, so that the answer is not refused in turn."""
     group, _, name = typed.partition("=")
     if group == "algo":
-        return find_foreign_option(group, name, list_algorithm_names()) or typed
+        small = name.lower().replace("-", "_")
+        return "" if small in ABSENT else find_foreign_option(group, name, list_algorithm_names()) or typed
+    if group == "env" and re.search(ATARI, name):
+        return ""
     if group == "env" and not re.search("[/:,]", name):
         from pgrun.envs.problems.registration import registry
         from pgrun.envs.versions import newest_version
 
-        newest = None if name in registry else newest_version(name, registry)
+        made = name in registry and not callable(registry[name].entry_point)  # -v2 of MuJoCo only raises
+        newest = None if made else newest_version(name, registry)
         return f"env={newest}" if newest else typed
     return typed
 
 
 def describe_foreign_word(word: ForeignWord, row: ForeignName, typed: str, note: str) -> str:
-    fields = next(fields for other, fields in INDEX[word.name] if other is row)
-    if word.typed == word.value:  # ppo alone, behind python -m spinup.run
-        fields = ["spinningup"]
-    tools = ", ".join(TOOLS[field] for field in fields)
+    tools = ", ".join(TOOLS[field] for field in list_tools(word, row))
     what = "; ".join(filter(None, (f"type {quote_words(typed)}" if typed else "leave it out", note)))
-    return f"{word.typed} ({tools}): {what}"
+    return f"{word.typed} ({tools}): {what}" if tools else f"{word.typed}: {what}"
+
+
+def list_tools(word: ForeignWord, row: ForeignName) -> list[str]:
+    """Fields of the tools that have this word; of a script none."""
+    if word.typed == word.value:  # ppo alone, behind python -m spinup.run
+        return ["spinningup"] if word.name == "algo" else []
+    if is_script(word.typed):
+        return []
+    fields = next(fields for other, fields in INDEX[word.name] if other is row)
+    return list(dict.fromkeys(fields))
+
+
+def why_absent(row: ForeignName, value: str) -> str:
+    """Why there is no such algorithm, or no network for such an environment; "" where there is."""
+    if row.here == "env={}" and re.search(ATARI, value):
+        return PIXELS
+    name = value.lower().replace("-", "_")
+    return (
+        f"there is none here: {ABSENT[name]}; {NEAREST}" if row.here == "algo={}" and name in ABSENT else ""
+    )
 
 
 def quote_words(text: str) -> str:

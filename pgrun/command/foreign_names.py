@@ -44,16 +44,37 @@ class ForeignName:
         return names
 
 
+CS285_START = "algo=reinforce variance=none"  # what its homework is, unless a flag says more
+SCRIPT_ALGORITHMS = {"hw2": "reinforce", "hw3_actor_critic": "a2c", "pg": "pg", "rtg": "pg"}
+Q_LEARNING = "it learns Q and has no policy to take a gradient of"
+DETERMINISTIC = "its policy is deterministic, and its gradient that of Q"
+RECURRENT = "there are no recurrent policies here"
+ABSENT = {  # algorithms there that are not here → why
+    **dict.fromkeys(("dqn", "ddqn", "qrdqn", "c51", "rainbow", "fqf", "iqn", "pqn", "her"), Q_LEARNING),
+    **dict.fromkeys(("ddpg", "td3", "ars", "cem", "es"), DETERMINISTIC),
+    **dict.fromkeys(
+        ("sac", "tqc", "redq", "crossq", "discrete_sac"), "it maximises reward and entropy through Q"
+    ),
+    **dict.fromkeys(("ppo_lstm", "recurrent_ppo", "rppo", "ppo_atari_lstm"), RECURRENT),
+    **dict.fromkeys(("ppg", "ppo_rnd", "rnd", "acktr", "acer"), "it is not among the methods here"),
+    **dict.fromkeys(("bc", "bcq", "cql", "gail", "dagger"), "nothing is learned from given data here"),
+}
+NEAREST = "pgrun --list shows what there is; algo=off_policy_ac is the one with a replay buffer"
+ATARI = (
+    r"NoFrameskip|^ALE/|^(Breakout|Pong|SpaceInvaders|Qbert|Seaquest|BeamRider|Enduro|MsPacman|Asteroids)\b"
+)
+PIXELS = "its observations are images, and there is no network for pixels here"
+
 STEPS = "env.num_envs environments take sampler.steps each: their product is a batch"
 TWO = "policy and critic have an optimizer each"
-PLAY = "after the run: pgrun-play RUN_DIR --video DIR"
+PLAY = "trainer.film_every=25000 films while it trains; after the run: pgrun-play RUN_DIR --video DIR"
 FOLDER = "a run writes its TensorBoard file, metrics.csv and policy into this folder"
 
 # A later row wins where two answer with the same setting: the order of the last rows of `variance` counts.
 # fmt: off
 FOREIGN_NAMES = (
     # what is run, and how long
-    ForeignName("algo={}", "ppo", sb3="--algo", note="pgrun --list shows them"),
+    ForeignName("algo={}", "ppo", sb3="--algo model", note="pgrun --list shows them"),
     ForeignName(
         "env={}", "CartPole-v1", sb3="--env", cleanrl="--env-id --gym-id", tianshou="--task",
         spinningup="--env --env_name", cs285="--env_name"
@@ -91,6 +112,7 @@ FOREIGN_NAMES = (
     ForeignName("threads={}", "2", sb3="--num-threads"),
     ForeignName("trainer.stop_at_return={}", "475", tianshou="--reward-threshold"),
     ForeignName("", cleanrl="--torch-deterministic", note="everything is deterministic here"),
+    ForeignName("", sb3="train rl_zoo3", spinningup="spinup", note="pgrun alone trains"),
     # environments
     ForeignName(
         "env.num_envs={}", "4", sb3="n_envs", cleanrl="--num-envs",
@@ -99,9 +121,10 @@ FOREIGN_NAMES = (
     ForeignName(
         "", "subproc", sb3="--vec-env", note="env.num_envs environments are stepped in one process"
     ),
-    ForeignName("env.max_episode_steps={}", "200", spinningup="--max_ep_len", cs285="--ep_len"),
+    ForeignName("env.max_episode_steps={}", "200", spinningup="--max_ep_len", cs285="--ep_len -ep"),
     ForeignName(
-        "env.kwargs={}", "{is_slippery:false}", context="env=FrozenLake-v1", sb3="env_kwargs --env-kwargs"
+        "env.kwargs={}", "is_slippery:false", compute="kwargs", context="env=FrozenLake-v1",
+        sb3="env_kwargs --env-kwargs"
     ),
     ForeignName(
         "env.wrappers={}", "[TimeAwareObservation]", sb3="env_wrapper",
@@ -157,7 +180,9 @@ FOREIGN_NAMES = (
         tianshou="--norm-adv --advantage-normalization", cs285="--normalize_advantages -na",
         note="of each minibatch too with advantage_scope=minibatch, as there"
     ),
-    ForeignName("advantage_norm=none", cs285="--dont_standardize_advantages -dsa"),
+    ForeignName(
+        "advantage_norm=none", cs285="--dont_standardize_advantages -dsa --dont_normalize_advantages -dna"
+    ),
     ForeignName("", tianshou="--recompute-adv", note="Ψ is computed once an update"),
     # the objective
     ForeignName(
@@ -182,7 +207,10 @@ FOREIGN_NAMES = (
         spinningup="--target_kl",
         note="exact, of the whole batch, and compared as it is: there 1.5 times the number"
     ),
-    ForeignName("algo.delta={}", "0.01", context="algo=trpo", spinningup="--delta"),
+    ForeignName(
+        "algo.delta={}", "0.01", context="algo=trpo", tianshou="--max-kl --trust-region-size",
+        spinningup="--delta"
+    ),
     ForeignName(
         "algo.iterations={}", "10", context="algo=trpo", sb3="cg_max_steps", spinningup="--cg_iters"
     ),
@@ -191,11 +219,11 @@ FOREIGN_NAMES = (
     ),
     ForeignName(
         "algo.backtrack={}", "0.8", context="algo=trpo", sb3="line_search_shrinking_factor",
-        spinningup="--backtrack_coeff"
+        tianshou="--backtrack-coeff", spinningup="--backtrack_coeff"
     ),
     ForeignName(
         "algo.backtracks={}", "10", context="algo=trpo", sb3="line_search_max_iter",
-        spinningup="--backtrack_iters"
+        tianshou="--max-backtracks", spinningup="--backtrack_iters"
     ),
     # optimizers
     ForeignName(
@@ -211,7 +239,9 @@ FOREIGN_NAMES = (
         "critic.epochs={} critic.minibatches=1", "5", compute="critic", spinningup="--train_v_iters",
         cs285="-bgs --baseline_gradient_steps"
     ),
-    ForeignName("critic.epochs={}", "10", context="algo=trpo", sb3="n_critic_updates"),
+    ForeignName(
+        "critic.epochs={}", "10", context="algo=trpo", sb3="n_critic_updates", tianshou="--optim-critic-iters"
+    ),
     ForeignName(
         "optimizer.schedule=linear critic.optimizer.schedule=linear",
         off="optimizer.schedule=constant critic.optimizer.schedule=constant", sb3="lr_schedule",
@@ -229,7 +259,8 @@ FOREIGN_NAMES = (
     # networks
     ForeignName(
         "network.hidden={}", "[64,64]", compute="layers", sb3="net_arch", tianshou="--hidden-sizes",
-        spinningup="--hid", note="of both networks; network.critic_hidden is the critic's"
+        spinningup="--hid --ac_kwargs:hidden_sizes",
+        note="of both networks; network.critic_hidden is the critic's"
     ),
     ForeignName(
         "network.hidden={}", "2", compute="layers", spinningup="--l", cs285="--n_layers -l",
@@ -264,7 +295,7 @@ FOREIGN_NAMES = (
         "logger.every={}", "10", sb3="log_interval", cs285="--scalar_log_freq", note="updates between rows"
     ),
     ForeignName(
-        "logger.progress=true", "1", off="logger.progress=false", sb3="verbose progress_bar --progress"
+        "logger.progress=true", "1", off="logger.progress=false", sb3="verbose progress_bar --progress -P"
     ),
     ForeignName(
         "trainer.checkpoint_every={}", "100000", sb3="save_freq", spinningup="--save_freq",
@@ -276,7 +307,7 @@ FOREIGN_NAMES = (
     ),
     ForeignName(
         "hydra.run.dir={}", "outputs/mine",
-        sb3="tensorboard_log --tensorboard-log --log-folder tb_log_name", tianshou="--logdir",
+        sb3="tensorboard_log --log-folder tb_log_name -tb -f", tianshou="--logdir",
         spinningup="--data_dir", note=FOLDER
     ),
     ForeignName(
@@ -288,14 +319,49 @@ FOREIGN_NAMES = (
         note="every run writes TensorBoard files; logger.also=[wandb] sends the scalars to W&B too"
     ),
     ForeignName(
-        "", "mine", cleanrl="--wandb-project-name --wandb-entity",
+        "", "mine", cleanrl="--wandb-project-name --wandb-entity", tianshou="--wandb-project",
         note="logger.project=… with logger.also=[wandb]"
     ),
     ForeignName("", "true", cleanrl="--capture-video", cs285="--video_log_freq", note=PLAY),
     ForeignName("", "0.0", tianshou="--render --watch", note="after the run: pgrun-play RUN_DIR --render"),
     ForeignName(
-        "", "RUN_DIR", sb3="--trained-agent -i", tianshou="--resume-path",
+        "", "RUN_DIR", sb3="--trained-agent -i", tianshou="--resume-path --resume-id",
         note="resume=RUN_DIR goes on with a run"
+    ),
+    ForeignName(
+        "", "1", sb3="--exp-id --load-best --load-last-checkpoint --load-checkpoint",
+        note="pgrun-play RUN_DIR names the run, and --policy best the policy"
+    ),
+    ForeignName(
+        "optimizer.lr=3e-4", "learning_rate:3e-4", sb3="--hyperparams -params",
+        note="each name:value behind it is answered as a name by itself"
+    ),
+    ForeignName("", sb3="--save-replay-buffer", note="a checkpoint has all that a run goes on with"),
+    ForeignName(
+        "", "1", sb3="--n-eval-envs", note="each episode of an evaluation has an environment of its own"
+    ),
+    ForeignName("", sb3="--uuid", spinningup="--dt --datestamp", note="every run has a folder of its own"),
+    ForeignName(
+        "", "org", sb3="--hub -orga", cleanrl="--upload-model --hf-entity", note="nothing is uploaded"
+    ),
+    ForeignName(
+        "", "my.yaml", sb3="--conf-file --yaml-file",
+        note="--config FILE takes a run's config.yaml or your own; from=RUN_DIR its settings"
+    ),
+    ForeignName("seed={}", "3", compute="seeds", cleanrl="--num-seeds", spinningup="--num_runs", cs285="-e"),
+    ForeignName(
+        "", "clip", tianshou="--bound-action-method",
+        note="actions are clipped; policy=squashed is the other way"
+    ),
+    ForeignName("", "0.5", cs285="--action_noise_std", note="actions have no noise but the policy's own"),
+    ForeignName(
+        "", "1", cs285="-ntu --num_target_updates -ngsptu --num_grad_steps_per_target_update",
+        note="critic.epochs says how often the critic is fitted to its targets"
+    ),
+    ForeignName("", "1000", sb3="--n-trials", note="hydra.sweeper.n_trials=1000 in a search"),
+    ForeignName(
+        "", "tpe", sb3="--pruner --study-name --storage --n-jobs",
+        note="hydra.sweeper.pruner and n_jobs of a search, which needs no database"
     ),
     ForeignName(
         "", sb3="--optimize-hyperparameters -optimize",
@@ -317,7 +383,6 @@ FOREIGN_OPTIONS = {  # group → name there → words here; names are compared i
         "ppo2": "algo=ppo",
         "ppo_clip": "algo=ppo",
         "natural_gradient": "algo=npg",
-        "sac": "algo=off_policy_ac",
         "offpac": "algo=off_policy_ac",
     },
     "variance": {

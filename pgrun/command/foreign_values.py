@@ -197,6 +197,23 @@ def convert_activation(
     return (f"network.activation={kind[0].lower()}" if kind else "", "tanh, relu, gelu, elu or silu")
 
 
+def convert_kwargs(
+    row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]
+) -> tuple[str, str]:
+    """``goal_velocity:10 a:1``, as rl-zoo has it, or a dict."""
+    pairs = value.strip("{} ").replace("'", "").replace(": ", ":").replace(",", " ").split()
+    return f"env.kwargs={{{','.join(pairs)}}}", row.note
+
+
+def convert_seeds(
+    row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]
+) -> tuple[str, str]:
+    count = apply_to_each_value(value, int)
+    if not count or "," in count:
+        return "", "-m seed=0,1,2 is a sweep over seeds"
+    return f"seed={','.join(map(str, range(int(count))))}", "a sweep, -m"
+
+
 COMPUTE: dict[str, Callable[[ForeignName, str, Settings, Mapping[str, str]], tuple[str, str]]] = {
     function.__name__.removeprefix("convert_"): function
     for function in (
@@ -210,6 +227,6 @@ COMPUTE: dict[str, Callable[[ForeignName, str, Settings, Mapping[str, str]], tup
             convert_coef,
             convert_target_kl,
         ),
-        *(convert_layers, convert_policy_kwargs, convert_activation),
+        *(convert_layers, convert_policy_kwargs, convert_activation, convert_kwargs, convert_seeds),
     )
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from pgrun.config.pages import install_command
@@ -28,6 +29,14 @@ def check_trackers(settings: Mapping[str, Any]) -> Iterator[Mistake]:
 
         for name in find_missing_trackers([name for name in names if isinstance(name, str)]):
             yield Mistake("logger.also", f"[{name}]", f'needs the extra "{name}": {install_command(name)}')
+
+
+def check_films(settings: Mapping[str, Any]) -> Iterator[Mistake]:
+    """Whether ``trainer.film_every`` can write a film here."""
+    trainer = settings.get("trainer")
+    if isinstance(trainer, Mapping) and trainer.get("film_every") and find_spec("imageio_ffmpeg") is None:
+        needs = f'needs the extra "video": {install_command("video")}'
+        yield Mistake("trainer.film_every", trainer["film_every"], needs)
 
 
 def check_device(settings: Mapping[str, Any]) -> Iterator[Mistake]:

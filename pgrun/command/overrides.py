@@ -22,6 +22,7 @@ from pgrun.command.foreign_answers import (
     normalise_spelling,
     split_foreign_flags,
 )
+from pgrun.command.foreign_scripts import refuse_foreign_command
 from pgrun.command.hydra_internals import build_flag_parser
 from pgrun.command.sweep_values import find_wrong_word_values, list_word_values
 from pgrun.config.paths import conf_dir
@@ -127,9 +128,10 @@ def read_command(argv: list[str], app: App = PGRUN) -> Command:
         raise InvalidCommand(f"{message}; {app.name} --help says more")
 
     parser.error = refuse  # type: ignore[method-assign]
-    foreign = list[ForeignWord]()
+    foreign, unknown = list[ForeignWord](), list[str]()
     if app is PGRUN:
-        argv, foreign = split_foreign_flags(argv, parser._option_string_actions)
+        refuse_foreign_command(argv)
+        argv, foreign, unknown = split_foreign_flags(argv, parser._option_string_actions)
     flags, extra = parser.parse_known_intermixed_args(argv)
     if extra:
         raise InvalidCommand(unknown_flags(extra, argv).sentence(app.name))
@@ -150,6 +152,10 @@ def read_command(argv: list[str], app: App = PGRUN) -> Command:
     unread = [text for text in texts if app is PGRUN and is_foreign_text(text)]
     words, problems = read_words([text for text in texts if text not in unread], flags.multirun)
     foreign += [ForeignWord(text, *split_foreign_text(text)) for text in unread]
+    problems += [
+        Mistake(text, None, "no such option, here or in the tools that are known", "leave it out")
+        for text in unknown
+    ]
     return Command(flags, options, words, problems, app, foreign)
 
 
@@ -322,9 +328,14 @@ def find_bare_words(texts: list[str]) -> Iterator[Mistake]:
     words = [text if text.strip() else repr(text) for text in bare if text != "="] or bare[:1]
     if not words:
         return
-    groups = [path.parent.name for word in words[:1] for path in conf_dir().glob(f"*/{word}.yaml")]
-    hint = f"{groups[0]}={words[0]}" if groups else "=".join(words[:2]) if len(words) > 1 else ""
+    options = [f"{group}={word}" for word in words if (group := find_group(word))]
+    hint = " ".join(options) or ("=".join(words[:2]) if len(words) > 1 else "")
     yield Mistake(" ".join(words), None, f"{EXAMPLE}; here: {hint}" if hint else EXAMPLE)
+
+
+def find_group(option: str) -> str:
+    """The group that has an option of this name, ``algo`` of ``ppo``; "" where there is none."""
+    return next((path.parent.name for path in conf_dir().glob(f"*/{option}.yaml")), "")
 
 
 def unknown_flags(flags: list[str], argv: list[str]) -> Mistake:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pgrun.command.ablation import find_ineffective_ablation
-from pgrun.command.combination_check import (
-    find_misfits,
-)
+from pgrun.command.combination_check import find_misfits
 from pgrun.command.compose import Job
 from pgrun.command.environment_check import find_inexact, find_wrong_start, probe_environment
-from pgrun.command.machine_check import check_device, check_trackers
+from pgrun.command.machine_check import check_device, check_films, check_trackers
 from pgrun.command.memory import find_too_large
 from pgrun.command.overrides import CliOverride
 from pgrun.command.reference_check import find_wrong_reference
@@ -46,7 +44,8 @@ def find_problems(job: Job, whole: bool = True) -> list[Mistake]:
         problems += find_wrong_values(job, check_methods(job.settings))
     if not problems and whole:
         problems += check_combination(job)
-    return [*problems, *check_device(job.settings), *check_trackers(job.settings)]
+    own = (check_device, check_trackers, check_films)
+    return [*problems, *(mistake for check in own for mistake in check(job.settings))]
 
 
 def concern_methods(words: Sequence[CliOverride]) -> bool:

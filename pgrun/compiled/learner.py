@@ -15,6 +15,7 @@ from pgrun.compiled.distributions import CompiledRows
 from pgrun.compiled.mlp import CompiledMlp
 from pgrun.compiled.optimizers import CompiledDescent
 from pgrun.compiled.tracing import NotByRow, TracedWeight, trace_gradient_weight
+from pgrun.config.own_code import require_shape
 from pgrun.critics.fitted import SharedCritic
 from pgrun.kernels import minibatch as kernels
 from pgrun.kernels.arrays import NO_CHOICE, NO_NUMBERS, NO_VECTOR, Buffers, is_plain, to_array, to_rows
@@ -139,7 +140,9 @@ class MinibatchSteps:
             rows = self.learner.renormalise(mixed if parts == 1 else mixed.rows(slice(start, stop)))
             kernels.evaluate_minibatch(self.net, self.dist.code, self.data, index, seen)
             log_prob = torch.from_numpy(seen[5][: len(index)].copy())
-            back[0][: len(index)] = self.algorithm.gradient_weight(log_prob, rows).numpy()
+            weight = self.algorithm.gradient_weight(log_prob, rows)
+            require_shape(self.algorithm.gradient_weight, weight, tuple(log_prob.shape))
+            back[0][: len(index)] = weight.numpy()
             task, rule = self.pack_task(batch, rows.count), self.optimizer.pack_rule()
             kernels.step_minibatch(self.net, self.dist.code, rule, self.data, index, task, seen, back)
 

@@ -58,6 +58,7 @@ class Trainer:
     eval_episodes: PositiveInt = 20  # of the final evaluation; those under way have five
     eval_max_steps: PositiveInt | None = None  # cut the episodes of evaluations there
     stop_at_return: float | None = None  # of an evaluation
+    film_every: PositiveInt | None = None  # environment steps between films of an episode; null: none
     checkpoint_every: PositiveInt | None = None  # environment steps; null: as often as 2 % of the time allows
 
 
@@ -90,5 +91,7 @@ class Reference:
 class Logger:
     every: PositiveInt | None = None  # updates between rows; null: at most 500 rows in a run
     progress: bool = True  # a bar on a terminal, lines elsewhere
-    also: tuple[Literal["wandb", "mlflow"], ...] = ()  # trackers that get the same scalars, as [wandb,mlflow]
-    project: str = "pgrun"  # of the trackers: W&B's project, MLflow's experiment
+    also: tuple[
+        Literal["wandb", "mlflow", "trackio"], ...
+    ] = ()  # trackers of the same scalars, as [wandb,mlflow]
+    project: str = "pgrun"  # of the trackers: W&B's and trackio's project, MLflow's experiment

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pgrun.algorithms.base import Algorithm
+from pgrun.config.own_code import require_shape
 from pgrun.optimization.schedules import Schedule
 from pgrun.policies.continuous import StateStdGaussian
 from pgrun.policies.distributions import Gaussian
@@ -33,12 +34,14 @@ def policy_change(before: Policy, policy: Policy, batch: Batch, algorithm: Algor
     forward = mask * dist.kl(batch.params, new)
     log_prob = dist.log_prob(new, batch.action)
     log_ratio = torch.where(mask > 0, log_prob - batch.log_prob, -torch.inf).double()
+    surrogate = algorithm.surrogate(log_prob, batch)
+    require_shape(algorithm.surrogate, surrogate, ())
     linear = 0.0 if batch.correction is None else batch.correction.dot(step)
     scalars = {
         "kl/old_new": forward.sum() / rows,
         "kl/new_old": (mask * dist.kl(new, batch.params)).sum() / rows,
         "kl/max": forward.max(),
-        "policy/loss": -algorithm.surrogate(log_prob, batch) - linear,
+        "policy/loss": -surrogate - linear,
         "policy/entropy": (mask * dist.entropy(new)).sum() / rows,
         "step/size": step.norm(),
         "ratio/max": log_ratio.max().exp(),

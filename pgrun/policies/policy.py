@@ -188,6 +188,15 @@ class Network:
         """[B, inputs] → [B, outputs + free]. Your own networks return a ``TorchModuleNet`` here."""
         return Mlp([inputs, *self.hidden, outputs], self.activation, free, self.bias)
 
+    def checked_net(self, inputs: int, outputs: int, free: int = 0) -> Net:
+        """``net``, once it has been seen to give what it must."""
+        net = self.net(inputs, outputs, free)
+        if not isinstance(net, Mlp):
+            from pgrun.policies.torch_module import check_own_net
+
+            check_own_net(self.net, net, inputs, outputs)
+        return net
+
     def policy(
         self,
         obs_size: int,
@@ -210,13 +219,13 @@ class Network:
 
     def policy_net(self, obs_size: int, dist: Distribution, value_head: bool, device: str = "cpu") -> Net:
         """[B, obs_size] → [B, K], with V in front where there is a value head."""
-        net = self.net(obs_size, value_head + dist.linear, dist.free)
+        net = self.checked_net(obs_size, value_head + dist.linear, dist.free)
         return self.rescaled(net, dist, value_head, device)
 
     def critic_net(self, inputs: int, outputs: int = 1) -> Net:
         """[B, inputs] → [B, outputs]"""
         own = self if self.critic_hidden is None else replace(self, hidden=self.critic_hidden)
-        return own.net(inputs, outputs)
+        return own.checked_net(inputs, outputs)
 
     def rescaled(self, net: Net, dist: Distribution, value_head: bool, device: str = "cpu") -> Net:
         if self.logit_scale == 1:

@@ -14,6 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jvp, vjp, vmap
 
+from pgrun.config.own_code import describe_value, refuse_returned
+from pgrun.errors import join_lines
+
 Named = dict[str, Tensor]
 
 
@@ -115,3 +118,18 @@ class TorchModuleNet:
         """θ from its views; the free outputs stand at the end of every row of y."""
         free = y.reshape(-1, y.shape[-1])[0, y.shape[-1] - self.free :]
         return torch.cat([*(x.flatten() for x in layers.values()), free])
+
+
+def check_own_net(method: Callable[..., Any], net: Any, inputs: int, outputs: int) -> None:
+    """Refuse what is no ``TorchModuleNet``, or gives anything but [2, outputs] for two rows of zeros."""
+    if not isinstance(net, TorchModuleNet):
+        raise refuse_returned(method, describe_value(net), f"inputs = {inputs}, outputs = {outputs}")
+    rows = torch.zeros(2, inputs)
+    try:
+        with torch.random.fork_rng(devices=[]):  # what a module draws here is no draw of the run's
+            given = describe_value(net.module(rows))
+    except Exception as error:  # of the user's module: the sizes of its layers
+        given = f"{type(error).__name__}: {join_lines(error)}"
+    if given != describe_value(rows.new_zeros(2, outputs)):
+        needed = f"a tensor {[2, outputs]} for a tensor {[2, inputs]}"
+        raise refuse_returned(method, f"a module that gives {given} for a tensor {[2, inputs]}", needed)

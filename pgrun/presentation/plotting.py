@@ -136,7 +136,7 @@ def draw_panel(axis: Axes, panel: Panel) -> None:
 
 
 def draw_lines(axis: Axes, panel: Lines) -> None:
-    axis.set_title(panel.title)
+    axis.set_title(panel.title, wrap=True)
     axis.set_xlabel(panel.across)
     set_scale(axis, "x", panel.log_x)
     set_scale(axis, "y", panel.log_y)
@@ -176,7 +176,7 @@ def space_markers(points: int, number: int) -> tuple[int, int]:
 
 def draw_bars(axis: Axes, panel: Bars) -> None:
     """Whatever is no number, or has no place on a logarithmic axis, is left out."""
-    axis.set_title(panel.title)
+    axis.set_title(panel.title, wrap=True)
     axis.set_xlabel(panel.across)
     set_scale(axis, "x", panel.log)
     axis.grid(panel.log, axis="y")

@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from pgrun.command.app import App
+from pgrun.config.own_code import find_own_fault
 from pgrun.errors import (
     InvalidCommand,
     OutOfMemory,
@@ -100,6 +101,7 @@ def record_how_it_ends(
         raise
     except BaseException as raised:
         error = name_lack_of_memory(raised, folder)
+        error = find_own_fault(error) or error
         if (
             isinstance(error, InvalidCommand) and not in_sweep
         ):  # nothing was run: what the folder says stays true

@@ -10,7 +10,14 @@ import traceback
 from collections.abc import Callable
 from enum import IntEnum
 
-from pgrun.errors import InvalidCommand, UserFacingError, describe_lack_of_memory, shorten_paragraph
+from pgrun.config.own_code import find_own_fault
+from pgrun.errors import (
+    InvalidCommand,
+    OwnCodeFault,
+    UserFacingError,
+    describe_lack_of_memory,
+    shorten_paragraph,
+)
 from pgrun.terminal import lazy_torch
 from pgrun.terminal.printing import Tone, say
 from pgrun.terminal.streams import outlasting_readers
@@ -21,7 +28,7 @@ class ExitCode(IntEnum):
 
     DONE = 0
     FAILED = 1  # something went wrong in the run, or in one of a sweep's
-    MISTAKEN = 2  # the command is wrong: nothing was done
+    MISTAKEN = 2  # the command is wrong: nothing was done; or the user's own method is
     REQUEUE = 75  # EX_TEMPFAIL: saved by SIGUSR1, to be queued again
     HANGUP = 129
     INTERRUPTED = 130
@@ -38,14 +45,14 @@ def run_guarded(work: Callable[[], int], name: str) -> int:
 
 def exit_code(work: Callable[[], int], name: str) -> int:
     try:
-        code = work()
+        code = name_own_faults(work)
         sys.stdout.flush()
         return code
     except UserFacingError as error:
         if os.environ.get("PGRUN_DEBUG"):
             traceback.print_exc()
         say(f"{name}: {error}", error=True, tone=Tone.ERROR)
-        return ExitCode.MISTAKEN if isinstance(error, InvalidCommand) else ExitCode.FAILED
+        return ExitCode.MISTAKEN if isinstance(error, InvalidCommand | OwnCodeFault) else ExitCode.FAILED
     except KeyboardInterrupt as stop:
         hint = getattr(stop, "hint", "")
         say(f"{name}: interrupted{hint and ': '}{hint}", error=True)
@@ -70,6 +77,16 @@ def exit_code(work: Callable[[], int], name: str) -> int:
         return (
             ExitCode.MISTAKEN if fault.errno == errno.ENAMETOOLONG else ExitCode.FAILED
         )  # no disk's fault: it was typed so
+
+
+def name_own_faults(work: Callable[[], int]) -> int:
+    """What ``work`` returns; what came out of a module of the user's is raised in one sentence."""
+    try:
+        return work()
+    except Exception as error:
+        if (fault := find_own_fault(error)) is None:
+            raise
+        raise fault from error
 
 
 def is_folder_gone() -> bool:

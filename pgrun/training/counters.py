@@ -22,6 +22,7 @@ class Counters:
     next_reading: float = 0.0
     next_row: float = 0.0
     next_eval: int = 0
+    next_film: int = 0
     best: float = -math.inf  # mean return of the best evaluation so far
     finished: Finished = field(default_factory=list)  # since the last row
     restarts: list[tuple[int, int]] = field(

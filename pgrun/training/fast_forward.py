@@ -26,6 +26,8 @@ def count_plain_iterations(run: Run, counters: Counters) -> int:
     limits: list[float] = [trainer.total_steps]
     if trainer.eval_every is not None:
         limits.append(counters.next_eval)
+    if trainer.film_every is not None:
+        limits.append(counters.next_film)
     if trainer.checkpoint_every is not None:
         limits.append((counters.env_steps // trainer.checkpoint_every + 1) * trainer.checkpoint_every)
     most = MOST

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pgrun.atomic_files import write_json
+from pgrun.config.own_code import require_rollout, require_scalars
 from pgrun.config.random_streams import (
     SHARED_IN_EVALUATION,
     isolating_global_generators,
@@ -33,6 +34,7 @@ from pgrun.training.build import Run
 from pgrun.training.counters import Clock, Counters, describe_spread
 from pgrun.training.evaluation import explaining_evaluation_faults
 from pgrun.training.fast_forward import count_plain_iterations, fast_forward
+from pgrun.training.films import film_if_due
 from pgrun.training.nonfinite import guarded_update, read_check, watch_losses
 from pgrun.training.policy_export import save_policy
 from pgrun.training.progress import Progress
@@ -112,6 +114,7 @@ def run_updates(
 
     ``row``: scalars of an update that was made before, and whose evaluation failed.
     """
+    film_if_due(run, counters, log.folder)
     while True:
         # 1. an update, and its scalars where it is logged
         begun = time.perf_counter()
@@ -128,6 +131,7 @@ def run_updates(
             clock.time("evaluating"),
         ):
             returns, last = evaluate_if_due(run, counters)
+            film_if_due(run, counters, log.folder)
         if returns is not None:
             saver.refuse_lost_folder()
             keep_best(run, counters, returns, log.folder)
@@ -210,7 +214,9 @@ def learn_from_rollout(run: Run, rollout: Rollout, counters: Counters) -> dict[s
     # look at what that did
     scalars: dict[str, Tensor] = {}
     if logged:
-        scalars = policy_change(before, run.policy, batch, run.algorithm) | run.algorithm.scalars()
+        own = run.algorithm.scalars()
+        require_scalars(run.algorithm.scalars, own, run.algorithm.tags)
+        scalars = policy_change(before, run.policy, batch, run.algorithm) | own
         scalars |= run.sampler.scalars(recalled, run.policy) | run.exact_errors.scalars(
             before, run.policy, rollout, batch
         )
@@ -239,6 +245,7 @@ def make_batch(run: Run, rollout: Rollout) -> tuple[Rollout, Tensor, Batch]:
     """(the rollout as the algorithm takes it, V [T+1, N], what an update learns from)."""
     learner, estimator = run.learner, run.estimator
     rollout = run.algorithm.prepare_rollout(rollout, learner)
+    require_rollout(run.algorithm.prepare_rollout, rollout)
     if learner.reference is not None:
         rollout = learner.reference.charge(rollout, run.policy.dist)
     rollout, value = with_values(rollout, learner.critic, estimator.scheme)

@@ -16,7 +16,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pgrun.analysis.compare.curves import make_panels, sample_on_grid
-from pgrun.analysis.compare.groups import group_runs
+from pgrun.analysis.compare.groups import group_runs, shorten_numbers
+from pgrun.analysis.compare.html import lay_out_settings
 from pgrun.analysis.compare.provenance import find_commands
 from pgrun.analysis.compare.read_runs import read_runs
 from pgrun.analysis.compare.statistics import mean
@@ -219,6 +220,23 @@ def test_commands_of_runs_that_are_no_whole_sweep(tmp_path: Path) -> None:
         make_run(tmp_path / str(number), number % 2, 1.0, {word.split("=")[0]: 0.1 * number}, [word])
     commands = find_commands(read_runs([str(tmp_path)]).runs)
     assert commands == ["pgrun gamma=0.5 seed=0", "pgrun optimizer.lr=0.1 seed=1"]
+
+
+def test_trials_of_a_search_are_one_command_with_short_numbers(tmp_path: Path) -> None:
+    """A number has four digits where they tell it apart; the settings of many stand in columns."""
+    for number, (lr, lam) in enumerate(((0.123456789, 0.9), (0.00345678912, 0.95))):
+        settings = {"optimizer.lr": lr, "variance.lam": lam}
+        make_run(tmp_path / str(number), 0, 1.0, settings, [f"{key}={x}" for key, x in settings.items()])
+    runs = read_runs([str(tmp_path)]).runs
+    assert find_commands(runs) == [
+        "pgrun optimizer.lr=… variance.lam=… seed=0   (2 commands; … as in the table)"
+    ]
+    labels = [group.label for group in group_runs(runs)]
+    assert labels == ["variance.lam=0.9 optimizer.lr=0.1235", "variance.lam=0.95 optimizer.lr=0.003457"]
+    assert shorten_numbers(["a=0.123451", "a=0.123452"]) == ["a=0.123451", "a=0.123452"]
+    assert lay_out_settings(["a", "b"], [["gamma", "0.9", "1"]])[0] == ["setting", "a", "b"]
+    turned = lay_out_settings(list("abcde"), [["gamma", *"12345"]])
+    assert turned[:2] == [["configuration", "gamma"], ["a", "1"]]
 
 
 def test_a_sweep_leaves_a_page(here: Path) -> None:  # noqa: F811

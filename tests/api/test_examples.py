@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import json
+import math
 import re
 import sys
 from collections.abc import Iterator
@@ -58,7 +60,25 @@ def examples(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_every_example_is_run() -> None:
-    assert sorted(TINY) == sorted(path.stem for path in FOLDER.glob("*.py"))
+    assert sorted([*TINY, "search_to_optuna"]) == sorted(path.stem for path in FOLDER.glob("*.py"))
+
+
+def test_a_search_becomes_a_study(examples: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Six trials, of which one has no result: the study has their values, and what decided comes first."""
+    pytest.importorskip("sklearn")
+    lrs = [1e-4, 1e-3, 1e-2, 1e-1, 2e-4, 3e-3]
+    trials = [{"optimizer.lr": lr, "network.hidden": [16 + 16 * (k % 2)]} for k, lr in enumerate(lrs)]
+    space = {"optimizer.lr": "tag(log,interval(1e-4,1e-1))", "network.hidden": "[16],[32]"}
+    (tmp_path / "search.json").write_text(json.dumps({"space": space, "trials": trials}))
+    for k, lr in enumerate(lrs[:-1]):
+        folder = tmp_path / f"{k}_lr={lr}"
+        folder.mkdir()
+        ended = {"status": "finished", "eval": {"return_mean": math.log(lr)}}
+        (folder / "summary.json").write_text(json.dumps(ended))
+    study = example("search_to_optuna").main(tmp_path)
+    assert [trial.value for trial in study.trials] == [*map(math.log, lrs[:-1]), None]
+    assert study.best_params == {"optimizer.lr": 0.1, "network.hidden": "[32]"}
+    assert capsys.readouterr().out.startswith("optimizer.lr")
 
 
 @pytest.mark.parametrize("name", TINY)

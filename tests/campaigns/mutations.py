@@ -90,9 +90,11 @@ FAULTS = [
           "weight * gamma**rollout.time", "weight * gamma ** (rollout.time + 1)", "exact"),
     fault("reset_observation", "bootstrapping from the reset observation", "returns",
           "discount * (1 - trace) * value[1:]", f"discount * (1 - trace) * {RESET}", "truncation"),
+    fault("own_scalars_unchecked", "a check left out", "training/loop",
+          "    require_scalars(run.algorithm.scalars, own, run.algorithm.tags)", "    pass", "own_code"),
     fault("stale_log_prob", "stale log-probabilities", "algorithms/base",
-          "self.gradient_weight(dist.log_prob(params, batch.action), batch)",
-          "self.gradient_weight(batch.log_prob, batch)", "objective"),
+          "        weight = self.gradient_weight(log_prob, batch)",
+          "        weight = self.gradient_weight(batch.log_prob, batch)", "objective"),
     fault("stale_statistics", "stale log-probabilities", "policies/normalization",
           "mean, scale = self.mean.numpy(), self.scale.numpy()",
           'mean, scale = self.__dict__.setdefault("first", '

@@ -84,7 +84,7 @@ MISTAKES = {
     "modules=nope": ["modules=nope: must be a list such as [name]"],
     # what is typed wrongly
     "seed 3": ["seed 3", "here: seed=3"],
-    "--seed 3": ["--seed: no such option", "here: seed=3"],
+    "--seed 3": ["--seed 3 (Stable-Baselines3, CleanRL", "type seed=3"],
     "ppo": ["here: algo=ppo"],
     "algo = ppo": ["without spaces", "here: algo=ppo"],
     "algo.clip=[1": ["algo.clip=[1 cannot be read"],

@@ -121,7 +121,7 @@ ANSWERS = {  # command → what is said
     "--env_name CartPole-v0 -n 100 -b 1000 -rtg -na --nn_baseline -blr 0.01": [
         "trainer.total_steps=100000; 100 iterations × 1000 rows",
         "whole episodes are played",
-        "together: pgrun env=CartPole-v0 trainer.total_steps=100000 algo=reinforce variance=value_baseline "
+        "together: pgrun algo=reinforce variance=value_baseline env=CartPole-v0 trainer.total_steps=100000 "
         "advantage_norm=full critic.optimizer.lr=0.01\n",
     ],
     "vpg --env LunarLander-v2 --cpu 1 --steps_per_epoch 4000": [
@@ -137,11 +137,51 @@ ANSWERS = {  # command → what is said
         "--wandb-project-name mine (CleanRL): leave it out",
         "type network.hidden=[32,8] network.critic_hidden=[64] network.activation=elu",
     ],
-    "--algo dqn --env CartPole-v1 -f logs": [
-        "--algo --env -f: no such option",
-        "here: algo=dqn env=CartPole-v1\n",
+    "--algo dqn --env CartPole-v1 -f logs --persistence 1": [
+        "--algo dqn (Stable-Baselines3): leave it out; there is none here: it learns Q and has no policy",
+        "--persistence 1: no such option, here or in the tools that are known; leave it out",
+        "together: pgrun env=CartPole-v1 hydra.run.dir=logs\n",
     ],
-    "--n-eval-envs 1": ["--n-eval-envs: no such option, pgrun --help lists them, and settings are typed"],
+    "--persistence 1": ["--persistence: no such option, pgrun --help lists them, and settings are typed"],
+    "train --algo ppo --env CartPole-v1 -n 50000": [
+        "train: leave it out; pgrun alone trains",
+        "together: pgrun algo=ppo env=CartPole-v1 trainer.total_steps=50000\n",
+    ],
+    "cleanrl/ppo.py --seed 1 --env-id CartPole-v0 --total-timesteps 50000": [
+        "cleanrl/ppo.py: type algo=ppo",
+        "together: pgrun algo=ppo env=CartPole-v0 trainer.total_steps=50000 seed=1\n",
+    ],
+    "-m spinup.run ppo --hid[h] 64 --env Walker2d-v2": [
+        "spinup.run: leave it out",
+        "together: pgrun algo=ppo env=Walker2d-v5 network.hidden=[64,64]\n",
+    ],
+    "mujoco_reinforce.py --task Ant-v3 --max-kl 0.1": ["together: pgrun algo=reinforce env=Ant-v5"],
+    "ppo_pytorch --env CartPole-v1 --dt": ["together: pgrun algo=ppo env=CartPole-v1\n"],
+    "cs285/scripts/run_hw2.py --env_name CartPole-v0 -n 100 -b 1000 --exp_name x": [
+        "together: pgrun algo=reinforce variance=none env=CartPole-v0 trainer.total_steps=100000 "
+        "hydra.run.dir=outputs/x\n"
+    ],
+    "cs285/scripts/run_hw3_actor_critic.py --env_name CartPole-v0 -ntu 1": [
+        "together: pgrun algo=a2c env=CartPole-v0\n"
+    ],
+    "train_pg_f18.py CartPole-v0 -n 100 -b 1000 -e 2 -dna": [
+        "together: pgrun -m algo=reinforce variance=none env=CartPole-v0 trainer.total_steps=100000 "
+        "advantage_norm=none seed=0,1\n"
+    ],
+    "--algo a2c --hyperparams learning_rate:0.001 'policy_kwargs:dict(net_arch=[64, 64])'": [
+        "together: pgrun algo=a2c optimizer.lr=0.001 critic.optimizer.lr=0.001 network.hidden=[64,64]\n"
+    ],
+    "--algo a2c --env BreakoutNoFrameskip-v4 -i a/b.zip --env-kwargs a:1 b:2": [
+        "leave it out; its observations are images",
+        "-i a/b.zip (Stable-Baselines3): leave it out; resume=RUN_DIR",
+        "type 'env.kwargs={a:1,b:2}'",
+    ],
+    "plot outputs": ["plot: type pgrun-compare outputs --html curves.html\n"],
+    "enjoy --algo ppo": ["enjoy: type pgrun-play --render; a folder behind it names the run"],
+    "-m rl_zoo3.record_video --algo ppo": ["rl_zoo3.record_video: type pgrun-play --video films; "],
+    "ppo CartPole-v1": ["here: algo=ppo env=CartPole-v1\n"],
+    "algo=dqn": ["algo=dqn: there is none: it learns Q and has no policy"],
+    "env=Breakout-v5": ["its observations are images, and there is no network for pixels here"],
     "-rtg": ["pgrun: -rtg (CS285): type algo=reinforce variance=reward_to_go\n"],
     "algo=reinforce variance=reward_to_go learning_rate=1e-3": ["type optimizer.lr=1e-3; "],
     "'policy_kwargs=dict(net_arch=[32],activation_fn=nn.ReLU)'": [

@@ -21,6 +21,7 @@ from pgrun.analysis.doctor.run_data import read_chart
 from pgrun.command.app import PGRUN
 from pgrun.config.plain_yaml import load_yaml
 from pgrun.envs import EnvSettings
+from pgrun.envs.film import Camera
 from pgrun.envs.problems import mdp_file
 from pgrun.envs.problems.mdp_file import load_mdp
 from pgrun.errors import InvalidCommand, escape_line, shorten_paragraph
@@ -28,7 +29,7 @@ from pgrun.runs.job_status import read_result, write_settings
 from pgrun.storage.log import Log, cut_log
 from pgrun.storage.one_number import read_number
 from pgrun.terminal.signals import SweepStop, read_stop_signal
-from pgrun.tools.play.film import Camera, make_camera
+from pgrun.tools.play.camera import make_camera
 from pgrun.tools.play.options import PlayOptions
 from tests.campaigns.attacks import LOUD, TABLES
 from tests.helpers.fixtures_cli import here  # noqa: F401
@@ -115,7 +116,7 @@ def test_films_are_not_written_through_links(tmp_path: Path) -> None:
     pytest.importorskip("PIL")
     _, precious = victim(tmp_path, ".part-episode-0.gif")
     camera = Camera("rgb_array", tmp_path, "gif")
-    with camera.episode(0):
+    with camera.episode("episode-0"):
         assert camera.writer is not None
         camera.writer.add(np.zeros((4, 4, 3), np.uint8))
     assert precious.read_text() == "precious"

@@ -138,7 +138,7 @@ def test_a_missing_extra_is_named(here: Path, monkeypatch: pytest.MonkeyPatch) -
         assert f'logger.also=[{extra}] needs the extra "{extra}": pip install "pgrun[{extra}]"' in answer.err
     assert not list(here.iterdir())
     answer = pgrun("algo=reinforce logger.also=[weights]")
-    assert (answer.code, "must be one of wandb, mlflow" in answer.err) == (2, True)
+    assert (answer.code, "must be one of wandb, mlflow, trackio" in answer.err) == (2, True)
 
 
 def test_a_folder_of_that_name_is_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,6 +177,21 @@ def test_wandb_offline_is_read_back(here: Path, monkeypatch: pytest.MonkeyPatch)
             scalars = {tag: value for tag, value in row.items() if not tag.startswith("_")}
             got.append((scalars.pop("env_steps"), {t: float(x) for t, x in scalars.items()}))
     assert as_table(got) == as_table(rows)
+
+
+@pytest.mark.slow
+def test_trackio_in_a_folder_is_read_back(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """With the extra ``trackio``: without it this test fails, and says so."""
+    monkeypatch.setenv("TRACKIO_DIR", str(here / "store"))
+    rows, run_id = train_twice(here / "run", "trackio")
+    from trackio.sqlite_storage import SQLiteStorage
+
+    got = SQLiteStorage.get_logs("pgrun", run_id)
+    wanted = as_table(rows)
+    assert [row["step"] for row in got] == list(wanted)
+    for row in got:
+        assert {tag: row[tag] for tag in wanted[row["step"]]} == wanted[row["step"]]
+    assert SQLiteStorage.get_run_config("pgrun", run_id)["algo.name"] == "reinforce"
 
 
 @pytest.mark.slow

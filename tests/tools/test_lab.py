@@ -68,6 +68,8 @@ def test_an_experiment_is_whole(experiment: Experiment) -> None:
     of_documents = bool(re.match(r"[ABC] L\d", experiment.place))
     assert of_documents or re.match(r"[A-Z]\w+ (et al. |& \w+ )?\d{4}", experiment.place)
     assert of_documents == bool(re.search("[\u4e00-\u9fff]", experiment.chinese)), "in their own words"
+    assert of_documents == bool(experiment.english), "and in English"
+    assert not re.search("[\u4e00-\u9fff]", experiment.english + experiment.source)
     assert experiment.expected
     assert experiment.formula
     assert experiment.shows

@@ -16,9 +16,10 @@ from PIL import Image, ImageSequence
 from safetensors.torch import load_file, save_file
 
 import pgrun.training.loop
+from pgrun.envs import film
 from pgrun.errors import InvalidCommand
 from pgrun.storage.saved_policy import load_saved_policy
-from pgrun.tools.play import film
+from pgrun.tools.play import camera
 from pgrun.tools.play.cli import read_play_options
 from pgrun.tools.play.play import load_role, play_policy, play_unseen
 from pgrun.training.build import build_run
@@ -214,7 +215,8 @@ def test_what_mujoco_draws_with(
 
 
 def test_missing_extras_are_named(cartpole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(film, "find_spec", lambda name: None)
+    for module in (film, camera):
+        monkeypatch.setattr(module, "find_spec", lambda name: None)
     with pytest.raises(InvalidCommand, match=r'extra "video".*\[video\].*--format gif'):
         plays(f"{cartpole} --video {tmp_path}")
     missing = film.gym.error.DependencyNotInstalled("pygame is not installed")

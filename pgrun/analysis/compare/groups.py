@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -24,6 +25,7 @@ CHOICES = (
     "network.name",
 )
 DEFAULTS = "(defaults)"
+LONG_NUMBER = re.compile(r"(?<==)-?\d+\.\d{4,}(?:e[-+]?\d+)?(?![\w.])")
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,14 @@ def group_runs(runs: Sequence[Run], by: Sequence[str] = ()) -> list[Group]:
         names = [format_settings(rs[0].config, paths) for rs in members]
     else:
         names = label_groups([(rs[0].config, {key for run in rs for key in run.typed}) for rs in members])
+    names = shorten_numbers(names)
     return [Group(name, tuple(rs)) for name, rs in zip(names, members, strict=True)]
+
+
+def shorten_numbers(labels: Sequence[str]) -> list[str]:
+    """Labels with four digits of each long number, where that still tells them apart."""
+    short = [LONG_NUMBER.sub(lambda found: f"{float(found[0]):.4g}", label) for label in labels]
+    return short if len(set(short)) == len(set(labels)) else list(labels)
 
 
 def find_setting_path(key: str, runs: Iterable[Run]) -> str:

@@ -14,6 +14,7 @@ from pgrun.presentation.styles import COLOURS, DARK, choose_style
 from pgrun.presentation.tables import Table, find_number_columns
 
 TEMPLATE = "page.html.jinja"
+WIDE = 4  # configurations that stand side by side
 SHOWN = 8  # settings that stand above the scores; more are folded up
 
 
@@ -37,14 +38,15 @@ def render_page(
     )
     numbers = {group.label: n for n, group in enumerate(drawn)}
     head, *body = comparison.table
-    settings_head = ["setting", *(group.label for group in comparison.groups)]
+    labels = [group.label for group in comparison.groups]
     return pages.get_template(TEMPLATE).render(
         title=title,
         colours=COLOURS,
         dark=DARK,
         provenance=find_provenance(comparison.groups),
-        settings=number_table([settings_head, *comparison.settings[:SHOWN]]),
-        more_settings=number_table([settings_head, *comparison.settings[SHOWN:]]),
+        settings=number_table(lay_out_settings(labels, comparison.settings[:SHOWN])),
+        more_settings=number_table(lay_out_settings(labels, comparison.settings[SHOWN:])),
+        many_settings=max(len(comparison.settings) - SHOWN, 0),
         scores=number_table([head, *(cells for cells in body if cells[0] in numbers)]),
         others=number_table([head, *(cells for cells in body if cells[0] not in numbers)]),
         swatches={label: make_swatch(n) for label, n in numbers.items()},
@@ -54,6 +56,13 @@ def render_page(
         curve_note=curve_note,
         notes=notes,
     )
+
+
+def lay_out_settings(labels: Sequence[str], settings: Table) -> Table:
+    """A row for each setting, a column for each configuration; of many the other way round."""
+    if not settings or len(labels) <= WIDE:
+        return [["setting", *labels], *settings]
+    return [list(row) for row in zip(["configuration", *labels], *settings, strict=True)]
 
 
 def number_table(table: Table) -> dict[str, Any]:

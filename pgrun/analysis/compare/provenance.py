@@ -43,7 +43,8 @@ def format_versions(runs: Iterable[Run]) -> Iterator[tuple[str, str]]:
 def find_commands(runs: Sequence[Run]) -> list[str]:
     """One command where the runs are a whole sweep: every value of a key with every value of the others.
 
-    Otherwise each run's own, up to a number of them.
+    One with gaps where they set the same keys, as the trials of a search do. Otherwise each run's own, up to
+    a number of them.
     """
     jobs = sorted(runs, key=lambda run: (str(run.folder.parent), order_by_number(run.folder.name)))
     typed = list(dict.fromkeys(run.words for run in jobs if run.words))
@@ -55,8 +56,15 @@ def find_commands(runs: Sequence[Run]) -> list[str]:
         if prod(map(len, values)) == len(typed):
             words = [",".join([first, *(w.partition("=")[2] for w in more)]) for first, *more in values]
             return [format_command([*(["-m"] if len(typed) > 1 else []), *words])]
+        return [f"{format_gaps(values)}   ({len(typed)} commands; … as in the table)"]
     shown = [format_command(words) for words in typed[:MOST]]
     return [*shown, f"and {len(typed) - MOST} more"] if len(typed) > MOST else shown
+
+
+def format_gaps(values: Sequence[Sequence[str]]) -> str:
+    """The command of all, ``…`` where they differ."""
+    words = (w[0] if len(w) == 1 else f"{w[0].partition('=')[0]}=…" for w in values)
+    return escape_line(" ".join(["pgrun", *(w if w.endswith("=…") else shlex.quote(w) for w in words)]))
 
 
 def format_command(words: Sequence[str]) -> str:

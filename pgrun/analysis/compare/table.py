@@ -151,11 +151,11 @@ def warn_of_few_seeds(rows: Sequence[Row]) -> list[str]:
     few = [f"{r.label} ({r.count})" for r in rows if 0 < r.count < FEW]
     if not few:
         return []
+    which = f": {join_first_names(few)}"
+    if len(few) == len(rows) > 3:
+        which = f" in each of the {len(rows)} configurations"
     return [
-        (
-            f"fewer than five seeds: {join_first_names(few)}; intervals of so few are too narrow, and a "
-            "claim rests on five or more"
-        )
+        f"fewer than five seeds{which}; intervals of so few are too narrow, and a claim rests on five or more"
     ]
 
 

@@ -22,6 +22,7 @@ RECORD = "trackers.json"  # in the run's folder: the id that each tracker knows 
 CLASSES = {
     "wandb": "pgrun.storage.trackers.wandb_run:WandbRun",
     "mlflow": "pgrun.storage.trackers.mlflow_run:MlflowRun",
+    "trackio": "pgrun.storage.trackers.trackio_run:TrackioRun",
 }
 ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 SHOWN = 200  # characters of what a tracker says of its failure
@@ -33,7 +34,7 @@ class TrackedRun:
     """What a tracker is told at the start."""
 
     folder: Path
-    project: str  # W&B's project, MLflow's experiment
+    project: str  # W&B's and trackio's project, MLflow's experiment
     settings: Mapping[str, Any]  # nested
     known_as: str | None  # its id, where the run was begun before
 

@@ -127,11 +127,11 @@ def show_experiment(experiment: Experiment, folder: Path) -> None:
 
 
 def format_heading(experiment: Experiment) -> list[str]:
-    claim = f"{experiment.claim} ({experiment.place})"
+    quoted = [f"  “{text}”" for text in (experiment.chinese, experiment.english) if text]
     return [
         "",
-        f"{experiment.name}: {claim}",
-        f"  “{experiment.chinese}”",
+        f"{experiment.name}: {experiment.claim} ({experiment.source})",
+        *quoted,
         "",
         indent_formula(experiment.formula),
         "",

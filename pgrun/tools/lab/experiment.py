@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from pgrun.presentation.panels import Panel
     from pgrun.tools.lab.commands import JobResult
 
+NOTES = {  # the lecture notes that claims are from
+    "A": "notes on CS285's lecture 5",
+    "B": "notes on natural policy gradients",
+    "C": "notes from REINFORCE to PPO",
+}
 TOLERANCE = 4.0  # standard errors: one in 16,000 of a normal's draws lies beyond
 
 
@@ -76,7 +81,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A claim of the source documents, or of a paper, tried.
+    """A claim of lecture notes, or of a paper, tried.
 
     ``commands`` are typed as they stand; ``outputs/lab/here`` in them is the experiment's own folder.
     ``read`` sees the jobs of each command in order. A verdict is decided by ``read`` from what was measured;
@@ -87,8 +92,8 @@ class Experiment:
     group: str  # of pgrun.tools.lab.catalogue.GROUPS
     row: float  # its place in the group
     claim: str
-    chinese: str  # the documents' own words; empty for a paper's claim
-    place: str  # document and lines, or the paper
+    chinese: str  # the notes' own words; empty for a paper's claim
+    place: str  # notes and lines, ``A L38–40``, or the paper
     formula: str
     commands: Sequence[str]
     read: Callable[[Sequence[Sequence[JobResult]]], Finding]
@@ -98,7 +103,16 @@ class Experiment:
     next: str
     seconds: int  # on one core of a quiet laptop, about
     fast: bool = False  # whether it belongs to the check that takes seconds
+    english: str = ""  # the same words in English
     nearby: Sequence[Verdict] = ()  # no surprise either: where few seeds decide, another machine may tip them
+
+    @property
+    def source(self) -> str:
+        """The place in words: ``notes on CS285's lecture 5, lines 38–40``, or the paper."""
+        if not self.chinese:
+            return self.place
+        parts = (part.partition(" ") for part in self.place.split("; "))
+        return "; ".join(f"{NOTES[key]}, lines {lines.replace('L', '')}" for key, _, lines in parts)
 
     def changes(self, finding: Finding) -> list[str]:
         """A line for everything that did not come out as it must."""

@@ -5,6 +5,7 @@ they were last run.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,9 +70,9 @@ def format_contents(groups: Sequence[Group], every: Sequence[Experiment], result
     """The list of experiments, with what came out."""
     parts = [
         "# The laboratory",
-        "The claims of four lecture notes on policy gradients, tried: each is a command that ends in a "
-        "table, a picture and a sentence. A, B and C are the notes (A: CS285 lecture 5; B: natural policy "
-        "gradients; C: REINFORCE to PPO), L their lines; claims of later papers name those.",
+        "The claims of lecture notes on policy gradients, tried: each is a command that ends in a table, a "
+        "picture and a sentence. The notes are in Chinese; each claim is quoted, with its translation. "
+        "Claims of later papers name those.",
         "    pgrun-lab                    the list\n    pgrun-lab baseline           one experiment\n"
         "    pgrun-lab --check --jobs 2   all of them again: did an outcome change?",
         (
@@ -99,6 +100,18 @@ def format_group_page(
     return "\n\n".join([*parts, f"[All experiments](README.md){following}"]) + "\n"
 
 
+def format_quotation(e: Experiment) -> str:
+    """What is claimed in the notes' own words and in English, with its place; of a paper the place alone."""
+    if not e.chinese:
+        return f"({e.source})"
+    return f"> {e.chinese}\n>\n> *{escape_marks(e.english)}*\n>\n> ({e.source})"
+
+
+def escape_marks(text: str) -> str:
+    """Stars and underscores as they stand, inside emphasis."""
+    return re.sub(r"([*_])", r"\\\1", text)
+
+
 def format_experiment(e: Experiment, result: dict[str, Any]) -> str:
     formula = "\n".join("    " + line for line in e.formula.splitlines())
     typed = "\n".join(e.commands)
@@ -106,7 +119,7 @@ def format_experiment(e: Experiment, result: dict[str, Any]) -> str:
         (
             f"## {e.name}",
             f"**{e.claim}**",
-            f"> {e.chinese} ({e.place})" if e.chinese else f"({e.place})",
+            format_quotation(e),
             formula,
             f"`pgrun-lab {e.name}`" + (" runs and reads" if e.commands else ""),
             *((f"```bash\n{typed}\n```",) if e.commands else ()),

@@ -21,6 +21,7 @@ from pgrun.config.schema import construct_from_settings
 from pgrun.config.settings import RunSettings, Trainer
 from pgrun.envs import Envs, EnvSettings, make_envs
 from pgrun.envs.faults import import_error
+from pgrun.envs.film import Camera, make_filmed_column
 from pgrun.envs.masks import mask_in
 from pgrun.envs.wrappers import find_user_modules
 from pgrun.errors import InvalidCommand, escape_line, join_lines
@@ -31,7 +32,7 @@ from pgrun.policies.policy import Network, Policy, distribution_for
 from pgrun.rollouts.samplers.episodes import Evaluation
 from pgrun.rollouts.trajectory import Finished
 from pgrun.storage.saved_policy import Saved, load_saved_policy, restore_policy
-from pgrun.tools.play.film import Camera, make_camera, make_filmed_column
+from pgrun.tools.play.camera import make_camera, name_film
 from pgrun.tools.play.options import PlayOptions
 from pgrun.tools.play.report import format_play_report
 from pgrun.training.backends import twins_of
@@ -231,6 +232,6 @@ def iterate_scenes(
 ) -> Iterator[tuple[float, int]]:
     one = make_sampler(1, role)
     for i, seed in enumerate(seeds):
-        with camera.episode(i):
+        with camera.episode(name_film(i)):
             _, finished = one.collect(policy, envs, noise, NoRewardScale(), [seed])
         yield from finished

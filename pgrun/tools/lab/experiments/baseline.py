@@ -85,6 +85,11 @@ EXPERIMENT = Experiment(
         "it."
     ),
     chinese="还有方法就是给奖励设置baseline，控制奖励在一定范围内波动，最常见的应该是baseline设置为奖励的平均值。同时我们也可以计算这个变化也是无偏的。",
+    english=(
+        "Another way is to give the reward a baseline, so that the reward fluctuates within a "
+        "certain range; the most common one is probably the mean of the rewards. We can also "
+        "compute that this change is unbiased."
+    ),
     place="A L124; C L62, L70–79",
     formula="ĝ = 1/N Σᵢ (Σₜ ∇log π(aₜ|sₜ)) · (r(τᵢ) − b),   E[∇log p(τ) b] = b ∇∫p(τ)dτ = 0",
     commands=(

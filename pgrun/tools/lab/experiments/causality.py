@@ -52,6 +52,12 @@ EXPERIMENT = Experiment(
         "显然的是当前的动作只会影响未来的奖励，不会影响之前的奖励 …… 不会改变梯度的期望值（保持无偏），但因"
         "为少加了一堆随机数（r_past 在不同轨迹中波动很大），所以显著降低了方差。"
     ),
+    english=(
+        "Obviously the present action can only affect future rewards, and not earlier ones … this "
+        "does not change the expected value of the gradient (it stays unbiased), but since a pile "
+        "of random numbers is added less (r_past fluctuates strongly between trajectories), it "
+        "lowers the variance markedly."
+    ),
     place="A L38–40, L120; C L64–68",
     formula=(
         "ĝ = Σₜ ∇log π(aₜ|sₜ) Σ_{t'≥t} r_{t'}\nOneState: (4θ² + 8θ + 1)/(θ(1 − θ)⁴) → (θ² + 3θ + 1)/(θ(1 − "

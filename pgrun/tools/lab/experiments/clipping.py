@@ -101,6 +101,10 @@ EXPERIMENT = Experiment(
     chinese=(
         "当 r > 1+ε 的时候梯度会消失，即不鼓励超出太多。…… 我们想把这个概率降低，但是低过 1−ε 就不能再低了。"
     ),
+    english=(
+        "When r > 1+ε the gradient vanishes: to go much further is not encouraged. … We want to "
+        "lower this probability, but below 1−ε it can go no lower."
+    ),
     place="C L280–282",
     formula=(
         "L = E min(ρA, clip(ρ, 1 − ε, 1 + ε)A);   ∂L/∂log π = ρA, and 0 where A > 0, ρ > 1 + ε or A < 0, ρ "

@@ -93,6 +93,10 @@ EXPERIMENT = Experiment(
         "核心逻辑在于不需要显式构建 H，只需要知道给定向量 v，Hv 的结果是多少。…… 所以算 H⁻¹g 可以在 O(N) 时"
         "间内完成。"
     ),
+    english=(
+        "The core of it is that H need not be built explicitly; it is enough to know what Hv is for "
+        "a given vector v. … So H⁻¹g can be computed in O(N) time."
+    ),
     place="C L267–268",
     formula=(
         "Hx = ĝ by products Hv = Jᵀ M J v alone (J: the network's Jacobian, M: the metric of the "

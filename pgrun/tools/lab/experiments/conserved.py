@@ -48,6 +48,10 @@ EXPERIMENT = Experiment(
     row=4.5,
     claim="Fewer terms in the sum must lower the variance.",
     chinese="这样子的好处就是减少了求和总数，必然减少方差的大小。",
+    english=(
+        "The advantage of this is that there are fewer terms in the sum, which necessarily reduces "
+        "the size of the variance."
+    ),
     place="A L40",
     formula=(
         "r₁ = ±1 by the first action, r₂ = −r₁ whatever comes:   r(τ) = 0, ĝ = 0;   with reward-to-go ĝ = "

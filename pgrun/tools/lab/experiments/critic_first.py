@@ -79,6 +79,11 @@ EXPERIMENT = Experiment(
         "先把数据攒起来,再用 mini-batch 的方式把 critic 拟合得更靠谱,然后用这一批数据统一更新 actor …… # 2) "
         "update critic …… # 3) compute advantages on the batch …… # 4) update actor"
     ),
+    english=(
+        "First collect the data, then fit the critic more reliably with mini-batches, then update "
+        "the actor at once with this batch of data … # 2) update critic … # 3) compute advantages "
+        "on the batch … # 4) update actor"
+    ),
     place="C L162–165",
     formula=(
         "V ← V + β(Ḡ − V), K_v times;   E[1/N Σᵢ Σₜ gₜ(Gₜ − V)] = ∇J·(1 − (1 − (1 − β)^K_v)/(N + 1))  on "

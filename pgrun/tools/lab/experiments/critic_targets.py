@@ -92,6 +92,11 @@ EXPERIMENT = Experiment(
         "这个本质上就是 N=1 的 Monte Carlo 估计，虽然无偏但是训练非常不稳定。…… 这样子可以显著降低方差 但是"
         "由于 V̂ 是网络估计出来的值，所以引入了偏差。"
     ),
+    english=(
+        "In essence this is a Monte Carlo estimate with N = 1: unbiased, but the training is very "
+        "unstable. … This can lower the variance markedly, but since V̂ is estimated by a network, "
+        "it brings in a bias."
+    ),
     place="C L97–102",
     formula="yₜ = Gₜ  (mc),   rₜ + γV̂(sₜ₊₁)  (td0),   n steps or a λ-mixture of them between; "
     "value/target_variance = mean of Var(y | s), value/target_bias = mean of y − V(s), value/error = "

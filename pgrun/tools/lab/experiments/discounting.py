@@ -58,6 +58,11 @@ EXPERIMENT = Experiment(
         "对于 Monte Carlo 策略梯度，γ^(t'−t) 和 γ^(t'−1) 的区别 …… 后者为严格推导出的但是实际中用前者（"
         "discounted reward-to-go）"
     ),
+    english=(
+        "For Monte Carlo policy gradients, the difference between γ^(t'−t) and γ^(t'−1) … the "
+        "latter is what is derived strictly, but in practice the former is used (discounted "
+        "reward-to-go)."
+    ),
     place="C L106",
     formula="∇J_γ = E Σₜ ∇log π(aₜ|sₜ) · γᵗ Gₜ,   Gₜ = Σ_{t'≥t} γ^(t'−t) r_{t'},   t from 0",
     commands=(

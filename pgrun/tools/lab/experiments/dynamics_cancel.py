@@ -87,6 +87,11 @@ EXPERIMENT = Experiment(
         "初始状态概率 p(s₁)：上下都有，消掉 …… 环境转移概率 p(s'|s,a)：客观世界规律不随你的策略改变，上下都"
         "有，消掉"
     ),
+    english=(
+        "The probability of the initial state p(s₁): above and below, cancels … the transition "
+        "probability of the environment p(s'|s,a): the laws of the outside world do not change with "
+        "your policy; above and below, cancels."
+    ),
     place="A L158–178; C L218–223",
     formula="p'(τ)/p(τ) = p(s₁)∏π'(aₜ|sₜ)p(sₜ₊₁|sₜ,aₜ) / p(s₁)∏π(aₜ|sₜ)p(sₜ₊₁|sₜ,aₜ) = ∏ π'(aₜ|sₜ)/π(aₜ|sₜ)",
     commands=(),

@@ -49,6 +49,11 @@ EXPERIMENT = Experiment(
         "Score Function 的期望为 0。…… 只要这时候乘在这个梯度后面的是一个常数（或者不依赖于当前 x 的项），整"
         "个期望就是 0。"
     ),
+    english=(
+        "The expectation of the score function is 0. … As long as what this gradient is multiplied "
+        "by is a constant (or a term that does not depend on the present x), the whole expectation "
+        "is 0."
+    ),
     place="A L56–118",
     formula=(
         "E[∇log π(a|s)] = Σ_a ∇π(a|s) = ∇1 = 0,   E[∇log π(aₜ|sₜ) · Σ_{t'<t} r_{t'}] = E[Σ_{t'<t} r_{t'} · "

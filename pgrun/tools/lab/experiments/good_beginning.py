@@ -77,6 +77,9 @@ EXPERIMENT = Experiment(
     row=5,
     claim="The whole return punishes a good beginning that goes bad later, and reward-to-go mends that.",
     chinese="用一局的总回报更新每个动作：一开始好但后面坏掉的局面",
+    english=(
+        "Updating every action with the total return of a game: the case that begins well and goes bad later."
+    ),
     place="C L61, L64–68",
     formula=(
         "T = 9 steps, reward 1 for action 1, π = ½:   P(1 + Bin(8, ½) < 9/2) = 36 % for the first action, "

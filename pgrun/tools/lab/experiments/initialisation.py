@@ -87,6 +87,7 @@ EXPERIMENT = Experiment(
     row=41,
     claim="Orthogonal initialisation is better than Xavier, and tanh than ReLU.",
     chinese="Orthogonal Initialization：发现比 Xavier 初始化要好。 tanh 而不是 ReLU。",
+    english=("Orthogonal initialisation: found to be better than Xavier initialisation. tanh and not ReLU."),
     place="C L313–314",
     formula=(
         "W = √2 · Q (Q orthogonal)  against  W ~ U(±√(6/(in + out))),   h = tanh(Wx + b)  against  max(0, "

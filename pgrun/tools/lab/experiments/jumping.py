@@ -66,6 +66,11 @@ EXPERIMENT = Experiment(
         "R 可能这次是 100，下次是 -50，再下次是 500。这意味着你的梯度向量 ∇J 忽长忽短，甚至方向完全相反。…… "
         "而且只有 reward 的相对值有价值，绝对值不太有价值。"
     ),
+    english=(
+        "R may be 100 this time, −50 the next, and 500 after that. So your gradient vector ∇J is "
+        "now long, now short, and may even point the opposite way. … And only the relative value of "
+        "the reward is worth something; its absolute value hardly is."
+    ),
     place="A L20–33; C L62",
     formula=(
         "ĝ = (Σₜ ∇log π(aₜ|sₜ)) · (r(τ) + c),   E ĝ = ∇J for every c,   Var ĝ = 64 + 8(c + 4)²  on "

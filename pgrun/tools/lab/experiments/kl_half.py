@@ -70,6 +70,7 @@ EXPERIMENT = Experiment(
     row=29,
     claim="For a small step the KL divergence is ΔᵀFΔ.",
     chinese="PPT 给出了近似公式：D_KL(π_θ'‖π_θ) ≈ (θ' − θ)ᵀ F (θ' − θ)",
+    english=("The slide gives an approximate formula: D_KL(π_θ'‖π_θ) ≈ (θ' − θ)ᵀ F (θ' − θ)"),
     place="A L346",
     formula="KL(π_θ‖π_θ+Δ) = ½ΔᵀFΔ + O(‖Δ‖³) = KL(π_θ+Δ‖π_θ)",
     commands=(

@@ -62,6 +62,11 @@ EXPERIMENT = Experiment(
         "λ = 0: 变回 TD(0)，方差最小，偏差最大。λ = 1: 变回 Monte Carlo，无偏，方差最大。通常取 λ = 0.95，在"
         "两者之间取得很好的平衡。"
     ),
+    english=(
+        "λ = 0: it becomes TD(0) again, with the least variance and the largest bias. λ = 1: it "
+        "becomes Monte Carlo again, unbiased, with the largest variance. Usually λ = 0.95 is taken, "
+        "which strikes a good balance between the two."
+    ),
     place="C L119–128",
     formula=(
         "GAE(λ) = Σₖ (γλ)ᵏ δₜ₊ₖ;   MSE = bias² + variance/N,   bias = D(1 − λ)/((1 − θ)(1 − λθ)) on OneState"

@@ -47,6 +47,7 @@ EXPERIMENT = Experiment(
     row=8.5,
     claim="Q in place of the sampled return surely lowers the variance.",
     chinese="那么如果我们能用 Q 函数来替代，方差肯定会减小了",
+    english=("If we can replace it by the Q function, the variance will certainly become smaller."),
     place="C L83",
     formula=(
         "two steps that look alike, reward 1 if a₁ ≠ a₂, π = ½:   (g₁ + g₂)·r = 0 always, since g₁ = −g₂ "

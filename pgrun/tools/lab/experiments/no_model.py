@@ -63,6 +63,11 @@ EXPERIMENT = Experiment(
         "Model free：不需要知道环境是怎么运作的；奖励不需要可导：完全不需要对奖励求导，只需要采样累计回报就"
         "可以了"
     ),
+    english=(
+        "Model-free: there is no need to know how the environment works. The reward need not be "
+        "differentiable: it is never differentiated, and it is enough to sample the cumulative "
+        "return."
+    ),
     place="C L43–46",
     formula="∇J = E[r(τ) Σₜ ∇log π(aₜ|sₜ)]: neither p(s'|s, a) nor ∇r stands in it",
     commands=(

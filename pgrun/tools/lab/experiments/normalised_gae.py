@@ -51,6 +51,10 @@ EXPERIMENT = Experiment(
         "相当于 GAE 用指数衰减把未来一串 TD 误差累计起来。当 λ = 0，即等价于 1-step TD，当 λ = 1，即等价于 "
         "MC。"
     ),
+    english=(
+        "In effect GAE accumulates a string of future TD errors with exponential decay. With λ = 0 "
+        "it is equivalent to one-step TD, and with λ = 1 to Monte Carlo."
+    ),
     place="C L291–300",
     formula="λ = 1:   Σₖ Â⁽ᵏ⁾/K = Σⱼ (1 − j/K) δₜ₊ⱼ,   j = 0 … K − 1;   Monte Carlo: Σⱼ δₜ₊ⱼ",
     commands=(

@@ -53,6 +53,10 @@ EXPERIMENT = Experiment(
         "out."
     ),
     chinese='PPT 用箭头指出："future actions don\'t affect current weight"。…… 右边的部分忽视掉',
+    english=(
+        "The slide points out with an arrow: “future actions don't affect current weight”. … The "
+        "part on the right is left out."
+    ),
     place="A L214–227; C L234–239",
     formula=(
         "E_β[Σₜ gₜ ∏_{k≤t} ρₖ Gₜ] = E_θ[Σₜ gₜ Q^β(sₜ, aₜ)];   OneState:   1/((1 − θ)(1 − β)) instead of "

@@ -83,6 +83,11 @@ EXPERIMENT = Experiment(
         "我们设定一个目标距离 d_targ，在每次训练迭代后计算一下实际的 KL 距离 d，…… 这种情况就 β ← β/2，即缩"
         "小惩罚系数让他“更敢走”。"
     ),
+    english=(
+        "We set a target distance d_targ and compute the actual KL distance d after every iteration "
+        "of training … in this case β ← β/2, that is, the penalty coefficient is reduced so that it "
+        "“dares to go further”."
+    ),
     place="C L287–289",
     formula="max E[ρA − β KL];   β ← β/2 if d < d_targ/1.5,   β ← 2β if d > 1.5 d_targ",
     commands=(

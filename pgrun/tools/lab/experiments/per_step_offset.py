@@ -55,6 +55,10 @@ EXPERIMENT = Experiment(
         "reward."
     ),
     chinese="而且只有 reward 的相对值有价值，绝对值不太有价值。…… 所以加减常数是完全不影响正确性的。",
+    english=(
+        "And only the relative value of the reward is worth something; its absolute value hardly "
+        "is. … So adding or subtracting a constant does not affect correctness at all."
+    ),
     place="C L62, L79",
     formula=(
         "r'ₜ = rₜ + c:   J' = E Σₜ (rₜ + c) = J + c·E[steps],   which depends on θ wherever the length of "

@@ -82,6 +82,7 @@ EXPERIMENT = Experiment(
     row=40,
     claim="State normalisation and reward scaling belong to a PPO that works.",
     chinese="State normalization：跟 batch-norm 很像，需要维护 running mean。 Reward scaling",
+    english=("State normalisation: much like batch norm, it needs a running mean. Reward scaling."),
     place="C L311–312",
     formula="s ← (s − running mean)/running σ,   r ← r / running σ of the discounted return;   leave one out",
     commands=(

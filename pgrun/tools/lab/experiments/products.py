@@ -89,6 +89,11 @@ EXPERIMENT = Experiment(
         "连乘的那个比值哪怕每一项都只偏离一点点（比如 1.1 或 0.9），如果你乘上 100 步（1.1^100），这个数值就"
         "会变得巨大或者接近于零。这会让梯度计算极其不稳定（方差极大）。"
     ),
+    english=(
+        "In that product of ratios, even if every factor is off by a little only (say 1.1 or 0.9), "
+        "once you multiply 100 steps (1.1^100) the number becomes huge or close to zero. That makes "
+        "the computation of the gradient extremely unstable (enormous variance)."
+    ),
     place="A L231; C L240",
     formula=(
         "π = (0.55, 0.45), β = (½, ½), W = ∏ρₜ:   max W = 1.1ᵀ,   E_β[W] = 1,   E_β[W²] = 1.01ᵀ,   ESS = "

@@ -96,6 +96,11 @@ EXPERIMENT = Experiment(
         "由于策略是旧的，所以 a 肯定是不对的，自然 s' 也不对。…… 针对第三行的 Critic 网络，我们改为拟合 "
         "Q。…… 只需要让这个 a' 是由当前的新策略 take 出来的就好了。"
     ),
+    english=(
+        "Since the policy is an old one, a is certainly not right, and so naturally s' is not "
+        "either. … For the critic in the third line, we fit Q instead. … It is enough that this a' "
+        "is taken by the present, new policy."
+    ),
     place="C L187–200",
     formula=(
         "y = r + γV̂(s')  →  Q̂(s, a) ← r + γQ̂(s', a'), a' ~ π_old  →  a' ~ π_now  →  actor: ∇log π(a^π|s) "

@@ -79,6 +79,10 @@ EXPERIMENT = Experiment(
         "那么就意味着每次我更新一点参数，我就要重新采集一批数据，这个是非常低效的。于是就有Off-Policy "
         "Policy Gradients。"
     ),
+    english=(
+        "That means that each time I move the parameters a little, I have to collect a new batch of "
+        "data, which is very inefficient. Hence off-policy policy gradients."
+    ),
     place="A L145; C L60",
     formula="θ ← θ + α 1/N Σᵢ Σₜ ρₜ Ψₜ ∇log π(aₜ|sₜ),   n times on one batch;   ESS = (ΣW)²/ΣW²,  W = ∏ₜ ρₜ",
     commands=(

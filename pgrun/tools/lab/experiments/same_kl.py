@@ -73,6 +73,10 @@ EXPERIMENT = Experiment(
     row=28,
     claim="With the dynamic α every update changes the policy by KL = ε, whatever its representation.",
     chinese="该方案的强大之处在于，无论分布的表示如何，它总是以相同的幅度改变策略。",
+    english=(
+        "The strength of this scheme is that, whatever the representation of the distribution, it "
+        "always changes the policy by the same amount."
+    ),
     place="B L42, L46, L53",
     formula=(
         "Δθ = √(2ε/gᵀF⁻¹g) F⁻¹g;   logits = c·f_θ(s), the same first policy for each c:  KL ∝ 1 (natural), "

@@ -73,6 +73,7 @@ EXPERIMENT = Experiment(
     row=38,
     claim="PPO is sensitive to its hyper-parameters.",
     chinese="对超参数敏感",
+    english=("Sensitive to hyper-parameters."),
     place="C L306",
     formula="mean of all evaluations over a grid of 3 × 3 settings, the same size for each algorithm",
     commands=(

@@ -89,6 +89,11 @@ EXPERIMENT = Experiment(
         "TRPO 虽然会有比较严格的保证，但实现起来仍然比较困难。PPO 在这基础上进一步进行了简化，使用一阶优化，"
         "然后利用软约束来确保新旧策略“不会差得太远”。"
     ),
+    english=(
+        "TRPO has rather strict guarantees, but is still rather hard to implement. PPO simplifies "
+        "it further, uses first-order optimisation, and then a soft constraint to make sure that "
+        "the new policy is “not too different” from the old one."
+    ),
     place="C L270–271",
     formula="trpo: F⁻¹g and a line search;   ppo: ∇ min(ρA, clip(ρ)A);   ppo_penalty: ∇(ρA − β KL)",
     commands=(

@@ -106,6 +106,11 @@ EXPERIMENT = Experiment(
         "如果我们认为策略变动不大的话，P(s) 也理应不会瞬间剧烈变化。所以我们忽略了状态分布的变化而只关注策略"
         "在当前动作上的变化。"
     ),
+    english=(
+        "If we think that the policy does not change much, then P(s) should not change violently in "
+        "an instant either. So we neglect the change of the state distribution and look only at how "
+        "the policy changes for the present action."
+    ),
     place="A L249; C L241–246",
     formula=(
         "E[∏_{k<t} ρₖ | sₜ] = p'(sₜ)/p(sₜ),   Σ_s |p'(sₜ) − p(sₜ)| ≤ 2t · max_s TV(π', π) ≤ 2t · max_s "
@@ -125,8 +130,8 @@ EXPERIMENT = Experiment(
         "bias of per_step at KL = 0.1, of ‖∇J‖": Expected(low=0.05, high=2.0),
     },
     verdict=Verdict.DEPENDS,
-    shows="The open question in document C, why products over a trajectory may be replaced by ratios of "
-    "states, is the first formula: given the state, the product of the past ratios *is* p'/p on "
+    shows="The question that the notes leave open, why products over a trajectory may be replaced by "
+    "ratios of states, is the first formula: given the state, the product of the past ratios *is* p'/p on "
     "average, and the product only adds noise (last column).",
     next="env=CliffWalking-v1 env.max_episode_steps=50, where episodes are longer.",
     seconds=40,

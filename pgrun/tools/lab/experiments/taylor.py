@@ -72,6 +72,10 @@ EXPERIMENT = Experiment(
         "线搜索。由于泰勒展开会有估计误差，KL 约束可能没有得到满足。…… 从 j=0 开始，找到最小的 j 使得 "
         "π_θk+1 满足 KL 约束。"
     ),
+    english=(
+        "Line search. Since the Taylor expansion has an error, the KL constraint may not hold. … "
+        "Starting from j = 0, find the smallest j such that π_θk+1 satisfies the KL constraint."
+    ),
     place="C L264",
     formula=(
         "θ_k+1 = θ_k + αʲ √(2δ/gᵀH⁻¹g) H⁻¹g,   j = 0 (npg) or the smallest with mean KL ≤ δ and a better "

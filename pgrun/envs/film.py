@@ -19,12 +19,10 @@ from tqdm import tqdm
 from pgrun.config.pages import install_command
 from pgrun.envs import EnvSettings
 from pgrun.envs.faults import close_all
+from pgrun.envs.film_writers import WRITERS, Writer
 from pgrun.envs.make import make_one
 from pgrun.envs.vector import Loop
 from pgrun.errors import InvalidCommand
-from pgrun.terminal.writable import refuse_unwritable_folder
-from pgrun.tools.play.options import PlayOptions
-from pgrun.tools.play.writers import WRITERS, Writer
 
 INSTALL = install_command("video")
 GL = (("egl", "EGL"), ("osmesa", "OSMesa"))  # MUJOCO_GL, and the library that it needs
@@ -43,13 +41,13 @@ class Camera:
     shown: tqdm = field(default_factory=lambda: tqdm(unit=" pictures", disable=None, leave=False))
 
     @contextmanager
-    def episode(self, i: int) -> Iterator[None]:
-        """A film, there only once it is whole."""
+    def episode(self, name: str) -> Iterator[None]:
+        """A film of this name, there only once it is whole."""
         if self.folder is None:
             yield
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        target = film_path(self.folder, i, self.kind)
+        target = self.folder / f"{name}.{self.kind}"
         part = target.with_name(f".part-{target.name}")
         part.unlink(missing_ok=True)  # a link would be written through
         self.writer = WRITERS[self.kind](part, self.fps)
@@ -86,34 +84,8 @@ class Filmed(gym.Wrapper):
         return answer
 
 
-def film_path(folder: Path, i: int, kind: str) -> Path:
-    return folder / f"episode-{i}.{kind}"
-
-
 def is_headless() -> bool:
     return sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-
-
-def make_camera(wish: PlayOptions, env: EnvSettings, episodes: int) -> Camera:
-    """The camera that was asked for; raises ``InvalidCommand`` where there can be none,
-    before anything is played.
-    """
-    if wish.video is None:
-        if is_headless() and not os.environ.get("SDL_VIDEODRIVER"):
-            raise InvalidCommand(
-                "--render needs a display, and there is none here: --video DIR writes films instead"
-            )
-        return Camera("human")
-    if wish.format == "mp4" and find_spec("imageio_ffmpeg") is None:
-        raise InvalidCommand(f'an MP4 needs the extra "video": {INSTALL}; or add --format gif')
-    if taken := [
-        path for i in range(episodes) if os.path.lexists(path := film_path(wish.video, i, wish.format))
-    ]:
-        raise InvalidCommand(f"{taken[0]} is there already: choose another --video, or remove it")
-    if wish.video.exists() and not wish.video.is_dir():
-        raise InvalidCommand(f"--video {wish.video}: it is a file; name a folder")
-    refuse_unwritable_folder("--video", wish.video)
-    return Camera("rgb_array", wish.video, wish.format)
 
 
 def make_filmed_column(env: EnvSettings, camera: Camera) -> Loop:

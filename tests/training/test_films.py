@@ -1,0 +1,37 @@
+"""``trainer.film_every``: films while a run trains, which change nothing of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pgrun.command import validate
+from tests.helpers.support_pipeline import trained
+
+WORDS = ("algo=reinforce", "env=CartPole-v1", "sampler.episodes=2", "env.num_envs=2", "backend=torch")
+
+
+def test_films_of_a_run(tmp_path: Path) -> None:
+    """Before training, every 100 steps and at the end; each frame is an observation of an evaluation episode;
+    the run ends at the same θ.
+    """
+    imageio = pytest.importorskip("imageio_ffmpeg")
+    _, plain = trained(tmp_path / "plain", *WORDS, "trainer.total_steps=150")
+    _, filmed = trained(tmp_path / "filmed", *WORDS, "trainer.total_steps=150", "trainer.film_every=100")
+    films = sorted((tmp_path / "filmed" / "films").iterdir())
+    steps = [int(path.stem.removeprefix("step-")) for path in films]
+    assert steps[0] == 0
+    assert steps[-1] == filmed["env_steps"]
+    assert len(steps) >= 2
+    assert all(path.suffix == ".mp4" for path in films)
+    assert imageio.count_frames_and_secs(str(films[-1]))[0] == round(filmed["eval"]["return_mean"]) + 1
+    assert filmed["params_sha256"] == plain["params_sha256"]
+    assert not (tmp_path / "plain" / "films").exists()
+
+
+def test_the_extra_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validate, "find_spec", lambda name: None)
+    (said,) = validate.check_films({"trainer": {"film_every": 5}})
+    assert 'trainer.film_every=5 needs the extra "video": ' in said
+    assert not list(validate.check_films({"trainer": {"film_every": None}}))

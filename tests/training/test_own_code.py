@@ -1,0 +1,126 @@
+"""What the user's own scheme, algorithm or network does wrong ends in a sentence: file, line, method, what
+came, what is needed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pgrun.command import setting_check
+from pgrun.config import user_modules
+from pgrun.config.own_code import find_own_fault
+from pgrun.config.schema import find_class
+from pgrun.errors import OwnCodeFault
+from pgrun.training.build import Run
+from pgrun.training.counters import Counters
+from pgrun.training.loop import collect_rollout, learn_from_rollout
+from pgrun.variance.base import Scheme
+from tests.helpers.fixtures_cli import here  # noqa: F401
+from tests.helpers.support_cli import QUICK, pgrun
+from tests.helpers.support_own_code import OwnAlgorithm, OwnNetwork, OwnScheme
+from tests.helpers.support_pipeline import built
+
+FILE = r"support_own_code\.py, line \d+: "
+MISTAKES = {  # mistake → what is said, after the file and line
+    "vector": r"OwnScheme\.psi returned a tensor \[2\]; needed: a tensor \[T, N\], .*, here \[5, 2\]",
+    "turned": r"OwnScheme\.psi returned a tensor \[2, 5\]; .*, here \[5, 2\]",
+    "array": r"OwnScheme\.psi returned ndarray \[5, 2\]; ",
+    "nothing": r"OwnScheme\.psi returned nothing \(None\); ",
+    "raises": r"OwnScheme\.psi raised AttributeError: 'Rollout' object has no attribute 'rewards'; needed: a",
+    "no rollout": r"OwnAlgorithm\.prepare_rollout returned nothing \(None\); needed: the rollout, or a copy",
+    "flat extra": r"OwnAlgorithm\.prepare_rollout returned a tensor \[10\] as extra\['flat'\]; .*\[5, 2\]",
+    "surrogate raises": r"OwnAlgorithm\.surrogate raised TypeError: mean\(\).*; needed: a tensor \[\]",
+    "rows": r"OwnAlgorithm\.surrogate returned a tensor \[10\]; needed: a tensor \[\], one number",
+    "constant": r"OwnAlgorithm\.surrogate returned a number that log_prob has no part in; needed",
+    "no surrogate": r"OwnAlgorithm\.surrogate returned nothing \(None\); ",
+    "one weight": r"OwnAlgorithm\.gradient_weight returned a tensor \[\]; needed: .*, here \[10\]",
+    "undeclared": r"OwnAlgorithm\.scalars returned 'own/shares'; .*here tags = \('own/share',\)",
+    "number": r"OwnAlgorithm\.scalars returned float under 'own/share'; needed: a dict of tensors",
+    "list": r"OwnAlgorithm\.scalars returned list; ",
+    "module": r"OwnNetwork\.net returned Linear; needed: a TorchModuleNet .*inputs = 4, outputs = 3",
+    "wide": r"OwnNetwork\.net returned a module that gives a tensor \[2, 4\] for .*; needed: .*\[2, 3\]",
+    "inner sizes": r"OwnNetwork\.net returned a module that gives RuntimeError: mat1 and mat2 shapes",
+    "buffers": r"OwnNetwork\.net raised ValueError: BatchNorm1d has buffers",
+}
+
+
+@cache
+def small_run() -> Run:
+    words = ("algo=reinforce", "variance=reward_to_go", "sampler.episodes=2", "env.num_envs=2")
+    short = ("sampler.max_steps=5", "sampler.at_cap=truncate", "diagnostics.gradient_every=0")
+    return built(*words, *short, "backend=torch")
+
+
+def update_with(mistake: str) -> None:
+    """One update of a run whose scheme, algorithm or network makes this mistake."""
+    OwnNetwork(mistake=mistake).policy_net(4, small_run().policy.dist, True)
+    run = replace(
+        small_run(),
+        algorithm=OwnAlgorithm(mistake=mistake),
+        estimator=replace(small_run().estimator, scheme=OwnScheme(mistake=mistake)),
+    )
+    learn_from_rollout(run, collect_rollout(run)[0], Counters(next_eval=0))
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_said_in_a_sentence(mistake: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(user_modules, "IMPORTED", {OwnScheme.__module__})
+    monkeypatch.setattr("pgrun.config.own_code.IMPORTED", {OwnScheme.__module__})
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        update_with(mistake)
+    fault = caught.value if isinstance(caught.value, OwnCodeFault) else find_own_fault(caught.value)
+    assert re.match(FILE + MISTAKES[mistake], str(fault)), str(fault)
+
+
+def test_no_mistake_and_faults_of_others() -> None:
+    update_with("")
+    assert find_own_fault(ValueError("of pgrun itself")) is None
+
+
+def test_the_line_is_where_it_happened(here: Path) -> None:  # noqa: F811
+    """In a command: exit code 2, one paragraph, and a run that is recorded as failed."""
+    own = here / "own_ranks.py"
+    own.write_text(
+        "from pgrun.variance.base import Scheme\n"
+        "class OwnRanks(Scheme):\n"
+        "    whole_episodes = True\n"
+        "    def psi(self, rollout, value, gamma):\n"
+        "        return 1 / 0\n"
+    )
+    options = here / "conf" / "variance" / "own_ranks.yaml"
+    options.parent.mkdir(parents=True)
+    options.write_text("name: own_ranks\n")
+    answer = pgrun(
+        f"--config-dir conf modules=[own_ranks] algo=reinforce variance=own_ranks {QUICK} hydra.run.dir=r"
+    )
+    assert answer.code == 2
+    said = "own_ranks.py, line 5: OwnRanks.psi raised ZeroDivisionError: division by zero"
+    assert answer.err.startswith(f"pgrun: {said}; needed: a tensor [T, N]")
+    summary = json.loads((here / "r" / "summary.json").read_text())
+    assert summary["status"] == "failed"
+    assert summary["error"].startswith(said)
+
+
+class Empty(Scheme):
+    """Forgets psi."""
+
+
+def test_a_scheme_without_psi(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cls, problems in ((Empty, 1), (OwnScheme, 0)):
+        monkeypatch.setattr(setting_check, "find_class", lambda *_, cls=cls: cls)
+        options: dict[str, Any] = {"name": "x"}
+        found = list(setting_check.group_values("variance", "variance", options, {"modules": []}))
+        assert len(found) == problems
+        assert all("Empty has no psi(self, rollout, value, gamma)" in one.sentence() for one in found)
+
+
+def test_the_user_s_module_is_asked_for() -> None:
+    with pytest.raises(LookupError, match=r"no class Mine in pgrun.variance; .* modules=\[my_module\]"):
+        find_class("variance", "mine")
