@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
+from pgrun.compiled.iterations import Iterations
 from pgrun.envs.vector import Envs
+from pgrun.kernels import iterations, simulators
 from pgrun.rollouts.compiled_player import Player
 from pgrun.storage.checkpoint import Checkpoints, pack_tree
 
@@ -87,3 +89,24 @@ class StepCounter:
             return found
 
         Player.fill = fill_and_count  # type: ignore[method-assign]
+        play = simulators.play_simulators
+
+        def play_and_count(*given: Any) -> Any:
+            """A step makes the clock of its column one more; resets are done before."""
+            elapsed = given[-9]
+            before = elapsed.sum()
+            found = play(*given)
+            if len(elapsed) == columns:
+                self.steps += int(elapsed.sum() - before)
+            return found
+
+        simulators.play_simulators = play_and_count
+        call = Iterations.call
+
+        def call_and_count(whole: Iterations, part: int, *given: Any) -> Any:
+            counts, finished = call(whole, part, *given)
+            if part != iterations.LEARN:
+                self.steps += int(counts[iterations.STEPS])
+            return counts, finished
+
+        Iterations.call = call_and_count  # type: ignore[method-assign]
