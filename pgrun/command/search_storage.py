@@ -1,0 +1,61 @@
+"""``hydra.sweeper.storage`` and ``study``: a search that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from pgrun.config.pages import install_command
+
+SETTING = "hydra.sweeper.storage"
+KINDS = "postgresql://user@host/database, sqlite:///file, or the path of a journal file"
+POSTGRES, SQLITE = "postgresql", "sqlite"
+PASSWORDS = "PGPASSWORD, or a line in ~/.pgpass"
+
+
+def find_wrong_storage(given: Mapping[str, Any]) -> Iterator[str]:
+    """What can be said of ``hydra.sweeper``'s storage and study without opening them."""
+    place, study = given.get("storage"), given.get("study")
+    if place is None:
+        if study is not None:
+            yield f"hydra.sweeper.study={study}: of which storage? add {SETTING}=…: {KINDS}"
+        return
+    if not study:
+        yield f"{SETTING}: other commands find a study there by its name: add hydra.sweeper.study=…"
+    yield from find_wrong_url(place) if "://" in place else find_wrong_file(Path(place), "journal")
+
+
+def find_wrong_url(place: str) -> Iterator[str]:
+    """A URL is shown only where it holds no password: what is typed lands in files and on screens."""
+    scheme = place.partition("://")[0]
+    try:
+        url = urlsplit(place)
+        hidden = url.password is not None or "password" in parse_qs(url.query)
+        _ = url.port
+    except ValueError:
+        yield f"{SETTING}: this is no URL: {KINDS}"
+        return
+    if hidden:
+        yield (
+            f"{SETTING}: a password in it would be written into the run's files: leave it out, and set "
+            f"{PASSWORDS}"
+        )
+    elif scheme not in (POSTGRES, SQLITE) or (scheme == SQLITE and not place.startswith("sqlite:///")):
+        yield f"{SETTING}={place}: allowed are {KINDS}"
+    elif scheme == POSTGRES:
+        if not url.path.strip("/"):
+            yield f"{SETTING}={place}: name a database: postgresql://user@host/database"
+        if find_spec("psycopg") is None:
+            yield f"{SETTING}={place}: a package is missing; the extra brings it: {install_command(POSTGRES)}"
+    else:
+        yield from find_wrong_file(Path(place.removeprefix("sqlite:///")), "database")
+
+
+def find_wrong_file(path: Path, what: str) -> Iterator[str]:
+    if path.is_dir() or not path.name:
+        yield f"{SETTING}: {path} is a folder: name the file of the {what}, there or not yet there"
+    elif not path.absolute().parent.is_dir():
+        yield f"{SETTING}: the folder of the {what} {path} does not exist: make it, or choose another"
