@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import OptunaError
+from optuna.exceptions import OptunaError, StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
-from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from pgrun.command.search_settings import Search, holds_search
 from pgrun.command.search_space import Space, Trial
@@ -33,7 +33,8 @@ from pgrun.runs.search.study import Study
 WHAT = "pgrun"  # the study's attribute that says what is searched
 WHERE = "folder"  # a trial's attribute
 PATIENCE = 10  # seconds for a server's answer; for a file that another command has locked
-ATTEMPTS = 5  # at making the tables, which two commands may do at the same moment
+ATTEMPTS = 10  # at making the tables, which two commands may do at the same moment
+MADE_BY_ANOTHER = ("already exists", "UNIQUE constraint", "duplicate key", "is locked")
 
 
 class StorageLost(UserFacingError):
@@ -173,11 +174,11 @@ def open_storage(place: str) -> BaseStorage:
     scheme, _, rest = place.partition("://")
     waits = {"connect_timeout": PATIENCE} if scheme == POSTGRES else {"timeout": PATIENCE}
     url = f"postgresql+psycopg://{rest}" if scheme == POSTGRES else place
-    for attempt in range(ATTEMPTS):
+    for left in reversed(range(ATTEMPTS)):
         try:
             return RDBStorage(url, engine_kwargs={"pool_pre_ping": True, "connect_args": waits})
-        except (IntegrityError, ProgrammingError, OperationalError) as error:
-            if attempt == ATTEMPTS - 1 or "already exists" not in str(error):
+        except (SQLAlchemyError, StorageInternalError) as error:
+            if not left or not any(said in str(error.__cause__ or error) for said in MADE_BY_ANOTHER):
                 raise
             time.sleep(1)
     raise AssertionError
