@@ -55,7 +55,7 @@ def find_wrong_url(place: str) -> Iterator[str]:
 
 
 def find_wrong_file(path: Path, what: str) -> Iterator[str]:
-    if path.is_dir() or not path.name:
-        yield f"{SETTING}: {path} is a folder: name the file of the {what}, there or not yet there"
+    if not path.name or (path.exists() and not path.is_file()):
+        yield f"{SETTING}: {path} is a folder, a pipe or a device: name a {what}'s file, which may be new"
     elif not path.absolute().parent.is_dir():
         yield f"{SETTING}: the folder of the {what} {path} does not exist: make it, or choose another"

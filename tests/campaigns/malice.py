@@ -93,6 +93,13 @@ COMMANDS: dict[str, Callable[[Path, Path], int]] = {  # (run directory, where el
     "explain": lambda run, own: hydra_command(
         explained.EXPLAIN, [f"resume={run}", f"hydra.run.dir={own}/none"]
     ),
+    "from": lambda run, own: hydra_command(cli.PGRUN, [f"from={run}", f"hydra.run.dir={own}/new"]),
+    "reference": lambda run, own: hydra_command(
+        cli.PGRUN, [*RUN, f"reference.policy={run}", f"hydra.run.dir={own}/new"]
+    ),
+    "export": lambda run, own: cli.run_guarded(
+        lambda: play.run_play([str(run), "--export", str(own / "policy.onnx")]), "pgrun-play"
+    ),
 }
 
 

@@ -81,6 +81,8 @@ WRONG = {
     ("sqlite:////nowhere/study.db", "s"): "/nowhere/study.db does not exist",
     ("/nowhere/journal", "s"): "/nowhere/journal does not exist",
     (".", "s"): "is a folder",
+    ("/dev/zero", "s"): "a device",
+    ("sqlite:////dev/zero", "s"): "a device",
     ("journal", None): "add hydra.sweeper.study=",
     (None, "s"): "of which storage?",
 }
