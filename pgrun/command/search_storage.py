@@ -13,6 +13,7 @@ from pgrun.config.pages import install_command
 SETTING = "hydra.sweeper.storage"
 KINDS = "postgresql://user@host/database, sqlite:///file, or the path of a journal file"
 POSTGRES, SQLITE = "postgresql", "sqlite"
+LARGEST = 2**30  # bytes of a journal, which is read line by line
 PASSWORDS = "PGPASSWORD, or a line in ~/.pgpass"
 
 
@@ -57,5 +58,7 @@ def find_wrong_url(place: str) -> Iterator[str]:
 def find_wrong_file(path: Path, what: str) -> Iterator[str]:
     if not path.name or (path.exists() and not path.is_file()):
         yield f"{SETTING}: {path} is a folder, a pipe or a device: name a {what}'s file, which may be new"
+    elif what == "journal" and path.exists() and path.stat().st_size > LARGEST:
+        yield f"{SETTING}: {path} has {path.stat().st_size:,} bytes, and a journal has {LARGEST:,} at most"
     elif not path.absolute().parent.is_dir():
         yield f"{SETTING}: the folder of the {what} {path} does not exist: make it, or choose another"

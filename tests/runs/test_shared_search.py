@@ -96,6 +96,25 @@ def test_refusals(storage: str | None, study: str | None) -> None:
     assert "secret" not in said[0]
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"\xff\xfe", b"[]\n[]\n", b'{"op_code": 0}\n{}\n', b"{}\n{}\n", b"SQLite format 3\0" + bytes(99)],
+)
+def test_a_storage_that_makes_no_sense_is_one_line(content: bytes, tmp_path: Path) -> None:
+    place = tmp_path / "file"
+    place.write_bytes(content)
+    for storage in (str(place), f"sqlite:///{place}"):
+        with pytest.raises(InvalidCommand, match=r"hydra.sweeper.storage=.*file: .*\w"):
+            work_on(tmp_path / "one", storage)
+
+
+def test_a_journal_of_a_terabyte_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "journal").open("wb") as file:
+        file.truncate(2**40)
+    (said,) = find_wrong_storage({"storage": str(tmp_path / "journal"), "study": "s"})
+    assert "a journal has 1,073,741,824 at most" in said
+
+
 def test_a_server_that_does_not_answer(tmp_path: Path) -> None:
     pytest.importorskip("psycopg")
     with pytest.raises(InvalidCommand, match=r"127.0.0.1:1/d: .*refused"):

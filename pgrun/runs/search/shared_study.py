@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import OptunaError, StorageInternalError
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -65,12 +65,19 @@ class SharedStudy(Study):
 
     @contextmanager
     def reached(self) -> Iterator[None]:
-        """Raises ``InvalidCommand``, or ``StorageLost`` where trials have been run, if it is not."""
+        """Raises ``InvalidCommand``, or ``StorageLost`` where trials have been run, if it is not.
+
+        What a storage holds is data from anywhere, and Optuna raises whatever comes of it.
+        """
         try:
             yield
-        except (SQLAlchemyError, OptunaError, OSError) as error:
-            said = escape_line(str(error.__cause__ or error).strip().splitlines()[0])
-            text = f"{SETTING}={self.search.storage}: {said}"
+        except UserFacingError:
+            raise
+        except Exception as error:
+            root = error.__cause__ or error
+            said = str(root).strip().splitlines() or [""]
+            kind = "" if isinstance(root, OSError | SQLAlchemyError) else f"{type(root).__name__}: "
+            text = f"{SETTING}={self.search.storage}: {kind}{escape_line(said[0])}"
             if self.begun:
                 raise StorageLost(
                     f"{text}. What has been run is in {self.folder}; once the storage answers "
