@@ -130,6 +130,7 @@ def owning_sweep(jobs: Sequence[Job]) -> Iterator[None]:
     """Alone in the sweep's folder, where no signal of an earlier sweep is left; workers import nothing from
     the current folder, and end with this process.
     """
+    from pgrun.runs.slurm_states import knowing_slurm_states
     from pgrun.runs.workers import owning_workers, safe_import_path
     from pgrun.terminal.signals import STOP
     from pgrun.training.saver import run_lock
@@ -141,6 +142,7 @@ def owning_sweep(jobs: Sequence[Job]) -> Iterator[None]:
         run_lock(folder, busy),
         safe_import_path(),
         owning_workers(jobs[0].choices.get("hydra/launcher", "")),
+        knowing_slurm_states(jobs[0].choices.get("hydra/launcher", "")),
     ):
         (folder / STOP).unlink(missing_ok=True)
         yield

@@ -12,8 +12,10 @@ from pgrun.command.search_settings import Search
 from pgrun.command.search_space import read_search_space
 from pgrun.command.search_storage import find_wrong_storage
 from pgrun.errors import InvalidCommand
+from pgrun.runs.search.open_study import open_study
 from pgrun.runs.search.record import load_record, new_record
-from pgrun.runs.search.study import Study, make_study
+from pgrun.runs.search.shared_study import StorageLost
+from pgrun.runs.search.study import Study
 
 
 def work_on(folder: Path, storage: str, study: str = "s", settings: Any = None, **more: Any) -> Study:
@@ -23,7 +25,7 @@ def work_on(folder: Path, storage: str, study: str = "s", settings: Any = None, 
     words = OverridesParser.create().parse_overrides(["x=interval(0,1)", "y=a,b"])
     space = read_search_space(words)
     fresh = new_record(search, space, settings or {"gamma": 0.9})
-    return make_study(search, space, load_record(folder, fresh, space), folder)
+    return open_study(search, space, load_record(folder, fresh, space), folder)
 
 
 def finished(mean: float) -> dict[str, Any]:
@@ -52,6 +54,23 @@ def test_each_trial_is_one_commands_and_a_killed_one_comes_back_to_its_own(
     late = work_on(tmp_path / "late", place)
     assert late.ask(1) == {}
     assert (tmp_path / "late" / "search.json").exists()
+
+
+def test_a_storage_that_is_lost_while_trials_run(tmp_path: Path) -> None:
+    """One sentence; the trial is told once there is a storage again."""
+    place = tmp_path / "journal"
+    study = work_on(tmp_path / "one", str(place))
+    study.ask(1)
+    place.rename(tmp_path / "away")
+    place.mkdir()
+    with pytest.raises(StorageLost, match=r"What has been run is in .*one; .*resume=auto"):
+        study.tell(0, finished(1.0))
+    place.rmdir()
+    (tmp_path / "away").rename(place)
+    again = work_on(tmp_path / "one", str(place))
+    assert list(again.ask(1)) == [0]
+    again.tell(0, finished(1.0))
+    assert "1 of 1 trials finished" in again.describe()
 
 
 def test_a_study_of_something_else_is_refused(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def check_storage(jobs: Sequence[Job], command: Command) -> None:
     """
     search = search_settings_of(jobs[0])
     if search.storage is not None:
-        from pgrun.runs.search.study import make_study
+        from pgrun.runs.search.open_study import open_study
 
         known, space = read_search(jobs, command)
-        make_study(search, space, known, Path(jobs[0].hydra.sweep.dir))
+        open_study(search, space, known, Path(jobs[0].hydra.sweep.dir))

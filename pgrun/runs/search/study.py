@@ -95,15 +95,6 @@ class Study:
         return ""
 
 
-def make_study(search: Search, space: Space, record: Record, folder: Path) -> Study:
-    """This command's own, in memory; or one in a storage, which it shares. Raises ``InvalidCommand``."""
-    if search.storage is None:
-        return Study(search, space, record, folder)
-    from pgrun.runs.search.shared_study import SharedStudy
-
-    return SharedStudy(search, space, record, folder)
-
-
 def running_means(summary: Mapping[str, Any]) -> Sequence[float]:
     """The mean over the first seed, the first two, …"""
     returns = [run["return_mean"] for run in summary.get("runs", []) if run["status"] == "finished"]

@@ -49,7 +49,7 @@ class Optuna(Sweeper):
     def sweep(self, arguments: list[str]) -> None:
         from pgrun.command import search_space
         from pgrun.runs.search import pruning, record
-        from pgrun.runs.search.study import make_study
+        from pgrun.runs.search.open_study import open_study
 
         self.folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, self.folder / "multirun.yaml")
@@ -58,7 +58,7 @@ class Optuna(Sweeper):
         self.space = search_space.read_search_space(parser.parse_overrides([*params, *arguments]))
         first = self.compose(self.space.typed(self.space.corners()[0]), 0).settings
         known = record.load_record(self.folder, record.new_record(self.search, self.space, first), self.space)
-        study = make_study(self.search, self.space, known, self.folder)
+        study = open_study(self.search, self.space, known, self.folder)
         begun, done = time.monotonic(), 0
         while batch := study.ask(self.search.n_jobs):
             trials = {number: self.space.typed(values) for number, values in batch.items()}
