@@ -226,18 +226,16 @@ def count(case: Case, end: End, folder: Path, tally: Tally, where: str) -> None:
         shutil.rmtree(folder)
 
 
-def at_random_times(cases: Sequence[Case], kills: int, dice: random.Random) -> Tally:
+def at_random_times(cases: Sequence[Case], kills: int, dice: random.Random, tally: Tally) -> None:
     """Anywhere between the start of the process and its end."""
-    tally, number = Tally(), 0
+    number = 0
     while tally.killed - tally.unsaved < kills and number < 10 * kills:
         case, number = cases[number % len(cases)], number + 1
         folder, after = case.fresh(), dice.uniform(0, case.seconds)
         count(case, forked(partial(start, case.own, folder), after), folder, tally, f"after {after:.3f} s")
-    return tally
 
 
-def at_every_update(cases: Sequence[Case], _kills: int, _dice: random.Random) -> Tally:
-    tally = Tally()
+def at_every_update(cases: Sequence[Case], _kills: int, _dice: random.Random, tally: Tally) -> None:
     for case in cases:
         for updates in range(case.updates + 1):
             folder = case.fresh()
@@ -245,7 +243,6 @@ def at_every_update(cases: Sequence[Case], _kills: int, _dice: random.Random) ->
             count(case, end, folder, tally, f"after update {updates}")
             if end.code == 0:
                 break  # the updates that are made one by one are over
-    return tally
 
 
 def inside(case: Case, number: int, dice: random.Random, tally: Tally) -> None:
@@ -256,9 +253,8 @@ def inside(case: Case, number: int, dice: random.Random, tally: Tally) -> None:
     count(case, end, folder, tally, f"in call {number}, {call} of {path}, {share:.2f} of it written")
 
 
-def in_writes(cases: Sequence[Case], kills: int, dice: random.Random) -> Tally:
+def in_writes(cases: Sequence[Case], kills: int, dice: random.Random, tally: Tally) -> None:
     """Of everything that is no checkpoint: every kind of call on every kind of file, and more at random."""
-    tally = Tally()
     for case in cases:
         numbers = {
             n: kind(call) for n, call in enumerate(case.calls, 1) if "checkpoints" not in call[1].parts
@@ -267,29 +263,25 @@ def in_writes(cases: Sequence[Case], kills: int, dice: random.Random) -> Tally:
         more = dice.sample(sorted(numbers), min(len(numbers), max(kills // len(cases) // 2, 1)))
         for number in sorted({*firsts.values(), *more}):
             inside(case, number, dice, tally)
-    return tally
 
 
 def kind(call: tuple[str, Path]) -> tuple[str, str]:
     return call[0], "events" if "tfevents" in call[1].name else call[1].name
 
 
-def while_saving(cases: Sequence[Case], kills: int, dice: random.Random) -> Tally:
+def while_saving(cases: Sequence[Case], kills: int, dice: random.Random, tally: Tally) -> None:
     """Twice as many as the others, at any call by which any checkpoint but the first is written."""
-    tally = Tally()
     for k in range(2 * kills):
         case = cases[k % len(cases)]
         numbers = [n for n, (_, path) in enumerate(case.calls, 1) if "checkpoints" in path.parts]
         moves = [n for n in numbers if case.calls[n - 1][0] == "replace"]  # moves[1]: of the first manifest
         inside(case, dice.choice([n for n in numbers if n > moves[1]]), dice, tally)
-    return tally
 
 
-def in_chains(cases: Sequence[Case], kills: int, dice: random.Random) -> Tally:
+def in_chains(cases: Sequence[Case], kills: int, dice: random.Random, tally: Tally) -> None:
     """Ten kills in a row, of the run and of those that resume it: between two updates, or at any call that
     changes a file.
     """
-    tally = Tally()
     for case in cases:
         folder, links = case.fresh(), 0
         work: Callable[[], Any] = partial(start, case.own, folder)
@@ -303,21 +295,19 @@ def in_chains(cases: Sequence[Case], kills: int, dice: random.Random) -> Tally:
                 work = partial(resume, folder, case.own["env"]["num_envs"], case.fresh() / "steps")
         tally.killed += links
         judge(case, folder, tally, f"a chain of {links} kills")
-    return tally
 
 
 def anywhere(dice: random.Random) -> Strike:
     return kill_at(dice.randint(1, 60), dice.random())
 
 
-def without_an_item(cases: Sequence[Case], _kills: int, _dice: random.Random) -> Tally:
+def without_an_item(cases: Sequence[Case], _kills: int, _dice: random.Random, tally: Tally) -> None:
     """Negative control: every leaf of the checkpoint is replaced in turn by that of another seed, and must be
     missed somewhere.
 
     Not in every case: whole episodes do not go on from one update to the next, and only some algorithms have
     a β.
     """
-    tally = Tally()
     missed: dict[str, bool] = {}
     for case in cases:
         folder, state = halfway(case)
@@ -336,7 +326,6 @@ def without_an_item(cases: Sequence[Case], _kills: int, _dice: random.Random) ->
     tally.failures += [
         f"nothing misses {name}" for name, seen in missed.items() if not seen and name not in IDLE
     ]
-    return tally
 
 
 def halfway(case: Case) -> tuple[Path, dict[str, Any]]:
@@ -390,7 +379,7 @@ def is_missed(case: Case, folder: Path, state: dict[str, Any]) -> bool:
     return different
 
 
-SECTIONS: dict[str, Callable[[Sequence[Case], int, random.Random], Tally]] = {
+SECTIONS: dict[str, Callable[[Sequence[Case], int, random.Random, Tally], None]] = {
     "at_random_times": at_random_times,
     "at_every_update": at_every_update,
     "in_writes": in_writes,
@@ -403,13 +392,21 @@ SECTIONS: dict[str, Callable[[Sequence[Case], int, random.Random], Tally]] = {
 def conducted(
     names: Sequence[str], cases: Sequence[Case], kills: int, seed: int
 ) -> Iterator[tuple[str, Tally]]:
+    """Each section with what it came to; Ctrl-C or SIGTERM ends the last of them where it is."""
+    stopped = False
     for name in names:
-        begun = time.monotonic()
-        tally = SECTIONS[name](cases, kills, random.Random(seed))
+        begun, tally = time.monotonic(), Tally()
+        try:
+            SECTIONS[name](cases, kills, random.Random(seed), tally)
+        except KeyboardInterrupt:
+            stopped = True
         columns = (tally.killed, tally.unsaved, tally.equal, len(tally.failures), tally.steps, tally.items)
         shown = "".join(f"{x:>12}" for x in columns)
-        print(f"{name:<18}{shown}{time.monotonic() - begun:>8.0f} s", flush=True)
+        end = "  stopped" if stopped else ""
+        print(f"{name:<18}{shown}{time.monotonic() - begun:>8.0f} s{end}", flush=True)
         yield name, tally
+        if stopped:
+            return
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -421,6 +418,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--backend", default="auto", choices=["auto", "torch", "compiled"])
     given = parser.parse_args(argv)
     track_into_files()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="crashes_", dir=folder_in_memory()) as name:
         cases = [Case.straight(one, Path(name), backend=given.backend) for one in given.cases]
         for case in cases:
