@@ -11,7 +11,6 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +86,7 @@ class SharedStudy(Study):
 
     def agree(self) -> None:
         """Refuse a study of something else; one that is new gets a note of what it is."""
-        mine = asdict(self.record) | {"trials": None, "sweeper": None}
+        mine = {"space": self.record.space, "settings": self.record.settings}
         noted = self.study.user_attrs.get(WHAT)
         trials = self.study.get_trials(deepcopy=False)
         name = f"hydra.sweeper.study={self.search.study}"
