@@ -91,7 +91,7 @@ COMMANDS: dict[str, Callable[[Path, Path], int]] = {  # (run directory, where el
     "sweep": lambda run, _: hydra_command(cli.PGRUN, ["-m", *RUN, "seed=0,1", f"hydra.sweep.dir={run}"]),
     "doctor": lambda run, _: cli.run_guarded(lambda: doctor.run_doctor([str(run)]), "pgrun-doctor"),
     "explain": lambda run, own: hydra_command(
-        explained.EXPLAIN, [f"resume={run}", f"hydra.run.dir={own}/none"]
+        explained.EXPLAIN, [f"from={run}", f"hydra.run.dir={own}/none"]
     ),
     "from": lambda run, own: hydra_command(cli.PGRUN, [f"from={run}", f"hydra.run.dir={own}/new"]),
     "reference": lambda run, own: hydra_command(
