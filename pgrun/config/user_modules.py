@@ -12,8 +12,12 @@ import os
 import sys
 from types import ModuleType
 
+IMPORTED: dict[str, None] = {}  # names of those that were imported, in their order
+
 
 def import_user_module(name: str) -> ModuleType:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
-    return importlib.import_module(name)
+    module = importlib.import_module(name)
+    IMPORTED[name] = None
+    return module

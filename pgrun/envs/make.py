@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from pgrun.config.pages import install_command
 from pgrun.config.schema import PositiveInt
 from pgrun.envs.faults import ColumnFault, exception_of_user_code, format_exception, import_error
 from pgrun.envs.masks import with_masks
+from pgrun.envs.parallel import Parallel
 from pgrun.envs.problems.registration import registry
 from pgrun.envs.simulated import Simulated, simulation_of
 from pgrun.envs.snapshot import can_be_read
@@ -50,7 +52,7 @@ class EnvSettings:
     max_episode_steps: PositiveInt | None = None  # null: the environment's own limit
     kwargs: dict[str, Any] = field(default_factory=dict)  # what its constructor is given
     flatten_images: bool = False  # into vectors, where observations are images
-    vector: Literal["auto", "loop", "native"] = "auto"  # how columns are stepped together
+    vector: Literal["auto", "loop", "native", "async"] = "auto"  # how columns are stepped together
     wrappers: tuple[Any, ...] = ()  # around each environment: names, or {name:NAME,argument:value}
     action_mask: bool = False  # forbid the actions that the environment's mask does not allow
     restart: bool = False  # a resumed run may begin episodes anew, where those under way cannot be had again
@@ -65,6 +67,8 @@ def make_envs(env: EnvSettings, num_envs: int, role: str = "") -> Envs:
 
 def choose_columns(env: EnvSettings, num_envs: int) -> Envs:
     one = make_one(env)
+    if env.vector == "async":
+        return Parallel(partial(make_one, env), one, num_envs)
     if env.vector != "loop":
         if has_program(env, one):
             return make_env_program(env, one, num_envs)
@@ -112,6 +116,15 @@ def refuse_absent_program(env: EnvSettings, one: gym.Env) -> None:
         f"env.vector=native: one program for all columns is wanted, and {why}; leave env.vector out, "
         "or type env.vector=loop"
     )
+
+
+def refuse_needless_processes(env: EnvSettings, one: gym.Env) -> None:
+    """Raises ``InvalidCommand`` where columns are asked for in processes and are one program already."""
+    if env.vector == "async" and (has_program(env, one) or has_table(one)):
+        raise InvalidCommand(
+            f"env.vector=async: a process would take longer to be asked than all columns of env={env.id} "
+            "to be stepped here; leave env.vector out"
+        )
 
 
 def make_one(env: EnvSettings, **kwargs: Any) -> gym.Env:
@@ -222,6 +235,7 @@ def make_probed_env(env: EnvSettings) -> gym.Env:
         )
     refuse_images(env, one.observation_space, size)
     refuse_absent_program(env, one)
+    refuse_needless_processes(env, one)
     column = Loop(lambda: one, 1)
     try:
         column._reset([0])

@@ -13,7 +13,7 @@ import numpy as np
 
 from pgrun.config.random_streams import isolating_global_generators, noting_global_draws, spawn_child_sequence
 from pgrun.envs.faults import Unrepeatable
-from pgrun.envs.replay import ByReplay
+from pgrun.envs.parallel import Parallel
 from pgrun.envs.vector import Envs, Loop
 
 STEPS = 8  # of each of three episodes
@@ -35,7 +35,7 @@ def warn_if_unrepeatable(envs: Envs) -> None:
 
 def why_unrepeatable(envs: Envs) -> str | None:
     """None where nothing speaks against it: the run's own environments and random streams are left alone."""
-    if not isinstance(envs, Loop) or not isinstance(envs.noted[0], ByReplay):
+    if not (envs.replays and isinstance(envs, Loop | Parallel)):
         return None
     with isolating_global_generators(spawn_child_sequence(0)):
         pair: list[Loop] = []

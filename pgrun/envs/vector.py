@@ -47,6 +47,7 @@ class Envs:
     state: np.ndarray | None = None  # [N] the row of the transition table, after ``follow_states``
     is_program: ClassVar[bool] = False  # one of our own kernels steps all columns
     on_device: ClassVar[bool] = False  # columns are tensors on the policy's device
+    replays: bool = False  # a column is saved as its actions, and played again
     name = "the environment"  # in messages
     limit: float = np.inf  # steps after which an episode is truncated
 
@@ -140,18 +141,23 @@ class Loop(Envs):
     Each is saved by its state where that can be read, and is played again where not.
     """
 
+    first = 0  # the first column's number in the run
+    in_all: int | None = None  # columns of the run, where others are elsewhere
+
     def __init__(self, factory: Callable[[], gym.Env], num_envs: int):
         self.factory, self.envs = factory, [factory() for _ in range(num_envs)]
         self.one = self.envs[0]
+        self.replays = not can_be_read(self.one)
         super().__init__(num_envs, self.one.observation_space, self.one.action_space)
         self.limit = getattr(self.one.spec, "max_episode_steps", None) or np.inf
         self.noted: list[ByState | ByReplay] = [self.note(i) for i in range(num_envs)]
 
     def note(self, i: int) -> ByState | ByReplay:
         """What brings a column back to where it stood."""
-        if can_be_read(self.one):
+        if not self.replays:
             return ByState()
-        return ByReplay(BUDGET // self.num_envs, lambda: f"{self.name}: column {i}")
+        room = BUDGET // (self.in_all or self.num_envs)
+        return ByReplay(room, lambda: f"{self.name}: column {self.first + i}")
 
     def _reset(self, seeds: Sequence[int] | None) -> None:
         i = 0
@@ -223,7 +229,9 @@ class Loop(Envs):
             try:
                 self.bring_back(i, column)
             except Unrepeatable as error:
-                raise Unrepeatable(f"{self.name}: column {i} cannot be resumed: {error}") from error
+                raise Unrepeatable(
+                    f"{self.name}: column {self.first + i} cannot be resumed: {error}"
+                ) from error
         if self.state is not None:
             self.follow_states()
 

@@ -18,7 +18,7 @@ from pgrun.policies.policy import Policy
 from pgrun.training.captured_learner import CapturedLearner
 
 if TYPE_CHECKING:
-    from pgrun.compiled.iterations import Iterations
+    from pgrun.compiled.iterations.base import Iterations
 
 
 class Twins(Protocol):

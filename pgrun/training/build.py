@@ -40,7 +40,7 @@ from pgrun.training.reference import build_reference
 from pgrun.training.unread_check import UnreadCheck
 
 if TYPE_CHECKING:
-    from pgrun.compiled.iterations import Iterations
+    from pgrun.compiled.iterations.base import Iterations
 
 
 @dataclass

@@ -20,7 +20,7 @@ def count_plain_iterations(run: Run, counters: Counters) -> int:
 
     0 where the next one may be such a one, or where each has to go the general way.
     """
-    if run.iterations is None or run.meter.window:
+    if run.iterations is None or not run.iterations.is_ready or run.meter.window:
         return 0
     trainer, log_every, read_every = run.trainer, run.logger.every, run.diagnostics.gradient_every
     limits: list[float] = [trainer.total_steps]

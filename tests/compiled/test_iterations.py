@@ -24,6 +24,15 @@ RUNS = {
         *("critic.clip=0.2", "algo.entropy=0.01", "optimizer=adam", "optimizer.schedule=linear"),
     ),
     "online_ac": ("algo=online_ac", "env=CartPole-v1", "trainer.total_steps=300"),
+    "off_policy_ac": (
+        *("algo=off_policy_ac", "env=CartPole-v1", "tuned=none", "trainer.total_steps=700", "env.num_envs=2"),
+        *("sampler.warmup=100", "sampler.capacity=300", "sampler.steps=2", "sampler.batch=32"),
+        "critic.rate=0.6",
+    ),
+    "off_policy_ac, q alone": (
+        *("algo=off_policy_ac", "algo.baseline=none", "env=CartPole-v1", "tuned=none", "env.num_envs=1"),
+        *("sampler.warmup=50", "trainer.total_steps=250", "optimizer.schedule=linear", "algo.entropy=0.01"),
+    ),
     "euclidean_pg has a step of its own": (
         "algo=euclidean_pg",
         "sampler=steps",
@@ -43,7 +52,9 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("name", ["a2c", "a2c, continuous", "online_ac"])
+@pytest.mark.parametrize(
+    "name", ["a2c", "a2c, continuous", "online_ac", "off_policy_ac", "off_policy_ac, q alone"]
+)
 def test_it_is_the_run_of_one_update_at_a_time(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -67,7 +78,7 @@ def test_it_is_the_run_of_one_update_at_a_time(
             assert not one[tag] or float(one[tag]) == pytest.approx(float(two[tag]), rel=1e-3, abs=1e-5)
 
 
-@pytest.mark.parametrize("name", ["a2c", "online_ac"])
+@pytest.mark.parametrize("name", ["a2c", "online_ac", "off_policy_ac", "off_policy_ac, q alone"])
 def test_how_they_are_split_into_calls_moves_no_bit(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +131,23 @@ def test_which_runs_have_whole_iterations(words: tuple[str, ...], whole: bool) -
     assert (run.iterations is not None) is whole
 
 
+@pytest.mark.parametrize(
+    ("words", "whole"),
+    [
+        ((), True),
+        (("variance=advantage",), True),
+        (("algo.corrections=q_next",), False),
+        (("algo.baseline=expectation",), False),
+        (("critic.fit=before",), False),
+        (("env=Pendulum-v1",), False),
+        (("state_norm=true",), False),
+    ],
+)
+def test_which_replayed_runs_have_whole_iterations(words: tuple[str, ...], whole: bool) -> None:
+    run = built("algo=off_policy_ac", "env=CartPole-v1", "tuned=none", "backend=compiled", *words)
+    assert (run.iterations is not None) is whole
+
+
 def test_an_algorithm_that_overrides_its_update_goes_the_general_way() -> None:
     assert built("algo=euclidean_pg", "tuned=none", "backend=compiled").iterations is None
 
@@ -145,6 +173,19 @@ def test_numbers_that_are_not_finite_end_the_run_where_they_arise(
     for folder in "ab":
         with pytest.raises(Diverged, match=r"^update \d+, environment step \d+: ") as raised:
             trained(tmp_path / folder, *words)
+        texts.append(str(raised.value))
+        monkeypatch.setattr(twins.CompiledTwins, "iterations", staticmethod(lambda *parts: None))
+    assert texts[0] == texts[1]
+
+
+def test_a_replayed_step_that_is_too_large_is_told_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (*RUNS["off_policy_ac"], *QUICK, "logger.every=1000", "critic.optimizer.lr=3e38")
+    texts = []
+    for folder in "ab":
+        with pytest.raises(Diverged, match=r"^update \d+, environment step \d+: ") as raised:
+            trained(tmp_path / folder, *words, "critic/optimizer=sgd")
         texts.append(str(raised.value))
         monkeypatch.setattr(twins.CompiledTwins, "iterations", staticmethod(lambda *parts: None))
     assert texts[0] == texts[1]

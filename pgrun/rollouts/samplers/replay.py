@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,6 +15,9 @@ from pgrun.types import Rollout
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+# The ring's columns; where states are rows of a table, those of s and s' come to them.
+MEMORY = ("obs", "next_obs", "action", "params", "next_action", "reward", "terminated", "time")
 
 
 @dataclass
@@ -44,7 +48,15 @@ class Replay(Steps):
         self.keep(rollout, policy.dist.act(policy.params(rollout.obs[1:]), noise))
         if self.seen < self.warmup:
             return None
-        drawn = torch.randint(self.size, (self.batch,), generator=generator, device=generator.device)
+        return self.take_rows(self.draw_shares(generator), policy, scale)
+
+    def draw_shares(self, generator: torch.Generator) -> Tensor:
+        """u [batch] in [0, 1), so that row ⌊u·size⌋ of the ring is drawn: the same however full it is."""
+        return torch.rand(self.batch, dtype=torch.float64, generator=generator, device=generator.device)
+
+    def take_rows(self, share: Tensor, policy: Policy, scale: RewardScale | NoRewardScale) -> Rollout:
+        """The rows that ``draw_shares`` named, as a rollout."""
+        drawn = (share * self.size).long().clamp(max=self.size - 1)  # the product may be rounded up
         row = {name: x[drawn.to(x.device)][None] for name, x in self.memory.items()}
         ones = torch.ones_like(row["reward"])
         return make_rollout(
@@ -77,29 +89,37 @@ class Replay(Steps):
         """The transitions of a rollout, oldest overwritten first; ``next_action``: of
         the same policy, in the successor.
         """
-        fresh = {
-            "obs": rollout.raw_obs[:-1],
-            "next_obs": rollout.raw_obs[1:],
-            "action": rollout.action,
-            "params": rollout.params,
-            "next_action": next_action,
-            "reward": rollout.raw_reward,
-            "terminated": rollout.terminated,
-            "time": rollout.time,
-        }
-        if rollout.state is not None:
-            fresh |= {"state": rollout.state[:-1], "next_state": rollout.state[1:]}
+        fresh = self.columns_of(rollout) | {"next_action": next_action}
         # Rows with mask 1 come first, in their order: x[mask] would wait for a device to count them.
         kept = rollout.mask.flatten().argsort(descending=True, stable=True)[: rollout.live_rows]
         kept = kept[-self.capacity :]  # the others would be overwritten at once
         end = self.seen + rollout.live_rows
         at = torch.arange(end - len(kept), end, device=kept.device) % self.capacity
+        self.make_room(fresh)
         for name, x in fresh.items():
-            rows = x.flatten(0, 1)[kept]
-            if name not in self.memory:
-                self.memory[name] = rows.new_zeros(self.capacity, *rows.shape[1:])
-            self.memory[name][at] = rows
+            self.memory[name][at] = x.flatten(0, 1)[kept]
         self.seen = end
+
+    def columns_of(self, rollout: Rollout) -> dict[str, Tensor]:
+        """What is kept of a rollout's rows [T, N, …], by the column's name, but for the next action."""
+        columns = {
+            "obs": rollout.raw_obs[:-1],
+            "next_obs": rollout.raw_obs[1:],
+            "action": rollout.action,
+            "params": rollout.params,
+            "reward": rollout.raw_reward,
+            "terminated": rollout.terminated,
+            "time": rollout.time,
+        }
+        if rollout.state is not None:
+            columns |= {"state": rollout.state[:-1], "next_state": rollout.state[1:]}
+        return columns
+
+    def make_room(self, columns: Mapping[str, Tensor]) -> None:
+        """A column of the ring for each that it has not, of the shape of these rows [T, N, …]."""
+        for name, x in columns.items():
+            if name not in self.memory:
+                self.memory[name] = x.new_zeros(self.capacity, *x.shape[2:])
 
     def state_dict(self) -> dict[str, Any]:
         return {"seen": self.seen, **{name: x[: self.size] for name, x in self.memory.items()}}

@@ -1,0 +1,172 @@
+"""What all whole iterations share: one call does many updates, or one of the two parts of one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from pgrun.algorithms.base import Algorithm, Learner
+from pgrun.compiled.learner import MinibatchSteps
+from pgrun.compiled.tracing import TracedWeight
+from pgrun.kernels import iterations as kernels
+from pgrun.kernels.arrays import NO_NUMBERS
+from pgrun.kernels.row_programs import BLOCK
+from pgrun.optimization.schedules import OVER_THE_RUN
+from pgrun.policies.normalization import NoRewardScale
+from pgrun.rollouts.compiled_player import Player, Records
+from pgrun.rollouts.samplers.steps import Steps
+from pgrun.rollouts.trajectory import Finished
+from pgrun.types import Batch, Rollout
+
+BY_PROGRESS = ("constant", *OVER_THE_RUN)  # schedules of the learning rate that hang on env_steps alone
+
+
+class Played(NamedTuple):
+    """What was done by whole iterations."""
+
+    env_steps: int
+    updates: int
+    finished: Finished
+    finite: bool  # False: the last update found or made numbers that are not
+
+
+class Iterations:
+    """Rollouts and updates that need nothing but kernels. Those that are to be measured or logged are done
+    in two parts, ``collect`` and ``learn``, by the same machine code.
+    """
+
+    critic: Any  # a compiled twin, with ``steps`` of its own
+
+    def __init__(
+        self,
+        learner: Learner,
+        algorithm: Algorithm,
+        sampler: Steps,
+        player: Player,
+        traced: TracedWeight,
+        noise: torch.Generator,
+        batch_rows: int,
+    ):
+        """``batch_rows``: of the batch that an update learns from."""
+        self.learner, self.algorithm, self.critic, self.sampler = learner, algorithm, learner.critic, sampler
+        self.player, self.noise, self.traced, self.batch_rows = player, noise, traced, batch_rows
+        self.shape = sampler.steps, player.envs.num_envs
+        self.rows, self.records = self.shape[0] * self.shape[1], Records(player, sampler.steps)
+        self.steps = MinibatchSteps(learner, algorithm)
+        self.scalars = np.zeros(len(traced.scalars), np.float32)
+        self.registers = np.zeros((traced.registers, BLOCK), np.float32)
+        self.seconds = [0.0, 0.0]  # of first and second parts
+        self.order, self.edges = np.arange(batch_rows), np.array([0, batch_rows])
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the next iterations can be done in one call."""
+        return True
+
+    def run_many(self, count: int, progress: Callable[[np.ndarray], np.ndarray]) -> Played:
+        """Do up to ``count`` iterations. Raises ``EnvironmentFault``.
+
+        ``progress``: the shares of the run that are done, so many environment steps from now.
+        """
+        shares = progress(np.arange(count * self.rows))
+        optimizers = self.learner.optimizer, self.critic.optimizer
+        policy_rates, critic_rates = (one.schedule.list_values(shares) for one in optimizers)
+        counts, finished = self.call_whole(count, (policy_rates, critic_rates))
+        self.refuse_bad_data(counts)
+        steps, updates, outcome = (int(counts[i]) for i in (kernels.STEPS, kernels.UPDATES, kernels.OUTCOME))
+        return Played(steps, updates + (outcome == kernels.BAD_WEIGHT), finished, outcome == kernels.FINE)
+
+    def collect(self) -> tuple[Rollout, Finished]:
+        """The first part of an iteration: (its rollout, episodes that ended). Raises ``EnvironmentFault``."""
+        begun = time.perf_counter()
+        counts, finished = self.call_collect()
+        self.seconds[0] += time.perf_counter() - begun
+        self.refuse_bad_data(counts)
+        return self.last_rollout(), finished
+
+    def learn(self) -> None:
+        """The second part of it."""
+        begun = time.perf_counter()
+        self.call_learn()
+        self.seconds[1] += time.perf_counter() - begun
+
+    def call_whole(self, count: int, rates: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, Finished]:
+        """Up to ``count`` iterations by one call: (what was counted [4], the episodes that ended)."""
+        raise NotImplementedError
+
+    def call_collect(self) -> tuple[np.ndarray, Finished]:
+        """The first part by one call."""
+        raise NotImplementedError
+
+    def call_learn(self) -> None:
+        """The second part by one call."""
+        raise NotImplementedError
+
+    def has_collected(self, rollout: Rollout) -> bool:
+        """Whether ``learn`` is a step on this rollout, made of what ``collect`` gave last."""
+        raise NotImplementedError
+
+    def last_batch(self) -> tuple[Rollout, Batch]:
+        """The last rollout that was learned from, and the batch with which the step was made, or would have
+        been.
+        """
+        raise NotImplementedError
+
+    @property
+    def learning_share(self) -> float:
+        """Of the time of whole iterations, as measured on those that were done in two parts."""
+        return self.seconds[1] / sum(self.seconds) if sum(self.seconds) else 0.5
+
+    def refuse_bad_data(self, counts: np.ndarray) -> None:
+        """Raise ``EnvironmentFault`` where the last rollout holds a number that is not finite."""
+        if counts[kernels.OUTCOME] == kernels.BAD_DATA:
+            raise self.player.find_fault(self.records)
+
+    def last_rollout(self) -> Rollout:
+        """In arrays that the next one overwrites."""
+        return self.records.rollout(NoRewardScale(), self.rows)
+
+    def draw_noise(self) -> np.ndarray:
+        """Of one rollout, as the sampler draws it."""
+        return self.draw_action_noise(self.shape)
+
+    def draw_action_noise(self, shape: tuple[int, ...]) -> np.ndarray:
+        """What actions of the policy are drawn with, one of each in an array of this shape."""
+        policy = self.learner.policy
+        noise: np.ndarray = policy.dist.noise(shape, self.noise, policy.theta.dtype).numpy()
+        return noise
+
+    def present_rates(self) -> tuple[np.ndarray, np.ndarray]:
+        """The learning rates of policy and critic as they stand."""
+        return np.array([self.learner.optimizer.lr]), np.array([self.critic.optimizer.lr])
+
+    def pack_player(self) -> tuple[Any, ...]:
+        """The kernels' ``player``, of the environment as it stands."""
+        player, envs = self.player, self.player.envs
+        limits = envs.episodes, player.endless, player.unread, np.inf, False
+        return player.acting.arguments, *envs.arguments, (*limits, envs.time, envs.episode_return)
+
+    def pack_actor(self) -> tuple[Any, ...]:
+        """The kernels' ``actor``."""
+        steps, algorithm = self.steps, self.algorithm
+        self.traced.fill_scalars(algorithm, self.scalars)
+        own = float(algorithm.entropy_weight), float(algorithm.kl_weight)
+        task = (*own, 0.0, 0.0, float(self.batch_rows), NO_NUMBERS)  # V is not among the outputs
+        net = steps.net, steps.dist.code, steps.optimizer.pack_rule(), steps.data
+        program = self.order, self.edges, self.traced.program, self.scalars, task, self.registers
+        return *net, *program, *steps.take_buffers(self.batch_rows)
+
+    def count_calls(self, count: int, call: Callable[..., None]) -> tuple[np.ndarray, Finished]:
+        """Call a kernel with room for the episodes that may end in ``count`` rollouts, and for what it
+        counts: (the counts [4], the episodes that ended).
+        """
+        ends, envs = count * self.rows, self.player.envs
+        episodes, counts = (np.zeros(ends), np.zeros(ends, np.int64)), np.zeros(4, np.int64)
+        call(episodes, counts)
+        envs.obs[:] = envs.rows
+        over = counts[kernels.EPISODES]
+        return counts, list(zip(episodes[0][:over].tolist(), episodes[1][:over].tolist(), strict=True))

@@ -1,0 +1,153 @@
+"""Whole iterations of batch actor-critic: a λ-return for Ψ, one step each for policy and critic."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from pgrun.algorithms.base import Algorithm, Learner, Repeated
+from pgrun.compiled.critics import CompiledCritic
+from pgrun.compiled.iterations.base import BY_PROGRESS, Iterations
+from pgrun.compiled.tracing import TracedWeight
+from pgrun.critics.fitted import Fitted
+from pgrun.estimator import Estimator
+from pgrun.kernels import iterations as kernels
+from pgrun.kernels.arrays import NO_CHOICE, NO_VECTOR
+from pgrun.kernels.minibatch import COLUMNS, PSI, TARGET, VALUE
+from pgrun.rollouts.compiled_player import Player
+from pgrun.rollouts.samplers.steps import Steps
+from pgrun.rollouts.trajectory import Finished
+from pgrun.types import Batch, Rollout
+from pgrun.variance.base import Scheme
+from pgrun.variance.gae import Gae
+from pgrun.variance.td0 import Td0
+
+UPDATE_METHODS = ("update", "prepare_rollout", "set_progress", "effective_scheme")  # that must be the usual
+
+
+def find_weight_lambda(scheme: Scheme) -> float | None:
+    """The λ of a scheme whose Ψ is the λ-return less V(s); None of any other."""
+    if type(scheme) not in (Td0, Gae) or scheme.discounting != "reward_to_go":  # type: ignore[attr-defined]
+        return None
+    if isinstance(scheme, Gae):
+        return None if scheme.normalised else scheme.lam
+    return 0.0
+
+
+def find_target_lambda(settings: Fitted) -> float | None:
+    """The λ of the return that the critic is fitted to; None of an n-step return."""
+    return {"td0": 0.0, "mc": 1.0, "td_lambda": settings.lam}.get(settings.target)
+
+
+def takes_one_usual_step(algorithm: Algorithm) -> bool:
+    """Whether an update is one step on the whole batch and nothing of the algorithm's own beside it."""
+    kind = type(algorithm)
+    base: type[Algorithm] = Repeated if isinstance(algorithm, Repeated) else Algorithm
+    return (
+        all(getattr(kind, name) is getattr(Algorithm, name) for name in UPDATE_METHODS)
+        and kind.improve is base.improve
+        and getattr(kind, "stops", None) is getattr(base, "stops", None)
+        and (getattr(algorithm, "epochs", 1), getattr(algorithm, "minibatches", 1)) == (1, 1)
+        and all(schedule.kind == "constant" for schedule in algorithm.schedules.values())
+    )
+
+
+def is_fitted_in_one_step(critic: CompiledCritic) -> bool:
+    """Whether the fit is one step on the whole batch, after the policy's, to a λ-return."""
+    fit = critic.settings
+    return (
+        type(critic) is CompiledCritic
+        and (fit.epochs, fit.minibatches, fit.fit) == (1, 1, "after")
+        and find_target_lambda(fit) is not None
+        and critic.optimizer.settings.schedule in BY_PROGRESS
+    )
+
+
+class OnPolicyIterations(Iterations):
+    """Of an algorithm that takes one usual step on each rollout of the sampler ``steps``."""
+
+    @classmethod
+    def covers(cls, learner: Learner, algorithm: Algorithm, estimator: Estimator, sampler: Any) -> bool:
+        """Whether an update of such a run is the one of these kernels."""
+        return (
+            type(sampler) is Steps
+            and find_weight_lambda(estimator.scheme) is not None
+            and takes_one_usual_step(algorithm)
+            and isinstance(learner.critic, CompiledCritic)
+            and is_fitted_in_one_step(learner.critic)
+        )
+
+    def __init__(
+        self,
+        learner: Learner,
+        algorithm: Algorithm,
+        estimator: Estimator,
+        sampler: Steps,
+        player: Player,
+        traced: TracedWeight,
+        noise: torch.Generator,
+    ):
+        rows, shape = sampler.steps * player.envs.num_envs, (sampler.steps, player.envs.num_envs)
+        super().__init__(learner, algorithm, sampler, player, traced, noise, rows)
+        table = np.zeros((len(COLUMNS), rows), np.float32)
+        lam, target_lam = find_weight_lambda(estimator.scheme), find_target_lambda(self.critic.settings)
+        self.weighing = (
+            np.array([estimator.gamma], np.float32),
+            np.full(shape[0], lam, np.float32),
+            np.full(shape[0], target_lam, np.float32),
+            np.zeros((shape[0] + 1, shape[1]), np.float32),
+            np.zeros(shape, np.float32),
+            np.zeros(shape, np.float32),
+        )
+        records, envs = self.records, player.envs
+        choice = records.choice.reshape(rows, 1) if envs.discrete else NO_CHOICE.reshape(rows, 0)
+        vector = NO_VECTOR.reshape(rows, 0) if envs.discrete else records.force.reshape(rows, 1)
+        obs = records.obs[:-1].reshape(rows, -1)
+        self.steps.data = obs, choice, vector, table, records.params.reshape(rows, -1)
+        self.collected: Rollout | None = None
+        net = self.critic.steps.net
+        self.critic_buffers = (
+            np.zeros((rows + shape[1]) * net.outputs, np.float32),
+            np.zeros(rows * net.inputs, np.float32),
+            np.zeros(rows * net.outputs, np.float32),
+            np.zeros(rows * net.outputs, np.float32),
+            self.critic.steps.gradient,
+        )
+
+    def call_whole(self, count: int, rates: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, Finished]:
+        noise = [self.draw_noise() for _ in range(count)]
+        return self.call(kernels.WHOLE, np.stack(noise), rates)
+
+    def call_collect(self) -> tuple[np.ndarray, Finished]:
+        return self.call(kernels.COLLECT, self.draw_noise()[None], self.present_rates())
+
+    def call_learn(self) -> None:
+        self.call(kernels.LEARN, np.zeros((1, 1, 1, 1), np.float32), self.present_rates())
+
+    def collect(self) -> tuple[Rollout, Finished]:
+        self.collected, finished = super().collect()
+        return self.collected, finished
+
+    def has_collected(self, rollout: Rollout) -> bool:
+        return rollout is self.collected
+
+    def last_batch(self) -> tuple[Rollout, Batch]:
+        rollout, table = self.last_rollout(), torch.from_numpy(self.steps.data[3])
+        psi, value, target = table[PSI], table[VALUE], table[TARGET]
+        rows = rollout.flattened_rows()
+        return rollout, Batch(**rows, psi=psi, value=value, target=target, shape=self.shape)
+
+    def call(
+        self, part: int, noise: np.ndarray, rates: tuple[np.ndarray, np.ndarray]
+    ) -> tuple[np.ndarray, Finished]:
+        """One call of the kernel: (what was counted [4], the episodes that ended)."""
+        own = part, self.pack_player(), noise, self.records.arguments, self.weighing
+        parts = *own, self.pack_actor(), self.pack_critic(), rates
+        return self.count_calls(len(noise), lambda *counted: kernels.run_iterations(*parts, *counted))
+
+    def pack_critic(self) -> tuple[Any, ...]:
+        """The kernel's ``critic``."""
+        steps, clip = self.critic.steps, self.critic.settings.clip
+        return steps.flat, steps.optimizer.pack_rule(), float(clip or 0.0), *self.critic_buffers
