@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-from pgrun.compiled.iterations import Iterations
+from pgrun.compiled.iterations.on_policy import OnPolicyIterations
+from pgrun.compiled.iterations.replayed import ReplayedIterations
 from pgrun.envs.vector import Envs
-from pgrun.kernels import iterations, simulators
+from pgrun.kernels import simulators
+from pgrun.kernels.iterations import STEPS
 from pgrun.rollouts.compiled_player import Player
 from pgrun.storage.checkpoint import Checkpoints, pack_tree
 
@@ -101,12 +104,16 @@ class StepCounter:
             return found
 
         simulators.play_simulators = play_and_count
-        call = Iterations.call
+        for kind in (OnPolicyIterations, ReplayedIterations):
+            for name in ("call_whole", "call_collect"):
+                setattr(kind, name, self.counting(getattr(kind, name)))
 
-        def call_and_count(whole: Iterations, part: int, *given: Any) -> Any:
-            counts, finished = call(whole, part, *given)
-            if part != iterations.LEARN:
-                self.steps += int(counts[iterations.STEPS])
+    def counting(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """The same, of whole iterations, whose kernels count their steps."""
+
+        def call_and_count(*given: Any) -> Any:
+            counts, finished = call(*given)
+            self.steps += int(counts[STEPS])
             return counts, finished
 
-        Iterations.call = call_and_count  # type: ignore[method-assign]
+        return call_and_count
