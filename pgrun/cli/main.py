@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pgrun import __version__
 from pgrun.cli.subcommands import find_subcommand
 from pgrun.command.app import PGRUN, App
-from pgrun.errors import InvalidCommand
+from pgrun.errors import InvalidCommand, UserFacingError
 from pgrun.terminal.exit_codes import ExitCode, run_guarded
 from pgrun.terminal.printing import Tone, say, shorten_folder
 from pgrun.terminal.threads import pin_threads
@@ -105,6 +105,7 @@ def carry_out(argv: list[str], app: App = PGRUN) -> Outcome:
 
         jobs = claim_folders(jobs, command.multirun)
     if command.multirun:
+        check_search_storage(jobs, command)
         with owning_sweep(jobs):
             if how:
                 settle(jobs, command, how)
@@ -114,11 +115,22 @@ def carry_out(argv: list[str], app: App = PGRUN) -> Outcome:
     return Outcome(ExitCode.DONE, run_alone(command, jobs[0], again=how is not None))
 
 
+def check_search_storage(jobs: Sequence[Job], command: Command) -> None:
+    """Of a search that shares one. Raises ``InvalidCommand``."""
+    from pgrun.command.search_settings import asks_for_search
+
+    if asks_for_search(command):
+        from pgrun.runs.search.resume_search import check_storage
+
+        check_storage(jobs, command)
+
+
 @contextmanager
 def owning_sweep(jobs: Sequence[Job]) -> Iterator[None]:
     """Alone in the sweep's folder, where no signal of an earlier sweep is left; workers import nothing from
     the current folder, and end with this process.
     """
+    from pgrun.runs.slurm_states import knowing_slurm_states
     from pgrun.runs.workers import owning_workers, safe_import_path
     from pgrun.terminal.signals import STOP
     from pgrun.training.saver import run_lock
@@ -130,6 +142,7 @@ def owning_sweep(jobs: Sequence[Job]) -> Iterator[None]:
         run_lock(folder, busy),
         safe_import_path(),
         owning_workers(jobs[0].choices.get("hydra/launcher", "")),
+        knowing_slurm_states(jobs[0].choices.get("hydra/launcher", "")),
     ):
         (folder / STOP).unlink(missing_ok=True)
         yield
@@ -212,6 +225,7 @@ def run_sweep(command: Command, jobs: list[Job]) -> int:
     trials = int(jobs[0].hydra.sweeper.n_trials) if asks_for_search(command) else None
     say("; ".join(filter(None, (describe_size(jobs, trials), describe_cost(jobs, trials)))))
     say(f"writes to {shorten_folder(folder)}; {describe_watching(folder)}")
+    broken = False
     with noting_signals(SweepStop(folder)) as stop:
         start_server()
         describe_for_tensorboard(folder, jobs, command.app)
@@ -223,12 +237,13 @@ def run_sweep(command: Command, jobs: list[Job]) -> int:
         except Exception as error:
             if os.environ.get("PGRUN_DEBUG"):
                 traceback.print_exc()
-            stopped = f"the launcher stopped: {type(error).__name__}: {error}"
+            broken, stopped = True, f"the launcher stopped: {type(error).__name__}: {error}"
+            stopped = str(error) if isinstance(error, UserFacingError) else stopped
             say(f"{command.app.name}: {stopped}", error=True, tone=Tone.ERROR)
         lost = told(command, jobs) if asks_for_search(command) else report_sweep(folder, jobs, command.app)
         if stop.number is not None:
             raise Stopped(stop.number)
-    return ExitCode.FAILED if lost else ExitCode.DONE
+    return ExitCode.FAILED if lost or broken else ExitCode.DONE
 
 
 def run_jobs_of_sweep(command: Command, jobs: Sequence[Job], argv: list[str]) -> None:

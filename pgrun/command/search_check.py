@@ -13,6 +13,7 @@ from pgrun.command.compose import Job
 from pgrun.command.folder_names import JOB_NAME
 from pgrun.command.overrides import Command
 from pgrun.command.search_settings import CHOICE, FILE, Search, asks_for_search, holds_search
+from pgrun.command.search_storage import find_wrong_storage
 from pgrun.config.schema import construct_from_settings, find_violations
 from pgrun.mistake import Mistake
 
@@ -40,6 +41,7 @@ def find_wrong_search(command: Command, jobs: Sequence[Job], again: bool) -> Ite
         )
     if not wrong:
         yield from find_wrong_job_count(given["n_jobs"], job)
+        yield from find_wrong_storage(given)
     if hydra_part(job, "sweep")["subdir"] != JOB_NAME:
         yield Mistake(
             "hydra.sweep.subdir",

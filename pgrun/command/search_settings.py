@@ -17,7 +17,8 @@ FILE = "search.json"  # in the directory of a search
 class Search:
     """``n_jobs``: trials at once, proposed together.
 
-    ``prune_after``: trials that are to finish before one is pruned.
+    ``prune_after``: trials that are to finish before one is pruned. ``storage``: where trials are shared
+    with other commands, or with Optuna's dashboard; without it a search is one command's own.
     """
 
     n_trials: PositiveInt = 20
@@ -26,6 +27,8 @@ class Search:
     seed: NonNegativeInt = 0
     pruner: Literal["median", "none"] = "median"
     prune_after: PositiveInt = 5
+    storage: str | None = None  # a database's URL, or a journal file: several commands work on one study
+    study: str | None = None  # its name there
     params: dict[str, Any] = field(default_factory=dict)  # parameters written in a file
 
 

@@ -19,7 +19,7 @@ from pgrun.command.sweep_values import count_word_values
 from pgrun.errors import InvalidCommand
 
 if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
+    from optuna import Trial as Proposal
 
 MOST = 32  # combinations of choices that are all checked before the first trial
 GOLDEN = (3 - math.sqrt(5)) / 2  # of an interval: no round number
@@ -50,12 +50,12 @@ class Numbers:
     def whole(self) -> bool:
         return isinstance(self.low, int)
 
-    def distribution(self) -> BaseDistribution:
-        from optuna.distributions import FloatDistribution, IntDistribution
-
+    def propose(self, trial: Proposal) -> Value:
+        """Optuna's value for the trial."""
         if self.whole:
-            return IntDistribution(int(self.low), int(self.high), log=self.log, step=int(self.step or 1))
-        return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
+            low, high, step = int(self.low), int(self.high), int(self.step or 1)
+            return trial.suggest_int(self.key, low, high, step=step, log=self.log)
+        return trial.suggest_float(self.key, self.low, self.high, step=self.step, log=self.log)
 
     def __contains__(self, value: Any) -> bool:
         kind = int if self.whole else float
@@ -72,10 +72,9 @@ class Choices:
     def ends(self) -> tuple[Value, ...]:
         return self.texts
 
-    def distribution(self) -> BaseDistribution:
-        from optuna.distributions import CategoricalDistribution
-
-        return CategoricalDistribution(self.texts)
+    def propose(self, trial: Proposal) -> Value:
+        """Optuna's value for the trial."""
+        return str(trial.suggest_categorical(self.key, self.texts))
 
     def __contains__(self, value: Any) -> bool:
         return value in self.texts

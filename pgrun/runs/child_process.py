@@ -76,8 +76,6 @@ def start_server() -> None:
 
 def run_in_child_process(work: ChildJob, sweep: Path) -> float:
     """The job's result, NaN without one; a death that it could not record itself is recorded here."""
-    from pgrun.runs.outcome import record_outcome
-
     if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
         # joblib's workers have one that a child does not know
         multiprocessing.set_start_method(None, force=True)
@@ -105,8 +103,23 @@ def run_in_child_process(work: ChildJob, sweep: Path) -> float:
                 return result
         told = read_stop_signal(sweep) is not None or owner.is_gone()
         reason = exit_reason(process.exitcode or 0, told, beginning)
-        record_outcome(work.app, work.settings, work.folder, *reason)
+        record_for_child(work, *reason)
     return math.nan
+
+
+def record_for_child(work: ChildJob, status: str, reason: str) -> None:
+    """How a process ended that could not say so, or never began.
+
+    Which job it was stands beside it, also where it died before it wrote that: no ``resume=retry`` could go
+    on otherwise.
+    """
+    from pgrun.runs.job_status import SETTINGS, write_settings
+    from pgrun.runs.outcome import record_outcome
+
+    with suppress(OSError):
+        if not (work.folder / SETTINGS).exists():
+            write_settings(work.folder, work.settings)
+    record_outcome(work.app, work.settings, work.folder, status, reason)
 
 
 def is_queued_again() -> bool:
@@ -123,15 +136,9 @@ def is_queued_again() -> bool:
 
 def run_unless_stopped(work: ChildJob, sweep: Path) -> float:
     """``run_in_child_process``; where the sweep was told to stop, the job is recorded as not run."""
-    from pgrun.runs.job_status import write_settings
-    from pgrun.runs.outcome import record_outcome
-
     if (number := read_stop_signal(sweep)) is None:
         return run_in_child_process(work, sweep)
-    with suppress(OSError):
-        write_settings(work.folder, work.settings)
-    reason = f"the sweep was stopped by {signal.Signals(number).name}"
-    record_outcome(work.app, work.settings, work.folder, "not run", reason)
+    record_for_child(work, "not run", f"the sweep was stopped by {signal.Signals(number).name}")
     return math.nan
 
 

@@ -137,6 +137,7 @@ def advise_remedy(run: Run, rollout: Rollout, counters: Counters, critic: bool) 
     """What to do, by what is too large for float32 among what went in; where nothing is, the steps were."""
     return (
         describe_large_rewards(run, rollout, counters)
+        or describe_large_price(run, rollout)
         or describe_extreme_sigma(run, rollout)
         or describe_large_observations(rollout)
         or smaller_steps(run, critic)
@@ -148,8 +149,7 @@ def describe_large_rewards(run: Run, rollout: Rollout, counters: Counters) -> st
     the environment gives them.
     """
     largest = largest_entry(rollout.reward)
-    steps = max(len(rollout.reward), 1 / max(1 - run.top.gamma, 1e-4))  # that a return adds up
-    if largest * steps < LARGE_RETURN:
+    if largest * count_return_steps(run, rollout) < LARGE_RETURN:
         return None
     later = counters.updates > 1 and not run.top.reward_scaling
     return (
@@ -157,6 +157,22 @@ def describe_large_rewards(run: Run, rollout: Rollout, counters: Counters) -> st
         "the environment, gymnasium.wrappers.TransformReward "
         f"does{', or take reward_scaling=true' if later else ''}"
     )
+
+
+def describe_large_price(run: Run, rollout: Rollout) -> str | None:
+    """Of the distance from a reference policy, which is charged as a reward is."""
+    reference = run.learner.reference
+    if reference is None or reference.settings.beta * count_return_steps(run, rollout) < LARGE_RETURN:
+        return None
+    return (
+        f"reference.beta={reference.settings.beta:g} times a KL is charged in every step, and squares of "
+        "returns pass what float32 holds: take a smaller reference.beta"
+    )
+
+
+def count_return_steps(run: Run, rollout: Rollout) -> float:
+    """Steps that a return adds up."""
+    return max(len(rollout.reward), 1 / max(1 - run.top.gamma, 1e-4))
 
 
 def describe_extreme_sigma(run: Run, rollout: Rollout) -> str | None:

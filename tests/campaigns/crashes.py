@@ -1,6 +1,6 @@
 """Crash campaign: runs killed by SIGKILL, resumed, and compared bit for bit with the run that nobody killed.
 
-    python tests/campaigns/crashes.py                 all of it: some ten minutes on one core
+    python tests/campaigns/crashes.py                 all of it: half an hour on one core
     python tests/campaigns/crashes.py --kills 10      a tenth of the random ones
     python tests/campaigns/crashes.py --only NAME …   some of the sections
     python tests/campaigns/crashes.py --backend torch the other way to compute
@@ -36,6 +36,7 @@ from tests.helpers.support_disk import Disk, Strike, kill_at, never
 from tests.helpers.support_fork import End, folder_in_memory, forked
 from tests.helpers.support_pipeline import settings
 from tests.helpers.support_resume import StepCounter, differences, trace
+from tests.helpers.support_tracker import find_tracked, track_into_files
 
 COMMON = ["network.hidden=[8]", "trainer.eval_episodes=2", "state_norm=true"]
 PRACTICE = ["reward_scaling=true", "optimizer.schedule=linear", "tuned=none", "env.num_envs=3"]
@@ -52,18 +53,49 @@ CASES = {  # 8 to 12 updates each; episodes are cut short, so that they end, and
     "reinforce CartPole-v1": "sampler.episodes=2 trainer.total_steps=400 env.max_episode_steps=40",
     "a2c FrozenLake-v1": "sampler.steps=8 trainer.total_steps=200 network=shared",
     "online_ac CartPole-v1": "trainer.total_steps=140",
+    "a2c CartPole-v1 iterations": (  # several updates in one call of a kernel, between rows and checkpoints
+        "sampler.steps=4 trainer.total_steps=480 trainer.checkpoint_every=60 logger.every=6 "
+        "state_norm=false reward_scaling=false diagnostics.gradient_every=0 env.max_episode_steps=25"
+    ),
+    "off_policy_ac CartPole-v1 iterations": (
+        "sampler.steps=4 sampler.batch=8 sampler.warmup=24 sampler.capacity=64 trainer.total_steps=360 "
+        "trainer.checkpoint_every=60 logger.every=6 state_norm=false reward_scaling=false "
+        "diagnostics.gradient_every=0 env.max_episode_steps=25"
+    ),
+    "ppo Hopper-v5 simulators": "sampler.steps=16 trainer.total_steps=480 trainer.eval_every=200",
+    "npg InvertedPendulum-v5 simulators": (
+        "sampler=episodes sampler.episodes=3 trainer.total_steps=360 env.max_episode_steps=25"
+    ),
+    "ppo Pendulum-v1 wrappers": (
+        "sampler.steps=16 trainer.total_steps=480 env.max_episode_steps=30 policy=state_std "
+        "env.wrappers=[TimeAwareObservation,{name:ClipReward,min_reward:-2,max_reward:1}]"
+    ),
+    "ppo Taxi-v4 masks": (
+        "sampler.steps=16 trainer.total_steps=480 env.max_episode_steps=20 env.action_mask=true"
+    ),
+    "ppo pgrun/TokenTree-v0 groups": (
+        "++env.kwargs.rule=answer ++env.kwargs.prompts=4 gamma=1 sampler=episodes variance=group "
+        "variance.kind=grpo sampler.group=4 sampler.episodes=8 env.num_envs=8 trainer.total_steps=200 "
+        "advantage_norm=none reward_scaling=false reference.policy=start reference.place=both"
+    ),
+    "off_policy_pg CartPole-v1 v_trace": (
+        "algo.weights=v_trace variance=td0 advantage_norm=none sampler.episodes=2 trainer.total_steps=300 "
+        "env.max_episode_steps=30"
+    ),
+    "a2c CartPole-v1 trackers": "sampler.steps=16 trainer.total_steps=480 logger.also=[wandb]",
 }
 OWN = {
     "trpo": ["optimizer.schedule=linear"],
+    "npg": ["optimizer.schedule=linear"],
     "online_ac": ["env.num_envs=3"],
 }  # words of PRACTICE that they do not take
 
 
 def composed(name: str, checkpoint_every: int, backend: str = "auto") -> dict[str, Any]:
-    algo, env = name.split()
+    algo, env = name.split()[:2]
     practice = [word for word in PRACTICE if word not in OWN.get(algo, ())]
     words = [f"algo={algo}", f"env={env}", f"backend={backend}", *COMMON, *practice, *CASES[name].split()]
-    return settings(*words, **{"trainer.checkpoint_every": checkpoint_every})
+    return settings(f"trainer.checkpoint_every={checkpoint_every}", *words)
 
 
 @dataclass
@@ -74,6 +106,7 @@ class Case:
     own: dict[str, Any]
     top: Path
     reference: dict[str, str] = field(default_factory=dict)
+    tracked: dict[int, Any] = field(default_factory=dict)
     env_steps: int = 0
     updates: int = 0
     seconds: float = 0.0
@@ -88,6 +121,7 @@ class Case:
             raise RuntimeError(f"{name}: {end.out}")
         state, _ = Checkpoints(folder / "checkpoints").load()
         case.reference, case.seconds = trace(folder), end.seconds
+        case.tracked = find_tracked(folder) if case.own["logger"]["also"] else {}
         case.env_steps, case.updates = state["counters"]["env_steps"], state["counters"]["updates"]
         case.calls = calls_of(case)
         return case
@@ -168,12 +202,22 @@ def judge(case: Case, folder: Path, tally: Tally, where: str) -> None:
     executed = int(note.read_text()) if note.exists() else -1
     wrong = [] if end.code == (2 if over else 0) else [f"exit code {end.code}: {end.out[-500:]}"]
     wrong += [] if executed == remaining else [f"{executed} steps executed, {remaining} remained"]
-    wrong = wrong or differences(case.reference, trace(folder))
+    wrong = wrong or differences(case.reference, trace(folder)) or tracked_otherwise(case, folder)
     tally.equal += not wrong
     tally.steps += executed
     tally.failures += [f"{case.name}, {where}: {', '.join(wrong)}"] if wrong else []
     shutil.rmtree(folder)
     shutil.rmtree(note.parent)
+
+
+def tracked_otherwise(case: Case, folder: Path) -> list[str]:
+    """What is wrong with what a tracker was told, over all processes of the run."""
+    if not case.tracked:
+        return []
+    try:
+        return [] if find_tracked(folder) == case.tracked else ["its tracker has other rows"]
+    except ValueError as error:
+        return [str(error)]
 
 
 def count(case: Case, end: End, folder: Path, tally: Tally, where: str) -> None:
@@ -187,24 +231,23 @@ def count(case: Case, end: End, folder: Path, tally: Tally, where: str) -> None:
         shutil.rmtree(folder)
 
 
-def at_random_times(cases: Sequence[Case], kills: int, dice: random.Random) -> Tally:
+def at_random_times(cases: Sequence[Case], kills: int, dice: random.Random, tally: Tally) -> None:
     """Anywhere between the start of the process and its end."""
-    tally, number = Tally(), 0
+    number = 0
     while tally.killed - tally.unsaved < kills and number < 10 * kills:
         case, number = cases[number % len(cases)], number + 1
         folder, after = case.fresh(), dice.uniform(0, case.seconds)
         count(case, forked(partial(start, case.own, folder), after), folder, tally, f"after {after:.3f} s")
-    return tally
 
 
-def at_every_update(cases: Sequence[Case], _kills: int, _dice: random.Random) -> Tally:
-    tally = Tally()
+def at_every_update(cases: Sequence[Case], _kills: int, _dice: random.Random, tally: Tally) -> None:
     for case in cases:
         for updates in range(case.updates + 1):
             folder = case.fresh()
             end = forked(partial(dying, updates, partial(start, case.own, folder)))
             count(case, end, folder, tally, f"after update {updates}")
-    return tally
+            if end.code == 0:
+                break  # the updates that are made one by one are over
 
 
 def inside(case: Case, number: int, dice: random.Random, tally: Tally) -> None:
@@ -215,9 +258,8 @@ def inside(case: Case, number: int, dice: random.Random, tally: Tally) -> None:
     count(case, end, folder, tally, f"in call {number}, {call} of {path}, {share:.2f} of it written")
 
 
-def in_writes(cases: Sequence[Case], kills: int, dice: random.Random) -> Tally:
+def in_writes(cases: Sequence[Case], kills: int, dice: random.Random, tally: Tally) -> None:
     """Of everything that is no checkpoint: every kind of call on every kind of file, and more at random."""
-    tally = Tally()
     for case in cases:
         numbers = {
             n: kind(call) for n, call in enumerate(case.calls, 1) if "checkpoints" not in call[1].parts
@@ -226,29 +268,25 @@ def in_writes(cases: Sequence[Case], kills: int, dice: random.Random) -> Tally:
         more = dice.sample(sorted(numbers), min(len(numbers), max(kills // len(cases) // 2, 1)))
         for number in sorted({*firsts.values(), *more}):
             inside(case, number, dice, tally)
-    return tally
 
 
 def kind(call: tuple[str, Path]) -> tuple[str, str]:
     return call[0], "events" if "tfevents" in call[1].name else call[1].name
 
 
-def while_saving(cases: Sequence[Case], kills: int, dice: random.Random) -> Tally:
+def while_saving(cases: Sequence[Case], kills: int, dice: random.Random, tally: Tally) -> None:
     """Twice as many as the others, at any call by which any checkpoint but the first is written."""
-    tally = Tally()
     for k in range(2 * kills):
         case = cases[k % len(cases)]
         numbers = [n for n, (_, path) in enumerate(case.calls, 1) if "checkpoints" in path.parts]
         moves = [n for n in numbers if case.calls[n - 1][0] == "replace"]  # moves[1]: of the first manifest
         inside(case, dice.choice([n for n in numbers if n > moves[1]]), dice, tally)
-    return tally
 
 
-def in_chains(cases: Sequence[Case], kills: int, dice: random.Random) -> Tally:
+def in_chains(cases: Sequence[Case], kills: int, dice: random.Random, tally: Tally) -> None:
     """Ten kills in a row, of the run and of those that resume it: between two updates, or at any call that
     changes a file.
     """
-    tally = Tally()
     for case in cases:
         folder, links = case.fresh(), 0
         work: Callable[[], Any] = partial(start, case.own, folder)
@@ -262,21 +300,19 @@ def in_chains(cases: Sequence[Case], kills: int, dice: random.Random) -> Tally:
                 work = partial(resume, folder, case.own["env"]["num_envs"], case.fresh() / "steps")
         tally.killed += links
         judge(case, folder, tally, f"a chain of {links} kills")
-    return tally
 
 
 def anywhere(dice: random.Random) -> Strike:
     return kill_at(dice.randint(1, 60), dice.random())
 
 
-def without_an_item(cases: Sequence[Case], _kills: int, _dice: random.Random) -> Tally:
+def without_an_item(cases: Sequence[Case], _kills: int, _dice: random.Random, tally: Tally) -> None:
     """Negative control: every leaf of the checkpoint is replaced in turn by that of another seed, and must be
     missed somewhere.
 
     Not in every case: whole episodes do not go on from one update to the next, and only some algorithms have
     a β.
     """
-    tally = Tally()
     missed: dict[str, bool] = {}
     for case in cases:
         folder, state = halfway(case)
@@ -295,7 +331,6 @@ def without_an_item(cases: Sequence[Case], _kills: int, _dice: random.Random) ->
     tally.failures += [
         f"nothing misses {name}" for name, seen in missed.items() if not seen and name not in IDLE
     ]
-    return tally
 
 
 def halfway(case: Case) -> tuple[Path, dict[str, Any]]:
@@ -349,7 +384,7 @@ def is_missed(case: Case, folder: Path, state: dict[str, Any]) -> bool:
     return different
 
 
-SECTIONS: dict[str, Callable[[Sequence[Case], int, random.Random], Tally]] = {
+SECTIONS: dict[str, Callable[[Sequence[Case], int, random.Random, Tally], None]] = {
     "at_random_times": at_random_times,
     "at_every_update": at_every_update,
     "in_writes": in_writes,
@@ -362,13 +397,21 @@ SECTIONS: dict[str, Callable[[Sequence[Case], int, random.Random], Tally]] = {
 def conducted(
     names: Sequence[str], cases: Sequence[Case], kills: int, seed: int
 ) -> Iterator[tuple[str, Tally]]:
+    """Each section with what it came to; Ctrl-C or SIGTERM ends the last of them where it is."""
+    stopped = False
     for name in names:
-        begun = time.monotonic()
-        tally = SECTIONS[name](cases, kills, random.Random(seed))
+        begun, tally = time.monotonic(), Tally()
+        try:
+            SECTIONS[name](cases, kills, random.Random(seed), tally)
+        except KeyboardInterrupt:
+            stopped = True
         columns = (tally.killed, tally.unsaved, tally.equal, len(tally.failures), tally.steps, tally.items)
         shown = "".join(f"{x:>12}" for x in columns)
-        print(f"{name:<18}{shown}{time.monotonic() - begun:>8.0f} s", flush=True)
+        end = "  stopped" if stopped else ""
+        print(f"{name:<18}{shown}{time.monotonic() - begun:>8.0f} s{end}", flush=True)
         yield name, tally
+        if stopped:
+            return
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -379,6 +422,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--cases", nargs="+", metavar="CASE", default=list(CASES), choices=list(CASES))
     parser.add_argument("--backend", default="auto", choices=["auto", "torch", "compiled"])
     given = parser.parse_args(argv)
+    track_into_files()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="crashes_", dir=folder_in_memory()) as name:
         cases = [Case.straight(one, Path(name), backend=given.backend) for one in given.cases]
         for case in cases:

@@ -85,6 +85,7 @@ LAKE = "pgrun env=FrozenLake-v1 env.kwargs"
 PROBLEM = "pgrun env=pgrun/Table-v0 env.kwargs.file"
 BELOW_2_63 = "must be an integer below 2^63"
 NINES = "9" * 23
+SHARED = "pgrun -m hydra/sweeper=optuna 'optimizer.lr=interval(1e-4,1e-2)'"
 UNWRITABLE = "cannot be written"
 
 TABLE: dict[str, list[str]] = {
@@ -249,6 +250,27 @@ TABLE: dict[str, list[str]] = {
     "pgrun-play ../empty --seed 1.5": ["must be an integer ≥ 0"],
     "pgrun-play ../empty --max-steps 0": ["must be an integer ≥ 1"],
     "pgrun-play ../empty --video=": ["a name or a value is missing"],
+    f"{SHARED} hydra.sweeper.storage=j": ["add hydra.sweeper.study="],
+    f"{SHARED} hydra.sweeper.study=s": ["of which storage?"],
+    f"{SHARED} hydra.sweeper.study=s hydra.sweeper.storage=postgresql://me:secret@h/d": ["a password in it"],
+    f"{SHARED} hydra.sweeper.study=s hydra.sweeper.storage=postgresql://h": ["name a database"],
+    f"{SHARED} hydra.sweeper.study=s hydra.sweeper.storage=mysql://h/d": ["allowed are postgresql://"],
+    f"{SHARED} hydra.sweeper.study=s hydra.sweeper.storage=/nowhere/j": ["/nowhere/j does not exist"],
+    f"{SHARED} hydra.sweeper.study=s hydra.sweeper.storage=/dev/zero": ["a pipe or a device"],
+    f"{SHARED} hydra.sweeper.study=s hydra.sweeper.storage=[a]": ["must be a string"],
+    "pgrun 'env.wrappers=[{name:ClipReward,min:2}]'": ["unexpected keyword argument 'min'"],
+    "pgrun env.wrappers=[os:system]": ["os has no gymnasium.Wrapper of that name"],
+    "pgrun env.wrappers=[3]": ["3 is no wrapper"],
+    "pgrun env=CartPole-v1 env.action_mask=true": ["tells no mask"],
+    "pgrun algo=reinforce variance=group sampler.group=3 sampler.episodes=4": [
+        "must divide sampler.episodes=4"
+    ],
+    "pgrun algo=reinforce variance=group sampler.group=1": ["compares episodes from the same start"],
+    "pgrun reference.policy=/nowhere": ["no such folder"],
+    "pgrun reference.beta=0.2": ["there is no reference policy"],
+    "pgrun algo=off_policy_pg algo.weights=v_trace": ["add variance=td0"],
+    "pgrun algo=off_policy_pg algo.rho_bar=inf": ["must be a finite number"],
+    "pgrun logger.also=[neptune]": ["must be one of wandb, mlflow"],
     "pgrun-lab nothing": ["there is no such experiment"],
     "pgrun-lab ''": ["a name or a value is missing"],
 }

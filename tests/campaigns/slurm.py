@@ -1,11 +1,12 @@
-"""Slurm campaign: a cluster of one node, started here, used by sweeps and stopped again.
+"""Slurm campaign: a cluster of one node, and one of two, started here, used by sweeps and stopped again.
 
     python tests/campaigns/slurm.py                   all of it: some minutes on two quiet cores
     python tests/campaigns/slurm.py --only NAME …     some of the sections
     python tests/campaigns/slurm.py --root DIR        programs unpacked into DIR instead of installed
 
 It needs root, and the programs of Slurm and MUNGE, which it does not install: where they are missing it says
-what to install. The cluster keeps its files, its key and its ports to itself. Exit code 1 if anything is not
+what to install. The cluster keeps its files, its key and its ports to itself; two nodes are network
+namespaces with host names of their own on one bridge. Exit code 1 if anything is not
 as it should be, 2 where it cannot be tried.
 """
 
@@ -13,150 +14,23 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pgrun.command.folder_names import find_job_folders
+from tests.helpers.support_cluster import INSTALL, PROGRAMS, Node, ask, cluster, find_programs, host_name
 from tests.helpers.support_faults import LINE, MODULE, Sweep, results, steps, told, until
 
-INSTALL = "apt-get install --no-install-recommends slurmctld slurmd slurm-client munge"
-PROGRAMS = (
-    "munged",
-    "slurmctld",
-    "slurmd",
-    "slurmstepd",
-    "sbatch",
-    "srun",
-    "scontrol",
-    "squeue",
-    "scancel",
-    "sinfo",
-)
-CONF = """
-ClusterName=campaign
-SlurmctldHost={host}(127.0.0.1)
-SlurmctldPort={controller}
-SlurmdPort={daemon}
-SlurmUser=root
-AuthType=auth/munge
-CredType=cred/munge
-AuthInfo=socket={folder}/munge.sock
-StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
-SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
-SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
-{plugins}
-MpiDefault=none
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-SelectType=select/cons_tres
-SelectTypeParameters=CR_Core
-SlurmdParameters=config_overrides
-AccountingStorageType=accounting_storage/none
-JobAcctGatherType=jobacct_gather/none
-ReturnToService=2
-PreemptType=preempt/partition_prio
-PreemptMode=REQUEUE
-SlurmctldParameters=preempt_send_user_signal
-NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=16000
-PartitionName=low Nodes={host} Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=120
-PartitionName=high Nodes={host} MaxTime=INFINITE State=UP PriorityTier=10
-"""
 SLURM = "hydra/launcher=slurm hydra.launcher.partition=low"
-
-
-def find_programs(root: Path | None) -> dict[str, str]:
-    """Each by its name, or by Debian's; those that are not there are missing."""
-    places = [root / "usr/bin", root / "usr/sbin"] if root else []
-    path = os.pathsep.join([*map(str, places), os.environ["PATH"], "/usr/sbin", "/sbin"])
-    found = {
-        name: shutil.which(name, path=path) or shutil.which(f"{name}-wlm", path=path) for name in PROGRAMS
-    }
-    return {name: place for name, place in found.items() if place}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def daemon(*command: str, log: Path) -> Iterator[None]:
-    with log.open("ab") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
-    try:
-        yield
-    finally:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(30)
-        process.kill()
-
-
-@contextmanager
-def cluster(folder: Path, programs: dict[str, str], root: Path | None) -> Iterator[None]:
-    """The daemons, until the block ends; what they need to be found by is in ``os.environ`` meanwhile."""
-    folder.chmod(0o755)
-    key = folder / "munge.key"
-    key.write_bytes(os.urandom(1024))
-    key.chmod(0o400)
-    for name in ("state", "spool"):
-        (folder / name).mkdir()
-    libraries = root / "usr/lib/x86_64-linux-gnu" if root else None
-    plugins = f"PluginDir={libraries}/slurm-wlm" if libraries else ""
-    if libraries:
-        os.environ["LD_LIBRARY_PATH"] = f"{libraries}:{libraries}/slurm-wlm"
-    conf = folder / "slurm.conf"
-    host = socket.gethostname().partition(".")[0]
-    conf.write_text(
-        CONF.format(folder=folder, host=host, plugins=plugins, controller=free_port(), daemon=free_port())
-    )
-    bin_folder = str(Path(programs["srun"]).parent)
-    os.environ |= {"SLURM_CONF": str(conf), "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"}
-    munged = [f"--{name}={folder}/munge.{end}" for name, end in MUNGE_FILES.items()]
-    with (
-        daemon(programs["munged"], "--foreground", "--force", *munged, log=folder / "munged.out"),
-        daemon(programs["slurmctld"], "-D", "-c", log=folder / "slurmctld.out"),
-        daemon(programs["slurmd"], "-D", "-d", programs["slurmstepd"], log=folder / "slurmd.out"),
-    ):
-        if not until(lambda: "idle" in ask("sinfo", "-h", "-o", "%T"), 60):
-            raise RuntimeError(read_logs(folder))
-        try:
-            yield
-        finally:
-            ask("scancel", "--state=PENDING,RUNNING", "--user=root")
-            until(lambda: not ask("squeue", "-h"), 60)
-
-
-MUNGE_FILES = {
-    "key-file": "key",
-    "socket": "sock",
-    "pid-file": "pid",
-    "log-file": "log",
-    "seed-file": "seed",
-}
-
-
-def ask(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-
-
-def read_logs(folder: Path) -> str:
-    return "\n".join(f"{path.name}: {path.read_text()[-1500:]}" for path in sorted(folder.glob("*.*o*")))
 
 
 def state_of_jobs() -> list[tuple[str, str, str]]:
@@ -190,12 +64,14 @@ def compare(here: Path, names: Sequence[str]) -> list[str]:
     ]
 
 
-def twenty_jobs(here: Path) -> list[str]:
-    """An array of twenty, two at a time, on one node."""
-    line = LINE.replace("total_steps=128", "total_steps=32")
-    reference(here, "range(0,20)", line)
-    answer = submitted(here, "range(0,20)", line).answer()
+def twenty_jobs(here: Path, *words: str) -> list[str]:
+    """An array of twenty; every job's output is found by its number."""
+    line = " ".join([LINE.replace("total_steps=128", "total_steps=32"), *words])
+    reference(here, "range(0,20)", LINE.replace("total_steps=128", "total_steps=32"))
+    answer = submitted(here, "range(0,20)", line).answer(900)
     wrong = [] if answer.code == 0 else [f"exit code {answer.code}: {answer.err[-800:]}"]
+    logs = [path for path in find_logs(here / "s") if "evaluation" in path.read_text()]
+    wrong += [] if len(logs) == 20 else [f"{len(logs)} logs tell of an evaluation"]
     return wrong or compare(here, [str(n) for n in range(20)])
 
 
@@ -214,7 +90,7 @@ def requeued(here: Path) -> list[str]:
 
 def node_lost(here: Path) -> list[str]:
     """The node is declared dead while a job runs on it, and comes back: Slurm starts the job again."""
-    host = socket.gethostname().partition(".")[0]
+    host = host_name()
 
     def lose_node(number: str) -> None:
         ask("scontrol", "update", f"NodeName={host}", "State=DOWN", "Reason=campaign")
@@ -224,17 +100,25 @@ def node_lost(here: Path) -> list[str]:
     return started_again(here, lose_node)
 
 
-def started_again(here: Path, take: Callable[[str], object]) -> list[str]:
-    """The second of two jobs is taken away by ``take`` once it is saved: what is wrong with the sweep."""
+def started_again(here: Path, take: Callable[[str], object], elsewhere: bool = False) -> list[str]:
+    """The second of two jobs is taken away by ``take`` once it is saved: what is wrong with the sweep.
+
+    ``elsewhere``: it has to go on on another node.
+    """
     sweep, number, before = start_slow_job(here)
+    first = node_of(number)
     take(number)
     sweep.wait_for(lambda: restarts_of(number) > 0)
-    saved = sweep.saved(job_folder(here / "s", "1"))
+    saved, second = sweep.saved(job_folder(here / "s", "1")), ""
     (here / "fault").unlink()
-    answer = sweep.answer()
+    if elsewhere:
+        sweep.wait_for(lambda: ("1", "RUNNING") in {(task, state) for task, state, _ in state_of_jobs()})
+        second = node_of(number)
+    answer = sweep.answer(900)
     wrong = [] if answer.code == 0 else [f"exit code {answer.code}: {answer.err[-800:]}"]
     wrong += [] if 32 <= saved < 128 else [f"it was not interrupted, or not saved: step {saved}"]
     wrong += [] if steps(here, 1) < 3 * before else ["it began again from the start"]
+    wrong += [f"it went on on {second}"] if elsewhere and second in (first, "") else []
     return wrong or compare(here, ["0", "1"])
 
 
@@ -258,7 +142,7 @@ def start_slow_job(here: Path) -> tuple[Sweep, str, int]:
     """
     reference(here, "0,1", LINE)
     whole = steps(here, 1)
-    (here / "fault").write_text("1 slow")
+    (here / "fault").write_text("1 crawl")
     sweep = submitted(here, "0,1", LINE)
     sweep.wait_for(lambda: sweep.saved(job_folder(here / "s", "1")) >= 32)
     return sweep, next(job for task, _, job in state_of_jobs() if task == "1"), whole
@@ -274,19 +158,121 @@ def restarts_of(number: str) -> int:
     return int(found[0].partition("=")[2]) if found else 0
 
 
-SECTIONS: dict[str, Callable[[Path], list[str]]] = {
+def preempted_from_its_node(here: Path, nodes: dict[str, Node]) -> list[str]:
+    """A job of higher priority takes the node, and keeps it: the job goes on on the other one."""
+
+    def take(number: str) -> None:
+        high = ("--partition=high", "--exclusive", "--wrap=sleep 240", "--output=/dev/null")
+        ask("sbatch", *high, f"--nodelist={node_of(number)}")
+
+    wrong = started_again(here, take, elsewhere=True)
+    ask("scancel", "--partition=high", "--user=root")
+    return wrong
+
+
+def requeued_from_its_node(here: Path, nodes: dict[str, Node]) -> list[str]:
+    """The node is drained and the job queued again: it goes on on the other one."""
+    drained: list[str] = []
+
+    def take(number: str) -> None:
+        drained.append(node_of(number))
+        ask("scontrol", "update", f"NodeName={drained[0]}", "State=DRAIN", "Reason=campaign")
+        ask("scontrol", "requeue", number)
+
+    wrong = started_again(here, take, elsewhere=True)
+    ask("scontrol", "update", f"NodeName={drained[0]}", "State=RESUME")
+    return wrong
+
+
+def node_dies(here: Path, nodes: dict[str, Node]) -> list[str]:
+    """Every process of a node is gone and its network dead; Slurm finds out, and starts its jobs elsewhere
+    from what they saved last.
+    """
+    dead: list[Node] = []
+
+    def take(number: str) -> None:
+        dead.append(nodes[node_of(number)])
+        dead[0].die()
+
+    wrong = started_again(here, take, elsewhere=True)
+    revive(dead)
+    return wrong
+
+
+def node_dies_for_good(here: Path, nodes: dict[str, Node]) -> list[str]:
+    """The same, and nobody waits for the second start: ``resume=auto`` goes on on the node that is left."""
+    sweep, number, before = start_slow_job(here)
+    dead = [nodes[node_of(number)]]
+    dead[0].die()
+    sweep.wait_for(lambda: restarts_of(number) > 0)
+    for _, _, job in state_of_jobs():
+        ask("scancel", job)
+    (here / "fault").unlink()
+    answer = sweep.answer(900)
+    wrong = [] if answer.code == 1 else [f"exit code {answer.code}: {answer.err[-800:]}"]
+    again = submitted(here, "0,1", f"{LINE} resume=auto").answer(900)
+    wrong += [] if again.code == 0 else [f"resumed: exit code {again.code}: {again.err[-800:]}"]
+    wrong += [] if steps(here, 1) < 3 * before else ["it began again from the start"]
+    revive(dead)
+    return wrong or compare(here, ["0", "1"])
+
+
+def twenty_jobs_on_both(here: Path, nodes: dict[str, Node]) -> list[str]:
+    """An array of twenty over both nodes."""
+    seen: set[str] = set()
+    watching = threading.Event()
+
+    def watch() -> None:
+        while not watching.wait(0.5):
+            seen.update(ask("squeue", "-h", "-t", "RUNNING", "-o", "%N").split())
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    wrong = twenty_jobs(here)
+    watching.set()
+    thread.join()
+    return wrong + ([] if seen == set(nodes) else [f"they ran on {sorted(seen)}"])
+
+
+def revive(dead: Sequence[Node]) -> None:
+    """Boot them, and wait for Slurm to have all nodes again."""
+    for node in dead:
+        node.boot()
+    until(lambda: set(ask("sinfo", "-h", "-N", "-p", "low", "-o", "%T").split()) == {"idle"}, 120)
+
+
+def node_of(number: str) -> str:
+    """Where a job runs, or ran last."""
+    found = [word for word in ask("scontrol", "show", "job", number).split() if word.startswith("BatchHost=")]
+    return found[0].partition("=")[2] if found else ""
+
+
+def find_logs(sweep: Path) -> list[Path]:
+    """What jobs said, where submitit puts it: one file for each of the array."""
+    return sorted((sweep / ".submitit").glob("*/*_log.out"))
+
+
+ONE_NODE: dict[str, Callable[[Path], list[str]]] = {
     "preempted": preempted,
     "requeued": requeued,
     "cancelled": cancelled,
     "node_lost": node_lost,
     "twenty_jobs": twenty_jobs,
 }
+TWO_NODES: dict[str, Callable[[Path, dict[str, Node]], list[str]]] = {
+    "preempted_from_its_node": preempted_from_its_node,
+    "requeued_from_its_node": requeued_from_its_node,
+    "node_dies": node_dies,
+    "node_dies_for_good": node_dies_for_good,
+    "twenty_jobs_on_both": twenty_jobs_on_both,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    names = [*ONE_NODE, *TWO_NODES]
     parser.add_argument("--root", type=Path, help="where packages were unpacked (dpkg -x), if not installed")
-    parser.add_argument("--only", nargs="+", metavar="NAME", default=list(SECTIONS), choices=list(SECTIONS))
+    parser.add_argument("--only", nargs="+", metavar="NAME", default=names, choices=names)
     given = parser.parse_args(argv)
     programs = find_programs(given.root)
     if missing := [name for name in PROGRAMS if name not in programs]:
@@ -296,23 +282,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("the daemons of a cluster that runs jobs need root")
         return 2
     failures = 0
+    for count, sections in ((1, ONE_NODE), (2, TWO_NODES)):
+        if chosen := [name for name in sections if name in given.only]:
+            failures += try_cluster(count, chosen, programs, given.root)
+    return int(bool(failures))
+
+
+def try_cluster(count: int, names: Sequence[str], programs: dict[str, str], root: Path | None) -> int:
+    """How much was wrong in these sections, on a cluster of so many nodes."""
+    failures = 0
     with tempfile.TemporaryDirectory(prefix="slurm_") as name:
         (Path(name) / "cluster").mkdir()
         (Path(name) / "faulty.py").write_text(MODULE)
         os.environ["PYTHONPATH"] = os.pathsep.join([name, os.environ.get("PYTHONPATH", "")])
-        with cluster(Path(name) / "cluster", programs, given.root):
-            print(ask("sinfo"), flush=True)
-            for section in given.only:
+        with cluster(Path(name) / "cluster", programs, root, count) as nodes:
+            print(ask("sinfo", "-N"), flush=True)
+            for section in names:
                 here, begun = Path(name) / section, time.monotonic()
                 here.mkdir()
-                wrong = SECTIONS[section](here)
+                wrong = ONE_NODE[section](here) if count == 1 else TWO_NODES[section](here, nodes)
                 failures += len(wrong)
-                print(
-                    f"{section:<14}{'; '.join(wrong) or 'equal'}  {time.monotonic() - begun:.0f} s",
-                    flush=True,
-                )
+                said = "; ".join(wrong) or "equal"
+                print(f"{section:<25}{said}  {time.monotonic() - begun:.0f} s", flush=True)
             os.chdir("/")
-    return int(bool(failures))
+    return failures
 
 
 if __name__ == "__main__":

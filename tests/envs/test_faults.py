@@ -307,6 +307,15 @@ def test_rewards_that_overflow_are_named(algo: str, size: float, scaling: str, t
     assert ".lr" not in said
 
 
+def test_a_price_that_overflows_is_named(tmp_path: Path) -> None:
+    """Of the distance from a reference policy: neither the critic nor the environment is to blame."""
+    run = built("algo=a2c", *TINY, "reference.policy=start", "reference.beta=1e30")
+    with pytest.raises(Diverged) as stop:
+        train_run(run, tmp_path)
+    assert "take a smaller reference.beta" in str(stop.value)
+    assert ".lr" not in str(stop.value)
+
+
 @pytest.mark.parametrize("scaling", ["true", "false"])
 def test_rewards_that_overflow_later_may_be_scaled(scaling: str, tmp_path: Path) -> None:
     """Advised only where it is not on already."""

@@ -141,6 +141,6 @@ class Sweep:
     def kill(self, number: int, group: bool) -> None:
         (os.killpg if group else os.kill)(self.process.pid, number)
 
-    def answer(self) -> Answer:
-        out, err = self.process.communicate(timeout=300)
+    def answer(self, seconds: float = 300) -> Answer:
+        out, err = self.process.communicate(timeout=seconds)
         return Answer(self.process.returncode, out, err)

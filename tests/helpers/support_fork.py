@@ -26,6 +26,7 @@ class End:
     code: int
     out: str
     seconds: float
+    cpu: float  # seconds that it computed
     peak: float  # bytes of memory, those of its parent included
 
     @property
@@ -45,7 +46,8 @@ def forked(work: Callable[[], int | None], kill_after: float | None = None) -> E
     due = (begun + LIMIT, signal.SIGABRT) if kill_after is None else (begun + kill_after, signal.SIGKILL)
     said = heard(reader, child, *due)
     _, status, used = os.wait4(child, 0)
-    return End(os.waitstatus_to_exitcode(status), said, time.monotonic() - begun, used.ru_maxrss * 1024)
+    cpu = used.ru_utime + used.ru_stime
+    return End(os.waitstatus_to_exitcode(status), said, time.monotonic() - begun, cpu, used.ru_maxrss * 1024)
 
 
 def run_and_leave(work: Callable[[], int | None], writer: int) -> None:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
+from pgrun.compiled.iterations.on_policy import OnPolicyIterations
+from pgrun.compiled.iterations.replayed import ReplayedIterations
 from pgrun.envs.vector import Envs
+from pgrun.kernels import simulators
+from pgrun.kernels.iterations import STEPS
 from pgrun.rollouts.compiled_player import Player
 from pgrun.storage.checkpoint import Checkpoints, pack_tree
 
@@ -87,3 +92,28 @@ class StepCounter:
             return found
 
         Player.fill = fill_and_count  # type: ignore[method-assign]
+        play = simulators.play_simulators
+
+        def play_and_count(*given: Any) -> Any:
+            """A step makes the clock of its column one more; resets are done before."""
+            elapsed = given[-9]
+            before = elapsed.sum()
+            found = play(*given)
+            if len(elapsed) == columns:
+                self.steps += int(elapsed.sum() - before)
+            return found
+
+        simulators.play_simulators = play_and_count
+        for kind in (OnPolicyIterations, ReplayedIterations):
+            for name in ("call_whole", "call_collect"):
+                setattr(kind, name, self.counting(getattr(kind, name)))
+
+    def counting(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """The same, of whole iterations, whose kernels count their steps."""
+
+        def call_and_count(*given: Any) -> Any:
+            counts, finished = call(*given)
+            self.steps += int(counts[STEPS])
+            return counts, finished
+
+        return call_and_count

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import multiprocessing
+import os
 import signal
 import subprocess
 import sys
@@ -9,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from pgrun.runs import child_end
+from pgrun.command.app import PGRUN
+from pgrun.runs import child_end, child_process
 from pgrun.runs.child_end import Beginning, count_kernel_kills, exit_reason, note_beginning
+from pgrun.runs.job_status import read_json_object, read_result
 
 CRASH = """
 import os, sys, threading
@@ -70,3 +75,17 @@ def test_the_counter_of_linux(tmp_path: Path) -> None:
     place.write_text("nr_free_pages 7\noom_kill 12\n")
     assert count_kernel_kills(place) == 12
     assert count_kernel_kills(tmp_path / "none") is None
+
+
+def test_a_process_that_dies_before_it_says_which_job_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is named for it, so that ``resume=retry``, which is advised, knows the job."""
+    monkeypatch.setattr(child_process, "FORKS", multiprocessing.get_context("fork"))
+    monkeypatch.setattr(child_process, "start_server", lambda: None)
+    monkeypatch.setattr(child_process, "child_main", lambda *_: os._exit(5))
+    settings = {"algo": {"name": "a2c"}, "variance": {"name": "gae"}, "env": {"id": "E"}, "seed": 3}
+    job = child_process.ChildJob(PGRUN, settings, tmp_path, {}, False, tmp_path)
+    assert math.isnan(child_process.run_in_child_process(job, tmp_path))
+    assert read_json_object(tmp_path / "job.json")["settings"] == settings
+    assert read_result(tmp_path, PGRUN)["error"] == "its process left with exit code 5"

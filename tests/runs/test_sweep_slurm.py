@@ -6,16 +6,19 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from submitit.core.core import Job
+from submitit.slurm.slurm import SlurmInfoWatcher
 from support_faults import EPISODE, LINE, MODULE, Sweep, results, steps, told
 
 from pgrun.command import launchers
 from pgrun.command.folder_names import find_job_folder
 from pgrun.config.paths import conf_dir
 from pgrun.runs.child_process import deferring_signals, is_queued_again
+from pgrun.runs.slurm_states import knowing_slurm_states
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import pgrun
 from tests.helpers.support_slurm import pretend
@@ -49,6 +52,29 @@ def test_the_script(slurm: Path, here: Path, monkeypatch: pytest.MonkeyPatch) ->
     }
     assert wanted <= {line.removeprefix("#SBATCH --") for line in script}
     subprocess.run(["bash", "-n", str(slurm / "script")], check=True)
+
+
+def test_a_job_that_is_gone_is_not_waited_for_without_accounts(slurm: Path) -> None:
+    """sacct fails, as on a cluster without accounting; the controller says what became of the jobs."""
+    (slurm / "sacct").write_text("#!/bin/bash\nexit 1")
+    (slurm / "squeue").write_text("#!/bin/bash\ncat $SLURM_FAKE/queue")
+    (slurm / "squeue").chmod(0o755)
+    watcher = SlurmInfoWatcher()
+    for job in ("7_0", "7_1", "7_2"):
+        watcher.register_job(job)
+
+    def ended() -> list[str]:
+        time.sleep(0.01)  # asked twice at once, submitit asks nobody
+        return [job for job in ("7_0", "7_1", "7_2") if watcher.is_done(job, mode="force")]
+
+    with knowing_slurm_states("slurm"):
+        assert ended() == []  # no answer: nothing is known
+        (slurm / "queue").write_text("7_0|CONFIGURING\n7_1|RUNNING\n7_2|PENDING\n9|FAILED\n")
+        assert ended() == []
+        (slurm / "queue").write_text("7_0|COMPLETED\n7_1|CANCELLED\n7_2|PENDING\n")
+        assert ended() == ["7_0", "7_1"]
+        (slurm / "queue").write_text("")
+        assert ended() == ["7_0", "7_1", "7_2"]
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from pgrun.command.search_space import Space, Trial
 from pgrun.errors import InvalidCommand
 from pgrun.runs.job_status import describe_differences, read_json_object
 
-FREE = ("n_trials", "n_jobs", "params")  # may change from one command to the next
+FREE = ("n_trials", "n_jobs", "params", "storage")  # may change from one command to the next
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Record:
     sweeper: dict[str, Any]  # of hydra.sweeper, what trials depend on
     space: dict[str, str]  # as typed, by key
     settings: Mapping[str, Any]  # of the first corner
-    trials: list[Trial] = field(default_factory=list)
+    trials: list[Trial | None] = field(default_factory=list)  # None: another command's, of a shared study
 
     def write(self, folder: Path) -> None:
         atomic_files.write_json(folder / FILE, asdict(self))
@@ -37,7 +37,7 @@ def new_record(search: Search, space: Space, settings: Mapping[str, Any]) -> Rec
     """The record of a search without trials."""
     from optuna import __version__
 
-    sweeper = {name: value for name, value in asdict(search).items() if name not in FREE}
+    sweeper = {k: value for k, value in asdict(search).items() if k not in FREE and value is not None}
     typed = {p.key: p.typed.partition("=")[2] for p in space.parameters}
     return Record(f"optuna {__version__}", sweeper, typed, settings)
 
@@ -56,15 +56,17 @@ def load_record(folder: Path, new: Record, space: Space) -> Record:
                 f"{folder} holds a search with {difference}: type the words of that search, of which only "
                 "hydra.sweeper.n_trials may change, or choose another folder"
             )
-    new.trials = check_trials(record.get("trials"), space, folder)
+    new.trials = check_trials(record.get("trials"), space, folder, shared="study" in new.sweeper)
     return new
 
 
-def check_trials(recorded: Any, space: Space, folder: Path) -> list[Trial]:
+def check_trials(recorded: Any, space: Space, folder: Path, shared: bool) -> list[Trial | None]:
     """The trials, taken as data from anywhere: every value must be one that the space has."""
     keys = {p.key: p for p in space.parameters}
     rows: Sequence[Any] = recorded if isinstance(recorded, list) else [None]
     for number, row in enumerate(rows):
+        if row is None and shared:
+            continue
         if not isinstance(row, dict) or row.keys() != keys.keys() or any(row[k] not in keys[k] for k in keys):
             raise InvalidCommand(
                 f"{folder / FILE}: its trial {number} is none of this search; choose another folder"

@@ -29,7 +29,7 @@ def report_search(command: Command, jobs: Sequence[Job]) -> int:
     ranked = sorted((row for row in rows if "eval" in row), key=rank_trial)
     others = [row for row in rows if row["status"] not in ("finished", "pruned")]
     lost = [row for row in others if row["status"] != "failed"]
-    say("\n" + (format_trial_table(ranked, len(rows)) if ranked else "no trial finished"))
+    say("\n" + (format_trial_table(ranked, len(rows)) if ranked else "no trial of this command finished"))
     if ranked and ranked[0]["status"] == "finished":
         say("\n" + format_best_trial(ranked[0], command))
     say("\n" + app.hint.format(shorten_folder(folder)))
@@ -41,16 +41,20 @@ def report_search(command: Command, jobs: Sequence[Job]) -> int:
         told = f"{len(lost)} of {len(rows)} trials did not finish: {sweep.advise_on_lost_jobs(lost, folder)}"
         say(f"{app.name}: {told}", error=True, tone=Tone.ERROR)
     sweep.write_sweep_summary(folder, rows, app)
-    return len(lost) or int(not ranked)
+    return len(lost) or int(bool(rows) and not ranked)
 
 
 def read_trials(folder: Path, command: Command, wanted: int) -> list[Row]:
     """A row for each trial that was proposed, and for those that were not."""
-    proposed = read_json_object(folder / FILE).get("trials", [])
+    search = read_json_object(folder / FILE)
+    proposed = search.get("trials", [])
     folders = find_job_folders(folder)
     rows: list[Row] = []
-    for number in range(max(wanted, len(proposed))):
+    shared = "study" in search.get("sweeper", {})
+    for number in range(len(proposed) if shared else max(wanted, len(proposed))):
         values = proposed[number] if number < len(proposed) else {}
+        if values is None:  # another command's
+            continue
         words = [CliOverride(f"{key}={value}", key, value) for key, value in values.items()]
         at = folders.get(number, folder / str(number))
         result = read_result(at, command.app)

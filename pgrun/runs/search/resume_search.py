@@ -1,4 +1,4 @@
-"""``resume=auto`` and ``resume=retry`` of a search."""
+"""Before a search begins or goes on: ``resume=auto``, ``resume=retry``, and a storage that others share."""
 
 from __future__ import annotations
 
@@ -27,17 +27,40 @@ def prepare_search_resume(jobs: Sequence[Job], command: Command, how: str) -> No
     app, top, search = command.app, Path(jobs[0].hydra.sweep.dir), search_settings_of(jobs[0])
     if not holds_search(top) and any(top.rglob(SETTINGS)):
         raise InvalidCommand(f"{top} holds runs, but no {FILE} of a search: choose another folder")
-    typed = [f"{key}={value}" for key, value in search.params.items()]
-    with composing_with_hydra(command.config_dir, app):
-        searched = search_space.read_search_space(
-            [word for word in parse_overrides(command, typed) if not word.is_hydra_override()]
-        )
-    known = record.load_record(top, record.new_record(search, searched, jobs[0].settings), searched)
+    known, _ = read_search(jobs, command)
     resume_sweep.refuse_if_training({path.parent: {} for path in top.rglob(SETTINGS)})
     (top / STOP).unlink(missing_ok=True)
     folders = find_job_folders(top)
-    proposed = {folders.get(n, top / str(n)): Flat() for n in range(len(known.trials))}
+    own = [n for n, trial in enumerate(known.trials) if trial is not None]
+    proposed = {folders.get(n, top / str(n)): Flat() for n in own}
     if how == "retry":
         resume_sweep.forget_failures(proposed, app)
     told = resume_sweep.format_status_counts(proposed, app) or "nothing yet"
     say(f"resume={how}: {told}, of {search.n_trials} trials")
+
+
+def read_search(jobs: Sequence[Job], command: Command) -> tuple[record.Record, search_space.Space]:
+    """What was begun in the folder, or is about to be, and the space that the command spans.
+
+    Raises ``InvalidCommand`` where the folder holds another search.
+    """
+    search, top = search_settings_of(jobs[0]), Path(jobs[0].hydra.sweep.dir)
+    typed = [f"{key}={value}" for key, value in search.params.items()]
+    with composing_with_hydra(command.config_dir, command.app):
+        space = search_space.read_search_space(
+            [word for word in parse_overrides(command, typed) if not word.is_hydra_override()]
+        )
+    return record.load_record(top, record.new_record(search, space, jobs[0].settings), space), space
+
+
+def check_storage(jobs: Sequence[Job], command: Command) -> None:
+    """Before anything is written: the storage answers, and its study is this search.
+
+    Raises ``InvalidCommand``.
+    """
+    search = search_settings_of(jobs[0])
+    if search.storage is not None:
+        from pgrun.runs.search.open_study import open_study
+
+        known, space = read_search(jobs, command)
+        open_study(search, space, known, Path(jobs[0].hydra.sweep.dir))

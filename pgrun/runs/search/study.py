@@ -29,23 +29,35 @@ class Study:
 
     def __init__(self, search: Search, space: Space, record: Record, folder: Path):
         self.search, self.record, self.folder = search, record, folder
-        self.distributions = {p.key: p.distribution() for p in space.parameters}
-        self.study = optuna.create_study(direction="maximize")
-        self.asked: list[optuna.Trial] = []
+        self.parameters = space.parameters
+        self.asked: dict[int, optuna.Trial] = {}
+        self.study = self.make()
 
-    def ask(self) -> Trial:
-        """The next trial: that of the record, or else a new one, which is recorded."""
-        number = len(self.asked)
+    def make(self) -> optuna.Study:
+        return optuna.create_study(direction="maximize")
+
+    def ask(self, most: int) -> dict[int, Trial]:
+        """The next trials by their numbers, at most so many; empty at the end."""
+        begun = len(self.asked)
+        return {n: self.propose(n) for n in range(begun, min(begun + most, self.search.n_trials))}
+
+    def propose(self, number: int) -> Trial:
+        """The trial of the record, or else a new one, which is recorded."""
+        if known := self.record.trials[number : number + 1]:
+            self.study.enqueue_trial(known[0])  # type: ignore[arg-type]
+        values = self.fill(self.study.ask())
+        if not known:
+            self.record.trials.append(values)
+            self.record.write(self.folder)
+        return values
+
+    def fill(self, trial: optuna.Trial) -> Trial:
+        """A value for each parameter."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self.study.sampler = self.sampler(number)
-            if number < len(self.record.trials):
-                self.study.enqueue_trial(self.record.trials[number])
-            self.asked.append(self.study.ask(self.distributions))
-        if number == len(self.record.trials):
-            self.record.trials.append(dict(self.asked[-1].params))
-            self.record.write(self.folder)
-        return self.record.trials[number]
+            self.study.sampler = self.sampler(trial.number)
+        self.asked[trial.number] = trial
+        return {p.key: p.propose(trial) for p in self.parameters}
 
     def sampler(self, number: int) -> BaseSampler:
         seed = int(np.random.SeedSequence((self.search.seed, number)).generate_state(1)[0])
@@ -77,6 +89,10 @@ class Study:
         return {
             k: statistics.median(trial.intermediate_values[k] for trial in finished) for k in sorted(counts)
         }
+
+    def describe(self) -> str:
+        """What is to be said beside the trials of this command: nothing, there are no others."""
+        return ""
 
 
 def running_means(summary: Mapping[str, Any]) -> Sequence[float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ class Optuna(Sweeper):
     def sweep(self, arguments: list[str]) -> None:
         from pgrun.command import search_space
         from pgrun.runs.search import pruning, record
-        from pgrun.runs.search.study import Study
+        from pgrun.runs.search.open_study import open_study
 
         self.folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, self.folder / "multirun.yaml")
@@ -58,10 +58,10 @@ class Optuna(Sweeper):
         self.space = search_space.read_search_space(parser.parse_overrides([*params, *arguments]))
         first = self.compose(self.space.typed(self.space.corners()[0]), 0).settings
         known = record.load_record(self.folder, record.new_record(self.search, self.space, first), self.space)
-        study = Study(self.search, self.space, known, self.folder)
+        study = open_study(self.search, self.space, known, self.folder)
         begun, done = time.monotonic(), 0
-        for batch in split_into_batches(self.search.n_trials, self.search.n_jobs):
-            trials = {number: self.space.typed(study.ask()) for number in batch}
+        while batch := study.ask(self.search.n_jobs):
+            trials = {number: self.space.typed(values) for number, values in batch.items()}
             pruning.set_bars(self.folder, study.bars())
             self.launch(trials)
             if read_stop_signal(self.folder):
@@ -70,6 +70,8 @@ class Optuna(Sweeper):
                 study.tell(number, self.result(number))
                 done += 1
                 self.progress(number, (time.monotonic() - begun) / done)
+        if told := study.describe():
+            say(f"\n{told}")
 
     def compose(self, words: Sequence[str], number: int) -> Any:
         """The job of a trial, as ``compose.compose_one`` makes one of a command."""
@@ -123,8 +125,3 @@ class Optuna(Sweeper):
         left = self.search.n_trials - number - 1
         more = f"; about {format_duration(left * seconds)} left" * (left > 0)
         say(f"\ntrial {number} of {self.search.n_trials}: {format_trial_result(self.result(number))}{more}")
-
-
-def split_into_batches(trials: int, at_once: int) -> Iterator[range]:
-    for first in range(0, trials, at_once):
-        yield range(first, min(first + at_once, trials))
