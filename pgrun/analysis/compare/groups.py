@@ -76,7 +76,7 @@ def group_runs(runs: Sequence[Run], by: Sequence[str] = ()) -> list[Group]:
 
 def shorten_numbers(labels: Sequence[str]) -> list[str]:
     """Labels with four digits of each long number, where that still tells them apart."""
-    short = [LONG_NUMBER.sub(lambda found: f"{float(found[0]):.4g}", label) for label in labels]
+    short = [LONG_NUMBER.sub(lambda number: f"{float(number[0]):.4g}", label) for label in labels]
     return short if len(set(short)) == len(set(labels)) else list(labels)
 
 

@@ -115,8 +115,8 @@ class SharedStudy(Study):
         with self.reached():
             known = enumerate(self.record.trials)
             waiting = {n: trial for n, trial in known if trial is not None and n not in self.asked}
-            found = dict(list(waiting.items())[:most])
-            for number in found:
+            taken = dict(list(waiting.items())[:most])
+            for number in taken:
                 identity = self.study.get_trials(deepcopy=False)[number]._trial_id
                 self.asked[number] = optuna.Trial(self.study, identity)
             while len(found) < most and (new := self.propose_new()):
@@ -167,10 +167,10 @@ class SharedStudy(Study):
 def read_note(noted: Any) -> dict[str, Any]:
     """What a study's note says, which is data from anywhere."""
     try:
-        found = json.loads(noted)
+        settings = json.loads(noted)
     except (TypeError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return settings if isinstance(settings, dict) else {}
 
 
 def open_storage(place: str) -> BaseStorage:

@@ -38,14 +38,14 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         log_pi = policy.with_theta(theta).params(inputs).log_softmax(-1)
         kl = (visits[:, None] * pi_expert * (pi_expert.log() - log_pi)).sum()
         (slope,) = torch.autograd.grad(kl, theta)
-    found, own = cloned(policy), learner.every
+    imitated, own = cloned(policy), learner.every
     mine = (own.probability * own.rollout.mask).flatten()
     obs, action = own.rollout.obs[:-1].flatten(0, 1), own.rollout.action.flatten()
     numbers = (
         float((found + slope).norm() / slope.norm()),
         float(policy.scores(obs, action).sums(mine, 1)[0].norm()),
         float(cloned(expert.policy).norm()),
-        cosine_similarity(found, learner.gradient()),
+        cosine_similarity(imitated, learner.gradient()),
     )
     outcomes = {label: Measured(x) for label, x in zip(EXPECTED, numbers, strict=True)}
     j = [float(model.every.probability @ model.returns) for model in (learner, expert)]
