@@ -119,10 +119,10 @@ class SharedStudy(Study):
             for number in taken:
                 identity = self.study.get_trials(deepcopy=False)[number]._trial_id
                 self.asked[number] = optuna.Trial(self.study, identity)
-            while len(found) < most and (new := self.propose_new()):
-                found |= new
-            self.begun = self.begun or bool(found)
-        return found
+            while len(taken) < most and (new := self.propose_new()):
+                taken |= new
+            self.begun = self.begun or bool(taken)
+        return taken
 
     def propose_new(self) -> dict[int, Trial]:
         """Empty where the study has as many as it wants, other commands' among them."""

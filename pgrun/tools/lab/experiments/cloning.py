@@ -42,7 +42,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     mine = (own.probability * own.rollout.mask).flatten()
     obs, action = own.rollout.obs[:-1].flatten(0, 1), own.rollout.action.flatten()
     numbers = (
-        float((found + slope).norm() / slope.norm()),
+        float((imitated + slope).norm() / slope.norm()),
         float(policy.scores(obs, action).sums(mine, 1)[0].norm()),
         float(cloned(expert.policy).norm()),
         cosine_similarity(imitated, learner.gradient()),
