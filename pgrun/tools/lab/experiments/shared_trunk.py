@@ -83,8 +83,8 @@ EXPERIMENT = Experiment(
     read=read,
     expected=EXPECTED,
     verdict=Verdict.SUPPORTED,
-    shows="Nearly all of the work is in the trunk. What is shared is pulled two ways, by both losses. The runs "
-    "are short: they show that neither design is far behind, and no more.",
+    shows="Nearly all of the work is in the trunk. What is shared is pulled two ways, by both losses. The "
+    "runs are short: they show that neither design is far behind, and no more.",
     next="critic.coef=0.05,0.5,5 with network=shared_cnn: how hard the critic pulls.",
     seconds=90,
 )
