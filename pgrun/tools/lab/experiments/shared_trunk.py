@@ -20,7 +20,7 @@ EXPECTED = {
 
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
-    from pgrun.policies.convolutional import Cnn
+    from pgrun.policies.networks.cnn import Cnn
 
     groups = group_by(commands[0], "network")
     returns = {name: score_jobs(groups[name,], final_eval_return) for name in ("cnn", "shared_cnn")}
