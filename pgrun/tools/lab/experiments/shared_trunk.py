@@ -75,7 +75,7 @@ EXPERIMENT = Experiment(
     claim="On images, separate networks for actor and critic cost twice the computation.",
     chinese="缺点 :无法共享特征(feature),如果输入是图像(CNN),计算量会由两倍。",
     place="C L134",
-    formula="π_θ(a|s), V_φ(s)   or   [V, π](s) = heads(trunk_θ(s)) on −L + c_v·value loss",
+    formula="π_θ(a|s), V_φ(s)   or   (V(s), π(·|s)) = heads(trunk_θ(s)) on −L + c_v·value loss",
     commands=(
         "pgrun -m algo=ppo network=cnn,shared_cnn env=pgrun/Catch-v0 seed=0,1,2 trainer.total_steps=12000 "
         "diagnostics.gradient_every=0 logger.every=1000",
