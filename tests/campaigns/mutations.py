@@ -244,7 +244,7 @@ FAULTS = [
     fault("surrogate_a_step_late", "an off-by-one in time", "diagnostics/monotone_bound",
           "gained[min(p.horizon - t - 1, len(q) - 1)]", "gained[min(p.horizon - t, len(q) - 1)]",
           "monotone_bound"),
-    fault("pixels_transposed", "swapped axes", "policies/convolutional",
+    fault("pixels_transposed", "swapped axes", "policies/networks/cnn",
           ".movedim(-1, 1) / self.divisor", ".movedim(-1, 1).mT / self.divisor", "convolutional"),
     fault("continued_with_the_same_noise", "a seed that is not shared", "rollouts/continuations",
           "pool[i].unwrapped.np_random = np.random.default_rng(random.integers(2**62))", "pass", "vine"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pgrun.policies.convolutional import Cnn, sides_after
+from pgrun.policies.networks.cnn import Cnn, sides_after
 from pgrun.training.counters import Counters
 from pgrun.training.loop import collect_rollout, learn_from_rollout
 from tests.helpers.support_cli import pgrun as command

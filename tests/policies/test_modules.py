@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad, vmap
 
-import pgrun.policies.policy
+import pgrun.policies.networks
 from pgrun.policies.distributions import Categorical, Gaussian
 from pgrun.policies.mlp import Mlp
 from pgrun.policies.normalization import NoStateNorm
@@ -112,7 +112,7 @@ class Residual(Network):
 
 @pytest.mark.parametrize("algo", ["ppo", "trpo", "off_policy_ac"])
 def test_a_run_of_a_users_network(algo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pgrun.policies.policy, "Residual", Residual, raising=False)
+    monkeypatch.setattr(pgrun.policies.networks, "Residual", Residual, raising=False)
     words = [f"algo={algo}", "env=CartPole-v1", "trainer.total_steps=512", "env.num_envs=2"]
     network = {**settings(*words)["network"], "name": "residual"}
     runs = []

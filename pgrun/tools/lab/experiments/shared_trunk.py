@@ -20,7 +20,7 @@ EXPECTED = {
 
 
 def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
-    from pgrun.policies.convolutional import Cnn
+    from pgrun.policies.networks.cnn import Cnn
 
     groups = group_by(commands[0], "network")
     returns = {name: score_jobs(groups[name,], final_eval_return) for name in ("cnn", "shared_cnn")}
@@ -75,7 +75,7 @@ EXPERIMENT = Experiment(
     claim="On images, separate networks for actor and critic cost twice the computation.",
     chinese="缺点 :无法共享特征(feature),如果输入是图像(CNN),计算量会由两倍。",
     place="C L134",
-    formula="π_θ(a|s), V_φ(s)   or   [V, π](s) = heads(trunk_θ(s)) on −L + c_v·value loss",
+    formula="π_θ(a|s), V_φ(s)   or   (V(s), π(·|s)) = heads(trunk_θ(s)) on −L + c_v·value loss",
     commands=(
         "pgrun -m algo=ppo network=cnn,shared_cnn env=pgrun/Catch-v0 seed=0,1,2 trainer.total_steps=12000 "
         "diagnostics.gradient_every=0 logger.every=1000",
@@ -83,8 +83,8 @@ EXPERIMENT = Experiment(
     read=read,
     expected=EXPECTED,
     verdict=Verdict.SUPPORTED,
-    shows="Nearly all of the work is in the trunk. What is shared is pulled two ways, by both losses; on "
-    "this problem either design learns.",
+    shows="Nearly all of the work is in the trunk. What is shared is pulled two ways, by both losses. The "
+    "runs are short: they show that neither design is far behind, and no more.",
     next="critic.coef=0.05,0.5,5 with network=shared_cnn: how hard the critic pulls.",
     seconds=90,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import torch
@@ -113,14 +113,6 @@ class Cnn(Network):
             return nn.Sequential(*layers, nn.Linear(size, outputs, bias=self.bias))
 
         return ImageNet(make, inputs, free)
-
-
-@dataclass(frozen=True)
-class SharedCnn(Cnn):
-    """One trunk of convolutions and ``hidden`` with two heads, on the joint loss −L + c_v·value loss."""
-
-    shared: ClassVar[bool] = True
-    one_trunk: ClassVar[bool] = True
 
 
 class Pixels(nn.Module):
