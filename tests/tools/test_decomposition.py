@@ -203,4 +203,4 @@ def test_states_without_a_table_are_put_back() -> None:
 def test_refusals(line: str, said: str) -> None:
     found = compose_jobs(read_command([*line.split(), "critic=none"], STUDY))
     wrong = find_study_problems(found.composed[0])
-    assert any(said in text for text in wrong), wrong
+    assert any(said in one.sentence() for one in wrong), wrong
