@@ -118,13 +118,14 @@ def test_jobs_end_with_a_sweep_that_is_killed(
     seeds = "0,1,2,3,4,5" if at_once == 2 else "0,1,2"  # submitit starts all at once
     line = f"-m {launcher} seed={seeds} {LINE}".replace("total_steps=128", "total_steps=100000")
     sweep = subprocess.Popen([CONSOLE, *shlex.split(line)], cwd=work, env=environment)
-    wait_for(lambda: len({path.parent for path in (work / "s").glob("[0-9]/checkpoints/*.json")}) == at_once)
-    begun = {path.parent for path in (work / "s").glob("[0-9]/job.json")}
+    saved = "[0-9]_*/checkpoints/*.json"
+    wait_for(lambda: len({path.parent for path in (work / "s").glob(saved)}) == at_once)
+    begun = {path.parent for path in (work / "s").glob("[0-9]_*/job.json")}
     assert len(begun) == at_once
     sweep.send_signal(signal.SIGKILL)
     sweep.wait()
     wait_for(lambda: not processes_of(work))
-    assert {path.parent for path in (work / "s").glob("[0-9]/job.json")} == begun
+    assert {path.parent for path in (work / "s").glob("[0-9]_*/job.json")} == begun
     assert all(any((job / "checkpoints").glob("*.json")) for job in begun)
 
 
