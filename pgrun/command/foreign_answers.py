@@ -98,7 +98,8 @@ def split_foreign_flags(
     if not flags and not any(map(is_script, rest)):
         return list(argv), [], []
     words, unknown = split_unknown_flags(rest, known)
-    scripts = [word for token in words if (word := read_script(token))]
+    behind = zip(words, ["", *words], strict=False)  # what stands behind a flag of ours is its value
+    scripts = [word for token, before in behind if before not in known and (word := read_script(token))]
     taken = [word.typed for word in scripts]
     return [token for token in words if token not in taken], [*scripts, *flags], unknown
 

@@ -31,10 +31,17 @@ def refuse_returned(method: Callable[..., Any], returned: str, here: str = "") -
     )
 
 
+def is_tensor(value: Any) -> bool:
+    """Of any subclass; torch is only imported where a run has it already."""
+    import torch
+
+    return isinstance(value, torch.Tensor)
+
+
 def describe_value(value: Any) -> str:
     """``a tensor [3, 2]``, or the type of anything else."""
     shape = getattr(value, "shape", None)
-    if type(value).__name__ == "Tensor":
+    if is_tensor(value):
         return f"a tensor {list(value.shape)}"
     if value is None:
         return "nothing (None)"
@@ -43,7 +50,7 @@ def describe_value(value: Any) -> str:
 
 def require_shape(method: Callable[..., Any], value: Any, shape: tuple[int, ...]) -> None:
     """Refuse what is no tensor of this shape: another one would be broadcast, and train something else."""
-    if type(value).__name__ != "Tensor" or tuple(value.shape) != shape:
+    if not is_tensor(value) or tuple(value.shape) != shape:
         raise refuse_returned(method, describe_value(value), str(list(shape)) if shape else "")
 
 
@@ -55,7 +62,7 @@ def require_scalars(method: Callable[..., Any], scalars: Any, tags: tuple[str, .
     for name, value in scalars.items():
         if name not in tags:
             raise refuse_returned(method, f"{name!r}", allowed)
-        if type(value).__name__ != "Tensor" or value.numel() > 2:  # 2: a number, and whether it counts
+        if not is_tensor(value) or value.numel() > 2:  # 2: a number, and whether it counts
             raise refuse_returned(method, f"{describe_value(value)} under {name!r}")
 
 
@@ -65,7 +72,7 @@ def require_rollout(method: Callable[..., Any], rollout: Any) -> None:
         raise refuse_returned(method, describe_value(rollout))
     rows = tuple(rollout.mask.shape)
     for name, column in rollout.extra.items():
-        if type(column).__name__ != "Tensor" or tuple(column.shape[:2]) != rows:
+        if not is_tensor(column) or tuple(column.shape[:2]) != rows:
             raise refuse_returned(method, f"{describe_value(column)} as extra[{name!r}]", f"{[*rows]}")
 
 

@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from importlib.machinery import PathFinder
 from itertools import pairwise
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -101,7 +102,7 @@ class Worker:
     def __init__(self, factory: Callable[[], gym.Env], share: slice, in_all: int, name: str):
         self.share = share
         self.pipe, theirs = PROCESSES.Pipe()
-        given = theirs, list(user_modules.IMPORTED), factory, share, in_all, name
+        given = theirs, list_importable_modules(), factory, share, in_all, name
         self.process = PROCESSES.Process(target=serve_columns, args=given, daemon=True)
         before = os.environ.get(SAFE_PATH)
         os.environ[SAFE_PATH] = "1"  # nothing of the current folder stands before what is installed
@@ -144,6 +145,11 @@ class Worker:
             self.process.kill()
             self.process.join()
         self.pipe.close()
+
+
+def list_importable_modules() -> list[str]:
+    """The user's modules that a new process finds too: others are of a folder that is gone."""
+    return [name for name in user_modules.IMPORTED if PathFinder.find_spec(name.partition(".")[0])]
 
 
 def serve_columns(

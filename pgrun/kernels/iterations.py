@@ -15,7 +15,6 @@ from pgrun.kernels.jit import kernel
 from pgrun.kernels.minibatch import (
     LOG_PROB,
     MASK,
-    NONE,
     PSI,
     RAW_PSI,
     TARGET,
@@ -39,14 +38,14 @@ def run_iterations(part, player, noise, records, weighing, actor, critic, rates,
     Stops where a number is not finite: at the data or Ψ before the step that they would make, at θ and φ
     after it.
 
-    ``player``: what ``collect_rows`` takes before its noise. ``weighing``: (γ [1], λ of Ψ [T], λ of the
-    critic's target [T], V [T+1, N], Ψ [T, N], targets [T, N]). ``actor`` and ``critic``: what
+    ``player``: what ``collect_rows`` takes but noise and records. ``weighing``: (γ [1], λ of Ψ [T], λ of
+    the critic's target [T], V [T+1, N], Ψ [T, N], targets [T, N]). ``actor`` and ``critic``: what
     ``ascend_epoch`` and ``descend_epoch`` take, the rows they share being ``records``' own. ``rates``:
     (learning rates of the policy, of the critic), by the environment steps since the call began, or one for
     all. ``episodes``: (returns, lengths) of those that ended, filled. ``counts`` [4], added to.
     """
-    policy, kind, limit, two, box, place, steps, streams, ended, active, now, turns = player
-    net, dist, rule, data, order, edges, program, scalars, task, registers, seen, back = actor
+    policy, kind, limit, two, box, place, steps, streams, ended, active, now, turns, sampled = player
+    net, dist, rule, data, order, edges, program, scalars, norm, task, registers, seen, back = actor
     flat, own_rule, clip, held, x, acts, deltas, slope = critic
     begun, value = counts[STEPS], weighing[3]
     rows = records[0].shape[0] * records[0].shape[1]
@@ -56,7 +55,7 @@ def run_iterations(part, player, noise, records, weighing, actor, critic, rates,
         if part != LEARN:
             _, _, _, over, finite = collect_rows(
                 policy, kind, limit, two, box, place, steps, streams, ended, active, now, turns, noise[k],
-                True, records,
+                sampled, records,
             )  # fmt: skip
             for i in range(over):
                 episodes[0][counts[EPISODES]], episodes[1][counts[EPISODES]] = records[10][i], records[11][i]
@@ -75,7 +74,7 @@ def run_iterations(part, player, noise, records, weighing, actor, critic, rates,
             rule[1][LR] = rates[0][min(at, rates[0].shape[0] - 1)]
             own_rule[1][LR] = rates[1][min(at, rates[1].shape[0] - 1)]
             ascend_epoch(
-                net, dist, rule, data, order, edges, program, scalars, NONE, task, registers, seen, back
+                net, dist, rule, data, order, edges, program, scalars, norm, task, registers, seen, back
             )
             descend_epoch(flat, own_rule, data[0], data[3], order, edges, clip, x, acts, deltas, slope)
             counts[UPDATES] += 1

@@ -29,7 +29,6 @@ from pgrun.kernels.jit import F32, ONE, ZERO, kernel
 from pgrun.kernels.minibatch import (
     LOG_PROB,
     MASK,
-    NONE,
     PSI,
     RAW_PSI,
     TARGET,
@@ -56,8 +55,8 @@ def run_replayed_iterations(
     ``kept`` [1] counts what ever came in. ``weighing``: (γ, whether V(s) is taken off Q, the rate at which φ̄
     follows φ). ``critic``: what ``descend_epoch`` takes, φ̄, and room. All else as in ``run_iterations``.
     """
-    policy, kind, limit, two, box, place, steps, streams, ended, active, now, turns = player
-    net, dist, rule, data, order, edges, program, scalars, task, registers, seen, back = actor
+    policy, kind, limit, two, box, place, steps, streams, ended, active, now, turns, sampled = player
+    net, dist, rule, data, order, edges, program, scalars, norm, task, registers, seen, back = actor
     flat, own_rule, slow, x, table, held, inputs, acts, deltas, slope, next_obs, every = critic
     begun, brain = counts[STEPS], (net[0], net[1], net[2], net[3])
     for k in range(noise.shape[0]):
@@ -65,7 +64,7 @@ def run_replayed_iterations(
         if part != LEARN:
             _, _, _, over, finite = collect_rows(
                 policy, kind, limit, two, box, place, steps, streams, ended, active, now, turns, noise[k],
-                True, records,
+                sampled, records,
             )  # fmt: skip
             for i in range(over):
                 episodes[0][counts[EPISODES]], episodes[1][counts[EPISODES]] = records[10][i], records[11][i]
@@ -89,7 +88,7 @@ def run_replayed_iterations(
             rule[1][LR] = rates[0][min(at, rates[0].shape[0] - 1)]
             own_rule[1][LR] = rates[1][min(at, rates[1].shape[0] - 1)]
             ascend_epoch(
-                net, dist, rule, data, order, edges, program, scalars, NONE, task, registers, seen, back
+                net, dist, rule, data, order, edges, program, scalars, norm, task, registers, seen, back
             )
             descend_epoch(flat, own_rule, x, table, order, edges, 0.0, inputs, acts, deltas, slope)
             follow(slow[0], flat[0], weighing[2])

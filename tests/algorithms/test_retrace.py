@@ -159,4 +159,4 @@ def test_refusals(changed: dict[str, Any], said: str) -> None:
         "advantage_norm": "none",
     }
     assert list(OffPolicyPg.misfits(fits, None)) == []
-    assert any(said in text for text in OffPolicyPg.misfits(fits | changed, None))
+    assert any(said in mistake.sentence() for mistake in OffPolicyPg.misfits(fits | changed, None))

@@ -33,6 +33,7 @@ ALGORITHMS = sorted(path.stem for path in Path(conf_dir() / "algo").glob("*.yaml
 SMALL = {
     "reinforce": "sampler.episodes=4 env.num_envs=4",
     "off_policy_pg": "sampler.episodes=4 env.num_envs=4",
+    "storm_pg": "sampler.episodes=4 env.num_envs=4",
     "off_policy_ac": "sampler.warmup=8 env.num_envs=4",
     "online_ac": "",
 }

@@ -127,4 +127,4 @@ def test_refusals(changed: dict[str, Any], said: str) -> None:
         "advantage_norm": "none",
     }
     assert list(StormPg.misfits(fits, None)) == []
-    assert any(said in text for text in StormPg.misfits(fits | changed, None))
+    assert any(said in mistake.sentence() for mistake in StormPg.misfits(fits | changed, None))

@@ -139,7 +139,7 @@ ANSWERS = {  # command → what is said
     ],
     "--algo dqn --env CartPole-v1 -f logs --persistence 1": [
         "--algo dqn (Stable-Baselines3): leave it out; there is none here: it learns Q and has no policy",
-        "--persistence 1: no such option, here or in the tools that are known; leave it out",
+        "--persistence 1: no such option, here or in the tools that are known: leave it out",
         "together: pgrun env=CartPole-v1 hydra.run.dir=logs\n",
     ],
     "--persistence 1": ["--persistence: no such option, pgrun --help lists them, and settings are typed"],

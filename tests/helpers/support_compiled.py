@@ -26,6 +26,7 @@ SMALL = {
     "euclidean_pg": {"env.num_envs": 4, "sampler.steps": 32, "critic.epochs": 2},
     "online_ac": {},
     "off_policy_pg": {"env.num_envs": 4, "sampler.episodes": 4},
+    "storm_pg": {"env.num_envs": 4, "sampler.episodes": 4},
     "off_policy_ac": {"sampler.warmup": 1},
 }
 ENVS = {"categorical": "CartPole-v1", "gaussian": "Pendulum-v1"}

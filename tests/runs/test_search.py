@@ -146,7 +146,7 @@ REFUSED = {
     "gamma=tag(ln,interval(0,1))": "the only tag of an interval is log",
     "gamma=tag(log,choice(0.5,0.9))": "goes with an interval",
     "gamma=shuffle(0.5,0.9)": "no order to shuffle",
-    "algo=a2c,ddpg": "algo=ddpg: no such option",
+    "algo=a2c,ddpg": "algo=ddpg: there is none",
     "seed=0,1": "type seeds=[0,1,2]",
     "": "nothing to search",
     "gamma=0.9": "nothing to search",

@@ -39,7 +39,7 @@ def outcome(trial: dict[str, Any], sign: int = 1) -> dict[str, Any]:
 
 def go(found: Study, trials: int, sign: int = 1) -> list[dict[str, Any]]:
     for number in range(trials):
-        found.tell(number, outcome(found.ask(), sign))
+        found.tell(number, outcome(found.ask(1)[number], sign))
     return found.record.trials
 
 
@@ -96,11 +96,11 @@ def test_bars_are_medians_of_running_means_of_finished_trials(tmp_path: Path) ->
     values = []
     for number in range(4):
         assert bool(found.bars()) == (number >= 3)
-        values.append(-((found.ask()["gamma"] - 0.3) ** 2))
+        values.append(-((found.ask(1)[number]["gamma"] - 0.3) ** 2))
         found.tell(number, outcome(found.record.trials[number]))
     bars = found.bars()
     assert bars == pytest.approx({1: statistics.median(values) + 1, 2: statistics.median(values)})
-    found.ask()
+    found.ask(1)
     found.tell(4, {"status": "pruned", "runs": [{"status": "finished", "return_mean": -9.0}]})
     assert found.bars() == bars  # of finished trials alone
     assert running_means({"runs": [{"status": "finished", "return_mean": x} for x in (3.0, 5.0, 1.0)]}) == [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pgrun.command import validate
+from pgrun.command import machine_check
 from tests.helpers.support_pipeline import trained
 
 WORDS = ("algo=reinforce", "env=CartPole-v1", "sampler.episodes=2", "env.num_envs=2", "backend=torch")
@@ -31,7 +31,7 @@ def test_films_of_a_run(tmp_path: Path) -> None:
 
 
 def test_the_extra_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(validate, "find_spec", lambda name: None)
-    (said,) = validate.check_films({"trainer": {"film_every": 5}})
+    monkeypatch.setattr(machine_check, "find_spec", lambda name: None)
+    (said,) = machine_check.check_films({"trainer": {"film_every": 5}})
     assert 'trainer.film_every=5 needs the extra "video": ' in said
-    assert not list(validate.check_films({"trainer": {"film_every": None}}))
+    assert not list(machine_check.check_films({"trainer": {"film_every": None}}))

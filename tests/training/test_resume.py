@@ -33,7 +33,7 @@ SIZES = {
     "steps": ["sampler.steps=16", "trainer.total_steps=192"],
     "replay": ["sampler.batch=8", "sampler.warmup=8", "trainer.total_steps=40"],
 }
-EPISODES = ("reinforce", "off_policy_pg")
+EPISODES = ("reinforce", "off_policy_pg", "storm_pg")
 
 
 def words(algo: str, env: str) -> list[str]:

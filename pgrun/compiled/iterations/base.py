@@ -14,6 +14,7 @@ from pgrun.compiled.learner import MinibatchSteps
 from pgrun.compiled.tracing import TracedWeight
 from pgrun.kernels import iterations as kernels
 from pgrun.kernels.arrays import NO_NUMBERS
+from pgrun.kernels.minibatch import NONE
 from pgrun.kernels.row_programs import BLOCK
 from pgrun.optimization.schedules import OVER_THE_RUN
 from pgrun.policies.normalization import NoRewardScale
@@ -148,7 +149,7 @@ class Iterations:
         """The kernels' ``player``, of the environment as it stands."""
         player, envs = self.player, self.player.envs
         limits = envs.episodes, player.endless, player.unread, np.inf, False
-        return player.acting.arguments, *envs.arguments, (*limits, envs.time, envs.episode_return)
+        return player.acting.arguments, *envs.arguments, (*limits, envs.time, envs.episode_return), True
 
     def pack_actor(self) -> tuple[Any, ...]:
         """The kernels' ``actor``."""
@@ -157,7 +158,7 @@ class Iterations:
         own = float(algorithm.entropy_weight), float(algorithm.kl_weight)
         task = (*own, 0.0, 0.0, float(self.batch_rows), NO_NUMBERS)  # V is not among the outputs
         net = steps.net, steps.dist.code, steps.optimizer.pack_rule(), steps.data
-        program = self.order, self.edges, self.traced.program, self.scalars, task, self.registers
+        program = self.order, self.edges, self.traced.program, self.scalars, NONE, task, self.registers
         return *net, *program, *steps.take_buffers(self.batch_rows)
 
     def count_calls(self, count: int, call: Callable[..., None]) -> tuple[np.ndarray, Finished]:

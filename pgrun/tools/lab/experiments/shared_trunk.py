@@ -74,6 +74,7 @@ EXPERIMENT = Experiment(
     row=19,
     claim="On images, separate networks for actor and critic cost twice the computation.",
     chinese="缺点 :无法共享特征(feature),如果输入是图像(CNN),计算量会由两倍。",
+    english="Drawback: features cannot be shared; if the input is an image (CNN), the computation doubles.",
     place="C L134",
     formula="π_θ(a|s), V_φ(s)   or   (V(s), π(·|s)) = heads(trunk_θ(s)) on −L + c_v·value loss",
     commands=(
