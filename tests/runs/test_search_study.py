@@ -25,7 +25,7 @@ def searched(words: list[str]) -> search_space.Space:
 
 
 def study(folder: Path, words: list[str] = WORDS, **settings: Any) -> Study:
-    search, found = Search(**settings), searched(words)
+    search, found = Search(n_trials=40, **settings), searched(words)
     known = record.load_record(folder, record.new_record(search, found, {}), found)
     return Study(search, found, known, folder)
 
