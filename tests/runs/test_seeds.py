@@ -102,7 +102,7 @@ def test_a_preempted_job_of_seeds_goes_on(here: Path, monkeypatch: pytest.Monkey
     assert answer.code == 0, (answer, (slurm / "log").read_text())
     assert summary(find_job_folder(here / "s", 0))["status"] == "finished"
     assert [told(find_job_folder(here / "s", 0) / n) for n in "01"] == [
-        told(here / "whole" / n) for n in "01"
+        told(find_job_folder(here / "whole", n)) for n in (0, 1)
     ]
     assert steps(here, 0) == 2 * before[0]  # also of the other job
     assert steps(here, 1) <= 2 * before[1] + 2 * EPISODE
