@@ -54,7 +54,7 @@ def find_wrong_url(place: str) -> Iterator[Mistake]:
     elif scheme == POSTGRES:
         if not url.path.strip("/"):
             yield Mistake(SETTING, place, "name a database", "postgresql://user@host/database")
-        if find_spec("psycopg") is None:
+        elif find_spec("psycopg") is None:
             yield Mistake(
                 SETTING, place, "a package is missing; the extra brings it", install_command(POSTGRES)
             )
