@@ -10,10 +10,10 @@ import torch
 
 from pgrun.algorithms.base import Algorithm, Learner
 from pgrun.algorithms.retrace import (
+    correct_action_values,
     find_no_action_values,
     record_action_values,
     renew_state_values,
-    retrace,
 )
 from pgrun.config.schema import Positive, Probability, Repeats
 from pgrun.config.settings import CENTERING
@@ -122,7 +122,7 @@ class OffPolicyPg(Algorithm):
         """Weight times Ψ of each row [B], from log ρ [T, N], 0 where the mask is."""
         if self.weights == "retrace":
             ratio = log_ratio.exp()
-            advantage, _ = retrace(ratio, batch, self.lam, self.c_bar)
+            advantage, _ = correct_action_values(ratio, batch, self.lam, self.c_bar)
             return (ratio.clamp(max=self.rho_bar) * advantage).flatten()
         if self.weights == "v_trace":
             ratio = log_ratio.exp()
@@ -152,7 +152,7 @@ class OffPolicyPg(Algorithm):
         ratio = log_ratio(policy.dist.log_prob(policy.params(batch.obs), batch.action), batch).exp()
         if self.weights == "v_trace":
             return replace(rows, target=batch.value + self.v_trace(ratio, batch)[0].flatten())
-        corrected = retrace(ratio, self.renew_values(batch, policy), self.lam, self.c_bar)[1]
+        corrected = correct_action_values(ratio, self.renew_values(batch, policy), self.lam, self.c_bar)[1]
         return replace(rows, target=corrected.flatten())
 
     def products(self, log_ratio: Tensor) -> Tensor:

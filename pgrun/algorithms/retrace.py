@@ -47,7 +47,7 @@ def renew_state_values(policy: Policy, batch: Batch) -> Batch:
     return replace(batch, extra={**known, **own})
 
 
-def retrace(ratio: Tensor, batch: Batch, lam: float, c_bar: float) -> tuple[Tensor, Tensor]:
+def correct_action_values(ratio: Tensor, batch: Batch, lam: float, c_bar: float) -> tuple[Tensor, Tensor]:
     """(Qʳ − V, Qʳ) [T, N] from ρ [T, N] and a batch whose V is that of the policy in ρ."""
     columns = {name: x.view(*batch.shape, *x.shape[1:]) for name, x in batch.extra.items()}
     q = columns["every_q"].gather(-1, batch.action.view(*batch.shape, 1))[..., 0]

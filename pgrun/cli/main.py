@@ -130,8 +130,9 @@ def owning_sweep(jobs: Sequence[Job]) -> Iterator[None]:
     """Alone in the sweep's folder, where no signal of an earlier sweep is left; workers import nothing from
     the current folder, and end with this process.
     """
+    from pgrun.config.import_path import safe_import_path
     from pgrun.runs.slurm_states import knowing_slurm_states
-    from pgrun.runs.workers import owning_workers, safe_import_path
+    from pgrun.runs.workers import owning_workers
     from pgrun.terminal.signals import STOP
     from pgrun.training.saver import run_lock
 

@@ -9,9 +9,8 @@ import torch
 from gymnasium import spaces
 
 from pgrun.config.schema import PositiveInt, Range
-from pgrun.critics.base import Context, CriticSettings, value_delta, value_loss
+from pgrun.critics.base import Context, CriticSettings, OwnNetwork, value_delta, value_loss
 from pgrun.envs.spaces import action_limits
-from pgrun.optimization.schedules import Schedule
 from pgrun.policies.distributions import Categorical
 from pgrun.policies.mlp import Net
 from pgrun.returns import td_target
@@ -49,7 +48,7 @@ class ActionValue(CriticSettings):
         return ActionCritic(self, net, phi, context, of != "none", of in ("q_next", "all"))
 
 
-class ActionCritic:
+class ActionCritic(OwnNetwork):
     """y = r + γ(1 − d)Q(s', a'), regressed on by Q(s, a).
 
     ``of_actions`` off, the network sees no action: V(s), y = r + γ(1 − d)V(s'), and y itself stands for
@@ -151,17 +150,9 @@ class ActionCritic:
     def loss(self, batch: Batch) -> Tensor:
         return value_loss(self.q(batch.obs, batch.action), batch, None)
 
-    def joint_delta(self, out: Tensor, batch: Batch) -> float:
-        return 0.0
-
-    @property
-    def schedules(self) -> list[Schedule]:
-        return [self.optimizer.schedule]
-
     def state_dict(self) -> dict[str, Any]:
-        return {"phi": self.phi, "follower": self.follower, "optimizer": self.optimizer.state_dict()}
+        return {**super().state_dict(), "follower": self.follower}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.phi.copy_(state["phi"])
+        super().load_state_dict(state)
         self.follower.copy_(state["follower"])
-        self.optimizer.load_state_dict(state["optimizer"])

@@ -16,6 +16,7 @@ from pgrun.optimization.schedules import Schedule
 from pgrun.policies.policy import Network, Policy
 from pgrun.stateless import Stateless
 from pgrun.types import Batch, Rollout
+from pgrun.variance.base import returns_to_go
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -127,6 +128,53 @@ class NoCritic(Stateless):
     @property
     def schedules(self) -> list[Schedule]:
         return []
+
+
+class Unfitted(Stateless):
+    """A critic that nothing is fitted in: its values come from elsewhere."""
+
+    fits_first = False
+
+    def target(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
+        """Gₜ, which V is compared with."""
+        return returns_to_go(rollout, value, gamma)
+
+    def rows(self, rollout: Rollout, gamma: float) -> None:
+        return None
+
+    def fit(self, batch: Batch, generator: torch.Generator) -> None:
+        pass
+
+    def loss(self, batch: Batch) -> Tensor:
+        return batch.mask.new_zeros(())
+
+    def joint_delta(self, out: Tensor, batch: Batch) -> float:
+        return 0.0
+
+    @property
+    def schedules(self) -> list[Schedule]:
+        return []
+
+
+class OwnNetwork:
+    """A critic with parameters φ and an optimizer of its own."""
+
+    phi: Tensor
+    optimizer: Optimizer
+
+    def joint_delta(self, out: Tensor, batch: Batch) -> float:
+        return 0.0
+
+    @property
+    def schedules(self) -> list[Schedule]:
+        return [self.optimizer.schedule]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"phi": self.phi, "optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.phi.copy_(state["phi"])
+        self.optimizer.load_state_dict(state["optimizer"])
 
 
 class StateValue:

@@ -9,17 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import gymnasium as gym
 import torch
 
-from pgrun.critics.base import Context, CriticSettings
+from pgrun.critics.base import Context, CriticSettings, Unfitted
 from pgrun.envs import Envs
 from pgrun.envs.table import TableEnvs
 from pgrun.envs.vector import Loop
 from pgrun.exact import Problem, policy_table, read_problem
 from pgrun.mistake import Mistake
-from pgrun.optimization.schedules import Schedule
 from pgrun.policies.policy import Policy
-from pgrun.stateless import Stateless
-from pgrun.types import Batch, Rollout
-from pgrun.variance.base import returns_to_go
+from pgrun.types import Rollout
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,7 +62,7 @@ class Exact(CriticSettings):
         return ExactCritic(follow_problem(context.envs), context.policy, context.gamma, factor)
 
 
-class ExactCritic(Stateless):
+class ExactCritic(Unfitted):
     """``factor`` times V and Q of the time-limited problem, whose V is 0 at the
     limit: h steps after the start
 
@@ -74,8 +71,6 @@ class ExactCritic(Stateless):
     Reads ``rollout.state``. What a truncated return leaves out is 0 here, so that schemes which bootstrap are
     unbiased.
     """
-
-    fits_first = False
 
     def __init__(self, p: Problem, policy: Policy, gamma: float, factor: float = 1.0):
         self.problem, self.policy, self.gamma, self.factor = p, policy, gamma, factor
@@ -106,26 +101,6 @@ class ExactCritic(Stateless):
 
     def _like(self, rollout: Rollout, x: Tensor) -> Tensor:
         return (self.factor * x).to(rollout.reward)
-
-    def target(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
-        """Gₜ, which it is compared with; nothing is fitted."""
-        return returns_to_go(rollout, value, gamma)
-
-    def rows(self, rollout: Rollout, gamma: float) -> None:
-        return None
-
-    def fit(self, batch: Batch, generator: torch.Generator) -> None:
-        pass
-
-    def loss(self, batch: Batch) -> Tensor:
-        return batch.mask.new_zeros(())
-
-    def joint_delta(self, out: Tensor, batch: Batch) -> float:
-        return 0.0
-
-    @property
-    def schedules(self) -> list[Schedule]:
-        return []
 
 
 def values_by_steps_left(p: Problem, pi: Tensor, gamma: float) -> Tensor:

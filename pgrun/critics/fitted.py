@@ -10,7 +10,7 @@ import gymnasium as gym
 import torch
 
 from pgrun.config.schema import NonNegative, Positive
-from pgrun.critics.base import Context, StateValue, value_delta, value_loss
+from pgrun.critics.base import Context, OwnNetwork, StateValue, value_delta, value_loss
 from pgrun.critics.regressed import Regressed
 from pgrun.mistake import Mistake
 from pgrun.optimization.minibatches import shuffle_into_minibatches
@@ -53,7 +53,7 @@ class Fitted(Regressed):
         return SeparateCritic(self, net, phi, context.optimizer(phi))
 
 
-class SeparateCritic(StateValue):
+class SeparateCritic(OwnNetwork, StateValue):
     """A critic with its own network φ and optimizer."""
 
     def __init__(self, settings: Fitted, net: Net, phi: Tensor, optimizer: Optimizer):
@@ -80,20 +80,6 @@ class SeparateCritic(StateValue):
         value = kept[-1][:, 0]
         delta = value_delta(value, batch, self.settings.clip)
         self.optimizer.step(self.net.gradient(self.layers, kept, delta[:, None]))
-
-    def joint_delta(self, out: Tensor, batch: Batch) -> float:
-        return 0.0
-
-    @property
-    def schedules(self) -> list[Schedule]:
-        return [self.optimizer.schedule]
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"phi": self.phi, "optimizer": self.optimizer.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.phi.copy_(state["phi"])
-        self.optimizer.load_state_dict(state["optimizer"])
 
 
 class SharedCritic(StateValue, Stateless):

@@ -10,12 +10,11 @@ import gymnasium as gym
 import torch
 from gymnasium import spaces
 
-from pgrun.critics.base import Context, value_delta, value_loss
+from pgrun.critics.base import Context, OwnNetwork, value_delta, value_loss
 from pgrun.critics.regressed import Regressed
 from pgrun.mistake import Mistake
 from pgrun.optimization.minibatches import shuffle_into_minibatches
 from pgrun.optimization.optimizers import Optimizer
-from pgrun.optimization.schedules import Schedule
 from pgrun.policies.mlp import Net
 from pgrun.policies.policy import Policy
 from pgrun.types import Batch, Rollout
@@ -53,7 +52,7 @@ class FittedQ(Regressed):
         return FittedQCritic(self, net, phi, policy, context.optimizer(phi))
 
 
-class FittedQCritic:
+class FittedQCritic(OwnNetwork):
     """Q_φ(s, a) of all actions, and V(s) = Σ_a π(a|s)Q_φ(s, a) of the present policy."""
 
     def __init__(self, settings: FittedQ, net: Net, phi: Tensor, policy: Policy, optimizer: Optimizer):
@@ -104,17 +103,3 @@ class FittedQCritic:
 
     def loss(self, batch: Batch) -> Tensor:
         return value_loss(self.q(batch.obs, batch.action), batch, None)
-
-    def joint_delta(self, out: Tensor, batch: Batch) -> float:
-        return 0.0
-
-    @property
-    def schedules(self) -> list[Schedule]:
-        return [self.optimizer.schedule]
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"phi": self.phi, "optimizer": self.optimizer.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.phi.copy_(state["phi"])
-        self.optimizer.load_state_dict(state["optimizer"])

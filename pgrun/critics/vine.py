@@ -12,16 +12,13 @@ import torch
 from gymnasium import spaces
 
 from pgrun.config.schema import PositiveInt
-from pgrun.critics.base import Context, CriticSettings
+from pgrun.critics.base import Context, CriticSettings, Unfitted
 from pgrun.envs.snapshot import can_be_read
 from pgrun.envs.table import TableEnvs, keeps_to_table
 from pgrun.envs.vector import Loop
 from pgrun.mistake import Mistake
-from pgrun.optimization.schedules import Schedule
 from pgrun.rollouts.continuations import Continuations, Places
-from pgrun.stateless import Stateless
-from pgrun.types import Batch, Rollout
-from pgrun.variance.base import returns_to_go
+from pgrun.types import Rollout
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -94,10 +91,8 @@ class Vine(CriticSettings):
         )
 
 
-class VineCritic(Stateless):
+class VineCritic(Unfitted):
     """V̂ and Q̂ of the time-limited problem: what comes after its end is 0."""
-
-    fits_first = False
 
     def __init__(self, play: Continuations, times: int):
         self.play, self.times = play, times
@@ -134,26 +129,6 @@ class VineCritic(Stateless):
         """Of ``continuations`` episodes from each row [R]."""
         returns = self.play.play_on(places.repeated(self.times))
         return torch.from_numpy(returns).view(-1, self.times).mean(1)
-
-    def target(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
-        """Gₜ, which it is compared with; nothing is fitted."""
-        return returns_to_go(rollout, value, gamma)
-
-    def rows(self, rollout: Rollout, gamma: float) -> None:
-        return None
-
-    def fit(self, batch: Batch, generator: torch.Generator) -> None:
-        pass
-
-    def loss(self, batch: Batch) -> Tensor:
-        return batch.mask.new_zeros(())
-
-    def joint_delta(self, out: Tensor, batch: Batch) -> float:
-        return 0.0
-
-    @property
-    def schedules(self) -> list[Schedule]:
-        return []
 
 
 def find_live_observations(rollout: Rollout) -> Tensor:

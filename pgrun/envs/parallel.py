@@ -23,12 +23,12 @@ import gymnasium as gym
 import numpy as np
 
 from pgrun.config import user_modules
+from pgrun.config.import_path import restore_import_path, safe_import_path
 from pgrun.envs.faults import ColumnFault, Unrepeatable, close_all
 from pgrun.envs.snapshot import can_be_read
 from pgrun.envs.vector import CONTINUES, Envs, Loop, Step
 
 PROCESSES = get_context("spawn")  # a fork would copy torch's threads in the middle of their work
-SAFE_PATH = "PYTHONSAFEPATH"  # Python 3.11: nothing is put in front of the path
 PATIENCE = 5.0  # seconds that a process is given to close its environments
 
 
@@ -104,12 +104,8 @@ class Worker:
         self.pipe, theirs = PROCESSES.Pipe()
         given = theirs, list_importable_modules(), factory, share, in_all, name
         self.process = PROCESSES.Process(target=serve_columns, args=given, daemon=True)
-        before = os.environ.get(SAFE_PATH)
-        os.environ[SAFE_PATH] = "1"  # nothing of the current folder stands before what is installed
-        try:
+        with safe_import_path():
             self.process.start()
-        finally:
-            os.environ.pop(SAFE_PATH) if before is None else os.environ.update({SAFE_PATH: before})
         theirs.close()
 
     def send(self, name: str, part: tuple[Any, ...]) -> None:
@@ -161,6 +157,7 @@ def serve_columns(
     run_name: str,
 ) -> None:
     """What such a process does until the run says ``close``, or is gone."""
+    restore_import_path()
     for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         signal.signal(number, signal.SIG_IGN)  # the run hears them, and decides
     logging.basicConfig(format="%(message)s", stream=sys.stderr)

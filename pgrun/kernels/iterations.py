@@ -44,43 +44,63 @@ def run_iterations(part, player, noise, records, weighing, actor, critic, rates,
     (learning rates of the policy, of the critic), by the environment steps since the call began, or one for
     all. ``episodes``: (returns, lengths) of those that ended, filled. ``counts`` [4], added to.
     """
-    policy, kind, limit, two, box, place, steps, streams, ended, active, now, turns, sampled = player
-    net, dist, rule, data, order, edges, program, scalars, norm, task, registers, seen, back = actor
+    data = actor[3]
     flat, own_rule, clip, held, x, acts, deltas, slope = critic
-    begun, value = counts[STEPS], weighing[3]
+    begun, value, room = counts[STEPS], weighing[3], (x, acts, deltas, slope)
     rows = records[0].shape[0] * records[0].shape[1]
     inputs = records[0].reshape((rows, records[0].shape[2]))
     for k in range(noise.shape[0]):
         taken, at = data[3][MASK].sum(), counts[STEPS] - begun
         if part != LEARN:
-            _, _, _, over, finite = collect_rows(
-                policy, kind, limit, two, box, place, steps, streams, ended, active, now, turns, noise[k],
-                sampled, records,
-            )  # fmt: skip
-            for i in range(over):
-                episodes[0][counts[EPISODES]], episodes[1][counts[EPISODES]] = records[10][i], records[11][i]
-                counts[EPISODES] += 1
-            if not finite:
-                counts[OUTCOME] = BAD_DATA
+            if not play_rollout(player, noise[k], records, episodes, counts):
                 return
             fill_activations(flat, inputs, held)
             fill_table(records, held[held.shape[0] - rows :], weighing, value, data[3])
             taken = data[3][MASK].sum()
             counts[STEPS] += np.int64(taken)
-        if part != COLLECT and taken > 0:
-            if not math.isfinite(data[3][PSI].sum()):
-                counts[OUTCOME] = BAD_WEIGHT
-                return
-            rule[1][LR] = rates[0][min(at, rates[0].shape[0] - 1)]
-            own_rule[1][LR] = rates[1][min(at, rates[1].shape[0] - 1)]
-            ascend_epoch(
-                net, dist, rule, data, order, edges, program, scalars, norm, task, registers, seen, back
-            )
-            descend_epoch(flat, own_rule, data[0], data[3], order, edges, clip, x, acts, deltas, slope)
-            counts[UPDATES] += 1
-            if not math.isfinite(net[0].sum() + flat[0].sum()):
-                counts[OUTCOME] = BAD_PARAMETERS
-                return
+        if part == COLLECT or taken == 0:
+            continue
+        if not take_steps(actor, flat, own_rule, data[0], data[3], clip, room, rates, at, counts):
+            return
+
+
+@kernel(inner=True, allocates=True)
+def play_rollout(player, noise, records, episodes, counts):
+    """Fill ``records`` by playing on, and note the episodes that ended; whether every number is finite."""
+    policy, kind, limit, two, box, place, steps, streams, ended, active, now, turns, sampled = player
+    _, _, _, over, finite = collect_rows(
+        policy, kind, limit, two, box, place, steps, streams, ended, active, now, turns, noise, sampled,
+        records,
+    )  # fmt: skip
+    for i in range(over):
+        episodes[0][counts[EPISODES]], episodes[1][counts[EPISODES]] = records[10][i], records[11][i]
+        counts[EPISODES] += 1
+    if not finite:
+        counts[OUTCOME] = BAD_DATA
+    return finite
+
+
+@kernel(inner=True, allocates=True)
+def take_steps(actor, flat, own_rule, obs, table, clip, room, rates, at, counts):
+    """A step of the policy, then one of the critic on its rows ``obs`` with the columns ``table``; whether Ψ,
+    θ and φ are finite.
+
+    ``at``: environment steps since the call began. ``room``: (x, acts, deltas, slope) of ``descend_epoch``.
+    """
+    net, dist, rule, data, order, edges, program, scalars, norm, task, registers, seen, back = actor
+    x, acts, deltas, slope = room
+    if not math.isfinite(data[3][PSI].sum()):
+        counts[OUTCOME] = BAD_WEIGHT
+        return False
+    rule[1][LR] = rates[0][min(at, rates[0].shape[0] - 1)]
+    own_rule[1][LR] = rates[1][min(at, rates[1].shape[0] - 1)]
+    ascend_epoch(net, dist, rule, data, order, edges, program, scalars, norm, task, registers, seen, back)
+    descend_epoch(flat, own_rule, obs, table, order, edges, clip, x, acts, deltas, slope)
+    counts[UPDATES] += 1
+    if not math.isfinite(net[0].sum() + flat[0].sum()):
+        counts[OUTCOME] = BAD_PARAMETERS
+        return False
+    return True
 
 
 @kernel(inner=True)

@@ -11,33 +11,12 @@ import math
 import numpy as np
 
 from pgrun.kernels.acting import choose_action
-from pgrun.kernels.collecting import collect_rows, copy_row
+from pgrun.kernels.collecting import copy_row
 from pgrun.kernels.distributions import fill_log_probs, log_sum_exp
-from pgrun.kernels.iterations import (
-    BAD_DATA,
-    BAD_PARAMETERS,
-    BAD_WEIGHT,
-    COLLECT,
-    EPISODES,
-    LEARN,
-    OUTCOME,
-    STEPS,
-    UPDATES,
-    WHOLE,
-)
+from pgrun.kernels.iterations import COLLECT, LEARN, STEPS, play_rollout, take_steps
 from pgrun.kernels.jit import F32, ONE, ZERO, kernel
-from pgrun.kernels.minibatch import (
-    LOG_PROB,
-    MASK,
-    PSI,
-    RAW_PSI,
-    TARGET,
-    VALUE,
-    ascend_epoch,
-    descend_epoch,
-)
+from pgrun.kernels.minibatch import LOG_PROB, MASK, PSI, RAW_PSI, TARGET, VALUE
 from pgrun.kernels.mlp import fill_activations
-from pgrun.kernels.optimizer_rules import LR
 
 
 @kernel(allocates=True)
@@ -55,47 +34,27 @@ def run_replayed_iterations(
     ``kept`` [1] counts what ever came in. ``weighing``: (γ, whether V(s) is taken off Q, the rate at which φ̄
     follows φ). ``critic``: what ``descend_epoch`` takes, φ̄, and room. All else as in ``run_iterations``.
     """
-    policy, kind, limit, two, box, place, steps, streams, ended, active, now, turns, sampled = player
-    net, dist, rule, data, order, edges, program, scalars, norm, task, registers, seen, back = actor
+    net, dist, data = actor[0], actor[1], actor[3]
     flat, own_rule, slow, x, table, held, inputs, acts, deltas, slope, next_obs, every = critic
-    begun, brain = counts[STEPS], (net[0], net[1], net[2], net[3])
+    begun, brain, room = counts[STEPS], (net[0], net[1], net[2], net[3]), (inputs, acts, deltas, slope)
     for k in range(noise.shape[0]):
         at = counts[STEPS] - begun
         if part != LEARN:
-            _, _, _, over, finite = collect_rows(
-                policy, kind, limit, two, box, place, steps, streams, ended, active, now, turns, noise[k],
-                sampled, records,
-            )  # fmt: skip
-            for i in range(over):
-                episodes[0][counts[EPISODES]], episodes[1][counts[EPISODES]] = records[10][i], records[11][i]
-                counts[EPISODES] += 1
-            if not finite:
-                counts[OUTCOME] = BAD_DATA
+            if not play_rollout(player, noise[k], records, episodes, counts):
                 return
             live = np.int64(records[7][3].sum())
             counts[STEPS] += live
-            if part == WHOLE:
-                if live == 0:
-                    return
-                keep_rows(brain, records, chances[0][k], held, memory, kept)
-        if part != COLLECT:
-            draw_rows(chances[1][k], memory, kept[0], data[0], next_obs, x, table)
-            weigh_actor(brain, dist, flat, weighing, chances[2][k], held, every, data)
-            aim_critic(brain, slow, weighing, chances[3][k], held, next_obs, every, table)
-            if not math.isfinite(data[3][PSI].sum()):
-                counts[OUTCOME] = BAD_WEIGHT
+            if part == COLLECT:
+                continue
+            if live == 0:
                 return
-            rule[1][LR] = rates[0][min(at, rates[0].shape[0] - 1)]
-            own_rule[1][LR] = rates[1][min(at, rates[1].shape[0] - 1)]
-            ascend_epoch(
-                net, dist, rule, data, order, edges, program, scalars, norm, task, registers, seen, back
-            )
-            descend_epoch(flat, own_rule, x, table, order, edges, 0.0, inputs, acts, deltas, slope)
-            follow(slow[0], flat[0], weighing[2])
-            counts[UPDATES] += 1
-            if not math.isfinite(net[0].sum() + flat[0].sum()):
-                counts[OUTCOME] = BAD_PARAMETERS
-                return
+            keep_rows(brain, records, chances[0][k], held, memory, kept)
+        draw_rows(chances[1][k], memory, kept[0], data[0], next_obs, x, table)
+        weigh_actor(brain, dist, flat, weighing, chances[2][k], held, every, data)
+        aim_critic(brain, slow, weighing, chances[3][k], held, next_obs, every, table)
+        if not take_steps(actor, flat, own_rule, x, table, 0.0, room, rates, at, counts):
+            return
+        follow_parameters(slow[0], flat[0], weighing[2])
 
 
 @kernel(inner=True, allocates=True)
@@ -204,7 +163,7 @@ def fill_pair(obs, choice, out):
 
 
 @kernel(inner=True)
-def follow(slow, fast, rate):
+def follow_parameters(slow, fast, rate):
     """φ̄ ← φ̄ + rate·(φ − φ̄)"""
     for k in range(len(slow)):
         slow[k] += F32(rate) * (fast[k] - slow[k])

@@ -27,9 +27,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from pgrun.command.app import App
+from pgrun.config.import_path import restore_import_path, safe_import_path
 from pgrun.config.paths import showing_paths_from
 from pgrun.runs.child_end import exit_reason, note_beginning, report_crashes
-from pgrun.runs.workers import restore_import_path, safe_import_path, this_worker
+from pgrun.runs.workers import this_worker
 from pgrun.terminal.exit_codes import ExitCode
 from pgrun.terminal.signals import CODES, SignalFlag, Stopped, read_stop_signal
 from pgrun.terminal.streams import outlast_readers

@@ -1,10 +1,4 @@
-"""The processes of a sweep: what they must not inherit from the folder it was started
-in, and whose end is theirs.
-
-A launcher's workers and the servers that jobs are forked from are new Python processes. Python puts the
-current folder in front of their path (``-c`` and ``-m`` do), so that an innocent ``random.py`` of the user's
-would be imported there.
-"""
+"""The processes of a sweep, and whose end is theirs."""
 
 from __future__ import annotations
 
@@ -14,32 +8,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-SAFE_PATH = "PYTHONSAFEPATH"  # Python 3.11: nothing is put in front of the path
-OURS = "pgrun"  # its value where we set it: any text that is not empty will do
 SWEEP = "PGRUN_SWEEP"  # the process that local workers belong to
 POLL = 0.5  # seconds between looks at it
 TAKES_WORKERS_ALONG = ("joblib", "parallel", "submitit_local", "local")  # launchers; Slurm's jobs go on
-
-
-@contextmanager
-def safe_import_path() -> Iterator[None]:
-    """Python processes that are started meanwhile import nothing from the current
-    folder, unless the path names it.
-    """
-    if os.environ.get(SAFE_PATH):
-        yield
-        return
-    os.environ[SAFE_PATH] = OURS
-    try:
-        yield
-    finally:
-        os.environ.pop(SAFE_PATH, None)
-
-
-def restore_import_path() -> None:
-    """Let Python scripts that the user's environment starts inside a job find their own folder again."""
-    if os.environ.get(SAFE_PATH) == OURS:
-        del os.environ[SAFE_PATH]
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from support_faults import LINE, MODULE, results
 
-from pgrun.runs.workers import Owner, safe_import_path
+from pgrun.config.import_path import safe_import_path
+from pgrun.runs.workers import Owner
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import pgrun
 

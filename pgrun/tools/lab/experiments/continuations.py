@@ -24,9 +24,8 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         )
         for e in entries
     ]
-    outcomes = dict(
-        zip(EXPECTED, (Measured(entries[0]["bias_z"]), *map(divided, excess, excess[1:])), strict=True)
-    )
+    numbers = (Measured(entries[0]["bias_z"]), *map(divide_measured, excess, excess[1:]))
+    outcomes = dict(zip(EXPECTED, numbers, strict=True))
     unbiased = abs(entries[0]["bias_z"]) < 4
     noise = [e["variance"] for e in entries]
     return Finding(
@@ -50,7 +49,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     )
 
 
-def divided(first: Measured, second: Measured) -> Measured:
+def divide_measured(first: Measured, second: Measured) -> Measured:
     """Their ratio, with the standard error of a quotient."""
     ratio = first.value / second.value
     return Measured(ratio, ratio * ((first.se / first.value) ** 2 + (second.se / second.value) ** 2) ** 0.5)
