@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -56,13 +56,14 @@ class Learner:
         """Have the algorithm learn from a batch."""
         algorithm.update(batch, self)
 
-    def ascend(self, algorithm: Algorithm, batch: Batch, parts: int = 1) -> None:
-        """Take a step of the algorithm on each of ``parts`` minibatches drawn at random, or on the whole
-        batch.
+    def ascend(self, algorithm: Algorithm, batch: Batch, parts: int = 1, epochs: int = 1) -> None:
+        """Pass over the batch ``epochs`` times: a step of the algorithm on each of ``parts`` minibatches
+        drawn at random, or on the whole batch.
         """
         split = shuffled_episodes if algorithm.keeps_episodes_whole else shuffle_into_minibatches
-        for rows in split(batch, parts, self.generator):
-            algorithm.ascend(self.renormalise(rows), self)
+        for _ in range(epochs):
+            for rows in split(batch, parts, self.generator):
+                algorithm.ascend(self.renormalise(rows), self)
 
 
 @dataclass
@@ -243,11 +244,17 @@ class Repeated(Algorithm):
     minibatches: PositiveInt = 1  # parts of a batch, with a step for each
 
     def improve(self, batch: Batch, learner: Learner) -> None:
+        stops = self.stop_rule()
+        if stops is None:
+            learner.ascend(self, batch, self.minibatches, self.epochs)
+            return
         for _ in range(self.epochs):
             learner.ascend(self, batch, self.minibatches)
-            if self.stops(batch, learner):
+            if stops(batch, learner):
                 break
 
-    def stops(self, batch: Batch, learner: Learner) -> bool:
-        """Whether to leave the remaining epochs out."""
-        return False
+    def stop_rule(self) -> Callable[[Batch, Learner], bool] | None:
+        """What tells after an epoch whether to leave the remaining ones out; None where nothing does, so that
+        all are one call.
+        """
+        return None

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -128,5 +128,8 @@ class Ppo(Repeated):
         far = above | ((batch.psi < 0) & (ratio < 1 - self.epsilon))
         return far if self.dual_clip is None else far | ((batch.psi < 0) & (ratio > self.dual_clip))
 
-    def stops(self, batch: Batch, learner: Learner) -> bool:
+    def stop_rule(self) -> Callable[[Batch, Learner], bool] | None:
+        return None if self.target_kl is None else self.exceeds_target_kl
+
+    def exceeds_target_kl(self, batch: Batch, learner: Learner) -> bool:
         return self.target_kl is not None and bool(mean_kl(learner.policy, batch) > self.target_kl)

@@ -39,32 +39,38 @@ class Trpo(Npg):
     def move(self, step: Tensor, batch: Batch, learner: Learner) -> tuple[float, Tensor]:
         policy, old = learner.policy, learner.policy.theta.clone()
         twin, exact = in_float64(policy, batch)
-        before = self.objective(twin, exact)
+        before = self.objective(twin, exact, exact.params)
+        kl = torch.zeros_like(before)
         accepted, tried = False, 0
         if bool(step.any()):
             while not accepted and tried < self.backtracks:
                 policy.theta.copy_(old + self.backtrack**tried * step)
                 twin.theta.copy_(policy.theta)
-                accepted = self.acceptable(twin, exact, before)
+                params = twin.params(exact.obs)
+                kl = mean_kl(twin, exact, params)
+                accepted = self.is_acceptable(kl, self.objective(twin, exact, params), before)
                 tried += 1
         if not accepted:
             policy.theta.copy_(old)
         self.told["step/line_search_steps"] = torch.tensor(float(tried))
         self.told["step/accepted"] = torch.tensor(float(accepted))
         if not accepted:
-            return 0.0, before.new_zeros(())
-        return self.backtrack ** (tried - 1), mean_kl(twin, exact)
+            return 0.0, torch.zeros_like(kl)
+        return self.backtrack ** (tried - 1), kl
 
-    def acceptable(self, policy: Policy, batch: Batch, before: Tensor) -> bool:
-        if not bool(mean_kl(policy, batch) <= self.delta):
+    def is_acceptable(self, kl: Tensor, value: Tensor, before: Tensor) -> bool:
+        """Whether a step may be taken, from the mean KL that it makes and the objective there and before."""
+        if not bool(kl <= self.delta):
             return False
-        return not self.improve_surrogate or bool(self.objective(policy, batch) > before)
+        return not self.improve_surrogate or bool(value > before)
 
-    def objective(self, policy: Policy, batch: Batch) -> Tensor:
-        """What ``loss_gradient`` differentiates, at the policy's θ: L + c_H·(1/count) Σ
-        mask·H + correctionᵀθ.
+    def objective(self, policy: Policy, batch: Batch, params: Tensor | None = None) -> Tensor:
+        """What ``loss_gradient`` differentiates, at the policy's θ:
+        L + c_H·(1/count) Σ mask·H + correctionᵀθ.
+
+        ``params``: those of π_θ(·|s) [B, K], where they are at hand.
         """
-        params = policy.params(batch.obs)
+        params = policy.params(batch.obs) if params is None else params
         surrogate = self.surrogate(policy.dist.log_prob(params, batch.action), batch)
         bonus = self.entropy_weight / batch.count * (batch.mask * policy.dist.entropy(params)).sum()
         linear = 0.0 if batch.correction is None else batch.correction.dot(policy.theta)

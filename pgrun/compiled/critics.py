@@ -1,4 +1,4 @@
-"""Compiled twins of critics that have a network of their own: an epoch of their fitting in one call."""
+"""Compiled twins of critics that have a network of their own: their fitting in one call."""
 
 from __future__ import annotations
 
@@ -34,27 +34,24 @@ class ValueSteps:
         self, x: torch.Tensor, batch: Batch, epochs: int, parts: int, clip: float | None, generator: Any
     ) -> None:
         """``epochs`` passes over the rows x [N, in] in ``parts`` minibatches each."""
-        rows, table, take = to_rows(x), stack_columns(batch), self.buffers.take
-        for _ in range(epochs):
-            order, edges = split_at_random(len(rows), parts, generator)
-            most = -(-len(rows) // parts)
-            kernels.descend_epoch(
-                self.flat,
-                self.optimizer.pack_rule(),
-                rows,
-                table,
-                order,
-                edges,
-                float(clip or 0.0),
-                take("x", most * self.net.inputs),
-                take("acts", most * self.net.outputs),
-                take("deltas", most * self.net.outputs),
-                self.gradient,
-            )
+        rows, take = to_rows(x), self.buffers.take
+        most = -(-len(rows) // parts)
+        kernels.descend_epochs(
+            self.flat,
+            self.optimizer.pack_rule(),
+            rows,
+            stack_columns(batch),
+            *split_at_random(len(rows), parts, generator, epochs),
+            float(clip or 0.0),
+            take("x", most * self.net.inputs),
+            take("acts", most * self.net.outputs),
+            take("deltas", most * self.net.outputs),
+            self.gradient,
+        )
 
 
 class CompiledCritic(SeparateCritic):
-    """A ``SeparateCritic`` whose fit is one call an epoch."""
+    """A ``SeparateCritic`` whose fit is one call."""
 
     def __init__(self, critic: SeparateCritic):
         super().__init__(critic.settings, critic.net, critic.phi, critic.optimizer)

@@ -40,16 +40,16 @@ class CompiledLearner(Learner):
         default_factory=dict, repr=False
     )  # by id of the algorithm
 
-    def ascend(self, algorithm: Algorithm, batch: Batch, parts: int = 1) -> None:
+    def ascend(self, algorithm: Algorithm, batch: Batch, parts: int = 1, epochs: int = 1) -> None:
         if id(algorithm) not in self.steps:
             self.steps[id(algorithm)] = (
                 MinibatchSteps(self, algorithm) if is_covered(self, algorithm) else None
             )
         steps = self.steps[id(algorithm)]
         if steps is None or not is_plain(batch.obs) or not batch.obs.numel():
-            super().ascend(algorithm, batch, parts)
+            super().ascend(algorithm, batch, parts, epochs)
         else:
-            steps.ascend(batch, parts)
+            steps.ascend(batch, parts, epochs)
 
 
 def is_covered(learner: Learner, algorithm: Algorithm) -> bool:
@@ -97,26 +97,27 @@ class MinibatchSteps:
         except NotByRow:
             self.traced = None
 
-    def ascend(self, batch: Batch, parts: int) -> None:
-        """Take a step on each of ``parts`` minibatches drawn at random."""
+    def ascend(self, batch: Batch, parts: int, epochs: int) -> None:
+        """Take a step on each of ``parts`` minibatches drawn at random, ``epochs`` times."""
         if not self.decided:
             self.trace_weight(batch)
         if self.batch is not batch:
             self.batch, self.data = batch, self.lay_out_columns(batch)
-        order, edges = split_at_random(len(batch.mask), parts, self.learner.generator)
+        size, generator = len(batch.mask), self.learner.generator
         if self.traced is not None and self.traced.fits(self.algorithm):
-            self.ascend_compiled(self.traced, batch, parts, order, edges)
-        else:
-            self.ascend_in_torch(batch, parts, order, edges)
+            self.ascend_compiled(self.traced, batch, parts, *split_at_random(size, parts, generator, epochs))
+            return
+        for _ in range(epochs):
+            self.ascend_in_torch(batch, parts, *split_at_random(size, parts, generator))
 
     def ascend_compiled(
         self, traced: TracedWeight, batch: Batch, parts: int, order: np.ndarray, edges: np.ndarray
     ) -> None:
-        """Take the steps of one epoch in one call, with the weights of the traced program."""
+        """Take the steps of all epochs in one call, with the weights of the traced program."""
         scalars = self.buffers.take("scalars", len(traced.scalars))[: len(traced.scalars)]
         traced.fill_scalars(self.algorithm, scalars)
         registers = self.buffers.take("registers", traced.registers * BLOCK)
-        kernels.ascend_epoch(
+        kernels.ascend_epochs(
             self.net,
             self.dist.code,
             self.optimizer.pack_rule(),
@@ -128,7 +129,7 @@ class MinibatchSteps:
             NORMS[self.learner.minibatch_norm],
             self.pack_task(batch, batch.count),
             registers[: traced.registers * BLOCK].reshape(-1, BLOCK),
-            *self.take_buffers(-(-len(order) // parts)),
+            *self.take_buffers(-(-len(batch.mask) // parts)),
         )
 
     def ascend_in_torch(self, batch: Batch, parts: int, order: np.ndarray, edges: np.ndarray) -> None:

@@ -19,9 +19,9 @@ NEEDED = ("numba", "scipy")  # numba's matrix products call the BLAS that SciPy 
 def has_machine_code() -> bool:
     """Whether the kernels of an update have been compiled on this machine before, and kept on disk."""
     from pgrun.kernels.jit import is_cached
-    from pgrun.kernels.minibatch import ascend_epoch
+    from pgrun.kernels.minibatch import ascend_epochs
 
-    return is_cached(ascend_epoch)
+    return is_cached(ascend_epochs)
 
 
 def is_available() -> bool:

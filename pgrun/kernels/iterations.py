@@ -1,7 +1,7 @@
 """Whole iterations of batch actor-critic in one call: act, weigh, step, and again.
 
 Where a rollout has few rows, what surrounds the kernels costs several times what they do. The update is the
-one of ``pgrun.training.loop``: one step on the whole rollout for the policy, then one for the critic.
+one of ``pgrun.training.loop``: the policy's steps on minibatches of the rollout, then the critic's.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from pgrun.kernels.minibatch import (
     RAW_PSI,
     TARGET,
     VALUE,
-    ascend_epoch,
-    descend_epoch,
+    ascend_epochs,
+    descend_epochs,
+    normalise_batch,
 )
 from pgrun.kernels.mlp import fill_activations
 from pgrun.kernels.optimizer_rules import LR
@@ -32,21 +33,23 @@ STEPS, UPDATES, EPISODES, OUTCOME = range(4)  # what is counted
 
 
 @kernel(allocates=True)
-def run_iterations(part, player, noise, records, weighing, actor, critic, rates, episodes, counts):
+def run_iterations(part, player, noise, orders, records, weighing, actor, critic, rates, episodes, counts):
     """Do an iteration with each of ``noise`` [K, T, N, A], or one ``part`` of it.
 
     Stops where a number is not finite: at the data or Ψ before the step that they would make, at θ and φ
     after it.
 
-    ``player``: what ``collect_rows`` takes but noise and records. ``weighing``: (γ [1], λ of Ψ [T], λ of
-    the critic's target [T], V [T+1, N], Ψ [T, N], targets [T, N]). ``actor`` and ``critic``: what
-    ``ascend_epoch`` and ``descend_epoch`` take, the rows they share being ``records``' own. ``rates``:
+    ``player``: what ``collect_rows`` takes but noise and records. ``orders``: the rows of the minibatches of
+    every iteration, (the policy's [K, epochs·T·N], the critic's likewise), or one for all. ``weighing``: (γ
+    [1], λ of Ψ [T], λ of the critic's target [T], V [T+1, N], Ψ [T, N], targets [T, N], the batch's advantage
+    norm). ``actor`` and ``critic``: what ``ascend_epochs`` and ``descend_epochs`` take but the order of the
+    rows, and the rows they share are ``records``' own. ``rates``:
     (learning rates of the policy, of the critic), by the environment steps since the call began, or one for
     all. ``episodes``: (returns, lengths) of those that ended, filled. ``counts`` [4], added to.
     """
     data = actor[3]
-    flat, own_rule, clip, held, x, acts, deltas, slope = critic
-    begun, value, room = counts[STEPS], weighing[3], (x, acts, deltas, slope)
+    flat, own_rule, edges, clip, held, x, acts, deltas, slope = critic
+    begun, value, room = counts[STEPS], weighing[3], (edges, x, acts, deltas, slope)
     rows = records[0].shape[0] * records[0].shape[1]
     inputs = records[0].reshape((rows, records[0].shape[2]))
     for k in range(noise.shape[0]):
@@ -60,7 +63,8 @@ def run_iterations(part, player, noise, records, weighing, actor, critic, rates,
             counts[STEPS] += np.int64(taken)
         if part == COLLECT or taken == 0:
             continue
-        if not take_steps(actor, flat, own_rule, data[0], data[3], clip, room, rates, at, counts):
+        order = orders[0][k % orders[0].shape[0]], orders[1][k % orders[1].shape[0]]
+        if not take_steps(actor, order, flat, own_rule, data[0], data[3], clip, room, rates, at, counts):
             return
 
 
@@ -81,21 +85,22 @@ def play_rollout(player, noise, records, episodes, counts):
 
 
 @kernel(inner=True, allocates=True)
-def take_steps(actor, flat, own_rule, obs, table, clip, room, rates, at, counts):
-    """A step of the policy, then one of the critic on its rows ``obs`` with the columns ``table``; whether Ψ,
-    θ and φ are finite.
+def take_steps(actor, orders, flat, own_rule, obs, table, clip, room, rates, at, counts):
+    """The policy's steps, then the critic's on its rows ``obs`` with the columns ``table``; whether Ψ, θ
+    and φ are finite.
 
-    ``at``: environment steps since the call began. ``room``: (x, acts, deltas, slope) of ``descend_epoch``.
+    ``orders``: the rows of the minibatches of each. ``at``: environment steps since the call began. ``room``:
+    (edges, x, acts, deltas, slope) of ``descend_epochs``.
     """
-    net, dist, rule, data, order, edges, program, scalars, norm, task, registers, seen, back = actor
-    x, acts, deltas, slope = room
+    net, dist, rule, data, edges, program, scalars, norm, task, spare, seen, back = actor
+    own_edges, x, acts, deltas, slope = room
     if not math.isfinite(data[3][PSI].sum()):
         counts[OUTCOME] = BAD_WEIGHT
         return False
     rule[1][LR] = rates[0][min(at, rates[0].shape[0] - 1)]
     own_rule[1][LR] = rates[1][min(at, rates[1].shape[0] - 1)]
-    ascend_epoch(net, dist, rule, data, order, edges, program, scalars, norm, task, registers, seen, back)
-    descend_epoch(flat, own_rule, obs, table, order, edges, clip, x, acts, deltas, slope)
+    ascend_epochs(net, dist, rule, data, orders[0], edges, program, scalars, norm, task, spare, seen, back)
+    descend_epochs(flat, own_rule, obs, table, orders[1], own_edges, clip, x, acts, deltas, slope)
     counts[UPDATES] += 1
     if not math.isfinite(net[0].sum() + flat[0].sum()):
         counts[OUTCOME] = BAD_PARAMETERS
@@ -107,9 +112,10 @@ def take_steps(actor, flat, own_rule, obs, table, clip, room, rates, at, counts)
 def fill_table(records, outputs, weighing, value, table):
     """The columns of a batch, from a rollout: mask, Ψ, log π, V, the critic's target.
 
-    Ψ and the target are λ-returns, Ψ less V(s); at λ = 0 the return is the one of TD(0).
+    Ψ and the target are λ-returns, Ψ less V(s) and then with the batch's norm; at λ = 0 the return is the one
+    of TD(0).
     """
-    gamma, lam, target_lam, _, psi, target = weighing
+    gamma, lam, target_lam, _, psi, target, norm = weighing
     reward, terminated, ended, mask = records[7][0], records[7][1], records[7][2], records[7][3]
     columns = reward.shape[1]
     for t in range(value.shape[0]):
@@ -126,3 +132,4 @@ def fill_table(records, outputs, weighing, value, table):
             table[LOG_PROB, row] = records[9][t, n]
             table[VALUE, row] = value[t, n]
             table[TARGET, row] = target[t, n]
+    normalise_batch(table, norm)

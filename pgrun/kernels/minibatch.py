@@ -68,6 +68,14 @@ def normalise_rows(table, index, norm):
         table[PSI, row] = F32((np.float64(table[RAW_PSI, row]) - mean) / divisor) * table[MASK, row]
 
 
+@kernel(inner=True, allocates=True)
+def normalise_batch(table, norm):
+    """The same over all rows, in both columns, before any minibatch is drawn."""
+    if norm != NONE:
+        normalise_rows(table, np.arange(table.shape[1]), norm)
+        table[RAW_PSI] = table[PSI]
+
+
 @kernel(inner=True)
 def fill_value_delta(value, stride, table, index, clip, coef, out):
     """coef·∂(value loss)/∂V of each row, into every ``stride``-th entry of ``out``, from the first.
@@ -202,8 +210,8 @@ def step_minibatch(net, dist, rule, data, index, task, seen, back):
 
 
 @kernel()
-def ascend_epoch(net, dist, rule, data, order, edges, program, scalars, norm, task, registers, seen, back):
-    """Take a step on each minibatch k: the rows ``order[edges[k]:edges[k + 1]]``.
+def ascend_epochs(net, dist, rule, data, order, edges, program, scalars, norm, task, registers, seen, back):
+    """Take a step on each minibatch k, of one epoch or more: the rows ``order[edges[k]:edges[k + 1]]``.
 
     ``program``, ``scalars`` and ``registers`` as in ``pgrun.kernels.row_programs``; ``scalars[0]`` is the
     divisor, in proportion to the rows.
@@ -224,8 +232,8 @@ def ascend_epoch(net, dist, rule, data, order, edges, program, scalars, norm, ta
 
 
 @kernel()
-def descend_epoch(net, rule, obs, table, order, edges, clip, x, acts, deltas, gradient):
-    """Take the critic's steps down the value loss, one on each minibatch."""
+def descend_epochs(net, rule, obs, table, order, edges, clip, x, acts, deltas, gradient):
+    """Take the critic's steps down the value loss, one on each minibatch of one epoch or more."""
     sizes = net[1]
     for k in range(edges.shape[0] - 1):
         index = order[edges[k] : edges[k + 1]]

@@ -32,11 +32,12 @@ def run_replayed_iterations(
     actor's actions [K, B, A], of those in the successors [K, B, A]). ``memory``: the ring's columns (obs,
     next obs, action, parameters, next action, reward, terminated, time), the oldest overwritten first;
     ``kept`` [1] counts what ever came in. ``weighing``: (γ, whether V(s) is taken off Q, the rate at which φ̄
-    follows φ). ``critic``: what ``descend_epoch`` takes, φ̄, and room. All else as in ``run_iterations``.
+    follows φ). ``critic``: what ``descend_epochs`` takes, φ̄, and room. All else as in ``run_iterations``.
     """
     net, dist, data = actor[0], actor[1], actor[3]
     flat, own_rule, slow, x, table, held, inputs, acts, deltas, slope, next_obs, every = critic
-    begun, brain, room = counts[STEPS], (net[0], net[1], net[2], net[3]), (inputs, acts, deltas, slope)
+    begun, brain, edges = counts[STEPS], (net[0], net[1], net[2], net[3]), actor[4]
+    room, order = (edges, inputs, acts, deltas, slope), np.arange(data[0].shape[0])
     for k in range(noise.shape[0]):
         at = counts[STEPS] - begun
         if part != LEARN:
@@ -52,7 +53,7 @@ def run_replayed_iterations(
         draw_rows(chances[1][k], memory, kept[0], data[0], next_obs, x, table)
         weigh_actor(brain, dist, flat, weighing, chances[2][k], held, every, data)
         aim_critic(brain, slow, weighing, chances[3][k], held, next_obs, every, table)
-        if not take_steps(actor, flat, own_rule, x, table, 0.0, room, rates, at, counts):
+        if not take_steps(actor, (order, order), flat, own_rule, x, table, 0.0, room, rates, at, counts):
             return
         follow_parameters(slow[0], flat[0], weighing[2])
 

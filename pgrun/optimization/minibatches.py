@@ -39,12 +39,24 @@ def shuffled_episodes(batch: Batch, parts: int, generator: torch.Generator) -> I
         yield replace(batch.rows(rows[:, columns].flatten()), shape=(batch.shape[0], stop - start))
 
 
-def split_at_random(size: int, parts: int, generator: torch.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """The same split as indices: (rows in the order of their minibatches [size], edges [parts + 1]).
+def find_edges(size: int, parts: int, epochs: int) -> np.ndarray:
+    """Where each minibatch of ``epochs`` passes over ``size`` rows begins, and the last ends
+    [epochs·parts + 1]: sizes equal up to one.
+    """
+    starts = [size * epoch + size * k // parts for epoch in range(epochs) for k in range(parts)]
+    return np.array([*starts, size * epochs])
+
+
+def split_at_random(
+    size: int, parts: int, generator: torch.Generator, epochs: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same split as indices, for ``epochs`` passes: (rows in the order of their minibatches
+    [epochs·size], edges [epochs·parts + 1]).
 
     The edges are where each minibatch begins and the last ends.
     """
-    edges = np.array([size * k // parts for k in range(parts + 1)])
+    edges = find_edges(size, parts, epochs)
     if parts == 1:
-        return np.arange(size), edges
-    return torch.randperm(size, generator=generator, device=generator.device).numpy(), edges
+        return np.tile(np.arange(size), epochs), edges
+    shuffled = [torch.randperm(size, generator=generator, device=generator.device) for _ in range(epochs)]
+    return torch.cat(shuffled).numpy(), edges

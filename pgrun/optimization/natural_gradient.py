@@ -96,9 +96,12 @@ def solve_dense(product: Product, b: Tensor) -> Solution:
     return Solution(x, (b - matrix @ x).norm() / b.norm().clamp(min=1e-30))
 
 
-def mean_kl(policy: Policy, batch: Batch) -> Tensor:
-    """Exact mean KL(π_old‖π_θ) over the rows with mask 1."""
-    kl = policy.dist.kl(batch.params, policy.params(batch.obs))
+def mean_kl(policy: Policy, batch: Batch, params: Tensor | None = None) -> Tensor:
+    """Exact mean KL(π_old‖π_θ) over the rows with mask 1.
+
+    ``params``: those of π_θ(·|s) [B, K], where they are at hand.
+    """
+    kl = policy.dist.kl(batch.params, policy.params(batch.obs) if params is None else params)
     return (kl * batch.mask).sum() / batch.mask.sum().clamp(min=1)
 
 

@@ -12,15 +12,13 @@ if TYPE_CHECKING:
     from pgrun.training.build import Run
     from pgrun.training.counters import Clock, Counters
 
-MOST = 256  # iterations in a call: for so long a signal waits
-
 
 def count_plain_iterations(run: Run, counters: Counters) -> int:
     """How many iterations are certain to come before one that is measured, logged, evaluated after or saved.
 
     0 where the next one may be such a one, or where each has to go the general way.
     """
-    if run.iterations is None or not run.iterations.is_ready or run.meter.window:
+    if run.iterations is None or run.meter.window:
         return 0
     trainer, log_every, read_every = run.trainer, run.logger.every, run.diagnostics.gradient_every
     limits: list[float] = [trainer.total_steps]
@@ -30,7 +28,7 @@ def count_plain_iterations(run: Run, counters: Counters) -> int:
         limits.append(counters.next_film)
     if trainer.checkpoint_every is not None:
         limits.append((counters.env_steps // trainer.checkpoint_every + 1) * trainer.checkpoint_every)
-    most = MOST
+    most = run.iterations.most
     if log_every is None:
         limits.append(counters.next_row)
     else:  # the update that makes the count a multiple
@@ -47,6 +45,7 @@ def fast_forward(run: Run, counters: Counters, clock: Clock, count: int) -> None
     """Do ``count`` iterations in one call. Raises ``Diverged`` and ``EnvironmentFault``."""
     assert run.iterations is not None
     begun, start, total = time.perf_counter(), counters.env_steps, run.trainer.total_steps
+    run.set_progress(start / total)
     played = run.iterations.run_many(count, lambda steps: (start + steps) / total)
     counters.env_steps += played.env_steps
     counters.updates += played.updates

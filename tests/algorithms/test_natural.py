@@ -199,7 +199,7 @@ def test_a_rejected_trpo_step_leaves_theta_bit_for_bit() -> None:
     policy = policy_of(DISTRIBUTIONS["gaussian"])
     batch, before = batch_of(policy), policy.theta.clone()
     trpo = Trpo(delta=0.1, backtracks=3)
-    trpo.acceptable = lambda *args: False  # type: ignore[method-assign]
+    trpo.is_acceptable = lambda *args: False  # type: ignore[method-assign]
     trpo.improve(batch, learner_of(policy))
     assert trpo.told["step/accepted"] == 0
     assert torch.equal(policy.theta, before)

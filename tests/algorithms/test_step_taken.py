@@ -98,7 +98,7 @@ def test_the_predicted_kl_of_a_sampled_fisher_matrix_is_about_that_matrix() -> N
 def test_a_rejected_step_predicts_nothing() -> None:
     policy = policy_of(DISTRIBUTIONS["gaussian"])
     trpo = Trpo(delta=0.1, backtracks=3)
-    trpo.acceptable = lambda *args: False  # type: ignore[method-assign]
+    trpo.is_acceptable = lambda *args: False  # type: ignore[method-assign]
     trpo.improve(batch_of(policy), learner_of(policy))
     assert trpo.told["step/kl_predicted"] == trpo.told["step/kl_realised"] == trpo.told["step/accepted"] == 0
 

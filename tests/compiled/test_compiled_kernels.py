@@ -261,8 +261,8 @@ def test_backups(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_width_or_depth_compiles_anew() -> None:
     """One specialisation of each kernel, whatever the network, the distribution and the minibatches."""
     kernels = [
-        minibatch_kernels.ascend_epoch,
-        minibatch_kernels.descend_epoch,
+        minibatch_kernels.ascend_epochs,
+        minibatch_kernels.descend_epochs,
         mlp_kernels.fill_activations,
         mlp_kernels.backpropagate_rows,
         distribution_kernels.fill_log_probs,

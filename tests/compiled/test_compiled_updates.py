@@ -9,6 +9,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -158,9 +159,12 @@ class Trusting(Ppo):
         ratio = (log_prob - batch.log_prob).exp().clamp(max=1 + self.epsilon)
         return (batch.mask * batch.psi * batch.extra["trust"] * ratio).sum() / batch.count
 
-    def stops(self, batch: Batch, learner: Any) -> bool:
-        self.epsilon *= 0.5
-        return False
+    def stop_rule(self) -> Callable[[Batch, Any], bool]:
+        def halve_epsilon(batch: Batch, learner: Any) -> bool:
+            self.epsilon *= 0.5
+            return False
+
+        return halve_epsilon
 
 
 def test_an_algorithm_of_the_users_own() -> None:

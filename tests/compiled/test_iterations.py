@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("numba")
 
 from pgrun.compiled import twins
+from pgrun.compiled.iterations import base
 from pgrun.errors import Diverged, EnvironmentFault
 from pgrun.training import fast_forward
 from tests.helpers.support_pipeline import built, trained
@@ -22,6 +23,15 @@ RUNS = {
     "a2c, continuous": (
         *("algo=a2c", "env=Pendulum-v1", "tuned=none", "trainer.total_steps=2000", "variance=td0"),
         *("critic.clip=0.2", "algo.entropy=0.01", "optimizer=adam", "optimizer.schedule=linear"),
+    ),
+    "ppo": (
+        *("algo=ppo", "env=CartPole-v1", "tuned=none", "trainer.total_steps=1500", "env.num_envs=2"),
+        *("sampler.steps=32", "algo.epochs=3", "algo.minibatches=4", "advantage_scope=minibatch"),
+        *("critic.epochs=2", "critic.minibatches=3", "optimizer.schedule=linear", "algo.entropy=0.01"),
+    ),
+    "ppo, one minibatch, ε falling": (
+        *("algo=ppo", "env=Pendulum-v1", "tuned=none", "trainer.total_steps=1500", "sampler.steps=64"),
+        *("algo.epochs=4", "algo.minibatches=1", "algo.clip_schedule=linear", "advantage_norm=full"),
     ),
     "online_ac": ("algo=online_ac", "env=CartPole-v1", "trainer.total_steps=300"),
     "off_policy_ac": (
@@ -52,9 +62,10 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize(
-    "name", ["a2c", "a2c, continuous", "online_ac", "off_policy_ac", "off_policy_ac, q alone"]
-)
+WHOLE = [name for name in RUNS if not name.startswith("euclidean_pg")]
+
+
+@pytest.mark.parametrize("name", WHOLE)
 def test_it_is_the_run_of_one_update_at_a_time(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,7 +89,7 @@ def test_it_is_the_run_of_one_update_at_a_time(
             assert not one[tag] or float(one[tag]) == pytest.approx(float(two[tag]), rel=1e-3, abs=1e-5)
 
 
-@pytest.mark.parametrize("name", ["a2c", "online_ac", "off_policy_ac", "off_policy_ac, q alone"])
+@pytest.mark.parametrize("name", [name for name in WHOLE if name != "a2c, continuous"])
 def test_how_they_are_split_into_calls_moves_no_bit(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,7 +99,7 @@ def test_how_they_are_split_into_calls_moves_no_bit(
     for k, words in enumerate(cadences):
         trained(tmp_path / str(k), *RUNS[name], *QUICK, words)
         hashes.add(summary(tmp_path / str(k))["params_sha256"])
-    monkeypatch.setattr(fast_forward, "MOST", 3)
+    monkeypatch.setattr(base, "MOST", 3)
     trained(tmp_path / "three", *RUNS[name], *QUICK)
     assert hashes == {summary(tmp_path / "three")["params_sha256"]}
 
@@ -115,13 +126,20 @@ def test_most_updates_are_in_a_call_with_others(tmp_path: Path, monkeypatch: pyt
         (("critic.target=mc",), True),
         (("variance=n_step",), False),
         (("variance.normalised=true",), False),
-        (("algo.epochs=2",), False),
+        (("algo.epochs=2",), True),
+        (("algo.minibatches=2",), True),
+        (("sampler.steps=1", "algo.minibatches=2"), False),
+        (("algo=ppo",), True),
+        (("algo=ppo", "algo.target_kl=0.1"), False),
+        (("algo=ppo", "algo.clip_schedule=kl"), False),
+        (("algo=ppo", "advantage_scope=minibatch"), True),
+        (("algo=ppo_penalty",), False),
         (("state_norm=true",), False),
         (("reward_scaling=true",), False),
         (("network=shared",), False),
         (("critic.fit=before",), False),
-        (("critic.epochs=3",), False),
-        (("advantage_norm=full",), False),
+        (("critic.epochs=3",), True),
+        (("advantage_norm=full",), True),
         (("env.vector=loop",), False),
         (("backend=torch",), False),
     ],

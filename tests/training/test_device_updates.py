@@ -32,8 +32,8 @@ from tests.helpers.support_fake_cuda import FakeCuda, numbers_of
 # What an update may wait for, because it decides on the number. Everything else is a sync too many.
 DECIDES = {
     "algorithms/trpo.py: move",  # whether there is a step at all
-    "algorithms/trpo.py: acceptable",  # the line search
-    "algorithms/ppo.py: stops",  # target_kl
+    "algorithms/trpo.py: is_acceptable",  # the line search
+    "algorithms/ppo.py: exceeds_target_kl",  # target_kl
     "algorithms/ppo_penalty.py: improve",  # target_kl, which moves β
 }
 ROW = {"diagnostics/update.py: fetch_floats": 1, "training/nonfinite.py: read_check": 1}  # of a logged update
@@ -95,7 +95,7 @@ def test_every_algorithm_sampler_and_distribution(algo: str, sampler: str, kind:
     syncs = compare_update(small_settings(algo, f"sampler={sampler}", kind=kind))
     if algo == "trpo":  # the step, and for each try the KL and perhaps the objective
         assert syncs["algorithms/trpo.py: move"] == 1
-        assert syncs["algorithms/trpo.py: acceptable"] <= 2 * 10
+        assert syncs["algorithms/trpo.py: is_acceptable"] <= 2 * 10
     else:
         assert syncs == ({"algorithms/ppo_penalty.py: improve": 1} if algo == "ppo_penalty" else {})
     assert set(syncs) <= DECIDES
@@ -145,7 +145,7 @@ def test_variants(name: str) -> None:
 
 def test_a_target_kl_is_looked_at_once_an_epoch() -> None:
     syncs = compare_update(small_settings("ppo", "algo.target_kl=100", **{"algo.epochs": 2}))
-    assert syncs == {"algorithms/ppo.py: stops": 2}
+    assert syncs == {"algorithms/ppo.py: exceeds_target_kl": 2}
 
 
 def test_a_solver_of_dense_matrices_looks_at_its_own_code_of_errors() -> None:

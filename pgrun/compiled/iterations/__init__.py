@@ -36,7 +36,6 @@ def compile_iterations(
         envs.is_program
         and type(scale) is NoRewardScale
         and type(policy.normaliser) is NoStateNorm
-        and estimator.advantage_norm == learner.minibatch_norm == "none"
         and is_covered(learner, algorithm)
         and learner.optimizer.settings.schedule in BY_PROGRESS
     )

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from pgrun.algorithms.base import Algorithm, Learner
-from pgrun.compiled.learner import MinibatchSteps
+from pgrun.algorithms.base import Algorithm, Learner, Repeated
+from pgrun.compiled.learner import NORMS, MinibatchSteps
 from pgrun.compiled.tracing import TracedWeight
 from pgrun.kernels import iterations as kernels
 from pgrun.kernels.arrays import NO_NUMBERS
-from pgrun.kernels.minibatch import NONE
 from pgrun.kernels.row_programs import BLOCK
+from pgrun.optimization.minibatches import find_edges
 from pgrun.optimization.schedules import OVER_THE_RUN
 from pgrun.policies.normalization import NoRewardScale
 from pgrun.rollouts.compiled_player import Player, Records
@@ -23,7 +23,8 @@ from pgrun.rollouts.samplers.steps import Steps
 from pgrun.rollouts.trajectory import Finished
 from pgrun.types import Batch, Rollout
 
-BY_PROGRESS = ("constant", *OVER_THE_RUN)  # schedules of the learning rate that hang on env_steps alone
+BY_PROGRESS = ("constant", *OVER_THE_RUN)  # schedules that hang on env_steps alone
+MOST = 256  # iterations in a call: for so long a signal waits
 
 
 class Played(NamedTuple):
@@ -33,6 +34,11 @@ class Played(NamedTuple):
     updates: int
     finished: Finished
     finite: bool  # False: the last update found or made numbers that are not
+
+
+def count_passes(algorithm: Algorithm) -> tuple[int, int]:
+    """(minibatches of an epoch, epochs) of an algorithm's update."""
+    return (algorithm.minibatches, algorithm.epochs) if isinstance(algorithm, Repeated) else (1, 1)
 
 
 class Iterations:
@@ -61,12 +67,12 @@ class Iterations:
         self.scalars = np.zeros(len(traced.scalars), np.float32)
         self.registers = np.zeros((traced.registers, BLOCK), np.float32)
         self.seconds = [0.0, 0.0]  # of first and second parts
-        self.order, self.edges = np.arange(batch_rows), np.array([0, batch_rows])
+        self.edges = find_edges(batch_rows, *count_passes(algorithm))
 
     @property
-    def is_ready(self) -> bool:
-        """Whether the next iterations can be done in one call."""
-        return True
+    def most(self) -> int:
+        """How many iterations one call may do now: 0 where the next one has to go the general way."""
+        return 1 if any(x.kind != "constant" for x in self.algorithm.schedules.values()) else MOST
 
     def run_many(self, count: int, progress: Callable[[np.ndarray], np.ndarray]) -> Played:
         """Do up to ``count`` iterations. Raises ``EnvironmentFault``.
@@ -158,7 +164,8 @@ class Iterations:
         own = float(algorithm.entropy_weight), float(algorithm.kl_weight)
         task = (*own, 0.0, 0.0, float(self.batch_rows), NO_NUMBERS)  # V is not among the outputs
         net = steps.net, steps.dist.code, steps.optimizer.pack_rule(), steps.data
-        program = self.order, self.edges, self.traced.program, self.scalars, NONE, task, self.registers
+        norm = NORMS[self.learner.minibatch_norm]
+        program = self.edges, self.traced.program, self.scalars, norm, task, self.registers
         return *net, *program, *steps.take_buffers(self.batch_rows)
 
     def count_calls(self, count: int, call: Callable[..., None]) -> tuple[np.ndarray, Finished]:

@@ -1,4 +1,4 @@
-"""Whole iterations of batch actor-critic: a λ-return for Ψ, one step each for policy and critic."""
+"""Whole iterations of batch actor-critic: a λ-return for Ψ, then the steps of policy and critic."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ import numpy as np
 import torch
 
 from pgrun.algorithms.base import Algorithm, Learner, Repeated
+from pgrun.algorithms.ppo import Ppo
 from pgrun.compiled.critics import CompiledCritic
-from pgrun.compiled.iterations.base import BY_PROGRESS, Iterations
+from pgrun.compiled.iterations.base import BY_PROGRESS, Iterations, count_passes
+from pgrun.compiled.learner import NORMS
 from pgrun.compiled.tracing import TracedWeight
 from pgrun.critics.fitted import Fitted
 from pgrun.estimator import Estimator
 from pgrun.kernels import iterations as kernels
 from pgrun.kernels.arrays import NO_CHOICE, NO_VECTOR
 from pgrun.kernels.minibatch import COLUMNS, PSI, TARGET, VALUE
+from pgrun.optimization.minibatches import find_edges, split_at_random
 from pgrun.rollouts.compiled_player import Player
 from pgrun.rollouts.samplers.steps import Steps
 from pgrun.rollouts.trajectory import Finished
@@ -24,7 +27,8 @@ from pgrun.variance.base import Scheme
 from pgrun.variance.gae import Gae
 from pgrun.variance.td0 import Td0
 
-UPDATE_METHODS = ("update", "prepare_rollout", "set_progress", "effective_scheme")  # that must be the usual
+UPDATE_METHODS = ("update", "set_progress", "effective_scheme")  # that must be the usual
+ROW_PASSES = 1 << 20  # of one call, where its iterations are long: for so long a signal waits
 
 
 def find_weight_lambda(scheme: Scheme) -> float | None:
@@ -41,32 +45,41 @@ def find_target_lambda(settings: Fitted) -> float | None:
     return {"td0": 0.0, "mc": 1.0, "td_lambda": settings.lam}.get(settings.target)
 
 
-def takes_one_usual_step(algorithm: Algorithm) -> bool:
-    """Whether an update is one step on the whole batch and nothing of the algorithm's own beside it."""
+def takes_usual_steps(algorithm: Algorithm) -> bool:
+    """Whether an update is steps on minibatches of the batch, all of them, and nothing of the algorithm's own
+    beside it. It must not keep episodes whole: then Ppo's ``prepare_rollout`` changes nothing.
+    """
     kind = type(algorithm)
     base: type[Algorithm] = Repeated if isinstance(algorithm, Repeated) else Algorithm
     return (
         all(getattr(kind, name) is getattr(Algorithm, name) for name in UPDATE_METHODS)
+        and kind.prepare_rollout in (Algorithm.prepare_rollout, Ppo.prepare_rollout)
         and kind.improve is base.improve
-        and getattr(kind, "stops", None) is getattr(base, "stops", None)
-        and (getattr(algorithm, "epochs", 1), getattr(algorithm, "minibatches", 1)) == (1, 1)
-        and all(schedule.kind == "constant" for schedule in algorithm.schedules.values())
+        and not (isinstance(algorithm, Repeated) and algorithm.stop_rule())
+        and all(schedule.kind in BY_PROGRESS for schedule in algorithm.schedules.values())
     )
 
 
-def is_fitted_in_one_step(critic: CompiledCritic) -> bool:
-    """Whether the fit is one step on the whole batch, after the policy's, to a λ-return."""
+def is_fitted_afterwards(critic: CompiledCritic) -> bool:
+    """Whether the fit is steps after the policy's, to a λ-return."""
     fit = critic.settings
     return (
         type(critic) is CompiledCritic
-        and (fit.epochs, fit.minibatches, fit.fit) == (1, 1, "after")
+        and fit.fit == "after"
         and find_target_lambda(fit) is not None
         and critic.optimizer.settings.schedule in BY_PROGRESS
     )
 
 
+def shuffles(algorithm: Algorithm, critic: CompiledCritic) -> bool:
+    """Whether rows are drawn at random. Where a rollout is one row of each column, and none of them a step,
+    the general way draws nothing.
+    """
+    return max(count_passes(algorithm)[0], critic.settings.minibatches) > 1
+
+
 class OnPolicyIterations(Iterations):
-    """Of an algorithm that takes one usual step on each rollout of the sampler ``steps``."""
+    """Of an algorithm that takes the usual steps on each rollout of the sampler ``steps``."""
 
     @classmethod
     def covers(cls, learner: Learner, algorithm: Algorithm, estimator: Estimator, sampler: Any) -> bool:
@@ -74,9 +87,10 @@ class OnPolicyIterations(Iterations):
         return (
             type(sampler) is Steps
             and find_weight_lambda(estimator.scheme) is not None
-            and takes_one_usual_step(algorithm)
+            and takes_usual_steps(algorithm)
             and isinstance(learner.critic, CompiledCritic)
-            and is_fitted_in_one_step(learner.critic)
+            and is_fitted_afterwards(learner.critic)
+            and (sampler.steps > 1 or not shuffles(algorithm, learner.critic))
         )
 
     def __init__(
@@ -100,6 +114,7 @@ class OnPolicyIterations(Iterations):
             np.zeros((shape[0] + 1, shape[1]), np.float32),
             np.zeros(shape, np.float32),
             np.zeros(shape, np.float32),
+            NORMS[estimator.advantage_norm],
         )
         records, envs = self.records, player.envs
         choice = records.choice.reshape(rows, 1) if envs.discrete else NO_CHOICE.reshape(rows, 0)
@@ -107,7 +122,10 @@ class OnPolicyIterations(Iterations):
         obs = records.obs[:-1].reshape(rows, -1)
         self.steps.data = obs, choice, vector, table, records.params.reshape(rows, -1)
         self.collected: Rollout | None = None
-        net = self.critic.steps.net
+        fit, net = self.critic.settings, self.critic.steps.net
+        self.splits = (rows, *count_passes(algorithm)), (rows, fit.minibatches, fit.epochs)
+        self.critic_edges = find_edges(*self.splits[1])
+        self.no_orders = np.zeros((1, 0), np.int64), np.zeros((1, 0), np.int64)
         self.critic_buffers = (
             np.zeros((rows + shape[1]) * net.outputs, np.float32),
             np.zeros(rows * net.inputs, np.float32),
@@ -115,6 +133,11 @@ class OnPolicyIterations(Iterations):
             np.zeros(rows * net.outputs, np.float32),
             self.critic.steps.gradient,
         )
+
+    @property
+    def most(self) -> int:
+        passes = sum(rows * epochs for rows, _, epochs in self.splits)
+        return max(1, min(super().most, ROW_PASSES // passes))
 
     def call_whole(self, count: int, rates: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, Finished]:
         noise = [self.draw_noise() for _ in range(count)]
@@ -130,6 +153,17 @@ class OnPolicyIterations(Iterations):
         self.collected, finished = super().collect()
         return self.collected, finished
 
+    def draw_orders(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """The kernel's ``orders`` of ``count`` updates, drawn in turn as by updates one at a time."""
+        drawn = count if any(parts > 1 for _, parts, _ in self.splits) else 1  # one for all
+        generator = self.learner.generator
+        pairs = [
+            [split_at_random(rows, parts, generator, epochs)[0] for rows, parts, epochs in self.splits]
+            for _ in range(drawn)
+        ]
+        policy, critic = (np.stack(orders) for orders in zip(*pairs, strict=True))
+        return policy, critic
+
     def has_collected(self, rollout: Rollout) -> bool:
         return rollout is self.collected
 
@@ -143,11 +177,13 @@ class OnPolicyIterations(Iterations):
         self, part: int, noise: np.ndarray, rates: tuple[np.ndarray, np.ndarray]
     ) -> tuple[np.ndarray, Finished]:
         """One call of the kernel: (what was counted [4], the episodes that ended)."""
-        own = part, self.pack_player(), noise, self.records.arguments, self.weighing
+        orders = self.no_orders if part == kernels.COLLECT else self.draw_orders(len(noise))
+        own = part, self.pack_player(), noise, orders, self.records.arguments, self.weighing
         parts = *own, self.pack_actor(), self.pack_critic(), rates
         return self.count_calls(len(noise), lambda *counted: kernels.run_iterations(*parts, *counted))
 
     def pack_critic(self) -> tuple[Any, ...]:
         """The kernel's ``critic``."""
         steps, clip = self.critic.steps, self.critic.settings.clip
-        return steps.flat, steps.optimizer.pack_rule(), float(clip or 0.0), *self.critic_buffers
+        rule = steps.optimizer.pack_rule()
+        return steps.flat, rule, self.critic_edges, float(clip or 0.0), *self.critic_buffers

@@ -48,6 +48,7 @@ class ReplayedIterations(Iterations):
         critic = learner.critic
         return (
             type(sampler) is Replay
+            and estimator.advantage_norm == learner.minibatch_norm == "none"
             and type(algorithm) is OffPolicyAc
             and (algorithm.corrections, algorithm.baseline == "expectation") == ("all", False)
             and all(schedule.kind == "constant" for schedule in algorithm.schedules.values())
@@ -97,9 +98,9 @@ class ReplayedIterations(Iterations):
         self.drawn: np.ndarray = np.zeros(rows)  # u of the last draw
 
     @property
-    def is_ready(self) -> bool:
-        """Before the end of the warm-up nothing is drawn from the ring, and so other numbers are."""
-        return self.sampler.seen >= max(self.sampler.warmup, 1)
+    def most(self) -> int:
+        """None before the end of the warm-up: nothing is drawn from the ring, and so other numbers are."""
+        return super().most if self.sampler.seen >= max(self.sampler.warmup, 1) else 0
 
     def draw_chances(self) -> Chances:
         """What one iteration draws after its rollout, in the order of the general way."""
