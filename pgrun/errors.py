@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from pgrun.mistake import Mistake
+
 LONGEST = 700  # characters of one line of it
 MOST = 20  # lines
 NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
@@ -15,7 +19,31 @@ class UserFacingError(Exception):
 
 
 class InvalidCommand(UserFacingError):
-    """The user's mistake, exit code 2. Says what was given, what is allowed, and what to type instead."""
+    """The user's mistake, exit code 2, from the fields of a ``Mistake``.
+
+    Says what was given, what is allowed, and what to type instead.
+    """
+
+    def __init__(self, setting: object, given: object, reason: object, remedy: str = "") -> None:
+        self.mistakes: tuple[Mistake, ...] = (Mistake(str(setting), given, str(reason), remedy),)
+
+    def __str__(self) -> str:
+        return shorten_paragraph(self.mistakes[0].sentence())
+
+
+class SeveralMistakes(InvalidCommand):
+    """A list of them, or the one there is. ``instead``: the whole command as it is to be typed."""
+
+    def __init__(self, mistakes: Sequence[Mistake], program: str, instead: str = "") -> None:
+        self.mistakes = tuple(mistakes)
+        self.program, self.instead = program, instead
+
+    def __str__(self) -> str:
+        sentences = list(dict.fromkeys(one.sentence(self.program) for one in self.mistakes))
+        if len(sentences) > 1:
+            sentences = [f"{len(sentences)} problems", *(f"  - {sentence}" for sentence in sentences)]
+        together = [f"together: {self.instead}"] if self.instead else []
+        return shorten_paragraph("\n".join((*sentences, *together)))
 
 
 class EnvironmentFault(UserFacingError):

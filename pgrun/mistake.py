@@ -5,44 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 PROGRAM = "{pgrun}"  # in a text: the name of the command, pgrun or pgrun-study
-VERBS = (  # a reason that begins with one reads on: variance=none needs whole episodes
-    *(
-        "adds",
-        "averages",
-        "cannot",
-        "changes",
-        "compares",
-        "corrects",
-        "fits",
-        "has",
-        "holds",
-        "is",
-        "keeps",
-        "knows",
-    ),
-    *(
-        "leaves",
-        "needs",
-        "notes",
-        "numbers",
-        "plays",
-        "puts",
-        "remembers",
-        "stays",
-        "steps",
-        "subtracts",
-        "sums",
-        "takes",
-        "weighs",
-    ),
-)
 
 
 @dataclass(frozen=True)
 class Mistake:
     """One mistake. ``sentence`` says it as ``setting=given: reason: remedy``."""
 
-    setting: str  # or the word as it was typed, where that is no setting
+    setting: str  # or the word as it was typed, where that is no setting; an option begins with --
     given: object  # its value, kept as text; None where the setting itself is at fault
     reason: str  # what is allowed, or what it does not go with
     remedy: str = ""  # what to type instead, where the reason does not say it
@@ -58,11 +27,8 @@ class Mistake:
         return cls(str(text), None, "")
 
     def sentence(self, program: str = "pgrun") -> str:
-        head = self.setting if self.given is None else f"{self.setting}={self.given}"
-        if self.reason.partition(" ")[0] in VERBS:
-            head, reason = f"{head} {self.reason}", ""
-        else:
-            reason = self.reason
-        text = ": ".join(filter(None, (head, reason, self.remedy))).replace(PROGRAM, program)
+        mark = " " if self.setting.startswith("--") else "="
+        head = self.setting if self.given is None else f"{self.setting}{mark}{self.given}"
+        text = ": ".join(filter(None, (head, self.reason, self.remedy))).replace(PROGRAM, program)
         where = f"  [{self.jobs}]" if self.jobs and not text.startswith(self.jobs) else ""
         return text + where

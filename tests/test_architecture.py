@@ -12,7 +12,8 @@ ROOT = Path(__file__).resolve().parents[1] / "pgrun"
 
 # From the bottom up, the way of the data. What stands on one line may not import each other.
 LAYERS = [
-    "errors mistake types stateless atomic_files kernels",
+    "mistake",
+    "errors types stateless atomic_files kernels",
     "returns config presentation",
     "terminal",
     "envs",

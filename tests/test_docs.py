@@ -154,7 +154,7 @@ def write_files(text: str, folder: Path) -> list[str]:
 
 def test_the_python_page_runs_from_top_to_bottom(here: Path, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
     exec("".join(blocks((ROOT / "docs" / "python.md").read_text(), "python")), {})
-    assert "variance=gae needs" not in (out := capsys.readouterr().out)
+    assert "variance=gae: needs" not in (out := capsys.readouterr().out)
     assert "sampler" in out.splitlines()[-1]
 
 

@@ -87,11 +87,13 @@ def refuse_what_is_no_run(argv: Sequence[str], app: App) -> None:
     printing = [word for word in argv if word in PRINTING]
     command = None if printing else read_command(list(argv), app)
     if command is None or command.shows or command.flags.help:
-        raise InvalidCommand(f"{typed} prints something and runs nothing: type it in a terminal")
+        raise InvalidCommand(typed, None, "prints something and runs nothing", "type it in a terminal")
     several = any(word.key == "seeds" and word.value is not None for word in command.words)
     if command.multirun or several:
         raise InvalidCommand(
-            f"{typed} is several runs: type it in a terminal and read its folder with "
-            "pgrun.load_runs(folder), or train one after the other: [pgrun.train(…, seed=s) for s in (0, 1, "
-            "2)]"
+            typed,
+            None,
+            "is several runs",
+            "type it in a terminal and read its folder with pgrun.load_runs(folder), or train one "
+            "after the other: [pgrun.train(…, seed=s) for s in (0, 1, 2)]",
         )

@@ -57,7 +57,7 @@ class RunResult:
         missing = " and ".join(find_code_to_name_again(saved.config, named))
         if missing:
             raise InvalidCommand(
-                f"{self.folder} runs code of yours, which has to be named again: add {missing}"
+                self.folder, None, "runs code of yours, which has to be named again", f"add {missing}"
             )
         return load_policy(saved, own.env, own.modules)
 
@@ -98,10 +98,10 @@ def load(
 
     place = Path(replace_last(os.fspath(folder), "pgrun.load")).expanduser().resolve()
     if not place.is_dir():
-        raise InvalidCommand(f"{folder}: no such folder")
+        raise InvalidCommand(folder, None, "no such folder")
     summary = read_result(place, PGRUN)
     if summary["status"] != "finished" or "runs" in summary:
-        raise InvalidCommand(f"{folder} {explain_not_one_run(place, summary)}")
+        raise InvalidCommand(folder, None, explain_not_one_run(place, summary))
     summary.pop("settings", None)  # what reading adds to every file, for those that have them
     settings = read_json_object(place / SETTINGS)["settings"]
     metrics = read_rows(place / "metrics.csv")
@@ -127,7 +127,7 @@ def load_runs(
                 warnings.warn(f"left out: {error}", stacklevel=2)
     if not runs:
         raise InvalidCommand(
-            f"{folder}: no finished run in it or below; sweeps lie in outputs/multirun/<date>/<sweep>"
+            folder, None, "no finished run in it or below; sweeps lie in outputs/multirun/<date>/<sweep>"
         )
     return runs
 

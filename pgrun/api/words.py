@@ -35,7 +35,7 @@ def split_text(text: str) -> list[str]:
         return shlex.split(text)
     except ValueError as error:
         raise InvalidCommand(
-            f"{text}: cannot be read: {error}: quotes come in pairs, as in a shell"
+            text, None, f"cannot be read: {error}", "quotes come in pairs, as in a shell"
         ) from error
 
 
@@ -61,7 +61,7 @@ def format_argument(value: Any, key: str) -> str:
         return format_argument(value.tolist(), key)
     kind = type(value).__name__
     raise InvalidCommand(
-        f"{key} is a {kind}: a setting is a number, a text, True, False, None, a list or a dict"
+        key, None, f"is a {kind}: a setting is a number, a text, True, False, None, a list or a dict"
     )
 
 

@@ -94,7 +94,7 @@ def carry_out(argv: list[str], app: App = PGRUN) -> Outcome:
 
     jobs = compose_and_check(command, again=how is not None)
     if app.instead:
-        return Outcome(app.call("instead")(jobs))
+        return Outcome(app.instead(jobs))
     if app is PGRUN:
         from pgrun.command.notices import find_notices
 
@@ -164,7 +164,7 @@ def show_help(argv: list[str], app: App) -> int:
         if options := find_options(command, places):
             say(option_help(command, options, places))
             return ExitCode.DONE
-    print(app.call("help")(places))
+    print(app.help(places))
     return ExitCode.DONE
 
 
@@ -186,7 +186,7 @@ def show_through_hydra(command: Command) -> int:
     try:
         call_hydra(command, command.argv)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise InvalidCommand(str(error).strip().splitlines()[0]) from error
+        raise InvalidCommand(str(error).strip().splitlines()[0], None, "") from error
     return ExitCode.DONE
 
 
@@ -206,7 +206,7 @@ def run_alone(command: Command, job: Job, again: bool) -> Path:
         if not again:  # the other one may be over by now
             refuse_all(list(check_folders([job], command.app.files, "hydra.run.dir")), command.app.name)
         say(describe_start(job, command.app))
-        run_composed_job(job.composed, job.folder, command.app.call("job"))
+        run_composed_job(job.composed, job.folder, command.app.job)
     return folder
 
 
@@ -257,7 +257,7 @@ def run_jobs_of_sweep(command: Command, jobs: Sequence[Job], argv: list[str]) ->
 
     if (jobs[0].choices["hydra/launcher"], jobs[0].choices["hydra/sweeper"]) != ("basic", "basic"):
         return call_hydra(command, argv)
-    folder, task = Path(jobs[0].hydra.sweep.dir), command.app.call("job")
+    folder, task = Path(jobs[0].hydra.sweep.dir), command.app.job
     with showing_paths_from(Path.cwd()):
         run_composed_sweep(
             folder, [job.folder for job in jobs], lambda number: jobs[number].own_composed(), task
@@ -276,7 +276,7 @@ def call_hydra(command: Command, argv: list[str]) -> None:
     register_config_sources(command.config_dir, app.options)
     sys.argv[1:] = argv
     with showing_paths_from(Path.cwd()), accepting_lazy_help():
-        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=app.config)(app.call("job"))()
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=app.config)(app.job.load())()
 
 
 if __name__ == "__main__":  # python -m

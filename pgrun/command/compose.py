@@ -70,7 +70,7 @@ class Job:
         """The resolved settings, or those of one package."""
         part = OmegaConf.select(OmegaConf.create(self.settings), package or "")
         if package and part is None:
-            raise InvalidCommand(f"--package {package}: no such part of the configuration")
+            raise InvalidCommand("--package", package, "no such part of the configuration")
         return OmegaConf.to_yaml(part).rstrip() if OmegaConf.is_config(part) else str(part)
 
 
@@ -161,8 +161,8 @@ def answer_foreign(
             return None
 
     texts = [word.text for word in kept]
-    lines, jobs.translation = answer_foreign_words(foreign, texts, command.options, settings_of)
-    jobs.problems += map(Mistake.of, lines)
+    mistakes, jobs.translation = answer_foreign_words(foreign, texts, command.options, settings_of)
+    jobs.problems += mistakes
 
 
 @contextmanager
@@ -190,18 +190,23 @@ def split_sweep(command: Command, params: list[str]) -> list[list[CliOverride]]:
         ]
     if (count := sweep_values.count_jobs(overrides)) > sweep_values.MOST:
         raise InvalidCommand(
-            f"a sweep of {count:,} jobs: at most {sweep_values.MOST:,} at a time; take fewer values"
+            f"a sweep of {count:,} jobs",
+            None,
+            f"at most {sweep_values.MOST:,} at a time",
+            "take fewer values",
         )
     try:
         batch = split_sweep_words(overrides)
     except HydraException as error:
         raise InvalidCommand(
-            f"{error}; a sweep takes values: seed=0,1,2 or seed=range(0,3); intervals are searched: "
-            "hydra/sweeper=optuna"
+            error,
+            None,
+            "a sweep takes values: seed=0,1,2 or seed=range(0,3); intervals are searched: "
+            "hydra/sweeper=optuna",
         ) from error
     if not batch:
         raise InvalidCommand(
-            "a sweep without jobs: a pattern such as algo=glob(*) has to fit some option's name"
+            "a sweep without jobs", None, "a pattern such as algo=glob(*) has to fit some option's name"
         )
     return [[CliOverride.read(text) for text in texts] for texts in batch]
 

@@ -39,7 +39,7 @@ def probe_environment(settings: Mapping[str, Any]) -> tuple[gym.Env | None, list
     except InvalidCommand as error:
         if os.environ.get("PGRUN_DEBUG"):
             raise
-        return None, [Mistake.of(error)]
+        return None, [*error.mistakes]
 
 
 def tells_mask(env: Mapping[str, Any]) -> bool:

@@ -22,6 +22,7 @@ from pgrun.command.foreign_names import (
 )
 from pgrun.command.foreign_scripts import drop_python_m, find_script_algorithm, is_script
 from pgrun.command.foreign_values import COMPUTE, NUMBER, Settings, has_own_critic, put_value
+from pgrun.mistake import Mistake
 
 YES, NO = {"true", "1", "yes", "on"}, {"false", "0", "no", "off", "none", "null"}
 
@@ -172,8 +173,8 @@ def answer_foreign_words(
     others: Sequence[str],
     options: Sequence[str],
     compose: Callable[[list[str]], Settings | None],
-) -> tuple[list[str], str]:
-    """(a sentence for each word; the whole command as it is typed here, where there are several).
+) -> tuple[list[Mistake], str]:
+    """(a mistake for each word; the whole command as it is typed here, where there are several).
 
     ``others``: the command's other words; ``options``: its flags; ``compose``: settings of words, or None.
     """
@@ -192,13 +193,13 @@ def answer_foreign_words(
         steps = [answer_row(row, word, settings, values)[0] for row, word in pairs]
         settings = compose(keep_last_words([*plain, *steps, *others])) or settings
     answers = [answer_row(row, word, settings, values) for row, word in zip(rows, words, strict=True)]
-    lines = [
+    mistakes = [
         describe_foreign_word(word, row, typed, note)
         for word, row, (typed, note) in zip(words, rows, answers, strict=True)
     ]
     if len(words) < 2:
-        return lines, ""
-    return lines, translate_command([*start, *sorted_by_table(rows, answers)], others, options)
+        return mistakes, ""
+    return mistakes, translate_command([*start, *sorted_by_table(rows, answers)], others, options)
 
 
 def is_cs285(words: Sequence[ForeignWord], rows: Sequence[ForeignName]) -> bool:
@@ -284,10 +285,10 @@ def rename_option(typed: str) -> str:
     return typed
 
 
-def describe_foreign_word(word: ForeignWord, row: ForeignName, typed: str, note: str) -> str:
+def describe_foreign_word(word: ForeignWord, row: ForeignName, typed: str, note: str) -> Mistake:
     tools = ", ".join(TOOLS[field] for field in list_tools(word, row))
     what = "; ".join(filter(None, (f"type {quote_words(typed)}" if typed else "leave it out", note)))
-    return f"{word.typed} ({tools}): {what}" if tools else f"{word.typed}: {what}"
+    return Mistake(f"{word.typed} ({tools})" if tools else word.typed, None, what)
 
 
 def list_tools(word: ForeignWord, row: ForeignName) -> list[str]:

@@ -49,7 +49,7 @@ def refuse_foreign_command(argv: Sequence[str]) -> None:
     behind = [token for token in words[1:2] if not token.startswith("-") and "=" not in token]
     typed = " ".join(COMMANDS[strip_script(words[0])].format(*behind or [""]).split())
     about = ABOUT[typed.split()[0]]
-    raise InvalidCommand(f"{words[0]}: type {typed}" + ("" if behind else f"; {about}"))
+    raise InvalidCommand(words[0], None, f"type {typed}" + ("" if behind else f"; {about}"))
 
 
 def drop_python_m(argv: Sequence[str]) -> list[str]:

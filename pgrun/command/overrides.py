@@ -26,7 +26,7 @@ from pgrun.command.foreign_scripts import refuse_foreign_command
 from pgrun.command.hydra_internals import build_flag_parser
 from pgrun.command.sweep_values import find_wrong_word_values, list_word_values
 from pgrun.config.paths import conf_dir
-from pgrun.errors import InvalidCommand
+from pgrun.errors import InvalidCommand, SeveralMistakes
 from pgrun.mistake import PROGRAM, Mistake
 from pgrun.storage.newest_run import LAST, newest_folder
 
@@ -88,7 +88,7 @@ class Command:
     def refuse_foreign(self) -> None:
         """Where nothing is composed."""
         if self.foreign:
-            raise InvalidCommand(f"{self.foreign[0].typed}: no such option here; leave it out")
+            raise InvalidCommand(self.foreign[0].typed, None, "no such option here", "leave it out")
 
     @property
     def multirun(self) -> bool:
@@ -125,7 +125,7 @@ def read_command(argv: list[str], app: App = PGRUN) -> Command:
     parser = build_flag_parser()
 
     def refuse(message: str) -> NoReturn:
-        raise InvalidCommand(f"{message}; {app.name} --help says more")
+        raise InvalidCommand(message, None, "", f"{app.name} --help says more")
 
     parser.error = refuse  # type: ignore[method-assign]
     foreign, unknown = list[ForeignWord](), list[str]()
@@ -134,17 +134,17 @@ def read_command(argv: list[str], app: App = PGRUN) -> Command:
         argv, foreign, unknown = split_foreign_flags(argv, parser._option_string_actions)
     flags, extra = parser.parse_known_intermixed_args(argv)
     if extra:
-        raise InvalidCommand(unknown_flags(extra, argv).sentence(app.name))
+        raise SeveralMistakes([unknown_flags(extra, argv)], app.name)
     for name, reason in NOT_OURS.items():
         if getattr(flags, name):
-            raise InvalidCommand(f"--{name.replace('_', '-')}: {reason}")
+            raise InvalidCommand(f"--{name.replace('_', '-')}", None, reason)
     if flags.config_dir is not None and not os.path.isdir(flags.config_dir):
-        raise InvalidCommand(f"--config-dir {flags.config_dir}: no such folder")
+        raise InvalidCommand("--config-dir", flags.config_dir, "no such folder")
     if flags.run and flags.multirun:
-        raise InvalidCommand("--run or --multirun: one of them")
+        raise InvalidCommand("--run or --multirun", None, "one of them")
     for option in ("resolve", "package"):
         if getattr(flags, option) and not flags.cfg:
-            raise InvalidCommand(f"--{option} goes with --cfg job")
+            raise InvalidCommand(f"--{option}", None, "goes with --cfg job")
     options = typed_flags(argv, flags)
     if flags.shell_completion:
         return Command(flags, [*options, *flags.overrides], [], [], app)

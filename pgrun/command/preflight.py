@@ -20,7 +20,7 @@ from pgrun.command.hydra_settings import find_wrong_hydra_settings
 from pgrun.command.launchers import find_missing_launchers
 from pgrun.command.overrides import Command
 from pgrun.command.search_check import find_wrong_search
-from pgrun.errors import InvalidCommand
+from pgrun.errors import SeveralMistakes
 from pgrun.mistake import PROGRAM, Mistake
 from pgrun.terminal.writable import is_too_long, reason_unwritable
 
@@ -55,26 +55,17 @@ def compose_and_check(command: Command, again: bool = False) -> list[Job]:
 
 
 def refuse_all(problems: Sequence[Mistake], program: str = PGRUN.name, instead: str = "") -> None:
-    """One sentence, or a list. ``instead``: the whole command as it is to be typed."""
-    unique = list(dict.fromkeys(one.sentence(program) for one in problems))
-    if unique and instead:
-        instead = f"\ntogether: {instead}"
-    if len(unique) == 1:
-        raise InvalidCommand(unique[0] + instead)
-    if unique:
-        raise InvalidCommand(
-            "\n".join((f"{len(unique)} problems", *(f"  - {problem}" for problem in unique))) + instead
-        )
+    if problems:
+        raise SeveralMistakes(problems, program, instead)
 
 
 def check_jobs(composed: list[Job], app: App, whole: bool) -> Iterator[Mistake]:
     """Each problem once; in a sweep with the first job that has it, unless all have."""
     if not composed:
         return
-    problems = app.call("check")
     jobs_with: dict[Mistake, list[Job]] = {}
     for job in composed:
-        for problem in dict.fromkeys(problems(job, whole)):
+        for problem in dict.fromkeys(app.check(job, whole)):
             jobs_with.setdefault(problem, []).append(job)
     for problem, those in jobs_with.items():
         yield problem if len(those) == len(composed) else replace(problem, jobs=name_jobs(those, composed))

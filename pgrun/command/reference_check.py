@@ -55,4 +55,4 @@ def find_unfit_reference(
         policy: Policy = small.policy(1, dist, NoStateNorm(), False, torch.Generator())
         build_reference(settings, policy, env)
     except InvalidCommand as error:
-        yield Mistake.of(error)
+        yield from error.mistakes

@@ -47,11 +47,11 @@ def expand_saved_settings(argv: list[str], app: App = PGRUN) -> list[str]:
     if not sources or app.config != PGRUN.config:
         return argv
     if len(sources) > 1:
-        raise InvalidCommand(f"{' '.join(sources)}: one of them")
+        raise InvalidCommand(" ".join(sources), None, "one of them")
     command = read_command(rest, app)
     for word in command.words:
         if word.key in ("experiment", "resume") and word.value not in (None, "auto", "retry"):
-            raise InvalidCommand(f"{sources[0]} {word.shown}: one of them")
+            raise InvalidCommand(f"{sources[0]} {word.shown}", None, "one of them")
     saved = flatten_saved(read_source(sources[0], app), sources[0])
     refuse_code(saved, command, sources[0])
     return [*find_words(saved, command, sources[0]), *rest]
@@ -64,7 +64,7 @@ def split_sources(argv: Sequence[str]) -> tuple[list[str], list[str]]:
         word = left.pop(0)
         if word == "--config":
             if not left:
-                raise InvalidCommand("--config: the name of a file is needed: --config my.yaml")
+                raise InvalidCommand("--config", None, "the name of a file is needed: --config my.yaml")
             sources.append(f"--config={left.pop(0)}")
         elif word.startswith(("from=", "--config=")):
             sources.append(word)
@@ -81,11 +81,11 @@ def read_source(source: str, app: App) -> dict[str, Any]:
     try:
         content = load_yaml(atomic_files.read_bytes(Path(name), links=True, most=atomic_files.OTHERS))
     except OSError as error:
-        raise InvalidCommand(f"{source}: {error.strerror or error}") from error
+        raise InvalidCommand(source, None, error.strerror or error) from error
     except (ValueError, yaml.YAMLError) as error:
-        raise InvalidCommand(f"{source}: cannot be read: {join_lines(error)}") from error
+        raise InvalidCommand(source, None, f"cannot be read: {join_lines(error)}") from error
     if not isinstance(content, dict):
-        raise InvalidCommand(f"{source}: holds no settings: write them as in pgrun --cfg job > {name}")
+        raise InvalidCommand(source, None, "holds no settings", f"write them as in pgrun --cfg job > {name}")
     inner = content.get("settings")  # of a job.json
     return inner if isinstance(inner, dict) else content
 
@@ -93,7 +93,7 @@ def read_source(source: str, app: App) -> dict[str, Any]:
 def read_run_settings(folder: Path, source: str) -> dict[str, Any]:
     """What a run was started with."""
     if not folder.is_dir():
-        raise InvalidCommand(f"{source}: no such folder")
+        raise InvalidCommand(source, None, "no such folder")
     for name, key in (("job.json", "settings"), ("policy.json", "config")):
         try:
             settings = atomic_files.read_json(folder / name, links=True)[key]
@@ -101,7 +101,7 @@ def read_run_settings(folder: Path, source: str) -> dict[str, Any]:
             continue
         if isinstance(settings, dict) and settings:
             return settings
-    raise InvalidCommand(f"{source}: no settings of a run in it: name a run directory, with a job.json")
+    raise InvalidCommand(source, None, "no settings of a run in it", "name a run directory, with a job.json")
 
 
 def flatten_saved(settings: Mapping[str, Any], source: str) -> Flat:
@@ -114,7 +114,7 @@ def flatten_saved(settings: Mapping[str, Any], source: str) -> Flat:
         if key.split(".")[0] not in NOT_TAKEN or key == "modules":
             flat[key] = value
         if len(flat) > MOST:
-            raise InvalidCommand(f"{source}: more than {MOST} settings")
+            raise InvalidCommand(source, None, f"more than {MOST} settings")
     return flat
 
 
@@ -124,7 +124,7 @@ def iterate_saved_settings(
     for name, value in part.items():
         key = f"{prefix}{name}".replace("/", ".")
         if not KEY.fullmatch(key) or depth > 8:
-            raise InvalidCommand(f"{source}: {escape_line(key)[:100]!r}: no name of a setting")
+            raise InvalidCommand(source, None, f"{escape_line(key)[:100]!r}: no name of a setting")
         if isinstance(value, Mapping) and value:
             yield from iterate_saved_settings(value, source, f"{key}.", depth + 1)
         elif not isinstance(value, Mapping):
@@ -138,7 +138,9 @@ def refuse_code(saved: Flat, command: Command, source: str) -> None:
     known = modules if isinstance(modules, list | tuple) else []
     wanted = {"env": {"id": saved.get("env.id", "")}, "modules": [str(name) for name in known]}
     for missing in find_code_to_name_again(wanted, named):
-        raise InvalidCommand(f"{source}: code of yours has to be named again: add {escape_line(missing)}")
+        raise InvalidCommand(
+            source, None, "code of yours has to be named again", f"add {escape_line(missing)}"
+        )
 
 
 def find_words(saved: Flat, command: Command, source: str) -> list[str]:
@@ -167,7 +169,7 @@ def find_words(saved: Flat, command: Command, source: str) -> list[str]:
         for key in taken:
             if key not in now and not key.startswith("env.kwargs."):
                 raise InvalidCommand(
-                    f"{source}: {key}: no such setting; pgrun --cfg job shows those there are"
+                    source, None, f"{key}: no such setting; pgrun --cfg job shows those there are"
                 )
         differing = {key: v for key, v in taken.items() if key not in now or not is_equal(now[key], v)}
         words = {key: format_word(key, value, source) for key, value in differing.items()}
@@ -203,7 +205,7 @@ def compose_base(words: Sequence[str], source: str) -> dict[str, Any]:
         return compose_one([CliOverride.read(word) for word in words], False, 0).settings
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         told = str(error).strip().splitlines()[0]
-        raise InvalidCommand(f"{source}: its settings do not go with the command's: {told}") from error
+        raise InvalidCommand(source, None, f"its settings do not go with the command's: {told}") from error
 
 
 def is_read(word: str, settings: Mapping[str, Any]) -> bool:
@@ -220,7 +222,7 @@ def as_override(word: str) -> str:
 def format_choice(group: str, name: Any, source: str) -> str:
     """``group=name``; what is no name of an option would be a path, or several."""
     if not OPTION.fullmatch(str(name)):
-        raise InvalidCommand(f"{source}: {group}={escape_line(str(name))[:100]}: no name of an option")
+        raise InvalidCommand(source, None, f"{group}={escape_line(str(name))[:100]}: no name of an option")
     return f"{group}={name}"
 
 
@@ -229,7 +231,9 @@ def format_word(key: str, value: Any, source: str) -> str:
     if isinstance(value, str):
         if "${" in value:
             shown = escape_line(value)[:100]
-            raise InvalidCommand(f"{source}: {key}={shown}: write the value itself, it may refer to nothing")
+            raise InvalidCommand(
+                source, None, f"{key}={shown}", "write the value itself, it may refer to nothing"
+            )
         plain = PLAIN.fullmatch(value) and value.lower() not in OTHERWISE
         return f"{key}={value}" if plain else hydra_word(key, value)
     return f"{key}={format_plain(value, key, source)}"
@@ -250,4 +254,4 @@ def format_plain(value: Any, key: str, source: str) -> str:
             for k, v in value.items()
         )
         return f"{{{','.join(pairs)}}}"
-    raise InvalidCommand(f"{source}: {key}: a {type(value).__name__} is no setting")
+    raise InvalidCommand(source, None, f"{key}: a {type(value).__name__} is no setting")

@@ -127,7 +127,10 @@ def read_search_space(overrides: Sequence[Override]) -> Space:
             continue
         if override.key_or_group in ("seed", "seeds"):
             raise InvalidCommand(
-                f"{override.input_line}: a search takes the mean over seeds: type seeds=[0,1,2] for these"
+                override.input_line,
+                None,
+                "a search takes the mean over seeds",
+                "type seeds=[0,1,2] for these",
             )
         parameter = make_parameter(key, override)
         alone = isinstance(parameter, Choices) and len(parameter.texts) == 1
@@ -138,18 +141,18 @@ def read_search_space(overrides: Sequence[Override]) -> Space:
 def make_parameter(key: str, override: Override) -> Parameter:
     typed, given = str(override.input_line), override._value
     if getattr(given, "shuffle", False):
-        raise InvalidCommand(f"{typed}: a search has no order to shuffle")
+        raise InvalidCommand(typed, None, "a search has no order to shuffle")
     if isinstance(given, IntervalSweep):
         return make_interval_parameter(key, typed, given)
     if tags := getattr(given, "tags", ()):
         raise InvalidCommand(
-            f"{typed}: tag({','.join(tags)},…) goes with an interval: tag(log,interval(1e-4,1e-2))"
+            typed, None, f"tag({','.join(tags)},…) goes with an interval", "tag(log,interval(1e-4,1e-2))"
         )
     if isinstance(given, RangeSweep):
         return make_stepped_parameter(key, typed, given, count_word_values(override))
     texts = tuple(override.sweep_string_iterator())
     if not texts:
-        raise InvalidCommand(f"{typed}: no option fits this pattern")
+        raise InvalidCommand(typed, None, "no option fits this pattern")
     return Choices(key, typed, texts)
 
 
@@ -167,10 +170,12 @@ def make_interval_parameter(key: str, typed: str, given: IntervalSweep) -> Numbe
     assert low is not None
     assert high is not None
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise InvalidCommand(f"{typed}: an interval goes from a number to a greater one")
+        raise InvalidCommand(typed, None, "an interval goes from a number to a greater one")
     if given.tags - {"log"}:
-        raise InvalidCommand(f"{typed}: the only tag of an interval is log: tag(log,interval(1e-4,1e-2))")
+        raise InvalidCommand(
+            typed, None, "the only tag of an interval is log", "tag(log,interval(1e-4,1e-2))"
+        )
     log = "log" in given.tags
     if log and low <= 0:
-        raise InvalidCommand(f"{typed}: uniform in the logarithm it must begin above 0")
+        raise InvalidCommand(typed, None, "uniform in the logarithm it must begin above 0")
     return Numbers(key, typed, low, high, log=log)

@@ -14,8 +14,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from pgrun.errors import InvalidCommand
-
 log = logging.getLogger(__name__)
 
 RETURNS = {
@@ -35,7 +33,7 @@ class ColumnFault(Exception):
         self.column, self.step, self.reason = column, step, reason
 
 
-class Unrepeatable(InvalidCommand):
+class Unrepeatable(Exception):
     """The state of environments cannot be had again.
 
     A word of the user's lets such a run go on with fresh episodes.

@@ -114,18 +114,18 @@ def make_drawing_env(env: EnvSettings, mode: str) -> gym.Env:
     close_all([plain], f"env={env.id}")
     if not {mode, "rgb_array"} & set(modes):
         draws = f"only {', '.join(map(str, modes))}" if modes else "nothing"
-        raise InvalidCommand(f"env={env.id} draws {draws}: a picture needs render_mode={mode}")
+        raise InvalidCommand("env", env.id, f"draws {draws}: a picture needs render_mode={mode}")
     one = make_one(env, render_mode=mode, **following)
     try:
         one.reset()
         if one.render() is None and mode == "rgb_array":
-            raise InvalidCommand(f"env={env.id} draws nothing")
+            raise InvalidCommand("env", env.id, "draws nothing")
     except InvalidCommand:
         raise
     except Exception as error:
         if os.environ.get("PGRUN_DEBUG"):
             raise
-        raise InvalidCommand(explain_undrawable(env.id, error)) from error
+        raise InvalidCommand("env", env.id, explain_undrawable(error)) from error
     return one
 
 
@@ -141,14 +141,14 @@ def tracking_camera(env: gym.Env) -> dict[str, str]:
     return {"camera_name": "track"} if "track" in names else {}
 
 
-def explain_undrawable(name: str, error: Exception) -> str:
+def explain_undrawable(error: Exception) -> str:
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
     if isinstance(error, gym.error.DependencyNotInstalled) and find_spec("pygame") is None:
-        return f'pictures of env={name} need the extra "video": {INSTALL}'
+        return f'pictures need the extra "video": {INSTALL}'
     hint = ""
     if "mujoco" in sys.modules and "MUJOCO_GL" in os.environ:
         hint = (
             f"; MUJOCO_GL={os.environ['MUJOCO_GL']} is set: it takes glfw (a display), egl (Debian: libegl1) "
             "or osmesa (libosmesa6)"
         )
-    return f"env={name} cannot be drawn here: {reason}{hint}"
+    return f"cannot be drawn here: {reason}{hint}"

@@ -113,8 +113,10 @@ def refuse_absent_program(env: EnvSettings, one: gym.Env) -> None:
     elif env.id in COMPILED and env.id not in list_program_envs():
         why = f"that of env={env.id} needs numba, which is not installed"
     raise InvalidCommand(
-        f"env.vector=native: one program for all columns is wanted, and {why}; leave env.vector out, "
-        "or type env.vector=loop"
+        "env.vector",
+        "native",
+        f"one program for all columns is wanted, and {why}",
+        "leave env.vector out, or type env.vector=loop",
     )
 
 
@@ -122,8 +124,10 @@ def refuse_needless_processes(env: EnvSettings, one: gym.Env) -> None:
     """Raises ``InvalidCommand`` where columns are asked for in processes and are one program already."""
     if env.vector == "async" and (has_program(env, one) or has_table(one)):
         raise InvalidCommand(
-            f"env.vector=async: a process would take longer to be asked than all columns of env={env.id} "
-            "to be stepped here; leave env.vector out"
+            "env.vector",
+            "async",
+            f"a process would take longer to be asked than all columns of env={env.id} to be stepped here",
+            "leave env.vector out",
         )
 
 
@@ -143,15 +147,15 @@ def make_one(env: EnvSettings, **kwargs: Any) -> gym.Env:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
         return one
     except (ImportError, gym.error.DependencyNotInstalled) as error:
-        raise InvalidCommand(explain_missing_package(env.id, first_line(error))) from error
+        raise InvalidCommand("env", env.id, explain_missing_package(env.id, first_line(error))) from error
     except gym.error.Error as error:
-        raise InvalidCommand(f"env={env.id}: {first_line(error)}") from error
+        raise InvalidCommand("env", env.id, first_line(error)) from error
     except InvalidCommand:
         raise
     except (Exception, SystemExit) as error:
         given = f" with env.kwargs={env.kwargs}" if env.kwargs else ""
         said = format_exception(error) if env.id.startswith("pgrun/") else exception_of_user_code(error)
-        raise InvalidCommand(f"env={env.id}{given} cannot be made: {said}") from error
+        raise InvalidCommand("env", f"{env.id}{given}", f"cannot be made: {said}") from error
 
 
 @contextmanager
@@ -185,21 +189,23 @@ def require_registered(name: str) -> None:
         try:
             imported = user_modules.import_user_module(module)
         except (Exception, SystemExit) as error:
-            raise InvalidCommand(f"env={module}:{name}: {import_error(module, error)}") from error
+            raise InvalidCommand("env", f"{module}:{name}", import_error(module, error)) from error
     if name in registry:
         return
     if module and isinstance(getattr(imported, name, None), type):
         code = f'gymnasium.register("{name}-v0", entry_point="{module}:{name}")'
         raise InvalidCommand(
-            f"env={module}:{name}: {name} is a class, and an id is needed: put {code} "
-            f"into {module} and type env={module}:{name}-v0"
+            "env",
+            f"{module}:{name}",
+            f"{name} is a class, and an id is needed",
+            f"put {code} into {module} and type env={module}:{name}-v0",
         )
     near = difflib.get_close_matches(name, list(registry), n=3, cutoff=0.5)
     hint = f"nearest: {', '.join(near)}" if near else "gymnasium.pprint_registry() lists all ids"
     if newest := newest_version(name, registry):
         hint = f"type env={module}{':' * bool(module)}{newest}"
     looked = f": {module} was imported and registered nothing of that name" if module else ""
-    raise InvalidCommand(f"env={name} is not registered with gymnasium{looked}; {hint}")
+    raise InvalidCommand("env", name, f"not registered with gymnasium{looked}; {hint}")
 
 
 def first_line(error: Exception) -> str:
@@ -210,10 +216,10 @@ def explain_missing_package(name: str, text: str) -> str:
     """Which extra of ours brings the package that an environment lacks."""
     for package, extra in EXTRAS.items():
         if package.lower() in text.lower() and find_spec(package) is None:
-            return f'env={name} needs the extra "{extra}": {install_command(extra)}'
+            return f'needs the extra "{extra}": {install_command(extra)}'
     newest = newest_version(name, registry)
     instead = f"; type env={newest}" if newest and version_of(newest) > version_of(name) else ""
-    return f"env={name} cannot be made here: {text}{instead}"
+    return f"cannot be made here: {text}{instead}"
 
 
 def make_probed_env(env: EnvSettings) -> gym.Env:
@@ -224,14 +230,14 @@ def make_probed_env(env: EnvSettings) -> gym.Env:
         size, _ = observation_encoder(seen)  # type: ignore[arg-type]
         check_action_space(done)  # type: ignore[arg-type]
     except InvalidCommand as error:
-        raise InvalidCommand(f"env={env.id}: {error}") from error
+        raise InvalidCommand("env", env.id, error) from error
     if not size:
         raise InvalidCommand(
-            f"env={env.id}: observation space {one.observation_space} has no entries; give it one, say 0"
+            "env", env.id, f"observation space {one.observation_space} has no entries", "give it one, say 0"
         )
     if size > MOST:
         raise InvalidCommand(
-            f"env={env.id}: its observations have {size:,} entries, and {MOST:,} is the most for a network"
+            "env", env.id, f"its observations have {size:,} entries, and {MOST:,} is the most for a network"
         )
     refuse_images(env, one.observation_space, size)
     refuse_absent_program(env, one)
@@ -240,10 +246,10 @@ def make_probed_env(env: EnvSettings) -> gym.Env:
     try:
         column._reset([0])
     except ColumnFault as fault:
-        raise InvalidCommand(f"env={env.id} cannot be reset: {fault.reason}") from fault.__cause__
+        raise InvalidCommand("env", env.id, f"cannot be reset: {fault.reason}") from fault.__cause__
     if not np.isfinite(column.obs).all():
         raise InvalidCommand(
-            f"env={env.id} cannot be reset: observation is {column.obs[~np.isfinite(column.obs)][0]}"
+            "env", env.id, f"cannot be reset: observation is {column.obs[~np.isfinite(column.obs)][0]}"
         )
     return one
 
@@ -253,12 +259,16 @@ def refuse_images(env: EnvSettings, space: gym.Space[Any], size: int) -> None:
     shape = image_shape(space)
     if shape and not env.flatten_images:
         raise InvalidCommand(
-            f"env={env.id}: its observations are images of {' × '.join(map(str, shape))} bytes, and this "
-            "network takes a flat vector: take network=cnn or shared_cnn; or type "
-            f"env.flatten_images=true for one of {size:,} numbers"
+            "env",
+            env.id,
+            f"its observations are images of {' × '.join(map(str, shape))} bytes, and this network "
+            "takes a flat vector",
+            f"take network=cnn or shared_cnn; or type env.flatten_images=true for one of {size:,} numbers",
         )
     if env.flatten_images and not shape:
         raise InvalidCommand(
-            f"env.flatten_images=true: env={env.id} gives no images; leave it out (network=cnn is for images "
-            "of bytes, and means it)"
+            "env.flatten_images",
+            "true",
+            f"env={env.id} gives no images",
+            "leave it out (network=cnn is for images of bytes, and means it)",
         )

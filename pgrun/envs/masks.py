@@ -78,8 +78,10 @@ def count_choices(space: spaces.Space[Any]) -> int:
     if isinstance(space, spaces.MultiDiscrete) and len(space.shape) == 1:
         return int(space.nvec.sum())
     raise InvalidCommand(
-        f"env.action_mask=true: a mask is of Discrete or MultiDiscrete actions, and these are {space}: "
-        "leave it out"
+        "env.action_mask",
+        "true",
+        f"a mask is of Discrete or MultiDiscrete actions, and these are {space}",
+        "leave it out",
     )
 
 
@@ -109,8 +111,10 @@ def with_masks(env: gym.Env, name: str) -> gym.Env:
     count_choices(env.action_space)
     if not offers_mask(env):
         raise InvalidCommand(
-            f"env.action_mask=true: env={name} tells no mask, neither in info nor under the key action_mask "
-            "of a Dict observation: leave it out"
+            "env.action_mask",
+            "true",
+            f"env={name} tells no mask, neither in info nor under the key action_mask of a Dict observation",
+            "leave it out",
         )
     return MaskedActions(env)
 

@@ -70,7 +70,7 @@ def compare_with_twin(played: Loop, twin: Loop) -> str | None:
     try:
         twin.load_state_dict(copy.deepcopy(played.state_dict()))
     except Unrepeatable as error:
-        return str(error).removeprefix(f"{twin.name}: column 0 ")
+        return str(error).removeprefix("column 0 ")
     return None
 
 

@@ -32,7 +32,7 @@ def observation_encoder(space: spaces.Space[Any]) -> tuple[int, Encoder]:
         case spaces.Tuple() | spaces.Dict():
             refuse_odd_entries(space)
             return composite_encoder(space)
-    raise InvalidCommand(f"observation space {shorten_space(space)} is not supported: {ENCODED}")
+    raise InvalidCommand(f"observation space {shorten_space(space)}", None, f"is not supported: {ENCODED}")
 
 
 def number_encoder(shape: tuple[int, ...]) -> Encoder:
@@ -114,7 +114,9 @@ def refuse_odd_entries(space: spaces.Tuple[Any] | spaces.Dict) -> None:
     hint = f"leave out with a wrapper: gymnasium.wrappers.FilterObservation(env, {kept})"
     if not kept:
         hint = "make numbers of them with a wrapper: gymnasium.wrappers.TransformObservation"
-    raise InvalidCommand(f"observation space: its entry {named}, which is not supported ({ENCODED}): {hint}")
+    raise InvalidCommand(
+        "observation space", None, f"its entry {named}, which is not supported ({ENCODED})", hint
+    )
 
 
 def odd_entries(
@@ -206,23 +208,29 @@ def image_shape(space: spaces.Space[Any]) -> tuple[int, ...] | None:
 def check_action_space(space: spaces.Space[Any]) -> None:
     """Refuse what no policy here can act in."""
     if isinstance(space, spaces.Box | spaces.MultiBinary | spaces.MultiDiscrete) and 0 in space.shape:
-        raise InvalidCommand(f"action space {shorten_space(space)}: it has no entries")
+        raise InvalidCommand(f"action space {shorten_space(space)}", None, "it has no entries")
     if isinstance(space, spaces.Discrete):
         return
     if isinstance(space, spaces.MultiDiscrete | spaces.MultiBinary):
         if len(space.shape) == 1:
             return
         raise InvalidCommand(
-            f"action space {shorten_space(space)}: only one axis is supported; flatten it in a wrapper"
+            f"action space {shorten_space(space)}",
+            None,
+            "only one axis is supported",
+            "flatten it in a wrapper",
         )
     if isinstance(space, spaces.Box):
         if np.issubdtype(space.dtype, np.floating):
             return
         raise InvalidCommand(
-            f"action space {shorten_space(space)}: a Box of integers has no density; make it Discrete or "
-            "MultiDiscrete"
+            f"action space {shorten_space(space)}",
+            None,
+            "a Box of integers has no density",
+            "make it Discrete or MultiDiscrete",
         )
     raise InvalidCommand(
-        f"action space {shorten_space(space)} is not supported: Discrete, MultiDiscrete, MultiBinary or Box "
-        "of floats"
+        f"action space {shorten_space(space)}",
+        None,
+        "is not supported: Discrete, MultiDiscrete, MultiBinary or Box of floats",
     )

@@ -251,9 +251,7 @@ class Loop(Envs):
             try:
                 self.bring_back(i, column)
             except Unrepeatable as error:
-                raise Unrepeatable(
-                    f"{self.name}: column {self.first + i} cannot be resumed: {error}"
-                ) from error
+                raise Unrepeatable(f"column {self.first + i} cannot be resumed: {error}") from error
         if self.state is not None:
             self.follow_states()
 

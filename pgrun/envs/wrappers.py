@@ -41,11 +41,11 @@ def wrap_env(env: gym.Env, wrappers: Sequence[Any]) -> gym.Env:
             env = kind(env, **arguments)
         except (Exception, SystemExit) as error:
             raise InvalidCommand(
-                f"env.wrappers: {format_entry(entry)} cannot be made: {exception_of_user_code(error)}"
+                "env.wrappers", format_entry(entry), f"cannot be made: {exception_of_user_code(error)}"
             ) from error
         if not isinstance(env, gym.Env):
             raise InvalidCommand(
-                f"env.wrappers: {name} makes a {type(env).__name__}, which is no environment"
+                "env.wrappers", name, f"makes a {type(env).__name__}, which is no environment"
             )
     return env
 
@@ -58,8 +58,11 @@ def split_entry(entry: Any) -> tuple[str, dict[str, Any]]:
         given = {str(key): value for key, value in entry.items() if key != "name"}
         return entry["name"], {key: tuple(x) if isinstance(x, list) else x for key, x in given.items()}
     raise InvalidCommand(
-        f"env.wrappers: {entry} is no wrapper: type a name, or {{name:NAME,argument:value}}, as in "
-        "env.wrappers=[TimeAwareObservation,{name:ClipReward,min_reward:-1,max_reward:1}]"
+        "env.wrappers",
+        entry,
+        "is no wrapper",
+        "type a name, or {name:NAME,argument:value}, as in "
+        "env.wrappers=[TimeAwareObservation,{name:ClipReward,min_reward:-1,max_reward:1}]",
     )
 
 
@@ -68,16 +71,16 @@ def find_wrapper(name: str) -> Any:
     if colon:
         return find_users_wrapper(module, inner)
     if name in REFUSED:
-        raise InvalidCommand(f"env.wrappers: {name}: {REFUSED[name]}")
+        raise InvalidCommand("env.wrappers", name, REFUSED[name])
     if name in gym.wrappers.__all__:
         try:
             return getattr(gym.wrappers, name)
         except ImportError as error:
-            raise InvalidCommand(f"env.wrappers: {name} cannot be had here: {error}") from error
+            raise InvalidCommand("env.wrappers", name, f"cannot be had here: {error}") from error
     near = difflib.get_close_matches(name, gym.wrappers.__all__, n=3, cutoff=0.4)
     hint = f"nearest: {', '.join(near)}" if near else "such as TimeAwareObservation"
     raise InvalidCommand(
-        f"env.wrappers: {name} is none of gymnasium's wrappers; {hint}; your own is typed module:Class"
+        "env.wrappers", name, f"none of gymnasium's wrappers; {hint}; your own is typed module:Class"
     )
 
 
@@ -85,9 +88,11 @@ def find_users_wrapper(module: str, name: str) -> Any:
     try:
         wrapper = getattr(user_modules.import_user_module(module), name, None)
     except (Exception, SystemExit) as error:
-        raise InvalidCommand(f"env.wrappers: {module}:{name}: {import_error(module, error)}") from error
+        raise InvalidCommand("env.wrappers", f"{module}:{name}", import_error(module, error)) from error
     if not (isinstance(wrapper, type) and issubclass(wrapper, gym.Wrapper)):
-        raise InvalidCommand(f"env.wrappers: {module}:{name}: {module} has no gymnasium.Wrapper of that name")
+        raise InvalidCommand(
+            "env.wrappers", f"{module}:{name}", f"{module} has no gymnasium.Wrapper of that name"
+        )
     return wrapper
 
 

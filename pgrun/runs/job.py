@@ -86,7 +86,7 @@ def earlier_result(folder: Path, app: App, in_sweep: bool) -> float | None:
 
     before = read_result(folder, app)
     if before["status"] in ("finished", "pruned"):
-        done: float = app.call("value")(before)
+        done = app.value(before)
         return done
     return math.nan if in_sweep and before["status"] == "failed" else None
 
@@ -182,7 +182,7 @@ def load_latest_checkpoint(settings: Mapping[str, Any], folder: Path) -> dict[st
             say_changed_versions(state, folder)
     if changes:
         raise InvalidCommand(
-            f"{folder} was started with {changes}: its checkpoint is of another configuration"
+            folder, None, f"was started with {changes}: its checkpoint is of another configuration"
         )
     return state
 

@@ -47,7 +47,7 @@ def is_result(result: Mapping[str, Any], app: App) -> bool:
         return isinstance(result.get("error"), str)
     try:
         values = [
-            app.call("value")(result),
+            app.value(result),
             *(run["return_mean"] for run in runs if run["status"] == "finished"),
         ]
         seeds = [run["seed"] for run in runs] or [result["seed"]]

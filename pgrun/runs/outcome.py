@@ -30,7 +30,7 @@ def record_outcome(
 ) -> None:
     """How a job ended without a result, where the disk lets it be said. ``quiet``: the disk is the reason."""
     try:
-        app.call("record")(settings, folder, status, reason)
+        app.record(settings, folder, status, reason)
     except OSError as unwritable:
         if not quiet:
             log.error("no %s in %s: %s", app.result, folder, unwritable.strerror)
@@ -70,7 +70,7 @@ def run_and_record(
 
     try:
         with run_lock(folder):
-            return record_how_it_ends(settings, folder, app, work or app.call("work"), in_sweep, theirs)
+            return record_how_it_ends(settings, folder, app, work or app.work, in_sweep, theirs)
     except Occupied as error:
         if not in_sweep:
             raise

@@ -65,12 +65,14 @@ def load_saved_run(command: Command) -> tuple[Path, dict[str, Any]]:
     word = next(word for word in command.words if word.key == "resume")
     if command.multirun:
         raise InvalidCommand(
-            f"{word.text}: one run is resumed at a time: type pgrun without -m, or resume=auto for a whole "
-            "sweep"
+            word.text,
+            None,
+            "one run is resumed at a time",
+            "type pgrun without -m, or resume=auto for a whole sweep",
         )
     folder = Path(str(word.value))
     if not folder.is_dir():
-        raise InvalidCommand(f"{word.text}: no such directory")
+        raise InvalidCommand(word.text, None, "no such directory")
     try:
         state, problems = Checkpoints(folder / "checkpoints").load()
     except LookupError as error:
@@ -78,7 +80,7 @@ def load_saved_run(command: Command) -> tuple[Path, dict[str, Any]]:
         hint = (
             f"; runs below it may go on, such as resume={below[0]}, or all with resume=auto" if below else ""
         )
-        raise InvalidCommand(f"{word.text}: nothing to go on from: {error}{hint}") from error
+        raise InvalidCommand(word.text, None, f"nothing to go on from: {error}{hint}") from error
     for problem in problems:
         say(f"pgrun: {problem}; going on from the one before", error=True)
     return folder.resolve(), state
@@ -96,8 +98,10 @@ def refuse_other_run(state: Mapping[str, Any], folder: Path) -> None:
     own, there = (fixed_settings(settings) for settings in (held, state["settings"]))
     if own != there:
         raise InvalidCommand(
-            f"{folder} was started with {format_changes(own, there)}: its checkpoint is of another run; put "
-            "back the run's own checkpoints, or resume the folder that these are from"
+            folder,
+            None,
+            f"was started with {format_changes(own, there)}: its checkpoint is of another run",
+            "put back the run's own checkpoints, or resume the folder that these are from",
         )
 
 
@@ -118,8 +122,10 @@ def choose_state_to_resume(
     if extended or (over and has_reported_end(folder, done)):
         more = 2 * max(done, wanted)
         raise InvalidCommand(
-            f"{folder} is finished, with {done} environment steps: to extend it add "
-            f"trainer.total_steps={more}"
+            folder,
+            None,
+            f"is finished, with {done} environment steps",
+            f"to extend it add trainer.total_steps={more}",
         )
     return state
 
@@ -215,12 +221,15 @@ def settings_of_resumed_run(
     if differing:
         hint = "; trainer.eval_max_steps cuts the episodes of evaluations" if LIMIT in named else ""
         raise InvalidCommand(
-            f"{folder} was started with {'; '.join(differing)}: a run goes on with its own configuration, "
-            f"only {' and '.join(MAY_CHANGE)} may change; for another one start anew{hint}"
+            folder,
+            None,
+            f"was started with {'; '.join(differing)}",
+            f"a run goes on with its own configuration, only {' and '.join(MAY_CHANGE)} may change; "
+            f"for another one start anew{hint}",
         )
     for missing in find_code_to_name_again(settings, named):
         raise InvalidCommand(
-            f"{folder} runs code of yours, which has to be named again: add {escape_line(missing)}"
+            folder, None, "runs code of yours, which has to be named again", f"add {escape_line(missing)}"
         )
     return result
 

@@ -44,7 +44,7 @@ def split_resume_word(command: Command) -> tuple[Command, str | None]:
     words = [word for word in command.words if word.key != "resume"]
     setting = "hydra.sweep.dir" if command.multirun else "hydra.run.dir"
     if not any(word.key == setting for word in words):
-        raise InvalidCommand(f"resume={how[-1]}: in which folder? {resume_example(command, setting)}")
+        raise InvalidCommand("resume", how[-1], f"in which folder? {resume_example(command, setting)}")
     return replace(command, words=words), how[-1]
 
 
@@ -81,14 +81,16 @@ def prepare_resume(jobs: Sequence[Job], command: Command, how: str) -> None:
             continue
         if folder not in held and folder not in moves and any((folder / name).exists() for name in app.files):
             raise InvalidCommand(
-                f"{folder} holds a run, but no {SETTINGS} that says which: choose another folder"
+                folder, None, f"holds a run, but no {SETTINGS} that says which", "choose another folder"
             )
         if there in held and held[there] != wanted[folder]:
             which = "of the sweep, more values after those it has" if command.multirun else "that it has"
             raise InvalidCommand(
-                f"{there} holds a {'job' if command.multirun else 'run'} with "
-                f"{format_changes(held[there], wanted[folder])}: type the settings {which}, or choose "
-                "another folder"
+                there,
+                None,
+                f"holds a {'job' if command.multirun else 'run'} with "
+                f"{format_changes(held[there], wanted[folder])}",
+                f"type the settings {which}, or choose another folder",
             )
     move_folders(moves, top)
     (top / STOP).unlink(missing_ok=True)
@@ -101,8 +103,11 @@ def refuse_folder_of_jobs(folder: Path, held: Sequence[Path]) -> None:
     """One run has the folder to itself: jobs below it are a sweep's."""
     if held and folder not in held:
         raise InvalidCommand(
-            f"{folder} holds {len(held)} jobs, of a sweep: go on with them by pgrun -m … resume=auto "
-            f"hydra.sweep.dir={folder}, with one by its own folder, or choose another folder"
+            folder,
+            None,
+            f"holds {len(held)} jobs, of a sweep",
+            f"go on with them by pgrun -m … resume=auto hydra.sweep.dir={folder}, with one by its own "
+            "folder, or choose another folder",
         )
 
 

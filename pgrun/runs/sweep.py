@@ -28,9 +28,9 @@ def report_sweep(folder: Path, expected: Sequence[Job], app: App = PGRUN) -> int
     ]
     done = [job for job in jobs if job["status"] == "finished"]
     lost = [job for job in jobs if job["status"] != "finished"]
-    say("\n" + (app.call("table")(done) if done else "no job finished"))
+    say("\n" + (app.table(done) if done else "no job finished"))
     say("\n" + app.hint.format(shorten_folder(folder)))
-    if app.page and done:
+    if done:
         write_sweep_page(folder, [job.folder for job in expected], app)
     for line in describe_outcomes(lost):
         say(f"{app.name}: {line}", error=True, tone=Tone.ERROR)
@@ -98,7 +98,7 @@ def describe_for_tensorboard(folder: Path, jobs: Sequence[Job], app: App) -> Non
 def write_sweep_page(folder: Path, jobs: Sequence[Path], app: App) -> None:
     """Learning curves with intervals, on a page; a disk that is full does not hide what follows."""
     try:
-        page = app.call("page")(folder, jobs)
+        page = app.page(folder, jobs) if app.page else None
     except OSError as error:
         say(f"{app.name}: no page of curves: {error}", error=True)
         return

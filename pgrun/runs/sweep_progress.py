@@ -51,7 +51,7 @@ class SweepProgress:
     def describe(self, folder: Path) -> str:
         """``4 of 9 jobs done (3_algo=a2c,seed=0: 231.5), about 12 min left``."""
         result = read_result(folder, self.app)
-        value = self.app.call("value")(result) if result["status"] == "finished" else math.nan
+        value = self.app.value(result) if result["status"] == "finished" else math.nan
         came_out = f"{value:.4g}" if value == value else result["status"]
         told = f"{self.total - len(self.left)} of {self.total} jobs done ({folder.name}: {came_out})"
         return f"{told}, about {format_duration(self.seconds_left())} left" if self.left else told

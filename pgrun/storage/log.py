@@ -169,11 +169,11 @@ def cut_log(folder: Path, position: Mapping[str, int]) -> None:
             size, there = position[path.name], os.fstat(file.fileno()).st_size
             if not 0 <= size <= there:
                 raise InvalidCommand(
-                    f"{path} has {there} bytes and had {size} when the run was saved: put it back"
+                    path, None, f"has {there} bytes and had {size} when the run was saved", "put it back"
                 )
             if size > MOST:
                 raise InvalidCommand(
-                    f"{path} is larger than {show_size(MOST)}: a run with such a log is not resumed"
+                    path, None, f"is larger than {show_size(MOST)}: a run with such a log is not resumed"
                 )
             if size < there or path.name == METRICS:
                 replace_file(path, lambda copy: copy_start(file, copy, size))  # noqa: B023  called at once
@@ -183,7 +183,9 @@ def open_log_file(path: Path) -> BinaryIO:
     try:
         return open_plain(path)
     except OSError as error:
-        raise InvalidCommand(f"{path} is part of the run and cannot be read: {error.strerror}") from error
+        raise InvalidCommand(
+            path, None, f"is part of the run and cannot be read: {error.strerror}"
+        ) from error
 
 
 def copy_start(file: BinaryIO, copy: BinaryIO, size: int) -> None:

@@ -58,14 +58,18 @@ def newest_folder(command: str, one: bool = True) -> Path:
     newest = find_newest()
     if newest is None:
         raise InvalidCommand(
-            f"no run below {TOP}/ in this folder: train one, such as pgrun algo=ppo env=CartPole-v1, or name "
-            f"a run directory: {command}{'' if command.endswith('=') else ' '}RUN_DIR"
+            f"no run below {TOP}/ in this folder",
+            None,
+            "train one, such as pgrun algo=ppo env=CartPole-v1, or name "
+            f"a run directory: {command}{'' if command.endswith('=') else ' '}RUN_DIR",
         )
     if newest.several and one:
         all_of_it = f", or all of it: pgrun -m … resume=auto hydra.sweep.dir={newest.folder}"
         raise InvalidCommand(
-            f"the newest, {newest.folder}, is several runs: name one of those in it"
-            f"{all_of_it * command.endswith('resume=')}"
+            newest.folder,
+            None,
+            "the newest is several runs",
+            f"name one of those in it{all_of_it * command.endswith('resume=')}",
         )
     say(f"{command.split()[0]}: the newest is {shorten_folder(newest.folder)}", error=True, tone=Tone.PLAIN)
     return newest.folder

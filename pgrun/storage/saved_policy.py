@@ -37,11 +37,11 @@ def load_saved_policy(folder: str, which: str = "final", typed: str = "") -> Sav
     """
     at, shown = Path(folder), f"{typed}{folder}"
     if not at.is_dir():
-        raise InvalidCommand(f"{shown}: no such folder")
+        raise InvalidCommand(shown, None, "no such folder")
     stem = POLICY_FILES[which]
     files = at / f"{stem}.json", at / f"{stem}.safetensors"
     if not all(file.is_file() for file in files):
-        raise InvalidCommand(f"{shown} {explain_absent_policy(at, which)}")
+        raise InvalidCommand(shown, None, explain_absent_policy(at, which))
     try:
         content = read_json(files[0], links=True)
         described = Saved(
@@ -57,7 +57,7 @@ def load_saved_policy(folder: str, which: str = "final", typed: str = "") -> Sav
         return replace(described, tensors=load_tensors(read_bytes(files[1], links=True)))
     except (ValueError, KeyError, TypeError, AttributeError, OSError, MemoryError, SafetensorError) as error:
         why = f"{type(error).__name__}: {join_lines(error)}"
-        raise InvalidCommand(f"{shown}: its policy cannot be read: {why}") from error
+        raise InvalidCommand(shown, None, f"its policy cannot be read: {why}") from error
 
 
 def explain_absent_policy(at: Path, which: str) -> str:
@@ -80,9 +80,11 @@ def restore_policy(policy: Policy, saved: Saved, typed: str = "") -> None:
     if theta is None or theta.shape != policy.theta.shape:
         shape = None if theta is None else tuple(theta.shape)
         raise InvalidCommand(
-            f"{typed}{saved.folder}: its θ has shape {shape}, and its network {tuple(policy.theta.shape)}"
+            f"{typed}{saved.folder}",
+            None,
+            f"its θ has shape {shape}, and its network {tuple(policy.theta.shape)}",
         )
     try:
         policy.load_state_dict(saved.tensors)
     except (KeyError, RuntimeError) as error:
-        raise InvalidCommand(f"{typed}{saved.folder}: its policy lacks {error}") from error
+        raise InvalidCommand(f"{typed}{saved.folder}", None, f"its policy lacks {error}") from error

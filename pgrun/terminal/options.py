@@ -32,13 +32,15 @@ class Options(argparse.ArgumentParser):
         for word in args:
             if not word.strip() or re.fullmatch(r"--[\w-]+=\s*", word):
                 raise InvalidCommand(
-                    f"{word if word.strip() else repr(word)}: a name or a value is missing; {self.prog} "
-                    "--help says more"
+                    word if word.strip() else repr(word),
+                    None,
+                    "a name or a value is missing",
+                    f"{self.prog} --help says more",
                 )
         return super().parse_args(args)
 
     def error(self, message: str) -> NoReturn:
-        raise InvalidCommand(f"{message}; {self.prog} --help says more")
+        raise InvalidCommand(message, None, "", f"{self.prog} --help says more")
 
 
 def integer_at_least(least: int, most: int = LARGEST) -> Callable[[str], int]:

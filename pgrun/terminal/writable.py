@@ -41,7 +41,7 @@ def refuse_unwritable_folder(option: str, folder: Path) -> None:
     folder that can be written in.
     """
     if reason := reason_unwritable(folder):
-        raise InvalidCommand(f"{option} {folder} cannot be written: {reason}; name another folder")
+        raise InvalidCommand(option, folder, f"cannot be written: {reason}", "name another folder")
 
 
 def refuse_unwritable_file(option: str, file: Path) -> None:
@@ -56,5 +56,5 @@ def refuse_unwritable_file(option: str, file: Path) -> None:
         reason = os.strerror(errno.EISDIR) if file.is_dir() else reason_unwritable(file.parent)
     if reason:
         raise InvalidCommand(
-            f"{option} {file} cannot be written: {reason}; name a file in a folder that exists and is yours"
+            option, file, f"cannot be written: {reason}", "name a file in a folder that exists and is yours"
         )

@@ -102,7 +102,7 @@ def refuse_missing_backend(backend: str, where: str) -> None:
     """Raises ``InvalidCommand`` where a run was, or is to be, compiled and cannot be."""
     if backend == "compiled" and not is_available():
         missing = " and ".join(missing_packages())
-        raise InvalidCommand(f"{where}: {missing} is not installed: pip install {missing}")
+        raise InvalidCommand(where, None, f"{missing} is not installed", f"pip install {missing}")
 
 
 def twins_of(backend: str) -> Twins:

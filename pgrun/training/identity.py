@@ -87,8 +87,11 @@ def refuse_other_spaces(state: Mapping[str, Any], run: Run) -> None:
         before = escape_line(str(state["identity"][name]))
         if before != now[name]:
             raise InvalidCommand(
-                f"{run.envs.name}: its {plural} are {now[name]}, and were {before} when the run was saved: "
-                "the environment has changed; put back what it was, or start a new run"
+                run.envs.name,
+                None,
+                f"its {plural} are {now[name]}, and were {before} when the run was saved: the "
+                "environment has changed",
+                "put back what it was, or start a new run",
             )
 
 

@@ -37,8 +37,10 @@ def build_reference(settings: Mapping[str, Any], policy: Policy, env: Any) -> Re
     if type(near.dist) is not type(policy.dist) or near.dist.size != policy.dist.size:
         ours, theirs = (type(x.dist).__name__ for x in (policy, near))
         raise InvalidCommand(
-            f"{TYPED}{wanted.policy}: its actions are of a {theirs}, and this run's of a {ours}: take a run "
-            "with the same policy group"
+            f"{TYPED}{wanted.policy}",
+            None,
+            f"its actions are of a {theirs}, and this run's of a {ours}",
+            "take a run with the same policy group",
         )
     return ReferencePenalty(wanted, near)
 
@@ -57,6 +59,6 @@ def load_reference_policy(folder: str, env: Any, modules: Sequence[str], device:
         policy: Policy = network.policy(size, dist, norm, saved.value_head, init, device=device, mask=mask)
     except (LookupError, TypeError, ValueError, AttributeError) as error:  # data from anywhere
         why = f"{type(error).__name__}: {join_lines(error)}"
-        raise InvalidCommand(f"{TYPED}{folder}: its network cannot be built: {why}") from error
+        raise InvalidCommand(f"{TYPED}{folder}", None, f"its network cannot be built: {why}") from error
     restore_policy(policy, saved, TYPED)
     return policy

@@ -110,7 +110,7 @@ def run_lock(folder: Path, what: str = "another process is training there") -> I
     try:
         lock.acquire()
     except Timeout as error:
-        raise Occupied(f"{folder}: {what}") from error
+        raise Occupied(folder, None, what) from error
     HELD.add(real)
     try:
         yield
@@ -149,9 +149,12 @@ def restore_run(state: Mapping[str, Any], run: Run, counters: Counters, clock: C
 def restart_episodes(run: Run, counters: Counters, error: Unrepeatable) -> None:
     """With fresh episodes, where ``env.restart`` allows it; else raises the error with what to type."""
     if not run.settings["env"].get("restart"):
-        raise Unrepeatable(f"{error}; to go on with fresh episodes add env.restart=true") from error
+        remedy = "to go on with fresh episodes add env.restart=true"
+        raise InvalidCommand(run.envs.name, None, error, remedy) from error
     log.warning(
-        "%s; it goes on with fresh episodes (env.restart=true): not the run that never stopped", error
+        "%s: %s; it goes on with fresh episodes (env.restart=true): not the run that never stopped",
+        run.envs.name,
+        error,
     )
     counters.restarts.append((counters.env_steps, run.envs.num_envs))
     run.begin_episodes_anew(len(counters.restarts))
@@ -202,15 +205,17 @@ def refusing_bad_data(what: str, saved: Mapping[str, Any] | None = None) -> Iter
         raise
     except (KeyError, OtherLayout) as error:
         if saved is None:
-            raise InvalidCommand(f"{what}: {type(error).__name__}: {join_lines(error)}") from error
+            raise InvalidCommand(what, None, f"{type(error).__name__}: {join_lines(error)}") from error
         missing = isinstance(error, KeyError)
         lack = f"{error.args[0]} is not in it" if missing else str(error)
         raise InvalidCommand(
-            f"{what}: {join_lines(lack)}: it was saved by {name_writer(saved)}, which keeps other things of "
-            "a run; go on with the pgrun that saved it, or start a new run"
+            what,
+            None,
+            f"{join_lines(lack)}: it was saved by {name_writer(saved)}, which keeps other things of a run",
+            "go on with the pgrun that saved it, or start a new run",
         ) from error
     except Exception as error:
-        raise InvalidCommand(f"{what}: {type(error).__name__}: {join_lines(error)}") from error
+        raise InvalidCommand(what, None, f"{type(error).__name__}: {join_lines(error)}") from error
 
 
 def name_writer(saved: Mapping[str, Any]) -> str:

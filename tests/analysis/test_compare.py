@@ -308,7 +308,7 @@ def test_globs_and_folders_of_sweeps(tmp_path: Path) -> None:
 MISTAKES = {
     "nowhere": "nowhere: no such directory",
     "top/00/metrics.csv": "is a file: name the run directory",
-    "void": "no run of pgrun in void",
+    "void": "void: no run of pgrun in it",
     "": "no run below outputs/ in this folder",
     "--scalars return/train top": "no run below outputs/ in this folder",
     "top --scalars kl/old": "--scalars kl/old: no run has it; near it: kl/old_new",
@@ -319,7 +319,7 @@ MISTAKES = {
     "top --picture curves.gif": "must end in .png or .svg or .pdf",
     "top --export nowhere/scores.csv": "cannot be written",
     "top --html top": "must end in .html",
-    "top --range CartPole-v1=0:1": "--range is for groups over several environments",
+    "top --range CartPole-v1=0:1": "--range: is for groups over several environments",
     "top --threshold high": "invalid finite value",
     "top --at 0": "argument --at",
     "top --fast": "unrecognized arguments: --fast",

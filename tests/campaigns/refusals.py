@@ -226,7 +226,7 @@ TABLE: dict[str, list[str]] = {
     "pgrun -m 'hydra.sweep.subdir=${hydra.job.num}/checkpoints' seed=0,1": ["/0/checkpoints: a run keeps"],
     "pgrun -m hydra/launcher=parallel hydra.launcher.backend=threading seed=0,1": ["must be one of loky\n"],
     "pgrun hydra.run.dir=null": ["not Optional"],
-    "pgrun hydra.run.dir=/etc/passwd": ["/etc/passwd cannot be written: Not a directory"],
+    "pgrun hydra.run.dir=/etc/passwd": ["/etc/passwd: cannot be written: Not a directory"],
     "pgrun hydra.run.dir=../kept": ["holds a run already"],
     "pgrun hydra.sweep.dir=x": ["type pgrun -m, or for one run hydra.run.dir"],
     "pgrun -m hydra.run.dir=x seed=0,1": ["set by hydra.sweep.dir"],

@@ -28,14 +28,14 @@ MISTAKES = {
     "env=CartPol-v1": ["env=CartPol-v1", "nearest: CartPole-v1"],
     "env=ALE/Nothing-v5": ["not registered", "env=module:ALE/Nothing-v5"],
     "env=nope_mod:Foo-v0": ["cannot import nope_mod"],
-    "env=my_mod:Lime-v0": ["env=Lime-v0 is not registered", "Line-v0"],
+    "env=my_mod:Lime-v0": ["env=Lime-v0: not registered", "Line-v0"],
     "env=my_mod:Whole-v0": ["a Box of integers has no density", "Discrete"],
     "env=my_mod:Refusing-v0": ["cannot be made: RuntimeError: no licence"],
     "env.kwargs.foo=1": ["env.kwargs={'foo': 1}", "unexpected keyword argument 'foo'"],
     "'env.kwargs={foo: 1}'": ["unexpected keyword argument 'foo'"],
     "env=FrozenLake-v1 env.kwargs.map_name=9x9": ["map_name", "KeyError: '9x9'"],
     "diagnostics.exact=true": [
-        "diagnostics.exact=true cannot know J and V of env=CartPole-v1",
+        "diagnostics.exact=true: cannot know J and V of env=CartPole-v1",
         "env=FrozenLake-v1",
     ],
     "env=FrozenLake-v1 diagnostics.exact=true reward_scaling=true": ["add reward_scaling=false"],
@@ -87,7 +87,7 @@ MISTAKES = {
     "--seed 3": ["--seed 3 (Stable-Baselines3, CleanRL", "type seed=3"],
     "ppo": ["here: algo=ppo"],
     "algo = ppo": ["without spaces", "here: algo=ppo"],
-    "algo.clip=[1": ["algo.clip=[1 cannot be read"],
+    "algo.clip=[1": ["algo.clip=[1: cannot be read"],
     "algo=ppo,a2c": ["algo=ppo,a2c: several values are a sweep: type pgrun -m"],
     "algo=[ppo,a2c]": ["the name of one option is needed"],
     "algo=null": ["algo=null: the name of one option is needed"],
@@ -106,12 +106,12 @@ MISTAKES = {
     "hydra.mode=MULTIRUN": ["type pgrun -m"],
     "hydra.output_subdir=null": [".hydra"],
     # what does not go together
-    "algo=reinforce sampler=steps": ["algo=reinforce needs sampler=episodes", "add sampler=episodes"],
-    "variance=none": ["variance=none needs whole episodes: add sampler=episodes"],
+    "algo=reinforce sampler=steps": ["algo=reinforce: needs sampler=episodes", "add sampler=episodes"],
+    "variance=none": ["variance=none: needs whole episodes: add sampler=episodes"],
     "sampler=episodes variance=leave_one_out sampler.episodes=1": ["sampler.episodes must be at least 2"],
     "algo.minibatches=5000": ["algo.minibatches=5000: a batch has only 256 rows"],
     "algo=ppo_penalty algo.beta=1e12": ["algo.beta=1e+12", "algo.beta_max=1e+10", "move the bounds"],
-    "algo=ppo_penalty algo.beta_min=2": ["algo.beta=1 is not between algo.beta_min=2"],
+    "algo=ppo_penalty algo.beta_min=2": ["algo.beta=1: is not between algo.beta_min=2"],
     "critic.minibatches=5000": ["critic.minibatches=5000: a batch has only 256 rows"],
     "device=cuda": ["no CUDA device is available", "device=cpu"],
     # what nothing reads
@@ -134,10 +134,10 @@ MISTAKES = {
     "algo.target_kl=0.1 algo.epochs=1": ["set algo.epochs"],
     "algo=a2c sampler=episodes variance=mean_baseline variance.discounting=from_start": ["variance.returns"],
     # run directories
-    "hydra.run.dir=/dev/null/x": ["/dev/null/x cannot be written: Not a directory"],
-    "hydra.run.dir=/proc/x/y": ["/proc/x/y cannot be written"],
+    "hydra.run.dir=/dev/null/x": ["/dev/null/x: cannot be written: Not a directory"],
+    "hydra.run.dir=/proc/x/y": ["/proc/x/y: cannot be written"],
     f"hydra.run.dir={'x' * 300}": ["choose a shorter hydra.run.dir"],
-    "-m hydra.sweep.dir=/proc/x seed=0,1": ["/proc/x/0_seed=0 cannot be written", "another hydra.sweep.dir"],
+    "-m hydra.sweep.dir=/proc/x seed=0,1": ["/proc/x/0_seed=0: cannot be written", "another hydra.sweep.dir"],
     "-m hydra.sweep.dir=s hydra.sweep.subdir=x seed=0,1": ["the folder of two jobs"],
     # sweeps: refused before anything runs, naming the combination
     "-m seed=0,x": ["seed=x: must be an integer"],
@@ -213,13 +213,13 @@ def test_a_directory_that_holds_a_run(here: Path) -> None:  # noqa: F811
     (here / "kept" / "summary.json").write_text("{}")
     answer = pgrun("hydra.run.dir=kept")
     assert answer.code == 2
-    assert "kept holds a run already: choose another hydra.run.dir" in answer.err
+    assert "kept: holds a run already: choose another hydra.run.dir" in answer.err
     assert [path.name for path in (here / "kept").iterdir()] == ["summary.json"]
     (here / "sweep" / "1_seed=1").mkdir(parents=True)
     (here / "sweep" / "1_seed=1" / "metrics.csv").write_text("")
     answer = pgrun("-m hydra.sweep.dir=sweep seed=0,1")
     assert answer.code == 2
-    assert "sweep/1_seed=1 holds a run already: choose another hydra.sweep.dir" in answer.err
+    assert "sweep/1_seed=1: holds a run already: choose another hydra.sweep.dir" in answer.err
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def theirs(here: Path) -> Iterator[Path]:  # noqa: F811
         "MuteError": "Error (their_mod.py, line 25)",
         "MuteImport": "cannot be made here: ImportError (their_mod.py, line 29)",
         "Lime": (
-            "env=Lime-v0 is not registered with gymnasium: their_mod was imported and registered nothing of "
+            "env=Lime-v0: not registered with gymnasium: their_mod was imported and registered nothing of "
             "that name"
         ),
     }.items(),

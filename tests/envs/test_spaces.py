@@ -194,7 +194,7 @@ def test_images_are_flattened_where_that_is_wanted_alone(space: spaces.Space) ->
 @pytest.mark.parametrize("space", NO_IMAGES.values(), ids=NO_IMAGES)
 def test_what_is_no_image_is_taken_as_it_is(space: spaces.Space) -> None:
     make_probed_env(seeing(space)).close()
-    with pytest.raises(InvalidCommand, match="gives no images; leave it out"):
+    with pytest.raises(InvalidCommand, match="gives no images: leave it out"):
         make_probed_env(seeing(space, flatten_images=True))
 
 

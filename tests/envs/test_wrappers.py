@@ -146,7 +146,7 @@ REFUSED = {  # → what is said
     "[FrameStackObservation]": "missing 1 required positional argument: 'stack_size'",
     "[{name:FrameStackObservation,size:4}]": "unexpected keyword argument 'size'",
     "[{nam:x}]": "{name:NAME,argument:value}",
-    "[3]": "3 is no wrapper",
+    "[3]": "env.wrappers=3: is no wrapper",
     "TimeAwareObservation": "must be a list such as [name]",
     "[nope:X]": "cannot import nope",
     "[own_wrappers:Plain]": "own_wrappers has no gymnasium.Wrapper of that name",

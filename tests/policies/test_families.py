@@ -258,7 +258,7 @@ def test_environments_get_what_is_squashed() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("policy=beta env=CartPole-v1", "policy=beta is of real actions"),
+        ("policy=beta env=CartPole-v1", "policy=beta: is of real actions"),
         ("policy=squashed env=pgrun/LQ1-v0", "take policy=gaussian or policy=state_std"),
         ("policy=beta env=Pendulum-v1 network.log_std=0", "policy=beta has no σ"),
         ("policy=state_std env=Pendulum-v1 backend=compiled", "policy=state_std has no kernels"),

@@ -160,7 +160,7 @@ def test_every_choice_of_an_algorithm_trains_or_is_refused_with_what_fits(
 def test_no_algorithm_takes_a_box_of_integers(algo: str, monkeypatch) -> None:
     monkeypatch.setitem(TARGETS, "Box", (spaces.Box(0, 3, (2,), np.int64), [0, 2], [2, 0]))
     (reason,) = find_problems(on("Box", small(algo)))
-    assert "a Box of integers has no density; make it Discrete or MultiDiscrete" in reason.sentence()
+    assert "a Box of integers has no density: make it Discrete or MultiDiscrete" in reason.sentence()
 
 
 @pytest.mark.slow

@@ -179,7 +179,7 @@ BASE = "algo=reinforce env=FrozenLake-v1"
         ),
         (
             "algo=ppo env=FrozenLake-v1 variance=group",
-            "variance=group needs whole episodes: add sampler=episodes",
+            "variance=group: needs whole episodes: add sampler=episodes",
         ),
         (f"{BASE} sampler.shared=start", "sampler.shared: it is what the episodes of a group share"),
         ("algo=reinforce variance=group sampler.shared=start", "env=CartPole-v1 is not its transition table"),

@@ -60,7 +60,7 @@ def test_a_run_that_is_over_when_the_second_may_begin(here: Path, monkeypatch: p
 
     monkeypatch.setattr(saver, "run_lock", at_last)
     answer = pgrun(f"{BRIEF} hydra.run.dir=r")
-    assert (answer.code, "r holds a run already" in answer.err) == (2, True)
+    assert (answer.code, "r: holds a run already" in answer.err) == (2, True)
     assert (here / "r" / "summary.json").read_text() == first
     assert not (here / "r" / ".hydra").exists()
 
@@ -107,7 +107,7 @@ def test_resume_auto_of_one_run_speaks_of_that_run(here: Path) -> None:  # noqa:
     write_settings(made(here / "r"), {"seed": 1})
     answer = pgrun(f"{BRIEF} hydra.run.dir=r resume=auto")
     assert answer.code == 2
-    assert answer.err.startswith("pgrun: r holds a run with ")
+    assert answer.err.startswith("pgrun: r: holds a run with ")
     assert answer.err.endswith(": type the settings that it has, or choose another folder\n")
 
 

@@ -196,8 +196,8 @@ def done(faulty: Path) -> Path:
 
 
 REFUSED = {
-    "-m seed=0 {line} gamma=0.5 resume=auto": "s/0 holds a job with gamma=0.99, not 0.5: type the settings",
-    "-m seed=7 {line} resume=auto": "s/0 holds a job with seed=0, not 7; env.kwargs.who=0, not 7: type the",
+    "-m seed=0 {line} gamma=0.5 resume=auto": "s/0: holds a job with gamma=0.99, not 0.5: type the settings",
+    "-m seed=7 {line} resume=auto": "s/0: holds a job with seed=0, not 7; env.kwargs.who=0, not 7: type the",
     "-m seed=0 {line} resume=no/such/run": "type pgrun without -m, or resume=auto for a whole sweep",
     "-m seed=0 {elsewhere} resume=auto": (
         "type the same command with its folder: pgrun -m … resume=auto hydra.sweep.dir="
@@ -206,9 +206,9 @@ REFUSED = {
         "type the same command with its folder: pgrun … resume=auto hydra.run.dir="
     ),
     "seed=1 {elsewhere} resume=auto hydra.run.dir=s/0": (
-        "s/0 holds a run with seed=0, not 1; env.kwargs.who=0, not 1"
+        "s/0: holds a run with seed=0, not 1; env.kwargs.who=0, not 1"
     ),
-    "-m seed=0 {line}": "s/0 holds a run already: choose another hydra.sweep.dir, go on with resume=auto",
+    "-m seed=0 {line}": "s/0: holds a run already: choose another hydra.sweep.dir, go on with resume=auto",
 }
 
 

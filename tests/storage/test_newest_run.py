@@ -82,6 +82,6 @@ def test_each_command_takes_the_newest(here: Path) -> None:  # noqa: F811
         assert str(RUN) in getattr(told, where)
         assert f"{name}: the newest is {RUN}\n" in told.err
     told = answer(play, "pgrun-play")  # this one has no policy
-    assert (told.code, f"{RUN} " in told.err) == (2, True)
+    assert (told.code, f"{RUN}: " in told.err) == (2, True)
     told = pgrun("resume=last")  # nor a checkpoint
     assert (told.code, f"resume='{RUN}'" in told.err) == (2, True), told

@@ -135,7 +135,7 @@ def test_a_missing_extra_is_named(here: Path, monkeypatch: pytest.MonkeyPatch) -
     answer = pgrun("algo=reinforce logger.also=[wandb,mlflow]")
     assert answer.code == 2
     for extra in ("wandb", "mlflow"):
-        assert f'logger.also=[{extra}] needs the extra "{extra}": pip install "pgrun[{extra}]"' in answer.err
+        assert f'logger.also=[{extra}]: needs the extra "{extra}": pip install "pgrun[{extra}]"' in answer.err
     assert not list(here.iterdir())
     answer = pgrun("algo=reinforce logger.also=[weights]")
     assert (answer.code, "must be one of wandb, mlflow, trackio" in answer.err) == (2, True)

@@ -212,8 +212,8 @@ def test_the_list_and_one_experiment(tmp_path: Path, monkeypatch) -> None:
     [
         ("basline", "basline: there is no such experiment; nearest: baseline"),
         ("--jobs 0", "argument --jobs: 0: must be an integer in [1, 1024]"),
-        ("--slow", "unrecognized arguments: --slow; pgrun-lab --help says more"),
-        ("large_numbers --fast", "none of these takes seconds only; leave --fast out"),
+        ("--slow", "unrecognized arguments: --slow: pgrun-lab --help says more"),
+        ("large_numbers --fast", "none of these takes seconds only: leave --fast out"),
     ],
 )
 def test_mistakes_are_refused(line: str, said: str, tmp_path: Path, monkeypatch) -> None:

@@ -64,6 +64,7 @@ def test_through_three_steps_of_noisy_dynamics() -> None:
 def test_it_is_refused_elsewhere() -> None:
     (said,) = find_no_derivatives(gym.make("FrozenLake-v1"), "FrozenLake-v1")
     assert said.sentence() == (
-        "pathwise=true needs the derivatives of the problem, and env=FrozenLake-v1 has none: env=pgrun/LQ1-v0"
+        "pathwise=true: needs the derivatives of the problem, and env=FrozenLake-v1 has none: "
+        "env=pgrun/LQ1-v0"
     )
     assert list(find_no_derivatives(gym.make("pgrun/LQ1-v0"), "pgrun/LQ1-v0")) == []

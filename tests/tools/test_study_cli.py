@@ -134,7 +134,7 @@ def test_the_users_own_scheme(here: Path) -> None:  # noqa: F811
         ("schemes=[gae] variance=gae", "one of them"),
         ("schemes=[leave_one_out] batch=1", "batch must be at least 2"),
         ("episodes=10", "batch=20: a variance needs two estimates, and episodes=10 make 0"),
-        ("critic=exact", "critic=exact cannot know the values of env=CartPole-v1"),
+        ("critic=exact", "critic=exact: cannot know the values of env=CartPole-v1"),
         ("critic=run", "add run=DIR"),
         ("critic=action_value", "take critic=fitted"),
         ("critic=exact env=FrozenLake-v1 critic_episodes=3", "critic=exact is not fitted"),

@@ -33,5 +33,5 @@ def test_films_of_a_run(tmp_path: Path) -> None:
 def test_the_extra_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine_check, "find_spec", lambda name: None)
     (mistake,) = machine_check.check_films({"trainer": {"film_every": 5}})
-    assert 'trainer.film_every=5 needs the extra "video": ' in mistake.sentence()
+    assert 'trainer.film_every=5: needs the extra "video": ' in mistake.sentence()
     assert not list(machine_check.check_films({"trainer": {"film_every": None}}))

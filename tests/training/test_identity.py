@@ -196,5 +196,5 @@ def test_what_another_pgrun_did_not_save_is_refused_in_one_paragraph(finished: P
         assert told.code == 2, told
         assert told.err.splitlines()[-1].endswith(
             f"{path.rpartition('.')[2]} is not in it: it was saved by {named}, which keeps other things of a "
-            "run; go on with the pgrun that saved it, or start a new run"
+            "run: go on with the pgrun that saved it, or start a new run"
         )

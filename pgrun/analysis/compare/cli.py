@@ -131,9 +131,9 @@ def check_compare_options(options: argparse.Namespace) -> None:
         if path is None:
             continue
         if path.suffix not in endings:
-            raise InvalidCommand(f"--{option} {path}: the name must end in {' or '.join(endings)}")
+            raise InvalidCommand(f"--{option}", path, f"the name must end in {' or '.join(endings)}")
         if leads_out(path):
-            raise InvalidCommand(f"--{option} {path} is {LEADS_OUT}: remove it, or name another file")
+            raise InvalidCommand(f"--{option}", path, f"is {LEADS_OUT}", "remove it, or name another file")
         refuse_unwritable_file(f"--{option}", path)
     if options.tensorboard:
         refuse_unwritable_folder("--tensorboard", options.tensorboard)

@@ -61,7 +61,9 @@ def write_npz(groups: Sequence[Group], panels: Sequence[Sequence[Panel]], path: 
 def check_tensorboard(folder: Path) -> None:
     """Found before any run is read."""
     if folder.exists() and any(folder.rglob("events.out.tfevents.*")):
-        raise InvalidCommand(f"--tensorboard {folder} holds events already: name a new folder, or delete it")
+        raise InvalidCommand(
+            "--tensorboard", folder, "holds events already", "name a new folder, or delete it"
+        )
 
 
 def write_tensorboard(panels: Sequence[Sequence[Panel]], folder: Path, middle: str) -> int:
@@ -75,7 +77,7 @@ def write_tensorboard(panels: Sequence[Sequence[Panel]], folder: Path, middle: s
     for place, tag, steps, values in collect_tracks(panels, folder, middle):
         if place not in writers:
             if link := find_link(folder, place):
-                raise InvalidCommand(f"--tensorboard {folder}: {link} is {LEADS_OUT}: name a new folder")
+                raise InvalidCommand("--tensorboard", folder, f"{link} is {LEADS_OUT}", "name a new folder")
             writers[place] = EventFileWriter(str(place))
         for step, value in zip(steps, values, strict=True):
             summary = Summary(value=[Summary.Value(tag=tag, simple_value=float(value))])

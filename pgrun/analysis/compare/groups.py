@@ -86,7 +86,7 @@ def find_setting_path(key: str, runs: Iterable[Run]) -> str:
     path_or_none = next((path for path in (key, f"{key}.name", f"{key}.id") if path in known), None)
     if path_or_none is None:
         raise InvalidCommand(
-            f"{key}: no such setting in these runs; for example algo, variance, env or optimizer.lr"
+            key, None, "no such setting in these runs; for example algo, variance, env or optimizer.lr"
         )
     return path_or_none
 
@@ -186,7 +186,7 @@ def format_label_value(value: Any) -> str:
 def find_baseline(groups: Sequence[Group], typed: Sequence[str]) -> dict[tuple[str, ...], Group]:
     """The one group that has the settings ``typed``, for each set of environments."""
     if bad := [word for word in typed if "=" not in word]:
-        raise InvalidCommand(f"--baseline {bad[0]}: say it as setting=value, for example --baseline algo=a2c")
+        raise InvalidCommand("--baseline", bad[0], "say it as setting=value, for example --baseline algo=a2c")
     runs = [run for group in groups for run in group.runs]
     wanted = [
         (find_setting_path(key, runs), parse_typed_value(value))
@@ -202,12 +202,12 @@ def find_baseline(groups: Sequence[Group], typed: Sequence[str]) -> dict[tuple[s
         if candidate.envs in matching:
             both = f"{matching[candidate.envs].label}; {candidate.label}"
             raise InvalidCommand(
-                f"--baseline {' '.join(typed)} fits several groups ({both}): add what tells them apart"
+                "--baseline", " ".join(typed), f"fits several groups ({both})", "add what tells them apart"
             )
         matching[candidate.envs] = candidate
     if not matching:
         names = "; ".join(group.label for group in groups[:8])
-        raise InvalidCommand(f"--baseline {' '.join(typed)} fits no group; there are: {names}")
+        raise InvalidCommand("--baseline", " ".join(typed), f"fits no group; there are: {names}")
     return matching
 
 

@@ -80,11 +80,11 @@ def expand_glob(name: str) -> list[Path]:
     if path.is_dir():
         return [path.resolve()]
     if path.exists():
-        raise InvalidCommand(f"{name} is a file: name the run directory that it lies in")
+        raise InvalidCommand(name, None, "is a file", "name the run directory that it lies in")
     matches = sorted(Path(m).resolve() for m in glob.glob(str(path), recursive=True) if Path(m).is_dir())
     if not matches:
         raise InvalidCommand(
-            f"{name}: no such directory; runs lie in outputs/<date>/<run>/, sweeps in outputs/multirun"
+            name, None, "no such directory; runs lie in outputs/<date>/<run>/, sweeps in outputs/multirun"
         )
     return matches
 

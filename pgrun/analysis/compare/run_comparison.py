@@ -37,8 +37,9 @@ def run_comparison(options: argparse.Namespace) -> int:
         say(f"pgrun-compare: {note}", error=True)
     if not read.runs:
         raise InvalidCommand(
-            f"no run of pgrun in {' '.join(options.dirs)}: a run directory holds .hydra/, metrics.csv and "
-            "summary.json"
+            " ".join(options.dirs),
+            None,
+            "no run of pgrun in it: a run directory holds .hydra/, metrics.csv and summary.json",
         )
     check_scalars(options.scalars and tags, read.runs)
     comparison = make_comparison(options, read.runs)
@@ -65,7 +66,7 @@ def check_scalars(tags: Sequence[str] | None, runs: Sequence[Run]) -> None:
     for tag in tags or ():
         if tag not in known:
             near = difflib.get_close_matches(tag, known, 3, 0.4) or known[:5]
-            raise InvalidCommand(f"--scalars {tag}: no run has it; near it: {', '.join(near) or 'nothing'}")
+            raise InvalidCommand("--scalars", tag, f"no run has it; near it: {', '.join(near) or 'nothing'}")
 
 
 def make_comparison(options: argparse.Namespace, runs: Sequence[Run]) -> Comparison:
@@ -73,7 +74,7 @@ def make_comparison(options: argparse.Namespace, runs: Sequence[Run]) -> Compari
     several = any(len(one.envs) > 1 for one in groups)
     if options.range and not several:
         raise InvalidCommand(
-            "--range is for groups over several environments: add --by algo, or leave it out"
+            "--range", None, "is for groups over several environments", "add --by algo, or leave it out"
         )
     if several:
         groups = normalise_scores(groups, parse_score_ranges(options.range, {run.env for run in runs}))
@@ -91,11 +92,11 @@ def parse_score_ranges(typed: Sequence[str], envs: set[str]) -> dict[str, tuple[
             low, high = map(float, ends.split(":"))
         except ValueError:
             raise InvalidCommand(
-                f"--range {word}: say it as ENV=LOW:HIGH, for example CartPole-v1=9:500"
+                "--range", word, "say it as ENV=LOW:HIGH, for example CartPole-v1=9:500"
             ) from None
         if env not in envs or not low < high:
             raise InvalidCommand(
-                f"--range {word}: an environment of these runs ({', '.join(sorted(envs))}), and LOW < HIGH"
+                "--range", word, f"an environment of these runs ({', '.join(sorted(envs))}), and LOW < HIGH"
             )
         score_ranges[env] = (low, high)
     return score_ranges
@@ -144,8 +145,9 @@ def write_others(
     if options.picture:
         if not any(panel.curves for row in rows for panel in row):
             raise InvalidCommand(
-                f"--picture {options.picture}: none of these runs has a value of "
-                f"{', '.join(choose_scalars(options))}"
+                "--picture",
+                options.picture,
+                f"none of these runs has a value of {', '.join(choose_scalars(options))}",
             )
         from pgrun.analysis.compare.picture import draw_comparison
 

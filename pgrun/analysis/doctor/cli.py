@@ -58,7 +58,10 @@ def run_doctor(argv: Sequence[str]) -> int:
         folders = dict.fromkeys(run for top in expand_glob(name) for run in find_run_folders(top, Found()))
         if not folders:
             raise InvalidCommand(
-                f"{name} holds no run: name a directory with a metrics.csv, such as outputs/<date>/<run>"
+                name,
+                None,
+                "holds no run",
+                "name a directory with a metrics.csv, such as outputs/<date>/<run>",
             )
         charts += [read_chart(folder) for folder in folders]
     say("\n\n".join(map(diagnose_run, charts)))

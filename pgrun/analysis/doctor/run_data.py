@@ -118,7 +118,7 @@ def read_chart(folder: Path) -> Chart:
         settings, reason = {}, str(error)
         notes.append(f"{reason}: only the scalars were looked at")
     if settings and "algo.name" not in settings:
-        raise InvalidCommand(f"{folder}: its configuration is not that of a run of pgrun")
+        raise InvalidCommand(folder, None, "its configuration is not that of a run of pgrun")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # infinite numbers are for the doctor to find
         metrics = read_if_small(lambda: read_metrics(folder / "metrics.csv", TAGS), Metrics(), notes)

@@ -53,8 +53,11 @@ def load_record(folder: Path, new: Record, space: Space) -> Record:
     for name in ("sweeper", "space", "settings"):
         if difference := describe_differences(record.get(name), getattr(new, name)):
             raise InvalidCommand(
-                f"{folder} holds a search with {difference}: type the words of that search, of which only "
-                "hydra.sweeper.n_trials may change, or choose another folder"
+                folder,
+                None,
+                f"holds a search with {difference}",
+                "type the words of that search, of which only hydra.sweeper.n_trials may change, or "
+                "choose another folder",
             )
     new.trials = check_trials(record.get("trials"), space, folder, shared="study" in new.sweeper)
     return new
@@ -69,6 +72,6 @@ def check_trials(recorded: Any, space: Space, folder: Path, shared: bool) -> lis
             continue
         if not isinstance(row, dict) or row.keys() != keys.keys() or any(row[k] not in keys[k] for k in keys):
             raise InvalidCommand(
-                f"{folder / FILE}: its trial {number} is none of this search; choose another folder"
+                folder / FILE, None, f"its trial {number} is none of this search", "choose another folder"
             )
     return list(rows)

@@ -26,7 +26,7 @@ def prepare_search_resume(jobs: Sequence[Job], command: Command, how: str) -> No
     """
     app, top, search = command.app, Path(jobs[0].hydra.sweep.dir), search_settings_of(jobs[0])
     if not holds_search(top) and any(top.rglob(SETTINGS)):
-        raise InvalidCommand(f"{top} holds runs, but no {FILE} of a search: choose another folder")
+        raise InvalidCommand(top, None, f"holds runs, but no {FILE} of a search", "choose another folder")
     known, _ = read_search(jobs, command)
     resume_sweep.refuse_if_training({path.parent: {} for path in top.rglob(SETTINGS)})
     (top / STOP).unlink(missing_ok=True)

@@ -76,36 +76,40 @@ class SharedStudy(Study):
             root = error.__cause__ or error
             said = str(root).strip().splitlines() or [""]
             kind = "" if isinstance(root, OSError | SQLAlchemyError) else f"{type(root).__name__}: "
-            text = f"{SETTING}={self.search.storage}: {kind}{escape_line(said[0])}"
+            reason = f"{kind}{escape_line(said[0])}"
             if self.begun:
                 raise StorageLost(
-                    f"{text}. What has been run is in {self.folder}; once the storage answers "
+                    f"{SETTING}={self.search.storage}: {reason}. What has been run is in "
+                    f"{self.folder}; once the storage answers "
                     "again, the same command goes on with resume=auto"
                 ) from error
-            raise InvalidCommand(text) from error
+            raise InvalidCommand(SETTING, self.search.storage, reason) from error
 
     def agree(self) -> None:
         """Refuse a study of something else; one that is new gets a note of what it is."""
         mine = {"space": self.record.space, "settings": self.record.settings}
         noted = self.study.user_attrs.get(WHAT)
         trials = self.study.get_trials(deepcopy=False)
-        name = f"hydra.sweeper.study={self.search.study}"
+        name = "hydra.sweeper.study", self.search.study
         if noted is None:
             if trials:
                 raise InvalidCommand(
-                    f"{name}: there is a study of that name that is not pgrun's: choose another"
+                    *name, "there is a study of that name that is not pgrun's", "choose another"
                 )
             self.study.set_user_attr(WHAT, json.dumps(mine))
         elif difference := describe_differences(read_note(noted), mine):
             raise InvalidCommand(
-                f"{name} is of another search, with {difference}: type the words of that search, or choose "
-                "another name"
+                *name,
+                f"is of another search, with {difference}",
+                "type the words of that search, or choose another name",
             )
         own = [n for n, trial in enumerate(self.record.trials) if trial is not None]
         if own and own[-1] >= len(trials):
             raise InvalidCommand(
-                f"{name} has {len(trials)} trials, and {self.folder} holds its trial {own[-1]}: this is "
-                "not the study that was begun; choose another hydra.sweep.dir"
+                *name,
+                f"has {len(trials)} trials, and {self.folder} holds its trial {own[-1]}: this is not "
+                "the study that was begun",
+                "choose another hydra.sweep.dir",
             )
 
     def ask(self, most: int) -> dict[int, Trial]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgrun.cli import main as cli
-from pgrun.command.app import PGRUN
+from pgrun.command.app import PGRUN, Entry
 from pgrun.terminal.exit_codes import ExitCode
 from pgrun.terminal.printing import say
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 EXPLAIN = replace(
     PGRUN,
     name="pgrun-explain",
-    help="pgrun.tools.explain.cli:format_explain_help",
-    instead="pgrun.tools.explain.cli:explain_jobs",
+    help=Entry("pgrun.tools.explain.cli:format_explain_help"),
+    instead=Entry("pgrun.tools.explain.cli:explain_jobs"),
 )
 SHOWN = 12  # jobs of a sweep that are listed
 HELP = """\

@@ -105,5 +105,5 @@ def choose_experiments(names: Sequence[str]) -> list[Experiment]:
         if name not in known:
             near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
             hint = f"nearest: {', '.join(near)}" if near else "pgrun-lab without a name lists them"
-            raise InvalidCommand(f"{name}: there is no such experiment; {hint}")
+            raise InvalidCommand(name, None, f"there is no such experiment; {hint}")
     return [e for e in every if not names or e.name in names or e.group in names]

@@ -67,7 +67,7 @@ def run_lab(argv: Sequence[str]) -> int:
     wanted = [e for e in choose_experiments(given.names) if e.fast or not given.fast]
     if not wanted:
         raise InvalidCommand(
-            f"{' '.join(given.names)} --fast: none of these takes seconds only; leave --fast out"
+            f"{' '.join(given.names)} --fast", None, "none of these takes seconds only", "leave --fast out"
         )
     if given.docs:
         refuse_unwritable_folder("--docs", given.docs)

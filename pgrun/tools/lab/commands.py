@@ -103,5 +103,5 @@ def train_into_folder(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
 def only_result(jobs: Sequence[JobResult]) -> JobResult:
     """The one result of a command that is no sweep."""
     if len(jobs) != 1:
-        raise InvalidCommand(f"{len(jobs)} jobs, where one was expected")
+        raise InvalidCommand(f"{len(jobs)} jobs", None, "one was expected")
     return jobs[0]

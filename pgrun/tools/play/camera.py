@@ -23,15 +23,18 @@ def make_camera(wish: PlayOptions, env: EnvSettings, episodes: int) -> Camera:
     if wish.video is None:
         if is_headless() and not os.environ.get("SDL_VIDEODRIVER"):
             raise InvalidCommand(
-                "--render needs a display, and there is none here: --video DIR writes films instead"
+                "--render",
+                None,
+                "needs a display, and there is none here",
+                "--video DIR writes films instead",
             )
         return Camera("human")
     if wish.format == "mp4" and find_spec("imageio_ffmpeg") is None:
-        raise InvalidCommand(f'an MP4 needs the extra "video": {INSTALL}; or add --format gif')
+        raise InvalidCommand("an MP4", None, f'needs the extra "video": {INSTALL}; or add --format gif')
     films = (wish.video / f"{name_film(i)}.{wish.format}" for i in range(episodes))
     if taken := [path for path in films if os.path.lexists(path)]:
-        raise InvalidCommand(f"{taken[0]} is there already: choose another --video, or remove it")
+        raise InvalidCommand(taken[0], None, "is there already", "choose another --video, or remove it")
     if wish.video.exists() and not wish.video.is_dir():
-        raise InvalidCommand(f"--video {wish.video}: it is a file; name a folder")
+        raise InvalidCommand("--video", wish.video, "it is a file", "name a folder")
     refuse_unwritable_folder("--video", wish.video)
     return Camera("rgb_array", wish.video, wish.format)

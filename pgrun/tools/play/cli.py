@@ -48,11 +48,11 @@ def read_play_options(argv: Sequence[str]) -> PlayOptions:
     given["run"] = replace_last(given["run"], NAME)
     given["modules"] = tuple(given["modules"])
     if given["format"] and not given["video"]:
-        raise InvalidCommand(f"--format {given['format']} is that of a video: add --video DIR")
+        raise InvalidCommand("--format", given["format"], "is that of a video", "add --video DIR")
     given["format"] = given["format"] or "mp4"
     wish = PlayOptions(**given)
     if wish.render and wish.video:
-        raise InvalidCommand("--render or --video: one of them")
+        raise InvalidCommand("--render or --video", None, "one of them")
     if wish.export:
         refuse_wrong_export(wish)
     return wish
@@ -70,11 +70,11 @@ def refuse_wrong_export(wish: PlayOptions) -> None:
     }
     played |= {"--stochastic": wish.stochastic, "--render": wish.render, "--video": wish.video}
     if idle := [word for word, value in played.items() if value not in (None, False)]:
-        raise InvalidCommand(f"--export plays nothing: leave out {', '.join(idle)}")
+        raise InvalidCommand("--export", None, "plays nothing", f"leave out {', '.join(idle)}")
     if wish.export.suffix != ".onnx":
-        raise InvalidCommand(f"--export {wish.export}: a file that ends in .onnx")
+        raise InvalidCommand("--export", wish.export, "a file that ends in .onnx")
     if find_spec("onnx") is None:
-        raise InvalidCommand(f'--export needs the extra "onnx": {install_command("onnx")}')
+        raise InvalidCommand("--export", None, f'needs the extra "onnx": {install_command("onnx")}')
     refuse_unwritable_file("--export", wish.export)
 
 

@@ -81,13 +81,18 @@ def refuse_unknown_to_onnx(policy: Policy) -> None:
     net = net.net if isinstance(net, Rescaled) else net
     if not isinstance(net, Mlp):
         raise InvalidCommand(
-            f"--export: a network of kind {type(net).__name__} has no graph here: multi-layer perceptrons "
-            "without a mask of actions have; torch.onnx.export writes a network of your own"
+            "--export",
+            None,
+            f"a network of kind {type(net).__name__} has no graph here: multi-layer perceptrons "
+            "without a mask of actions have",
+            "torch.onnx.export writes a network of your own",
         )
     if type(policy.dist) not in (Categorical, Gaussian, ClippedGaussian):
         raise InvalidCommand(
-            f"--export: actions of kind {type(policy.dist).__name__} have no graph here: one discrete "
-            "action, and policy=gaussian or clipped, have"
+            "--export",
+            None,
+            f"actions of kind {type(policy.dist).__name__} have no graph here: one discrete action, "
+            "and policy=gaussian or clipped, have",
         )
 
 

@@ -97,7 +97,7 @@ def import_modules(names: tuple[str, ...]) -> None:
         try:
             user_modules.import_user_module(name)
         except (Exception, SystemExit) as error:
-            raise InvalidCommand(f"--modules {name}: {import_error(name, error)}") from error
+            raise InvalidCommand("--modules", name, import_error(name, error)) from error
 
 
 def load_role(saved: Saved, wish: PlayOptions) -> Role:
@@ -111,7 +111,7 @@ def load_role(saved: Saved, wish: PlayOptions) -> Role:
         name = escape_line(str(config["network"]["name"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InvalidCommand(
-            f"{where}: its configuration cannot be read: {type(error).__name__}: {join_lines(error)}"
+            where, None, f"its configuration cannot be read: {type(error).__name__}: {join_lines(error)}"
         ) from error
     return Role(
         env=replace(env, id=choose_env_id(env.id, wish), wrappers=wrappers_named_again(env.wrappers, wish)),
@@ -131,10 +131,10 @@ def network_of(saved: Saved, name: str, wish: PlayOptions) -> Network:
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         hint = f"; it was trained with code of yours: add{again}" if again and not wish.modules else ""
         raise InvalidCommand(
-            f"{saved.folder}: its network={name} cannot be built: {join_lines(error)}{hint}"
+            saved.folder, None, f"its network={name} cannot be built: {join_lines(error)}{hint}"
         ) from error
     if not isinstance(network, Network):
-        raise InvalidCommand(f"{saved.folder}: its network={name} is no network of pgrun's")
+        raise InvalidCommand(saved.folder, None, f"its network={name} is no network of pgrun's")
     return network
 
 
@@ -152,12 +152,14 @@ def choose_env_id(theirs: str, wish: PlayOptions) -> str:
     if wish.env is None:
         if ":" in theirs:
             raise InvalidCommand(
-                f"{wish.run} was trained on env={theirs}, which imports a module: name it again: --env "
-                f"{theirs}"
+                wish.run,
+                None,
+                f"was trained on env={theirs}, which imports a module",
+                f"name it again: --env {theirs}",
             )
         return theirs
     if wish.env.rpartition(":")[2] != theirs.rpartition(":")[2]:
-        raise InvalidCommand(f"--env {wish.env}: {wish.run} was trained on env={theirs}")
+        raise InvalidCommand("--env", wish.env, f"{wish.run} was trained on env={theirs}")
     return wish.env
 
 
@@ -165,7 +167,9 @@ def wrappers_named_again(theirs: tuple[Any, ...], wish: PlayOptions) -> tuple[An
     """The run's own. Those of the user's are in modules that the command has to name."""
     if unnamed := [name for name in find_user_modules(theirs) if name not in wish.modules]:
         again = "".join(f" --modules {escape_line(name)}" for name in unnamed)
-        raise InvalidCommand(f"{wish.run} was trained in wrappers of yours: name them again: add{again}")
+        raise InvalidCommand(
+            wish.run, None, "was trained in wrappers of yours", f"name them again: add{again}"
+        )
     return theirs
 
 

@@ -48,7 +48,10 @@ def move_to_distance(
         low, high = high, 2 * high
         if high > 1e6:
             raise InvalidCommand(
-                f"{section}.distance={distance:g}: no policy in that direction is so far away; take less"
+                f"{section}.distance",
+                f"{distance:g}",
+                "no policy in that direction is so far away",
+                "take less",
             )
     while high - low > CLOSE * high:
         middle = (low + high) / 2

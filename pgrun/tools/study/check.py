@@ -92,11 +92,11 @@ def check_study_combination(job: Job) -> Iterator[Mistake]:
     try:
         settings, saved = resolve_saved_run(job.settings)
     except InvalidCommand as error:
-        yield Mistake.of(error)
+        yield from error.mistakes
         return
     study = construct_from_settings(Study, {key: job.settings[key] for key in setting_kinds(Study)})
-    if saved is not None and (problem := find_foreign_setting(job, saved.config)):
-        yield Mistake.of(problem)
+    if foreign := [] if saved is None else list(find_foreign_settings(job, saved.config)):
+        yield foreign[0]
         return
     env, unmade = probe_environment(settings)
     critic = find_class("critic", settings["critic"]["name"], (*study.modules, OWN))
@@ -114,35 +114,28 @@ def check_study_combination(job: Job) -> Iterator[Mistake]:
     if env is not None and not unmade:
         yield from find_too_much_work(settings, study, len(taken), env, saved)
     if schemes.names_its_schemes(settings):
-        yield from map(Mistake.of, schemes.format_left_out(left_out))
+        yield from (Mistake(label, None, reason) for label, reason in left_out.items())
     yield from find_unused_study_settings(job.words, settings, critic, env)
 
 
-def find_foreign_setting(job: Job, config: Mapping[str, Any]) -> str | None:
+def find_foreign_settings(job: Job, config: Mapping[str, Any]) -> Iterator[Mistake]:
     """A run brings its own environment and network; its user's module is imported
     where the user names it again.
     """
-    typed = {word.key: word for word in job.words}
+    typed, run = {word.key: word for word in job.words}, job.settings["run"]
     theirs = str(config["env"]["id"])
     if ":" in theirs and str(getattr(typed.get("env"), "value", "")) != theirs:
-        return (
-            f"run={job.settings['run']} was trained on env={escape_line(theirs)}: type that too, since it "
-            "imports a module"
-        )
+        reason = f"was trained on env={escape_line(theirs)}"
+        yield Mistake("run", run, reason, "type that too, since it imports a module")
     modules = find_user_modules(config["env"].get("wrappers") or ())
     if unnamed := [name for name in modules if name not in user_module_names(job.settings)]:
-        return (
-            f"run={job.settings['run']} was trained in wrappers of yours, which have to be named again: "
-            f"add modules=[{escape_line(','.join(unnamed))}]"
-        )
+        reason = "was trained in wrappers of yours, which have to be named again"
+        yield Mistake("run", run, reason, f"add modules=[{escape_line(','.join(unnamed))}]")
     for key in typed:
         same = key == "env" and typed[key].value == theirs
         if key.split(".")[0] in ("env", "network", "policy") and key != "env.num_envs" and not same:
-            return (
-                f"{key}: run={job.settings['run']} brings its own environment, network and policy; leave it "
-                "out"
-            )
-    return None
+            reason = f"run={run} brings its own environment, network and policy"
+            yield Mistake(key, None, reason, "leave it out")
 
 
 def find_study_incompatibilities(

@@ -9,18 +9,18 @@ from typing import Any
 from omegaconf import DictConfig
 
 from pgrun.cli import main as cli
-from pgrun.command.app import App
+from pgrun.command.app import App, Entry
 
 STUDY = App(
     name="pgrun-study",
     config="study",
-    check="pgrun.tools.study.check:find_study_problems",
-    job="pgrun.tools.study.cli:run_study_job",
-    work="pgrun.tools.study.cli:study_in",
-    value="pgrun.tools.study.cli:read_study_objective",
-    record="pgrun.tools.study.cli:record_study_without_result",
-    table="pgrun.tools.study.table:format_study_table",
-    help="pgrun.tools.study.help:format_study_help",
+    check=Entry("pgrun.tools.study.check:find_study_problems"),
+    job=Entry("pgrun.tools.study.cli:run_study_job"),
+    work=Entry("pgrun.tools.study.cli:study_in"),
+    value=Entry("pgrun.tools.study.cli:read_study_objective"),
+    record=Entry("pgrun.tools.study.cli:record_study_without_result"),
+    table=Entry("pgrun.tools.study.table:format_study_table"),
+    help=Entry("pgrun.tools.study.help:format_study_help"),
     result="study.json",
     files=("study.json", "study.png", "summary.json", "policy.safetensors"),
     options=str(Path(__file__).parent / "conf"),

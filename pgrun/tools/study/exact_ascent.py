@@ -75,4 +75,6 @@ def exact_return(policy: Policy, p: Problem, gamma: float) -> float:
 
 
 def make_stuck_error(share: float, reached: float) -> InvalidCommand:
-    return InvalidCommand(f"policy.ascent={share:g}: gradient ascent got {reached:.3g} of the way; take less")
+    return InvalidCommand(
+        "policy.ascent", f"{share:g}", f"gradient ascent got {reached:.3g} of the way", "take less"
+    )

@@ -190,7 +190,7 @@ def saved_critic(context: Context, saved: Any) -> Critic:
         critic: Critic = load_run_critic(context, saved.tensors, saved.reward_scale)
         return critic
     except LookupError as error:
-        raise InvalidCommand(f"critic=run: {error}; take critic=fitted") from error
+        raise InvalidCommand("critic", "run", error, "take critic=fitted") from error
 
 
 def fit_before_scoring(

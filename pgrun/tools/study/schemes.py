@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -225,7 +225,3 @@ def select_schemes(
 
 def names_its_schemes(settings: Mapping[str, Any]) -> bool:
     return settings.get("schemes") is not None or settings.get("variance") is not None
-
-
-def format_left_out(left_out: Mapping[str, str]) -> Sequence[str]:
-    return [f"{label}: {reason}" for label, reason in left_out.items()]
