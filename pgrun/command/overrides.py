@@ -105,6 +105,13 @@ class Command:
         flags = self.flags
         return bool(flags.cfg or flags.info or flags.hydra_help or flags.shell_completion)
 
+    def typed_words(self) -> dict[str, list[str]]:
+        """As Hydra's ``hydra.overrides`` has them: those of the task, and Hydra's own."""
+        texts = {"hydra": list[str](), "task": list[str]()}
+        for word in self.words:
+            texts["hydra" if word.key.startswith("hydra.") else "task"].append(word.text)
+        return texts
+
     @property
     def argv(self) -> list[str]:
         """For Hydra, whose parser wants the flags first.
