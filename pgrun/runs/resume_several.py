@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from hydra.errors import HydraException
@@ -72,16 +73,24 @@ def read_saved_words(folder: Path, sweep: bool) -> list[str]:
         content = load_yaml(atomic_files.read_bytes(file, most=atomic_files.OTHERS))
         typed = content["hydra"]["overrides"] if sweep else {"task": content, "hydra": []}
         words = [*typed["task"], *typed["hydra"]]
-        if sweep and content["hydra"]["mode"] != "MULTIRUN":
-            raise ValueError("it holds one job's words, as sweeps of pgrun 0.1 wrote them")
         if not all(isinstance(word, str) and WORD.match(word) for word in words):
             raise ValueError("no words of a command")
+        if sweep and holds_one_job(content["hydra"]):
+            raise ValueError("it holds the words of one job, as pgrun wrote it before")
     except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError) as error:
         raise InvalidCommand(
             f"resume={folder}: {file} cannot be read ({join_lines(error)}): type the command that started "
             f"it, with resume=auto hydra.{'sweep' if sweep else 'run'}.dir={folder}"
         ) from error
     return [word for word in words if key_of(word) not in (*PLACES, "resume")]
+
+
+def holds_one_job(hydra: Mapping[str, Any]) -> bool:
+    """Whether it is the first job's configuration: sweeps in turn left that once. Hydra's own sweepers and
+    launchers write the whole sweep's.
+    """
+    plugins = [hydra.get(part, {}).get("_target_", "") for part in ("launcher", "sweeper")]
+    return hydra["mode"] != "MULTIRUN" and all("core_plugins.basic_" in name for name in plugins)
 
 
 def key_of(word: str) -> str:

@@ -18,10 +18,10 @@ BRIEF = f"{QUICK} network.hidden=[4] env.num_envs=2 algo=a2c"
 SWEEP = "outputs/multirun/2026-01-31/X_seed_12-00-00"
 
 
-def write_sweep(task: list[str], hydra: list[str] | None = None, mode: str | None = "MULTIRUN") -> Path:
+def write_sweep(task: list[str], hydra: list[str] | None = None, **more: object) -> Path:
     folder = Path(SWEEP)
     folder.mkdir(parents=True, exist_ok=True)
-    content = {"hydra": {"mode": mode, "overrides": {"task": task, "hydra": hydra or []}}}
+    content = {"hydra": {"mode": "MULTIRUN", **more, "overrides": {"task": task, "hydra": hydra or []}}}
     (folder / "multirun.yaml").write_text(yaml.safe_dump(content))
     return folder
 
@@ -109,9 +109,16 @@ def test_a_damaged_folder_is_answered_with_what_to_type(content: str, here: Path
 
 
 def test_a_sweep_that_kept_one_jobs_words_is_not_gone_on_with_in_part(here: Path) -> None:  # noqa: F811
-    write_sweep(["algo=a2c", "seed=0"], mode=None)
+    basic = {
+        part: {"_target_": f"hydra._internal.core_plugins.basic_{part}.X"} for part in ("launcher", "sweeper")
+    }
+    write_sweep(["algo=a2c", "seed=0"], mode=None, **basic)
     answer = pgrun("resume=last")
-    assert (answer.code, "one job's words" in answer.err) == (2, True)
+    assert (answer.code, "the words of one job" in answer.err) == (2, True)
+    write_sweep(
+        ["algo=a2c", "seed=0"], mode=None, launcher={"_target_": "hydra_plugins.joblib.X"}, sweeper={}
+    )
+    assert complete_resume(["resume=last"])[0] == "-m"  # Hydra's own wrote the whole sweep's
 
 
 @pytest.mark.parametrize("typed", ["resume=auto", "resume=outputs/run", "seed=3", "resume=last"])
