@@ -14,6 +14,7 @@ __all__ = [
     "Diverged",
     "EnvironmentFault",
     "InvalidCommand",
+    "PlayResult",
     "RunResult",
     "StudyResult",
     "load",
@@ -24,6 +25,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from pgrun.api.commands import study, train
+    from pgrun.api.play import PlayResult
     from pgrun.api.records import RunResult, StudyResult, load, load_runs
     from pgrun.errors import Diverged, EnvironmentFault, InvalidCommand
 
@@ -32,6 +34,7 @@ MODULES = {
     "study": "pgrun.api.commands",
     "load": "pgrun.api.records",
     "load_runs": "pgrun.api.records",
+    "PlayResult": "pgrun.api.play",
     "RunResult": "pgrun.api.records",
     "StudyResult": "pgrun.api.records",
     "InvalidCommand": "pgrun.errors",

@@ -19,6 +19,7 @@ from pgrun.api.words import build_command
 from pgrun.cli import main as cli
 from pgrun.command.app import PGRUN, App
 from pgrun.errors import InvalidCommand
+from pgrun.runs.resume_several import complete_resume
 
 PRINTING = ("--help", "-h", "--version", "--list")
 Place = str | os.PathLike[str]
@@ -73,6 +74,7 @@ def run_command(argv: list[str], app: App, quiet: bool) -> Path:
         if quiet:
             for redirect in (redirect_stdout, redirect_stderr):
                 stack.enter_context(redirect(io.StringIO()))
+        argv = complete_resume(argv, app)
         refuse_what_is_no_run(argv, app)
         outcome = cli.carry_out(argv, app)
     assert outcome.folder is not None

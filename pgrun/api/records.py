@@ -15,6 +15,7 @@ from pgrun.command.app import PGRUN
 from pgrun.errors import InvalidCommand
 
 if TYPE_CHECKING:
+    from pgrun.api.play import PlayResult
     from pgrun.api.policy import ActingPolicy
 
 Row = dict[str, float | None]
@@ -60,6 +61,29 @@ class RunResult:
                 self.folder, None, "runs code of yours, which has to be named again", f"add {missing}"
             )
         return load_policy(saved, own.env, own.modules)
+
+    def play(
+        self,
+        *,
+        episodes: int | None = None,
+        seed: int | None = None,
+        stochastic: bool = False,
+        max_steps: int | None = None,
+        video: str | os.PathLike[str] | None = None,
+    ) -> PlayResult:
+        """Play episodes as ``pgrun-play`` does: those of the final evaluation, unless told otherwise.
+
+        seed: of other episodes. stochastic: actions are sampled. max_steps: an episode is cut there. video: a
+        folder for a film of each episode. Raises ``InvalidCommand``.
+        """
+        from pgrun.api.play import play_saved_run
+
+        own = self.own_code
+        numbers = {"--episodes": episodes, "--seed": seed, "--max-steps": max_steps, "--env": own.env}
+        words = [str(self.folder), "--policy", self.which_policy, *["--stochastic"] * stochastic]
+        words += [f"{flag}={value}" for flag, value in numbers.items() if value is not None]
+        words += [f"--modules={name}" for name in own.modules]
+        return play_saved_run(words + ([] if video is None else [f"--video={os.fspath(video)}"]))
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,10 @@ def carry_out(argv: list[str], app: App = PGRUN) -> Outcome:
         from pgrun.command.saved_settings import expand_saved_settings
 
         argv = expand_saved_settings(argv, app)
+    if any(word.startswith("resume=") for word in argv):
+        from pgrun.runs.resume_several import complete_resume
+
+        argv = complete_resume(argv, app)
     command = read_command(argv, app)
     how = None
     if any(word.key == "resume" for word in command.words):
@@ -260,7 +264,11 @@ def run_jobs_of_sweep(command: Command, jobs: Sequence[Job], argv: list[str]) ->
     folder, task = Path(jobs[0].hydra.sweep.dir), command.app.job
     with showing_paths_from(Path.cwd()):
         run_composed_sweep(
-            folder, [job.folder for job in jobs], lambda number: jobs[number].own_composed(), task
+            folder,
+            command.typed_words(),
+            [job.folder for job in jobs],
+            lambda number: jobs[number].own_composed(),
+            task,
         )
 
 

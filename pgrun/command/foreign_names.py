@@ -63,7 +63,8 @@ NEAREST = "pgrun --list shows what there is; algo=off_policy_ac is the one with 
 ATARI = (
     r"NoFrameskip|^ALE/|^(Breakout|Pong|SpaceInvaders|Qbert|Seaquest|BeamRider|Enduro|MsPacman|Asteroids)\b"
 )
-PIXELS = "its observations are images, and there is no network for pixels here"
+PIXELS = "its observations are large images, and the networks here take small ones (network=cnn)"
+TRACKERS = ("wandb", "mlflow", "trackio")
 
 STEPS = "env.num_envs environments take sampler.steps each: their product is a batch"
 TWO = "policy and critic have an optimizer each"
@@ -319,6 +320,10 @@ FOREIGN_NAMES = (
         note="every run writes TensorBoard files; logger.also=[wandb] sends the scalars to W&B too"
     ),
     ForeignName(
+        "logger.also=[{}]", "wandb", compute="logger", tianshou="--logger",
+        note="every run writes TensorBoard files too"
+    ),
+    ForeignName(
         "", "mine", cleanrl="--wandb-project-name --wandb-entity", tianshou="--wandb-project",
         note="logger.project=… with logger.also=[wandb]"
     ),
@@ -394,6 +399,7 @@ FOREIGN_OPTIONS = {  # group → name there → words here; names are compared i
     "network": {"mlp": "network=separate", "mlppolicy": "network=separate"},
     "policy": {"mlppolicy": "policy=gaussian"},
     "optimizer": {"rms_prop": "optimizer=rmsprop"},
+    "logger": {name: f"logger.also=[{name}]" for name in TRACKERS},
 }
 
 TAGS = (  # (tag here, its name in each tool that writes one, in the order of TOOLS)

@@ -17,15 +17,18 @@ COMMANDS = {  # word there → what to type here; {} is the folder that stands b
         "pgrun-compare {} --html curves.html",
     ),
     "benchmark": "pgrun -m algo=a2c,ppo seed=0,1,2",
+    "tensorboard": "tensorboard --logdir outputs",
 }
 ABOUT = {
     "pgrun-play": "a folder behind it names the run; without one it is the newest",
     "pgrun-compare": "a folder behind it names the sweep, without one it is the newest; tensorboard --logdir "
     "outputs shows curves too",
+    "tensorboard": "a command of its own",
     "pgrun": "a sweep over algorithms and seeds, which ends in a table",
 }
 MODULES = ("cleanrl.", "cleanrl_utils.", "spinup.", "rl_zoo3")  # python -m …
 TRAIN = ("train", "rl_zoo3", "spinup")
+LAUNCHERS = ("python", "python3", "uv", "poetry", "pipenv", "run", "xvfb-run", "-a")  # before a script
 
 
 def strip_script(token: str) -> str:
@@ -41,9 +44,19 @@ def is_script(token: str) -> bool:
     )
 
 
+def drop_launcher(argv: Sequence[str]) -> list[str]:
+    """Without ``python``, ``uv run``, ``OMP_NUM_THREADS=1 xvfb-run -a python`` before a script."""
+    rest = list(argv)
+    while rest and (rest[0] in LAUNCHERS or re.match(r"[A-Z_]+=", rest[0])):
+        rest.pop(0)
+    scripts = [token for token in rest[:2] if token != "-m"][:1]
+    launched = any(token in LAUNCHERS for token in argv[: len(argv) - len(rest)])
+    return rest if launched and any(map(is_script, scripts)) else list(argv)
+
+
 def refuse_foreign_command(argv: Sequence[str]) -> None:
     """Answer a command that plays, draws or compares there. Raises ``InvalidCommand``."""
-    words = [token for token in argv if token not in ("-m", *TRAIN)]
+    words = [token for token in argv if token not in ("-m", "spinup.run", *TRAIN)]
     if not words or strip_script(words[0]) not in COMMANDS or "=" in words[0]:
         return
     behind = [token for token in words[1:2] if not token.startswith("-") and "=" not in token]

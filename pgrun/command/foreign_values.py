@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pgrun.command.foreign_names import ForeignName
+from pgrun.command.foreign_names import TRACKERS, ForeignName
 from pgrun.config.schema import find_class
 
 Settings = Mapping[str, Any]
@@ -214,6 +214,12 @@ def convert_seeds(
     return f"seed={','.join(map(str, range(int(count))))}", "a sweep, -m"
 
 
+def convert_logger(
+    row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]
+) -> tuple[str, str]:
+    return (f"logger.also=[{value}]" if value in TRACKERS else "", row.note)
+
+
 COMPUTE: dict[str, Callable[[ForeignName, str, Settings, Mapping[str, str]], tuple[str, str]]] = {
     function.__name__.removeprefix("convert_"): function
     for function in (
@@ -227,6 +233,13 @@ COMPUTE: dict[str, Callable[[ForeignName, str, Settings, Mapping[str, str]], tup
             convert_coef,
             convert_target_kl,
         ),
-        *(convert_layers, convert_policy_kwargs, convert_activation, convert_kwargs, convert_seeds),
+        *(
+            convert_layers,
+            convert_policy_kwargs,
+            convert_activation,
+            convert_kwargs,
+            convert_seeds,
+            convert_logger,
+        ),
     )
 }

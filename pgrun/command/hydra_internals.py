@@ -253,15 +253,24 @@ def raise_failure(done: JobReturn) -> None:
 
 
 def run_composed_sweep(
-    sweep: Path, folders: Sequence[Path], compose_job: Callable[[int], DictConfig], task: TaskFunction
+    sweep: Path,
+    typed: dict[str, list[str]],
+    folders: Sequence[Path],
+    compose_job: Callable[[int], DictConfig],
+    task: TaskFunction,
 ) -> None:
     """Run jobs in turn as Hydra's basic sweeper and launcher do, on configurations composed already.
 
-    Those compose each job twice more. folders: one for each job, below ``sweep``. compose_job(number): its
-    configuration, with its hydra section. Raises what ``task`` raises, once all have been run.
+    Those compose each job twice more. typed: the words of the whole sweep, which multirun.yaml keeps.
+    folders: one for each job, below ``sweep``. compose_job(number): its configuration, with its hydra
+    section. Raises what ``task`` raises, once all have been run.
     """
     log, first, ended = logging.getLogger("hydra"), compose_job(0), []
-    OmegaConf.save(first, sweep / "multirun.yaml")
+    whole = first.copy()
+    with open_dict(whole):
+        whole.hydra.mode = RunMode.MULTIRUN
+        whole.hydra.overrides.update(typed)
+    OmegaConf.save(whole, sweep / "multirun.yaml")
     configure_log(first.hydra.hydra_logging, first.hydra.verbose)
     log.info(f"Launching {len(folders)} jobs locally")
     for number, folder in enumerate(folders):

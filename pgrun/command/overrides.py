@@ -22,7 +22,7 @@ from pgrun.command.foreign_answers import (
     normalise_spelling,
     split_foreign_flags,
 )
-from pgrun.command.foreign_scripts import refuse_foreign_command
+from pgrun.command.foreign_scripts import drop_launcher, refuse_foreign_command
 from pgrun.command.hydra_internals import build_flag_parser
 from pgrun.command.sweep_values import find_wrong_word_values, list_word_values
 from pgrun.config.paths import conf_dir
@@ -32,6 +32,7 @@ from pgrun.storage.newest_run import LAST, newest_folder
 
 FOLDERS = ("resume", "run")  # settings that name a run
 PLACES = ("hydra.run.dir", "hydra.sweep.dir")  # and where one goes
+LISTS = ("network.hidden", "network.critic_hidden", "seeds", "modules", "env.wrappers", "logger.also")
 EXAMPLE = f"settings are typed key=value, without spaces, for example: {PROGRAM} seed=3"
 OWN_CONFIG = "it would replace pgrun's own configuration; add yours with --config-dir"
 NOT_OURS = {
@@ -105,6 +106,13 @@ class Command:
         flags = self.flags
         return bool(flags.cfg or flags.info or flags.hydra_help or flags.shell_completion)
 
+    def typed_words(self) -> dict[str, list[str]]:
+        """As Hydra's ``hydra.overrides`` has them: those of the task, and Hydra's own."""
+        texts = {"hydra": list[str](), "task": list[str]()}
+        for word in self.words:
+            texts["hydra" if word.key.startswith("hydra.") else "task"].append(word.text)
+        return texts
+
     @property
     def argv(self) -> list[str]:
         """For Hydra, whose parser wants the flags first.
@@ -130,6 +138,7 @@ def read_command(argv: list[str], app: App = PGRUN) -> Command:
     parser.error = refuse  # type: ignore[method-assign]
     foreign, unknown = list[ForeignWord](), list[str]()
     if app is PGRUN:
+        argv = drop_launcher(argv)
         refuse_foreign_command(argv)
         argv, foreign, unknown = split_foreign_flags(argv, parser._option_string_actions)
     flags, extra = parser.parse_known_intermixed_args(argv)
@@ -232,7 +241,8 @@ def read_words(texts: list[str], multirun: bool) -> tuple[list[CliOverride], lis
 def find_illegal(override: Override, multirun: bool) -> Mistake | None:
     text, key, swept = str(override.input_line), override.key_or_group, override.is_sweep_override()
     if swept and not multirun:
-        return Mistake(text, None, "several values are a sweep", f"type {PROGRAM} -m")
+        listed = f", or for one list {key}=[{text.partition('=')[2]}]" * (key in LISTS)
+        return Mistake(text, None, "several values are a sweep", f"type {PROGRAM} -m{listed}")
     if swept and (problem := find_wrong_word_values(override)):
         return Mistake(text, None, problem)
     if override.is_hydra_override():

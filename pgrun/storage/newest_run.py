@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pgrun import atomic_files
 from pgrun.errors import InvalidCommand
 from pgrun.terminal.printing import Tone, say, shorten_folder
 
@@ -51,9 +52,30 @@ def has_seeds(folders: list[os.DirEntry[str]]) -> bool:
     return any(folder.name.isdigit() and Path(folder.path, RUN).exists() for folder in folders)
 
 
+def is_several_runs(folder: Path) -> bool:
+    """A sweep, or one configuration with several seeds."""
+    return any(one.several and one.folder == folder for one in find_started(folder, 1))
+
+
+def find_last_finished(folder: Path) -> tuple[Path | None, int]:
+    """(of the runs in a sweep or of several seeds the one that finished last, how many have)."""
+    ends = dict[Path, float]()
+    for place in folder.rglob(RUN):
+        summary = place.parent / "summary.json"
+        try:
+            if place.parent != folder and atomic_files.read_json(summary)["status"] == "finished":
+                ends[place.parent] = summary.stat(follow_symlinks=False).st_mtime
+        except (OSError, ValueError, LookupError, TypeError):
+            continue
+    ends = {run: when for run, when in ends.items() if not any(other.parent == run for other in ends)}
+    return max(ends, key=lambda run: (ends[run], str(run)), default=None), len(ends)
+
+
 def newest_folder(command: str, one: bool = True) -> Path:
-    """What ``last`` means in a ``command`` such as ``pgrun-play``. Raises ``InvalidCommand`` where there is
-    no run, and where there are several and the command takes ``one``.
+    """What ``last`` means in a ``command`` such as ``pgrun-play``. Where the newest is several runs and the
+    command takes ``one``, it is that which finished last.
+
+    Raises ``InvalidCommand`` where there is no run, or none of several has finished.
     """
     newest = find_newest()
     if newest is None:
@@ -63,16 +85,16 @@ def newest_folder(command: str, one: bool = True) -> Path:
             "train one, such as pgrun algo=ppo env=CartPole-v1, or name "
             f"a run directory: {command}{'' if command.endswith('=') else ' '}RUN_DIR",
         )
+    folder, which = newest.folder, ""
     if newest.several and one:
-        all_of_it = f", or all of it: pgrun -m … resume=auto hydra.sweep.dir={newest.folder}"
-        raise InvalidCommand(
-            newest.folder,
-            None,
-            "the newest is several runs",
-            f"name one of those in it{all_of_it * command.endswith('resume=')}",
-        )
-    say(f"{command.split()[0]}: the newest is {shorten_folder(newest.folder)}", error=True, tone=Tone.PLAIN)
-    return newest.folder
+        run, finished = find_last_finished(folder)
+        if run is None:
+            raise InvalidCommand(
+                folder, None, "the newest is several runs, and none has finished", "name one of those in it"
+            )
+        folder, which = run, f", the last to finish of {finished}"
+    say(f"{command.split()[0]}: the newest is {shorten_folder(folder)}{which}", error=True, tone=Tone.PLAIN)
+    return folder
 
 
 def replace_last(name: str, command: str, one: bool = True) -> str:

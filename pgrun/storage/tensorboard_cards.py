@@ -30,8 +30,10 @@ CHARTS: tuple[tuple[str, tuple[tuple[str, tuple[str, ...]], ...]], ...] = (
     (
         "returns",
         (
-            ("spread of an episode's return", ("return/eval_std", "return/train_std")),
+            ("evaluation", ("return/eval",)),
+            ("training", ("return/train",)),
             ("episode length", ("episode/length",)),
+            ("spread of an episode's return", ("return/eval_std", "return/train_std")),
         ),
     ),
     (
@@ -69,7 +71,10 @@ def text_summary(tag: str, plugin: SummaryMetadata, content: bytes) -> Summary:
 
 
 def make_layout(tags: Sequence[str]) -> Summary:
-    """The tab CUSTOM SCALARS: returns first, each with its least and most; charts of what the run has."""
+    """The tab CUSTOM SCALARS: returns first, then each with its least and most; charts of what the run has.
+
+    TensorBoard draws a category's lines before its margins, in whatever order they stand.
+    """
     categories = []
     for title, charts in CHARTS:
         margins = [
@@ -82,7 +87,7 @@ def make_layout(tags: Sequence[str]) -> Summary:
             if (patterns := [f"^{tag}$" for tag in wanted if tag in tags])
         ]
         if margins or lines:
-            categories.append(layout_pb2.Category(title=title, chart=[*margins, *lines]))
+            categories.append(layout_pb2.Category(title=title, chart=[*lines, *margins]))
     content = layout_pb2.Layout(category=categories).SerializeToString()
     return text_summary(layouts.CONFIG_SUMMARY_TAG, layouts.create_summary_metadata(), content)
 

@@ -22,6 +22,11 @@ from pgrun.terminal import lazy_torch
 from pgrun.terminal.printing import Tone, say
 from pgrun.terminal.streams import outlasting_readers
 
+NO_WINDOWS = (
+    "Windows is not supported: runs are locked, stopped and saved by means of Linux and macOS; install WSL "
+    "(wsl --install) and type the same there"
+)
+
 
 class ExitCode(IntEnum):
     """What the shell is told. A signal's own is 128 and its number, unless batch systems have a word."""
@@ -37,6 +42,9 @@ class ExitCode(IntEnum):
 
 def run_guarded(work: Callable[[], int], name: str) -> int:
     """The exit code of a command; what goes wrong in it is said in one paragraph."""
+    if sys.platform == "win32":  # before anything is imported that Windows lacks: fcntl, resource, SIGHUP
+        say(f"{name}: {NO_WINDOWS}", error=True, tone=Tone.ERROR)
+        return ExitCode.MISTAKEN
     lazy_torch.load_torch_lazily()
     logging.raiseExceptions = False  # of a disk that takes no log: the terminal has the same line
     with outlasting_readers():

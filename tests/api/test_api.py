@@ -178,6 +178,22 @@ def test_its_policy_plays_as_the_run_was_evaluated(run: pgrun.RunResult) -> None
     assert np.mean(returns) == pytest.approx(run.summary["eval"]["return_mean"], rel=1e-5)
 
 
+def test_it_is_played_as_the_command_does(run: pgrun.RunResult, odd_process: logging.Handler) -> None:
+    before = state_of_process()
+    own = run.play()
+    assert state_of_process() == before
+    evaluation = run.summary["eval"]
+    assert len(own.returns) == len(own.lengths) == evaluation["episodes"]
+    assert float(np.mean(own.returns)) == pytest.approx(evaluation["return_mean"], rel=1e-12)  # a sum's order
+    others = run.play(episodes=4, seed=9)
+    assert len(others.returns) == 4
+    assert others.returns != run.play(episodes=4, seed=9, stochastic=True).returns
+    assert others.returns == run.play(episodes=4, seed=9).returns
+    assert run.play(episodes=2, max_steps=3).lengths == [3, 3]
+    with pytest.raises(pgrun.InvalidCommand, match="--episodes"):
+        run.play(episodes=0)
+
+
 def test_finished_runs_are_loaded(run: pgrun.RunResult, top: Path, tmp_path: Path) -> None:
     loaded = pgrun.load(str(run.folder))
     assert (loaded.summary, loaded.metrics, loaded.settings) == (run.summary, run.metrics, run.settings)

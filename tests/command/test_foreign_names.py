@@ -51,7 +51,7 @@ def test_every_suggestion_composes_and_fits(generate: ModuleType) -> None:
     suggestions: dict[str, list[str]] = {}
     for row in FOREIGN_NAMES:
         for words in (generate.answer_example(row, normalise_spelling(name_of(row)))[0], row.off):
-            if words and "device=cuda" not in words:  # refused where there is none
+            if words and not words.startswith(("device=cuda", "logger.also=")):  # refused without them
                 suggestions.setdefault(row.context, []).append(words)
     assert sum(map(len, suggestions.values())) >= 60
     for context, words in suggestions.items():
@@ -88,7 +88,7 @@ def test_no_name_is_a_setting_of_this_place() -> None:
     """A name that is a setting here is only answered as a flag, and means the same."""
     settings = compose_jobs(read_command([])).composed[0].settings
     for name in INDEX:
-        assert name not in settings or is_same_here(name), name
+        assert name not in settings or is_same_here(name) or name == "logger", name  # a group, no value
 
 
 def test_the_tags_are_ours() -> None:
@@ -172,16 +172,34 @@ ANSWERS = {  # command → what is said
         "together: pgrun algo=a2c optimizer.lr=0.001 critic.optimizer.lr=0.001 network.hidden=[64,64]\n"
     ],
     "--algo a2c --env BreakoutNoFrameskip-v4 -i a/b.zip --env-kwargs a:1 b:2": [
-        "leave it out; its observations are images",
+        "leave it out; its observations are large images",
         "-i a/b.zip (Stable-Baselines3): leave it out; resume=RUN_DIR",
         "type 'env.kwargs={a:1,b:2}'",
     ],
+    "python test/discrete/test_ppo.py --task CartPole-v1 --logger wandb": [
+        "--logger wandb (Tianshou): type logger.also=[wandb]; every run writes TensorBoard files too",
+        "together: pgrun algo=ppo env=CartPole-v1 logger.also=[wandb]\n",
+    ],
+    "--logger tensorboard": ["--logger tensorboard (Tianshou): leave it out; every run writes TensorBoard"],
+    "logger=wandb": ["logger=wandb: no such option; type logger.also=[wandb]\n"],
+    "OMP_NUM_THREADS=1 xvfb-run -a python -m cleanrl_utils.benchmark --env-ids A B": [
+        "cleanrl_utils.benchmark: type pgrun -m algo=a2c,ppo seed=0,1,2; "
+    ],
+    "uv run cleanrl/ppo.py --env-id CartPole-v1": [
+        "pgrun: 2 problems\n",
+        "together: pgrun algo=ppo env=CartPole-v1\n",
+    ],
+    "python -m spinup.run test_policy data/x": ["test_policy: type pgrun-play data/x --render\n"],
+    "python enjoy.py --algo ppo --env CartPole-v1 -f logs": ["enjoy.py: type pgrun-play --render; "],
+    "python my.module": ["settings are typed key=value"],
+    "tensorboard --logdir outputs": ["type tensorboard --logdir outputs; a command of its own\n"],
+    "network.hidden=64,64": ["type pgrun -m, or for one list network.hidden=[64,64]\n"],
     "plot outputs": ["plot: type pgrun-compare outputs --html curves.html\n"],
     "enjoy --algo ppo": ["enjoy: type pgrun-play --render; a folder behind it names the run"],
     "-m rl_zoo3.record_video --algo ppo": ["rl_zoo3.record_video: type pgrun-play --video films; "],
     "ppo CartPole-v1": ["here: algo=ppo env=CartPole-v1\n"],
     "algo=dqn": ["algo=dqn: there is none: it learns Q and has no policy"],
-    "env=Breakout-v5": ["its observations are images, and there is no network for pixels here"],
+    "env=Breakout-v5": ["its observations are large images, and the networks here take small ones"],
     "-rtg": ["pgrun: -rtg (CS285): type algo=reinforce variance=reward_to_go\n"],
     "algo=reinforce variance=reward_to_go learning_rate=1e-3": ["type optimizer.lr=1e-3; "],
     "'policy_kwargs=dict(net_arch=[32],activation_fn=nn.ReLU)'": [

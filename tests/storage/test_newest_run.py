@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -38,17 +39,46 @@ def test_by_when_it_started(here: Path) -> None:  # noqa: F811
     found = find_newest(several=False)
     assert found is not None
     assert found.folder == RUN
-    with pytest.raises(InvalidCommand, match=r"is several runs: name one of those in it$"):
+    with pytest.raises(
+        InvalidCommand, match=r"several runs, and none has finished: name one of those in it$"
+    ):
         newest_folder("pgrun-play")
-    with pytest.raises(InvalidCommand, match=f"resume=auto hydra.sweep.dir={SWEEP}$"):
-        newest_folder("pgrun resume=")
 
 
-def test_seeds_are_several_runs(here: Path) -> None:  # noqa: F811
+def finish(folder: Path, at: float, status: str = "finished") -> Path:
+    make(folder, "job.json", at)
+    (folder / "summary.json").write_text(json.dumps({"status": status}))
+    os.utime(folder / "summary.json", (at, at))
+    return folder
+
+
+def test_of_a_sweep_one_run_is_the_last_to_finish(
+    here: Path,  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    make(SWEEP, "multirun.yaml", 100)
+    for number, at in enumerate((20, 30, 10)):
+        finish(SWEEP / f"{number}_seed={number}", at)
+    finish(SWEEP / "3_seed=3", 40, "failed")
+    make(SWEEP / "4_seed=4", "job.json", 50)  # under way
+    assert newest_folder("pgrun-play") == SWEEP / "1_seed=1"
+    said = f"pgrun-play: the newest is {SWEEP}/1_seed=1, the last to finish of 3\n"
+    assert capsys.readouterr().err == said
+    assert newest_folder("pgrun-compare", one=False) == SWEEP
+
+
+def test_of_several_seeds_too(here: Path) -> None:  # noqa: F811
     make(RUN, "job.json", 1)
     make(RUN / "0", "job.json", 2)
     with pytest.raises(InvalidCommand, match="several runs"):
         newest_folder("pgrun-play")
+    finish(RUN / "0", 2)
+    assert newest_folder("pgrun-play") == RUN / "0"
+    make(SWEEP, "multirun.yaml", 100)  # of jobs with several seeds: one seed's run, not the job's mean
+    finish(SWEEP / "0_algo=a2c", 7)
+    for seed, at in enumerate((6, 5)):
+        finish(SWEEP / "0_algo=a2c" / str(seed), at)
+    assert newest_folder("pgrun-play") == SWEEP / "0_algo=a2c" / "0"
 
 
 def test_links_are_not_followed(here: Path) -> None:  # noqa: F811

@@ -36,7 +36,10 @@ def layout_of(tags: tuple[str, ...]) -> layout_pb2.Layout:
 def test_returns_come_first_with_their_least_and_most() -> None:
     first = layout_of(ALWAYS).category[0]
     assert first.title == "returns"
-    series = first.chart[0].margin.series[0]
+    lines = [list(chart.multiline.tag) for chart in first.chart if chart.HasField("multiline")]
+    assert lines[:2] == [["^return/eval$"], ["^return/train$"]], "TensorBoard draws lines before margins"
+    margins = [chart.margin.series[0] for chart in first.chart if chart.HasField("margin")]
+    series = margins[0]
     assert (series.value, series.lower, series.upper) == ("return/eval", "return/eval_min", "return/eval_max")
 
 

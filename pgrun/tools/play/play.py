@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -56,6 +57,12 @@ class Role:
 
 def play_policy(wish: PlayOptions) -> str:
     """What came out, for the terminal. Raises ``InvalidCommand``."""
+    saved, finished, films = play_episodes(wish)
+    return format_play_report(wish, saved, finished, films)
+
+
+def play_episodes(wish: PlayOptions) -> tuple[Saved, Finished, list[Path]]:
+    """(the saved policy, return and length of each episode, films). Raises ``InvalidCommand``."""
     saved = load_saved_policy(wish.run, wish.policy)
     torch.set_grad_enabled(False)
     import_modules(wish.modules)
@@ -72,7 +79,7 @@ def play_policy(wish: PlayOptions) -> str:
             finished = play_unseen(saved, role, seeds, noise)
         else:
             finished = play_before_camera(saved, role, camera, seeds, noise)
-    return format_play_report(wish, saved, finished, camera.files if camera else [])
+    return saved, finished, camera.files if camera else []
 
 
 def export_policy(wish: PlayOptions) -> str:
