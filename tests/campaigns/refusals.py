@@ -104,6 +104,7 @@ TABLE: dict[str, list[str]] = {
     "pgrun trainer.stop_at_return=nan": ["must be a finite number"],
     "pgrun trainer.checkpoint_every=0": ["must be ≥ 1"],
     "pgrun logger.every=0": ["must be ≥ 1"],
+    "pgrun logger.project=mine": ["it is where trackers keep the run: add logger.also=[wandb]"],
     "pgrun logger.progress=yes": ["must be true or false"],
     "pgrun diagnostics.gradient_every=-1": ["must be ≥ 0"],
     "pgrun gamma=nan": ["must be a finite number"],
@@ -152,6 +153,12 @@ TABLE: dict[str, list[str]] = {
     "pgrun algo=off_policy_ac sampler.capacity=1e13": ["sampler.capacity=", "take less"],
     "pgrun -m seed=range(0,1e9)": ["a sweep of 1,000,000,000 jobs"],
     "pgrun -m seed=range(0,1000) threads=range(1,1000)": ["a sweep of 999,000 jobs"],
+    # sections
+    "pgrun reference=maybe": ["reference=maybe is a section: set reference.policy, reference.beta"],
+    "pgrun reference=false": ["reference=false is a section"],
+    "pgrun-study kl=maybe": ["kl=maybe is a section: set kl."],
+    "pgrun-study decompose=true": ["decompose=true is a section: set decompose."],
+    "pgrun-study step=3": ["step=3 is a section: set step."],
     # keys
     "pgrun seed=1 seed=2": ["seed=1 seed=2: given 2 times: leave one"],
     "pgrun algo=ppo algo=a2c": ["given 2 times"],
@@ -219,6 +226,9 @@ TABLE: dict[str, list[str]] = {
     "pgrun --resume=x": ["here: resume=x"],
     "pgrun -x": ["no such option"],
     # run directories
+    "pgrun -m 'hydra.sweep.subdir=${hydra.job.num}/../x' seed=0,1": ["the folder of two jobs"],
+    "pgrun -m hydra.sweep.subdir=compare.html seed=0": ["compare.html: a sweep keeps a file of its own"],
+    "pgrun -m hydra.sweep.subdir=multirun.yaml seed=0": ["multirun.yaml: a sweep keeps a file of its own"],
     "pgrun hydra.run.dir=": ["the name of a folder is needed"],
     """pgrun "hydra.run.dir='\\"\\"'" """.strip(): ["the name of a folder is needed"],
     "pgrun hydra.run.dir=r/checkpoints": ["a run keeps files of its own in .hydra and checkpoints"],
@@ -228,6 +238,7 @@ TABLE: dict[str, list[str]] = {
     "pgrun hydra.run.dir=null": ["not Optional"],
     "pgrun hydra.run.dir=/etc/passwd": ["/etc/passwd cannot be written: Not a directory"],
     "pgrun hydra.run.dir=../kept": ["holds a run already"],
+    "pgrun hydra.run.dir=../circle/x": ["../circle/x cannot be written: Too many levels of symbolic links"],
     "pgrun hydra.sweep.dir=x": ["type pgrun -m, or for one run hydra.run.dir"],
     "pgrun -m hydra.run.dir=x seed=0,1": ["set by hydra.sweep.dir"],
     # resume
@@ -391,6 +402,7 @@ def prepare(folder: Path) -> None:
     for name in ("empty", "kept", "broken", "odd", "garbage"):
         (folder / name / "checkpoints").mkdir(parents=True)
     (folder / "empty" / "checkpoints").rmdir()
+    (folder / "circle").symlink_to("circle")
     (folder / "kept" / "summary.json").write_text("{}")
     for name, manifest in (("broken", "{"), ("odd", "[]"), ("garbage", '{"format": 1, "size": 3}')):
         (folder / name / "checkpoints" / "000000100.json").write_text(manifest)
