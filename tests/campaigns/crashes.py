@@ -137,7 +137,7 @@ class Case:
         folder = case.fresh()
         end = forked(partial(start, case.own, folder))
         if end.code != 0:
-            raise RuntimeError(f"{name}: {end.out}")
+            raise RuntimeError(f"{name}: exit code {end.code}: {end.out}")
         state, _ = Checkpoints(folder / "checkpoints").load()
         case.reference, case.seconds = trace(folder), end.seconds
         case.tracked = find_tracked(folder) if case.own["logger"]["also"] else {}

@@ -34,7 +34,7 @@ if __name__ == "__main__":
 
 from pgrun.cli import main as cli
 from pgrun.storage.checkpoint import Checkpoints
-from tests.helpers.support_disk import Disk, Strike, fail_at, never
+from tests.helpers.support_disk import Disk, Strike, fail_at, move_away_at, never
 from tests.helpers.support_fork import End, folder_in_memory, forked
 from tests.helpers.support_resume import differences, trace
 
@@ -50,7 +50,13 @@ WORDS = [
     *("env.num_envs=2", "sampler.steps=16", "trainer.total_steps=90", "trainer.checkpoint_every=1"),
     *("trainer.eval_every=40", "trainer.eval_episodes=1"),
 ]
-FAULTS = {"full": errno.ENOSPC, "read-only": errno.EROFS, "failing": errno.EIO}
+FAULTS = {
+    "full": errno.ENOSPC,
+    "read-only": errno.EROFS,
+    "failing": errno.EIO,
+    "over its quota": errno.EDQUOT,
+    "forbidden": errno.EACCES,
+}
 SAID = re.compile(r"(?:[^\n]+; writes to [^\n]+\n)?pgrun: [^\n]+\n?")  # after what a run begins with
 
 
@@ -148,6 +154,30 @@ def at_calls(reference: Reference, top: Path, calls: int, dice: random.Random) -
         for number in sorted(dice.sample(numbers, min(calls, len(numbers)))):
             at_a_call(reference, top, number, fault, dice, tally)
         yield f"{fault} disk, at a call", tally
+
+
+def moved_away(
+    reference: Reference, top: Path, calls: int, dice: random.Random
+) -> Iterator[tuple[str, Tally]]:
+    """The run's folder is somewhere else at a call after its first checkpoint: nothing is made in its place,
+    and where it is now it goes on to the same end.
+    """
+    tally = Tally()
+    moves = [n for n, (call, path) in enumerate(reference.calls, 1) if call == "replace" and is_saved(path)]
+    numbers = range(moves[1] + 2, len(reference.calls) + 1)  # moves[1]: of the first manifest, then flushed
+    for number in sorted(dice.sample(numbers, min(calls, len(numbers)))):
+        folder, away = top / f"here_{number}", top / f"away_{number}"
+        end = forked(partial(on, folder, move_away_at(number, away), partial(run, folder)))
+        call, path = reference.calls[number - 1]
+        where = f"moved away at call {number}, {call} of {path}"
+        if folder.exists():
+            tally.failures.append(f"{where}: {sorted(map(str, folder.rglob('*')))} stand in its place")
+        judge(end, away, reference, tally, where)
+    yield "folder moved away", tally
+
+
+def is_saved(path: Path) -> bool:
+    return path.parent.name == "checkpoints"
 
 
 def mount(folder: Path, *options: str) -> None:
@@ -260,6 +290,7 @@ def search_on_a_full_disk(
 
 SECTIONS = {
     "at_calls": at_calls,
+    "moved_away": moved_away,
     "really_full": really_full,
     "really_read_only": really_read_only,
     "search": search_on_a_full_disk,

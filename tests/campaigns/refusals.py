@@ -3,6 +3,8 @@
 Run as a script it times each as a process of its own.
 
     python tests/campaigns/refusals.py [PART OF A COMMAND]
+    python tests/campaigns/refusals.py --forked [PART]     a tenth of the work: forked from a process that has
+                                                           refused some, so that the seconds mean nothing
 
 A refusal of what is wrong in the command should take less than 2 s (median, on a quiet machine); only checks
 of the device load torch.
@@ -10,6 +12,8 @@ of the device load torch.
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import importlib
 import json
 import os
@@ -26,6 +30,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
 from tests.campaigns import more_refusals  # noqa: E402
 from tests.helpers.support_cli import Answer, answer  # noqa: E402
+from tests.helpers.support_fork import forked  # noqa: E402
 
 MODULE = """
 import sys
@@ -455,21 +460,49 @@ def timed(command: str, folder: Path) -> tuple[float, int, str, bool]:
     return seconds, done.returncode, done.stderr, (folder.parent / "loaded").read_text() == "True"
 
 
+def fork_and_time(command: str, folder: Path) -> tuple[float, int, str, bool]:
+    """The same of a process forked from this one, which has not imported torch."""
+    loaded = folder.parent / "loaded"
+
+    def work() -> int:
+        os.chdir(folder)
+        sys.path.append(str(folder.parent))
+        told = said(command)
+        sys.stderr.write(told.out + told.err)
+        loaded.write_text(str("torch._C" in sys.modules))
+        return told.code
+
+    end = forked(work)
+    return end.seconds, end.code, end.out, loaded.read_text() == "True"
+
+
 def main() -> int:
-    part = sys.argv[1] if len(sys.argv) > 1 else ""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("part", nargs="?", default="", help="of a command")
+    parser.add_argument("--forked", action="store_true", help="processes that have imported the command line")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="each N-th command")
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory() as top:
         prepare(Path(top))
         here = Path(top, "here")
         here.mkdir()
         seconds, wrong = {}, 0
         table = TABLE | more_refusals.TABLE
-        for command in (line for line in table if part in line):
-            seconds[command], code, said, torch = timed(command, here)
-            fine = code == 2 and "Traceback" not in said and not torch and not list(here.iterdir())
-            fine = fine and all(fragment in said for fragment in table[command])
+        if given.forked:
+            with contextlib.chdir(here):
+                for line in WITHOUT_TORCH:
+                    said(line)
+        for command in [line for line in table if given.part in line][:: given.every]:
+            answered = (fork_and_time if given.forked else timed)(command, here)
+            seconds[command], code, told, torch = answered
+            fine = code == 2 and "Traceback" not in told and not torch and not list(here.iterdir())
+            fine = fine and all(fragment in told for fragment in table[command])
             wrong += not fine
             if not fine:
-                print(f"{command[:100]}: exit {code}{', torch was loaded' * torch}: {said.strip()[-300:]}")
+                print(
+                    f"{command[:100]}: exit {code}{', torch was loaded' * torch}: {told.strip()[-300:]}",
+                    flush=True,
+                )
     slowest = max(seconds, key=lambda command: seconds[command])
     print(
         f"{len(seconds)} commands, {wrong} not refused as they should be; seconds: median "
