@@ -135,6 +135,7 @@ def owning_sweep(jobs: Sequence[Job]) -> Iterator[None]:
     the current folder, and end with this process.
     """
     from pgrun.config.import_path import safe_import_path
+    from pgrun.config.user_modules import hiding_user_folders
     from pgrun.runs.slurm_states import knowing_slurm_states
     from pgrun.runs.workers import owning_workers
     from pgrun.terminal.signals import STOP
@@ -146,6 +147,7 @@ def owning_sweep(jobs: Sequence[Job]) -> Iterator[None]:
     with (
         run_lock(folder, busy),
         safe_import_path(),
+        hiding_user_folders(),
         owning_workers(jobs[0].choices.get("hydra/launcher", "")),
         knowing_slurm_states(jobs[0].choices.get("hydra/launcher", "")),
     ):

@@ -95,12 +95,21 @@ def check_folders(composed: list[Job], files: Sequence[str], setting: str) -> It
     """Run directories that hold a run (one of ``files``), cannot be written, or are the same for two jobs."""
     seen: dict[Path, Job] = {}
     for job in composed:
-        if job.folder in seen:
+        place = Path(os.path.normpath(job.folder))
+        if place in seen:
             yield Mistake(
                 str(job.folder), None, "the folder of two jobs; hydra.sweep.subdir must tell them apart"
             )
             return
-        seen[job.folder] = job
+        seen[place] = job
+        if setting == "hydra.sweep.dir" and place.name in SWEEP_FILES:
+            yield Mistake(
+                str(job.folder),
+                None,
+                "a sweep keeps a file of its own there",
+                "choose another hydra.sweep.subdir",
+            )
+            return
         if is_too_long(job.folder):
             yield Mistake(
                 str(job.folder), None, f"{os.strerror(errno.ENAMETOOLONG)}", f"choose a shorter {setting}"
@@ -114,7 +123,14 @@ def check_folders(composed: list[Job], files: Sequence[str], setting: str) -> It
                 f"choose another {setting}, go on with resume=auto, or remove it",
             )
             return
-    for link in links_written(composed, setting):
+    try:
+        links = list(links_written(composed, setting))
+    except OSError as error:  # of links above it that go in a circle
+        yield Mistake(
+            str(composed[0].folder), None, f"cannot be written: {error.strerror}", f"choose another {setting}"
+        )
+        return
+    for link in links[:1]:
         yield Mistake(str(link), None, f"is {LEADS_OUT}", f"remove it, or choose another {setting}")
         return
     for folder in list(seen)[:1]:

@@ -119,7 +119,7 @@ def check_sections(settings: Mapping[str, Any]) -> Iterator[Mistake]:
     top = {k: v for k, v in settings.items() if k in setting_kinds(RunSettings)}
     yield from find_violations("", top, RunSettings)
     for section, cls in SECTIONS.items():
-        yield from find_violations(f"{section}.", settings.get(section) or {}, cls)
+        yield from find_violations(f"{section}.", settings.get(section), cls)
 
 
 def check_methods(settings: Mapping[str, Any]) -> Iterator[Mistake]:

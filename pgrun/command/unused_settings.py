@@ -101,6 +101,8 @@ def explain_unused_elsewhere(key: str, settings: Mapping[str, Any], space: Space
     near = settings.get("reference") or {}
     if key.startswith("reference.") and key != "reference.policy" and near.get("policy") is None:
         return "there is no reference policy: set reference.policy=start, or to the directory of a run"
+    if key == "logger.project" and not settings["logger"]["also"]:
+        return "it is where trackers keep the run: add logger.also=[wandb], [mlflow] or [trackio]"
     if key == "algo.target_kl" and settings["algo"].get("epochs") == 1:
         return "it leaves out further epochs, and there is one: set algo.epochs"
     return None

@@ -183,9 +183,15 @@ def fit_scalar(value: Any, kind: type) -> Any:
     raise ValueError(f"must be {names[kind]}")
 
 
-def find_violations(where: str, given: Mapping[str, Any], cls: type) -> Iterator[Mistake]:
-    """What is wrong with ``given`` as settings of ``cls``."""
+def find_violations(where: str, given: Any, cls: type) -> Iterator[Mistake]:
+    """What is wrong with ``given`` as settings of ``cls``; a section that is null has none."""
     kinds = setting_kinds(cls)
+    if given is None:
+        return
+    if not isinstance(given, Mapping):
+        names = ", ".join(f"{where}{name}" for name in kinds)
+        yield Mistake(where.removesuffix("."), format_value(given), "is a section", f"set {names}")
+        return
     for name, value in given.items():
         if name not in kinds:
             yield Mistake(f"{where}{name}", None, f"no such setting; there are {', '.join(kinds) or 'none'}")

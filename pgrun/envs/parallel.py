@@ -102,9 +102,10 @@ class Worker:
     def __init__(self, factory: Callable[[], gym.Env], share: slice, in_all: int, name: str):
         self.share = share
         self.pipe, theirs = PROCESSES.Pipe()
-        given = theirs, list_importable_modules(), factory, share, in_all, name
-        self.process = PROCESSES.Process(target=serve_columns, args=given, daemon=True)
-        with safe_import_path():
+        modules = list_importable_modules()
+        with safe_import_path(), user_modules.hiding_user_folders() as folders:
+            given = theirs, folders, modules, factory, share, in_all, name
+            self.process = PROCESSES.Process(target=serve_columns, args=given, daemon=True)
             self.process.start()
         theirs.close()
 
@@ -150,6 +151,7 @@ def list_importable_modules() -> list[str]:
 
 def serve_columns(
     pipe: Connection,
+    folders: Sequence[str],
     modules: Sequence[str],
     factory: Callable[[], gym.Env],
     share: slice,
@@ -158,6 +160,8 @@ def serve_columns(
 ) -> None:
     """What such a process does until the run says ``close``, or is gone."""
     restore_import_path()
+    for folder in folders:
+        user_modules.add_user_folder(folder)
     for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         signal.signal(number, signal.SIG_IGN)  # the run hears them, and decides
     logging.basicConfig(format="%(message)s", stream=sys.stderr)

@@ -29,6 +29,7 @@ from omegaconf import DictConfig, OmegaConf
 from pgrun.command.app import App
 from pgrun.config.import_path import restore_import_path, safe_import_path
 from pgrun.config.paths import showing_paths_from
+from pgrun.config.user_modules import hiding_user_folders
 from pgrun.runs.child_end import exit_reason, note_beginning, report_crashes
 from pgrun.runs.workers import this_worker
 from pgrun.terminal.exit_codes import ExitCode
@@ -86,7 +87,8 @@ def run_in_child_process(work: ChildJob, sweep: Path) -> float:
         receiver, sender = FORKS.Pipe(duplex=False)
         process = FORKS.Process(target=child_main, args=(work, sender))
         with deferring_signals() as asked:
-            process.start()
+            with hiding_user_folders():
+                process.start()
             sender.close()
             while not wait([process.sentinel], POLL):
                 stopped = read_stop_signal(sweep) or (signal.SIGUSR1 if asked else None)

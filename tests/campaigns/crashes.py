@@ -82,6 +82,25 @@ CASES = {  # 8 to 12 updates each; episodes are cut short, so that they end, and
         "algo.weights=v_trace variance=td0 advantage_norm=none sampler.episodes=2 trainer.total_steps=300 "
         "env.max_episode_steps=30"
     ),
+    "storm_pg CartPole-v1 memory": (
+        "sampler.episodes=3 trainer.total_steps=400 env.max_episode_steps=25 advantage_norm=none"
+    ),
+    "a2c CartPole-v1 vine": (
+        "env.vector=loop variance=td0 critic=vine critic.continuations=2 sampler=episodes sampler.episodes=2 "
+        "trainer.total_steps=160 env.max_episode_steps=12 optimizer.schedule=linear state_norm=false "
+        "reward_scaling=false"
+    ),
+    "a2c CartPole-v1 fitted_q": (
+        "sampler.steps=8 variance=all_actions critic=fitted_q advantage_norm=none trainer.total_steps=240 "
+        "env.max_episode_steps=25"
+    ),
+    "off_policy_pg CartPole-v1 retrace": (
+        "algo.weights=retrace variance=advantage critic=fitted_q advantage_norm=none sampler.episodes=2 "
+        "trainer.total_steps=300 env.max_episode_steps=30"
+    ),
+    "ppo LunarLander-v3 async": (  # episodes under way are played again, in processes
+        "sampler.steps=16 trainer.total_steps=480 env.max_episode_steps=30 env.vector=async"
+    ),
     "a2c CartPole-v1 trackers": "sampler.steps=16 trainer.total_steps=480 logger.also=[wandb]",
 }
 OWN = {
@@ -118,7 +137,7 @@ class Case:
         folder = case.fresh()
         end = forked(partial(start, case.own, folder))
         if end.code != 0:
-            raise RuntimeError(f"{name}: {end.out}")
+            raise RuntimeError(f"{name}: exit code {end.code}: {end.out}")
         state, _ = Checkpoints(folder / "checkpoints").load()
         case.reference, case.seconds = trace(folder), end.seconds
         case.tracked = find_tracked(folder) if case.own["logger"]["also"] else {}

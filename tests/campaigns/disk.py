@@ -34,7 +34,7 @@ if __name__ == "__main__":
 
 from pgrun.cli import main as cli
 from pgrun.storage.checkpoint import Checkpoints
-from tests.helpers.support_disk import Disk, Strike, fail_at, never
+from tests.helpers.support_disk import Disk, Strike, fail_at, move_away_at, never
 from tests.helpers.support_fork import End, folder_in_memory, forked
 from tests.helpers.support_resume import differences, trace
 
@@ -50,7 +50,13 @@ WORDS = [
     *("env.num_envs=2", "sampler.steps=16", "trainer.total_steps=90", "trainer.checkpoint_every=1"),
     *("trainer.eval_every=40", "trainer.eval_episodes=1"),
 ]
-FAULTS = {"full": errno.ENOSPC, "read-only": errno.EROFS, "failing": errno.EIO}
+FAULTS = {
+    "full": errno.ENOSPC,
+    "read-only": errno.EROFS,
+    "failing": errno.EIO,
+    "over its quota": errno.EDQUOT,
+    "forbidden": errno.EACCES,
+}
 SAID = re.compile(r"(?:[^\n]+; writes to [^\n]+\n)?pgrun: [^\n]+\n?")  # after what a run begins with
 
 
@@ -150,6 +156,30 @@ def at_calls(reference: Reference, top: Path, calls: int, dice: random.Random) -
         yield f"{fault} disk, at a call", tally
 
 
+def moved_away(
+    reference: Reference, top: Path, calls: int, dice: random.Random
+) -> Iterator[tuple[str, Tally]]:
+    """The run's folder is somewhere else at a call after its first checkpoint: nothing is made in its place,
+    and where it is now it goes on to the same end.
+    """
+    tally = Tally()
+    moves = [n for n, (call, path) in enumerate(reference.calls, 1) if call == "replace" and is_saved(path)]
+    numbers = range(moves[1] + 2, len(reference.calls) + 1)  # moves[1]: of the first manifest, then flushed
+    for number in sorted(dice.sample(numbers, min(calls, len(numbers)))):
+        folder, away = top / f"here_{number}", top / f"away_{number}"
+        end = forked(partial(on, folder, move_away_at(number, away), partial(run, folder)))
+        call, path = reference.calls[number - 1]
+        where = f"moved away at call {number}, {call} of {path}"
+        if folder.exists():
+            tally.failures.append(f"{where}: {sorted(map(str, folder.rglob('*')))} stand in its place")
+        judge(end, away, reference, tally, where)
+    yield "folder moved away", tally
+
+
+def is_saved(path: Path) -> bool:
+    return path.parent.name == "checkpoints"
+
+
 def mount(folder: Path, *options: str) -> None:
     subprocess.run(
         ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(folder)],
@@ -205,16 +235,20 @@ def really_read_only(
     yield "read-only disk", tally
 
 
-SEARCH = (
-    "-m hydra/sweeper=optuna algo=a2c tuned=none env=CartPole-v1 network.hidden=[2] sampler.steps=8 "
-    "env.num_envs=2 trainer.total_steps=32 trainer.eval_every=null trainer.eval_episodes=1 "
-    "logger.progress=false optimizer.lr=interval(1e-3,1e-1) hydra.sweeper.n_trials=3 hydra.sweeper.seed=3"
+SHORT = (
+    "-m algo=a2c tuned=none env=CartPole-v1 network.hidden=[2] sampler.steps=8 env.num_envs=2 "
+    "trainer.total_steps=32 trainer.eval_every=null trainer.eval_episodes=1 logger.progress=false"
 )
+SEVERAL = {  # commands of several runs
+    "search": "hydra/sweeper=optuna optimizer.lr=interval(1e-3,1e-1) hydra.sweeper.n_trials=3 "
+    "hydra.sweeper.seed=3",
+    "sweep": "seed=0,1,2",
+}
 TIMES = ("wall_seconds", "eval_seconds", "env_steps_per_second")
 
 
-def search(folder: Path, backend: str, *more: str) -> subprocess.CompletedProcess[str]:
-    words = [*SEARCH.split(), f"backend={backend}", f"hydra.sweep.dir={folder}", *more]
+def several(what: str, folder: Path, backend: str, *more: str) -> subprocess.CompletedProcess[str]:
+    words = [*SHORT.split(), *SEVERAL[what].split(), f"backend={backend}", f"hydra.sweep.dir={folder}", *more]
     return subprocess.run(
         [sys.executable, "-m", "pgrun", *words],
         stdout=subprocess.PIPE,
@@ -225,44 +259,46 @@ def search(folder: Path, backend: str, *more: str) -> subprocess.CompletedProces
 
 
 def found_by(folder: Path) -> list[dict[str, Any]]:
-    """What a search leaves, but times: its trials, and how each of their runs ended."""
-    record = json.loads((folder / "search.json").read_text())
+    """What several runs leave, but times: how each ended, and the trials of a search."""
+    records = [json.loads(path.read_text()) for path in folder.glob("search.json")]
     summaries = [json.loads(path.read_text()) for path in sorted(folder.glob("*/summary.json"))]
-    return [record, *({k: x for k, x in one.items() if k not in TIMES} for one in summaries)]
+    return [*records, *({k: x for k, x in one.items() if k not in TIMES} for one in summaries)]
 
 
-def search_on_a_full_disk(
-    _reference: Reference, top: Path, calls: int, _dice: random.Random
+def several_on_a_full_disk(
+    what: str, _reference: Reference, top: Path, calls: int, _dice: random.Random
 ) -> Iterator[tuple[str, Tally]]:
-    """A search whose disk fills at several points, continued where there is room again: it is the one that
+    """Runs whose disk fills at several points, continued where there is room again: they are those that
     never stopped.
     """
     tally, backend = Tally(), WORDS[-1].partition("=")[2]
-    whole = top / "whole"
-    end = search(whole, backend)
+    whole = top / f"whole_{what}"
+    end = several(what, whole, backend)
     assert end.returncode == 0, end.stdout
     needed = sum(path.stat().st_blocks * 512 for path in whole.rglob("*"))
     for share in [0.3, 0.5, 0.15, 0.4][: max(calls // 5, 2)]:
         with small_disk(top, round(share * needed)) as place:
-            end = search(place / "s", backend)
+            end = several(what, place / "s", backend)
             mount(place, "remount", f"size={64 * needed}")
-            again = search(place / "s", backend, "resume=retry")
+            again = several(what, place / "s", backend, "resume=retry")
             wrong = [] if end.returncode in (0, 1) else [f"exit code {end.returncode}"]  # 0: it fitted
             wrong += [] if "Traceback" not in end.stdout else [f"said {end.stdout[-1500:]}"]
             wrong += [] if again.returncode == 0 else [f"continued: {again.stdout[-1500:]}"]
             wrong = wrong or ([] if found_by(place / "s") == found_by(whole) else ["it found something else"])
         tally.faults += end.returncode != 0
         tally.resumed += end.returncode != 0 and not wrong
-        where = f"a search on a disk of {share:.0%} of what it needs"
+        where = f"a {what} on a disk of {share:.0%} of what it needs"
         tally.failures += [f"{where}: {', '.join(wrong)}"] if wrong else []
-    yield "search on a full disk", tally
+    yield f"{what} on a full disk", tally
 
 
-SECTIONS = {
+SECTIONS: dict[str, Callable[..., Iterator[tuple[str, Tally]]]] = {
     "at_calls": at_calls,
+    "moved_away": moved_away,
     "really_full": really_full,
     "really_read_only": really_read_only,
-    "search": search_on_a_full_disk,
+    "search": partial(several_on_a_full_disk, "search"),
+    "sweep": partial(several_on_a_full_disk, "sweep"),
 }
 
 

@@ -3,6 +3,8 @@
 Run as a script it times each as a process of its own.
 
     python tests/campaigns/refusals.py [PART OF A COMMAND]
+    python tests/campaigns/refusals.py --forked [PART]     a tenth of the work: forked from a process that has
+                                                           refused some, so that the seconds mean nothing
 
 A refusal of what is wrong in the command should take less than 2 s (median, on a quiet machine); only checks
 of the device load torch.
@@ -10,6 +12,8 @@ of the device load torch.
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import importlib
 import json
 import os
@@ -26,6 +30,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
 from tests.campaigns import more_refusals  # noqa: E402
 from tests.helpers.support_cli import Answer, answer  # noqa: E402
+from tests.helpers.support_fork import forked  # noqa: E402
 
 MODULE = """
 import sys
@@ -104,6 +109,7 @@ TABLE: dict[str, list[str]] = {
     "pgrun trainer.stop_at_return=nan": ["must be a finite number"],
     "pgrun trainer.checkpoint_every=0": ["must be ≥ 1"],
     "pgrun logger.every=0": ["must be ≥ 1"],
+    "pgrun logger.project=mine": ["it is where trackers keep the run: add logger.also=[wandb]"],
     "pgrun logger.progress=yes": ["must be true or false"],
     "pgrun diagnostics.gradient_every=-1": ["must be ≥ 0"],
     "pgrun gamma=nan": ["must be a finite number"],
@@ -152,6 +158,12 @@ TABLE: dict[str, list[str]] = {
     "pgrun algo=off_policy_ac sampler.capacity=1e13": ["sampler.capacity=", "take less"],
     "pgrun -m seed=range(0,1e9)": ["a sweep of 1,000,000,000 jobs"],
     "pgrun -m seed=range(0,1000) threads=range(1,1000)": ["a sweep of 999,000 jobs"],
+    # sections
+    "pgrun reference=maybe": ["reference=maybe is a section: set reference.policy, reference.beta"],
+    "pgrun reference=false": ["reference=false is a section"],
+    "pgrun-study kl=maybe": ["kl=maybe is a section: set kl."],
+    "pgrun-study decompose=true": ["decompose=true is a section: set decompose."],
+    "pgrun-study step=3": ["step=3 is a section: set step."],
     # keys
     "pgrun seed=1 seed=2": ["seed=1 seed=2: given 2 times: leave one"],
     "pgrun algo=ppo algo=a2c": ["given 2 times"],
@@ -219,6 +231,9 @@ TABLE: dict[str, list[str]] = {
     "pgrun --resume=x": ["here: resume=x"],
     "pgrun -x": ["no such option"],
     # run directories
+    "pgrun -m 'hydra.sweep.subdir=${hydra.job.num}/../x' seed=0,1": ["the folder of two jobs"],
+    "pgrun -m hydra.sweep.subdir=compare.html seed=0": ["compare.html: a sweep keeps a file of its own"],
+    "pgrun -m hydra.sweep.subdir=multirun.yaml seed=0": ["multirun.yaml: a sweep keeps a file of its own"],
     "pgrun hydra.run.dir=": ["the name of a folder is needed"],
     """pgrun "hydra.run.dir='\\"\\"'" """.strip(): ["the name of a folder is needed"],
     "pgrun hydra.run.dir=r/checkpoints": ["a run keeps files of its own in .hydra and checkpoints"],
@@ -228,6 +243,7 @@ TABLE: dict[str, list[str]] = {
     "pgrun hydra.run.dir=null": ["not Optional"],
     "pgrun hydra.run.dir=/etc/passwd": ["/etc/passwd: cannot be written: Not a directory"],
     "pgrun hydra.run.dir=../kept": ["holds a run already"],
+    "pgrun hydra.run.dir=../circle/x": ["../circle/x cannot be written: Too many levels of symbolic links"],
     "pgrun hydra.sweep.dir=x": ["type pgrun -m, or for one run hydra.run.dir"],
     "pgrun -m hydra.run.dir=x seed=0,1": ["set by hydra.sweep.dir"],
     # resume
@@ -391,6 +407,7 @@ def prepare(folder: Path) -> None:
     for name in ("empty", "kept", "broken", "odd", "garbage"):
         (folder / name / "checkpoints").mkdir(parents=True)
     (folder / "empty" / "checkpoints").rmdir()
+    (folder / "circle").symlink_to("circle")
     (folder / "kept" / "summary.json").write_text("{}")
     for name, manifest in (("broken", "{"), ("odd", "[]"), ("garbage", '{"format": 1, "size": 3}')):
         (folder / name / "checkpoints" / "000000100.json").write_text(manifest)
@@ -443,21 +460,49 @@ def timed(command: str, folder: Path) -> tuple[float, int, str, bool]:
     return seconds, done.returncode, done.stderr, (folder.parent / "loaded").read_text() == "True"
 
 
+def fork_and_time(command: str, folder: Path) -> tuple[float, int, str, bool]:
+    """The same of a process forked from this one, which has not imported torch."""
+    loaded = folder.parent / "loaded"
+
+    def work() -> int:
+        os.chdir(folder)
+        sys.path.append(str(folder.parent))
+        told = said(command)
+        sys.stderr.write(told.out + told.err)
+        loaded.write_text(str("torch._C" in sys.modules))
+        return told.code
+
+    end = forked(work)
+    return end.seconds, end.code, end.out, loaded.read_text() == "True"
+
+
 def main() -> int:
-    part = sys.argv[1] if len(sys.argv) > 1 else ""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("part", nargs="?", default="", help="of a command")
+    parser.add_argument("--forked", action="store_true", help="processes that have imported the command line")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="each N-th command")
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory() as top:
         prepare(Path(top))
         here = Path(top, "here")
         here.mkdir()
         seconds, wrong = {}, 0
         table = TABLE | more_refusals.TABLE
-        for command in (line for line in table if part in line):
-            seconds[command], code, said, torch = timed(command, here)
-            fine = code == 2 and "Traceback" not in said and not torch and not list(here.iterdir())
-            fine = fine and all(fragment in said for fragment in table[command])
+        if given.forked:
+            with contextlib.chdir(here):
+                for line in WITHOUT_TORCH:
+                    said(line)
+        for command in [line for line in table if given.part in line][:: given.every]:
+            answered = (fork_and_time if given.forked else timed)(command, here)
+            seconds[command], code, told, torch = answered
+            fine = code == 2 and "Traceback" not in told and not torch and not list(here.iterdir())
+            fine = fine and all(fragment in told for fragment in table[command])
             wrong += not fine
             if not fine:
-                print(f"{command[:100]}: exit {code}{', torch was loaded' * torch}: {said.strip()[-300:]}")
+                print(
+                    f"{command[:100]}: exit {code}{', torch was loaded' * torch}: {told.strip()[-300:]}",
+                    flush=True,
+                )
     slowest = max(seconds, key=lambda command: seconds[command])
     print(
         f"{len(seconds)} commands, {wrong} not refused as they should be; seconds: median "

@@ -5,6 +5,8 @@ and what to type.
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from pgrun.config.user_modules import hiding_user_folders, import_user_module
 from pgrun.envs import EnvSettings, make_envs
 from pgrun.envs.faults import ColumnFault, values_from_step
 from pgrun.envs.spaces import observation_encoder
@@ -138,6 +141,45 @@ def test_a_module_that_cannot_be_imported(name: str, text: str, said: str, their
         answer = pgrun(words)
         assert answer.code == 2
         assert said in answer.err
+
+
+def test_a_file_of_the_users_hides_nothing_installed(tmp_path: Path) -> None:
+    """Not a package without ``__init__.py`` either, which Python itself would pass over, and no module of the
+    standard library that this system lacks; with its negative control.
+    """
+    installed, folder = tmp_path / "installed", tmp_path / "here"
+    for place in (installed / "space", folder):
+        place.mkdir(parents=True)
+    (installed / "space" / "inner.py").write_text("print('installed')")
+    (folder / "theirs.py").write_text("import helper")
+    for name in ("space", "nt", "helper"):
+        (folder / f"{name}.py").write_text(f"print('{name} of the folder')")
+
+    def imported(first: str) -> list[str]:
+        code = (
+            f"{first}\nfor x in ('space.inner', 'nt'):\n    try: __import__(x)\n    except ImportError: pass"
+        )
+        environment = {**os.environ, "PYTHONPATH": str(installed), "PYTHONSAFEPATH": "1"}
+        command = [sys.executable, "-c", code]
+        return subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=True
+        ).stdout.splitlines()
+
+    own = "from pgrun.config.user_modules import import_user_module; import_user_module('theirs')"
+    assert imported(own) == ["helper of the folder", "installed"]
+    assert imported("import sys; sys.path.append('.')") == ["space of the folder", "nt of the folder"]
+
+
+def test_the_users_folder_is_off_the_path_for_new_processes(
+    theirs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    import_user_module("their_mod")
+    assert sys.path[-1] == str(theirs)
+    with hiding_user_folders() as folders:
+        assert str(theirs) in folders
+        assert str(theirs) not in sys.path
+    assert sys.path[-1] == str(theirs)
 
 
 @pytest.mark.parametrize(

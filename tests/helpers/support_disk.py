@@ -123,8 +123,18 @@ def fail_at(number: int, code: int, share: float = 0.5, once: bool = False) -> S
 
 
 def refused(code: int, call: str) -> bool:
-    """A full disk still forgets and renames."""
-    return code != errno.ENOSPC or call in ("open", "write", "mkdir")
+    """A full disk, or a quota that is used up, still forgets and renames."""
+    return code not in (errno.ENOSPC, errno.EDQUOT) or call in ("open", "write", "mkdir")
+
+
+def move_away_at(number: int, place: Path) -> Strike:
+    """The folder is somewhere else from that call on."""
+
+    def strike(disk: Disk, call: str, path: Path, content: bytes) -> None:
+        if len(disk.calls) == number:
+            os.rename(disk.folder, place)
+
+    return strike
 
 
 def leave(call: str, path: Path, content: bytes, share: float) -> None:

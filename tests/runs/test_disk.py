@@ -23,18 +23,31 @@ def test_a_failing_disk_ends_in_one_line_and_loses_nothing(words: list[str]) -> 
     words = words if "--only" in words else [*words, "--only", "at_calls", "really_full"]
     done = subprocess.run([sys.executable, str(SCRIPT), *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("disk, at a call") == 3  # full, read-only, failing
+    assert done.stdout.count("disk, at a call") == 5  # full, read-only, failing, over its quota, forbidden
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--calls", "1", "--only", "moved_away"], pytest.param(["--calls", "4"], marks=pytest.mark.slow)],
+    ids=["one call", "four calls"],
+)
+def test_a_folder_that_is_moved_away_goes_on_where_it_is(words: list[str]) -> None:
+    """At a call after the first checkpoint; nothing is made in its place."""
+    words = words if "--only" in words else [*words, "--only", "moved_away"]
+    done = subprocess.run([sys.executable, str(SCRIPT), *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.slow
-def test_a_search_on_a_full_disk_is_the_one_that_never_stopped() -> None:
+@pytest.mark.parametrize("what", ["search", "sweep"])
+def test_several_runs_on_a_full_disk_are_those_that_never_stopped(what: str) -> None:
     """Filled early and late, continued where there is room: the same trials and results."""
-    words = ["--calls", "10", "--only", "search", "--backend", "torch"]
+    words = ["--calls", "10", "--only", what, "--backend", "torch"]
     done = subprocess.run([sys.executable, str(SCRIPT), *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     if "left out" in done.stdout:
         pytest.skip("no disk can be mounted here")
-    row = next(line for line in done.stdout.splitlines() if line.startswith("search on a full disk"))
-    faults, _, resumed, failed = map(int, row.removeprefix("search on a full disk").split()[:4])
+    row = next(line for line in done.stdout.splitlines() if line.startswith(f"{what} on a full disk"))
+    faults, _, resumed, failed = map(int, row.removeprefix(f"{what} on a full disk").split()[:4])
     assert faults == resumed > 0
     assert failed == 0

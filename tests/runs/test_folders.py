@@ -183,7 +183,8 @@ def test_labels_are_no_formulas_and_numbers_stay_numbers(tmp_path: Path) -> None
     cells = (tmp_path / "c.csv").read_text().replace("\r", "").replace("\n", ",").split(",")
     assert "-12.5" in cells
     assert {"'=1+1", "'@SUM(A1)"} <= set(cells)
-    assert [quote_formula(text)[0] for text in ("=x", "+x", "-x", "@x", "x=1")] == ["'"] * 4 + ["x"]
+    formulas = ("=x", "+x", "-x", "@x", "＝x", "\n=x", "\t=x", "  =x")
+    assert [quote_formula(text) for text in (*formulas, "x=1")] == [*(f"'{text}" for text in formulas), "x=1"]
 
 
 RESULTS = [

@@ -32,6 +32,27 @@ MARK = (
 )
 
 
+DOORS = """
+import gymnasium as gym
+import numpy as np
+
+class Doors(gym.Env):
+    observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self.t += 1
+        return np.zeros(2, np.float32), float(action), self.t > 9, False, {}
+
+gym.register("Doors-v0", Doors)
+"""
+
+
 def plant_modules(folder: Path, mark: Path) -> None:
     """A file for each module of the standard library and of what is installed:
     imported, it leaves its name and fails.
@@ -43,12 +64,15 @@ def plant_modules(folder: Path, mark: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("own", ["", "env=my_doors:Doors-v0 env.vector=async"], ids=["ours", "their_own"])
 @pytest.mark.parametrize("launcher", ["", "hydra/launcher=parallel", "hydra/launcher=local"])
-def test_a_sweep_imports_nothing_from_its_folder(launcher: str, tmp_path: Path) -> None:
+def test_a_sweep_imports_nothing_from_its_folder(launcher: str, own: str, tmp_path: Path) -> None:
+    """But the environment that its command names, whose processes import nothing else from there."""
     mark, folder = tmp_path / "imported", tmp_path / "work"
     folder.mkdir()
     plant_modules(folder, mark)
-    words = f"-m {launcher} seed=0,1 hydra.sweep.dir=s {QUICK}".split()
+    (folder / "my_doors.py").write_text(DOORS)
+    words = f"-m {launcher} seed=0,1 hydra.sweep.dir=s {QUICK} tuned=none {own}".split()
     done = subprocess.run([CONSOLE, *words], cwd=folder, capture_output=True, text=True, timeout=300)
     assert not mark.exists(), mark.read_text()
     assert done.returncode == 0, done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,33 @@ def test_a_damaged_one_gives_way_to_the_one_before(damage: str, tmp_path: Path) 
     state, problems = checkpoints.load()
     assert state["k"] == 3
     assert len(problems) == (0 if damage == "no manifest" else 1)
+
+
+def damaged(content: bytes) -> Iterator[tuple[str, bytes]]:
+    """Each byte with one bit turned, in turn the others of the eight; each beginning; one byte more."""
+    for at in range(len(content)):
+        yield (
+            f"bit {at % 8} of byte {at}",
+            content[:at] + bytes([content[at] ^ 1 << at % 8]) + content[at + 1 :],
+        )
+        yield f"the first {at} bytes", content[:at]
+    yield "one byte more", content + b" "
+
+
+@pytest.mark.parametrize("ending", ["json", "safetensors"])
+def test_no_bit_and_no_cut_makes_another_state(ending: str, tmp_path: Path) -> None:
+    """What is loaded is the newest state, where the change does not matter, or the one before."""
+    checkpoints = saved(tmp_path, range(5))
+    place = tmp_path / f"{NEWEST}.{ending}"
+    whole = place.read_bytes()
+    newest, taken = checkpoints.load()[0], []
+    for where, content in damaged(whole):
+        place.write_bytes(content)
+        state, problems = checkpoints.load()
+        assert same(state, newest) if not problems else state["k"] == 3, where
+        taken.append(not problems)
+    assert len(taken) == 2 * len(whole) + 1
+    assert sum(taken) == 0 or ending == "json", "the number of steps, white space"
 
 
 def test_none_left_is_said(tmp_path: Path) -> None:

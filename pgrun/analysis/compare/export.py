@@ -16,7 +16,7 @@ from pgrun.analysis.compare.groups import Group
 from pgrun.atomic_files import LEADS_OUT, find_link, replace_file, write_bytes
 from pgrun.errors import InvalidCommand
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = (*"=+-@", *"＝＋－＠", "\t", "\r", "\n")  # the wide ones too, which some spreadsheets take for them
 
 
 def score_matrix(groups: Sequence[Group]) -> tuple[list[tuple[str, str]], list[int], np.ndarray]:
@@ -43,7 +43,7 @@ def write_csv(groups: Sequence[Group], path: Path) -> None:
 
 def quote_formula(text: str) -> str:
     """A spreadsheet computes a cell that begins like a formula, and a label may be anybody's."""
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return f"'{text}" if text.lstrip(" ").startswith(FORMULA) else text
 
 
 def write_npz(groups: Sequence[Group], panels: Sequence[Sequence[Panel]], path: Path) -> None:

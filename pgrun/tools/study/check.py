@@ -69,8 +69,8 @@ def find_wrong_study_values(settings: Mapping[str, Any]) -> Iterator[Mistake]:
     top = {k: v for k, v in settings.items() if k in setting_kinds(Study)}
     yield from find_violations("", top, Study)
     for name, section in SECTIONS.items():
-        yield from find_violations(f"{name}.", settings.get(name) or {}, section)
-    yield from find_violations("env.", settings.get("env") or {}, EnvSettings)
+        yield from find_violations(f"{name}.", settings.get(name), section)
+    yield from find_violations("env.", settings.get("env"), EnvSettings)
     wider = {**settings, "modules": [*user_module_names(settings), OWN]}
     for group in GROUPS:
         given = settings.get(group)
