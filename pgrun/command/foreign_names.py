@@ -279,7 +279,8 @@ FOREIGN_NAMES = (
         "network.activation={}", "tanh", compute="activation", sb3="activation_fn", spinningup="--act"
     ),
     ForeignName("network.log_std={}", "-0.5", context="env=Pendulum-v1", sb3="log_std_init"),
-    ForeignName("", "false", sb3="use_sde sde_sample_freq", note="σ does not depend on the state here"),
+    ForeignName("policy=gsde", off="policy=gaussian", context="env=Pendulum-v1", sb3="use_sde"),
+    ForeignName("policy.sample_freq={}", "4", context="env=Pendulum-v1 policy=gsde", sb3="sde_sample_freq"),
     # evaluation, folders, films
     ForeignName(
         "trainer.eval_every={}", "10000", sb3="eval_freq",

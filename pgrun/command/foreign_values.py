@@ -184,9 +184,10 @@ def convert_policy_kwargs(
     if kind := ACTIVATION.search(value):
         words.append(f"network.activation={kind[0].lower()}")
     if re.search(r"ortho_init\W+False", value, re.I):
-        words.append("network.init=xavier")
+        words.append("network.init=torch")
     if sigma := re.search(rf"log_std_init\W*[=:]\s*({NUMBER})", value):
-        words.append(f"network.log_std={sigma[1]}")
+        owner = "policy" if settings["policy"]["name"] == "gsde" else "network"
+        words.append(f"{owner}.log_std={sigma[1]}")
     return " ".join(words), row.note
 
 

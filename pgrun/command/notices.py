@@ -14,7 +14,12 @@ from pgrun.envs.wrappers import find_statistics
 
 def find_notices(jobs: Sequence[Job]) -> list[str]:
     """Lines about the jobs of a command, each once."""
-    kinds = (notice_cancelled_baseline, estimated_telemetry, wrappers_with_statistics)
+    kinds = (
+        notice_cancelled_baseline,
+        estimated_telemetry,
+        wrappers_with_statistics,
+        tuned_for_another_policy,
+    )
     notices = [line for job in jobs for kind in kinds for line in kind(job)]
     return list(dict.fromkeys([*notices, *unused_masks(jobs)]))
 
@@ -33,6 +38,14 @@ def estimated_telemetry(job: Job) -> Iterator[str]:
             f"policy={job.settings['policy']['name']}: its {name} has no closed form and is estimated, in "
             f"policy/{name} and in a bonus for it; KL is exact"
         )
+
+
+def tuned_for_another_policy(job: Job) -> Iterator[str]:
+    """A tuned file that is worth little without its policy: Hydra lets no such file choose an option."""
+    settings = job.settings
+    meant, typed = settings["usual"].get("policy", {}).get("name"), {word.key for word in job.words}
+    if meant not in (None, settings["policy"]["name"]) and "policy" not in typed:
+        yield f"{settings['tuned']} is made for policy={meant}: add policy={meant} to this command"
 
 
 def wrappers_with_statistics(job: Job) -> Iterator[str]:

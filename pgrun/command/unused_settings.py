@@ -84,8 +84,10 @@ def explain_unused_by_class(key: str, settings: Mapping[str, Any], chosen: Mappi
 
 
 def log_std(key: str, settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> str | None:
-    if key == "network.log_std" and not chosen["policy"].has_log_std:
-        return f"policy={settings['policy']['name']} has no σ; take policy=gaussian, state_std or squashed"
+    own = chosen["policy"].log_std_setting
+    if key == "network.log_std" and own != key:
+        why = "has no σ; take policy=gaussian, state_std or squashed" if own is None else f"starts at {own}"
+        return f"policy={settings['policy']['name']} {why}"
     return None
 
 

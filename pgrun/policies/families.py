@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from pgrun.config.schema import PositiveInt, Range
 from pgrun.envs.spaces import box_bounds
 from pgrun.mistake import Mistake
 from pgrun.policies import distributions
 from pgrun.policies.clipped import ClippedGaussian
 from pgrun.policies.continuous import ScaledBeta, StateStdGaussian, TanhGaussian
 from pgrun.policies.distributions import Distribution
+from pgrun.policies.gsde import GsdeGaussian
 
 if TYPE_CHECKING:
     from pgrun.envs import Envs
+
+
+LogStd = Annotated[float, Range(-20, 20)]  # σ from 2e-9 to 5e8: far inside of what float32 squares
+WITH_FEATURES = ("separate", "shared", "joint")  # networks whose last hidden layer is φ
+# What multiplies the ratios of an episode's actions, goes on with noise of its own, or replays single rows.
+NEEDS_OWN_NOISE = ("off_policy_pg", "off_policy_ac", "storm_pg", "vine")
 
 
 @dataclass(frozen=True)
@@ -26,7 +34,7 @@ class Family:
     """A distribution for actions of a Box."""
 
     bounded: ClassVar[bool] = False  # takes actions within finite bounds alone
-    has_log_std: ClassVar[bool] = True  # ``network.log_std`` is where its log σ starts
+    log_std_setting: ClassVar[str | None] = "network.log_std"  # where its log σ starts; None: it has none
     estimated: ClassVar[tuple[str, ...]] = ()  # which of kl and entropy are no closed forms
 
     @classmethod
@@ -113,10 +121,54 @@ class Beta(Family):
     """
 
     bounded: ClassVar[bool] = True
-    has_log_std: ClassVar[bool] = False
+    log_std_setting: ClassVar[str | None] = None
 
     def distribution(self, dims: int, log_std: float) -> Distribution:
         return ScaledBeta(dims)
+
+
+@dataclass(frozen=True)
+class Gsde(Family):
+    """μ(s) + φ(s)ᵀE, φ the last hidden layer, E ~ N(0, σ²) one matrix for many steps (Raffin et al. 2021).
+
+    ``sample_freq``: steps with the same E; null: all of a rollout, or with ``sampler=episodes`` of an
+    episode. ``learn_features``: whether σ(s) moves φ too; false is what Stable-Baselines3 does. KL and
+    entropy are exact, those of one step. log σ of E's entries starts at ``log_std``, so that σ(s) starts as
+    e^log_std times the norm of φ.
+    """
+
+    sample_freq: PositiveInt | None = None
+    learn_features: bool = False
+    log_std: LogStd = -0.5
+    log_std_setting: ClassVar[str | None] = "policy.log_std"
+
+    @classmethod
+    def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[Mistake]:
+        yield from super().misfits(settings, env)
+        network, algo = settings["network"], settings["algo"]["name"]
+        if (name := network["name"]) not in WITH_FEATURES:
+            yield Mistake(
+                "policy",
+                "gsde",
+                f"needs the last hidden layer of a perceptron, and network={name} has none",
+                f"take network={' or '.join(WITH_FEATURES)}",
+            )
+        if network.get("logit_scale", 1.0) != 1.0:
+            yield Mistake("policy", "gsde", "knows no network.logit_scale", "leave it at 1")
+        critic = (settings.get("critic") or {}).get("name")
+        if settings["policy"]["sample_freq"] == 1:
+            return
+        for setting, chosen in (("algo", algo), ("critic", critic)):
+            if chosen in NEEDS_OWN_NOISE:
+                yield Mistake(
+                    "policy",
+                    "gsde",
+                    f"holds its noise for many steps, and {setting}={chosen} needs actions drawn one by one",
+                    "set policy.sample_freq=1",
+                )
+
+    def distribution(self, dims: int, log_std: float) -> Distribution:
+        return GsdeGaussian(dims, self.sample_freq, self.learn_features, self.log_std)
 
 
 def connect_actions(dist: Distribution, envs: Envs) -> None:

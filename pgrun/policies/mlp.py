@@ -95,6 +95,15 @@ class Factors:
             parts.append((self.free * weight[:, None]).view(shape).sum(1))
         return torch.cat(parts, 1)
 
+    def total(self) -> Tensor:
+        """The sum over all rows [P]."""
+        parts: list[Tensor] = []
+        for d, a in zip(self.delta, self.inputs, strict=True):
+            parts.append((d.mT @ a).flatten())
+            if self.bias:
+                parts.append(d.sum(0))
+        return torch.cat([*parts, self.free.sum(0)])
+
     def units(self, units: int, keep: Tensor) -> Factors:
         """The rows of some of ``units`` equal runs (indices [M'])."""
 
@@ -213,35 +222,39 @@ class Mlp:
             out = torch.cat([out, free.expand(*out.shape[:-1], self.free)], -1)
         return [*kept, out]
 
-    def backpropagate(self, layers: Layers, kept: list[Tensor], delta: Tensor) -> Factors:
-        """The factors of each row's gradient, from δ = ∂L/∂y [K, out + F]."""
+    def backpropagate(
+        self, layers: Layers, kept: list[Tensor], delta: Tensor, of_features: Tensor | None = None
+    ) -> Factors:
+        """The factors of each row's gradient, from δ = ∂L/∂y [K, out + F]; ``of_features``: what ∂L/∂h of the
+        last hidden layer has beside what comes through y.
+        """
         linear_outputs = delta.shape[1] - self.free
         back = [delta[:, :linear_outputs]]
         for k in range(len(layers) - 2, -1, -1):
-            back.append(self.pull_back(back[-1] @ layers[k + 1][0], kept, layers, k))
+            grad = back[-1] @ layers[k + 1][0]
+            if of_features is not None and len(back) == 1:
+                grad = grad + of_features
+            back.append(self.pull_back(grad, kept, layers, k))
         return Factors(back[::-1], kept[:-1], delta[:, linear_outputs:], self.bias)
 
     def tangent(self, change: tuple[Layers, Tensor], layers: Layers, kept: list[Tensor]) -> Tensor:
-        """(∂y/∂θ)v [B, out + F] along v = ``change``, at the activations ``kept``: one forward pass of
-        differentials.
-        """
-        moved: Tensor | None = None
-        (steps, free) = change
-        for index, ((weight, _), (step, shift)) in enumerate(zip(layers, steps, strict=True)):
-            out = torch.nn.functional.linear(kept[index], step, shift)
-            if moved is not None:
-                out.addmm_(moved, weight.mT)
-            last = index == len(layers) - 1
-            moved = out if last else self.pull_back(out, kept, layers, index)
-        assert moved is not None
+        """(∂y/∂θ)v [B, out + F] along v = ``change``, at the activations ``kept``."""
+        moved, free = self.differentials(change, layers, kept)[-1], change[1]
         return torch.cat([moved, free.expand(len(moved), -1)], 1) if self.free else moved
+
+    def differentials(
+        self, change: tuple[Layers, Tensor], layers: Layers, kept: list[Tensor]
+    ) -> list[Tensor]:
+        """[dh₁, …, dy] along v = ``change``, without the free outputs: one forward pass of differentials."""
+        moved: list[Tensor] = []
+        for index, ((weight, _), (step, shift)) in enumerate(zip(layers, change[0], strict=True)):
+            out = torch.nn.functional.linear(kept[index], step, shift)
+            if moved:
+                out.addmm_(moved[-1], weight.mT)
+            last = index == len(layers) - 1
+            moved.append(out if last else self.pull_back(out, kept, layers, index))
+        return moved
 
     def gradient(self, layers: Layers, kept: list[Tensor], delta: Tensor) -> Tensor:
         """∂L/∂θ [P] from δ = ∂L/∂y [B, out + F]."""
-        factors = self.backpropagate(layers, kept, delta)
-        parts: list[Tensor] = []
-        for d, a in zip(factors.delta, factors.inputs, strict=True):
-            parts.append((d.mT @ a).flatten())
-            if self.bias:
-                parts.append(d.sum(0))
-        return torch.cat([*parts, factors.free.sum(0)])
+        return self.backpropagate(layers, kept, delta).total()

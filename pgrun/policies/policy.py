@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
 
-from pgrun.config.schema import NonNegative, Positive, PositiveInt, Range
+from pgrun.config.schema import NonNegative, Positive, PositiveInt
 from pgrun.mistake import Mistake
 from pgrun.policies.activations import IN_NUMPY, Activation
 from pgrun.policies.distributions import Bernoulli, Categorical, Distribution, MultiCategorical
-from pgrun.policies.families import Family, Gaussian
+from pgrun.policies.families import Family, Gaussian, LogStd
+from pgrun.policies.gsde import FeatureNet, GsdeGaussian
 from pgrun.policies.masked import MaskedNet
 from pgrun.policies.mlp import Mlp, Net, Scores
 from pgrun.policies.normalization import NoStateNorm, RunningNorm
@@ -25,9 +26,6 @@ from pgrun.policies.rescaled import Rescaled
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-LogStd = Annotated[float, Range(-20, 20)]  # σ from 2e-9 to 5e8: far inside of what float32 squares
 
 
 def distribution_for(
@@ -209,17 +207,23 @@ class Network:
         mask: slice | None = None,
     ) -> Policy:
         """``mask``: where observations say which actions are allowed."""
+        log_std = self.log_std
+        if isinstance(dist, GsdeGaussian):
+            log_std, dist = dist.start, dist.on_features(self.hidden[-1] if self.hidden else obs_size)
         net = self.policy_net(obs_size, dist, value_head, device)
         if mask is not None:
             net = MaskedNet(net, mask, int(value_head))
         small = 1.0 if self.init == "torch" else self.policy_gain
         gains = [1.0] * value_head + [small] * dist.linear
-        theta = net.init(self.init, gains, self.log_std, generator).to(device, dtype or torch.float32)
+        theta = net.init(self.init, gains, log_std, generator).to(device, dtype or torch.float32)
         return Policy(net, dist, theta, normaliser, value_head)
 
     def policy_net(self, obs_size: int, dist: Distribution, value_head: bool, device: str = "cpu") -> Net:
         """[B, obs_size] → [B, K], with V in front where there is a value head."""
         net = self.checked_net(obs_size, value_head + dist.linear, dist.free)
+        if isinstance(dist, GsdeGaussian):
+            assert isinstance(net, Mlp)  # others are refused before
+            return FeatureNet(net)
         return self.rescaled(net, dist, value_head, device)
 
     def critic_net(self, inputs: int, outputs: int = 1) -> Net:

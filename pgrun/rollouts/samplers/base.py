@@ -8,6 +8,7 @@ import torch
 
 from pgrun.envs import Envs
 from pgrun.envs.simulated import Simulated
+from pgrun.policies.gsde import GsdeGaussian
 from pgrun.policies.normalization import NoRewardScale, RewardScale
 from pgrun.policies.policy import Actor, NumpyActor, Policy
 from pgrun.rollouts.trajectory import Recorder
@@ -15,6 +16,7 @@ from pgrun.stateless import Stateless
 from pgrun.types import Rollout
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from pgrun.envs.program import Program
@@ -60,6 +62,32 @@ def advance_recorder(track: Recorder, actor: Actor, envs: Envs, noise: Tensor | 
             return rows
     track.step(actor, envs, None if noise is None else noise[0])
     return 1
+
+
+def draw_noise(policy: Policy, steps: int, columns: int, generator: torch.Generator) -> Tensor:
+    """Noise [steps, columns, …] of a rollout that begins here; held where the distribution says so."""
+    dist, dtype = policy.dist, policy.theta.dtype
+    if not isinstance(dist, GsdeGaussian):
+        return dist.noise((steps, columns), generator, dtype)
+    hold = dist.hold or steps
+    fresh = dist.noise((-(-steps // hold), columns), generator, dtype)
+    return fresh.repeat_interleave(hold, 0)[:steps]
+
+
+class HeldNoise:
+    """Of columns that play whole episodes: another when an episode begins, and every ``hold`` steps."""
+
+    def __init__(self, hold: int | None):
+        self.hold, self.noise = hold, torch.empty(0)
+
+    def follow(self, fresh: Tensor, length: np.ndarray) -> Tensor:
+        """The noise [N, …] of a step; ``length`` [N]: which step of its episode it is, from 1."""
+        since = length - 1
+        due = since == 0 if self.hold is None else since % self.hold == 0
+        if not self.noise.numel():
+            self.noise = fresh.clone()
+        self.noise = torch.where(torch.from_numpy(due).to(fresh.device)[:, None], fresh, self.noise)
+        return self.noise
 
 
 class OnPolicy(Stateless):

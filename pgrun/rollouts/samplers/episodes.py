@@ -11,10 +11,11 @@ from pgrun.config.schema import PositiveInt
 from pgrun.envs import Envs
 from pgrun.envs.faults import format_place
 from pgrun.errors import EnvironmentFault
+from pgrun.policies.gsde import GsdeGaussian
 from pgrun.policies.normalization import NoRewardScale, RewardScale
 from pgrun.policies.policy import Policy
 from pgrun.rollouts.groups import check_starts, draw_group_seeds, join_columns
-from pgrun.rollouts.samplers.base import OnPolicy, advance_recorder, find_player
+from pgrun.rollouts.samplers.base import HeldNoise, OnPolicy, advance_recorder, find_player
 from pgrun.rollouts.trajectory import Arrays, Finished, Recorder, one_episode_per_column
 from pgrun.types import Rollout
 
@@ -121,6 +122,7 @@ class Episodes(OnPolicy):
         self, policy: Policy, envs: Envs, generator: torch.Generator | None, share: np.ndarray
     ) -> Recorder:
         track, actor, noise = Recorder(envs, CHUNK), policy.actor(), None
+        held = HeldNoise(policy.dist.hold) if generator and isinstance(policy.dist, GsdeGaussian) else None
         done = np.zeros(envs.num_envs, np.int64)
         length = np.zeros(envs.num_envs, np.int64)
         envs.active, cap = done < share, self.cap(envs)
@@ -129,7 +131,10 @@ class Episodes(OnPolicy):
             if generator is not None and at == 0:
                 noise = policy.dist.noise((CHUNK, envs.num_envs), generator, policy.theta.dtype)
             length = np.where(envs.ended, 0, length + 1)
-            if cap < np.inf:  # an episode may be too long after every step
+            if held is not None:
+                assert noise is not None
+                track.step(actor, envs, held.follow(noise[at], length))
+            elif cap < np.inf:  # an episode may be too long after every step
                 track.step(actor, envs, None if noise is None else noise[at])
             else:
                 most = CHUNK - at

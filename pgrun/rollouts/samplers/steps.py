@@ -10,7 +10,13 @@ from pgrun.config.schema import PositiveInt
 from pgrun.envs import Envs
 from pgrun.policies.normalization import NoRewardScale, RewardScale
 from pgrun.policies.policy import Policy
-from pgrun.rollouts.samplers.base import OnPolicy, advance_recorder, find_device_player, find_player
+from pgrun.rollouts.samplers.base import (
+    OnPolicy,
+    advance_recorder,
+    draw_noise,
+    find_device_player,
+    find_player,
+)
 from pgrun.rollouts.trajectory import Arrays, Finished, Recorder, finished_episodes
 from pgrun.types import Rollout
 
@@ -33,7 +39,7 @@ class Steps(OnPolicy):
         scale: RewardScale | NoRewardScale,
     ) -> tuple[Rollout, Finished]:
         """A rollout, and the episodes that ended in it."""
-        noise = policy.dist.noise((self.steps, envs.num_envs), generator, policy.theta.dtype)
+        noise = draw_noise(policy, self.steps, envs.num_envs, generator)
         count = self.steps * envs.num_envs
         player = find_device_player(policy, envs) or find_player(policy, envs)
         if player:

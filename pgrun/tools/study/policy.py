@@ -15,7 +15,9 @@ from pgrun.envs import EnvSettings
 from pgrun.envs.masks import is_masked, mask_in
 from pgrun.envs.problems.teaching import Tabular
 from pgrun.envs.spaces import observation_encoder
+from pgrun.errors import InvalidCommand
 from pgrun.exact import Problem, read_problem
+from pgrun.policies.gsde import GsdeGaussian
 from pgrun.policies.normalization import NoStateNorm, RunningNorm
 from pgrun.policies.policy import Network, Policy, distribution_for
 from pgrun.storage.saved_policy import Saved, load_saved_policy, restore_policy
@@ -75,6 +77,10 @@ def freeze_policy(
     if saved is not None:
         network = build_member(settings, "network")
         dist = distribution_for(env.action_space, family, network.log_std)
+        if isinstance(dist, GsdeGaussian) and dist.hold != 1:
+            raise InvalidCommand(
+                "run", saved.folder, "its policy=gsde holds its noise, and a study draws it for every step"
+            )
         norm = RunningNorm(size, left_alone=mask) if saved.config["state_norm"] else NoStateNorm()
         with refusing_bad_data(f"run={saved.folder}: its network cannot be built"):
             policy = network.policy(size, dist, norm, saved.value_head, init, mask=mask)
