@@ -94,8 +94,8 @@ class CompiledMlp(Mlp):
         self, layers: Any, kept: list[Tensor], delta: Tensor, of_features: Tensor | None = None
     ) -> Factors:
         flat, held = getattr(layers, "flat", None), getattr(kept, "flat", None)
-        twin = flat is not None and held is not None and is_plain(delta) and kept[0].dim() == 2
-        if not twin or of_features is not None:
+        plain = is_plain(delta) and kept[0].dim() == 2 and of_features is None
+        if flat is None or held is None or not plain:
             return super().backpropagate(layers, kept, delta, of_features)
         deltas = self.linear_delta(delta)
         mlp_kernels.fill_deltas(self.pack_net(flat), len(delta), held, deltas)
