@@ -31,7 +31,8 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
     params = torch.tensor([MU, 1.0, math.log(SIGMA)], dtype=torch.float64)  # μ, φ, log σ
 
     def act(noise: torch.Tensor) -> torch.Tensor:
-        return dist.act(params.expand(*noise.shape, 3), noise[..., None])
+        action: torch.Tensor = dist.act(params.expand(*noise.shape, 3), noise[..., None])
+        return action
 
     first, second = act(z)[:, None], act(z)[None]  # two steps in the same state
     score = dist.score(params.expand(len(z), 3), act(z))[:, 0]

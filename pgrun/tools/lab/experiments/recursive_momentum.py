@@ -36,7 +36,8 @@ def list_directions(model: LanguageModel, algorithm: StormPg) -> Tensor:
     from pgrun.estimator import Estimator
     from pgrun.variance.none import None_
 
-    directions, memory = [], dict(algorithm.memory)
+    directions: list[Tensor] = []
+    memory = dict(algorithm.memory)
     for n in range(len(model.every.chance)):
         rollout = model.every.rollout.columns(torch.tensor([n]))
         zero = torch.zeros_like(rollout.obs[..., 0])
