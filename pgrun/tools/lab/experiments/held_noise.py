@@ -72,7 +72,7 @@ EXPERIMENT = Experiment(
     row=40,
     claim="State-dependent exploration changes only the noise: the gradient stays unbiased.",
     chinese="",
-    place="Raffin, Kober & Stulp 2021, §4",
+    place="Raffin et al. 2021, §4",
     formula="a = μ + φᵀE,  R = a₁a₂:   J = μ² + σ²,  ∂J/∂μ = 2μ;   E[R Σ ∂log π/∂μ] = 4μ with one E,  2μ "
     "with one a step",
     commands=(),
