@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from pgrun.config.paths import conf_dir
 from pgrun.config.schema import find_class
 
 SENTENCE_END = re.compile(r"(?<=\.)(?<!al\.)(?<!eq\.)\s+(?=[^\W\da-z]|``|[∇Σ])")
+WIDTH = 120  # columns of the tuned pairs, about as wide as the lines above them
 LETTERS = {"episodes": "E", "steps": "S", "replay": "R"}
 
 
@@ -33,7 +36,7 @@ def format_method_list() -> str:
                 for name in list_option_names(conf / "policy")
             ),
             "Tuned settings, taken by themselves (tuned=none turns them off)",
-            "\n".join(f"  pgrun algo={algo} env={env}" for algo, env in list_tuned_pairs(conf / "tuned")),
+            format_tuned_pairs(list_tuned_pairs(conf / "tuned")),
         )
     )
 
@@ -83,6 +86,19 @@ def find_usual_choice(path: Path, group: str) -> str | None:
         entry.get(f"override /{group}") for entry in content.get("defaults", ()) if isinstance(entry, dict)
     ]
     return next((choice for choice in chosen if choice), None)
+
+
+def format_tuned_pairs(pairs: Sequence[tuple[str, str]]) -> str:
+    """A paragraph an algorithm: ``algo=ppo env=`` and its environments, wrapped."""
+    by_algo: dict[str, list[str]] = {}
+    for algo, env in pairs:
+        by_algo.setdefault(algo, []).append(env)
+    wrap = textwrap.TextWrapper(WIDTH, subsequent_indent=" " * 28, break_on_hyphens=False)
+    lines: list[str] = []
+    for algo, envs in by_algo.items():
+        wrap.initial_indent = f"  {f'algo={algo}':<22}"
+        lines += wrap.wrap("env=" + ", ".join(envs))
+    return "\n".join(lines)
 
 
 def list_tuned_pairs(folder: Path) -> list[tuple[str, str]]:

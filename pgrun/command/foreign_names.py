@@ -57,7 +57,8 @@ ABSENT = {  # algorithms there that are not here → why
     ),
     **dict.fromkeys(("ppo_lstm", "recurrent_ppo", "rppo", "ppo_atari_lstm"), RECURRENT),
     **dict.fromkeys(("ppg", "ppo_rnd", "rnd", "acktr", "acer"), "it is not among the methods here"),
-    **dict.fromkeys(("bc", "bcq", "cql", "gail", "dagger"), "nothing is learned from given data here"),
+    "bc": "examples/behaviour_cloning.py is a file of one's own that does it",
+    **dict.fromkeys(("bcq", "cql", "gail", "dagger"), "nothing is learned from given data here"),
 }
 NEAREST = "pgrun --list shows what there is; algo=off_policy_ac is the one with a replay buffer"
 ATARI = (

@@ -41,11 +41,13 @@ def estimated_telemetry(job: Job) -> Iterator[str]:
 
 
 def tuned_for_another_policy(job: Job) -> Iterator[str]:
-    """A tuned file that is worth little without its policy: Hydra lets no such file choose an option."""
+    """A tuned file that is worth little without its policy: Hydra lets no such file choose an option. The
+    policy that reads proposals is gsde.
+    """
     settings = job.settings
-    meant, typed = settings["usual"].get("policy", {}).get("name"), {word.key for word in job.words}
-    if meant not in (None, settings["policy"]["name"]) and "policy" not in typed:
-        yield f"{settings['tuned']} is made for policy={meant}: add policy={meant} to this command"
+    typed = {word.key for word in job.words}
+    if settings["usual"].get("policy") and settings["policy"]["name"] != "gsde" and "policy" not in typed:
+        yield f"conf/{settings['tuned']} is made for policy=gsde: add policy=gsde to this command"
 
 
 def wrappers_with_statistics(job: Job) -> Iterator[str]:

@@ -90,13 +90,10 @@ class CompiledMlp(Mlp):
             gradient[self.size - self.free :] = delta.numpy()[:, self.shapes[-1][0] :].sum(0)
         return torch.from_numpy(gradient)
 
-    def backpropagate(
-        self, layers: Any, kept: list[Tensor], delta: Tensor, of_features: Tensor | None = None
-    ) -> Factors:
+    def backpropagate(self, layers: Any, kept: list[Tensor], delta: Tensor) -> Factors:
         flat, held = getattr(layers, "flat", None), getattr(kept, "flat", None)
-        plain = is_plain(delta) and kept[0].dim() == 2 and of_features is None
-        if flat is None or held is None or not plain:
-            return super().backpropagate(layers, kept, delta, of_features)
+        if flat is None or held is None or not is_plain(delta) or kept[0].dim() != 2:
+            return super().backpropagate(layers, kept, delta)
         deltas = self.linear_delta(delta)
         mlp_kernels.fill_deltas(self.pack_net(flat), len(delta), held, deltas)
         back, at = [], 0

@@ -34,7 +34,7 @@ class Vine(CriticSettings):
 
     The environment is put back to where it stood. V̂ knows nothing of what followed there, so every scheme
     that V leaves unbiased stays so, whatever the number: its noise is 1/K of a return's variance. The steps
-    that this takes are not counted in ``env_steps``.
+    that this takes are environment steps like others, and counted in ``env_steps``.
     """
 
     continuations: PositiveInt = 4  # new episodes from each visited state

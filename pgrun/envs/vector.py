@@ -49,6 +49,7 @@ class Envs:
     on_device: ClassVar[bool] = False  # columns are tensors on the policy's device
     replays: bool = False  # a column is saved as its actions, and played again
     name = "the environment"  # in messages
+    continued: int = 0  # steps of continuations that nobody has counted yet
     limit: float = np.inf  # steps after which an episode is truncated
 
     def __init__(self, num_envs: int, observation: gym.Space[Any], action: gym.Space[Any]):
@@ -147,6 +148,7 @@ class Loop(Envs):
     def __init__(self, factory: Callable[[], gym.Env], num_envs: int):
         self.factory, self.envs = factory, [factory() for _ in range(num_envs)]
         self.one = self.envs[0]
+        self.pool: list[gym.Env] = []  # that continuations are played in
         self.replays = not can_be_read(self.one)
         super().__init__(num_envs, self.one.observation_space, self.one.action_space)
         self.limit = getattr(self.one.spec, "max_episode_steps", None) or np.inf
@@ -271,7 +273,7 @@ class Loop(Envs):
             raise Unrepeatable(f"played again, {env.unwrapped} gives another observation")
 
     def close(self) -> None:
-        close_all(self.envs, self.name)
+        close_all([*self.envs, *self.pool], self.name)
 
 
 class Native(Envs):

@@ -130,7 +130,7 @@ class FeatureNet:
     def backpropagate(self, layers: Any, kept: list[Tensor], delta: Tensor) -> Factors:
         end = self.outputs + self.features
         of_outputs = torch.cat([delta[:, : self.outputs], delta[:, end:]], -1)
-        return self.net.backpropagate(layers, kept, of_outputs, delta[:, self.outputs : end])
+        return self.net.backpropagate_features(layers, kept, of_outputs, delta[:, self.outputs : end])
 
     def tangent(self, change: tuple[Any, Tensor], layers: Any, kept: list[Tensor]) -> Tensor:
         *hidden, out = self.net.differentials(change, layers, kept)

@@ -222,11 +222,15 @@ class Mlp:
             out = torch.cat([out, free.expand(*out.shape[:-1], self.free)], -1)
         return [*kept, out]
 
-    def backpropagate(
-        self, layers: Layers, kept: list[Tensor], delta: Tensor, of_features: Tensor | None = None
+    def backpropagate(self, layers: Layers, kept: list[Tensor], delta: Tensor) -> Factors:
+        """The factors of each row's gradient, from δ = ∂L/∂y [K, out + F]."""
+        return self.backpropagate_features(layers, kept, delta, None)
+
+    def backpropagate_features(
+        self, layers: Layers, kept: list[Tensor], delta: Tensor, of_features: Tensor | None
     ) -> Factors:
-        """The factors of each row's gradient, from δ = ∂L/∂y [K, out + F]; ``of_features``: what ∂L/∂h of the
-        last hidden layer has beside what comes through y.
+        """``backpropagate``; ``of_features``: what ∂L/∂h of the last hidden layer has beside what comes
+        through y.
         """
         linear_outputs = delta.shape[1] - self.free
         back = [delta[:, :linear_outputs]]

@@ -42,11 +42,10 @@ class Places:
 
 
 class Continuations:
-    """Plays on in environments of its own, which are like ``envs``."""
+    """Plays on in environments of its own, which are like ``envs``; their steps are counted there."""
 
     def __init__(self, policy: Policy, envs: Envs, gamma: float, noise: torch.Generator):
         self.policy, self.envs, self.gamma, self.noise = policy, envs, gamma, noise
-        self.pool: list[gym.Env] = []
 
     def play_on(self, places: Places) -> np.ndarray:
         """The discounted return of one continuation from each row [R], up to the episode's end."""
@@ -71,6 +70,7 @@ class Continuations:
             action = actor(columns.obs, self.draw(columns.num_envs)) if forced is None else forced
             reward, _, _ = columns.step(action)
             total += discount * alive * reward
+            envs.continued += int(alive.sum())
             alive &= ~columns.ended
             discount, forced = discount * self.gamma, None
         return total
@@ -99,7 +99,9 @@ class Continuations:
                 first = (row >= 0) & (steps == 0)
                 drawn[first] = places.action[row[first]]
             action = envs.decode(drawn)
-            for i in np.flatnonzero(row >= 0):
+            playing = np.flatnonzero(row >= 0)
+            envs.continued += len(playing)
+            for i in playing:
                 seen, reward, terminated, truncated, _ = values_from_step(pool[i].step(action[i]))
                 total[row[i]] += self.gamma ** steps[i] * float(reward)
                 obs[i], steps[i] = envs.encode(seen), steps[i] + 1
@@ -108,7 +110,7 @@ class Continuations:
 
     def pool_of(self, envs: Loop, size: int) -> list[gym.Env]:
         """So many environments of its own: what is drawn must not depend on how many there were before."""
-        while len(self.pool) < size:
-            self.pool.append(envs.factory())
-            self.pool[-1].reset(seed=0)  # so that wrappers know of a beginning
-        return self.pool[:size]
+        while len(envs.pool) < size:
+            envs.pool.append(envs.factory())
+            envs.pool[-1].reset(seed=0)  # so that wrappers know of a beginning
+        return envs.pool[:size]

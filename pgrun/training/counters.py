@@ -7,16 +7,21 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pgrun.rollouts.trajectory import Finished
 from pgrun.types import Rollout
 
+if TYPE_CHECKING:
+    from pgrun.envs import Envs
+
 
 @dataclass
 class Counters:
-    env_steps: int = 0
+    env_steps: int = 0  # with those of continuations
+    continued: int = 0  # steps of continuations among them
     updates: int = 0
     episodes: int = 0
     next_reading: float = 0.0
@@ -35,6 +40,12 @@ class Counters:
         self.env_steps += steps
         self.note_finished(finished)
         return steps
+
+    def add_continued(self, envs: Envs) -> None:
+        """Count the steps that a critic has played on since it was last asked."""
+        steps, envs.continued = envs.continued, 0
+        self.env_steps += steps
+        self.continued += steps
 
     def note_finished(self, finished: Finished) -> None:
         """Count episodes that ended."""

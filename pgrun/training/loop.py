@@ -169,7 +169,9 @@ def collect_and_update(run: Run, counters: Counters, clock: Clock) -> dict[str, 
         rollout, finished = collect_rollout(run)
         steps = counters.add(rollout, finished)
     with clock.time("learning"):
-        return update_from_rollout(run, rollout, counters) if steps else {}
+        scalars = update_from_rollout(run, rollout, counters) if steps else {}
+        counters.add_continued(run.envs)
+    return scalars
 
 
 def collect_rollout(run: Run) -> tuple[Rollout, Finished]:
@@ -383,5 +385,6 @@ def summarise_run(run: Run, counters: Counters, clock: Clock, returns: np.ndarra
         },
         "params_sha256": hashlib.sha256(run.policy.theta.cpu().numpy().tobytes()).hexdigest(),
         "versions": dict(installed_versions()),
+        **({"continuation_steps": counters.continued} if counters.continued else {}),
         **({"restarts": restarts} if restarts else {}),
     }

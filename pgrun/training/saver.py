@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 SHARE = 0.02  # of the wall time that saving takes at most, where no cadence is set
 LEAST = 5.0  # seconds between two saves: so much a crash may cost
+LATER = ("continued",)  # counters that checkpoints of earlier days do not have
 HELD: set[Path] = set()  # run directories that this process has to itself
 log = logging.getLogger(__name__)
 
@@ -163,7 +164,7 @@ def restart_episodes(run: Run, counters: Counters, error: Unrepeatable) -> None:
 def restore_counters(record: Counters | Clock, given: Mapping[str, Any]) -> None:
     """Numbers for numbers, none of them negative but the best return; pairs of numbers for the episodes."""
     for name, now in vars(record).items():
-        value = given[name]
+        value = given.get(name, now) if name in LATER else given[name]
         if isinstance(now, list):
             right = all(isinstance(x + y, float | int) for x, y in value)
         else:

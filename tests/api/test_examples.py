@@ -13,12 +13,15 @@ from types import ModuleType
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
 import torch
 
+from pgrun.training.counters import Counters
+from pgrun.training.loop import collect_rollout, learn_from_rollout, make_batch
 from pgrun.types import Batch, Rollout
 from tests.helpers.fixtures_cli import here  # noqa: F401
-from tests.helpers.support_pipeline import draw, trained
+from tests.helpers.support_pipeline import built, draw, trained
 
 FOLDER = Path(__file__).parents[2] / "examples"
 TINY: dict[str, dict[str, Any]] = {  # arguments of each file's main
@@ -27,6 +30,7 @@ TINY: dict[str, dict[str, Any]] = {  # arguments of each file's main
     "new_algorithm": {"steps": 200, "betas": (0.5,)},
     "own_environment_and_network": {"steps": 300},
     "compare_runs": {"steps": 300, "seeds": 1},
+    "behaviour_cloning": {"steps": 300, "pairs": 50, "played": 100},
 }
 PRINTED = {  # what a reader sees, but for the numbers
     "train_from_python": (
@@ -45,6 +49,7 @@ PRINTED = {  # what a reader sees, but for the numbers
         r"return # of at most 1\n(from the middle, the exit at #: down with #, up with "
         r"#\n){2}"
     ),
+    "behaviour_cloning": r"the expert: return #\nits clone, from # actions and no reward: return #\n",
     "compare_runs": r"ppo +return +# over 1 seeds; KL of an update #, the largest #\nreinforce +return .*\n",
 }
 NUMBER = r"-?[\\d.]+(e-?\\d+)?"
@@ -120,6 +125,32 @@ def test_imitation_is_the_gradient_of_its_formula(examples: None) -> None:
         expected = mask * (rows["psi"] + beta * rows["surplus"]) / 4
         got = cls(imitation=beta).gradient_weight(rows["log_prob"], batch)
         assert torch.allclose(got, expected, atol=1e-7)  # float32
+
+
+def test_a_clone_climbs_the_cross_entropy(examples: None, tmp_path: Path) -> None:
+    """Its update is torch's gradient of the cross-entropy of the given actions, Ψ = 1; a run goes on as it
+    was.
+    """
+    data = tmp_path / "given.npz"
+    random = np.random.default_rng(0)
+    np.savez(data, obs=random.normal(size=(9, 4)).astype(np.float32), action=random.integers(2, size=9))
+    algo = {"name": "cloning", "data": str(data), "rows": 32, "entropy": 0.0}
+    given = {"modules": ["behaviour_cloning"], "advantage_norm": "none", "network.hidden": [8], "algo": algo}
+    run, again = (built("algo=reinforce", **given, **{"sampler.episodes": 2}) for _ in range(2))
+    batch = make_batch(run, collect_rollout(run)[0])[2]
+    assert (batch.psi == 1).all()
+    assert len(set(map(tuple, batch.obs.tolist()))) <= 9
+    theta = run.policy.theta.clone().requires_grad_()
+    with torch.enable_grad():
+        logits = run.policy.with_theta(theta).params(batch.obs)
+        (slope,) = torch.autograd.grad(torch.nn.functional.cross_entropy(logits, batch.action), theta)
+    torch.testing.assert_close(run.algorithm.loss_gradient(batch, run.learner), slope)
+    assert slope.norm() > 0.1
+    learn_from_rollout(run, collect_rollout(run)[0], Counters())
+    again.load_state_dict(run.state_dict())
+    for one in (run, again):
+        learn_from_rollout(one, collect_rollout(one)[0], Counters())
+    assert torch.equal(run.policy.theta, again.policy.theta)
 
 
 def test_without_imitation_the_new_algorithm_is_a2c(examples: None, tmp_path: Path) -> None:

@@ -186,6 +186,8 @@ FAULTS = [
           "since == 0 if self.hold is None", "since < 0 if self.hold is None", "gsde"),
     fault("gsde_score_without_the_hidden_layer", "stale log-probabilities", "policies/mlp",
           "grad = grad + of_features", "grad = grad + 0 * of_features", "gsde"),
+    fault("continuations_not_counted", "a start that is ignored", "training/counters",
+          "self.continued += steps", "self.env_steps -= steps", "vine"),
     fault("mask_ignored", "unclipped ratio", "policies/masked",
           "x[..., self.mask] == 0, FORBIDDEN", "x[..., self.mask] < 0, FORBIDDEN", "masks"),
     fault("mask_normalised", "normaliser frozen in training", "policies/normalization",

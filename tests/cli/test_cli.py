@@ -68,7 +68,9 @@ def test_list(here: Path) -> None:  # noqa: F811
     at = header.index("reinforce")
     assert row[at : at + 3].strip() == "E"  # reinforce takes whole episodes alone
     assert row[header.index("ppo  ") :].startswith("E S *")
-    assert "  pgrun algo=ppo env=CartPole-v1" in lines
+    tuned = next(line for line in lines if line.startswith("  algo=ppo "))
+    assert "env=Acrobot-v1, CartPole-v1, " in tuned
+    assert len(lines) < 75, "and not a line a pair"
     assert max(map(len, lines)) < 200
     described = [line for line in lines if re.match(r"  \w+ {2,}\S.* ", line)]
     assert [x for x in described if x.endswith((":", ";", ",")) or x.count("(") != x.count(")")] == [], (

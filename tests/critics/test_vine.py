@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
 import torch
 
@@ -19,18 +21,19 @@ from pgrun.policies.mlp import Mlp
 from pgrun.policies.normalization import NoStateNorm
 from pgrun.policies.policy import Policy
 from pgrun.returns import lambda_return
-from pgrun.rollouts.continuations import Continuations
+from pgrun.rollouts.continuations import Continuations, Places
 from pgrun.tools.study.collect import Seen
 from pgrun.tools.study.every_episode import list_episodes
 from pgrun.training.counters import Counters
 from pgrun.training.loop import collect_rollout, learn_from_rollout
+from pgrun.training.saver import restore_counters
 from pgrun.variance.all_actions import AllActions
 from pgrun.variance.base import Scheme
 from pgrun.variance.gae import Gae
 from pgrun.variance.td0 import Td0
 from pgrun.variance.value_baseline import ValueBaseline
 from tests.helpers.support_cli import pgrun as command
-from tests.helpers.support_pipeline import built
+from tests.helpers.support_pipeline import built, trained
 
 GAMMA, START, MANY = 0.9, "from_start", 2000
 TREE = EnvSettings("pgrun/TokenTree-v0", num_envs=2, kwargs={"length": 2})
@@ -169,6 +172,51 @@ def test_a_run_on_steps_goes_on_as_it_was() -> None:
     for one in (run, again):
         learn_from_rollout(one, collect_rollout(one)[0], Counters(next_eval=0))
     assert torch.equal(run.policy.theta, again.policy.theta)
+
+
+def test_continuations_are_environment_steps(tmp_path: Path) -> None:
+    """An episode of 5 steps is played on from each of its states: 5 + 4 + 3 + 2 + 1 steps, K times. A budget
+    ends the run as soon as both kinds together reach it, and what was played in is closed.
+    """
+    given: dict[str, Any] = {
+        "env.id": "pgrun/LQ1-v0", "env.vector": "loop", "env.num_envs": 2, "sampler.episodes": 2,
+        "gamma": GAMMA, "env.max_episode_steps": 5, "critic.continuations": 3, "trainer.total_steps": 150,
+    }  # fmt: skip
+    words = ("algo=reinforce", "variance=value_baseline", "critic=vine")
+    run, summary = trained(tmp_path, *words, **given)
+    assert summary["updates"] == 2
+    assert summary["env_steps"] == 2 * 2 * (5 + 3 * 15)
+    assert summary["continuation_steps"] == 2 * 2 * 3 * 15
+    assert run.envs.continued == 0
+    counted = Counters()
+    restore_counters(counted, {name: x for name, x in vars(counted).items() if name != "continued"})
+    with pytest.raises(KeyError):
+        restore_counters(counted, {})
+
+
+def test_continuations_on_a_table_are_counted() -> None:
+    """Each step earns 1 but the last, so that undiscounted returns are lengths less 1."""
+    policy = Policy(Mlp([1, 2], bias=False), Categorical(2), torch.zeros(2).double(), NoStateNorm())
+    envs = make_envs(EnvSettings("pgrun/OneState-v0", num_envs=2, max_episode_steps=9), 2)
+    envs.reset([1, 2])
+    envs.follow_states()
+    play = Continuations(policy, envs, 1.0, torch.Generator().manual_seed(3))
+    zero = np.zeros(7, np.int64)
+    returns = play.play_on(Places(zero, zero, np.ones((7, 1), np.float32)))
+    assert 0 < returns.max() < 8  # none is cut off
+    assert envs.continued == returns.sum() + 7
+
+
+def test_what_continuations_are_played_in_is_closed() -> None:
+    run = built("algo=a2c", "variance=td0", "critic=vine", "tuned=none", **{
+        "env.id": "CartPole-v1", "env.vector": "loop", "env.num_envs": 2, "sampler.steps": 3,
+    })  # fmt: skip
+    run.learner.critic.values(collect_rollout(run)[0])
+    closed = []
+    for env in run.envs.pool:
+        env.unwrapped.close = lambda: closed.append(1)
+    run.envs.close()
+    assert len(closed) == len(run.envs.pool) > 2
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from tests.helpers.support_pipeline import settings, trained
 
 ROWS, DIMS, HIDDEN = 30, 2, 3
 CLOSE = {"rtol": 1e-9, "atol": 1e-10}  # float64: rounding
-LEARNS = GsdeGaussian(DIMS, None, True, HIDDEN)
+LEARNS = GsdeGaussian(DIMS, None, True, features=HIDDEN)
 SMALL = {
     "env.id": "Pendulum-v1", "env.num_envs": 3, "env.max_episode_steps": 30, "network.hidden": [8],
     "trainer.total_steps": 240, "trainer.eval_episodes": 1, "logger.every": 1, "policy": {"name": "gsde"},
@@ -61,7 +61,7 @@ def normal_of(x: torch.Tensor, frozen: bool = False) -> td.Distribution:
 @pytest.mark.parametrize("frozen", [False, True])
 def test_closed_forms_are_those_of_torch(frozen: bool) -> None:
     """log π, score, entropy, KL, their gradients and the metric."""
-    dist = GsdeGaussian(DIMS, None, not frozen, HIDDEN)
+    dist = GsdeGaussian(DIMS, None, not frozen, features=HIDDEN)
     p, q, u = random(1), random(2).requires_grad_(), random(3)
     action = random(4, size=DIMS)
     law = normal_of(q, frozen)
@@ -218,7 +218,7 @@ POINTS, WEIGHTS = np.polynomial.hermite_e.hermegauss(6)  # exact for polynomials
 def two_steps(held: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """(∇J, E[R Σ ∇log π]) of an episode of two actions with R = a₁a₂ + a₁ + a₂²/2, by quadrature over E."""
     net = FeatureNet(Mlp([2, 1], free=2))
-    dist = GsdeGaussian(1, None if held else 1, True, 2)
+    dist = GsdeGaussian(1, None if held else 1, True, features=2)
     theta = torch.tensor([0.4, -0.3, 0.2, -0.6, 0.1], dtype=torch.float64)
     policy = Policy(net, dist, theta, NoStateNorm())
     nodes = list(product(range(6), repeat=2 if held else 4))
