@@ -61,12 +61,12 @@ def hiding_user_folders() -> Iterator[list[str]]:
     """The folders that were added, off the path meanwhile: a new process would get them before it knows that
     they come last.
     """
-    path, folders = sys.path[:], INSTALLED_FIRST.folders
-    sys.path[:] = [place for place in path if place not in folders]
+    hidden = [place for place in sys.path if place in INSTALLED_FIRST.folders]
+    sys.path[:] = [place for place in sys.path if place not in hidden]
     try:
-        yield [place for place in path if place in folders]
-    finally:
-        sys.path[:] = path
+        yield hidden
+    finally:  # threads may do it at the same time
+        sys.path.extend(place for place in hidden if place not in sys.path)
 
 
 def import_user_module(name: str) -> ModuleType:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 from support_faults import LINE, MODULE, results
 
+import pgrun as pgrun_package
 from pgrun.config.import_path import safe_import_path
 from pgrun.runs.workers import Owner
 from tests.helpers.fixtures_cli import here  # noqa: F401
@@ -91,6 +93,15 @@ def test_a_new_python_looks_into_the_current_folder_unless_it_is_told_not_to(tmp
     with safe_import_path():
         assert imported() == ""
     assert "of the folder" in imported()
+
+
+def test_every_module_that_starts_processes_says_what_they_import() -> None:
+    package = Path(pgrun_package.__file__).parent
+    starts = re.compile(r"get_context\(|ProcessPoolExecutor\(|Popen\(|sys\.executable")
+    texts = {path: path.read_text() for path in package.rglob("*.py")}
+    starting = {path for path, text in texts.items() if starts.search(text)}
+    assert len(starting) >= 3
+    assert {path for path in starting if "safe_import_path()" not in texts[path]} == set()
 
 
 def test_a_worker_knows_whether_its_owner_lives(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pgrun.atomic_files import write_bytes
+from pgrun.config.import_path import safe_import_path
 from pgrun.tools.lab.catalogue import choose_experiments
 from pgrun.tools.lab.experiment import Experiment
 from pgrun.tools.lab.run import run_experiment
@@ -23,7 +24,8 @@ def run_experiments(
     if jobs == 1 or len(work) == 1:
         yield from map(try_experiment, work)
         return
-    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:  # torch does not survive a fork
+    spawning = get_context("spawn")  # torch does not survive a fork
+    with safe_import_path(), ProcessPoolExecutor(jobs, spawning) as pool:
         yield from pool.map(try_experiment, work)
 
 
