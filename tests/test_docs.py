@@ -8,7 +8,7 @@ import importlib
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from textwrap import dedent
 from types import ModuleType
@@ -92,13 +92,15 @@ def commands(path: Path) -> Iterator[list[str]]:
 WITH_COMMANDS = [path for path in TEXTS if path.parent.name != "lab" and any(commands(path))]
 
 
-def wrong(words: list[str], made: set[str]) -> list[str]:
-    """What pgrun would say before it runs. ``made``: folders that commands above have filled."""
+def wrong(words: list[str], made: set[str], sweeps: Collection[str] = ()) -> list[str]:
+    """What pgrun would say before it runs. ``made``, ``sweeps``: folders that commands above have filled."""
     app, check = CHECKS[words[0]]
     brought = [word for word in words if word.startswith(("run=", "resume=", "from="))]
     for word in brought:  # the settings of a run are not there to be checked; <date>: one of the reader's
-        assert word.partition("=")[2] in {*made, *HOW, LAST} or "<" in word, word
+        assert word.partition("=")[2] in {*made, *sweeps, *HOW, LAST} or "<" in word, word
     typed = [word for word in words[1:] if word not in brought]
+    if any(word.startswith("resume=") and word.partition("=")[2] in sweeps for word in brought):
+        typed.insert(0, "-m")  # the sweep's own command, which goes on
     if "--config" in typed:  # a file of the reader's
         at = typed.index("--config")
         typed = typed[:at] + typed[at + 2 :]
@@ -120,12 +122,13 @@ def test_commands_pass_the_check(path: Path, here: Path, monkeypatch: pytest.Mon
     own = write_files(path.read_text(), here)
     (here / "my.yaml").write_text(MDP)
     monkeypatch.chdir(here)
-    made: set[str] = set()
+    made, sweeps = set[str](), set[str]()
     for words in commands(path):
         if words[1:] not in (["--list"], ["--version"]):
-            found = [one for one in wrong(words, made) if not names_an_extra(one.sentence(), path)]
+            found = [one for one in wrong(words, made, sweeps) if not names_an_extra(one.sentence(), path)]
             assert found == [], shlex.join(words)
         made |= {word.split("=")[1] for word in words if word.startswith("hydra.run.dir=")}
+        sweeps |= {word.split("=")[1] for word in words if word.startswith("hydra.sweep.dir=")}
     for name in own:
         sys.modules.pop(Path(name).stem, None)
 

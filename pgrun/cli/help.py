@@ -34,7 +34,7 @@ FLAGS = """\
                       hydra/sweeper=optuna a search: 'optimizer.lr=tag(log,interval(1e-4,1e-2))' \
 'seeds=[0,1,2]'
   algo=ppo --help     the settings of an option: what may be typed, what it is here, what it means
-  resume=RUN_DIR      go on with a run that was stopped or killed; in a sweep hydra.sweep.dir=DIR resume=auto
+  resume=RUN_DIR      go on with a run, or a sweep, that was stopped or killed; resume=last: the newest
   from=RUN_DIR        begin with that run's settings, then take the words of the command: from=last seed=7
   --config FILE       the same of a YAML file, such as one that pgrun … --cfg job > FILE has written
   --cfg job           show the composed configuration, every setting with its value

@@ -122,7 +122,11 @@ def format_sweep_table(jobs: Sequence[dict[str, Any]]) -> str:
 
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for job in jobs:
-        words = tuple(word.shown for word in job["words"] if word.key not in ("seed", "seeds"))
+        words = tuple(
+            word.shown
+            for word in job["words"]
+            if word.key not in ("seed", "seeds") and not word.key.startswith("hydra.")
+        )
         groups.setdefault(words, []).append(job)
     shared = set.intersection(*map(set, groups)) if len(groups) > 1 else set()
     rows = [sweep_row(words, members, shared) for words, members in groups.items()]

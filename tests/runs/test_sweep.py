@@ -147,9 +147,10 @@ def test_jobs_in_folders_of_the_users_naming(subdir: str, here: Path) -> None:  
 
 
 def test_the_table_groups_by_everything_but_the_seed() -> None:
+    typed = ("algo={}", "gamma=0.9", "seed={}", "hydra.sweep.dir=s")  # where a sweep lies is no setting
     jobs = [
         {
-            "words": [CliOverride.read(text) for text in (f"algo={algo}", "gamma=0.9", f"seed={seed}")],
+            "words": [CliOverride.read(text.format(seed if "seed" in text else algo)) for text in typed],
             "seed": seed,
             "eval": {"return_mean": value},
         }
