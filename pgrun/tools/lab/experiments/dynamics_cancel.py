@@ -90,7 +90,6 @@ EXPERIMENT = Experiment(
     "policy; above and below, cancels.",
     place="A L158–178; C L218–223",
     formula="p'(τ)/p(τ) = p(s₁)∏π'(aₜ|sₜ)p(sₜ₊₁|sₜ,aₜ) / p(s₁)∏π(aₜ|sₜ)p(sₜ₊₁|sₜ,aₜ) = ∏ π'(aₜ|sₜ)/π(aₜ|sₜ)",
-    commands=(),
     read=read,
     expected={WHOLE: Expected(0.0, slack=1e-12), CONTROL: Expected(low=0.5)},
     verdict=Verdict.SUPPORTED,

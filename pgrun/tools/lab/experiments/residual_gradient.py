@@ -76,7 +76,6 @@ EXPERIMENT = Experiment(
     "β * ∇φ (δ^2)",
     place="C L169–172",
     formula="meant:   φ += 2βδ∇V(s);      written:   φ += 2βδ(∇V(s) − γ∇V(s'))",
-    commands=(),
     read=read,
     expected=EXPECTED,
     verdict=Verdict.REFUTED,
