@@ -14,7 +14,8 @@ from pgrun.compiled.columns import stack_columns
 from pgrun.compiled.distributions import CompiledRows
 from pgrun.compiled.mlp import CompiledMlp
 from pgrun.compiled.optimizers import CompiledDescent
-from pgrun.compiled.tracing import NotByRow, TracedWeight, trace_gradient_weight
+from pgrun.compiled.tape import NotByRow
+from pgrun.compiled.tracing import TracedWeight, trace_gradient_weight
 from pgrun.config.own_code import require_shape
 from pgrun.critics.fitted import SharedCritic
 from pgrun.kernels import minibatch as kernels

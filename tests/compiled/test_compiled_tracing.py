@@ -16,7 +16,8 @@ pytest.importorskip("numba")
 from pgrun.algorithms.base import Algorithm
 from pgrun.algorithms.off_policy_pg import OffPolicyPg
 from pgrun.algorithms.ppo import Ppo
-from pgrun.compiled.tracing import NotByRow, TracedWeight, trace_gradient_weight
+from pgrun.compiled.tape import NotByRow
+from pgrun.compiled.tracing import TracedWeight, trace_gradient_weight
 from pgrun.kernels.row_programs import BLOCK, run_program
 from pgrun.types import Batch
 

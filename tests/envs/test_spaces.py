@@ -312,7 +312,7 @@ def test_the_list_is_long_enough() -> None:
 )
 def test_what_cannot_be_made_says_why(name: str, reason: str) -> None:
     """No extra of ours would help: mujoco is installed here."""
-    with pytest.raises(InvalidCommand, match=f"{name} cannot be made here: .*{reason}"):
+    with pytest.raises(InvalidCommand, match=f"{name}: cannot be made here: .*{reason}"):
         make_probed_env(EnvSettings(name, 1))
 
 

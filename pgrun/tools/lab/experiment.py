@@ -92,10 +92,8 @@ class Experiment:
     group: str  # of pgrun.tools.lab.catalogue.GROUPS
     row: float  # its place in the group
     claim: str
-    chinese: str  # the notes' own words; empty for a paper's claim
     place: str  # notes and lines, ``A L38–40``, or the paper
     formula: str
-    commands: Sequence[str]
     read: Callable[[Sequence[Sequence[JobResult]]], Finding]
     expected: Mapping[str, Expected]
     verdict: Verdict
@@ -103,6 +101,8 @@ class Experiment:
     next: str
     seconds: int  # on one core of a quiet laptop, about
     fast: bool = False  # whether it belongs to the check that takes seconds
+    commands: Sequence[str] = ()  # none where all is enumerated
+    chinese: str = ""  # the notes' own words; empty for a paper's claim
     english: str = ""  # the same words in English
     nearby: Sequence[Verdict] = ()  # no surprise either: where few seeds decide, another machine may tip them
 

@@ -33,11 +33,6 @@ def variance_in_theta(entry: Entry, theta: float, batch: int = 1) -> Measured:
     return Measured(entry["variance"] / unit, entry["variance_se"] / unit)
 
 
-def measured_bias(entry: Entry) -> Measured:
-    """Along ∇J."""
-    return Measured(entry["bias_along"], entry["bias_se"])
-
-
 def bias_in_theta(entry: Entry, theta: float) -> Measured:
     return Measured(entry["bias_along"] / logit_slope(theta), entry["bias_se"] / logit_slope(theta))
 

@@ -77,15 +77,11 @@ EXPERIMENT = Experiment(
     name="advantage_norm",
     group="tricks",
     row=39,
-    claim=(
-        "Normalising advantages helps while the value function is not trained yet: it brings them to lie "
-        "around 0."
-    ),
+    claim="Normalising advantages helps while the value function is not trained yet: it brings them to lie "
+    "around 0.",
     chinese="在训练时将优势归一化，当 value function 没有训练好的时候帮助将 A_t 在 0 周围分布。",
-    english=(
-        "Normalise the advantages in training; while the value function is not yet well trained, "
-        "this helps to bring A_t to be distributed around 0."
-    ),
+    english="Normalise the advantages in training; while the value function is not yet well trained, this "
+    "helps to bring A_t to be distributed around 0.",
     place="C L307–310",
     formula="Aₜ ← (Aₜ − μ_A)/√(σ_A² + ε),   with V̂ = 0 · V and V̂ = 1 · V",
     commands=(

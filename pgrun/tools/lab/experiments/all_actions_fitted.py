@@ -46,7 +46,6 @@ EXPERIMENT = Experiment(
     group="critics",
     row=19,
     claim="With a fitted Q the sum over all actions is the better gradient: it draws no action.",
-    chinese="",
     place="Asadi et al. 2017; Ciosek & Whiteson 2020",
     formula="E ĝ − ∇J = Σₜ E Σ_a (Q_φ(sₜ, a) − Q(sₜ, a))∇π(a|sₜ)",
     commands=(

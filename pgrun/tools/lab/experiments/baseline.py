@@ -80,16 +80,12 @@ EXPERIMENT = Experiment(
     name="baseline",
     group="baselines",
     row=1,
-    claim=(
-        "Subtracting the mean return leaves the gradient unbiased and keeps the size of the rewards out of "
-        "it."
-    ),
+    claim="Subtracting the mean return leaves the gradient unbiased and keeps the size of the rewards out "
+    "of it.",
     chinese="还有方法就是给奖励设置baseline，控制奖励在一定范围内波动，最常见的应该是baseline设置为奖励的平均值。同时我们也可以计算这个变化也是无偏的。",
-    english=(
-        "Another way is to give the reward a baseline, so that the reward fluctuates within a "
-        "certain range; the most common one is probably the mean of the rewards. We can also "
-        "compute that this change is unbiased."
-    ),
+    english="Another way is to give the reward a baseline, so that the reward fluctuates within a certain "
+    "range; the most common one is probably the mean of the rewards. We can also compute that this change "
+    "is unbiased.",
     place="A L124; C L62, L70–79",
     formula="ĝ = 1/N Σᵢ (Σₜ ∇log π(aₜ|sₜ)) · (r(τᵢ) − b),   E[∇log p(τ) b] = b ∇∫p(τ)dτ = 0",
     commands=(

@@ -77,15 +77,11 @@ EXPERIMENT = Experiment(
     row=7,
     claim="The best constant is E[‖B‖²r]/E‖B‖², but in practice it is seldom used: not worth the trouble.",
     chinese="不过在实际操作中，很少用这个。虽然这个公式是理论最优，但在深度强化学习中计算这个加权平均太麻烦了。",
-    english=(
-        "In practice, though, this is seldom used. The formula is optimal in theory, but in deep "
-        "reinforcement learning it is too much trouble to compute this weighted mean."
-    ),
+    english="In practice, though, this is seldom used. The formula is optimal in theory, but in deep "
+    "reinforcement learning it is too much trouble to compute this weighted mean.",
     place="A L126–128; C L80",
-    formula=(
-        "b* = E[‖B‖² r]/E‖B‖², B = Σₜ ∇log π(aₜ|sₜ);   with reward-to-go the general b* = E[X·B]/E‖B‖², X = "
-        "Σₜ gₜGₜ"
-    ),
+    formula="b* = E[‖B‖² r]/E‖B‖², B = Σₜ ∇log π(aₜ|sₜ);   with reward-to-go the general b* = E[X·B]/E‖B‖², "
+    "X = Σₜ gₜGₜ",
     commands=(
         "pgrun-study env=pgrun/OneState-v0 env.kwargs.theta=0.5 env.max_episode_steps=200 gamma=1 "
         "critic=exact 'schemes=[none,leave_one_out,optimal_baseline,"

@@ -48,21 +48,15 @@ EXPERIMENT = Experiment(
     group="reward_to_go",
     row=4,
     claim="An action affects later rewards only: counting those alone is unbiased and has less variance.",
-    chinese=(
-        "显然的是当前的动作只会影响未来的奖励，不会影响之前的奖励 …… 不会改变梯度的期望值（保持无偏），但因"
-        "为少加了一堆随机数（r_past 在不同轨迹中波动很大），所以显著降低了方差。"
-    ),
-    english=(
-        "Obviously the present action can only affect future rewards, and not earlier ones … this "
-        "does not change the expected value of the gradient (it stays unbiased), but since a pile "
-        "of random numbers is added less (r_past fluctuates strongly between trajectories), it "
-        "lowers the variance markedly."
-    ),
+    chinese="显然的是当前的动作只会影响未来的奖励，不会影响之前的奖励 …… "
+    "不会改变梯度的期望值（保持无偏），但因为少加了一堆随机数（r_past "
+    "在不同轨迹中波动很大），所以显著降低了方差。",
+    english="Obviously the present action can only affect future rewards, and not earlier ones … this does "
+    "not change the expected value of the gradient (it stays unbiased), but since a pile of random numbers "
+    "is added less (r_past fluctuates strongly between trajectories), it lowers the variance markedly.",
     place="A L38–40, L120; C L64–68",
-    formula=(
-        "ĝ = Σₜ ∇log π(aₜ|sₜ) Σ_{t'≥t} r_{t'}\nOneState: (4θ² + 8θ + 1)/(θ(1 − θ)⁴) → (θ² + 3θ + 1)/(θ(1 − "
-        "θ)⁴),   192 → 88 at θ = ½"
-    ),
+    formula="ĝ = Σₜ ∇log π(aₜ|sₜ) Σ_{t'≥t} r_{t'}\nOneState: (4θ² + 8θ + 1)/(θ(1 − θ)⁴) → (θ² + 3θ + "
+    "1)/(θ(1 − θ)⁴),   192 → 88 at θ = ½",
     commands=(
         "pgrun-study env=pgrun/OneState-v0 env.kwargs.theta=0.5 env.max_episode_steps=200 gamma=1 "
         "critic=none 'schemes=[none,reward_to_go]' batch=1 episodes=80000 env.num_envs=256",
@@ -70,14 +64,10 @@ EXPERIMENT = Experiment(
     read=read,
     expected=EXPECTED,
     verdict=Verdict.SUPPORTED,
-    shows=(
-        "In OneState every step earns 1 until the end. Without causality the last action is credited with "
-        "everything earned before it."
-    ),
-    next=(
-        "env.kwargs.theta=0.9: longer episodes, a longer past, a larger difference (the two formulas say "
-        "how large)."
-    ),
+    shows="In OneState every step earns 1 until the end. Without causality the last action is credited with "
+    "everything earned before it.",
+    next="env.kwargs.theta=0.9: longer episodes, a longer past, a larger difference (the two formulas say "
+    "how large).",
     seconds=4,
     fast=True,
 )

@@ -76,7 +76,6 @@ EXPERIMENT = Experiment(
     group="variance",
     row=10,
     claim="Where actions are clipped, the score of the clipped action has the same mean and less variance.",
-    chinese="",
     place="Fujita & Maeda 2018, §3",
     formula="∇log π(a) = ∇log Φ((−1 − μ)/σ) at a = −1,   ∇log N(a) within,   ∇log Φ((μ − 1)/σ) at a = 1",
     commands=(

@@ -94,22 +94,15 @@ EXPERIMENT = Experiment(
     name="clipping",
     group="trust_region",
     row=34,
-    claim=(
-        "Clipping the ratio to [1 − ε, 1 + ε] takes the incentive away to go further: the new policy stays "
-        "near the old one."
-    ),
-    chinese=(
-        "当 r > 1+ε 的时候梯度会消失，即不鼓励超出太多。…… 我们想把这个概率降低，但是低过 1−ε 就不能再低了。"
-    ),
-    english=(
-        "When r > 1+ε the gradient vanishes: to go much further is not encouraged. … We want to "
-        "lower this probability, but below 1−ε it can go no lower."
-    ),
+    claim="Clipping the ratio to [1 − ε, 1 + ε] takes the incentive away to go further: the new policy "
+    "stays near the old one.",
+    chinese="当 r > 1+ε 的时候梯度会消失，即不鼓励超出太多。…… 我们想把这个概率降低，但是低过 1−ε "
+    "就不能再低了。",
+    english="When r > 1+ε the gradient vanishes: to go much further is not encouraged. … We want to lower "
+    "this probability, but below 1−ε it can go no lower.",
     place="C L280–282",
-    formula=(
-        "L = E min(ρA, clip(ρ, 1 − ε, 1 + ε)A);   ∂L/∂log π = ρA, and 0 where A > 0, ρ > 1 + ε or A < 0, ρ "
-        "< 1 − ε"
-    ),
+    formula="L = E min(ρA, clip(ρ, 1 − ε, 1 + ε)A);   ∂L/∂log π = ρA, and 0 where A > 0, ρ > 1 + ε or A < "
+    "0, ρ < 1 − ε",
     commands=(
         "pgrun -m algo=ppo algo.clip=0.1,0.2,0.4,1e9 algo.epochs=1,10,40 env=CartPole-v1 tuned=none "
         "sampler.steps=128 env.num_envs=8 seed=0,1 critic.epochs=10 diagnostics.gradient_every=0 "

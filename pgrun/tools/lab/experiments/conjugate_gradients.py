@@ -89,19 +89,13 @@ EXPERIMENT = Experiment(
     group="natural",
     row=31,
     claim="H⁻¹g is found by conjugate gradients in O(N) time, without forming H.",
-    chinese=(
-        "核心逻辑在于不需要显式构建 H，只需要知道给定向量 v，Hv 的结果是多少。…… 所以算 H⁻¹g 可以在 O(N) 时"
-        "间内完成。"
-    ),
-    english=(
-        "The core of it is that H need not be built explicitly; it is enough to know what Hv is for "
-        "a given vector v. … So H⁻¹g can be computed in O(N) time."
-    ),
+    chinese="核心逻辑在于不需要显式构建 H，只需要知道给定向量 v，Hv 的结果是多少。…… 所以算 H⁻¹g 可以在 "
+    "O(N) 时间内完成。",
+    english="The core of it is that H need not be built explicitly; it is enough to know what Hv is for a "
+    "given vector v. … So H⁻¹g can be computed in O(N) time.",
     place="C L267–268",
-    formula=(
-        "Hx = ĝ by products Hv = Jᵀ M J v alone (J: the network's Jacobian, M: the metric of the "
-        "distribution), one forward and one backward pass each"
-    ),
+    formula="Hx = ĝ by products Hv = Jᵀ M J v alone (J: the network's Jacobian, M: the metric of the "
+    "distribution), one forward and one backward pass each",
     commands=(
         "pgrun-study -m env=CartPole-v1 network.hidden=[8],[64],[256],[1024] critic=none 'schemes=[none]' "
         "cg=20 episodes=100 batch=20 reference_episodes=100 repeats=1",
@@ -109,10 +103,8 @@ EXPERIMENT = Experiment(
     read=read,
     expected=EXPECTED,
     verdict=Verdict.SUPPORTED,
-    shows=(
-        "O(N) is the cost of one product. How many products are needed depends on how H's eigenvalues "
-        "spread, and damping (0.01 here) bounds that; TRPO takes ten."
-    ),
+    shows="O(N) is the cost of one product. How many products are needed depends on how H's eigenvalues "
+    "spread, and damping (0.01 here) bounds that; TRPO takes ten.",
     next="network.hidden=[64,64], which algo=trpo trains by default.",
     seconds=30,
 )

@@ -48,15 +48,11 @@ EXPERIMENT = Experiment(
     row=4.5,
     claim="Fewer terms in the sum must lower the variance.",
     chinese="这样子的好处就是减少了求和总数，必然减少方差的大小。",
-    english=(
-        "The advantage of this is that there are fewer terms in the sum, which necessarily reduces "
-        "the size of the variance."
-    ),
+    english="The advantage of this is that there are fewer terms in the sum, which necessarily reduces the "
+    "size of the variance.",
     place="A L40",
-    formula=(
-        "r₁ = ±1 by the first action, r₂ = −r₁ whatever comes:   r(τ) = 0, ĝ = 0;   with reward-to-go ĝ = "
-        "g₁·0 + g₂·(−r₁),   variance ¼"
-    ),
+    formula="r₁ = ±1 by the first action, r₂ = −r₁ whatever comes:   r(τ) = 0, ĝ = 0;   with reward-to-go ĝ "
+    "= g₁·0 + g₂·(−r₁),   variance ¼",
     commands=(
         (
             "pgrun-study env=pgrun/Conserved-v0 gamma=1 policy.theta=0.5 critic=none "

@@ -64,7 +64,6 @@ EXPERIMENT = Experiment(
     group="critics",
     row=20,
     claim="Values by playing on from the visited states bias nothing, and more of them are less noise.",
-    chinese="",
     place="Schulman et al. 2015, §5.2; Kazemnejad et al. 2024",
     formula="V̂(s) = 1/K Σ_k G⁽ᵏ⁾(s),   Var ĝ = Var ĝ(V) + c/K",
     commands=(

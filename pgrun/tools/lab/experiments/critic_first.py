@@ -75,20 +75,14 @@ EXPERIMENT = Experiment(
     group="critics",
     row=18,
     claim="Batch actor-critic: fit the critic on the batch, then compute the advantages with it.",
-    chinese=(
-        "先把数据攒起来,再用 mini-batch 的方式把 critic 拟合得更靠谱,然后用这一批数据统一更新 actor …… # 2) "
-        "update critic …… # 3) compute advantages on the batch …… # 4) update actor"
-    ),
-    english=(
-        "First collect the data, then fit the critic more reliably with mini-batches, then update "
-        "the actor at once with this batch of data … # 2) update critic … # 3) compute advantages "
-        "on the batch … # 4) update actor"
-    ),
+    chinese="先把数据攒起来,再用 mini-batch 的方式把 critic 拟合得更靠谱,然后用这一批数据统一更新 actor …… "
+    "# 2) update critic …… # 3) compute advantages on the batch …… # 4) update actor",
+    english="First collect the data, then fit the critic more reliably with mini-batches, then update the "
+    "actor at once with this batch of data … # 2) update critic … # 3) compute advantages on the batch … # "
+    "4) update actor",
     place="C L162–165",
-    formula=(
-        "V ← V + β(Ḡ − V), K_v times;   E[1/N Σᵢ Σₜ gₜ(Gₜ − V)] = ∇J·(1 − (1 − (1 − β)^K_v)/(N + 1))  on "
-        "OneState"
-    ),
+    formula="V ← V + β(Ḡ − V), K_v times;   E[1/N Σᵢ Σₜ gₜ(Gₜ − V)] = ∇J·(1 − (1 − (1 − β)^K_v)/(N + 1))  "
+    "on OneState",
     commands=(
         "pgrun-study -m env=pgrun/OneState-v0 env.kwargs.theta=0.9 env.max_episode_steps=400 gamma=1 "
         "critic=fitted critic/optimizer=sgd critic.optimizer.lr=0.1 critic.target=mc critic.minibatches=1 "
@@ -98,14 +92,10 @@ EXPERIMENT = Experiment(
     read=read,
     expected=EXPECTED,
     verdict=Verdict.DEPENDS,
-    shows=(
-        "The order of the pseudo code is not wrong, but it is no longer unbiased; the smaller the batch and "
-        "the harder the fit, the more so. In the limit the critic reproduces every return, and nothing is "
-        "left to learn from."
-    ),
-    next=(
-        "batch=32 in the command: the bias falls like 1/(N + 1). In training the choice is critic.fit, and "
-        "`after` is the default."
-    ),
+    shows="The order of the pseudo code is not wrong, but it is no longer unbiased; the smaller the batch "
+    "and the harder the fit, the more so. In the limit the critic reproduces every return, and nothing is "
+    "left to learn from.",
+    next="batch=32 in the command: the bias falls like 1/(N + 1). In training the choice is critic.fit, and "
+    "`after` is the default.",
     seconds=25,
 )

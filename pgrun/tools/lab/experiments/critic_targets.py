@@ -84,19 +84,13 @@ EXPERIMENT = Experiment(
     name="critic_targets",
     group="critics",
     row=9,
-    claim=(
-        "A critic fitted to Monte Carlo returns is unbiased but very unstable; bootstrapped targets have "
-        "less variance, and a bias."
-    ),
-    chinese=(
-        "这个本质上就是 N=1 的 Monte Carlo 估计，虽然无偏但是训练非常不稳定。…… 这样子可以显著降低方差 但是"
-        "由于 V̂ 是网络估计出来的值，所以引入了偏差。"
-    ),
-    english=(
-        "In essence this is a Monte Carlo estimate with N = 1: unbiased, but the training is very "
-        "unstable. … This can lower the variance markedly, but since V̂ is estimated by a network, "
-        "it brings in a bias."
-    ),
+    claim="A critic fitted to Monte Carlo returns is unbiased but very unstable; bootstrapped targets have "
+    "less variance, and a bias.",
+    chinese="这个本质上就是 N=1 的 Monte Carlo 估计，虽然无偏但是训练非常不稳定。…… 这样子可以显著降低方差 "
+    "但是由于 V̂ 是网络估计出来的值，所以引入了偏差。",
+    english="In essence this is a Monte Carlo estimate with N = 1: unbiased, but the training is very "
+    "unstable. … This can lower the variance markedly, but since V̂ is estimated by a network, it brings in "
+    "a bias.",
     place="C L97–102",
     formula="yₜ = Gₜ  (mc),   rₜ + γV̂(sₜ₊₁)  (td0),   n steps or a λ-mixture of them between; "
     "value/target_variance = mean of Var(y | s), value/target_bias = mean of y − V(s), value/error = "
@@ -118,9 +112,7 @@ EXPERIMENT = Experiment(
     shows="The policy stands still (a learning rate of 1e-9), so that V is one and the same all along: only "
     "the targets differ. TD(0) leans on a V̂ that starts at random; its bias dies out as V̂ learns, the "
     "variance of Monte Carlo stays.",
-    next=(
-        "env.kwargs.states=15, where it takes long until the reward is heard of at the other end; "
-        "critic.optimizer.lr=0.05."
-    ),
+    next="env.kwargs.states=15, where it takes long until the reward is heard of at the other end; "
+    "critic.optimizer.lr=0.05.",
     seconds=12,
 )

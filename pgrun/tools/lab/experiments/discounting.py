@@ -54,15 +54,10 @@ EXPERIMENT = Experiment(
     group="reward_to_go",
     row=10,
     claim="The strict gradient has γ^(t'−1), and in practice γ^(t'−t) is used.",
-    chinese=(
-        "对于 Monte Carlo 策略梯度，γ^(t'−t) 和 γ^(t'−1) 的区别 …… 后者为严格推导出的但是实际中用前者（"
-        "discounted reward-to-go）"
-    ),
-    english=(
-        "For Monte Carlo policy gradients, the difference between γ^(t'−t) and γ^(t'−1) … the "
-        "latter is what is derived strictly, but in practice the former is used (discounted "
-        "reward-to-go)."
-    ),
+    chinese="对于 Monte Carlo 策略梯度，γ^(t'−t) 和 γ^(t'−1) 的区别 …… "
+    "后者为严格推导出的但是实际中用前者（discounted reward-to-go）",
+    english="For Monte Carlo policy gradients, the difference between γ^(t'−t) and γ^(t'−1) … the latter is "
+    "what is derived strictly, but in practice the former is used (discounted reward-to-go).",
     place="C L106",
     formula="∇J_γ = E Σₜ ∇log π(aₜ|sₜ) · γᵗ Gₜ,   Gₜ = Σ_{t'≥t} γ^(t'−t) r_{t'},   t from 0",
     commands=(
@@ -76,10 +71,8 @@ EXPERIMENT = Experiment(
         f"weights at t = {LATE}, strict ÷ usual": Expected(GAMMA**LATE, slack=1e-6),
     },
     verdict=Verdict.SUPPORTED,
-    shows=(
-        "The same episodes for both. Without the factor every visited state counts alike, wherever in the "
-        "episode; the direction is still a useful one, only not that of ∇J_γ."
-    ),
+    shows="The same episodes for both. Without the factor every visited state counts alike, wherever in the "
+    "episode; the direction is still a useful one, only not that of ∇J_γ.",
     next="gamma=0.99, then gamma=1, where the two are the same.",
     seconds=10,
 )

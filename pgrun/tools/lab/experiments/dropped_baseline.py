@@ -74,15 +74,11 @@ EXPERIMENT = Experiment(
     row=20,
     claim="Only Q is fitted and V is not known: leaving the baseline out costs variance.",
     chinese="然后由于我们只拟合了 Q，不知道 V。所以干脆就妥协，不减这个 baseline 了，代价是更高的方差。",
-    english=(
-        "Then, since we have fitted Q only and do not know V, we simply compromise and do not "
-        "subtract this baseline; the price is a higher variance."
-    ),
+    english="Then, since we have fitted Q only and do not know V, we simply compromise and do not subtract "
+    "this baseline; the price is a higher variance.",
     place="C L200",
-    formula=(
-        "∇J ≈ 1/B Σ ∇log π(a^π|s) Q̂(s, a^π),   … (Q̂(s, a^π) − Σ_a π(a|s)Q̂(s, a)),   … Σ_a π(a|s)Q̂(s, a)∇log "
-        "π(a|s)"
-    ),
+    formula="∇J ≈ 1/B Σ ∇log π(a^π|s) Q̂(s, a^π),   … (Q̂(s, a^π) − Σ_a π(a|s)Q̂(s, a)),   … Σ_a π(a|s)Q̂(s, "
+    "a)∇log π(a|s)",
     commands=(
         "pgrun -m algo=off_policy_ac algo.baseline=none,v,expectation algo.entropy=0.05 env=CartPole-v1 "
         "tuned=none seed=0,1,2 diagnostics.gradient_every=20 logger.every=1000 trainer.eval_every=1500 "

@@ -83,25 +83,18 @@ EXPERIMENT = Experiment(
     group="off_policy",
     row=23,
     claim="In the ratio of two trajectories' probabilities the dynamics cancel: the policies are enough.",
-    chinese=(
-        "初始状态概率 p(s₁)：上下都有，消掉 …… 环境转移概率 p(s'|s,a)：客观世界规律不随你的策略改变，上下都"
-        "有，消掉"
-    ),
-    english=(
-        "The probability of the initial state p(s₁): above and below, cancels … the transition "
-        "probability of the environment p(s'|s,a): the laws of the outside world do not change with "
-        "your policy; above and below, cancels."
-    ),
+    chinese="初始状态概率 p(s₁)：上下都有，消掉 …… 环境转移概率 "
+    "p(s'|s,a)：客观世界规律不随你的策略改变，上下都有，消掉",
+    english="The probability of the initial state p(s₁): above and below, cancels … the transition "
+    "probability of the environment p(s'|s,a): the laws of the outside world do not change with your "
+    "policy; above and below, cancels.",
     place="A L158–178; C L218–223",
     formula="p'(τ)/p(τ) = p(s₁)∏π'(aₜ|sₜ)p(sₜ₊₁|sₜ,aₜ) / p(s₁)∏π(aₜ|sₜ)p(sₜ₊₁|sₜ,aₜ) = ∏ π'(aₜ|sₜ)/π(aₜ|sₜ)",
-    commands=(),
     read=read,
     expected={WHOLE: Expected(0.0, slack=1e-12), CONTROL: Expected(low=0.5)},
     verdict=Verdict.SUPPORTED,
-    shows=(
-        "Counted, not sampled. In the second row the dynamics stand in one of the two in another way, and "
-        "nothing cancels: the negative control."
-    ),
+    shows="Counted, not sampled. In the second row the dynamics stand in one of the two in another way, and "
+    "nothing cancels: the negative control.",
     next="`pgrun-lab products` for what those products do when an episode is long.",
     seconds=2,
     fast=True,

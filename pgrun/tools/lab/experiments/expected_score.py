@@ -41,24 +41,15 @@ EXPERIMENT = Experiment(
     name="expected_score",
     group="reward_to_go",
     row=3,
-    claim=(
-        "The score has mean 0, and so has the score times anything that was settled before the action, such "
-        "as past rewards."
-    ),
-    chinese=(
-        "Score Function 的期望为 0。…… 只要这时候乘在这个梯度后面的是一个常数（或者不依赖于当前 x 的项），整"
-        "个期望就是 0。"
-    ),
-    english=(
-        "The expectation of the score function is 0. … As long as what this gradient is multiplied "
-        "by is a constant (or a term that does not depend on the present x), the whole expectation "
-        "is 0."
-    ),
+    claim="The score has mean 0, and so has the score times anything that was settled before the action, "
+    "such as past rewards.",
+    chinese="Score Function 的期望为 0。…… 只要这时候乘在这个梯度后面的是一个常数（或者不依赖于当前 x "
+    "的项），整个期望就是 0。",
+    english="The expectation of the score function is 0. … As long as what this gradient is multiplied by "
+    "is a constant (or a term that does not depend on the present x), the whole expectation is 0.",
     place="A L56–118",
-    formula=(
-        "E[∇log π(a|s)] = Σ_a ∇π(a|s) = ∇1 = 0,   E[∇log π(aₜ|sₜ) · Σ_{t'<t} r_{t'}] = E[Σ_{t'<t} r_{t'} · "
-        "0] = 0"
-    ),
+    formula="E[∇log π(a|s)] = Σ_a ∇π(a|s) = ∇1 = 0,   E[∇log π(aₜ|sₜ) · Σ_{t'<t} r_{t'}] = E[Σ_{t'<t} "
+    "r_{t'} · 0] = 0",
     commands=(
         "pgrun-study env=pgrun/SmallMDP-v0 gamma=1 policy.ascent=0.5 critic=exact "
         "'schemes=[score,past,{action_baseline:{corrected:false}}]' batch=10 episodes=40000 env.num_envs=256",
@@ -68,10 +59,8 @@ EXPERIMENT = Experiment(
     verdict=Verdict.SUPPORTED,
     shows="A random problem of four states, where rewards come at every step. The third row is the negative "
     "control: b = Q(s, a) depends on the action, and the whole gradient goes with it.",
-    next=(
-        "env=FrozenLake-v1: its only reward is the last one, so that there is no past to leave out, and the "
-        "second row is 0 without any noise."
-    ),
+    next="env=FrozenLake-v1: its only reward is the last one, so that there is no past to leave out, and "
+    "the second row is 0 without any noise.",
     seconds=6,
     fast=True,
 )

@@ -77,14 +77,11 @@ EXPERIMENT = Experiment(
     row=5,
     claim="The whole return punishes a good beginning that goes bad later, and reward-to-go mends that.",
     chinese="用一局的总回报更新每个动作：一开始好但后面坏掉的局面",
-    english=(
-        "Updating every action with the total return of a game: the case that begins well and goes bad later."
-    ),
+    english="Updating every action with the total return of a game: the case that begins well and goes bad "
+    "later.",
     place="C L61, L64–68",
-    formula=(
-        "T = 9 steps, reward 1 for action 1, π = ½:   P(1 + Bin(8, ½) < 9/2) = 36 % for the first action, "
-        "with r(τ) − J as with G₁ − V"
-    ),
+    formula="T = 9 steps, reward 1 for action 1, π = ½:   P(1 + Bin(8, ½) < 9/2) = 36 % for the first "
+    "action, with r(τ) − J as with G₁ − V",
     commands=(
         "pgrun-study env=pgrun/FixedHorizon-v0 env.kwargs.T=9 gamma=1 policy.theta=0.5 critic=exact "
         "'schemes=[leave_one_out,value_baseline,advantage]' by_step=9 batch=500 episodes=20000 "
@@ -97,10 +94,8 @@ EXPERIMENT = Experiment(
     "weight is the same; what is mended is a good *end* after a bad beginning. To judge a beginning, a "
     "critic must say what its state was worth. (The zigzag: with an even number of steps left the sum "
     "can be just as usual, which is no punishment.)",
-    next=(
-        "env=CliffWalking-v1 policy.ascent=0.5 in the command, without env.kwargs.T: falls come late there, "
-        "and the early good actions are blamed."
-    ),
+    next="env=CliffWalking-v1 policy.ascent=0.5 in the command, without env.kwargs.T: falls come late "
+    "there, and the early good actions are blamed.",
     seconds=6,
     fast=True,
 )

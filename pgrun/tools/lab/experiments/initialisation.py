@@ -89,10 +89,8 @@ EXPERIMENT = Experiment(
     chinese="Orthogonal Initialization：发现比 Xavier 初始化要好。 tanh 而不是 ReLU。",
     english=("Orthogonal initialisation: found to be better than Xavier initialisation. tanh and not ReLU."),
     place="C L313–314",
-    formula=(
-        "W = √2 · Q (Q orthogonal)  against  W ~ U(±√(6/(in + out))),   h = tanh(Wx + b)  against  max(0, "
-        "Wx + b)"
-    ),
+    formula="W = √2 · Q (Q orthogonal)  against  W ~ U(±√(6/(in + out))),   h = tanh(Wx + b)  against  "
+    "max(0, Wx + b)",
     commands=(
         "pgrun -m algo=ppo env=HalfCheetah-v5 tuned=none network.init=orthogonal,xavier "
         "network.activation=tanh,relu seed=0,1,2,3,4 state_norm=true reward_scaling=true env.num_envs=8 "
@@ -107,13 +105,9 @@ EXPERIMENT = Experiment(
     },
     verdict=Verdict.INCONCLUSIVE,
     nearby=(Verdict.SUPPORTED, Verdict.DEPENDS, Verdict.REFUTED),
-    shows=(
-        "The last layer starts at a hundredth in both cases, so that every policy starts near the same one; "
-        "what differs are the features below it."
-    ),
-    next=(
-        "network.policy_gain=1, an initial policy that is not near zero; ten seeds and 1e6 steps for an "
-        "answer."
-    ),
+    shows="The last layer starts at a hundredth in both cases, so that every policy starts near the same "
+    "one; what differs are the features below it.",
+    next="network.policy_gain=1, an initial policy that is not near zero; ten seeds and 1e6 steps for an "
+    "answer.",
     seconds=65,
 )

@@ -58,24 +58,16 @@ EXPERIMENT = Experiment(
     name="jumping",
     group="variance",
     row=1,
-    claim=(
-        "A return R that jumps makes the gradient jump: only relative rewards should matter, and here they "
-        "do not."
-    ),
-    chinese=(
-        "R 可能这次是 100，下次是 -50，再下次是 500。这意味着你的梯度向量 ∇J 忽长忽短，甚至方向完全相反。…… "
-        "而且只有 reward 的相对值有价值，绝对值不太有价值。"
-    ),
-    english=(
-        "R may be 100 this time, −50 the next, and 500 after that. So your gradient vector ∇J is "
-        "now long, now short, and may even point the opposite way. … And only the relative value of "
-        "the reward is worth something; its absolute value hardly is."
-    ),
+    claim="A return R that jumps makes the gradient jump: only relative rewards should matter, and here "
+    "they do not.",
+    chinese="R 可能这次是 100，下次是 -50，再下次是 500。这意味着你的梯度向量 ∇J "
+    "忽长忽短，甚至方向完全相反。…… 而且只有 reward 的相对值有价值，绝对值不太有价值。",
+    english="R may be 100 this time, −50 the next, and 500 after that. So your gradient vector ∇J is now "
+    "long, now short, and may even point the opposite way. … And only the relative value of the reward is "
+    "worth something; its absolute value hardly is.",
     place="A L20–33; C L62",
-    formula=(
-        "ĝ = (Σₜ ∇log π(aₜ|sₜ)) · (r(τ) + c),   E ĝ = ∇J for every c,   Var ĝ = 64 + 8(c + 4)²  on "
-        "OneState, θ = ½"
-    ),
+    formula="ĝ = (Σₜ ∇log π(aₜ|sₜ)) · (r(τ) + c),   E ĝ = ∇J for every c,   Var ĝ = 64 + 8(c + 4)²  on "
+    "OneState, θ = ½",
     commands=(
         "pgrun-study -m env=pgrun/OneState-v0 env.kwargs.theta=0.5 env.kwargs.return_offset=-4,0,10,100 "
         "env.max_episode_steps=200 gamma=1 critic=none schemes=[none] batch=1 episodes=40000 "
@@ -88,9 +80,8 @@ EXPERIMENT = Experiment(
     shows="The problem is the same for every c: the best policy, and the mean of the gradient, do not move. "
     "Only the noise does, like c², and the least of it is at c = −4, the best constant. The mean return "
     "is 1: adding −1 gives 136, adding nothing 192.",
-    next=(
-        "env.kwargs.theta=0.8 in the command; then `pgrun-lab baseline`, which takes the constant off again."
-    ),
+    next="env.kwargs.theta=0.8 in the command; then `pgrun-lab baseline`, which takes the constant off "
+    "again.",
     seconds=4,
     fast=True,
 )

@@ -58,7 +58,6 @@ EXPERIMENT = Experiment(
     group="language_models",
     row=4,
     claim="k3 = ρ/π − 1 − log(ρ/π) is an unbiased, low-variance KL, and so the penalty to put into the loss.",
-    chinese="",
     place="Schulman 2020; Shao et al. 2024, eq. 4",
     formula="E ∇k1 = 0,   E ∇k2 = E[l ∇log π] = ∇KL(π‖ρ),   E ∇k3 = E[(1 − e⁻ˡ)∇log π] = ∇KL(ρ‖π)",
     commands=(

@@ -87,10 +87,8 @@ EXPERIMENT = Experiment(
     verdict=Verdict.REFUTED,
     shows="One step of each size from the same policy on the same data. With a large radius the quadratic "
     "model is wrong, which is why TRPO looks back at the KL that a step has made.",
-    next=(
-        "env=Pendulum-v1, a Gaussian policy; diagnostics.detail=true under any algorithm has "
-        "step/kl_quadratic beside kl/old_new."
-    ),
+    next="env=Pendulum-v1, a Gaussian policy; diagnostics.detail=true under any algorithm has "
+    "step/kl_quadratic beside kl/old_new.",
     seconds=8,
     fast=True,
 )

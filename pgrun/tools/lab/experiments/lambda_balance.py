@@ -58,19 +58,14 @@ EXPERIMENT = Experiment(
     group="critics",
     row=12,
     claim="λ = 0.95 balances bias and variance well.",
-    chinese=(
-        "λ = 0: 变回 TD(0)，方差最小，偏差最大。λ = 1: 变回 Monte Carlo，无偏，方差最大。通常取 λ = 0.95，在"
-        "两者之间取得很好的平衡。"
-    ),
-    english=(
-        "λ = 0: it becomes TD(0) again, with the least variance and the largest bias. λ = 1: it "
-        "becomes Monte Carlo again, unbiased, with the largest variance. Usually λ = 0.95 is taken, "
-        "which strikes a good balance between the two."
-    ),
+    chinese="λ = 0: 变回 TD(0)，方差最小，偏差最大。λ = 1: 变回 Monte Carlo，无偏，方差最大。通常取 λ = "
+    "0.95，在两者之间取得很好的平衡。",
+    english="λ = 0: it becomes TD(0) again, with the least variance and the largest bias. λ = 1: it becomes "
+    "Monte Carlo again, unbiased, with the largest variance. Usually λ = 0.95 is taken, which strikes a "
+    "good balance between the two.",
     place="C L119–128",
-    formula=(
-        "GAE(λ) = Σₖ (γλ)ᵏ δₜ₊ₖ;   MSE = bias² + variance/N,   bias = D(1 − λ)/((1 − θ)(1 − λθ)) on OneState"
-    ),
+    formula="GAE(λ) = Σₖ (γλ)ᵏ δₜ₊ₖ;   MSE = bias² + variance/N,   bias = D(1 − λ)/((1 − θ)(1 − λθ)) on "
+    "OneState",
     commands=(
         "pgrun-study -m env=pgrun/OneState-v0 env.kwargs.theta=0.9 env.max_episode_steps=400 gamma=1 "
         "critic=scaled critic.factor=1.2,1,0 'schemes=[{gae:{lam:0}},{gae:{lam:0.5}},{gae:{lam:0.8}},"
@@ -79,13 +74,9 @@ EXPERIMENT = Experiment(
     read=read,
     expected=EXPECTED,
     verdict=Verdict.DEPENDS,
-    shows=(
-        "Three curves for three critics, from the same episodes. The better the critic, the further left "
-        "the best λ. 0.95 is a good guess for a critic that is mostly right."
-    ),
-    next=(
-        "batch=10 and batch=1000 in the command: with little data variance counts for more, and the best λ "
-        "moves to the left."
-    ),
+    shows="Three curves for three critics, from the same episodes. The better the critic, the further left "
+    "the best λ. 0.95 is a good guess for a critic that is mostly right.",
+    next="batch=10 and batch=1000 in the command: with little data variance counts for more, and the best λ "
+    "moves to the left.",
     seconds=40,
 )

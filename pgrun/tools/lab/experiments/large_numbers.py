@@ -62,10 +62,8 @@ EXPERIMENT = Experiment(
     row=2,
     claim="A lot of data averages the fluctuation away, by the law of large numbers.",
     chinese="所以可能需要大量的训练数据来根据大数定律来平均掉波动。",
-    english=(
-        "So a large amount of training data may be needed, to average the fluctuations away by the "
-        "law of large numbers."
-    ),
+    english="So a large amount of training data may be needed, to average the fluctuations away by the law "
+    "of large numbers.",
     place="A L33",
     formula="Var(1/N Σᵢ ĝᵢ) = Var(ĝ)/N",
     commands=(

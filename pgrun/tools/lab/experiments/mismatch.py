@@ -49,10 +49,8 @@ EXPERIMENT = Experiment(
     chinese="那么如果我们能用 Q 函数来替代，方差肯定会减小了",
     english=("If we can replace it by the Q function, the variance will certainly become smaller."),
     place="C L83",
-    formula=(
-        "two steps that look alike, reward 1 if a₁ ≠ a₂, π = ½:   (g₁ + g₂)·r = 0 always, since g₁ = −g₂ "
-        "wherever r = 1;   with Q: 1/16, with G − V: 1/8"
-    ),
+    formula="two steps that look alike, reward 1 if a₁ ≠ a₂, π = ½:   (g₁ + g₂)·r = 0 always, since g₁ = "
+    "−g₂ wherever r = 1;   with Q: 1/16, with G − V: 1/8",
     commands=(
         (
             "pgrun-study env=pgrun/Mismatch-v0 gamma=1 policy.theta=0.5 critic=exact "

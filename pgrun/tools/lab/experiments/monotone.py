@@ -75,11 +75,8 @@ EXPERIMENT = Experiment(
     row=33,
     claim="Under TRPO's constraint the return rises monotonically.",
     chinese="通过限制更新前后的 KL 散度来确保策略的变化在一个“信任区域”内。…… 可以证明回报是单调递增的。",
-    english=(
-        "By limiting the KL divergence between before and after the update, the change of the "
-        "policy is kept within a “trust region”. … It can be proved that the return rises "
-        "monotonically."
-    ),
+    english="By limiting the KL divergence between before and after the update, the change of the policy is "
+    "kept within a “trust region”. … It can be proved that the return rises monotonically.",
     place="C L252",
     formula="max E[ρA]  subject to mean KL(old‖new) ≤ δ;    exact J(θ_k+1) − J(θ_k) after each accepted step",
     commands=(
@@ -96,9 +93,7 @@ EXPERIMENT = Experiment(
     verdict=Verdict.DEPENDS,
     shows="The critic is exact, so that nothing but the sampling of 512 rows and the approximation of the "
     "bound is left. Small steps fall as often as large ones, and not as far.",
-    next=(
-        "sampler.steps=1024, a batch sixteen times as large; algo.improve_surrogate=false, the line search "
-        "as the document has it."
-    ),
+    next="sampler.steps=1024, a batch sixteen times as large; algo.improve_surrogate=false, the line search "
+    "as the document has it.",
     seconds=15,
 )

@@ -80,15 +80,11 @@ EXPERIMENT = Experiment(
     row=11,
     claim="The larger n, the more variance and the less bias; n = 1 is TD(0), n = ∞ Monte Carlo.",
     chinese="n = 1 就是 TD(0)。n = ∞ 就是 Monte Carlo。n 越大，方差越大，偏差越小。",
-    english=(
-        "n = 1 is TD(0). n = ∞ is Monte Carlo. The larger n, the larger the variance and the "
-        "smaller the bias."
-    ),
+    english="n = 1 is TD(0). n = ∞ is Monte Carlo. The larger n, the larger the variance and the smaller "
+    "the bias.",
     place="C L112–118",
-    formula=(
-        "Âₙ = Σ_{k<n} γᵏrₜ₊ₖ + γⁿV̂(sₜ₊ₙ) − V̂(sₜ);   a constant error D = V̂ − V leaves the bias Dθⁿ⁻¹/(1 − "
-        "θ) on OneState"
-    ),
+    formula="Âₙ = Σ_{k<n} γᵏrₜ₊ₖ + γⁿV̂(sₜ₊ₙ) − V̂(sₜ);   a constant error D = V̂ − V leaves the bias Dθⁿ⁻¹/(1 "
+    "− θ) on OneState",
     commands=(
         "pgrun-study -m env=pgrun/OneState-v0 env.kwargs.theta=0.5 env.max_episode_steps=200 gamma=1 "
         "critic=scaled critic.factor=0.8 variance=n_step variance.n=1,2,4,8,16 batch=1 episodes=40000 "

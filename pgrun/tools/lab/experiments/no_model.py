@@ -59,15 +59,10 @@ EXPERIMENT = Experiment(
     group="variance",
     row=0,
     claim="REINFORCE needs no model of the environment and no reward that can be differentiated.",
-    chinese=(
-        "Model free：不需要知道环境是怎么运作的；奖励不需要可导：完全不需要对奖励求导，只需要采样累计回报就"
-        "可以了"
-    ),
-    english=(
-        "Model-free: there is no need to know how the environment works. The reward need not be "
-        "differentiable: it is never differentiated, and it is enough to sample the cumulative "
-        "return."
-    ),
+    chinese="Model "
+    "free：不需要知道环境是怎么运作的；奖励不需要可导：完全不需要对奖励求导，只需要采样累计回报就可以了",
+    english="Model-free: there is no need to know how the environment works. The reward need not be "
+    "differentiable: it is never differentiated, and it is enough to sample the cumulative return.",
     place="C L43–46",
     formula="∇J = E[r(τ) Σₜ ∇log π(aₜ|sₜ)]: neither p(s'|s, a) nor ∇r stands in it",
     commands=(
@@ -77,10 +72,9 @@ EXPERIMENT = Experiment(
     read=read,
     expected=EXPECTED,
     verdict=Verdict.SUPPORTED,
-    shows=(
-        "A walk to the right earns 1, one to the left nothing; the policy is a table that starts undecided. "
-        "The proof that the mean of its gradient is ∇J is in `pgrun-lab expected_score` and what follows."
-    ),
+    shows="A walk to the right earns 1, one to the left nothing; the policy is a table that starts "
+    "undecided. The proof that the mean of its gradient is ∇J is in `pgrun-lab expected_score` and what "
+    "follows.",
     next="env=pgrun/Table-v0 env.kwargs.file=my.yaml: a table of your own.",
     seconds=5,
     fast=True,

@@ -47,14 +47,10 @@ EXPERIMENT = Experiment(
     group="critics",
     row=13,
     claim="GAE as the weighted mean Σ wₖÂ⁽ᵏ⁾/Σ wₖ, wₖ = λᵏ⁻¹, is Monte Carlo at λ = 1.",
-    chinese=(
-        "相当于 GAE 用指数衰减把未来一串 TD 误差累计起来。当 λ = 0，即等价于 1-step TD，当 λ = 1，即等价于 "
-        "MC。"
-    ),
-    english=(
-        "In effect GAE accumulates a string of future TD errors with exponential decay. With λ = 0 "
-        "it is equivalent to one-step TD, and with λ = 1 to Monte Carlo."
-    ),
+    chinese="相当于 GAE 用指数衰减把未来一串 TD 误差累计起来。当 λ = 0，即等价于 1-step TD，当 λ = "
+    "1，即等价于 MC。",
+    english="In effect GAE accumulates a string of future TD errors with exponential decay. With λ = 0 it "
+    "is equivalent to one-step TD, and with λ = 1 to Monte Carlo.",
     place="C L291–300",
     formula="λ = 1:   Σₖ Â⁽ᵏ⁾/K = Σⱼ (1 − j/K) δₜ₊ⱼ,   j = 0 … K − 1;   Monte Carlo: Σⱼ δₜ₊ⱼ",
     commands=(
@@ -64,10 +60,8 @@ EXPERIMENT = Experiment(
     read=read,
     expected=EXPECTED,
     verdict=Verdict.REFUTED,
-    shows=(
-        "Both are unbiased here, with the exact critic. The two forms agree where the steps left are many "
-        "beside 1/(1 − λ): the slip shows at λ = 1 and near the end of a rollout."
-    ),
+    shows="Both are unbiased here, with the exact critic. The two forms agree where the steps left are many "
+    "beside 1/(1 − λ): the slip shows at λ = 1 and near the end of a rollout.",
     next="{gae:{lam:0.9}} beside {gae:{lam:0.9,normalised:true}} with env.kwargs.T=50.",
     seconds=4,
     fast=True,

@@ -83,19 +83,12 @@ EXPERIMENT = Experiment(
     name="old_data",
     group="off_policy",
     row=21,
-    claim=(
-        "Data of past policies can be used if they are not too far away; a wider distribution of data is "
-        "good against surprises."
-    ),
-    chinese=(
-        "过去（差的不太远）的 policy 跑出来的数据可以被用来训新的 policy。…… 模型在一个更广的分布上进行学"
-        "习，可以减少 OOD 的情况。"
-    ),
-    english=(
-        "Data that past policies (not too far away) have produced can be used to train the new "
-        "policy. … The model learns on a wider distribution, which reduces out-of-distribution "
-        "cases."
-    ),
+    claim="Data of past policies can be used if they are not too far away; a wider distribution of data is "
+    "good against surprises.",
+    chinese="过去（差的不太远）的 policy 跑出来的数据可以被用来训新的 policy。…… "
+    "模型在一个更广的分布上进行学习，可以减少 OOD 的情况。",
+    english="Data that past policies (not too far away) have produced can be used to train the new policy. "
+    "… The model learns on a wider distribution, which reduces out-of-distribution cases.",
     place="C L184, L203",
     formula="replay/kl_age = mean KL(π that took the replayed action ‖ π now), over the draws of an update",
     commands=(

@@ -95,20 +95,13 @@ EXPERIMENT = Experiment(
     name="online_noise",
     group="actor_critic",
     row=15,
-    claim=(
-        "Batch updates are steadier and late; online ones are quick and noisy, and want a smaller learning "
-        "rate."
-    ),
-    chinese=(
-        "✅ 梯度更稳：一次用一批样本估计方向，噪声更小 ❌ 更新更“滞后” …… ✅ 反应快：每一步都能立刻修正策略 "
-        "❌ 更抖：单步更新的方差更大，通常要更小学习率"
-    ),
-    english=(
-        "✅ A steadier gradient: the direction is estimated from a batch of samples at once, with "
-        "less noise. ❌ Updates lag behind more. … ✅ Quick to react: every step can correct the "
-        "policy at once. ❌ Shakier: the variance of a one-step update is larger, and usually wants "
-        "a smaller learning rate."
-    ),
+    claim="Batch updates are steadier and late; online ones are quick and noisy, and want a smaller "
+    "learning rate.",
+    chinese="✅ 梯度更稳：一次用一批样本估计方向，噪声更小 ❌ 更新更“滞后” …… ✅ "
+    "反应快：每一步都能立刻修正策略 ❌ 更抖：单步更新的方差更大，通常要更小学习率",
+    english="✅ A steadier gradient: the direction is estimated from a batch of samples at once, with less "
+    "noise. ❌ Updates lag behind more. … ✅ Quick to react: every step can correct the policy at once. ❌ "
+    "Shakier: the variance of a one-step update is larger, and usually wants a smaller learning rate.",
     place="C L167–175",
     formula="Var ĝ ∝ 1/rows;   online: θ ← θ + α δₜ∇log π(aₜ|sₜ) at every step",
     commands=(

@@ -118,21 +118,17 @@ EXPERIMENT = Experiment(
     name="overshoot",
     group="natural",
     row=27,
-    claim=(
-        "Too large a step lands in a bad policy, from whose data nothing can be learned any more; too small "
-        "a one crawls."
-    ),
+    claim="Too large a step lands in a bad policy, from whose data nothing can be learned any more; too "
+    "small a one crawls.",
     chinese=(
         "过冲（Overshooting）：更新错过了奖励峰值并落入了次优策略区域 …… 用较差的数据样本再去更新策略，从而"
         "陷入了糟糕的正反馈中无法恢复。较小的学习率可能会解决这个问题，但会导致收敛速度变慢的undershooting问"
         "题。"
     ),
-    english=(
-        "Overshooting: the update misses the peak of the reward and falls into a region of inferior "
-        "policies … then updates the policy again with worse samples, and so gets into a vicious "
-        "circle from which it cannot recover. A smaller learning rate may solve this, but leads to "
-        "undershooting, where convergence is slow."
-    ),
+    english="Overshooting: the update misses the peak of the reward and falls into a region of inferior "
+    "policies … then updates the policy again with worse samples, and so gets into a vicious circle from "
+    "which it cannot recover. A smaller learning rate may solve this, but leads to undershooting, where "
+    "convergence is slow.",
     place="B L5–9",
     formula="Δθ = ε g/‖g‖  against  Δθ = √(2ε/gᵀF⁻¹g) F⁻¹g,   for ε over several decades",
     commands=(
@@ -147,10 +143,8 @@ EXPERIMENT = Experiment(
     },
     verdict=Verdict.SUPPORTED,
     nearby=(Verdict.DEPENDS,),
-    shows=(
-        "'Lost for good' is the overshoot of the notes: below half of the best evaluation, and never above "
-        "it again in the steps that were left."
-    ),
+    shows="'Lost for good' is the overshoot of the notes: below half of the best evaluation, and never "
+    "above it again in the steps that were left.",
     next="algo=ppo algo.clip=1e9 optimizer.lr=0.1: overshooting with Adam; algo.ball=squared.",
     seconds=45,
 )

@@ -48,20 +48,14 @@ EXPERIMENT = Experiment(
     name="past_only",
     group="off_policy",
     row=23.5,
-    claim=(
-        "Future actions do not affect the weight of an action: the product of the later ratios can be left "
-        "out."
-    ),
+    claim="Future actions do not affect the weight of an action: the product of the later ratios can be "
+    "left out.",
     chinese='PPT 用箭头指出："future actions don\'t affect current weight"。…… 右边的部分忽视掉',
-    english=(
-        "The slide points out with an arrow: “future actions don't affect current weight”. … The "
-        "part on the right is left out."
-    ),
+    english="The slide points out with an arrow: “future actions don't affect current weight”. … The part "
+    "on the right is left out.",
     place="A L214–227; C L234–239",
-    formula=(
-        "E_β[Σₜ gₜ ∏_{k≤t} ρₖ Gₜ] = E_θ[Σₜ gₜ Q^β(sₜ, aₜ)];   OneState:   1/((1 − θ)(1 − β)) instead of "
-        "1/(1 − θ)²"
-    ),
+    formula="E_β[Σₜ gₜ ∏_{k≤t} ρₖ Gₜ] = E_θ[Σₜ gₜ Q^β(sₜ, aₜ)];   OneState:   1/((1 − θ)(1 − β)) instead of "
+    "1/(1 − θ)²",
     commands=(
         "pgrun-study env=pgrun/OneState-v0 env.kwargs.theta=0.6 behaviour.theta=0.5 "
         "env.max_episode_steps=200 gamma=1 'weights=[trajectory,per_decision,past_only,per_step]' batch=10 "
@@ -70,11 +64,9 @@ EXPERIMENT = Experiment(
     read=read,
     expected=EXPECTED,
     verdict=Verdict.REFUTED,
-    shows=(
-        "What may be left out are the weights of actions *after the reward* in question (per_decision), not "
-        "those between the action and the reward. The document calls the rest a step of policy iteration, "
-        "which is what it is: an approximation, good while the two policies are near."
-    ),
+    shows="What may be left out are the weights of actions *after the reward* in question (per_decision), "
+    "not those between the action and the reward. The document calls the rest a step of policy iteration, "
+    "which is what it is: an approximation, good while the two policies are near.",
     next="behaviour.theta=0.58: how near is near enough?",
     seconds=6,
     fast=True,

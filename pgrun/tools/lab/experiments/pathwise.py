@@ -51,7 +51,6 @@ EXPERIMENT = Experiment(
     group="variance",
     row=9,
     claim="The pathwise gradient of the same J has less variance than the score function's.",
-    chinese="",
     place="Heess et al. 2015; Mohamed et al. 2020, §5",
     formula="∇J = E ∇_θ Σ γᵗ r(sₜ, μ_θ(sₜ) + σ_θ εₜ) = E Σ Ψₜ ∇log π(aₜ|sₜ)",
     commands=(

@@ -79,15 +79,11 @@ EXPERIMENT = Experiment(
     group="trust_region",
     row=35,
     claim="The adaptive β of the KL penalty brings the KL of an update to its target.",
-    chinese=(
-        "我们设定一个目标距离 d_targ，在每次训练迭代后计算一下实际的 KL 距离 d，…… 这种情况就 β ← β/2，即缩"
-        "小惩罚系数让他“更敢走”。"
-    ),
-    english=(
-        "We set a target distance d_targ and compute the actual KL distance d after every iteration "
-        "of training … in this case β ← β/2, that is, the penalty coefficient is reduced so that it "
-        "“dares to go further”."
-    ),
+    chinese="我们设定一个目标距离 d_targ，在每次训练迭代后计算一下实际的 KL 距离 d，…… 这种情况就 β ← "
+    "β/2，即缩小惩罚系数让他“更敢走”。",
+    english="We set a target distance d_targ and compute the actual KL distance d after every iteration of "
+    "training … in this case β ← β/2, that is, the penalty coefficient is reduced so that it “dares to go "
+    "further”.",
     place="C L287–289",
     formula="max E[ρA − β KL];   β ← β/2 if d < d_targ/1.5,   β ← 2β if d > 1.5 d_targ",
     commands=(
@@ -104,13 +100,9 @@ EXPERIMENT = Experiment(
         "updates until the band, at most": Expected(high=16),
     },
     verdict=Verdict.SUPPORTED,
-    shows=(
-        "A wrong β costs a few updates: it moves by a factor of 2 at a time. That is coarse: where one β is "
-        "too small and twice as much too large, the KL swings from one side of the band to the other."
-    ),
-    next=(
-        "algo.target_kl=0.001; algo.epochs=1, where one step is too short to reach the target, and β goes "
-        "to 0."
-    ),
+    shows="A wrong β costs a few updates: it moves by a factor of 2 at a time. That is coarse: where one β "
+    "is too small and twice as much too large, the KL swings from one side of the band to the other.",
+    next="algo.target_kl=0.001; algo.epochs=1, where one step is too short to reach the target, and β goes "
+    "to 0.",
     seconds=20,
 )

@@ -50,20 +50,14 @@ EXPERIMENT = Experiment(
     name="per_step_offset",
     group="variance",
     row=1.5,
-    claim=(
-        "Adding or subtracting a constant never changes what is learned, also where it is added to every "
-        "reward."
-    ),
+    claim="Adding or subtracting a constant never changes what is learned, also where it is added to every "
+    "reward.",
     chinese="而且只有 reward 的相对值有价值，绝对值不太有价值。…… 所以加减常数是完全不影响正确性的。",
-    english=(
-        "And only the relative value of the reward is worth something; its absolute value hardly "
-        "is. … So adding or subtracting a constant does not affect correctness at all."
-    ),
+    english="And only the relative value of the reward is worth something; its absolute value hardly is. … "
+    "So adding or subtracting a constant does not affect correctness at all.",
     place="C L62, L79",
-    formula=(
-        "r'ₜ = rₜ + c:   J' = E Σₜ (rₜ + c) = J + c·E[steps],   which depends on θ wherever the length of "
-        "an episode does"
-    ),
+    formula="r'ₜ = rₜ + c:   J' = E Σₜ (rₜ + c) = J + c·E[steps],   which depends on θ wherever the length "
+    "of an episode does",
     commands=(
         "pgrun-study -m env=pgrun/OneState-v0 env.kwargs.theta=0.5 env.kwargs.reward_offset=-0.5,0,1,10 "
         "env.max_episode_steps=200 gamma=1 critic=none 'schemes=[leave_one_out]' batch=20 episodes=40000 "

@@ -96,9 +96,7 @@ EXPERIMENT = Experiment(
     verdict=Verdict.INCONCLUSIVE,
     shows="These are the first steps of HalfCheetah, where running statistics are still on the move, and "
     "three seeds of them: what pays at a million steps they do not say.",
-    next=(
-        "trainer.total_steps=1e6 and ten seeds, overnight; experiment=ablate, which leaves out one practice "
-        "after the other."
-    ),
+    next="trainer.total_steps=1e6 and ten seeds, overnight; experiment=ablate, which leaves out one "
+    "practice after the other.",
     seconds=35,
 )

@@ -85,20 +85,14 @@ EXPERIMENT = Experiment(
     group="off_policy",
     row=24,
     claim="A product of ratios that are each only a little off explodes or vanishes: 1.1¹⁰⁰.",
-    chinese=(
-        "连乘的那个比值哪怕每一项都只偏离一点点（比如 1.1 或 0.9），如果你乘上 100 步（1.1^100），这个数值就"
-        "会变得巨大或者接近于零。这会让梯度计算极其不稳定（方差极大）。"
-    ),
-    english=(
-        "In that product of ratios, even if every factor is off by a little only (say 1.1 or 0.9), "
-        "once you multiply 100 steps (1.1^100) the number becomes huge or close to zero. That makes "
-        "the computation of the gradient extremely unstable (enormous variance)."
-    ),
+    chinese="连乘的那个比值哪怕每一项都只偏离一点点（比如 1.1 或 0.9），如果你乘上 100 "
+    "步（1.1^100），这个数值就会变得巨大或者接近于零。这会让梯度计算极其不稳定（方差极大）。",
+    english="In that product of ratios, even if every factor is off by a little only (say 1.1 or 0.9), once "
+    "you multiply 100 steps (1.1^100) the number becomes huge or close to zero. That makes the computation "
+    "of the gradient extremely unstable (enormous variance).",
     place="A L231; C L240",
-    formula=(
-        "π = (0.55, 0.45), β = (½, ½), W = ∏ρₜ:   max W = 1.1ᵀ,   E_β[W] = 1,   E_β[W²] = 1.01ᵀ,   ESS = "
-        "(ΣW)²/ΣW² → 1.01⁻ᵀ"
-    ),
+    formula="π = (0.55, 0.45), β = (½, ½), W = ∏ρₜ:   max W = 1.1ᵀ,   E_β[W] = 1,   E_β[W²] = 1.01ᵀ,   ESS "
+    "= (ΣW)²/ΣW² → 1.01⁻ᵀ",
     commands=(
         "pgrun-study -m env=pgrun/FixedHorizon-v0 env.kwargs.T=1,10,100,500 gamma=1 policy.theta=0.55 "
         "behaviour.theta=0.5 "
@@ -111,9 +105,7 @@ EXPERIMENT = Experiment(
     shows="Dropping weights brings the variance down step by step: those of actions after a reward "
     "(per_decision), those between (past_only), those before (per_step, which is PPO's). `pgrun-lab "
     "past_only` and `state_shift` are the price.",
-    next=(
-        "{trajectory:{truncate:10}} in the list of weights: a cap on the product, some bias for much less "
-        "variance."
-    ),
+    next="{trajectory:{truncate:10}} in the list of weights: a cap on the product, some bias for much less "
+    "variance.",
     seconds=40,
 )

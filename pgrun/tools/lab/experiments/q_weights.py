@@ -36,19 +36,14 @@ EXPERIMENT = Experiment(
     group="critics",
     row=8,
     claim="Q in place of the sampled reward-to-go has less variance, and is unbiased.",
-    chinese=(
-        "策略梯度中的 reward-to-go 式子只是一条轨迹的，肯定方差是比较大的。那么如果我们能用 Q 函数来替代，方"
-        "差肯定会减小了，注意到这也是无偏的。"
-    ),
-    english=(
-        "The reward-to-go in the policy gradient is of one trajectory only, so its variance is "
-        "certainly rather large. If we can replace it by the Q function, the variance will "
-        "certainly become smaller; note that this is unbiased too."
-    ),
+    chinese="策略梯度中的 reward-to-go 式子只是一条轨迹的，肯定方差是比较大的。那么如果我们能用 Q "
+    "函数来替代，方差肯定会减小了，注意到这也是无偏的。",
+    english="The reward-to-go in the policy gradient is of one trajectory only, so its variance is "
+    "certainly rather large. If we can replace it by the Q function, the variance will certainly become "
+    "smaller; note that this is unbiased too.",
     place="C L83, L90–92",
-    formula=(
-        "E[Gₜ | sₜ, aₜ] = Q(sₜ, aₜ);   OneState at θ = ½:   G: 88,   Q: 32,   G − V: 48,   Q − V: 8,   δ: 8"
-    ),
+    formula="E[Gₜ | sₜ, aₜ] = Q(sₜ, aₜ);   OneState at θ = ½:   G: 88,   Q: 32,   G − V: 48,   Q − V: 8,   "
+    "δ: 8",
     commands=(
         "pgrun-study env=pgrun/OneState-v0 env.kwargs.theta=0.5 env.max_episode_steps=200 gamma=1 "
         "critic=exact 'schemes=[reward_to_go,q,value_baseline,advantage,td0]' batch=1 episodes=60000 "

@@ -89,23 +89,16 @@ EXPERIMENT = Experiment(
     name="replay_mistakes",
     group="off_policy",
     row=19,
-    claim=(
-        "Actor-critic on replayed transitions, done naively, is wrong in several places; each can be mended."
-    ),
-    chinese=(
-        "由于策略是旧的，所以 a 肯定是不对的，自然 s' 也不对。…… 针对第三行的 Critic 网络，我们改为拟合 "
-        "Q。…… 只需要让这个 a' 是由当前的新策略 take 出来的就好了。"
-    ),
-    english=(
-        "Since the policy is an old one, a is certainly not right, and so naturally s' is not "
-        "either. … For the critic in the third line, we fit Q instead. … It is enough that this a' "
-        "is taken by the present, new policy."
-    ),
+    claim="Actor-critic on replayed transitions, done naively, is wrong in several places; each can be "
+    "mended.",
+    chinese="由于策略是旧的，所以 a 肯定是不对的，自然 s' 也不对。…… 针对第三行的 Critic 网络，我们改为拟合 "
+    "Q。…… 只需要让这个 a' 是由当前的新策略 take 出来的就好了。",
+    english="Since the policy is an old one, a is certainly not right, and so naturally s' is not either. … "
+    "For the critic in the third line, we fit Q instead. … It is enough that this a' is taken by the "
+    "present, new policy.",
     place="C L187–200",
-    formula=(
-        "y = r + γV̂(s')  →  Q̂(s, a) ← r + γQ̂(s', a'), a' ~ π_old  →  a' ~ π_now  →  actor: ∇log π(a^π|s) "
-        "Q̂(s, a^π), a^π ~ π_now"
-    ),
+    formula="y = r + γV̂(s')  →  Q̂(s, a) ← r + γQ̂(s', a'), a' ~ π_old  →  a' ~ π_now  →  actor: ∇log "
+    "π(a^π|s) Q̂(s, a^π), a^π ~ π_now",
     commands=(
         f"pgrun -m algo=off_policy_ac algo.corrections={','.join(STEPS)} env=pgrun/SmallMDP-v0 "
         "env.max_episode_steps=200 gamma=0.9 network.hidden=[32] seed=0,1,2 sampler.warmup=200 "
@@ -124,9 +117,7 @@ EXPERIMENT = Experiment(
     verdict=Verdict.DEPENDS,
     shows="'none' has no Q: its V̂(s) stands for Q(s, a), which is what its actor takes. The mended critic is "
     "nearer to the truth; whether that pays is another question, and here it does not yet.",
-    next=(
-        "env=pgrun/RandomWalk-v0 env.kwargs.states=7 gamma=0.95, where a step to either side hardly differs "
-        "and V does as well as the old Q; `pgrun-lab old_data`."
-    ),
+    next="env=pgrun/RandomWalk-v0 env.kwargs.states=7 gamma=0.95, where a step to either side hardly "
+    "differs and V does as well as the old Q; `pgrun-lab old_data`.",
     seconds=35,
 )

@@ -69,18 +69,13 @@ EXPERIMENT = Experiment(
     group="actor_critic",
     row=14,
     claim="The critic's update is the gradient of the squared TD error: φ ← φ − β∇(δ²).",
-    chinese=(
-        "每走一步就用当前 transition 更新 critic,再用同一个 TD-error 立刻更新 actor …… # 2) critic update "
-        "(one-step TD)  δ = r + γ(1−done) Vφ(s') − Vφ(s);  φ ← φ − β * ∇φ (δ^2)"
-    ),
-    english=(
-        "At every step, update the critic with the present transition, then update the actor at "
-        "once with the same TD error … # 2) critic update (one-step TD)  δ = r + γ(1−done) Vφ(s') − "
-        "Vφ(s);  φ ← φ − β * ∇φ (δ^2)"
-    ),
+    chinese="每走一步就用当前 transition 更新 critic,再用同一个 TD-error 立刻更新 actor …… # 2) critic "
+    "update (one-step TD)  δ = r + γ(1−done) Vφ(s') − Vφ(s);  φ ← φ − β * ∇φ (δ^2)",
+    english="At every step, update the critic with the present transition, then update the actor at once "
+    "with the same TD error … # 2) critic update (one-step TD)  δ = r + γ(1−done) Vφ(s') − Vφ(s);  φ ← φ − "
+    "β * ∇φ (δ^2)",
     place="C L169–172",
     formula="meant:   φ += 2βδ∇V(s);      written:   φ += 2βδ(∇V(s) − γ∇V(s'))",
-    commands=(),
     read=read,
     expected=EXPECTED,
     verdict=Verdict.REFUTED,

@@ -75,14 +75,10 @@ EXPERIMENT = Experiment(
     group="off_policy",
     row=22,
     claim="On-policy gradients throw every batch away after one step, which is wasteful; reusing it helps.",
-    chinese=(
-        "那么就意味着每次我更新一点参数，我就要重新采集一批数据，这个是非常低效的。于是就有Off-Policy "
-        "Policy Gradients。"
-    ),
-    english=(
-        "That means that each time I move the parameters a little, I have to collect a new batch of "
-        "data, which is very inefficient. Hence off-policy policy gradients."
-    ),
+    chinese="那么就意味着每次我更新一点参数，我就要重新采集一批数据，这个是非常低效的。于是就有Off-Policy "
+    "Policy Gradients。",
+    english="That means that each time I move the parameters a little, I have to collect a new batch of "
+    "data, which is very inefficient. Hence off-policy policy gradients.",
     place="A L145; C L60",
     formula="θ ← θ + α 1/N Σᵢ Σₜ ρₜ Ψₜ ∇log π(aₜ|sₜ),   n times on one batch;   ESS = (ΣW)²/ΣW²,  W = ∏ₜ ρₜ",
     commands=(
@@ -99,9 +95,7 @@ EXPERIMENT = Experiment(
     verdict=Verdict.DEPENDS,
     shows="The x axis is steps of the environment: reusing costs computing, not data. With too many uses the "
     "weights of whole episodes are those of a few, and what the batch says of the new policy is noise.",
-    next=(
-        "optimizer.lr=1e-2, where one use is nearly enough; algo.weights=trajectory; `pgrun-lab "
-        "too_many_epochs`."
-    ),
+    next="optimizer.lr=1e-2, where one use is nearly enough; algo.weights=trajectory; `pgrun-lab "
+    "too_many_epochs`.",
     seconds=50,
 )

@@ -73,15 +73,11 @@ EXPERIMENT = Experiment(
     row=28,
     claim="With the dynamic α every update changes the policy by KL = ε, whatever its representation.",
     chinese="该方案的强大之处在于，无论分布的表示如何，它总是以相同的幅度改变策略。",
-    english=(
-        "The strength of this scheme is that, whatever the representation of the distribution, it "
-        "always changes the policy by the same amount."
-    ),
+    english="The strength of this scheme is that, whatever the representation of the distribution, it "
+    "always changes the policy by the same amount.",
     place="B L42, L46, L53",
-    formula=(
-        "Δθ = √(2ε/gᵀF⁻¹g) F⁻¹g;   logits = c·f_θ(s), the same first policy for each c:  KL ∝ 1 (natural), "
-        "c² (‖Δθ‖ = ε), c⁴ (Δθ = αg)"
-    ),
+    formula="Δθ = √(2ε/gᵀF⁻¹g) F⁻¹g;   logits = c·f_θ(s), the same first policy for each c:  KL ∝ 1 "
+    "(natural), c² (‖Δθ‖ = ε), c⁴ (Δθ = αg)",
     commands=(
         f"pgrun -m algo=npg algo.delta={EPSILON:g} algo.damping=0 trainer.total_steps=4096 {COMMON}",
         f"pgrun -m algo=euclidean_pg algo.radius=1e-3 trainer.total_steps=1 {COMMON}",
@@ -98,9 +94,7 @@ EXPERIMENT = Experiment(
     shows="The policy is the same function with its last layer c times smaller and its outputs c times "
     "larger. What a step does to it should not depend on that, and for the natural one it does not; KL "
     "is ε up to the third order, a relative O(√ε), and rounding.",
-    next=(
-        "algo.delta=0.1: the third order shows. network.hidden=[64,64], where a damping is needed and the "
-        "invariance is lost with it."
-    ),
+    next="algo.delta=0.1: the third order shows. network.hidden=[64,64], where a damping is needed and the "
+    "invariance is lost with it.",
     seconds=10,
 )

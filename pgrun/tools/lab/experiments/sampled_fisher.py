@@ -76,18 +76,13 @@ EXPERIMENT = Experiment(
     name="sampled_fisher",
     group="natural",
     row=30,
-    claim=(
-        "The Fisher matrix is an outer product of scores, which can be sampled: locally the Hessian of the "
-        "KL, and cheaper."
-    ),
-    chinese=(
-        "可以表示为策略梯度的外积，在局部等效于Hessian，同时计算效率更高（…… 期望意味着可以使用样本近似）。"
-    ),
-    english=(
-        "It can be written as the outer product of policy gradients; locally it is equivalent to "
-        "the Hessian, and it is cheaper to compute (… an expectation means that it can be "
-        "approximated with samples)."
-    ),
+    claim="The Fisher matrix is an outer product of scores, which can be sampled: locally the Hessian of "
+    "the KL, and cheaper.",
+    chinese="可以表示为策略梯度的外积，在局部等效于Hessian，同时计算效率更高（…… "
+    "期望意味着可以使用样本近似）。",
+    english="It can be written as the outer product of policy gradients; locally it is equivalent to the "
+    "Hessian, and it is cheaper to compute (… an expectation means that it can be approximated with "
+    "samples).",
     place="B L30–32; A L350–353",
     formula="F = E[∇log π ∇log πᵀ] = ∇²KL,   F̂ = 1/N Σ gᵢgᵢᵀ:   E‖F̂ − F‖² = (E‖g‖⁴ − ‖F‖²)/N,   rank F̂ ≤ N",
     commands=(

@@ -89,10 +89,8 @@ EXPERIMENT = Experiment(
         "ppo: mean of the grid ÷ best": Expected(low=0.2, high=0.95),
     },
     verdict=Verdict.SUPPORTED,
-    shows=(
-        "How sensitive a method is depends on how wide the grid is drawn; these are a hundredfold in each "
-        "learning rate and radius, and a factor of 16 in ε."
-    ),
+    shows="How sensitive a method is depends on how wide the grid is drawn; these are a hundredfold in each "
+    "learning rate and radius, and a factor of 16 in ε.",
     next="algo.epochs=1,10,40; trainer.total_steps=50000, where slow settings catch up.",
     seconds=50,
 )

@@ -58,10 +58,8 @@ EXPERIMENT = Experiment(
     row=6,
     claim="With the mean return of the same batch as the baseline, the gradient is unbiased.",
     chinese="取 N 条轨迹 reward 的平均值: b = 1/N Σ r(τᵢ) …… 合法性源于 E[∇log p(τ) b] = 0",
-    english=(
-        "Take the mean of the rewards of N trajectories: b = 1/N Σ r(τᵢ) … this is legitimate "
-        "because E[∇log p(τ) b] = 0."
-    ),
+    english="Take the mean of the rewards of N trajectories: b = 1/N Σ r(τᵢ) … this is legitimate because "
+    "E[∇log p(τ) b] = 0.",
     place="A L124; C L69–79",
     formula="1/N Σᵢ Bᵢ(r(τᵢ) − r̄) = (N − 1)/N · 1/N Σᵢ Bᵢ(r(τᵢ) − mean of the others),   E = (N − 1)/N ∇J",
     commands=(
@@ -71,14 +69,10 @@ EXPERIMENT = Experiment(
     read=read,
     expected=EXPECTED,
     verdict=Verdict.DEPENDS,
-    shows=(
-        "The notes' proof takes b as a constant. The batch's own mean is none, since each return is in "
-        "it; at N = 2 half of the gradient is lost, at 64 one part in 64."
-    ),
-    next=(
-        "advantage_norm=true, which divides by the batch's own deviation too: a bias that is no multiple "
-        "any more."
-    ),
+    shows="The notes' proof takes b as a constant. The batch's own mean is none, since each return is in "
+    "it; at N = 2 half of the gradient is lost, at 64 one part in 64.",
+    next="advantage_norm=true, which divides by the batch's own deviation too: a bias that is no multiple "
+    "any more.",
     seconds=6,
     fast=True,
 )

@@ -85,15 +85,11 @@ EXPERIMENT = Experiment(
     group="trust_region",
     row=36,
     claim="PPO is simpler than TRPO, with first-order optimisation alone, and no worse.",
-    chinese=(
-        "TRPO 虽然会有比较严格的保证，但实现起来仍然比较困难。PPO 在这基础上进一步进行了简化，使用一阶优化，"
-        "然后利用软约束来确保新旧策略“不会差得太远”。"
-    ),
-    english=(
-        "TRPO has rather strict guarantees, but is still rather hard to implement. PPO simplifies "
-        "it further, uses first-order optimisation, and then a soft constraint to make sure that "
-        "the new policy is “not too different” from the old one."
-    ),
+    chinese="TRPO 虽然会有比较严格的保证，但实现起来仍然比较困难。PPO "
+    "在这基础上进一步进行了简化，使用一阶优化，然后利用软约束来确保新旧策略“不会差得太远”。",
+    english="TRPO has rather strict guarantees, but is still rather hard to implement. PPO simplifies it "
+    "further, uses first-order optimisation, and then a soft constraint to make sure that the new policy is "
+    "“not too different” from the old one.",
     place="C L270–271",
     formula="trpo: F⁻¹g and a line search;   ppo: ∇ min(ρA, clip(ρ)A);   ppo_penalty: ∇(ρA − β KL)",
     commands=(
@@ -112,9 +108,7 @@ EXPERIMENT = Experiment(
     nearby=(Verdict.SUPPORTED, Verdict.DEPENDS, Verdict.REFUTED),
     shows="Same data, same critic, same normalisation. Three seeds of so short a run cannot tell methods "
     "apart that are near to each other, and the sentence says which ones they do.",
-    next=(
-        "trainer.total_steps=1e6 seed=0,1,2,3,4,5,6,7,8,9 overnight, then pgrun-compare; the page of results "
-        "has longer runs."
-    ),
+    next="trainer.total_steps=1e6 seed=0,1,2,3,4,5,6,7,8,9 overnight, then pgrun-compare; the page of "
+    "results has longer runs.",
     seconds=45,
 )

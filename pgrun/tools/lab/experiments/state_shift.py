@@ -102,20 +102,14 @@ EXPERIMENT = Experiment(
     group="off_policy",
     row=25,
     claim="While the policy hardly moves, the ratio of state visits is 1 and can be left out.",
-    chinese=(
-        "如果我们认为策略变动不大的话，P(s) 也理应不会瞬间剧烈变化。所以我们忽略了状态分布的变化而只关注策略"
-        "在当前动作上的变化。"
-    ),
-    english=(
-        "If we think that the policy does not change much, then P(s) should not change violently in "
-        "an instant either. So we neglect the change of the state distribution and look only at how "
-        "the policy changes for the present action."
-    ),
+    chinese="如果我们认为策略变动不大的话，P(s) "
+    "也理应不会瞬间剧烈变化。所以我们忽略了状态分布的变化而只关注策略在当前动作上的变化。",
+    english="If we think that the policy does not change much, then P(s) should not change violently in an "
+    "instant either. So we neglect the change of the state distribution and look only at how the policy "
+    "changes for the present action.",
     place="A L249; C L241–246",
-    formula=(
-        "E[∏_{k<t} ρₖ | sₜ] = p'(sₜ)/p(sₜ),   Σ_s |p'(sₜ) − p(sₜ)| ≤ 2t · max_s TV(π', π) ≤ 2t · max_s "
-        "√(KL/2)"
-    ),
+    formula="E[∏_{k<t} ρₖ | sₜ] = p'(sₜ)/p(sₜ),   Σ_s |p'(sₜ) − p(sₜ)| ≤ 2t · max_s TV(π', π) ≤ 2t · max_s "
+    "√(KL/2)",
     commands=(
         "pgrun-study -m env=FrozenLake-v1 gamma=1 policy.ascent=0.5 "
         "behaviour.distance=0.0001,0.001,0.01,0.1 'weights=[past_only,state_ratio,per_step]' batch=20 "

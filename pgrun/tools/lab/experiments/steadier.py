@@ -74,15 +74,11 @@ EXPERIMENT = Experiment(
     group="actor_critic",
     row=16,
     claim="Online updates are steadied by small batches, by n-step returns or by GAE.",
-    chinese=(
-        "❌ 更抖：单步更新的方差更大，通常要更小学习率或做一些稳定化（例如把 online 改成“小 batch online”、"
-        "或用 GAE / n-step）"
-    ),
-    english=(
-        "❌ Shakier: the variance of a one-step update is larger, and usually wants a smaller "
-        "learning rate or something that steadies it (for example, turning online into “small-batch "
-        "online”, or using GAE or n-step returns)."
-    ),
+    chinese="❌ 更抖：单步更新的方差更大，通常要更小学习率或做一些稳定化（例如把 online 改成“小 batch "
+    "online”、或用 GAE / n-step）",
+    english="❌ Shakier: the variance of a one-step update is larger, and usually wants a smaller learning "
+    "rate or something that steadies it (for example, turning online into “small-batch online”, or using "
+    "GAE or n-step returns).",
     place="C L175",
     formula="Ψ = δₜ;   Σ_{k<n} γᵏrₜ₊ₖ + γⁿV(sₜ₊ₙ) − V(sₜ);   Σ(γλ)ᵏδₜ₊ₖ,   over 1, 5 or 32 steps",
     commands=(

@@ -75,10 +75,8 @@ EXPERIMENT = Experiment(
     row=17,
     claim="What the critic is fitted to and what the actor weighs with need not be the same.",
     chinese="一个容易混的点：critic 的 target 和 actor 的 advantage 不一定必须同一种。",
-    english=(
-        "A point that is easily confused: the critic's target and the actor's advantage need not be "
-        "of the same kind."
-    ),
+    english="A point that is easily confused: the critic's target and the actor's advantage need not be of "
+    "the same kind.",
     place="C L176–180",
     formula="φ: V̂(sₜ) → yₜ ∈ {Gₜ, Gλ, rₜ + γV̂(sₜ₊₁)};    θ: Ψₜ ∈ {δₜ, Σ(γλ)ᵏδₜ₊ₖ}",
     commands=(

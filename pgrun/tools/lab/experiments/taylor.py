@@ -68,19 +68,13 @@ EXPERIMENT = Experiment(
     group="trust_region",
     row=32,
     claim="The step from the Taylor expansion may break the KL constraint; the line search mends that.",
-    chinese=(
-        "线搜索。由于泰勒展开会有估计误差，KL 约束可能没有得到满足。…… 从 j=0 开始，找到最小的 j 使得 "
-        "π_θk+1 满足 KL 约束。"
-    ),
-    english=(
-        "Line search. Since the Taylor expansion has an error, the KL constraint may not hold. … "
-        "Starting from j = 0, find the smallest j such that π_θk+1 satisfies the KL constraint."
-    ),
+    chinese="线搜索。由于泰勒展开会有估计误差，KL 约束可能没有得到满足。…… 从 j=0 开始，找到最小的 j 使得 "
+    "π_θk+1 满足 KL 约束。",
+    english="Line search. Since the Taylor expansion has an error, the KL constraint may not hold. … "
+    "Starting from j = 0, find the smallest j such that π_θk+1 satisfies the KL constraint.",
     place="C L264",
-    formula=(
-        "θ_k+1 = θ_k + αʲ √(2δ/gᵀH⁻¹g) H⁻¹g,   j = 0 (npg) or the smallest with mean KL ≤ δ and a better "
-        "surrogate (trpo)"
-    ),
+    formula="θ_k+1 = θ_k + αʲ √(2δ/gᵀH⁻¹g) H⁻¹g,   j = 0 (npg) or the smallest with mean KL ≤ δ and a "
+    "better surrogate (trpo)",
     commands=(
         f"pgrun -m algo=npg,trpo env=HalfCheetah-v5 tuned=none algo.delta={DELTA} seed=0,1 sampler.steps=64 "
         "diagnostics.gradient_every=0 critic.epochs=4 trainer.eval_every=null trainer.eval_episodes=1 "
@@ -93,10 +87,8 @@ EXPERIMENT = Experiment(
         "share of trpo's steps that were cut back": Expected(low=0.1),
     },
     verdict=Verdict.SUPPORTED,
-    shows=(
-        "½ΔᵀHΔ = δ is true to second order; where the third adds, the KL lies above. trpo's promise is kept "
-        "in float64, so that whoever recomputes the KL finds it kept."
-    ),
+    shows="½ΔᵀHΔ = δ is true to second order; where the third adds, the KL lies above. trpo's promise is "
+    "kept in float64, so that whoever recomputes the KL finds it kept.",
     next="algo.delta=0.1; algo.improve_surrogate=false, the search as it is written down.",
     seconds=15,
 )

@@ -73,14 +73,11 @@ EXPERIMENT = Experiment(
     row=37,
     claim="Not too many epochs on one batch: the mismatch of the distributions grows with each.",
     chinese="更新的 epoch 不能太大，否则分布不匹配会越来越严重。",
-    english=(
-        "There must not be too many epochs to an update, or else the mismatch of the distributions "
-        "grows worse and worse."
-    ),
+    english="There must not be too many epochs to an update, or else the mismatch of the distributions "
+    "grows worse and worse.",
     place="C L304",
-    formula=(
-        "ρ = π_θ(a|s)/π_old(a|s),   ESS = (Σρ)²/Σρ²,   mean KL(old‖new), after n epochs of the first update"
-    ),
+    formula="ρ = π_θ(a|s)/π_old(a|s),   ESS = (Σρ)²/Σρ²,   mean KL(old‖new), after n epochs of the first "
+    "update",
     commands=(
         f"pgrun -m algo=ppo algo.clip=0.2 {COMMON}",
         f"pgrun -m algo=ppo algo.clip=1e9 {COMMON}",

@@ -61,20 +61,14 @@ EXPERIMENT = Experiment(
     group="natural",
     row=26,
     claim="The same distance in the parameters changes one policy a lot and another hardly at all.",
-    chinese=(
-        "在下图中，我们都让策略权重变化了1个单位的欧式距离，但是对左图的影响是远大于右图的。…… 两组高斯函数"
-        "中的均值分别为0和1，左图的高斯函数标准差为0.3，右图为3"
-    ),
-    english=(
-        "In the figure below we let the weights of the policy change by a Euclidean distance of 1 "
-        "in both cases, but the effect on the left is far larger than on the right. … The means of "
-        "both pairs of Gaussians are 0 and 1; the standard deviation is 0.3 on the left and 3 on "
-        "the right."
-    ),
+    chinese="在下图中，我们都让策略权重变化了1个单位的欧式距离，但是对左图的影响是远大于右图的。…… "
+    "两组高斯函数中的均值分别为0和1，左图的高斯函数标准差为0.3，右图为3",
+    english="In the figure below we let the weights of the policy change by a Euclidean distance of 1 in "
+    "both cases, but the effect on the left is far larger than on the right. … The means of both pairs of "
+    "Gaussians are 0 and 1; the standard deviation is 0.3 on the left and 3 on the right.",
     place="B L11–13; A L258",
-    formula=(
-        "KL(N(μ, σ²)‖N(μ + 1, σ²)) = 1/(2σ²),   F = diag(1/σ², 2) in (μ, log σ),   natural step: Δμ = σ√(2ε)"
-    ),
+    formula="KL(N(μ, σ²)‖N(μ + 1, σ²)) = 1/(2σ²),   F = diag(1/σ², 2) in (μ, log σ),   natural step: Δμ = "
+    "σ√(2ε)",
     commands=(
         "pgrun-study -m env=pgrun/TwoGaussians-v0 gamma=1 network.hidden=[] network.bias=false "
         "network.log_std=-1.2039728043,1.0986122887 step.distance=1 step.kl=0.01 critic=none "

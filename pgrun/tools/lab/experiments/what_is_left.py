@@ -51,7 +51,6 @@ EXPERIMENT = Experiment(
     group="baselines",
     row=8,
     claim="A baseline that depends on the action lowers the variance far below what V leaves.",
-    chinese="",
     place="Gu et al. 2017; Tucker et al. 2018, §3",
     formula="Var x = Σ_s + Σ_a + Σ_τ;   b(s): Σ_a changes;   b(s, a), given back: Σ_a → 0 at b = Q;   Σ_τ "
     "stays",
