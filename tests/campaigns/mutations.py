@@ -297,6 +297,8 @@ FAULTS = [
     fault("tensor_starts_in_float64", "rounding left out", "envs/tensor_program",
           "round_to_float32(starts) if self.motion.starts_in_float32 else starts", "starts",
           "tensor_programs"),
+    fault("tensor_starts_drawn_twice", "a stream that runs ahead", "rollouts/tensor_player",
+          "envs.place.new_empty(steps, *envs.place.shape)", "envs.draw_starts(steps)", "tensor_programs"),
     fault("tensor_squashed_unsquashed", "a draw taken for an action", "envs/tensor_program",
           "force(emit_tensor(drawn))", "force(drawn)", "tensor_programs"),
     fault("stacked_seeds_share_minibatches", "one random stream for all", "training/stacked/learner",

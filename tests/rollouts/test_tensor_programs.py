@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from pgrun.envs.tensor_motion import MOTIONS, wrap_angle_tensors
 from pgrun.envs.tensor_program import TensorProgram
 from pgrun.policies.families import Beta, Family, Squashed, connect_actions
 from pgrun.rollouts.samplers.steps import Steps
+from pgrun.storage.checkpoint import Checkpoints
 from pgrun.training.backends import choose_envs
 from pgrun.training.captured_learner import CapturedLearner
 from tests.helpers.support_device import build_on, loop
@@ -34,10 +36,10 @@ def tensor_program(name: str, columns: int, limit: int | None = None) -> TensorP
 # Of a state's and a reward's numbers. In float64 sines differ by an ulp, 2e-16 of them, and a step adds up a
 # few; Pendulum's torque is float32 in the kernel, 6e-8 of it.
 EXACT, TORQUE = 1e-12, 1e-6
-BRINK: dict[str, Any] = {  # states from which a terminal one is not far: few episodes come there
-    "MountainCar-v0": (0.49, 0.05),
-    "MountainCarContinuous-v0": np.float32((0.44, 0.05)),
-    "Acrobot-v1": (1.95, 0.0, 2.0, 0.0),
+BRINK: dict[str, Any] = {  # states near a terminal one or a wall: few episodes come there
+    "MountainCar-v0": [(0.49, 0.05), (-1.19, -0.05)],
+    "MountainCarContinuous-v0": np.float32([(0.44, 0.05), (-1.19, -0.05)]),
+    "Acrobot-v1": [(1.95, 0.0, 2.0, 0.0)],
 }
 
 
@@ -54,7 +56,8 @@ def test_steps_are_the_kernels(name: str) -> None:
     for _ in range(400):
         fresh, before = theirs.ended.copy(), theirs.place[:, : ours.place.shape[1]].copy()
         if name in BRINK:
-            before[(rng.random(6) < 0.02) & (theirs.steps > 0)] = BRINK[name]
+            moved = (rng.random(6) < 0.04) & (theirs.steps > 0)
+            before[moved] = rng.choice(BRINK[name], int(moved.sum()))
             theirs.place[:, : ours.place.shape[1]] = before
         action = actions(theirs, rng)
         ours.place.copy_(torch.from_numpy(before))
@@ -181,6 +184,21 @@ def test_it_goes_on_bit_for_bit() -> None:
         for x, y in zip(first.step(action), second.step(action), strict=True):
             assert np.array_equal(x, y), t
         assert np.array_equal(first.obs, second.obs)
+
+
+def test_a_resumed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    """With the first states that the one before would have drawn."""
+    given = settings("algo=ppo", "env=CartPole-v1", "trainer.stack_seeds=true", **SMALL)
+    first, second = build_on("cpu", given), build_on("cpu", given)
+    for run, updates in ((first, 2), (second, 0), (first, 2), (second, 2)):
+        if run is second and not updates:
+            Checkpoints(tmp_path).save(1, first.state_dict())
+            second.load_state_dict(Checkpoints(tmp_path).load()[0])
+        for _ in range(updates):
+            loop.collect_and_update(run, loop.Counters(), loop.Clock())
+    assert torch.equal(first.policy.theta, second.policy.theta)
+    for name, x in first.envs.state_dict().items():
+        assert np.array_equal(x, second.envs.state_dict()[name]), name
 
 
 def test_one_rule_says_where_columns_are() -> None:

@@ -120,7 +120,7 @@ def test_runs_that_have_fewer_updates_left_hold_nobody_up() -> None:
 
 
 def test_a_stack_goes_on_from_checkpoints_of_different_updates(tmp_path: Path) -> None:
-    """Each run from its own, in every bit as if nothing had stopped: Adam's counts differ between them."""
+    """Each run from its own, as if nothing had stopped: Adam's counts differ between them."""
     words = CASES["ppo"]
     whole, first, second = ([build_seed(seed, words) for seed in SEEDS[:2]] for _ in range(3))
     advance_stacked(whole, [4, 3])
