@@ -39,6 +39,11 @@ class Estimator:
         require_shape(scheme.estimate if scheme.sees_scores else scheme.psi, psi, tuple(rollout.mask.shape))
         return normalise_advantages(psi, rollout.mask, self.advantage_norm), correction
 
+    def weigh(self, rollout: Rollout, critic: Critic, policy: Policy) -> tuple[Rollout, Tensor, Batch]:
+        """(the rollout with Q where the scheme reads it, V [T+1, N], what an update learns from)."""
+        rollout, value = with_values(rollout, critic, self.scheme)
+        return rollout, value, self.batch(rollout, value, critic, policy)
+
     def batch(self, rollout: Rollout, value: Tensor, critic: Critic, policy: Policy) -> Batch:
         """Rows [T·N]; masked rows are zero wherever they could enter a sum."""
         psi, correction = self.psi(rollout, value, policy)
@@ -56,3 +61,14 @@ class Estimator:
                 replace(rollout, reward=weigh_rewards(w, rollout)), value, policy
             )[0],
         )
+
+
+def with_values(rollout: Rollout, critic: Critic, scheme: Scheme) -> tuple[Rollout, Tensor]:
+    """(the rollout with Q where the scheme reads it, V [T+1, N] where it reads that)."""
+    if scheme.uses_q and rollout.q is None:
+        rollout = replace(rollout, q=critic.action_values(rollout))
+    if scheme.uses_every_q:
+        rollout = replace(rollout, every_q=critic.every_action_value(rollout))
+    if scheme.uses_value:
+        return rollout, critic.values(rollout)
+    return rollout, rollout.obs.new_zeros(rollout.obs.shape[:-1])

@@ -121,7 +121,7 @@ class Ppo(Repeated):
         weight = torch.where(live, ratio * batch.psi, 0.0) / batch.count
         if self.ratio == "token":
             return weight
-        return batch.mask * mean_by_episode(weight, batch.mask, batch.extra["episode"])
+        return batch.mask * mean_by_episode(weight, batch, batch.extra["episode"])
 
     def clipped(self, ratio: Tensor, batch: Batch) -> Tensor:
         above = (batch.psi > 0) & (ratio > 1 + self.upper)

@@ -20,6 +20,7 @@ from pgrun.command.hydra_settings import find_wrong_hydra_settings
 from pgrun.command.launchers import find_missing_launchers
 from pgrun.command.overrides import Command
 from pgrun.command.search_check import find_wrong_search
+from pgrun.command.stack_check import find_stacked_in_sweep
 from pgrun.errors import SeveralMistakes
 from pgrun.mistake import PROGRAM, Mistake
 from pgrun.terminal.writable import is_too_long, reason_unwritable
@@ -44,6 +45,8 @@ def compose_and_check(command: Command, again: bool = False) -> list[Job]:
     problems = [*command.problems, *jobs.problems]
     problems += check_jobs(jobs.composed, command.app, whole=not problems)
     problems += check_mode(command, jobs.composed[:1])
+    for job in jobs.composed if command.multirun else ():
+        problems += find_stacked_in_sweep(job.settings)
     for job in jobs.composed[:1]:
         problems += find_wrong_hydra_settings(command, job)
     problems += find_wrong_search(command, jobs.composed, again)

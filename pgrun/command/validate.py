@@ -22,6 +22,7 @@ from pgrun.command.setting_check import (
     classes_chosen,
     find_wrong_values,
 )
+from pgrun.command.stack_check import find_unstackable
 from pgrun.command.unused_settings import find_unused_settings
 from pgrun.config.schema import GROUPS
 from pgrun.mistake import Mistake
@@ -62,7 +63,16 @@ def check_combination(job: Job) -> list[Mistake]:
     algo = [mistake for group in OWN_MISFITS for mistake in chosen[group].misfits(settings, env)]
     large = [] if env is None else [*find_too_large(settings, env), *find_wrong_start(settings, env)]
     near = find_wrong_reference(settings, chosen, env)
-    read = [*find_misfits(settings, chosen), *algo, *critic, *near, *find_inexact(settings, env), *large]
+    stack = find_unstackable(settings, job.words)
+    read = [
+        *find_misfits(settings, chosen),
+        *stack,
+        *algo,
+        *critic,
+        *near,
+        *find_inexact(settings, env),
+        *large,
+    ]
     ignored = [
         *find_unused_settings(job.words, settings, chosen, space),
         *find_ineffective_ablation(job, chosen, space),

@@ -60,6 +60,7 @@ class Trainer:
     stop_at_return: float | None = None  # of an evaluation
     film_every: PositiveInt | None = None  # environment steps between films of an episode; null: none
     checkpoint_every: PositiveInt | None = None  # environment steps; null: as often as 2 % of the time allows
+    stack_seeds: bool = False  # the runs of ``seeds`` side by side in one tensor program
 
 
 @dataclass(frozen=True)

@@ -70,16 +70,16 @@ class SeparateCritic(OwnNetwork, StateValue):
     def fit(self, batch: Batch, generator: torch.Generator) -> None:
         for _ in range(self.settings.epochs):
             for rows in shuffle_into_minibatches(batch, self.settings.minibatches, generator):
-                self._descend(rows)
+                self.optimizer.step(self.loss_gradient(rows))
 
     def loss(self, batch: Batch) -> Tensor:
         return value_loss(self.value(batch.obs), batch, None)
 
-    def _descend(self, batch: Batch) -> None:
+    def loss_gradient(self, batch: Batch) -> Tensor:
+        """∂(value loss)/∂φ"""
         kept = self.net.activations(self.layers, self.free, batch.obs)
-        value = kept[-1][:, 0]
-        delta = value_delta(value, batch, self.settings.clip)
-        self.optimizer.step(self.net.gradient(self.layers, kept, delta[:, None]))
+        delta = value_delta(kept[-1][:, 0], batch, self.settings.clip)
+        return self.net.gradient(self.layers, kept, delta[:, None])
 
 
 class SharedCritic(StateValue, Stateless):

@@ -1,13 +1,9 @@
 """Classic control as tensor programs: all columns stay on the policy's device, and the host sees no number of
-a step.
-
-The formulas are those of ``pgrun.kernels.classic_control`` in float64; sines and cosines are torch's, so that
-the numbers equal the kernels' to rounding.
+a step. Their formulas: ``tensor_motion``.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,56 +13,15 @@ import torch
 
 from pgrun.config import random_streams
 from pgrun.envs.spaces import box_bounds
+from pgrun.envs.tensor_motion import MOTIONS, round_to_float32
 from pgrun.envs.vector import Envs, Step
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    Moved = tuple[Tensor, Tensor, Tensor]  # state [N, S], reward [N], terminated [N]
-
-LEAN = 12 * 2 * math.pi / 360  # of CartPole's pole, at most
-
-
-def step_cartpole_tensors(place: Tensor, action: Tensor) -> Moved:
-    """CartPole's step of 0.02 s under actions [N] of 0 and 1: reward 1, terminal out of bounds."""
-    x, x_dot, theta, theta_dot = place.unbind(1)
-    cos, sin = theta.cos(), theta.sin()
-    force = torch.where(action > 0, 10.0, -10.0)
-    temp = (force + 0.05 * (theta_dot * theta_dot) * sin) / 1.1
-    turn = (9.8 * sin - cos * temp) / (0.5 * (4.0 / 3.0 - 0.1 * (cos * cos) / 1.1))
-    push = temp - 0.05 * turn * cos / 1.1
-    moved = torch.stack(
-        [x + 0.02 * x_dot, x_dot + 0.02 * push, theta + 0.02 * theta_dot, theta_dot + 0.02 * turn], 1
-    )
-    terminated = (moved[:, 0].abs() > 2.4) | (moved[:, 2].abs() > LEAN)
-    return moved, torch.ones_like(x), terminated
-
-
-def step_pendulum_tensors(place: Tensor, force: Tensor) -> Moved:
-    """Pendulum's step of 0.05 s under torques [N]: −(angle² + 0.1 speed² + 0.001 torque²), never over."""
-    theta, speed = place.unbind(1)
-    u = force.clamp(-2, 2)
-    upright = (theta + math.pi) % (2 * math.pi) - math.pi
-    cost = upright.square() + 0.1 * speed.square() + 0.001 * u.square()
-    speed = (speed + (15.0 * theta.sin() + 3.0 * u) * 0.05).clamp(-8.0, 8.0)
-    return torch.stack([theta + speed * 0.05, speed], 1), -cost, torch.zeros_like(theta, dtype=torch.bool)
-
-
-def observe_pendulum(place: Tensor) -> Tensor:
-    """(cos, sin, speed) [N, 3]"""
-    theta, speed = place.unbind(1)
-    return torch.stack([theta.cos(), theta.sin(), speed], 1)
-
-
-# step, observation, and the bounds between which first states are drawn
-TENSOR_PROGRAMS: dict[str, tuple[Callable[..., Moved], Callable[[Tensor], Tensor], list[float]]] = {
-    "CartPole-v1": (step_cartpole_tensors, lambda place: place, [0.05] * 4),
-    "Pendulum-v1": (step_pendulum_tensors, observe_pendulum, [math.pi, 1.0]),
-}
-
 
 class TensorProgram(Envs):
-    """One of ``TENSOR_PROGRAMS`` on a device. ``one``: gymnasium's, for its spaces and its limit.
+    """One of ``MOTIONS`` on a device. ``one``: gymnasium's, for its spaces and its limit.
 
     ``advance`` is a step for whoever has tensors; ``step`` is the same for samplers that have arrays.
     """
@@ -79,9 +34,10 @@ class TensorProgram(Envs):
         assert one.spec is not None
         self.one, self.device = one, torch.device(device)
         self.limit = one.spec.max_episode_steps or np.inf
-        self.move, self.observe, reach = TENSOR_PROGRAMS[one.spec.id]
-        self.reach = torch.tensor(reach, dtype=torch.float64, device=device)
-        self.place = torch.zeros(num_envs, len(reach), dtype=torch.float64, device=device)
+        self.motion = MOTIONS[one.spec.id]
+        bounds = torch.tensor([self.motion.low, self.motion.high], dtype=torch.float64, device=device)
+        self.low, self.width = bounds[0], bounds[1] - bounds[0]  # of first states
+        self.place = torch.zeros(num_envs, len(self.low), dtype=torch.float64, device=device)
         self.steps = torch.zeros(num_envs, dtype=torch.int64, device=device)  # of the episode under way
         self.over = torch.zeros(num_envs, dtype=torch.bool, device=device)  # the next step resets
         self.seen = torch.zeros(num_envs, self.obs_size, device=device)  # observations
@@ -98,7 +54,8 @@ class TensorProgram(Envs):
         """First states for every column at each of so many steps [T, N, S], used where one begins."""
         shape = (steps, *self.place.shape)
         draws = torch.rand(shape, dtype=torch.float64, device=self.device, generator=self.generator)
-        return (2 * draws - 1) * self.reach
+        starts = self.low + self.width * draws
+        return round_to_float32(starts) if self.motion.starts_in_float32 else starts
 
     def advance(self, action: Tensor, start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(reward, terminated, truncated) [N] of a step; a column that is over begins at ``start`` [N, S].
@@ -106,15 +63,21 @@ class TensorProgram(Envs):
         All that the next step needs is changed in place, so that the step can be captured.
         """
         fresh = self.over.clone()
-        place, reward, terminated = self.move(self.place, self.force(action))
+        place, reward, terminated = self.motion.step(self.place, self.force(action), self.steps == 0)
         self.place.copy_(torch.where(fresh[:, None], start, place))
         self.steps.copy_(torch.where(fresh, 0, self.steps + 1))
         reward, terminated = torch.where(fresh, 0.0, reward), terminated & ~fresh
         truncated = (self.steps >= self.limit) & ~fresh
-        self.seen.copy_(self.observe(self.place))
+        self.seen.copy_(self.motion.observe(self.place).float())  # as gymnasium gives them
         self.over.copy_(terminated | truncated)
         self.total.copy_(torch.where(fresh, 0.0, self.total + reward))
         return reward, terminated, truncated
+
+    def take_draws(
+        self, emit: Callable[[np.ndarray], np.ndarray], emit_tensor: Callable[[Tensor], Tensor]
+    ) -> None:
+        force = self.force
+        self.force = lambda drawn: force(emit_tensor(drawn))
 
     def _reset(self, seeds: Sequence[int] | None) -> None:
         if seeds is not None:

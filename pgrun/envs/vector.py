@@ -96,6 +96,11 @@ class Envs:
         """Before a reset: leave observations the digits that the environment gives them."""
         self.obs = self.obs.astype(np.float64)
 
+    def take_draws(self, emit: Callable[[np.ndarray], np.ndarray], emit_tensor: Callable[[Any], Any]) -> None:
+        """Let actions be what these functions, of arrays and of tensors, make of what is drawn."""
+        decode = self.decode
+        self.decode = lambda drawn: decode(emit(drawn))
+
     def cut(self, columns: np.ndarray) -> None:
         """End the episodes of these columns [N] here: their next step resets."""
         self.ended = self.ended | columns

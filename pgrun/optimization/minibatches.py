@@ -33,10 +33,11 @@ def shuffled_episodes(batch: Batch, parts: int, generator: torch.Generator) -> I
         yield batch
         return
     rows = torch.arange(len(batch.mask), device=batch.mask.device).view(batch.shape)
-    order, edges = split_at_random(batch.shape[1], parts, generator)
-    for start, stop in pairwise(edges.tolist()):
-        columns = torch.from_numpy(order[start:stop]).to(rows.device)
-        yield replace(batch.rows(rows[:, columns].flatten()), shape=(batch.shape[0], stop - start))
+    size = batch.shape[1]
+    order = torch.randperm(size, generator=generator, device=generator.device).to(rows.device)
+    for start, stop in pairwise(size * k // parts for k in range(parts + 1)):
+        columns = rows[:, order[start:stop]]
+        yield replace(batch.rows(columns.flatten()), shape=(batch.shape[0], stop - start))
 
 
 def find_edges(size: int, parts: int, epochs: int) -> np.ndarray:

@@ -37,7 +37,7 @@ class OptimizerSettings:
         raise NotImplementedError
 
     def step(self, theta: Tensor, gradient: Tensor, state: dict[str, Tensor], lr: float) -> None:
-        """Move θ against the gradient, in place."""
+        """Move θ against the gradient, in place: one θ [P], or several side by side [S, P]."""
         raise NotImplementedError
 
 
@@ -54,10 +54,16 @@ class Optimizer:
         return self.schedule.value
 
     def step(self, gradient: Tensor) -> None:
-        limit = self.settings.max_grad_norm
-        if limit is not None:
-            gradient = gradient * (limit / (torch.linalg.vector_norm(gradient) + 1e-6)).clamp(max=1)
+        gradient = self.clip_gradient(gradient)
         self.settings.step(self.theta, gradient, self.state, self.lr)
+
+    def clip_gradient(self, gradient: Tensor) -> Tensor:
+        """The gradient, no longer than ``max_grad_norm``."""
+        limit = self.settings.max_grad_norm
+        if limit is None:
+            return gradient
+        clipped: Tensor = gradient * (limit / (torch.linalg.vector_norm(gradient) + 1e-6)).clamp(max=1)
+        return clipped
 
     def state_dict(self) -> dict[str, Any]:
         return self.state | states_of({"schedule": self.schedule})
@@ -93,8 +99,12 @@ class Adam(OptimizerSettings):
     ) -> None:
         state["step"] += 1
         first, second = self.betas
+
+        def each(x: Tensor) -> list[Tensor]:
+            return [x] if theta.dim() == 1 else list(x.unbind())
+
         kernel(
-            [theta], [gradient], [state["first"]], [state["second"]], [], [state["step"]],
+            each(theta), each(gradient), each(state["first"]), each(state["second"]), [], each(state["step"]),
             lr=lr, beta1=first, beta2=second, eps=self.eps, weight_decay=weight_decay,
             amsgrad=False, maximize=False,
         )  # fmt: skip

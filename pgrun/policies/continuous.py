@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -87,16 +87,10 @@ class TanhGaussian(Gaussian):
 
     estimated: ClassVar[tuple[str, ...]] = ("entropy",)
 
-    @cached_property
-    def nodes(self) -> tuple[Tensor, Tensor]:
-        """(z, w) with Σ w f(z) ≈ E f(z), z ~ N(0, 1); exact for polynomials of degree 63."""
-        z, w = np.polynomial.hermite_e.hermegauss(POINTS)
-        return torch.from_numpy(z), torch.from_numpy(w / w.sum())
-
     def draws(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(u [..., A, 32], w [32], σz [..., A, 32])"""
         mean, log_std = params.chunk(2, -1)
-        z, weight = (x.to(params) for x in self.nodes)
+        z, weight = quadrature_nodes(params.device, params.dtype)
         spread = log_std.exp()[..., None] * z
         return mean[..., None] + spread, weight, spread
 
@@ -124,6 +118,16 @@ class TanhGaussian(Gaussian):
         u, weight, spread = self.draws(params)
         slope = -2 * u.tanh()  # (log(1 − tanh² u))'
         return super().entropy_gradient(params) + torch.cat([slope @ weight, (slope * spread) @ weight], -1)
+
+
+@cache
+def quadrature_nodes(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """(z, w) with Σ w f(z) ≈ E f(z), z ~ N(0, 1); exact for polynomials of degree 63. Once on each device:
+    to copy them there for every update would wait for it.
+    """
+    z, w = np.polynomial.hermite_e.hermegauss(POINTS)
+    nodes = torch.from_numpy(np.stack([z, w / w.sum()])).to(device, dtype)
+    return nodes[0], nodes[1]
 
 
 def log_slope(u: Tensor) -> Tensor:

@@ -36,6 +36,7 @@ class Family:
     bounded: ClassVar[bool] = False  # takes actions within finite bounds alone
     log_std_setting: ClassVar[str | None] = "network.log_std"  # where its log σ starts; None: it has none
     estimated: ClassVar[tuple[str, ...]] = ()  # which of kl and entropy are no closed forms
+    draws_on_host: ClassVar[bool] = False  # on a device its actions are made on the CPU all the same
 
     @classmethod
     def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[Mistake]:
@@ -122,6 +123,7 @@ class Beta(Family):
 
     bounded: ClassVar[bool] = True
     log_std_setting: ClassVar[str | None] = None
+    draws_on_host: ClassVar[bool] = True
 
     def distribution(self, dims: int, log_std: float) -> Distribution:
         return ScaledBeta(dims)
@@ -174,5 +176,4 @@ class Gsde(Family):
 def connect_actions(dist: Distribution, envs: Envs) -> None:
     """Have the environments take what this distribution draws, where that is not the action itself."""
     if isinstance(dist, TanhGaussian):
-        decode = envs.decode
-        envs.decode = lambda drawn: decode(dist.emit(drawn))
+        envs.take_draws(dist.emit, dist.encode)

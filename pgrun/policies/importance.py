@@ -24,14 +24,22 @@ def mean_log_ratio(log_prob: Tensor, batch: Batch, episode: Tensor) -> Tensor:
     numbers the episodes, of which all rows are there.
     """
     step = torch.where(batch.mask > 0, log_prob - batch.log_prob, 0.0)
-    mean = mean_by_episode(step, batch.mask, episode)
+    mean = mean_by_episode(step, batch, episode)
     return torch.where(batch.mask * batch.psi != 0, mean, 0.0)
 
 
-def mean_by_episode(x: Tensor, mask: Tensor, episode: Tensor) -> Tensor:
-    """The mean of x over the rows with mask 1 of each row's episode [B]; x is 0 where the mask is."""
-    empty = x.new_zeros(int(episode.max()) + 1)
-    steps = empty.index_add(0, episode, mask).clamp(min=1)
+def mean_by_episode(x: Tensor, batch: Batch, episode: Tensor) -> Tensor:
+    """The mean of x over the rows with mask 1 of each row's episode [B]; x is 0 where the mask is.
+
+    On a device, where to look at the largest number would wait for it, a row is numbered by its column.
+    """
+    if x.device.type == "cpu":
+        episodes = int(episode.max()) + 1
+    else:
+        episodes = batch.shape[1]
+        episode = torch.arange(len(x), device=x.device) % episodes
+    empty = x.new_zeros(episodes)
+    steps = empty.index_add(0, episode, batch.mask).clamp(min=1)
     return (empty.index_add(0, episode, x) / steps)[episode]
 
 

@@ -82,7 +82,7 @@ class RunningNorm:
         self.scale = torch.ones(size, dtype=torch.float64, device=device)
 
     def __call__(self, obs: Tensor) -> Tensor:
-        return ((obs - self.mean) * self.scale).clamp_(-10, 10).to(self.dtype)
+        return ((obs - self.mean) * self.scale).clamp(-10, 10).to(self.dtype)
 
     def in_numpy(self) -> Callable[[np.ndarray], np.ndarray]:
         """The normaliser as a function of arrays, with the statistics as they stand

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from pgrun.rollouts.capture import capture_work
@@ -33,35 +34,31 @@ class TensorPlayer:
         self, noise: Tensor, scale: RewardScale | NoRewardScale, count: float
     ) -> tuple[Rollout, Finished]:
         """As many steps as ``noise`` [T, N, …] has rows, and the episodes that ended in them."""
+        rows = self.play_rows(noise)
+        finished = self.read_finished()[1]
+        return make_rollout(self.policy, scale, count, whole=False, state=None, **rows), finished
+
+    def play_rows(self, noise: Tensor) -> dict[str, Tensor]:
+        """What was seen and done in as many steps, as ``make_rollout`` takes it."""
         if self.noise is None or self.noise.shape != noise.shape:
             self.make_room(noise)
         assert self.noise is not None
         self.noise.copy_(noise)
         self.starts.copy_(self.envs.draw_starts(len(noise)))
         self.play()
-        finished = self.read_finished()
-        flags = (x.to(self.policy.theta.dtype) for x in (self.terminated, self.ended, self.mask))
-        terminated, ended, mask = flags
-        rollout = make_rollout(
-            self.policy,
-            scale,
-            count,
-            whole=False,
-            raw_obs=self.obs.clone(),
-            action=self.action.clone(),
-            raw_reward=self.reward.to(self.policy.theta.dtype, copy=True),
-            terminated=terminated,
-            ended=ended,
-            mask=mask,
-            time=self.time.to(self.policy.theta.dtype),
-            state=None,
-        )
-        return rollout, finished
+        dtype = self.policy.theta.dtype
+        flags = ("terminated", "ended", "mask", "time")
+        return {
+            "raw_obs": self.obs.clone(),
+            "action": self.action.clone(),
+            "raw_reward": self.reward.to(dtype, copy=True),
+            **{name: getattr(self, name).to(dtype) for name in flags},
+        }
 
     def make_room(self, noise: Tensor) -> None:
         """Tensors for T rows, and the graph that fills them."""
         envs, (steps, columns) = self.envs, noise.shape[:2]
-        self.noise, self.starts = torch.empty_like(noise), envs.draw_starts(steps)
+        self.noise, self.starts = torch.empty_like(noise), envs.place.new_empty(steps, *envs.place.shape)
         first = self.policy.dist.act(self.act_params(), noise[0])
         self.obs = envs.seen.new_empty(steps + 1, *envs.seen.shape)
         self.action = first.new_empty(steps, *first.shape)
@@ -86,9 +83,10 @@ class TensorPlayer:
             self.ended[t], self.total[t] = self.terminated[t] | truncated, envs.total
         self.obs[-1] = envs.seen
 
-    def read_finished(self) -> Finished:
-        """(return, length) of the episodes that ended, fetched at once."""
+    def read_finished(self) -> tuple[np.ndarray, Finished]:
+        """(column, (return, length)) of each episode that ended, fetched at once."""
         ended, total, time = torch.stack([self.ended, self.total, self.time]).cpu().numpy()
-        self.envs.episodes += (ended > 0).sum(0)
         rows = ended > 0
-        return list(zip(total[rows].tolist(), (time[rows].astype(int) + 1).tolist(), strict=True))
+        self.envs.episodes += rows.sum(0)
+        finished = zip(total[rows].tolist(), (time[rows].astype(int) + 1).tolist(), strict=True)
+        return np.nonzero(rows)[1], list(finished)

@@ -37,6 +37,7 @@ def run_job(cfg: DictConfig, app: App) -> float:
     from pgrun.runs import seeds
     from pgrun.runs.job_status import read_result
     from pgrun.runs.parallel_seeds import run_seeds_side_by_side
+    from pgrun.runs.stacked_seeds import run_stacked_seeds
     from pgrun.runs.workers import is_borrowed
 
     hydra: Any = HydraConfig.get()
@@ -50,6 +51,8 @@ def run_job(cfg: DictConfig, app: App) -> float:
         )
 
     def several(settings: Mapping[str, Any], folder: Path) -> float:
+        if (settings.get("trainer") or {}).get("stack_seeds"):
+            return run_stacked_seeds(cfg, settings, folder, app, load_latest_checkpoint)
         if in_sweep or is_borrowed():
             return seeds.run_each_seed(cfg, settings, folder, app, once, pruning_rule(hydra))
         return run_seeds_side_by_side(hydra, cfg, settings, folder, app)

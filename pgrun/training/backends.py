@@ -14,6 +14,7 @@ from pgrun.envs import Envs
 from pgrun.errors import InvalidCommand
 from pgrun.kernels import is_available, missing_packages
 from pgrun.policies.activations import IN_KERNELS
+from pgrun.policies.families import Family
 from pgrun.policies.policy import Policy
 from pgrun.training.captured_learner import CapturedLearner
 
@@ -75,23 +76,28 @@ def find_unknown_to_kernels(settings: Mapping[str, Any]) -> Iterator[str]:
         yield "env.action_mask=true"
     if near := (settings.get("reference") or {}).get("policy"):
         yield f"reference.policy={near}"
+    if settings.get("trainer", {}).get("stack_seeds"):
+        yield "trainer.stack_seeds=true"
     policy = settings.get("policy", {}).get("name", "gaussian")
     if policy != "gaussian":
         yield f"policy={policy}"
 
 
-def choose_envs(envs: Envs, device: str, sampler: str) -> Envs:
+def choose_envs(envs: Envs, device: str, sampler: str, family: Family, stacked: bool = False) -> Envs:
     """The environments that a run learns from: tensor programs on the device where they cover it.
 
-    That is the device CUDA, ``sampler=steps`` or ``replay``, and an environment whose columns are a compiled
-    program that has such a twin. Everything else stays on the host.
+    That is the device CUDA, or any where several runs are ``stacked`` in one program; ``sampler=steps`` or
+    ``replay``; actions that are drawn there; and an environment whose columns are a compiled program that has
+    such a twin. Everything else stays on the host.
     """
-    from pgrun.envs.tensor_program import TENSOR_PROGRAMS, TensorProgram
+    from pgrun.envs.tensor_motion import MOTIONS
+    from pgrun.envs.tensor_program import TensorProgram
 
     one = getattr(envs, "one", None)
-    if device == "cpu" or sampler == "episodes" or not envs.is_program or one is None:
+    on_host = (device == "cpu" and not stacked) or sampler == "episodes" or family.draws_on_host
+    if on_host or not envs.is_program or one is None:
         return envs
-    if one.spec.id not in TENSOR_PROGRAMS:
+    if one.spec.id not in MOTIONS:
         return envs
     on_device = TensorProgram(one, envs.num_envs, device)
     on_device.name = envs.name

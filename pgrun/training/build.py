@@ -155,7 +155,8 @@ def build_run(settings: Mapping[str, Any], backend: str | None = None) -> Run:
     scheme = algorithm.effective_scheme(build_member(settings, "variance"))
     sampler, network = build_member(settings, "sampler"), build_member(settings, "network")
     sampler.follow_scheme(scheme.usual_group)
-    envs = choose_envs(make_envs(env, env.num_envs), device, sampler.name)
+    family = family_of(settings)
+    envs = choose_envs(make_envs(env, env.num_envs), device, sampler.name, family, trainer.stack_seeds)
     mask = mask_in(envs, env.action_mask)
     normaliser: RunningNorm | NoStateNorm = NoStateNorm()
     if top.state_norm:
@@ -165,7 +166,7 @@ def build_run(settings: Mapping[str, Any], backend: str | None = None) -> Run:
     algorithm.prepare(envs)
     scale = RewardScale(top.gamma, env.num_envs, device) if top.reward_scaling else NoRewardScale()
     # 4. what learns: policy, critic, optimizers, and the estimator of Ψ
-    dist = distribution_for(envs.action_space, family_of(settings), network.log_std)
+    dist = distribution_for(envs.action_space, family, network.log_std)
     head = scheme.uses_critic and network.shared
     policy = twins.policy(
         network.policy(envs.obs_size, dist, normaliser, head, random.init, device=device, mask=mask)

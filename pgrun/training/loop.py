@@ -18,7 +18,7 @@ from pgrun.config.random_streams import (
     isolating_global_generators,
     spawn_child_sequence,
 )
-from pgrun.critics.base import Critic, NoCritic
+from pgrun.critics.base import NoCritic
 from pgrun.diagnostics import gradient_detail, local_models
 from pgrun.diagnostics.update import fetch_floats, policy_change, scheduled_tags, step_settings, value_fit
 from pgrun.envs.rehearsal import warn_if_unrepeatable
@@ -40,7 +40,6 @@ from pgrun.training.policy_export import save_policy
 from pgrun.training.progress import Progress
 from pgrun.training.saver import Saver, restore_run, run_lock
 from pgrun.types import Batch, Rollout
-from pgrun.variance.base import Scheme
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,15 +55,17 @@ READINGS = 60  # of the gradient's variance in a run, by default
 ROWS = 500  # of scalars in a run, by default; of short runs one an update
 
 
-def train_run(run: Run, folder: Path, saved: dict[str, Any] | None = None) -> dict[str, Any]:
+def train_run(
+    run: Run, folder: Path, saved: dict[str, Any] | None = None, signals: SignalFlag | None = None
+) -> dict[str, Any]:
     """Train to the end of ``trainer.total_steps``, from the start or from a ``saved``
-    state; the run's summary.
+    state; the run's summary. ``signals``: what notes them, where another thread has the handlers.
     """
     counters, clock = Counters(next_eval=first_evaluation(run.trainer.eval_every)), Clock()
     whole = True
     with (
         run_lock(folder),
-        noting_signals() as stop,
+        noting_signals(signals) as stop,
         closing(run.envs),
         closing(run.eval_envs),
         closing(Saver(folder, run.trainer.checkpoint_every)) as saver,
@@ -245,13 +246,12 @@ def policy_before_update(policy: Policy) -> Policy:
 
 def make_batch(run: Run, rollout: Rollout) -> tuple[Rollout, Tensor, Batch]:
     """(the rollout as the algorithm takes it, V [T+1, N], what an update learns from)."""
-    learner, estimator = run.learner, run.estimator
+    learner = run.learner
     rollout = run.algorithm.prepare_rollout(rollout, learner)
     require_rollout(run.algorithm.prepare_rollout, rollout)
     if learner.reference is not None:
         rollout = learner.reference.charge(rollout, run.policy.dist)
-    rollout, value = with_values(rollout, learner.critic, estimator.scheme)
-    return rollout, value, estimator.batch(rollout, value, learner.critic, run.policy)
+    return run.estimator.weigh(rollout, learner.critic, run.policy)
 
 
 def fit_first(run: Run, rollout: Rollout) -> Batch | None:
@@ -264,17 +264,6 @@ def fit_first(run: Run, rollout: Rollout) -> Batch | None:
     rows = make_batch(run, rollout)[2].for_critic
     learner.critic.fit(rows, learner.generator)
     return rows
-
-
-def with_values(rollout: Rollout, critic: Critic, scheme: Scheme) -> tuple[Rollout, Tensor]:
-    """(the rollout with Q where the scheme reads it, V [T+1, N] where it reads that)."""
-    if scheme.uses_q and rollout.q is None:
-        rollout = replace(rollout, q=critic.action_values(rollout))
-    if scheme.uses_every_q:
-        rollout = replace(rollout, every_q=critic.every_action_value(rollout))
-    if scheme.uses_value:
-        return rollout, critic.values(rollout)
-    return rollout, rollout.obs.new_zeros(rollout.obs.shape[:-1])
 
 
 def reading_due(run: Run, counters: Counters) -> bool:

@@ -132,6 +132,20 @@ MISTAKES = {
     "network.log_std=-1": ["Discrete(2) have no σ"],
     "trainer.stop_at_return=5 trainer.eval_every=null": ["set trainer.eval_every"],
     "algo.target_kl=0.1 algo.epochs=1": ["set algo.epochs"],
+    # several seeds in one tensor program
+    "trainer.stack_seeds=true tuned=none": ["no seeds are named: add seeds=[0,1,2]"],
+    "seeds=[0,1] trainer.stack_seeds=true algo=trpo tuned=none": ["algo=trpo is not among ppo, a2c"],
+    "seeds=[0,1] trainer.stack_seeds=true env=FrozenLake-v1": [
+        "its environments are CartPole-v1, Pendulum-v1"
+    ],
+    "seeds=[0,1] trainer.stack_seeds=true tuned=none optimizer.schedule=linear": [
+        "optimizer.schedule=linear makes updates that are not always the same",
+        "add optimizer.schedule=constant",
+    ],
+    "seeds=[0,1] trainer.stack_seeds=true tuned=none sampler.steps=1": ["a rollout needs two steps"],
+    "seeds=[0,1] trainer.stack_seeds=true tuned=none algo.target_kl=0.1": ["add algo.target_kl=null"],
+    "seeds=[0,1] trainer.stack_seeds=true tuned=none backend=compiled": ["stack_seeds=true has no kernels"],
+    "-m seeds=[0,1] trainer.stack_seeds=true tuned=none gamma=0.9,0.8": ["leave -m out"],
     "algo=a2c sampler=episodes variance=mean_baseline variance.discounting=from_start": ["variance.returns"],
     # run directories
     "hydra.run.dir=/dev/null/x": ["/dev/null/x: cannot be written: Not a directory"],

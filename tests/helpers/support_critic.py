@@ -15,9 +15,8 @@ from pgrun.algorithms.base import Algorithm, Learner
 from pgrun.algorithms.reinforce import Reinforce
 from pgrun.critics.base import Critic
 from pgrun.critics.exact import ExactCritic
-from pgrun.estimator import Estimator
+from pgrun.estimator import Estimator, with_values
 from pgrun.policies.policy import Policy
-from pgrun.training.loop import with_values
 from pgrun.types import Rollout
 from pgrun.variance.base import Scheme
 from pgrun.variance.leave_out import rows_by_unit

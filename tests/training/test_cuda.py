@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from pgrun.envs.tensor_program import TENSOR_PROGRAMS, TensorProgram
+from pgrun.envs.tensor_motion import MOTIONS
+from pgrun.envs.tensor_program import TensorProgram
 from pgrun.errors import describe_lack_of_memory
 from pgrun.storage.checkpoint import Checkpoints
 from pgrun.training.build import Run
+from pgrun.training.stacked.stack import Stack
 from pgrun.types import Rollout, each_tensor
 from tests.helpers.support_device import (
     ALGOS,
@@ -144,7 +146,7 @@ def test_a_lack_of_memory_is_one_sentence() -> None:
 GRAPHS = {"env.num_envs": 8, "sampler.steps": 16, "env.max_episode_steps": 7}
 
 
-@pytest.mark.parametrize("env", TENSOR_PROGRAMS)
+@pytest.mark.parametrize("env", MOTIONS)
 @pytest.mark.parametrize("algo", ["ppo", "a2c"])
 def test_graphs_give_the_bits_of_the_work_that_they_captured(
     algo: str, env: str, monkeypatch: pytest.MonkeyPatch
@@ -160,6 +162,29 @@ def test_graphs_give_the_bits_of_the_work_that_they_captured(
         counters = advance(run, 4)
         found.append((bits(run), counters.env_steps, counters.finished))
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("algo", ["ppo", "a2c"])
+def test_seeds_in_one_program_are_those_alone(algo: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To rounding, one seed beside another; to the bit, with graphs beside without."""
+    words = (f"algo={algo}", "env=Pendulum-v1", "optimizer.schedule=constant", "trainer.stack_seeds=true")
+    words = (*words, "critic.optimizer.schedule=constant")
+    stacked = []
+    for allowed in (True, False):
+        monkeypatch.setattr("pgrun.rollouts.capture.allowed", allowed)
+        runs = [build_on("cuda", settings(*words, seed=seed, **GRAPHS)) for seed in (0, 1, 2)]
+        stack = Stack(runs)
+        for _ in range(3):
+            stack.collect()
+            stack.update()
+        stacked.append([bits(run) for run in runs])
+    assert stacked[0] == stacked[1]
+    for run in runs:
+        alone = build_on("cuda", settings(*words, seed=run.top.seed, **GRAPHS))
+        start = alone.policy.theta.clone()
+        advance(alone, 3)
+        step = (alone.policy.theta - start).norm()
+        assert (run.policy.theta - alone.policy.theta).norm() < 10 * BOUND * step  # of three updates
 
 
 def test_a_run_on_the_device_learns(tmp_path: Path) -> None:

@@ -8,11 +8,13 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorDeviceMismatchError
 
+from pgrun.config.paths import conf_dir
 from pgrun.errors import Diverged
 from pgrun.storage.checkpoint import Checkpoints
 from pgrun.types import each_tensor
@@ -37,15 +39,24 @@ DECIDES = {
     "algorithms/ppo_penalty.py: improve",  # target_kl, which moves β
 }
 ROW = {"diagnostics/update.py: fetch_floats": 1, "training/nonfinite.py: read_check": 1}  # of a logged update
+ONCE = "policies/continuous.py: quadrature_nodes"  # a table of numbers, copied to the device the first time
 TABLE = {  # exact values of a tabular problem, which are computed on the host
     "exact.py: network_inputs",
     "exact.py: policy_table",
     "critics/exact.py: steps_into_episode",
     "critics/exact.py: recorded_states",
     "critics/exact.py: _like",
+    "critics/exact.py: action_values",
+    "critics/exact.py: _values_afterwards",
     "algorithms/off_policy_pg.py: chances",
     "diagnostics/exact_errors.py: <genexpr>",
     "diagnostics/exact_errors.py: variance_within_cells",
+}
+VINE = {  # episodes that are played on from each state, by environments of the host
+    "critics/vine.py: values",
+    "critics/vine.py: <genexpr>",
+    "policies/policy.py: __call__",
+    "rollouts/continuations.py: play_on",
 }
 Syncs = Counter[str]
 
@@ -108,6 +119,8 @@ def test_a_logged_update_fetches_its_row_at_once(algo: str) -> None:
     assert {place: n for place, n in syncs.items() if place not in DECIDES} == ROW
 
 
+PIXELS = "env=pgrun/Catch-v0"
+TAXI = f"env={'Taxi-v4' if 'Taxi-v4' in gym.registry else 'Taxi-v3'}"
 SCHEMES = ("none", "mean_baseline", "leave_one_out", "value_baseline", "td0", "n_step")
 VARIANTS: dict[str, tuple[str, ...]] = {
     **{name: ("reinforce", f"variance={name}") for name in SCHEMES},
@@ -132,15 +145,53 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "q_next": ("off_policy_ac", "algo.corrections=q_next", "algo.baseline=v"),
     "expectation": ("off_policy_ac", "algo.baseline=expectation", "variance=q"),
 }
+MORE: dict[str, tuple[str, ...]] = {  # those of the slow suite
+    "group": ("reinforce", "variance=group", "variance.kind=grpo", "sampler.group=2"),
+    "dr_grpo": ("ppo", "variance=group", "sampler=episodes", "variance.kind=dr_grpo", "sampler.group=2"),
+    "joint": ("ppo", "network=joint", "optimizer.max_grad_norm=0.5"),
+    "gelu": ("a2c", "network.activation=gelu"),
+    "squashed": ("ppo", "policy=squashed", "algo.entropy=0.01"),
+    "beta": ("ppo", "policy=beta"),
+    "clipped": ("a2c", "policy=clipped"),
+    "state_std": ("ppo", "policy=state_std", "algo.entropy=0.01"),
+    "state_std_step": ("npg", "policy=state_std"),
+    "scale": ("ppo", "advantage_norm=scale", "algo.clip_high=0.3", "algo.dual_clip=3"),
+    "center": ("a2c", "advantage_norm=center"),
+    "sequence": ("ppo", "algo.ratio=sequence", "sampler=episodes", "algo.minibatches=2"),
+    "per_decision": ("off_policy_pg", "algo.weights=per_decision"),
+    "v_trace": ("off_policy_pg", "algo.weights=v_trace", "variance=value_baseline"),
+    "retrace": ("off_policy_pg", "algo.weights=retrace", "variance=advantage", "critic=fitted_q"),
+    "storm_decision": ("storm_pg", "algo.weights=per_decision", "algo.truncate=5"),
+    "reference": ("ppo", "reference.policy=start", "reference.place=both"),
+    "fitted_q": ("reinforce", "variance=all_actions", "critic=fitted_q"),
+    "action_baseline": ("reinforce", "variance=action_baseline", "critic=fitted_q"),
+    "cnn": (
+        "ppo",
+        "network=cnn",
+        PIXELS,
+        "network.channels=[2]",
+        "network.kernels=[3]",
+        "network.strides=[2]",
+    ),
+    "shared_cnn": (
+        *("ppo", "network=shared_cnn", PIXELS),
+        *("network.channels=[2]", "network.kernels=[3]", "network.strides=[2]"),
+    ),
+    "mask": ("ppo", TAXI, "env.action_mask=true"),
+}
+CHOICES = ("retrace", "fitted_q", "action_baseline")  # of actions that are listed
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", [*VARIANTS, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE)])
 def test_variants(name: str) -> None:
-    algo, *words = VARIANTS[name]
-    detail = {"diagnostics.detail": name != "shared"}  # which knows separate networks alone
-    kind = name if name in SPACES else "gaussian"
-    syncs = compare_update(small_settings(algo, *words, kind=kind, **EVERY_ROW | detail))
-    assert {place: n for place, n in syncs.items() if place not in DECIDES} == ROW
+    algo, *words = (VARIANTS | MORE)[name]
+    no_detail = name in ("cnn", "shared_cnn", "shared", "joint")  # one trunk has none, the stand-in no jvp
+    detail = {"diagnostics.detail": not no_detail}
+    kind = name if name in SPACES else "categorical" if name in CHOICES else "gaussian"
+    own = {"env.kwargs": {}} if any(word.startswith("env=") for word in words) else {}
+    syncs = compare_update(small_settings(algo, *words, kind=kind, **EVERY_ROW | detail | own))
+    assert {place: n for place, n in syncs.items() if place not in DECIDES | {ONCE}} == ROW
+    assert syncs[ONCE] <= (name == "squashed")
 
 
 def test_a_target_kl_is_looked_at_once_an_epoch() -> None:
@@ -157,6 +208,9 @@ TABULAR = {
     "critic": ("a2c", "critic=exact", "diagnostics.exact=true"),
     "fitted": ("a2c", "diagnostics.exact=true"),
     "state_ratio": ("off_policy_pg", "algo.weights=state_ratio"),
+    "scaled": ("a2c", "critic=scaled"),
+    "advantage": ("a2c", "critic=exact", "variance=advantage"),
+    "vine": ("a2c", "critic=vine", "variance=td0"),
 }
 
 
@@ -165,8 +219,22 @@ def test_exact_values_are_computed_on_the_host(name: str) -> None:
     algo, *words = TABULAR[name]
     given = small_settings(algo, "env=FrozenLake-v1", *words, **EVERY_ROW | {"env.kwargs": {}})
     syncs = compare_update(given)
-    assert {place: n for place, n in syncs.items() if place not in TABLE} == ROW
-    assert any(place in syncs for place in TABLE)
+    on_host = VINE if name == "vine" else TABLE
+    assert {place: n for place, n in syncs.items() if place not in on_host} == ROW
+    assert any(place in syncs for place in on_host)
+
+
+GROUPS = ("algo", "variance", "critic", "network", "optimizer", "policy", "sampler")
+
+
+def test_every_choice_of_the_configuration_is_among_them() -> None:
+    """So that a new file there has a test on a device."""
+    chosen = {word for _, *words in [*VARIANTS.values(), *MORE.values(), *TABULAR.values()] for word in words}
+    chosen |= {f"algo={algo}" for algo in ALGOS} | {f"sampler={sampler}" for _, sampler in PAIRS}
+    for given in map(small_settings, ALGOS):
+        chosen |= {f"{group}={given[group]['name']}" for group in GROUPS if group in given}
+    choices = {f"{group}={path.stem}" for group in GROUPS for path in (conf_dir() / group).glob("*.yaml")}
+    assert choices - chosen == set()
 
 
 # --- what comes before and after an update --------------------------------------------------------------

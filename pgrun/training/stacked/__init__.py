@@ -1,0 +1,1 @@
+"""Several runs that differ in their seed, side by side in one tensor program."""
