@@ -6,7 +6,7 @@
 
 sb3-contrib takes the mean of the Gaussian's KL over the A action dimensions too. Its radius δ and its damping
 are therefore Aδ and A·damping of the KL itself: the side ``pgrun_times_A``. ``pgrun`` takes the same numbers
-as they are.
+as they are. Both start from σ = 1 and give Adam ε = 1e-5, as sb3-contrib does; ours are e^−0.5 and 1e-8 else.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ DELTA, DAMPING, EPISODES = 0.01, 0.1, 5  # sb3-contrib's defaults; evaluation ep
 SAME = (
     *("algo=trpo", "tuned=none", "algo.iterations=15", "env.num_envs=1", "sampler.steps=2048"),
     *("critic.epochs=10", "critic.minibatches=16", "state_norm=true", "reward_scaling=true"),
+    *("network.log_std=0", "critic.optimizer.eps=1e-5"),
     "diagnostics.gradient_every=0",
 )
 
