@@ -108,7 +108,7 @@ FAULTS = [
           "torch.where(batch.psi < 0, value.maximum(", "torch.where(batch.psi > 0, value.maximum(",
           "ppo_ratios"),
     fault("ratio_summed_not_averaged", "a product for a geometric mean", "policies/importance",
-          "steps = empty.index_add(0, episode, mask).clamp(min=1)", "steps = torch.ones_like(empty)",
+          "steps = empty.index_add(0, episode, batch.mask).clamp(min=1)", "steps = torch.ones_like(empty)",
           "ppo_ratios"),
     fault("episodes_cut_by_minibatches", "swapped axes", "algorithms/base",
           "shuffled_episodes if algorithm.keeps_episodes_whole else shuffle_into_minibatches",

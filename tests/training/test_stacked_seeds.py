@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +47,24 @@ def advance(run: Run, updates: int) -> Any:
     return counters
 
 
-def advance_stacked(runs: list[Run], updates: list[int]) -> list[Any]:
-    """Each so many updates, side by side; what they counted."""
+@dataclass(frozen=True)
+class Ended:
+    """How one of several came to its end: it is saved there, since its place in the stack goes on."""
+
+    counters: Any
+    state: dict[str, Any]
+
+
+def advance_stacked(runs: list[Run], updates: list[int], folder: Path | None = None) -> list[Ended]:
+    """Each so many updates, side by side, and with a folder saved at its own end."""
     seats, counted, faults = Seats(len(runs)), {}, []
 
     def work(seat: int) -> None:
         with seats.lockstep.taking_turns():
             torch.set_grad_enabled(False)
             try:
-                counted[seat] = advance(seats.join(seat, runs[seat]), updates[seat])
+                counters = advance(seats.join(seat, runs[seat]), updates[seat])
+                counted[seat] = Ended(counters, save_and_load(runs[seat], folder and folder / str(seat)))
             except Exception as error:
                 faults.append(error)
 
@@ -66,6 +76,14 @@ def advance_stacked(runs: list[Run], updates: list[int]) -> list[Any]:
     if faults:
         raise faults[0]
     return [counted[seat] for seat in range(len(runs))]
+
+
+def save_and_load(run: Run, folder: Path | None) -> dict[str, Any]:
+    if folder is None:
+        return {}
+    folder.mkdir(parents=True)
+    Checkpoints(folder).save(1, run.state_dict())
+    return dict(Checkpoints(folder).load()[0])
 
 
 def assert_near(ours: Any, theirs: Any, path: str = "") -> None:
@@ -97,8 +115,8 @@ def test_each_run_is_the_one_of_its_seed_alone(name: str) -> None:
     ours, theirs = ([build_seed(seed, CASES[name]) for seed in SEEDS] for _ in range(2))
     start = [run.policy.theta.clone() for run in theirs]
     counted = advance_stacked(ours, [3] * len(SEEDS))
-    for run, other, mine, first in zip(ours, theirs, counted, start, strict=True):
-        expected = advance(other, 3)
+    for run, other, ended, first in zip(ours, theirs, counted, start, strict=True):
+        mine, expected = ended.counters, advance(other, 3)
         assert (other.policy.theta - first).norm() > 1e-3
         assert_near(take_state(run), take_state(other))
         assert_near(run.envs.state_dict(), other.envs.state_dict())
@@ -121,17 +139,16 @@ def test_runs_that_have_fewer_updates_left_hold_nobody_up() -> None:
 
 def test_a_stack_goes_on_from_checkpoints_of_different_updates(tmp_path: Path) -> None:
     """Each run from its own, as if nothing had stopped: Adam's counts differ between them."""
-    words = CASES["ppo"]
-    whole, first, second = ([build_seed(seed, words) for seed in SEEDS[:2]] for _ in range(3))
-    advance_stacked(whole, [4, 3])
-    advance_stacked(first, [2, 1])
-    for number, (run, again) in enumerate(zip(first, second, strict=True)):
-        Checkpoints(tmp_path / str(number)).save(1, run.state_dict())
-        again.load_state_dict(Checkpoints(tmp_path / str(number)).load()[0])
-    advance_stacked(second, [2, 2])
-    for run, other in zip(whole, second, strict=True):
-        assert_near(take_state(other), take_state(run))
-        assert_near(other.envs.state_dict(), run.envs.state_dict())
+    whole, first, second = ([build_seed(seed, CASES["ppo"]) for seed in SEEDS[:2]] for _ in range(3))
+    expected = advance_stacked(whole, [4, 3], tmp_path / "whole")
+    for run, saved in zip(second, advance_stacked(first, [2, 1], tmp_path / "first"), strict=True):
+        run.load_state_dict(saved.state)
+    ended = advance_stacked(second, [2, 2], tmp_path / "second")
+    steps = [one.state["optimizer"]["step"].item() for one in ended]
+    assert steps[0] * 3 == steps[1] * 4 > 0
+    for ours, theirs in zip(ended, expected, strict=True):
+        for part in ("policy", "optimizer", "critic", "envs"):
+            assert_near(ours.state[part], theirs.state[part], part)
 
 
 def test_one_that_diverges_leaves_the_others_as_they_are() -> None:
