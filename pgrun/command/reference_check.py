@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -41,6 +42,10 @@ def find_unfit_reference(
     settings: Mapping[str, Any], chosen: Mapping[str, Any], env: gym.Env
 ) -> Iterator[Mistake]:
     """A run that has no policy, or one of other spaces."""
+    folder = settings["reference"]["policy"]
+    if not Path(folder).is_dir():  # torch need not be loaded for that
+        yield Mistake("reference.policy", folder, "no such folder")
+        return
     import torch
 
     from pgrun.policies.normalization import NoStateNorm
