@@ -206,7 +206,7 @@ def test_finished_runs_are_loaded(run: pgrun.RunResult, top: Path, tmp_path: Pat
     shutil.copytree(run.folder, tmp_path / "sweep" / "0")
     shutil.copytree(run.folder, tmp_path / "sweep" / "1")
     (tmp_path / "sweep" / "1" / "summary.json").unlink()
-    with pytest.warns(UserWarning, match="left out: .*1 holds no finished run: killed"):
+    with pytest.warns(UserWarning, match="left out: .*1: holds no finished run: killed"):
         (only,) = pgrun.load_runs(tmp_path / "sweep")
     assert only.summary == run.summary
 
@@ -309,7 +309,7 @@ def test_settings_of_any_kind_become_words() -> None:
     for word, (key, value) in zip(argv[2:], given.items(), strict=False):
         read = CliOverride.read(word)
         assert (read.key, read.value) == (key, list(value) if isinstance(value, tuple) else value)
-    with pytest.raises(pgrun.InvalidCommand, match="seed is a set: a setting is a number"):
+    with pytest.raises(pgrun.InvalidCommand, match="seed: is a set: a setting is a number"):
         build_command([], {"seed": {1}}, None, None)
 
 

@@ -260,7 +260,7 @@ TABLE: dict[str, list[str]] = {
     f"{SHARED} hydra.sweeper.study=s hydra.sweeper.storage=[a]": ["must be a string"],
     "pgrun 'env.wrappers=[{name:ClipReward,min:2}]'": ["unexpected keyword argument 'min'"],
     "pgrun env.wrappers=[os:system]": ["os has no gymnasium.Wrapper of that name"],
-    "pgrun env.wrappers=[3]": ["3 is no wrapper"],
+    "pgrun env.wrappers=[3]": ["env.wrappers=3: is no wrapper"],
     "pgrun env=CartPole-v1 env.action_mask=true": ["tells no mask"],
     "pgrun algo=reinforce variance=group sampler.group=3 sampler.episodes=4": [
         "must divide sampler.episodes=4"

@@ -119,7 +119,7 @@ def test_one_run_takes_no_job_out_of_a_sweep(here: Path) -> None:  # noqa: F811
     answer = pgrun(f"{BRIEF} hydra.run.dir=s resume=auto")
     assert answer.code == 2
     assert (
-        "s holds 2 jobs, of a sweep: go on with them by pgrun -m … resume=auto hydra.sweep.dir=s"
+        "s: holds 2 jobs, of a sweep: go on with them by pgrun -m … resume=auto hydra.sweep.dir=s"
         in answer.err
     )
     assert sorted(path.name for path in (here / "s").iterdir()) == ["0", "1"]

@@ -124,7 +124,7 @@ def test_films_are_not_written_through_links(tmp_path: Path) -> None:
     (tmp_path / "episode-1.gif").symlink_to("nothing yet")
     wish = PlayOptions("run", video=tmp_path, format="gif")
     (tmp_path / "episode-0.gif").unlink()
-    with pytest.raises(InvalidCommand, match=r"episode-1\.gif is there already"):
+    with pytest.raises(InvalidCommand, match=r"episode-1\.gif: is there already"):
         make_camera(wish, EnvSettings("CartPole-v1", 1), 2)
 
 

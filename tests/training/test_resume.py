@@ -238,7 +238,7 @@ def test_a_log_that_was_cut_is_refused(finished: Path) -> None:
     summary = (finished / "r" / "summary.json").read_bytes()
     (finished / "r" / "metrics.csv").write_text("env_steps\n")
     answer = pgrun("resume=r trainer.total_steps=256")
-    assert (answer.code, "metrics.csv has 10 bytes and had" in answer.err) == (2, True)
+    assert (answer.code, "metrics.csv: has 10 bytes and had" in answer.err) == (2, True)
     (finished / "r" / "metrics.csv").unlink()
     answer = pgrun("resume=r trainer.total_steps=256")
     assert (answer.code, "cannot be read: No such file" in answer.err) == (2, True)
