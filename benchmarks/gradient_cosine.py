@@ -54,10 +54,10 @@ def gradients(run: Path, episodes: int) -> tuple[torch.Tensor, int]:
     study = Study(episodes=episodes, batch=1, discounting="reward_to_go", repeats=1)
     lab = build_study_setup(study, settings)
     try:
-        tally, found, _ = measure_estimates(lab, lambda _: None)
+        tally, actual, _ = measure_estimates(lab, lambda _: None)
     finally:
         lab.close()
-    return found["gae"].double(), tally.steps // episodes
+    return actual["gae"].double(), tally.steps // episodes
 
 
 def curve(g: torch.Tensor, steps: int) -> list[tuple[int, float, float]]:

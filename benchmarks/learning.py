@@ -59,11 +59,11 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     for name in parser.parse_args().rows:
         words, seeds, wanted = ROWS[name]
-        found = sweep(words, seeds)
-        each = ", ".join(f"{s['eval']['return_mean']:.1f} ± {s['eval']['return_std']:.1f}" for s in found)
-        average = mean(s["eval"]["return_mean"] for s in found)
-        steps = max(s["env_steps"] for s in found)
-        speed = mean(s["env_steps_per_second"] for s in found)
+        answer = sweep(words, seeds)
+        each = ", ".join(f"{s['eval']['return_mean']:.1f} ± {s['eval']['return_std']:.1f}" for s in answer)
+        average = mean(s["eval"]["return_mean"] for s in answer)
+        steps = max(s["env_steps"] for s in answer)
+        speed = mean(s["env_steps_per_second"] for s in answer)
         command = f"`pgrun {' '.join(words)}`"
         print(f"| {command} | {wanted} | {each} | {average:.1f} | {steps:,} | {speed:,.0f} |", flush=True)
 

@@ -68,10 +68,10 @@ def main() -> None:
     print(f"{'run':<34}{'cadence':<14}{'readings':>9}{'share':>8}   (min … max)")
     for name in args.runs:
         for cadence, every in CADENCES.items():
-            found = [share(RUNS[name], every) for _ in range(args.repeats)]
-            shares = [one for one, _ in found]
+            collected = [share(RUNS[name], every) for _ in range(args.repeats)]
+            shares = [one for one, _ in collected]
             spread = f"({min(shares):.1%} … {max(shares):.1%})"
-            print(f"{name:<34}{cadence:<14}{found[0][1]:>9}{median(shares):>8.1%}   {spread}", flush=True)
+            print(f"{name:<34}{cadence:<14}{collected[0][1]:>9}{median(shares):>8.1%}   {spread}", flush=True)
 
 
 if __name__ == "__main__":

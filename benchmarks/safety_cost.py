@@ -74,8 +74,8 @@ def shares(settings: dict[str, Any]) -> Counter[str]:
         begun = time.perf_counter()
         training.train_run(run, Path(folder))
         wall = time.perf_counter() - begun
-    found = Counter({kind: spent[kind] / wall for kind in CALLS})
-    return found + Counter({"both": sum(found.values())})
+    counts = Counter({kind: spent[kind] / wall for kind in CALLS})
+    return counts + Counter({"both": sum(counts.values())})
 
 
 def main() -> None:
@@ -89,9 +89,9 @@ def main() -> None:
         parser.error(f"{unknown[0]}: one of {', '.join(RUNS)}")
     print(f"{'run':<22}{'what':<14}{'share':>8}   (median of {args.repeats} runs)")
     for name in args.runs:
-        found = [shares(settings_of(*RUNS[name])) for _ in range(args.repeats)]
+        collected = [shares(settings_of(*RUNS[name])) for _ in range(args.repeats)]
         for kind in (*CALLS, "both"):
-            each = [share[kind] for share in found]
+            each = [share[kind] for share in collected]
             print(
                 f"{name:<22}{kind:<14}{median(each):>8.2%}   ({min(each):.2%} … {max(each):.2%})", flush=True
             )

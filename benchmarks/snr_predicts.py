@@ -51,13 +51,13 @@ def read_early(folder: Path) -> Early | None:
         return None
     rows = list(csv.DictReader((folder / "metrics.csv").open()))
     rows = [row for row in rows if int(row["env_steps"]) <= SHARE * summary["env_steps"]]
-    found = [
+    early = [
         np.array([float(row[tag]) for row in rows if row.get(tag)])
         for tag in ("gradient/snr", "return/train")
     ]
-    if not all(np.isfinite(x).any() for x in found):
+    if not all(np.isfinite(x).any() for x in early):
         return None
-    snr, returns = (float(np.nanmean(x[np.isfinite(x)])) for x in found)
+    snr, returns = (float(np.nanmean(x[np.isfinite(x)])) for x in early)
     return Early(summary["algo"], snr, returns, summary["eval"]["return_mean"])
 
 
@@ -95,11 +95,11 @@ def describe_env(name: str, runs: list[Early]) -> str:
 
 
 def main() -> int:
-    found: dict[str, list[Early]] = {}
+    collected: dict[str, list[Early]] = {}
     for path in sorted(RUNS.glob("*/*/*/summary.json")):
         if path.parts[-4] != "check" and (early := read_early(path.parent)) is not None:
-            found.setdefault(path.parts[-4], []).append(early)
-    rows = [describe_env(env, runs) for env, runs in found.items() if len(runs) >= LEAST]
+            collected.setdefault(path.parts[-4], []).append(early)
+    rows = [describe_env(env, runs) for env, runs in collected.items() if len(runs) >= LEAST]
     if not rows:
         print(f"too few finished runs in {RUNS}: python benchmarks/table.py makes them", file=sys.stderr)
         return 1

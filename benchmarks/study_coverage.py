@@ -41,17 +41,17 @@ def one_state(stay: float) -> tuple[Policy, Arrays, np.ndarray]:
     """One column for each length of an episode."""
     row, length = np.arange(LONGEST)[:, None], np.arange(1, LONGEST + 1)
     mask, last = row < length, row == length - 1
-    found = arrays(last.astype(int), (mask & ~last).astype(float), last, mask)
-    return policy(stay), found, stay ** (length - 1.0) * (1 - stay)
+    actual = arrays(last.astype(int), (mask & ~last).astype(float), last, mask)
+    return policy(stay), actual, stay ** (length - 1.0) * (1 - stay)
 
 
 def fixed_horizon(steps: int, chance: float) -> tuple[Policy, Arrays, np.ndarray]:
     """One column for each sequence of actions."""
     action = np.array(list(product((0, 1), repeat=steps))).T
     last = np.arange(steps)[:, None] + np.zeros_like(action) == steps - 1
-    found = arrays(action, action.astype(float), last, np.ones_like(last))
+    actual = arrays(action, action.astype(float), last, np.ones_like(last))
     ones = action.sum(0)
-    return policy(1 - chance), found, chance**ones * (1 - chance) ** (steps - ones)
+    return policy(1 - chance), actual, chance**ones * (1 - chance) ** (steps - ones)
 
 
 def arrays(action: np.ndarray, reward: np.ndarray, last: np.ndarray, mask: np.ndarray) -> Arrays:
@@ -85,8 +85,8 @@ def main() -> None:
     }
     schemes: tuple[Scheme, ...] = (None_(), RewardToGo())
     print(f"{'':<32}" + "".join(f"{m:>10,}" for m in numbers))
-    for name, (pi, found, chance) in problems.items():
-        rollout = found.to_rollout(pi, NoRewardScale(), found.mask.shape[1], whole=True)
+    for name, (pi, one, chance) in problems.items():
+        rollout = one.to_rollout(pi, NoRewardScale(), one.mask.shape[1], whole=True)
         for scheme in schemes:
             table = Seen(pi, rollout, NoCritic()).estimates(Estimator(scheme, 1.0), 1)
             row = "".join(f"{coverage(table, chance, m):>10.3f}" for m in numbers)

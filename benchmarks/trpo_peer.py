@@ -42,9 +42,9 @@ def ours(env_id: str, seed: int, steps: int, factor: float) -> Returns:
     settings = settings_of(*SAME, *radius, f"env={env_id}", f"seed={seed}", f"trainer.total_steps={steps}")
     settings["trainer"]["eval_episodes"] = EPISODES
     with tempfile.TemporaryDirectory() as folder:
-        found = train_run(build_run(settings), Path(folder))["eval"]
+        evaluation = train_run(build_run(settings), Path(folder))["eval"]
     torch.set_grad_enabled(True)  # for the peer
-    return found["return_mean"], found["return_std"]
+    return evaluation["return_mean"], evaluation["return_std"]
 
 
 def peer(env_id: str, seed: int, steps: int) -> Returns:
@@ -54,8 +54,8 @@ def peer(env_id: str, seed: int, steps: int) -> Returns:
     model.learn(steps)
     judge = VecNormalize(make_vec_env(env_id, 1, seed=seed + 10_000), training=False, norm_reward=False)
     judge.obs_rms = envs.obs_rms
-    found, _ = evaluate_policy(model, judge, EPISODES, deterministic=True, return_episode_rewards=True)
-    return float(np.mean(found)), float(np.std(found))
+    actual, _ = evaluate_policy(model, judge, EPISODES, deterministic=True, return_episode_rewards=True)
+    return float(np.mean(actual)), float(np.std(actual))
 
 
 def sides_of(env_id: str) -> dict[str, Callable[[int, int], Returns]]:

@@ -59,7 +59,7 @@ def judge(before: Tensor, after: Tensor, batch: Any, hidden: list[int], outputs:
 
 def updates(*overrides: str) -> tuple[list[Judged], float]:
     """(every update of a run, δ)."""
-    settings, found = settings_of(*overrides), []
+    settings, actual = settings_of(*overrides), []
     run = build_run(settings)
     improve = run.algorithm.improve
 
@@ -67,26 +67,26 @@ def updates(*overrides: str) -> tuple[list[Judged], float]:
         before = learner.policy.theta.clone()
         improve(batch, learner)
         outputs = learner.policy.dist.linear
-        found.append(judge(before, learner.policy.theta, batch, settings["network"]["hidden"], outputs))
+        actual.append(judge(before, learner.policy.theta, batch, settings["network"]["hidden"], outputs))
 
     run.algorithm.improve = watched
     with tempfile.TemporaryDirectory() as folder:
         summary = train_run(run, Path(folder))
-    assert summary["updates"] == len(found)
+    assert summary["updates"] == len(actual)
     torch.set_grad_enabled(True)
-    return found, settings["algo"]["delta"]
+    return actual, settings["algo"]["delta"]
 
 
-def report(found: list[Judged], delta: float) -> dict[str, float]:
+def report(given: list[Judged], delta: float) -> dict[str, float]:
     """Shares and medians over all updates, and over the accepted ones."""
-    accepted = [one for one in found if one.accepted]
+    accepted = [one for one in given if one.accepted]
     return {
-        "updates": len(found),
-        "accepted": len(accepted) / len(found),
+        "updates": len(given),
+        "accepted": len(accepted) / len(given),
         "kl within delta": sum(one.kl <= delta for one in accepted) / len(accepted),
         "surrogate improved": sum(one.gain > 0 for one in accepted) / len(accepted),
         "largest kl / delta": max(one.kl for one in accepted) / delta,
-        "median kl / delta": median(one.kl for one in found) / delta,
+        "median kl / delta": median(one.kl for one in given) / delta,
     }
 
 

@@ -126,8 +126,8 @@ def settings_table(key: str, cls: type, file: Path) -> Iterator[str]:
 def default_values(file: Path, key: str) -> dict[str, Any]:
     """What a file of conf/ sets, as it stands there."""
     content: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-    found = content.get(key, content) if key else content
-    return {str(name): value for name, value in found.items()}
+    actual = content.get(key, content) if key else content
+    return {str(name): value for name, value in actual.items()}
 
 
 def show_default(value: Any) -> str:

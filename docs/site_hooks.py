@@ -55,7 +55,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
     Files of the repository that are no pages are shown there.
     """
-    markdown = FORMULA.sub(lambda found: draw_formula(found[1]), markdown)
+    markdown = FORMULA.sub(lambda actual: draw_formula(actual[1]), markdown)
     urls: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
     here = posixpath.dirname(page.file.src_uri)
     at_root = page.file.src_uri == "index.md"

@@ -61,8 +61,8 @@ def main(steps: int = 6_000, betas: tuple[float, ...] = (0.0, 0.5)) -> None:
     for beta in betas:
         words = f"algo=self_imitation algo.imitation={beta} {lake} logger.every=5 trainer.total_steps={steps}"
         rows = pgrun.train(words, **own).metrics
-        found = next((row["env_steps"] for row in rows if (row["return/train"] or 0) >= 0.9), None)
-        when = f"after {found:.0f} steps" if found else f"not in {steps} steps"
+        collected = next((row["env_steps"] for row in rows if (row["return/train"] or 0) >= 0.9), None)
+        when = f"after {collected:.0f} steps" if collected else f"not in {steps} steps"
         share = rows[-1]["imitation/share"]
         print(
             f"β = {beta}: nine of ten reach the goal {when}; at the end {share:.0%} of the rows are imitated"

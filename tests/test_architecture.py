@@ -39,11 +39,11 @@ ALLOWED: dict[tuple[str, str], str] = {}  # (importer, imported) → why it may 
 
 def find_modules(root: Path = ROOT) -> dict[str, Path]:
     """``envs.vector`` → its file; a package is its ``__init__``."""
-    found = {}
+    modules = {}
     for path in root.rglob("*.py"):
         parts = path.relative_to(root).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
+        modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return modules
 
 
 def find_imports(text: str, modules: set[str]) -> Iterator[str]:
@@ -134,4 +134,4 @@ def test_negative_controls(edge: tuple[str, str], upward: bool, circle: bool) ->
     """An import that goes up, or round, is found."""
     edges = import_edges() | {edge}
     assert (edge in find_upward(edges)) == upward
-    assert any(set(edge) <= found for found in find_circles(edges)) == circle
+    assert any(set(edge) <= one for one in find_circles(edges)) == circle

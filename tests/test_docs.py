@@ -107,12 +107,12 @@ def wrong(words: list[str], made: set[str], sweeps: Collection[str] = ()) -> lis
     command = read_command(typed, app)
     if command.shows or command.flags.help:
         return command.problems
-    found = compose_jobs(command)
-    assert found.composed
+    jobs = compose_jobs(command)
+    assert jobs.composed
     return [
         *command.problems,
-        *found.problems,
-        *(problem for job in found.composed for problem in check(job)),
+        *jobs.problems,
+        *(problem for job in jobs.composed for problem in check(job)),
     ]
 
 
@@ -125,8 +125,10 @@ def test_commands_pass_the_check(path: Path, here: Path, monkeypatch: pytest.Mon
     made, sweeps = set[str](), set[str]()
     for words in commands(path):
         if words[1:] not in (["--list"], ["--version"]):
-            found = [one for one in wrong(words, made, sweeps) if not names_an_extra(one.sentence(), path)]
-            assert found == [], shlex.join(words)
+            collected = [
+                one for one in wrong(words, made, sweeps) if not names_an_extra(one.sentence(), path)
+            ]
+            assert collected == [], shlex.join(words)
         made |= {word.split("=")[1] for word in words if word.startswith("hydra.run.dir=")}
         sweeps |= {word.split("=")[1] for word in words if word.startswith("hydra.sweep.dir=")}
     for name in own:
@@ -144,15 +146,15 @@ def names_an_extra(problem: str, page: Path) -> bool:
 
 def write_files(text: str, folder: Path) -> list[str]:
     """Blocks whose first line is the name of a file: the reader's own."""
-    found = []
+    collected = []
     for block in blocks(text, "(?:python|yaml)"):
         first, _, _ = block.partition("\n")
         if name := re.fullmatch(r"# (\S+\.(?:py|yaml))", first):
             target = folder / name[1]
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(block)
-            found.append(name[1])
-    return found
+            collected.append(name[1])
+    return collected
 
 
 def test_the_python_page_runs_from_top_to_bottom(here: Path, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811

@@ -15,12 +15,12 @@ ONE_WORD = 40  # mathematics, the door from Python, what a kernel or argparse ca
 @cache
 def functions() -> dict[str, list[str]]:
     """name → the modules that define it."""
-    found = defaultdict(list)
+    collected = defaultdict(list)
     for path in sorted(ROOT.rglob("*.py")):
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.FunctionDef) and not node.name.startswith("__"):
-                found[node.name].append(path.relative_to(ROOT).as_posix())
-    return found
+                collected[node.name].append(path.relative_to(ROOT).as_posix())
+    return collected
 
 
 def test_a_name_is_one_function() -> None:

@@ -66,11 +66,11 @@ def test_the_readme_of_an_index_has_no_relative_link() -> None:
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As if the package came from a wheel."""
-    found = Message()
+    message = Message()
     for name, address in PROJECT["urls"].items():
-        found["Project-URL"] = f"{name}, {address}"
+        message["Project-URL"] = f"{name}, {address}"
     monkeypatch.setattr(pages, "CHECKOUT", tmp_path)
-    monkeypatch.setattr(pages, "metadata", lambda name: found)
+    monkeypatch.setattr(pages, "metadata", lambda name: message)
     pages.repository.cache_clear()
     yield
     pages.repository.cache_clear()

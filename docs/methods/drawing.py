@@ -35,10 +35,10 @@ def canvas(columns: int, height: float = 3.4, width: float = 4.2) -> tuple[Figur
 
 def grouped(runs: Iterable[Any], *keys: str) -> dict[str, list[Any]]:
     """Runs that differ in the seed alone, by the values of ``keys``."""
-    found: dict[str, list[Any]] = {}
+    collected: dict[str, list[Any]] = {}
     for run in runs:
-        found.setdefault(" ".join(run.words[key] for key in keys), []).append(run)
-    return found
+        collected.setdefault(" ".join(run.words[key] for key in keys), []).append(run)
+    return collected
 
 
 def curves(axis: Axes, groups: Mapping[str, Sequence[Any]], scalar: str, log: bool = False) -> None:
@@ -86,7 +86,7 @@ def bars(
     """Variance of each scheme of a study with its 95 % interval, top to bottom as
     listed; ``known``: exact values.
     """
-    found = [
+    collected = [
         Bar(
             label.replace("optimal_baseline ", "… "),
             e["variance"],
@@ -95,7 +95,7 @@ def bars(
         )
         for label, e in run.result["schemes"].items()
     ]
-    draw_panel(axis, Bars(title, f"variance of ĝ ({run.result['batch']} episodes)", found, log))
+    draw_panel(axis, Bars(title, f"variance of ĝ ({run.result['batch']} episodes)", collected, log))
     if known:
         legend(axis, loc="best")
 

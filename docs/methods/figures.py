@@ -78,8 +78,8 @@ def placed(command: list[str], folder: Path) -> tuple[Path, list[str]]:
 
 
 def jobs(folder: Path) -> list[Run]:
-    found = sorted(folder.glob("*/.hydra"), key=lambda path: order_by_number(path.parent.name))
-    return [Run(path.parent) for path in found] or [Run(folder)]
+    collected = sorted(folder.glob("*/.hydra"), key=lambda path: order_by_number(path.parent.name))
+    return [Run(path.parent) for path in collected] or [Run(folder)]
 
 
 def finished(folder: Path, typed: str) -> bool:
@@ -90,7 +90,7 @@ def finished(folder: Path, typed: str) -> bool:
 
 def results(page: str, out: Path) -> list[list[Run]]:
     """The jobs of each command of a page, run now where they were not before."""
-    found = []
+    collected = []
     for number, command in enumerate(commands(page)):
         folder, line = placed(command, out / page / str(number))
         typed = shlex.join(command)
@@ -101,8 +101,8 @@ def results(page: str, out: Path) -> list[list[Run]]:
             if log.returncode:
                 sys.exit(log.stdout)
             (folder / "command.txt").write_text(typed)
-        found.append(jobs(folder))
-    return found
+        collected.append(jobs(folder))
+    return collected
 
 
 def draw(page: str, out: Path) -> None:

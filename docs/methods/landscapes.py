@@ -29,9 +29,9 @@ def euclidean_pg(runs: list[list[Any]]):
         axis.set_yticks([])
         axis.set_xlabel("action")
         axis.set_title(f"σ = {sigma:g}: KL = 1/(2σ²) = {1 / (2 * sigma**2):.4f}")
-    for look, label, found in zip("os", ("‖Δθ‖ = 1", "natural step, KL 0.5"), runs, strict=True):
+    for look, label, one in zip("os", ("‖Δθ‖ = 1", "natural step, KL 0.5"), runs, strict=True):
         colour = RED if look == "o" else BLUE
-        for sigma, (_, seeds) in zip(sigmas, grouped(found, "network.log_std").items(), strict=True):
+        for sigma, (_, seeds) in zip(sigmas, grouped(one, "network.log_std").items(), strict=True):
             made = [run.metrics["step/kl_realised"][0] for run in seeds]
             name = label if sigma == sigmas[0] else None
             axes[2].plot([sigma] * len(made), made, look, color=colour, alpha=0.7, label=name)

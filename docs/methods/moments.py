@@ -54,8 +54,8 @@ def whole_return(env, policy: Policy, p: Problem) -> dict[str, float]:
                 dots = g.square().sum(1) * later[j] + 2 * (g * later_b[j]).sum(1) + later_sq[j]
                 new[2][k].index_add_(0, s, w * dots)
         power, along, square = new
-    found = {f"r{k}": float(p.start @ power[k]) for k in range(3)}
-    return found | {f"b{k}": float(p.start @ square[k]) for k in range(3)}
+    collected = {f"r{k}": float(p.start @ power[k]) for k in range(3)}
+    return collected | {f"b{k}": float(p.start @ square[k]) for k in range(3)}
 
 
 def weighted(env, policy: Policy, p: Problem, lam: float, critic: bool) -> float:

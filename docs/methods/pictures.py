@@ -26,7 +26,7 @@ def number(run: Any, key: str) -> float:
 
 def reinforce(runs: Runs):
     figure, (left, right) = canvas(2)
-    groups = {f"N = {n}": found for n, found in grouped(runs[0], "sampler.episodes").items()}
+    groups = {f"N = {n}": one for n, one in grouped(runs[0], "sampler.episodes").items()}
     curves(left, groups, "return/train")
     curves(right, groups, "kl/old_new", log=True)
     legend(left)
@@ -203,10 +203,10 @@ def gae(runs: Runs):
     for axis, run in zip((left, middle), runs[0], strict=True):
         names = list(run.result["schemes"])
         lam = [float(name.split("=")[1]) for name in names]
-        found = {f: np.array([run.result["schemes"][x][f] for x in names]) for f in ("variance", "mse")}
-        axis.fill_between(lam, found["variance"], color=BLUE, alpha=0.35, label="variance")
-        axis.fill_between(lam, found["variance"], found["mse"], color=RED, alpha=0.35, label="bias²")
-        axis.plot(lam, found["mse"], "o-", color=INK, label="mean squared error")
+        collected = {f: np.array([run.result["schemes"][x][f] for x in names]) for f in ("variance", "mse")}
+        axis.fill_between(lam, collected["variance"], color=BLUE, alpha=0.35, label="variance")
+        axis.fill_between(lam, collected["variance"], collected["mse"], color=RED, alpha=0.35, label="bias²")
+        axis.plot(lam, collected["mse"], "o-", color=INK, label="mean squared error")
         axis.set_xlabel("λ")
         axis.set_ylim(bottom=0)
         axis.set_title(f"critic={run.words['critic']}, OneState at θ = 0.9")
@@ -222,8 +222,8 @@ def gae(runs: Runs):
 
 def ladder(runs: Runs):
     figure, axes = canvas(3, 3.6, 4.6)
-    for axis, found in zip(axes, (runs[0], runs[1], runs[3]), strict=True):
-        run = found[0]
+    for axis, one in zip(axes, (runs[0], runs[1], runs[3]), strict=True):
+        run = one[0]
         name = run.result["env"]
         title = f"{name}, return {run.result['policy']['return_mean']:.3g}"
         bars(axis, run, title, exact(run) if name.startswith("pgrun/") else None, log=True)
@@ -319,8 +319,8 @@ def action_baseline(runs: Runs):
 def grpo(runs: Runs):
     figure, (left, right) = canvas(2)
     bars(left, runs[2][0], "four prompts (3)")
-    found = [(name, run.result) for run in (runs[4][0], runs[5][0]) for name in run.result["schemes"]]
-    found = list(dict(reversed(found)).items())[::-1]  # a scheme that both have counts with the later one
+    actual = [(name, run.result) for run in (runs[4][0], runs[5][0]) for name in run.result["schemes"]]
+    actual = list(dict(reversed(actual)).items())[::-1]  # a scheme that both have counts with the later one
     for field, style, label in (
         ("bias_norm", {**style_line(0), "linestyle": "none"}, "measured"),
         (
@@ -329,9 +329,9 @@ def grpo(runs: Runs):
             "noise alone",
         ),
     ):
-        shares = [r["schemes"][name][field] / r["reference_norm"] for name, r in found]
-        right.plot(shares, range(len(found)), label=label, **style)
-    right.set_yticks(range(len(found)), [name for name, _ in found])
+        shares = [r["schemes"][name][field] / r["reference_norm"] for name, r in actual]
+        right.plot(shares, range(len(actual)), label=label, **style)
+    right.set_yticks(range(len(actual)), [name for name, _ in actual])
     right.invert_yaxis()
     right.set_title("‖mean of ĝ − ∇J‖/‖∇J‖ (5, 6)")
     legend(right)

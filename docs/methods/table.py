@@ -123,8 +123,8 @@ class World:
         """(E ĝ [P], E‖ĝ − E ĝ‖²) of a batch, at γ = 1."""
         rollout, chance = self.every.groups(BATCH)
         critic = ExactCritic(self.problem, self.policy, 1.0, factor)
-        found = Seen(self.policy, rollout, critic).estimates(Estimator(scheme, 1.0), BATCH)
-        return mean_and_variance(chance, found)
+        estimates = Seen(self.policy, rollout, critic).estimates(Estimator(scheme, 1.0), BATCH)
+        return mean_and_variance(chance, estimates)
 
     def noise_of_vine(self, scheme: Scheme, times: int) -> float:
         """What V̂ of so many continuations adds to the variance: it is drawn by itself in each state."""
@@ -211,15 +211,15 @@ def make_world(name: str) -> World:
 def make_rows(names: Sequence[str], worlds: Mapping[str, World]) -> list[str]:
     """The table's rows of these schemes."""
     base = {key: world.moments(None_(), 1.0)[1] for key, world in worlds.items()}
-    found = []
+    rows = []
     for name in names:
         moments = {key: moments_of(name, world) for key, world in worlds.items()}
         biases = [worlds[key].bias(mean) for key, (mean, _) in moments.items()]
         shares = [variance / base[key] for key, (_, variance) in moments.items()]
         unbiased = "yes" if max(biases) < ROUNDING else "no"
         cells = [f"{x:.3g}" if x > ROUNDING else "0" for x in (*biases, *shares)]
-        found.append(f"| {name} | {unbiased} | {' | '.join(cells)} |")
-    return found
+        rows.append(f"| {name} | {unbiased} | {' | '.join(cells)} |")
+    return rows
 
 
 def moments_of(name: str, world: World) -> tuple[Tensor, float]:

@@ -56,10 +56,10 @@ def test_blocks_of_a_table_of_logits(name: str) -> None:
     for _ in range(oracle.horizon):
         often, here = often + here, follows.T @ here
     often /= often.sum()
-    found = exact.fisher(policy, p).view(actions, states, actions, states)  # logits are stored [A, S]
+    actual = exact.fisher(policy, p).view(actions, states, actions, states)  # logits are stored [A, S]
     block = torch.diag_embed(pi) - pi[:, :, None] * pi[:, None, :]
     wanted = torch.einsum("s,sab,st->asbt", often, block, torch.eye(states, dtype=torch.float64))
-    assert error(found, wanted) < 1e-12
+    assert error(actual, wanted) < 1e-12
 
 
 @all_mdps
@@ -67,15 +67,15 @@ def test_over_trajectories_by_enumeration(name: str) -> None:
     """E[BBᵀ] over every trajectory, B the sum of its scores by hand; per state it is
     divided by the mean length.
     """
-    mdp, theta, found = world(name)
-    rollout, pi = found.rollout, probabilities(mdp, theta)
+    mdp, theta, every_episode = world(name)
+    rollout, pi = every_episode.rollout, probabilities(mdp, theta)
     one_hot = torch.nn.functional.one_hot(rollout.action, 2) - (rollout.obs[:-1] @ pi)
     total = torch.einsum("tn,tna,tns->nas", rollout.mask, one_hot, rollout.obs[:-1]).flatten(1)
-    wanted = torch.einsum("n,np,nq->pq", found.probability, total, total)
+    wanted = torch.einsum("n,np,nq->pq", every_episode.probability, total, total)
     p = problem_of(mdp)
-    assert error(exact.fisher_of_trajectories(found.policy, p), wanted) < EXACT
+    assert error(exact.fisher_of_trajectories(every_episode.policy, p), wanted) < EXACT
     length = visits(mdp, theta).sum()
-    assert error(exact.fisher(found.policy, p) * length, wanted) < EXACT
+    assert error(exact.fisher(every_episode.policy, p) * length, wanted) < EXACT
     assert wanted.norm() > FAR
 
 
@@ -119,9 +119,9 @@ def test_it_is_the_hessian_of_the_mean_kl_and_what_natural_steps_multiply_by(nam
 
     with torch.enable_grad():
         hessian = torch.autograd.functional.hessian(mean_kl, policy.theta)
-    found = exact.fisher(policy, p)
-    assert error(found, hessian) < EXACT
+    fisher = exact.fisher(policy, p)
+    assert error(fisher, hessian) < EXACT
     rows = SimpleNamespace(obs=p.encoded(), mask=often)  # each state once, as often as it is visited
     product = natural_gradient.fisher_product(policy, rows, 0.0)
     columns = torch.eye(len(policy.theta), dtype=torch.float64)
-    assert error(found, torch.stack([product(e) for e in columns])) < EXACT
+    assert error(fisher, torch.stack([product(e) for e in columns])) < EXACT

@@ -45,12 +45,12 @@ def moved(theta: Tensor) -> Tensor:
 
 def mean(name: str, weights: str, scheme: Scheme, **settings) -> Tensor:
     """E over π_old of the ascent direction at π_θ = ``moved``, through the algorithm's own update."""
-    _, theta, found = world(name)
+    _, theta, every_episode = world(name)
     total = torch.zeros_like(theta)
-    for column, p in enumerate(found.probability):
-        rollout = found.rollout.columns(torch.tensor([column]))
+    for column, p in enumerate(every_episode.probability):
+        rollout = every_episode.rollout.columns(torch.tensor([column]))
         value = torch.zeros_like(rollout.obs[..., 0])
-        batch = batch_of(found.policy, rollout, value, Estimator(scheme, GAMMA))
+        batch = batch_of(every_episode.policy, rollout, value, Estimator(scheme, GAMMA))
         steps: list[Tensor] = []
         learner = Learner(
             tabular_policy(moved(theta)), NoCritic(), SimpleNamespace(step=steps.append), torch.Generator()
@@ -88,31 +88,31 @@ def with_q_of_the_behaviour(mdp: Mdp, theta: Tensor, new: Tensor, state_of: Tens
 def test_past_only_has_the_mean_with_q_of_the_behaviour(name: str) -> None:
     mdp, theta, _ = world(name)
     new = moved(theta)
-    found = mean(name, "past_only", TO_GO)
-    assert error(found, with_q_of_the_behaviour(mdp, theta, new, state_of=new)) < EXACT
-    assert error(found, true_gradient(mdp, new)) > FAR
+    actual = mean(name, "past_only", TO_GO)
+    assert error(actual, with_q_of_the_behaviour(mdp, theta, new, state_of=new)) < EXACT
+    assert error(actual, true_gradient(mdp, new)) > FAR
 
 
 @all_mdps
 def test_per_step_also_visits_the_states_of_the_behaviour(name: str) -> None:
     mdp, theta, _ = world(name)
     new = moved(theta)
-    found = mean(name, "per_step", TO_GO)
-    assert error(found, with_q_of_the_behaviour(mdp, theta, new, state_of=theta)) < EXACT
-    assert error(found, true_gradient(mdp, new)) > FAR
+    actual = mean(name, "per_step", TO_GO)
+    assert error(actual, with_q_of_the_behaviour(mdp, theta, new, state_of=theta)) < EXACT
+    assert error(actual, true_gradient(mdp, new)) > FAR
 
 
 @all_mdps
 def test_dynamics_cancel_in_the_ratio(name: str) -> None:
     """∏ρ of the policies is the ratio of the trajectories' whole probabilities, dynamics and all."""
-    mdp, theta, found = world(name)
-    new, rollout = moved(theta), found.rollout
+    mdp, theta, every_episode = world(name)
+    new, rollout = moved(theta), every_episode.rollout
     log_new = tabular_policy(new).dist.log_prob(tabular_policy(new).params(rollout.obs[:-1]), rollout.action)
     products = (rollout.mask * (log_new - rollout.log_prob)).sum(0).exp()
     pi_old, pi_new = probabilities(mdp, theta), probabilities(mdp, new)
-    for column in range(len(found.probability)):
+    for column in range(len(every_episode.probability)):
         alive = rollout.mask[:, column] > 0
-        s, a = found.state[:-1, column][alive], rollout.action[alive, column]
-        chance = found.probability[column] / pi_old[s, a].prod()  # of start and transitions alone
-        full = chance * pi_new[s, a].prod() / found.probability[column]
+        s, a = every_episode.state[:-1, column][alive], rollout.action[alive, column]
+        chance = every_episode.probability[column] / pi_old[s, a].prod()  # of start and transitions alone
+        full = chance * pi_new[s, a].prod() / every_episode.probability[column]
         assert abs(float(products[column] - full)) < 1e-12 * float(full) + 1e-12

@@ -33,8 +33,8 @@ def one_iteration(folder: Path, lr: float) -> tuple[Run, Rollout]:
     collect = run.sampler.collect
 
     def kept(*args):
-        rollouts.append((found := collect(*args))[0])
-        return found
+        rollouts.append((rollout := collect(*args))[0])
+        return rollout
 
     run.sampler.collect = kept
     train_run(run, folder)
@@ -113,8 +113,8 @@ def test_the_targets_of_replayed_actions_come_from_the_network_that_follows(tmp_
         slow.add_(0.1 * (critic.phi - slow))
 
     def kept(*args):
-        drawn.append(found := recall(*args))
-        return found
+        drawn.append(actual := recall(*args))
+        return actual
 
     critic.optimizer.step, run.sampler.recall = stepped, kept
     train_run(run, tmp_path)
@@ -127,6 +127,6 @@ def test_the_targets_of_replayed_actions_come_from_the_network_that_follows(tmp_
     def y(phi: torch.Tensor) -> torch.Tensor:
         return last.reward[0] + 0.99 * (1 - last.terminated[0]) * q(phi)
 
-    found = critic.rows(last, 0.99).target
-    torch.testing.assert_close(found, y(slow))
-    assert (found - y(critic.phi)).abs().max() > 0.1, "negative control: φ itself has gone ahead"
+    actual = critic.rows(last, 0.99).target
+    torch.testing.assert_close(actual, y(slow))
+    assert (actual - y(critic.phi)).abs().max() > 0.1, "negative control: φ itself has gone ahead"

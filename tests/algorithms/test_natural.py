@@ -129,9 +129,9 @@ def test_conjugate_gradient_solves_in_as_many_steps_as_dimensions() -> None:
     a = torch.randn(6, 6, generator=rng(4), dtype=torch.float64)
     a = a @ a.T + torch.eye(6, dtype=torch.float64)
     b = torch.randn(6, generator=rng(5), dtype=torch.float64)
-    found = conjugate_gradient(lambda v: a @ v, b, 6, tolerance=0.0)
-    assert (found.x - torch.linalg.solve(a, b)).abs().max() < 1e-10  # condition number below 100
-    assert found.residual < 1e-10
+    solution = conjugate_gradient(lambda v: a @ v, b, 6, tolerance=0.0)
+    assert (solution.x - torch.linalg.solve(a, b)).abs().max() < 1e-10  # condition number below 100
+    assert solution.residual < 1e-10
     short = conjugate_gradient(lambda v: a @ v, b, 2)
     assert (b - a @ short.x).norm() / b.norm() == pytest.approx(float(short.residual), rel=1e-6)
 

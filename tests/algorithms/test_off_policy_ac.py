@@ -18,28 +18,28 @@ from tests.helpers.support_pipeline import built
 CORRECTIONS = ("none", "q", "q_next", "all")
 
 
-def distance(found: Lab, table: Tensor) -> float:
+def distance(given: Lab, table: Tensor) -> float:
     """‖Q̂ − table‖ over the pairs of the buffer, each weighed by how often it is there."""
-    return float((found.visited() * (found.read() - table).square()).sum().sqrt())
+    return float((given.visited() * (given.read() - table).square()).sum().sqrt())
 
 
 def settled(corrections: str) -> Lab:
-    found = lab(corrections)
-    if not found.critic.phi.any():
-        found.fixed_point()
-    return found
+    answer = lab(corrections)
+    if not answer.critic.phi.any():
+        answer.fixed_point()
+    return answer
 
 
-def actor_error(found: Lab) -> float:
+def actor_error(given: Lab) -> float:
     """‖mean direction of the update − the gradient at the buffer's states‖, over that gradient's length."""
-    mean = torch.stack([found.direction() for _ in range(10)]).mean(0)
-    truth = found.present_gradient()
+    mean = torch.stack([given.direction() for _ in range(10)]).mean(0)
+    truth = given.present_gradient()
     return float((mean - truth).norm() / truth.norm())
 
 
 def test_the_critic_comes_nearer_with_each_correction() -> None:
     """What is left at q_next is the noise of drawing: ‖Q̂ − Q‖ was 0.31, 0.19 and 0.016."""
-    error = [distance(found := settled(c), found.of_the_buffer(NOW)) for c in CORRECTIONS[:3]]
+    error = [distance(actual := settled(c), actual.of_the_buffer(NOW)) for c in CORRECTIONS[:3]]
     assert error[0] > 1.3 * error[1]
     assert error[1] > 6 * error[2]
     assert distance(settled("all"), settled("all").of_the_buffer(NOW)) < 2 * error[2]
@@ -47,18 +47,18 @@ def test_the_critic_comes_nearer_with_each_correction() -> None:
 
 def test_with_the_buffers_next_action_it_is_the_old_policys_q() -> None:
     """Negative control: q converges too, to the older policy's Q; and q_next not to that."""
-    found = settled("q")
-    assert 4 * distance(found, found.of_the_buffer(OLD)) < distance(found, found.of_the_buffer(NOW))
-    assert distance(settled("q_next"), found.of_the_buffer(OLD)) > 0.1
+    actual = settled("q")
+    assert 4 * distance(actual, actual.of_the_buffer(OLD)) < distance(actual, actual.of_the_buffer(NOW))
+    assert distance(settled("q_next"), actual.of_the_buffer(OLD)) > 0.1
 
 
 def test_the_buffer_is_a_sample_of_the_true_problem() -> None:
     """And what is left between its Q and the true one is sampling error: rewards of
     size 1, 16 000 of them on 8 pairs.
     """
-    found = lab("all")
-    error = found.of_the_buffer(NOW) - found.solved()[1]
-    assert float((found.visited() * error.square()).sum().sqrt()) < 0.1
+    answer = lab("all")
+    error = answer.of_the_buffer(NOW) - answer.solved()[1]
+    assert float((answer.visited() * error.square()).sum().sqrt()) < 0.1
 
 
 def test_only_with_actions_of_its_own_does_the_actor_follow_the_gradient() -> None:
@@ -72,12 +72,12 @@ def directions(baseline: str, draws: int) -> Tensor:
     """Directions on the *same* replayed states with the exact Q: only the actor's own
     actions differ [draws, P].
     """
-    found = lab("all", baseline)
-    found.set(found.solved()[1])
-    found.run.noise.manual_seed(0)
-    found.run.sampler.batch = 64
-    rollout = found.draw()
-    return torch.stack([found.direction_on(rollout) for _ in range(draws)]).double()
+    answer = lab("all", baseline)
+    answer.set(answer.solved()[1])
+    answer.run.noise.manual_seed(0)
+    answer.run.sampler.batch = 64
+    rollout = answer.draw()
+    return torch.stack([answer.direction_on(rollout) for _ in range(draws)]).double()
 
 
 def test_the_expectation_is_the_mean_of_the_draws_and_has_no_variance() -> None:
@@ -112,10 +112,10 @@ def test_the_table_is_solved_where_it_should_be() -> None:
 @pytest.mark.parametrize("baseline", ["none", "v", "expectation"])
 def test_what_the_update_learns_from_has_the_buffers_states(baseline: str) -> None:
     """Rows of the expectation: each state once for every action, and the divisor is the number of states."""
-    found = lab("all", baseline)
-    found.run.sampler.batch = 16
-    rollout = found.draw()
-    seen = found.run.algorithm.prepare_rollout(rollout, found.run.learner)
+    answer = lab("all", baseline)
+    answer.run.sampler.batch = 16
+    rollout = answer.draw()
+    seen = answer.run.algorithm.prepare_rollout(rollout, answer.run.learner)
     assert torch.equal(seen.obs[0], rollout.obs[0])
     assert seen.count == 16
     assert torch.equal(seen.replayed_from.action, rollout.action)

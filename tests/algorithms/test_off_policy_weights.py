@@ -81,26 +81,28 @@ def with_states(name: str) -> Rollout:
     """Every trajectory with its states; where there is none, an invalid number is not looked up but must
     index something.
     """
-    mdp, _, found = world(name)
-    return replace(found.rollout, state=found.state.clamp(max=mdp.states - 1))
+    mdp, _, episodes = world(name)
+    return replace(episodes.rollout, state=episodes.state.clamp(max=mdp.states - 1))
 
 
 @all_mdps
 def test_it_is_the_mean_of_the_past_product_in_each_state(name: str) -> None:
     """E[∏_{k<t} ρₖ | sₜ, alive] over every trajectory, for each t and s: the documents' open question."""
-    mdp, theta, found = world(name)
-    new, rollout = moved(theta), found.rollout
-    algorithm, _ = reused("state_ratio", with_states(name), found.policy, new, problem=problem_of(mdp))
+    mdp, theta, every_episode = world(name)
+    new, rollout = moved(theta), every_episode.rollout
+    algorithm, _ = reused(
+        "state_ratio", with_states(name), every_episode.policy, new, problem=problem_of(mdp)
+    )
     padded = [
         torch.cat([probabilities(mdp, x), torch.ones(1, 2)]) for x in (new, theta)
     ]  # 1 where nobody acts
-    rho = (padded[0] / padded[1])[found.state[:-1], rollout.action]
+    rho = (padded[0] / padded[1])[every_episode.state[:-1], rollout.action]
     past = torch.cat([torch.ones_like(rho[:1]), torch.where(rollout.mask > 0, rho, 1.0).cumprod(0)[:-1]])
     pairs = 0
     for t, s in product(range(mdp.horizon), range(mdp.states)):
-        now = (found.state[t] == s) & (rollout.mask[t] > 0)
+        now = (every_episode.state[t] == s) & (rollout.mask[t] > 0)
         if now.any():
-            p, ratio = found.probability[now], algorithm.state_ratio[t][now]
+            p, ratio = every_episode.probability[now], algorithm.state_ratio[t][now]
             assert error(ratio, (p * past[t][now]).sum() / p.sum()) < EXACT
             pairs += bool((ratio - 1).abs().max() > FAR)
     assert pairs >= 1  # ratios of 1 would be easy to equal
@@ -109,12 +111,12 @@ def test_it_is_the_mean_of_the_past_product_in_each_state(name: str) -> None:
 @all_mdps
 def test_its_mean_is_that_of_the_past_products(name: str) -> None:
     """E_θ[Σ gₜ Q^{π_old}(sₜ,aₜ)], biased; each trajectory alone, so that no two are averaged."""
-    mdp, theta, found = world(name)
+    mdp, theta, every_episode = world(name)
     new, p = moved(theta), problem_of(mdp)
     total = torch.zeros_like(theta)
-    for column, chance in enumerate(found.probability):
+    for column, chance in enumerate(every_episode.probability):
         rollout = with_states(name).columns(torch.tensor([column]))
-        total += chance * reused("state_ratio", rollout, found.policy, new, problem=p)[1]
+        total += chance * reused("state_ratio", rollout, every_episode.policy, new, problem=p)[1]
     assert error(total, with_q_of_the_behaviour(mdp, theta, new, state_of=new)) < EXACT
     assert error(total, mean(name, "past_only", TO_GO)) < EXACT
     first_order = mean(name, "per_step", TO_GO)
@@ -200,28 +202,34 @@ def test_the_weight_from_policies_is_that_of_whole_trajectories(name: str) -> No
     """p_θ(τ)/p_old(τ) with start, transitions and policies multiplied out, relative to its size; and Ĵ(θ),
     J(θ) undiscounted.
     """
-    mdp, theta, found = world(name)
-    new, rollout = moved(theta), found.rollout
-    batch = batch_of(found.policy, rollout, torch.zeros_like(rollout.obs[..., 0]), Estimator(TO_GO, GAMMA))
+    mdp, theta, every_episode = world(name)
+    new, rollout = moved(theta), every_episode.rollout
+    batch = batch_of(
+        every_episode.policy, rollout, torch.zeros_like(rollout.obs[..., 0]), Estimator(TO_GO, GAMMA)
+    )
     policy = tabular_policy(new)
     rho = log_ratio(policy.dist.log_prob(policy.params(batch.obs), batch.action), batch)
     weight = OffPolicyPg(weights="trajectory").products(rho)[0]
     whole = [torch.tensor(whole_probabilities(name, x), dtype=torch.float64) for x in (new, theta)]
-    assert error(whole[1], found.probability) < EXACT
+    assert error(whole[1], every_episode.probability) < EXACT
     assert float((weight * whole[1] / whole[0] - 1).abs().max()) < 1e-12
-    estimate = (found.probability * weight * rollout.reward.sum(0)).sum()
+    estimate = (every_episode.probability * weight * rollout.reward.sum(0)).sum()
     table = exact.policy_table(policy, problem_of(mdp))
     assert float(estimate) == pytest.approx(float(exact.objective(problem_of(mdp), table, 1.0)), abs=EXACT)
 
 
 def whole_probabilities(name: str, theta: Tensor) -> list[float]:
     """p(s₁) ∏ π(aₜ|sₜ) p(sₜ₊₁|sₜ, aₜ) of each column."""
-    mdp, _, found = world(name)
+    mdp, _, every_episode = world(name)
     pi, result = probabilities(mdp, theta), []
-    for column in range(len(found.probability)):
+    for column in range(len(every_episode.probability)):
         p = 1.0
-        for t in range(int(found.rollout.mask[:, column].sum())):
-            s, a, after = found.state[t, column], found.rollout.action[t, column], found.state[t + 1, column]
+        for t in range(int(every_episode.rollout.mask[:, column].sum())):
+            s, a, after = (
+                every_episode.state[t, column],
+                every_episode.rollout.action[t, column],
+                every_episode.state[t + 1, column],
+            )
             p *= float(pi[s, a] * mdp.chance[s, a, after])
         result.append(p)
     return result
@@ -260,9 +268,9 @@ def test_every_episode_of_fixed_horizon() -> None:
     """
     steps = 10
     batch = flips(torch.tensor(list(product((0, 1), repeat=steps))).T.contiguous())
-    found = weight_scalars(log_rho(batch), batch)
+    scalars = weight_scalars(log_rho(batch), batch)
     expected = {"mean": 1.0, "max": 1.1**steps, "ess": 1.01**-steps, "return": 0.55 * steps}
-    assert {k: float(v) for k, v in found.items()} == pytest.approx(
+    assert {k: float(v) for k, v in scalars.items()} == pytest.approx(
         {f"weight/{k}": v for k, v in expected.items()}, rel=1e-12
     )
 
@@ -286,8 +294,8 @@ def test_products_explode_with_the_horizon(steps: int, ess: float) -> None:
 def test_weights_beyond_the_range_of_floats_still_have_an_effective_sample_size() -> None:
     """W = e^±1000: one episode has all the weight."""
     batch = flips(torch.zeros(1, 4, dtype=torch.long))
-    found = weight_scalars(torch.tensor([[1000.0, -1000.0, 0.0, 3.0]]), batch)
-    assert float(found["weight/ess"]) == pytest.approx(0.25)
+    scalars = weight_scalars(torch.tensor([[1000.0, -1000.0, 0.0, 3.0]]), batch)
+    assert float(scalars["weight/ess"]) == pytest.approx(0.25)
     even = weight_scalars(torch.full((1, 4), -2000.0), batch)
     assert float(even["weight/ess"]) == pytest.approx(1)
 
@@ -356,5 +364,5 @@ def test_self_normalised_weights_are_consistent(weights: str, slope: float) -> N
         else {}
     )
     old, new = one_state.policy(0.5), one_state.policy(theta).theta
-    found = reused(weights, rollout, old, new, gamma=1.0, self_normalise=True, **given)[1][0]
-    assert float(found) == pytest.approx(slope * theta * (1 - theta), rel=0.02)
+    actual = reused(weights, rollout, old, new, gamma=1.0, self_normalise=True, **given)[1][0]
+    assert float(actual) == pytest.approx(slope * theta * (1 - theta), rel=0.02)

@@ -37,13 +37,13 @@ SETTINGS: list[dict[str, Any]] = [
 
 def episodes(scheme: Any, psi: str = "none") -> tuple[Policy, Batch]:
     """Twenty episodes of different lengths, as an update of ppo gets them."""
-    _, _, found = world("both")
-    rollout = replace(found.rollout.columns(torch.arange(20)), group=4)
+    _, _, actual = world("both")
+    rollout = replace(actual.rollout.columns(torch.arange(20)), group=4)
     assert rollout.mask.min() == 0
     learner: Any = None
     rollout = Ppo(ratio="sequence").prepare_rollout(rollout, learner)
     value = torch.zeros_like(rollout.obs[..., 0])
-    return found.policy, Estimator(scheme, 0.9).batch(rollout, value, NoCritic(), found.policy)
+    return actual.policy, Estimator(scheme, 0.9).batch(rollout, value, NoCritic(), actual.policy)
 
 
 @pytest.mark.parametrize("given", SETTINGS, ids=str)
@@ -108,20 +108,20 @@ def test_the_ratio_of_an_episode_by_hand() -> None:
     s = ((batch.mask * (log_prob - batch.log_prob)).view(batch.shape).sum(0) / steps).exp()
     advantage = batch.psi.view(batch.shape).sum(0)  # Ψ = A/|τ|
     wanted = torch.minimum(s * advantage, s.clamp(0.9, 1.1) * advantage).mean()
-    found = Ppo(ratio="sequence", clip=0.1).surrogate(log_prob, batch)
-    assert float(found) == pytest.approx(float(wanted), rel=1e-12)
+    objective = Ppo(ratio="sequence", clip=0.1).surrogate(log_prob, batch)
+    assert float(objective) == pytest.approx(float(wanted), rel=1e-12)
     assert abs(float(Ppo(clip=0.1).surrogate(log_prob, batch)) - float(wanted)) > 1e-3
 
 
 def test_both_ratios_start_with_the_same_gradient() -> None:
     """At θ_old, where Ψ is one number an episode; where it is not, an episode's ratio spreads it evenly."""
-    _, _, found = world("both")
-    rollout = Ppo(ratio="sequence").prepare_rollout(found.rollout.columns(torch.arange(20)), None)  # type: ignore[arg-type]
+    _, _, actual = world("both")
+    rollout = Ppo(ratio="sequence").prepare_rollout(actual.rollout.columns(torch.arange(20)), None)  # type: ignore[arg-type]
     value = torch.zeros_like(rollout.obs[..., 0])
 
     def used(scheme: Any, ratio: Any) -> Tensor:
         algorithm = Ppo(epochs=1, minibatches=1, ratio=ratio)
-        return used_gradient(found.policy, rollout, value, Estimator(scheme, 0.9), algorithm)
+        return used_gradient(actual.policy, rollout, value, Estimator(scheme, 0.9), algorithm)
 
     assert error(used(Group(), "token"), used(Group(), "sequence")) < EXACT
     assert error(used(RewardToGo(), "token"), used(RewardToGo(), "sequence")) > FAR

@@ -51,9 +51,9 @@ EXTRA = {
 }
 
 
-def close(found: list[float], wanted: list[float], tolerance: float) -> bool:
-    print("values", found, "wanted", wanted)
-    return max(abs(a - b) for a, b in zip(found, wanted, strict=True)) <= tolerance
+def close(given: list[float], wanted: list[float], tolerance: float) -> bool:
+    print("values", given, "wanted", wanted)
+    return max(abs(a - b) for a, b in zip(given, wanted, strict=True)) <= tolerance
 
 
 def prefers(run: Run, obs: list, right: list[int]) -> bool:

@@ -22,9 +22,9 @@ def test_an_update_is_one_episode_and_its_step_the_formula() -> None:
     value = rollout.reward.new_zeros(rollout.obs.shape[:2])
     batch = run.estimator.batch(rollout, value, run.learner.critic, run.policy)
     scores = run.policy.scores(batch.obs, batch.action).sums(batch.mask, 1)[0]
-    found = -run.algorithm.loss_gradient(batch, run.learner)
+    actual = -run.algorithm.loss_gradient(batch, run.learner)
     expected = scores * finished[0][0]
-    assert float((found - expected).abs().max()) < 1e-4 * float(
+    assert float((actual - expected).abs().max()) < 1e-4 * float(
         expected.abs().max()
     )  # float32, some dozen rows
 

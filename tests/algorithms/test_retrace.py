@@ -39,16 +39,16 @@ RETRACE = {
 
 def applied(name: str, q: Tensor, lam: float) -> Tensor:
     """E_μ[Qʳ(sₜ, aₜ); sₜ = s, aₜ = a] [H, S, A] for π = ``moved``; Q [H, S, A] itself where μ never is."""
-    mdp, theta, found = world(name)
-    pi, r = probabilities(mdp, moved(theta)), found.rollout
+    mdp, theta, every_episode = world(name)
+    pi, r = probabilities(mdp, moved(theta)), every_episode.rollout
     v = torch.cat([(pi * q).sum(-1), torch.zeros(1, mdp.states, dtype=torch.float64)])
-    state, time = found.state[:-1].clamp(max=mdp.states - 1), torch.arange(mdp.horizon)[:, None]
+    state, time = every_episode.state[:-1].clamp(max=mdp.states - 1), torch.arange(mdp.horizon)[:, None]
     taken = q[time, state, r.action]
-    target = r.reward + GAMMA * (1 - r.terminated) * found.look_up(v)[1:]
+    target = r.reward + GAMMA * (1 - r.terminated) * every_episode.look_up(v)[1:]
     policy = tabular_policy(moved(theta))
     log_prob = policy.dist.log_prob(policy.params(r.obs[:-1]), r.action)
     x = retrace_errors(r.mask * (target - taken), (r.mask * (log_prob - r.log_prob)).exp(), GAMMA, lam)
-    chance = r.mask * found.probability
+    chance = r.mask * every_episode.probability
     cell = (time * mdp.states + state) * 2 + r.action
     sums = [torch.zeros(q.numel(), dtype=torch.float64).index_add(0, cell.flatten(), y.flatten())
             for y in (chance * x, chance)]  # fmt: skip

@@ -108,8 +108,8 @@ def test_an_update_adapts_after_it_and_logs_what_it_took() -> None:
 def test_a_resumed_run_has_the_schedules_of_the_one_that_never_stopped() -> None:
     """What the share of the run does not tell is in the state, bit for bit."""
     bonus = {"algo.entropy": 0.01, "algo.entropy_schedule": "kl"}
-    found = small(**{"optimizer.schedule": "kl"} | bonus)
-    one, other = build_run(found), build_run(found)
+    actual = small(**{"optimizer.schedule": "kl"} | bonus)
+    one, other = build_run(actual), build_run(actual)
 
     def update(run) -> None:
         rollout, _ = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)

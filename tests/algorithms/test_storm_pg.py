@@ -27,14 +27,14 @@ ALPHA = 0.3
 all_mdps = pytest.mark.parametrize("name", MDPS)
 
 
-def next_directions(found: World, theta: Tensor, scheme: Scheme, algorithm: StormPg) -> Tensor:
+def next_directions(given: World, theta: Tensor, scheme: Scheme, algorithm: StormPg) -> Tensor:
     """dₜ of every episode by itself [n, P], drawn by θ, after what the algorithm remembers."""
     directions, memory = [], dict(algorithm.memory)
-    for n in range(len(found.probability)):
+    for n in range(len(given.probability)):
         steps: list[Tensor] = []
         policy = tabular_policy(theta)
         learner = Learner(policy, NoCritic(), SimpleNamespace(step=steps.append), torch.Generator())  # type: ignore[arg-type]
-        rollout = found.rollout.columns(torch.tensor([n]))
+        rollout = given.rollout.columns(torch.tensor([n]))
         value = torch.zeros_like(rollout.obs[..., 0])
         algorithm.memory = dict(memory)
         algorithm.update(batch_of(policy, rollout, value, Estimator(scheme, GAMMA)), learner)
@@ -62,11 +62,11 @@ def test_the_error_is_handed_on_and_no_other_comes_in(name: str, weights: str, s
     draw = torch.Generator().manual_seed(4)
     moved, wrong = (theta + x for x in torch.randn(2, len(theta), generator=draw, dtype=torch.float64))
     wrong = wrong - theta
-    found = enumerate_world(mdp, moved)
+    every_episode = enumerate_world(mdp, moved)
 
     def handed_on(**given: Any) -> Tensor:
         algorithm = remembering(mdp, theta, wrong, weights=weights, **given)
-        mean = found.probability @ next_directions(found, moved, scheme, algorithm)
+        mean = every_episode.probability @ next_directions(every_episode, moved, scheme, algorithm)
         return mean - true_gradient(mdp, moved)
 
     assert error(handed_on(), (1 - ALPHA) * wrong) < EXACT
@@ -76,7 +76,7 @@ def test_the_error_is_handed_on_and_no_other_comes_in(name: str, weights: str, s
 @all_mdps
 def test_where_it_stands_still_the_noise_is_alpha_squared(name: str) -> None:
     """And a little way on still below that of one batch."""
-    mdp, theta, found = world(name)
+    mdp, theta, every_episode = world(name)
 
     def variance(at: Tensor, algorithm: StormPg) -> float:
         now = enumerate_world(mdp, at)
@@ -89,7 +89,7 @@ def test_where_it_stands_still_the_noise_is_alpha_squared(name: str) -> None:
     assert variance(theta, remembering(mdp, theta, nothing)) == pytest.approx(ALPHA**2 * plain, rel=1e-9)
     near = theta + 0.1 * torch.ones_like(theta).cumsum(0).cos()
     assert variance(near, remembering(mdp, theta, nothing)) < 0.5 * variance(near, StormPg())
-    assert len(found.probability) > 3
+    assert len(every_episode.probability) > 3
 
 
 def test_a_run_goes_on_as_it_was() -> None:

@@ -33,28 +33,28 @@ def _grad_mode():
 
 @pytest.mark.parametrize("env", ["HalfCheetah-v5", "CartPole-v1"])
 def test_trpo_stays_inside_the_radius_and_improves_the_surrogate(env: str) -> None:
-    found = report(*updates("algo=trpo", f"env={env}", "trainer.total_steps=10000", *SMALL))
-    assert found["updates"] >= 30
+    actual = report(*updates("algo=trpo", f"env={env}", "trainer.total_steps=10000", *SMALL))
+    assert actual["updates"] >= 30
     assert (
-        found["kl within delta"] == 1
+        actual["kl within delta"] == 1
     )  # no tolerance: the algorithm's float64 and this one differ by 1e-14 of it
-    assert found["surrogate improved"] == 1
-    assert found["accepted"] >= 0.9
-    assert found["median kl / delta"] >= 0.5
+    assert actual["surrogate improved"] == 1
+    assert actual["accepted"] >= 0.9
+    assert actual["median kl / delta"] >= 0.5
 
 
 def test_without_the_line_search_the_same_judge_finds_steps_beyond_the_radius() -> None:
-    found = report(*updates("algo=npg", "env=HalfCheetah-v5", "trainer.total_steps=5000", *SMALL))
-    assert found["kl within delta"] < 0.9
-    assert found["largest kl / delta"] > 1.01
+    actual = report(*updates("algo=npg", "env=HalfCheetah-v5", "trainer.total_steps=5000", *SMALL))
+    assert actual["kl within delta"] < 0.9
+    assert actual["largest kl / delta"] > 1.01
 
 
 @pytest.mark.slow
 def test_trpo_keeps_its_promise_over_a_whole_run() -> None:
-    found = report(*updates("algo=trpo", "env=HalfCheetah-v5", "trainer.total_steps=200000"))
-    assert found["kl within delta"] == found["surrogate improved"] == 1
-    assert found["accepted"] >= 0.9
-    assert found["median kl / delta"] >= 0.5
+    actual = report(*updates("algo=trpo", "env=HalfCheetah-v5", "trainer.total_steps=200000"))
+    assert actual["kl within delta"] == actual["surrogate improved"] == 1
+    assert actual["accepted"] >= 0.9
+    assert actual["median kl / delta"] >= 0.5
 
 
 def in_float32(policy: Policy, batch):
@@ -135,8 +135,8 @@ def test_a_vanishing_gradient_is_a_finite_step(name: str, size: float) -> None:
 
 def test_conjugate_gradient_stops_where_there_is_no_curvature() -> None:
     a = torch.diag(torch.tensor([1.0, 0.0]))  # b has a part in the null space: no solution
-    found = conjugate_gradient(lambda v: a @ v, torch.tensor([1.0, 1.0]), 10)
-    assert torch.isfinite(found.x).all()
+    solution = conjugate_gradient(lambda v: a @ v, torch.tensor([1.0, 1.0]), 10)
+    assert torch.isfinite(solution.x).all()
     nothing = conjugate_gradient(torch.zeros_like, torch.ones(3), 10)
     assert torch.equal(nothing.x, torch.zeros(3))
     assert nothing.residual == 1

@@ -53,10 +53,10 @@ def batch_like(rows: int = ROWS, **known: Tensor) -> Batch:
 
 def update_inputs() -> tuple[Policy, Rollout, Tensor, Estimator]:
     """Twenty episodes, some of them over before the others."""
-    _, _, found = world("both")
-    rollout = found.rollout.columns(torch.arange(20))
+    _, _, episodes = world("both")
+    rollout = episodes.rollout.columns(torch.arange(20))
     assert rollout.mask.min() == 0
-    return found.policy, rollout, torch.zeros_like(rollout.obs[..., 0]), Estimator(RewardToGo(), 0.9)
+    return episodes.policy, rollout, torch.zeros_like(rollout.obs[..., 0]), Estimator(RewardToGo(), 0.9)
 
 
 ALGORITHMS = sorted(path.stem for path in Path(conf_dir() / "algo").glob("*.yaml"))

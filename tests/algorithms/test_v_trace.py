@@ -56,13 +56,17 @@ def fixed_point_policy(mdp: Mdp, theta: Tensor, rho_bar: float) -> Tensor:
 
 def mean_errors(name: str, table: Tensor, algorithm: OffPolicyPg) -> Tensor:
     """E_μ[vₜ − V(sₜ); sₜ = s] [H, S] of V = ``table``, π = ``moved``."""
-    mdp, theta, found = world(name)
-    batch = batch_of(found.policy, found.rollout, found.look_up(table), Estimator(Td0(), GAMMA))
+    mdp, theta, every_episode = world(name)
+    batch = batch_of(
+        every_episode.policy, every_episode.rollout, every_episode.look_up(table), Estimator(Td0(), GAMMA)
+    )
     pi = tabular_policy(moved(theta))
     ratio = log_ratio(pi.dist.log_prob(pi.params(batch.obs), batch.action), batch).exp()
     x, _ = algorithm.v_trace(ratio, batch)
     total = torch.zeros(mdp.horizon, mdp.states + 1, dtype=torch.float64)
-    total.scatter_add_(1, found.state[:-1], found.rollout.mask * found.probability * x)
+    total.scatter_add_(
+        1, every_episode.state[:-1], every_episode.rollout.mask * every_episode.probability * x
+    )
     return total[:, :-1]
 
 
@@ -86,10 +90,15 @@ def test_it_rests_at_the_values_of_the_capped_policy(
 
 def mean_step(name: str, table: Tensor, **given: float) -> Tensor:
     """E_μ of the ascent direction at ``moved`` [P]: the surrogate's gradient, each episode by its chance."""
-    _, theta, found = world(name)
-    batch = batch_of(found.policy, found.rollout, found.look_up(table, 0.0), Estimator(Td0(), GAMMA))
+    _, theta, every_episode = world(name)
+    batch = batch_of(
+        every_episode.policy,
+        every_episode.rollout,
+        every_episode.look_up(table, 0.0),
+        Estimator(Td0(), GAMMA),
+    )
     algorithm = OffPolicyPg(weights="v_trace", **given)  # type: ignore[arg-type]
-    chance = found.probability.expand(batch.shape).flatten() * batch.count
+    chance = every_episode.probability.expand(batch.shape).flatten() * batch.count
     with torch.enable_grad():
         policy = tabular_policy(moved(theta).requires_grad_())
         log_prob = policy.dist.log_prob(policy.params(batch.obs), batch.action)
@@ -121,20 +130,20 @@ def test_its_gradient_is_that_of_the_present_values_in_the_old_states(name: str)
 
 def test_on_policy_it_is_gae() -> None:
     """Weights of 1: x is Gλ − V."""
-    mdp, _, found = world("both")
-    value = found.look_up(wrong_critic(mdp))
-    batch = batch_of(found.policy, found.rollout, value, Estimator(Td0(), GAMMA))
-    x, _ = OffPolicyPg(weights="v_trace", lam=0.6).v_trace(torch.ones_like(found.rollout.reward), batch)
-    r = found.rollout
+    mdp, _, episodes = world("both")
+    value = episodes.look_up(wrong_critic(mdp))
+    batch = batch_of(episodes.policy, episodes.rollout, value, Estimator(Td0(), GAMMA))
+    x, _ = OffPolicyPg(weights="v_trace", lam=0.6).v_trace(torch.ones_like(episodes.rollout.reward), batch)
+    r = episodes.rollout
     gae = lambda_return(r.reward, r.terminated, r.ended, value, GAMMA, 0.6) - value[:-1]
     assert error(x * r.mask, gae * r.mask) < EXACT
 
 
 def test_the_critic_is_fitted_to_what_came_out() -> None:
     """V + x of the policy after its steps, and not of the one before."""
-    mdp, theta, found = world("terminates")
-    value = found.look_up(wrong_critic(mdp), 0.0)
-    batch = batch_of(found.policy, found.rollout, value, Estimator(Td0(), GAMMA))
+    mdp, theta, episodes = world("terminates")
+    value = episodes.look_up(wrong_critic(mdp), 0.0)
+    batch = batch_of(episodes.policy, episodes.rollout, value, Estimator(Td0(), GAMMA))
     seen = []
     critic = SimpleNamespace(
         fits_first=False, joint_delta=lambda *x: 0.0, fit=lambda rows, generator: seen.append(rows)

@@ -105,10 +105,10 @@ def test_references_are_resolved_as_hydra_does(command: str, here: Path) -> None
     settings = compose_jobs(read_command(words, PGRUN)).composed[0].settings
     with composing_with_hydra():
         written = OmegaConf.to_yaml(compose(PGRUN.config, overrides=words))
-    found, seed = read_config(written)
-    assert found == flatten_comparable_settings(settings)
+    actual, seed = read_config(written)
+    assert actual == flatten_comparable_settings(settings)
     assert seed == 0
-    assert not [value for value in found.values() if isinstance(value, str) and "${" in value]
+    assert not [value for value in actual.values() if isinstance(value, str) and "${" in value]
 
 
 def test_no_resolver_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,9 +116,9 @@ def test_no_resolver_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     run = make_run(
         tmp_path / "r", 0, 1.0, {"env.kwargs.x": "${oc.env:SECRET}", "env.kwargs.y": "${env.kwargs.y}"}
     )
-    (found,) = read_runs([str(run)]).runs
-    assert found.config["env.kwargs.x"] == "${oc.env:SECRET}"
-    assert found.config["env.kwargs.y"] == "${env.kwargs.y}"
+    (actual,) = read_runs([str(run)]).runs
+    assert actual.config["env.kwargs.x"] == "${oc.env:SECRET}"
+    assert actual.config["env.kwargs.y"] == "${env.kwargs.y}"
 
 
 def test_the_table(tmp_path: Path) -> None:
@@ -277,8 +277,8 @@ def test_a_run_that_keeps_no_hydra_folder(tmp_path: Path) -> None:
     (run / "policy.json").write_text(
         json.dumps({"config": {"seed": 4, "algo": {"name": "ppo"}, "env": {"id": "E"}}})
     )
-    (found,) = read_runs([str(run)]).runs
-    assert (found.config, found.seed) == (config, 4)
+    (actual,) = read_runs([str(run)]).runs
+    assert (actual.config, actual.seed) == (config, 4)
 
 
 def test_a_run_that_was_extended_is_no_longer_the_shorter_one(tmp_path: Path) -> None:

@@ -40,10 +40,10 @@ def test_values_on_the_line_between_rows(tmp_path: Path) -> None:
     make_run(tmp_path / "1", 1, None, rows=rows((15, 7), (35, 9)))
     runs = read_runs([str(tmp_path)], [TAG]).runs
     grid = np.array([5, 10, 19, 20, 30, 35, 39, 40, 50])
-    found = sample_on_grid(runs, TAG, grid)
+    actual = sample_on_grid(runs, TAG, grid)
     nan = np.nan
-    np.testing.assert_allclose(found[:, 0], [nan, 1, 1.9, 2, 3, 3.5, 3.9, 4, 4])
-    np.testing.assert_allclose(found[:, 1], [nan, nan, 7.4, 7.5, 8.5, 9, nan, nan, nan])
+    np.testing.assert_allclose(actual[:, 0], [nan, 1, 1.9, 2, 3, 3.5, 3.9, 4, 4])
+    np.testing.assert_allclose(actual[:, 1], [nan, nan, 7.4, 7.5, 8.5, 9, nan, nan, nan])
 
 
 def test_a_curve_of_few_rows_has_no_stairs(tmp_path: Path) -> None:
@@ -158,24 +158,24 @@ def test_exports(tmp_path: Path) -> None:
         ["gamma=0.99", "CartPole-v1", "", "4.5", ""],
     ]
     assert compare(tmp_path, "--export", tmp_path / "m.npz", "--scalars", TAG).code == 0
-    with np.load(tmp_path / "m.npz", allow_pickle=False) as found:
-        np.testing.assert_array_equal(found["scores"], [[10, np.nan, 13], [np.nan, 4.5, np.nan]])
-        assert found["configurations"].tolist() == ["gamma=0.5", "gamma=0.99"]
-        assert found["seeds"].tolist() == [0, 1, 3]
-        assert found["curve CartPole-v1 return/train gamma=0.5"][1, -1] == 2
+    with np.load(tmp_path / "m.npz", allow_pickle=False) as actual:
+        np.testing.assert_array_equal(actual["scores"], [[10, np.nan, 13], [np.nan, 4.5, np.nan]])
+        assert actual["configurations"].tolist() == ["gamma=0.5", "gamma=0.99"]
+        assert actual["seeds"].tolist() == [0, 1, 3]
+        assert actual["curve CartPole-v1 return/train gamma=0.5"][1, -1] == 2
 
 
 def test_tensorboard_runs(tmp_path: Path) -> None:
     for seed in range(3):
         make_run(tmp_path / "runs" / f"{seed}", seed, 1.0, rows=rows((100, seed), (200, 10 * seed)))
     assert compare(tmp_path / "runs", "--tensorboard", tmp_path / "tb", "--scalars", TAG).code == 0
-    found = {}
+    collected = {}
     for name in ("mean", "low", "high"):
         (folder,) = (tmp_path / "tb").glob(f"*/{name}")
         events = EventAccumulator(str(folder)).Reload()
-        found[name] = {event.step: event.value for event in events.Scalars(TAG)}
-    assert (found["mean"][100], found["mean"][200]) == (1, 10)
-    assert (found["low"][200], found["high"][200]) == (0, 20)
+        collected[name] = {event.step: event.value for event in events.Scalars(TAG)}
+    assert (collected["mean"][100], collected["mean"][200]) == (1, 10)
+    assert (collected["low"][200], collected["high"][200]) == (0, 20)
     assert "holds events already" in compare(tmp_path / "runs", "--tensorboard", tmp_path / "tb").err
 
 
@@ -183,14 +183,14 @@ def test_tensorboard_runs(tmp_path: Path) -> None:
 def test_pictures_are_the_same_bytes_twice(ending: str, tmp_path: Path) -> None:
     for seed in range(2):
         make_run(tmp_path / f"{seed}", seed, 1.0, rows=rows((100, seed), (200, 10 * seed)))
-    found = []
+    collected = []
     for name in "ab":
         path = tmp_path / f"{name}.{ending}"
         assert compare(tmp_path, "--picture", path, "--scalars", TAG, "kl/old_new").code == 0
-        found.append(path.read_bytes())
+        collected.append(path.read_bytes())
     start = {"png": b"\x89PNG", "svg": b"<svg", "pdf": b"%PDF"}[ending]
-    assert found[0].startswith(start)
-    assert found[0] == found[1]
+    assert collected[0].startswith(start)
+    assert collected[0] == collected[1]
     if ending == "svg":
         assert "return/train" in path.read_text()  # text stays text
 

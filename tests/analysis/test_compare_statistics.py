@@ -34,7 +34,7 @@ def trimmed(x: np.ndarray, axis: int = -1) -> np.ndarray:
 @pytest.mark.parametrize(("ours", "theirs"), [(iqm, trimmed), (mean, np.mean)])
 def test_the_bootstrap_is_scipys(ours, theirs) -> None:
     """With the same draws, to the last digits."""
-    found = stats.bootstrap(
+    confidence_interval = stats.bootstrap(
         (DATA,),
         theirs,
         n_resamples=statistics.RESAMPLES,
@@ -42,7 +42,9 @@ def test_the_bootstrap_is_scipys(ours, theirs) -> None:
         vectorized=True,
         rng=np.random.default_rng(statistics.SEED),
     ).confidence_interval
-    assert bootstrap([DATA], ours) == pytest.approx((found.low, found.high), rel=1e-12)
+    assert bootstrap([DATA], ours) == pytest.approx(
+        (confidence_interval.low, confidence_interval.high), rel=1e-12
+    )
 
 
 def test_it_is_the_same_every_time_and_in_any_pieces(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,7 +107,7 @@ def test_a_healthy_chart_has_none() -> None:
 
 @pytest.mark.parametrize("name", PLANTED)
 def test_the_remedy_is_something_to_do_and_the_page_is_there(name: str) -> None:
-    finding = next(found for found in find_symptoms(PLANTED[name][0]) if found.name == name)
+    finding = next(one for one in find_symptoms(PLANTED[name][0]) if one.name == name)
     assert finding.remedy
     assert "nan" not in finding.remedy
     page, _, anchor = finding.illness.page.partition("#")
@@ -157,9 +157,9 @@ def simulated(
     draw = np.random.default_rng(seed)
     episodes = draw.integers(1, 30, rows)
     returns = 50 + rise * np.linspace(0, 1, rows) + spread * draw.normal(size=rows) / np.sqrt(episodes)
-    found = measure_course(returns, episodes.astype(float))
-    assert found is not None
-    return found, returns, episodes
+    course = measure_course(returns, episodes.astype(float))
+    assert course is not None
+    return course, returns, episodes
 
 
 def test_noise_alone_is_no_rise() -> None:
@@ -169,8 +169,8 @@ def test_noise_alone_is_no_rise() -> None:
     Of 200 that is 10 and 4 on average; three binomial standard deviations more are 19 and 9.
     """
     courses = [simulated(0.0, seed)[0] for seed in range(200)]
-    assert sum(not found.flat for found in courses) <= 19
-    assert sum(found.worse or found.collapsed for found in courses) <= 9
+    assert sum(not one.flat for one in courses) <= 19
+    assert sum(one.worse or one.collapsed for one in courses) <= 9
 
 
 def test_a_rise_of_one_spread_is_seen() -> None:
@@ -193,12 +193,12 @@ def test_the_spread_is_that_of_one_episode() -> None:
 def test_a_course_by_hand() -> None:
     """Ten rows of ten episodes: the start is the first two of them, 20 episodes; then a part for each row."""
     returns = np.array([1.0, 3.0, 2.0, 2.0, 5.0, 9.0, 9.0, 8.0, 7.0, 6.0])
-    found = measure_course(returns, np.full(10, 10.0))
-    assert found is not None
-    assert (found.start.mean, found.best.mean, found.end.mean) == (2.0, 9.0, 6.0)
+    course = measure_course(returns, np.full(10, 10.0))
+    assert course is not None
+    assert (course.start.mean, course.best.mean, course.end.mean) == (2.0, 9.0, 6.0)
     squares = np.diff(returns) ** 2 / (1 / 10 + 1 / 10)
-    assert found.spread == pytest.approx(np.sqrt(squares.mean()))
-    assert found.start.error == pytest.approx(found.spread / np.sqrt(20))
+    assert course.spread == pytest.approx(np.sqrt(squares.mean()))
+    assert course.start.error == pytest.approx(course.spread / np.sqrt(20))
     assert measure_course(returns[:7], np.full(7, 10.0)) is None
 
 
@@ -246,9 +246,9 @@ def by_chance(seed: int, rise: float = 0.3) -> Chart:
 def test_nothing_is_said_where_chance_is_larger_than_the_returns() -> None:
     """Neither that it did not rise, nor what would follow from that; that it learns is not claimed either."""
     for seed in range(20):
-        found = by_chance(seed)
-        assert named(found) == [], seed
-        assert not found.failing
+        actual = by_chance(seed)
+        assert named(actual) == [], seed
+        assert not actual.failing
 
 
 def test_a_return_that_stays_is_said_with_its_noise() -> None:

@@ -452,10 +452,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         heads = ("killed", "too early", "equal", "failed", "steps", "items")
         print("\n" + " " * 18 + "".join(f"{head:>12}" for head in heads))
-        found = dict(conducted(given.only, cases, given.kills, given.seed))
-    failures = [failure for tally in found.values() for failure in tally.failures]
+        collected = dict(conducted(given.only, cases, given.kills, given.seed))
+    failures = [failure for tally in collected.values() for failure in tally.failures]
     print("", *failures, sep="\n")
-    killed, equal = (sum(getattr(tally, x) for tally in found.values()) for x in ("killed", "equal"))
+    killed, equal = (sum(getattr(tally, x) for tally in collected.values()) for x in ("killed", "equal"))
     print(f"{killed} kills, {equal} runs bit-identical to the uninterrupted one, {len(failures)} failures")
     return int(bool(failures))
 

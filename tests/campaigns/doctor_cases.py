@@ -164,11 +164,11 @@ def main() -> int:
     given = p.parse_args()
     runs = given.runs.resolve()
     runs.mkdir(parents=True, exist_ok=True)
-    found = [
+    collected = [
         {name: right(name, case, runs) for name, case in group.items() if wanted(name, given.cases)}
         for group in (ILL, MORE_ILL, WELL)
     ]
-    ill, more, well = found
+    ill, more, well = collected
     print(f"named {sum(ill.values())} of {len(ill)} illnesses, and {sum(more.values())} of {len(more)} more")
     print(f"no alarm on {sum(well.values())} of {len(well)} healthy runs")
     missed = len(ill) - sum(ill.values())

@@ -206,18 +206,18 @@ def contents(folder: Path) -> dict[str, bytes | None]:
 
 def answer(end: End, refused: bool) -> list[str]:
     """A paragraph and exit code 1 or 2, or 0 where what was spoilt does not concern the command."""
-    found = []
+    collected = []
     if end.code not in ((1, 2) if refused else (0, 1, 2)):
-        found.append(f"exit code {end.code}: {end.out[-600:]}")
+        collected.append(f"exit code {end.code}: {end.out[-600:]}")
     if "Traceback" in end.out or (end.code and len(end.out) > LONGEST):
-        found.append(f"said {end.out[-900:]}")
+        collected.append(f"said {end.out[-900:]}")
     if any(text in end.out for text in OBEYED):
-        found.append(f"sent to the terminal what it obeys: {end.out[-300:]!a}")
+        collected.append(f"sent to the terminal what it obeys: {end.out[-300:]!a}")
     if end.peak > MOST_MEMORY:
-        found.append(f"took {end.peak / 1e9:.1f} GB of memory")
+        collected.append(f"took {end.peak / 1e9:.1f} GB of memory")
     if end.cpu > SLOWEST:
-        found.append(f"computed for {end.cpu:.0f} s")
-    return found
+        collected.append(f"computed for {end.cpu:.0f} s")
+    return collected
 
 
 def main(argv: Sequence[str] | None = None) -> int:

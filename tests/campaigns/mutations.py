@@ -45,8 +45,8 @@ class Fault:
 
     def applied(self, text: str) -> str:
         """The faulty text. Raises ``LookupError`` where the place is no longer found exactly once."""
-        if (found := text.count(self.old)) != 1:
-            raise LookupError(f"{self.name}: found {found} times in {self.file}, not once: {self.old!r}")
+        if (actual := text.count(self.old)) != 1:
+            raise LookupError(f"{self.name}: found {actual} times in {self.file}, not once: {self.old!r}")
         return text.replace(self.old, self.new)
 
 

@@ -154,8 +154,10 @@ def job_folder(sweep: Path, number: str) -> Path:
 
 
 def restarts_of(number: str) -> int:
-    found = [word for word in ask("scontrol", "show", "job", number).split() if word.startswith("Restarts=")]
-    return int(found[0].partition("=")[2]) if found else 0
+    collected = [
+        word for word in ask("scontrol", "show", "job", number).split() if word.startswith("Restarts=")
+    ]
+    return int(collected[0].partition("=")[2]) if collected else 0
 
 
 def preempted_from_its_node(here: Path, nodes: dict[str, Node]) -> list[str]:
@@ -243,8 +245,10 @@ def revive(dead: Sequence[Node]) -> None:
 
 def node_of(number: str) -> str:
     """Where a job runs, or ran last."""
-    found = [word for word in ask("scontrol", "show", "job", number).split() if word.startswith("BatchHost=")]
-    return found[0].partition("=")[2] if found else ""
+    collected = [
+        word for word in ask("scontrol", "show", "job", number).split() if word.startswith("BatchHost=")
+    ]
+    return collected[0].partition("=")[2] if collected else ""
 
 
 def find_logs(sweep: Path) -> list[Path]:

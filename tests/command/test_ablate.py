@@ -24,19 +24,19 @@ OFF = {  # what each option changes in the run; the settings that hold them are 
 
 
 def composed(line: str) -> list[Job]:
-    found = compose_jobs(read_command(line.split()))
-    assert not found.problems
-    return found.composed
+    jobs = compose_jobs(read_command(line.split()))
+    assert not jobs.problems
+    return jobs.composed
 
 
 @pytest.mark.parametrize(
     "words", ["algo=ppo env=HalfCheetah-v5", "algo=trpo env=Pendulum-v1", "algo=reinforce"]
 )
 def test_each_job_leaves_one_practice_out(words: str) -> None:
-    found = [flatten_settings(job.settings) for job in composed(f"-m experiment=ablate seed=0 {words}")]
-    assert [job["ablate"] for job in found] == list(OFF)
-    base = found[0]
-    for job in found[1:]:
+    collected = [flatten_settings(job.settings) for job in composed(f"-m experiment=ablate seed=0 {words}")]
+    assert [job["ablate"] for job in collected] == list(OFF)
+    base = collected[0]
+    for job in collected[1:]:
         changed = {key: value for key, value in job.items() if value != base.get(key)}
         assert changed == {"ablate": job["ablate"], **OFF[str(job["ablate"])]}
 
@@ -51,7 +51,7 @@ def test_a_practice_that_nothing_reads_is_refused() -> None:
     by_option = {
         job.choices["ablate"]: find_problems(job) for job in composed(f"-m experiment=ablate {words}")
     }
-    refused = [name for name, found in by_option.items() if found]
+    refused = [name for name, one in by_option.items() if one]
     assert refused == ["lr_decay", "gradient_clipping"]  # trpo takes its own step, and there is no critic
     assert "changes nothing here" in by_option["lr_decay"][0].reason
 

@@ -35,9 +35,9 @@ TINY = (
 
 
 def composed(line: str) -> Job:
-    found = compose_jobs(read_command(line.split()))
-    assert not found.problems
-    return found.composed[0]
+    jobs = compose_jobs(read_command(line.split()))
+    assert not jobs.problems
+    return jobs.composed[0]
 
 
 def raw(path: Path) -> Any:
@@ -145,9 +145,9 @@ def samplers_that_fit(algo: str, scheme: str, whole: bool) -> list[str]:
     """All of them; without ``whole`` one, which alternates, so that every pair of an algorithm, a scheme and
     a sampler is there with some third.
     """
-    found = [sampler for sampler in SIZES if fits(algo, scheme, sampler)]
+    collected = [sampler for sampler in SIZES if fits(algo, scheme, sampler)]
     turn = ALGOS.index(algo) + SCHEMES.index(scheme)
-    return found if whole or not found else [found[turn % len(found)]]
+    return collected if whole or not collected else [collected[turn % len(collected)]]
 
 
 SIZES = {
@@ -180,11 +180,11 @@ def test_every_algorithm_learns_with_every_scheme_that_fits(algo: str, whole: bo
             "variance": section("variance", scheme, "sampler=episodes"),
             "sampler": section("sampler", sampler, SIZES[sampler]),
         }
-        found = find_problems(replace(base, settings=settings))
+        problems = find_problems(replace(base, settings=settings))
         if not fits(algo, scheme, sampler):
-            assert found, (scheme, sampler)
+            assert problems, (scheme, sampler)
             continue
-        assert found == [], (scheme, sampler)
+        assert problems == [], (scheme, sampler)
         if sampler not in samplers_that_fit(algo, scheme, whole):
             continue
         run = build_run(settings)

@@ -37,9 +37,9 @@ HOSTILE = [
 
 
 def jobs_of(line: str) -> list[Job]:
-    found = compose_jobs(read_command(shlex.split(line)))
-    assert found.problems == []
-    return found.composed
+    jobs = compose_jobs(read_command(shlex.split(line)))
+    assert jobs.problems == []
+    return jobs.composed
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -57,9 +57,9 @@ def test_every_suggestion_composes_and_fits(generate: ModuleType) -> None:
     for context, words in suggestions.items():
         for command in pack(words):
             typed = keep_last_words([context, *command])
-            found = compose_jobs(read_command(typed))
-            assert found.problems == [], typed
-            assert find_problems(found.composed[0]) == [], typed
+            jobs = compose_jobs(read_command(typed))
+            assert jobs.problems == [], typed
+            assert find_problems(jobs.composed[0]) == [], typed
 
 
 def name_of(row: ForeignName) -> str:
@@ -70,8 +70,8 @@ def test_the_suggested_options_compose() -> None:
     for group, names in FOREIGN_OPTIONS.items():
         assert not any((conf_dir() / group / f"{name}.yaml").exists() for name in names)
     for words in {words for names in FOREIGN_OPTIONS.values() for words in names.values()}:
-        found = compose_jobs(read_command(words.split()))
-        assert found.problems == [], words
+        jobs = compose_jobs(read_command(words.split()))
+        assert jobs.problems == [], words
 
 
 def test_every_row_says_something_and_every_name_is_found() -> None:

@@ -61,18 +61,18 @@ def test_the_command_line_wins(here: Path) -> None:  # noqa: F811
         here / "r",
         settings_of(shlex.split("algo=ppo algo.clip=0.15 optimizer.lr=3e-4 seeds=[0,1] gamma=0.9")),
     )
-    found = settings_of(expand_saved_settings(["from=r", "seed=7", "algo.clip=0.1", "optimizer.lr=1e-3"]))
-    assert (found["seed"], found["seeds"], found["gamma"]) == (7, None, 0.9)
-    assert (found["algo"]["clip"], found["optimizer"]["lr"]) == (0.1, 1e-3)
+    settings = settings_of(expand_saved_settings(["from=r", "seed=7", "algo.clip=0.1", "optimizer.lr=1e-3"]))
+    assert (settings["seed"], settings["seeds"], settings["gamma"]) == (7, None, 0.9)
+    assert (settings["algo"]["clip"], settings["optimizer"]["lr"]) == (0.1, 1e-3)
 
 
 def test_an_option_that_is_typed_comes_with_its_own_values(here: Path) -> None:  # noqa: F811
     save(
         here / "r", settings_of(shlex.split("algo=ppo env=Pendulum-v1 optimizer=sgd optimizer.momentum=0.5"))
     )
-    found = settings_of(expand_saved_settings(["from=r", "optimizer=adam", "env=CartPole-v1"]))
-    assert (found["optimizer"]["name"], "momentum" in found["optimizer"]) == ("adam", False)
-    assert (found["env"]["id"], found["tuned"]) == ("CartPole-v1", None)
+    settings = settings_of(expand_saved_settings(["from=r", "optimizer=adam", "env=CartPole-v1"]))
+    assert (settings["optimizer"]["name"], "momentum" in settings["optimizer"]) == ("adam", False)
+    assert (settings["env"]["id"], settings["tuned"]) == ("CartPole-v1", None)
 
 
 def test_a_sweep_begins_there_too(here: Path) -> None:  # noqa: F811
@@ -98,9 +98,9 @@ seed: 3
 def test_a_file_of_ones_own(here: Path) -> None:  # noqa: F811
     (here / "my.yaml").write_text(SHORT.replace("algo.clip: 0.1\n", ""))
     for words in (["--config", "my.yaml"], ["--config=my.yaml"]):
-        found = settings_of(expand_saved_settings([*words, "algo.clip=0.1"]))
-        assert (found["algo"]["clip"], found["critic"]["optimizer"]["name"]) == (0.1, "sgd")
-        assert (found["env"]["num_envs"], found["optimizer"]["lr"], found["seed"]) == (4, 5e-4, 3)
+        settings = settings_of(expand_saved_settings([*words, "algo.clip=0.1"]))
+        assert (settings["algo"]["clip"], settings["critic"]["optimizer"]["name"]) == (0.1, "sgd")
+        assert (settings["env"]["num_envs"], settings["optimizer"]["lr"], settings["seed"]) == (4, 5e-4, 3)
 
 
 def test_keys_with_dots_in_a_file(here: Path) -> None:  # noqa: F811
@@ -110,8 +110,8 @@ def test_keys_with_dots_in_a_file(here: Path) -> None:  # noqa: F811
 
 def test_what_cfg_job_writes_can_be_read(here: Path) -> None:  # noqa: F811
     (here / "my.yaml").write_text(pgrun("algo=trpo env=Pendulum-v1 gamma=0.9 --cfg job").out)
-    found = settings_of(expand_saved_settings(["--config", "my.yaml"]))
-    assert without(found) == without(settings_of(["algo=trpo", "env=Pendulum-v1", "gamma=0.9"]))
+    settings = settings_of(expand_saved_settings(["--config", "my.yaml"]))
+    assert without(settings) == without(settings_of(["algo=trpo", "env=Pendulum-v1", "gamma=0.9"]))
 
 
 DEEP = {"env": {"kwargs": reduce(lambda inner, _: {"a": inner}, range(9), {"a": 1})}}
@@ -165,8 +165,8 @@ def test_code_that_is_named_again_is_loaded(here: Path) -> None:  # noqa: F811
     save(here / "r", settings_of(["env=my_mod:Line-v0", "algo=a2c", "modules=[my_mod]"]))
     with pytest.raises(InvalidCommand, match="add env=my_mod:Line-v0"):
         expand_saved_settings(["from=r"])
-    found = settings_of(expand_saved_settings(["from=r", "env=my_mod:Line-v0", "modules=[my_mod]"]))
-    assert (found["env"]["id"], found["algo"]["name"]) == ("my_mod:Line-v0", "a2c")
+    settings = settings_of(expand_saved_settings(["from=r", "env=my_mod:Line-v0", "modules=[my_mod]"]))
+    assert (settings["env"]["id"], settings["algo"]["name"]) == ("my_mod:Line-v0", "a2c")
 
 
 def test_a_run_from_a_run(here: Path) -> None:  # noqa: F811

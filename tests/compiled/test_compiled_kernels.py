@@ -281,8 +281,8 @@ def test_no_width_or_depth_compiles_anew() -> None:
 def test_machine_code_is_kept_for_the_whole_packages_sources() -> None:
     """Kernels hold the code of those they call: a change of any file makes all of it anew."""
     for module in (minibatch_kernels, mlp_kernels, distribution_kernels, loops):
-        found = [x for x in vars(module).values() if isinstance(x, Dispatcher)]
-        kept = [x for x in found if not isinstance(x._cache, NullCache)]  # inner ones are part of these
+        collected = [x for x in vars(module).values() if isinstance(x, Dispatcher)]
+        kept = [x for x in collected if not isinstance(x._cache, NullCache)]  # inner ones are part of these
         assert kept
         for dispatcher in kept:
             assert dispatcher._cache._cache_file._source_stamp == digest_sources()

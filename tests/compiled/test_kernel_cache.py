@@ -27,9 +27,9 @@ def test_where_nothing_can_be_written_it_is_compiled_in_every_process(
         raise OSError("read-only")
 
     monkeypatch.setattr(caching._CacheLocator, "ensure_cache_path", refuse)
-    found = jit.kernel()(twice)
-    assert found(3) == 6
-    assert isinstance(found._cache, caching.NullCache)
+    actual = jit.kernel()(twice)
+    assert actual(3) == 6
+    assert isinstance(actual._cache, caching.NullCache)
 
 
 def test_a_change_in_any_file_of_the_package_counts() -> None:

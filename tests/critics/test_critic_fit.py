@@ -66,14 +66,14 @@ def test_scalars_are_of_the_critic_before_its_fit(fit: str) -> None:
 
 def order(run: Run, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What moves when, in one update."""
-    found: list[str] = []
+    collected: list[str] = []
     for owner, name in ((run.algorithm, "improve"), (run.learner.critic, "fit")):
         original = getattr(owner, name)
-        monkeypatch.setattr(owner, name, lambda *a, f=original, n=name: (found.append(n), f(*a))[1])
+        monkeypatch.setattr(owner, name, lambda *a, f=original, n=name: (collected.append(n), f(*a))[1])
     rollout, _ = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
     recalled = run.sampler.recall(rollout, run.policy, run.scale, run.noise)
     learn_from_rollout(run, recalled, Counters())
-    return found
+    return collected
 
 
 @pytest.mark.parametrize("words", [["algo=a2c"], ["algo=off_policy_ac", "sampler.warmup=1"]], ids=str)

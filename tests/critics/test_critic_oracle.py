@@ -82,8 +82,10 @@ def test_variance_with_the_exact_critic(name: str, theta: float) -> None:
 
 
 def test_32_and_8_beside_48() -> None:
-    found = {name: of_one_episode(0.5, TABLE[name][0])[1] for name in ("value_baseline", "q", "advantage")}
-    assert found == pytest.approx({"value_baseline": 48, "q": 32, "advantage": 8}, rel=EXACT)
+    collected = {
+        name: of_one_episode(0.5, TABLE[name][0])[1] for name in ("value_baseline", "q", "advantage")
+    }
+    assert collected == pytest.approx({"value_baseline": 48, "q": 32, "advantage": 8}, rel=EXACT)
     assert gae_form(0.5, 0.95) == pytest.approx(40.96, abs=0.005)
 
 

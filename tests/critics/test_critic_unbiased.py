@@ -53,10 +53,14 @@ def as_problem(mdp: Mdp) -> Problem:
 
 def mean_on(name: str, scheme: Scheme, factor: float = 1.0) -> Tensor:
     """Over every trajectory of a random problem, of which some terminate and some are cut off."""
-    mdp, _, found = world(name)
-    critic = ExactCritic(as_problem(mdp), found.policy, GAMMA, factor)
-    rollout = Rollout(**{**vars(found.rollout), "state": found.state.clamp(max=mdp.states - 1)})
-    return moments(found.probability, each_gradient(found.policy, rollout, critic, scheme, GAMMA))[0]
+    mdp, _, every_episode = world(name)
+    critic = ExactCritic(as_problem(mdp), every_episode.policy, GAMMA, factor)
+    rollout = Rollout(
+        **{**vars(every_episode.rollout), "state": every_episode.state.clamp(max=mdp.states - 1)}
+    )
+    return moments(
+        every_episode.probability, each_gradient(every_episode.policy, rollout, critic, scheme, GAMMA)
+    )[0]
 
 
 @pytest.mark.parametrize("name", MDPS)
@@ -97,8 +101,8 @@ def played(name: str, sampler: Steps | Episodes, rows: int) -> tuple[Rollout, Te
 def test_unbiased_through_whole_episodes(scheme) -> None:
     rollout, chance, p = played("states that look alike", Episodes(4), 2)
     critic = ExactCritic(p, policy(), GAMMA)
-    found = moments(chance, each_gradient(policy(), rollout, critic, scheme(FROM_START), GAMMA))[0]
-    assert error(found, exact.gradient(policy(), p, GAMMA)) < EXACT
+    actual = moments(chance, each_gradient(policy(), rollout, critic, scheme(FROM_START), GAMMA))[0]
+    assert error(actual, exact.gradient(policy(), p, GAMMA)) < EXACT
 
 
 def by_rows(p: Problem, rows: int) -> Tensor:
@@ -133,14 +137,14 @@ def test_unbiased_through_steps(name: str, scheme, rows: int) -> None:
     """
     rollout, chance, p = played(name, Steps(rows), rows)
     critic = ExactCritic(p, policy(), GAMMA)
-    found = moments(chance, each_gradient(policy(), rollout, critic, scheme("reward_to_go"), GAMMA))[0]
-    assert error(found, by_rows(p, rows)) < EXACT
-    assert found.norm() > FAR
+    actual = moments(chance, each_gradient(policy(), rollout, critic, scheme("reward_to_go"), GAMMA))[0]
+    assert error(actual, by_rows(p, rows)) < EXACT
+    assert actual.norm() > FAR
 
 
 def test_negative_control_a_critic_that_forgets_the_time_limit() -> None:
     """V of the endless problem, bootstrapped from at truncations, is unbiased for another J."""
     rollout, chance, p = played("cut off after 3", Steps(7), 7)
     endless = ExactCritic(exact.read_problem(gymnasium.make("pgrun/OneState-v0")), policy(), GAMMA)
-    found = moments(chance, each_gradient(policy(), rollout, endless, Td0(), GAMMA))[0]
-    assert error(found, by_rows(p, 7)) > FAR
+    actual = moments(chance, each_gradient(policy(), rollout, endless, Td0(), GAMMA))[0]
+    assert error(actual, by_rows(p, 7)) > FAR

@@ -56,7 +56,7 @@ def test_all_actions_is_off_by_what_q_is_and_a_corrected_baseline_is_not() -> No
     """E ĝ = Σₜ γᵗ Σ_s P(sₜ = s) Σ_a Q_φ(s, a)∇π(a|s), the right side by autograd through the table."""
     p, policy, every, critic = world(FittedQ())
     seen = Seen(policy, every.rollout, critic)
-    found = every.probability @ seen.estimates(Estimator(AllActions(START), GAMMA), 1)
+    actual = every.probability @ seen.estimates(Estimator(AllActions(START), GAMMA), 1)
     visits, q = exact.state_visits(p, exact.policy_table(policy, p)), table_of(critic, p)
     discount = GAMMA ** torch.arange(len(visits), dtype=torch.float64)
     with torch.enable_grad():
@@ -65,8 +65,8 @@ def test_all_actions_is_off_by_what_q_is_and_a_corrected_baseline_is_not() -> No
         objective = (discount[:, None, None] * visits[..., None] * moved * q).sum()
         (wanted,) = torch.autograd.grad(objective, theta)
     truth = exact.gradient(policy, p, GAMMA)
-    assert error(found, wanted) < EXACT
-    assert error(found, truth) > FAR
+    assert error(actual, wanted) < EXACT
+    assert error(actual, truth) > FAR
     corrected = every.probability @ seen.estimates(Estimator(ActionBaseline(START), GAMMA), 1)
     assert error(corrected, truth) < EXACT
 

@@ -64,11 +64,11 @@ def test_values_have_the_exact_ones_as_their_mean() -> None:
     p, policy, every, critic = tree(MANY)
     known, rollout, live = ExactCritic(p, policy, GAMMA), every.rollout, find_live_observations(every.rollout)
     spread = float(p.reward.max() - p.reward.min()) / 2 / MANY**0.5  # the most: it earns once, at the end
-    for found, wanted in (
+    for one, wanted in (
         (critic.values(rollout)[live], known.values(rollout)[live]),
         (critic.every_action_value(rollout)[live[:-1]], known.every_action_value(rollout)[live[:-1]]),
     ):
-        assert (found - wanted).abs().max() < 4 * spread
+        assert (one - wanted).abs().max() < 4 * spread
         assert wanted.std() > 5 * spread, "or a constant would do"
     off = [
         [VineCritic(critic.play, k).values(rollout)[live] - known.values(rollout)[live] for _ in range(40)]
@@ -92,10 +92,10 @@ def test_the_time_limit_is_where_it_was() -> None:
     every = list_episodes(p, policy).rollout
     live = find_live_observations(every)
     play = Continuations(policy, envs, GAMMA, torch.Generator().manual_seed(3))
-    found = VineCritic(play, MANY).values(every)[live]
+    actual = VineCritic(play, MANY).values(every)[live]
     wanted = ExactCritic(p, policy, GAMMA).values(every)[live]
     room = 4 * 3 * float(p.reward.max() - p.reward.min()) / 2 / MANY**0.5
-    assert (found - wanted).abs().max() < room
+    assert (actual - wanted).abs().max() < room
     late = ExactCritic(p, policy, GAMMA).values(replace(every, time=torch.zeros_like(every.time)))[live]
     assert (late - wanted).abs().max() > 2 * room
 

@@ -23,11 +23,11 @@ def reading(units: torch.Tensor) -> Measurement:
 
 def test_groups_are_slices_and_add_up() -> None:
     units = torch.randn(10, NET.size, dtype=torch.float64, generator=draw(1)) * torch.arange(1, 19)
-    found = detail_scalars(reading(units), ROWS, NET)
+    scalars = detail_scalars(reading(units), ROWS, NET)
     of_mean = units.var(0) / len(units)  # of the mean of independent units, parameter by parameter
-    assert torch.isclose(found["gradient/variance/layer_1"], of_mean[:9].sum())
-    assert torch.isclose(found["gradient/variance/layer_2"], of_mean[9:17].sum())
-    assert torch.isclose(found["gradient/variance/log_std"], of_mean[17])
+    assert torch.isclose(scalars["gradient/variance/layer_1"], of_mean[:9].sum())
+    assert torch.isclose(scalars["gradient/variance/layer_2"], of_mean[9:17].sum())
+    assert torch.isclose(scalars["gradient/variance/log_std"], of_mean[17])
 
 
 def test_the_halves_are_the_means_of_every_other_unit() -> None:
@@ -41,8 +41,8 @@ def test_the_noise_scale_is_that_of_the_rows() -> None:
     within 4 standard errors (0.1).
     """
     units = 1 + 2 * torch.randn(20_000, NET.size, dtype=torch.float64, generator=draw(3))
-    found = detail_scalars(reading(units), torch.tensor(20_000.0), NET)
-    assert abs(found["gradient/noise_scale"] - 4) < 0.1
+    scalars = detail_scalars(reading(units), torch.tensor(20_000.0), NET)
+    assert abs(scalars["gradient/noise_scale"] - 4) < 0.1
     nothing = detail_scalars(reading(units - units.mean(0)), ROWS, NET)
     assert nothing["gradient/noise_scale"].numel() == 0  # no signal: blank
 

@@ -86,10 +86,12 @@ def step_rollout(policy: Policy, steps: int, columns: int, seed: int = 0) -> tup
 
 def episodes(count: int) -> tuple[Policy, Rollout, Tensor]:
     """Episodes that terminate or are truncated, in float64."""
-    found = world("both")[2]
-    keep = torch.multinomial(found.probability, count, True, generator=torch.Generator().manual_seed(4))
-    rollout = found.rollout.columns(keep)
-    return found.policy, rollout, torch.randn(rollout.obs.shape[:-1], dtype=torch.float64)
+    every_episode = world("both")[2]
+    keep = torch.multinomial(
+        every_episode.probability, count, True, generator=torch.Generator().manual_seed(4)
+    )
+    rollout = every_episode.rollout.columns(keep)
+    return every_episode.policy, rollout, torch.randn(rollout.obs.shape[:-1], dtype=torch.float64)
 
 
 SCHEMES: list[Scheme] = [
@@ -232,8 +234,8 @@ def test_recomputing_without_a_block_of_one_column_is_the_closed_form(steps: int
     rollout, value = step_rollout(policy, steps, 1)
     estimator = Estimator(Gae(), GAMMA, "full")
     scores = policy.scores(rows_by_unit(rollout.obs[:-1], BLOCKS), rows_by_unit(rollout.action, BLOCKS))
-    found = delete_and_recompute(policy, scores, rollout, value, estimator, BLOCKS)
-    assert close(found, delete_in_closed_form(policy, scores, rollout, value, estimator, BLOCKS))
+    recomputed = delete_and_recompute(policy, scores, rollout, value, estimator, BLOCKS)
+    assert close(recomputed, delete_in_closed_form(policy, scores, rollout, value, estimator, BLOCKS))
 
 
 def without_columns(policy: Policy, rollout: Rollout, value: Tensor, estimator: Estimator) -> Tensor:
@@ -252,12 +254,12 @@ def test_delete_one_of_one_column_is_the_update_with_that_block_masked(
     rollout, value = step_rollout(policy, steps, 1)
     estimator = Estimator(Gae(), GAMMA, advantage_norm)
     scores = policy.scores(rows_by_unit(rollout.obs[:-1], BLOCKS), rows_by_unit(rollout.action, BLOCKS))
-    found = delete_in_closed_form(policy, scores, rollout, value, estimator, BLOCKS)
+    closed = delete_in_closed_form(policy, scores, rollout, value, estimator, BLOCKS)
     for i, block in enumerate(np.array_split(np.arange(steps), BLOCKS)):
         mask = rollout.mask.clone()
         mask[block] = 0
         rest = replace(rollout, mask=mask, count=rollout.count * (BLOCKS - 1) / BLOCKS)
-        assert close(found[i], used_gradient(policy, rest, value, estimator, A2c()))
+        assert close(closed[i], used_gradient(policy, rest, value, estimator, A2c()))
 
 
 def test_too_few_units_for_a_reading() -> None:

@@ -84,19 +84,19 @@ def reading(
     theta: float, scheme: Scheme, episodes: int, rng: np.random.Generator, offset: float = 0.0
 ) -> tuple[Tensor, Tensor]:
     policy, rollout = one_state(theta, episodes, rng, offset)
-    found = measure_gradient_variance(
+    actual = measure_gradient_variance(
         policy, rollout, torch.zeros_like(rollout.obs[..., 0]), Estimator(scheme, 1.0)
     )
-    assert found is not None
-    return found.variance, found.standard_error
+    assert actual is not None
+    return actual.variance, actual.standard_error
 
 
 def pooled(theta: float, batches: int, n: int, offset: float = 0.0) -> tuple[float, float]:
     """The mean of readings of the mean baseline, and its standard error, from theirs."""
     rng = np.random.default_rng(0)
-    found = [reading(theta, MeanBaseline(), n, rng, offset) for _ in range(batches)]
-    variance = sum(float(v) for v, _ in found) / batches
-    return variance, sum(float(s) ** 2 for _, s in found) ** 0.5 / batches
+    collected = [reading(theta, MeanBaseline(), n, rng, offset) for _ in range(batches)]
+    variance = sum(float(v) for v, _ in collected) / batches
+    return variance, sum(float(s) ** 2 for _, s in collected) ** 0.5 / batches
 
 
 @THETAS
@@ -155,8 +155,8 @@ def test_the_batch_mean_form_at_two_episodes() -> None:
     assert batch_mean_form(theta, 2) == pytest.approx(2 * (theta * (1 - theta)) ** 2 * float(variance))
 
 
-def draw(found: World, episodes: int, rng: torch.Generator) -> Tensor:
-    return torch.multinomial(found.probability, episodes, True, generator=rng)
+def draw(given: World, episodes: int, rng: torch.Generator) -> Tensor:
+    return torch.multinomial(given.probability, episodes, True, generator=rng)
 
 
 def test_the_standard_error_covers() -> None:
@@ -164,20 +164,22 @@ def test_the_standard_error_covers() -> None:
 
     Not quite 95: ‖gᵢ − g‖² is skewed (2.8 here). An error bar 10 % too short or 15 % too long is outside.
     """
-    found, estimator, n = world("terminates")[2], Estimator(RewardToGo(), 0.9), 1000
-    zero = torch.zeros_like(found.rollout.obs[..., 0])
+    every_episode, estimator, n = world("terminates")[2], Estimator(RewardToGo(), 0.9), 1000
+    zero = torch.zeros_like(every_episode.rollout.obs[..., 0])
     each = torch.stack(
         [
-            used_gradient(found.policy, found.rollout.columns(k), zero[:, k], estimator)
-            for k in torch.arange(len(found.probability))[:, None]
+            used_gradient(every_episode.policy, every_episode.rollout.columns(k), zero[:, k], estimator)
+            for k in torch.arange(len(every_episode.probability))[:, None]
         ]
     )
-    spread = (each - expectation(found, estimator)).square().sum(1)
-    truth = (found.probability * spread).sum() / n
+    spread = (each - expectation(every_episode, estimator)).square().sum(1)
+    truth = (every_episode.probability * spread).sum() / n
     rng, hits, repeats = torch.Generator().manual_seed(0), 0, 4000
     for _ in range(repeats):
-        keep = draw(found, n, rng)
-        meter = measure_gradient_variance(found.policy, found.rollout.columns(keep), zero[:, keep], estimator)
+        keep = draw(every_episode, n, rng)
+        meter = measure_gradient_variance(
+            every_episode.policy, every_episode.rollout.columns(keep), zero[:, keep], estimator
+        )
         assert meter is not None
         hits += int((meter.variance - truth).abs() < 1.96 * meter.standard_error)
     assert 0.93 < hits / repeats < 0.97
@@ -201,16 +203,16 @@ def test_normalised_advantages_against_brute_force(name: str, episodes: int) -> 
     """The truth is the spread of 4000 independent batches (known to 2 %): the jackknife is within 10 %, the
     naive form is not.
     """
-    mdp, theta, found = world(name)
+    mdp, theta, actual = world(name)
     value, estimator = (
-        found.look_up(time_limited(mdp, theta)[1]),
+        actual.look_up(time_limited(mdp, theta)[1]),
         Estimator(Gae(), 0.9, advantage_norm="full"),
     )
     rng = torch.Generator().manual_seed(0)
     gradients, readings, controls = [], [], []
     for batch in range(4000):
-        keep = draw(found, episodes, rng)
-        part = found.policy, found.rollout.columns(keep), value[:, keep], estimator
+        keep = draw(actual, episodes, rng)
+        part = actual.policy, actual.rollout.columns(keep), value[:, keep], estimator
         gradients.append(used_gradient(*part))
         if batch < 400:
             meter = measure_gradient_variance(*part)
@@ -231,15 +233,15 @@ def test_groups_are_the_independent_units() -> None:
     estimator, zero = Estimator(Group(), 1.0), torch.zeros_like(rollout.obs[..., 0])
     each = gradients(one, rollout, Group(), 2)
     exact = chance @ (each - chance @ each).square().sum(1) / 2
-    found = by_episodes = 0.0
+    total = by_episodes = 0.0
     for i, j in itertools.product(range(len(chance)), repeat=2):
         keep = torch.tensor([2 * i, 2 * i + 1, 2 * j, 2 * j + 1])
         part = one.policy, rollout.columns(keep), zero[:, keep], estimator
         reading = measure_gradient_variance(*part)
         assert reading is not None
-        found += float(chance[i] * chance[j] * reading.variance)
+        total += float(chance[i] * chance[j] * reading.variance)
         by_episodes += float(chance[i] * chance[j] * naive(*part))
-    assert found == pytest.approx(float(exact), rel=1e-9)
+    assert total == pytest.approx(float(exact), rel=1e-9)
     assert abs(by_episodes / float(exact) - 1) > 0.2
 
 

@@ -21,11 +21,11 @@ def problem_of(mdp: Mdp) -> Problem:
 @pytest.mark.parametrize("name", MDPS)
 @pytest.mark.parametrize("gamma", [0.9, 1.0])
 def test_it_is_never_above_j_and_l_is_a_sum_over_episodes(name: str, gamma: float) -> None:
-    mdp, theta, found = world(name)
+    mdp, theta, every_episode = world(name)
     p, pi = problem_of(mdp), probabilities(mdp, theta)
     q, v = time_limited(mdp, theta, gamma)
-    r, draw = found.rollout, torch.Generator().manual_seed(1)
-    state = found.state[:-1].clamp(max=mdp.states - 1)
+    r, draw = every_episode.rollout, torch.Generator().manual_seed(1)
+    state = every_episode.state[:-1].clamp(max=mdp.states - 1)
     time = torch.arange(mdp.horizon)[:, None]
     advantage = q[time, state, r.action] - v[time, state]
     gaps = []
@@ -33,7 +33,9 @@ def test_it_is_never_above_j_and_l_is_a_sum_over_episodes(name: str, gamma: floa
         moved = theta + size * torch.randn(len(theta), generator=draw, dtype=torch.float64)
         after = probabilities(mdp, moved)
         ratio = after[state, r.action] / pi[state, r.action]
-        wanted = v[0, 0] + (found.probability * r.mask * gamma ** time.double() * ratio * advantage).sum()
+        wanted = (
+            v[0, 0] + (every_episode.probability * r.mask * gamma ** time.double() * ratio * advantage).sum()
+        )
         surrogate, bound = monotone_bound(p, pi, after, gamma)
         assert abs(surrogate - wanted) < EXACT
         j = time_limited(mdp, moved, gamma)[1][0, 0]

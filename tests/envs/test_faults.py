@@ -404,14 +404,14 @@ def test_a_cut_episode_is_a_truncated_one(words: str, env: str, tmp_path: Path) 
         "network.hidden=[4]",
     ]
     length = 3 if env != "ProbeMatch-v0" else 1
-    found = []
+    collected = []
     for i, cap in enumerate(
         (("sampler.at_cap=truncate", f"sampler.max_steps={length}"), (f"env.max_episode_steps={length}",))
     ):
         (tmp_path / str(i)).mkdir()
         _, summary = trained(tmp_path / str(i), *own, *cap)
-        found.append(summary["params_sha256"])
-    assert found[0] == found[1]
+        collected.append(summary["params_sha256"])
+    assert collected[0] == collected[1]
 
 
 def test_the_environment_starts_anew_after_a_cut() -> None:

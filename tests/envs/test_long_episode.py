@@ -44,16 +44,16 @@ def resident() -> int:
 
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float, int]]:
     """(environment steps, seconds of the save, bytes in memory) of every save from now on."""
-    found: list[tuple[int, float, int]] = []
+    collected: list[tuple[int, float, int]] = []
     real = Saver.save
 
     def save(saver: Saver, run: Any, counters: Any, *given: Any, **named: Any) -> None:
         begun = time.perf_counter()
         real(saver, run, counters, *given, **named)
-        found.append((counters.env_steps, time.perf_counter() - begun, resident()))
+        collected.append((counters.env_steps, time.perf_counter() - begun, resident()))
 
     monkeypatch.setattr(Saver, "save", save)
-    return found
+    return collected
 
 
 @pytest.mark.slow

@@ -69,11 +69,11 @@ def test_numbers_of_pcg64_are_numpys() -> None:
 
 
 def outcome(envs: Program, steps: int, seed: int) -> bytes:
-    rng, found = np.random.default_rng(seed), b""
+    rng, actual = np.random.default_rng(seed), b""
     for _ in range(steps):
-        found += b"".join(x.tobytes() for x in envs.step(actions(envs, rng)))
-        found += envs.obs.tobytes() + envs.ended.tobytes()
-    return found
+        actual += b"".join(x.tobytes() for x in envs.step(actions(envs, rng)))
+        actual += envs.obs.tobytes() + envs.ended.tobytes()
+    return actual
 
 
 @pytest.mark.parametrize("name", KINDS)

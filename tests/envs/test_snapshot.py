@@ -43,10 +43,10 @@ def columns(name: str, seed: int, **given: Any) -> Any:
 
 def outcome(envs: Loop, steps: int, seed: int = 1) -> bytes:
     """Rewards, observations and ends of every step, as bits."""
-    found = b""
+    actual = b""
     for k in range(steps):
-        found += acted(envs, 1, seed * 1000 + k).tobytes() + envs.obs.tobytes() + envs.ended.tobytes()
-    return found
+        actual += acted(envs, 1, seed * 1000 + k).tobytes() + envs.obs.tobytes() + envs.ended.tobytes()
+    return actual
 
 
 @pytest.mark.filterwarnings("ignore:.*out of date")
@@ -119,8 +119,8 @@ def test_a_number_keeps_its_type() -> None:
     state = saved(first)
     second.envs[0].unwrapped.extra = (None, [], 3.0)
     second.load_state_dict(state)
-    found = second.envs[0].unwrapped.extra
-    assert repr(found) == repr(first.envs[0].unwrapped.extra)
+    extra = second.envs[0].unwrapped.extra
+    assert repr(extra) == repr(first.envs[0].unwrapped.extra)
 
 
 class Taught(HalfCheetahEnv):

@@ -121,11 +121,11 @@ def test_actions_train(name: str, algo: str, tmp_path) -> None:
 def test_observations_become_vectors_one_to_one(name: str) -> None:
     """Flattened as gymnasium does it, entry for entry."""
     space, size = OBSERVATIONS[name]
-    found, encode = observation_encoder(space)
+    actual, encode = observation_encoder(space)
     space.seed(0)
     for _ in range(20):
         obs = space.sample()
-        assert found == size == len(encode(obs))
+        assert actual == size == len(encode(obs))
         np.testing.assert_array_equal(encode(obs), spaces.flatten(space, obs))
 
 

@@ -67,12 +67,12 @@ def test_outcomes_come_as_often_as_the_table_says(name: str) -> None:
         for chance, n, r, end in law[s][a]:
             key = (int(n), float(r), bool(end))
             expected[key] = expected.get(key, 0.0) + chance
-        found = dict.fromkeys(expected, 0)
+        collected = dict.fromkeys(expected, 0)
         for key in zip(table.at.tolist(), reward.tolist(), terminated.tolist(), strict=True):
-            found[key] += 1  # what the table does not know would be a KeyError
+            collected[key] += 1  # what the table does not know would be a KeyError
         for key, chance in expected.items():
             error = np.sqrt(chance * (1 - chance) / 1e5)
-            assert abs(found[key] / 1e5 - chance) <= 5 * error, (s, a, key)
+            assert abs(collected[key] / 1e5 - chance) <= 5 * error, (s, a, key)
     table.close()
 
 

@@ -67,12 +67,12 @@ def test_gradient_against_finite_differences(constants: dict[str, float], gamma:
     """Central, step 1e-5: truncation about 1e-10 and cancellation 1e-11, relative to values of up to 10³."""
     p, h = LinearQuadratic(**constants), 1e-5
     for k, sigma in POINTS:
-        found = p.gradient(k, sigma, gamma, HORIZON)
+        gradient = p.gradient(k, sigma, gamma, HORIZON)
         slopes = (
             (p.objective(k + h, sigma, gamma, HORIZON) - p.objective(k - h, sigma, gamma, HORIZON)) / (2 * h),
             (p.objective(k, sigma + h, gamma, HORIZON) - p.objective(k, sigma - h, gamma, HORIZON)) / (2 * h),
         )
-        assert found == pytest.approx(slopes, rel=1e-6)
+        assert gradient == pytest.approx(slopes, rel=1e-6)
 
 
 def test_objective_of_one_and_two_steps_by_hand() -> None:
@@ -97,10 +97,10 @@ def test_the_best_k_is_the_riccati_equations() -> None:
 
 def test_grids_broadcast() -> None:
     k, sigma = np.meshgrid([-0.6, -0.1], [0.5, 1.2, 2.0])
-    found = LinearQuadratic().natural(k, sigma, 0.9, HORIZON)
-    assert found[0].shape == (3, 2)
+    direction = LinearQuadratic().natural(k, sigma, 0.9, HORIZON)
+    assert direction[0].shape == (3, 2)
     one = LinearQuadratic().natural(-0.1, 2.0, 0.9, HORIZON)
-    assert (found[0][2, 1], found[1][2, 1]) == pytest.approx(one, rel=1e-12)
+    assert (direction[0][2, 1], direction[1][2, 1]) == pytest.approx(one, rel=1e-12)
 
 
 def played(constants: dict[str, float], policy: Policy, episodes: int) -> Rollout:
@@ -215,19 +215,19 @@ def stepped(sigma: float, algorithm: Algorithm) -> tuple[float, float, float]:
 
 @pytest.mark.parametrize(("sigma", "kl"), [(0.3, 5.5556), (3.0, 0.0556)])
 def test_one_unit_of_distance_is_another_policy_at_another_sigma(sigma: float, kl: float) -> None:
-    shift, spread, found = stepped(sigma, EuclideanPg(radius=1.0))
+    shift, spread, actual = stepped(sigma, EuclideanPg(radius=1.0))
     assert (shift, spread) == pytest.approx((1.0, 0.0), abs=1e-12)
-    assert found == pytest.approx(1 / (2 * sigma**2), rel=1e-12)
-    assert round(found, 4) == kl
+    assert actual == pytest.approx(1 / (2 * sigma**2), rel=1e-12)
+    assert round(actual, 4) == kl
 
 
 @pytest.mark.parametrize("sigma", [0.3, 3.0])
 @pytest.mark.parametrize("radius", [0.001, 0.5])
 def test_a_natural_step_has_its_kl_at_any_sigma(sigma: float, radius: float) -> None:
     """Exactly: in μ alone the KL is quadratic."""
-    shift, spread, found = stepped(sigma, Npg(delta=radius, damping=0.0, solver="dense"))
+    shift, spread, actual = stepped(sigma, Npg(delta=radius, damping=0.0, solver="dense"))
     assert (shift, spread) == pytest.approx((sigma * math.sqrt(2 * radius), 0.0), abs=1e-12)
-    assert found == pytest.approx(radius, rel=1e-12)
+    assert actual == pytest.approx(radius, rel=1e-12)
 
 
 def test_two_gaussians_train(tmp_path: Path) -> None:

@@ -77,9 +77,9 @@ def grades(rule: str, **kwargs: int) -> dict[tuple[int, tuple[int, ...]], float]
 
 
 def test_the_answer_is_the_last_word() -> None:
-    found = grades("answer", words=2, length=3, prompts=2)
-    assert len(found) == 2 * 15
-    for (prompt, text), grade in found.items():
+    actual = grades("answer", words=2, length=3, prompts=2)
+    assert len(actual) == 2 * 15
+    for (prompt, text), grade in actual.items():
         said = [w for w in text if w < 2]
         assert grade == float(said[-1:] == [prompt])
 

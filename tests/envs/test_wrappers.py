@@ -70,12 +70,12 @@ def columns(*wrappers: Any, env: str = "CartPole-v1", **given: Any) -> Any:
 
 def walk(envs: Any, steps: int, seed: int = 0) -> bytes:
     """Rewards, observations and ends of random actions, as bits."""
-    rng, found = np.random.default_rng(seed), b""
+    rng, actual = np.random.default_rng(seed), b""
     for _ in range(steps):
         action = rng.integers(0, 2, 2)
         reward, _, _ = envs.step(action)
-        found += np.asarray(reward).tobytes() + envs.obs.tobytes() + envs.ended.tobytes()
-    return found
+        actual += np.asarray(reward).tobytes() + envs.obs.tobytes() + envs.ended.tobytes()
+    return actual
 
 
 def test_they_are_around_each_environment(own: str) -> None:

@@ -114,14 +114,14 @@ def test_gradient_against_finite_differences(name: str) -> None:
     of J's changes.
     """
     p, policy, oracle = solved(name)
-    found = exact.gradient(policy, p, DISCOUNT)
+    gradient = exact.gradient(policy, p, DISCOUNT)
     logits, step = policy.theta.view(-1, len(p.start)).numpy(), 1e-4
     rng = np.random.default_rng(0)
     for _ in range(3):
         along = rng.standard_normal(logits.shape)
         ahead, behind = (oracle.objective(logits + x * along, DISCOUNT) for x in (step, -step))
         slope = (ahead - behind) / (2 * step)
-        assert float(found @ torch.from_numpy(along.ravel())) == pytest.approx(slope, rel=1e-5)
+        assert float(gradient @ torch.from_numpy(along.ravel())) == pytest.approx(slope, rel=1e-5)
 
 
 @published

@@ -43,19 +43,19 @@ def test_error_of_v_is_against_the_value_of_the_steps_left(sampler: str) -> None
     """V_h of backward induction at each row's own h; another h or a row that only resets would be seen."""
     run = built(*words("a2c", "FrozenLake-v1", f"sampler={sampler}", "gamma=0.9"))
     run.policy.theta.add_(torch.randn(len(run.policy.theta), generator=run.noise))
-    found, rollout, batch = told(run)
+    actual, rollout, batch = told(run)
     p = exact.read_problem(run.envs.one)
     v, _ = exact.values(p, exact.policy_table(run.policy, p), 0.9)
     x = v[rollout.time.long(), rollout.state[:-1]].flatten()
     kept = batch.mask > 0
     assert 0 < kept.sum() < len(kept)
     error, bias = (batch.value - x)[kept], (batch.target - x)[kept]
-    torch.testing.assert_close(found["value/error"], error.square().mean(), **EXACT)
-    torch.testing.assert_close(found["value/target_bias"], bias.mean(), **EXACT)
+    torch.testing.assert_close(actual["value/error"], error.square().mean(), **EXACT)
+    torch.testing.assert_close(actual["value/target_bias"], bias.mean(), **EXACT)
     by_state = [batch.target[kept & (batch.state == s)].double() for s in range(16)]
     squares = sum((y - y.mean()).square().sum() for y in by_state if len(y))
     free = kept.sum() - sum(len(y) > 0 for y in by_state)
-    torch.testing.assert_close(found["value/target_variance"], squares / free, **EXACT)
+    torch.testing.assert_close(actual["value/target_variance"], squares / free, **EXACT)
 
 
 @pytest.mark.parametrize("corrections", ["none", "q", "all"])
@@ -69,14 +69,14 @@ def test_error_of_q_is_of_the_replayed_pairs_under_the_present_policy(correction
     ]
     run = built(*words("off_policy_ac", "FrozenLake-v1", *more))
     run.policy.theta.add_(torch.randn(len(run.policy.theta), generator=run.noise))
-    found, rollout, batch = told(run)
+    actual, rollout, batch = told(run)
     p = exact.read_problem(run.envs.one)
     _, q = exact.values(p, exact.policy_table(run.policy, p), 0.9)
     seen = rollout.replayed_from
     x = q[seen.time.long(), seen.state[:-1], seen.action].flatten()
     rows = batch.critic_rows
-    torch.testing.assert_close(found["value/error"], (rows.value - x).square().mean(), **EXACT)
-    torch.testing.assert_close(found["value/target_bias"], (rows.target - x).mean(), **EXACT)
+    torch.testing.assert_close(actual["value/error"], (rows.value - x).square().mean(), **EXACT)
+    torch.testing.assert_close(actual["value/target_bias"], (rows.target - x).mean(), **EXACT)
 
 
 def test_on_one_state_they_are_known_by_hand() -> None:
@@ -97,11 +97,11 @@ def test_on_one_state_they_are_known_by_hand() -> None:
         run = built(*words("a2c", "pgrun/OneState-v0", *more), **{"env.max_episode_steps": 100})
         run.policy.theta.zero_()
         run.learner.critic.phi.zero_()
-        found, _, _ = told(run)
-        assert found["value/error"] == pytest.approx(1.0, abs=1e-6)
-        assert abs(found["value/target_bias"] - bias) < 0.06
-        assert found["value/target_variance"] == pytest.approx(variance, rel=0.2 if target == "mc" else 0.04)
-        assert found["objective/exact"] == pytest.approx(1.0, abs=1e-9)
+        actual, _, _ = told(run)
+        assert actual["value/error"] == pytest.approx(1.0, abs=1e-6)
+        assert abs(actual["value/target_bias"] - bias) < 0.06
+        assert actual["value/target_variance"] == pytest.approx(variance, rel=0.2 if target == "mc" else 0.04)
+        assert actual["objective/exact"] == pytest.approx(1.0, abs=1e-9)
 
 
 def test_variance_within_cells() -> None:

@@ -75,10 +75,10 @@ def find_programs(root: Path | None) -> dict[str, str]:
     """Each by its name, or by Debian's; those that are not there are missing."""
     places = [root / "usr/bin", root / "usr/sbin"] if root else []
     path = os.pathsep.join([*map(str, places), os.environ["PATH"], "/usr/sbin", "/sbin"])
-    found = {
+    programs = {
         name: shutil.which(name, path=path) or shutil.which(f"{name}-wlm", path=path) for name in PROGRAMS
     }
-    return {name: place for name, place in found.items() if place}
+    return {name: place for name, place in programs.items() if place}
 
 
 def free_port() -> int:

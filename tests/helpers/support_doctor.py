@@ -54,13 +54,13 @@ def chart(scalars: Mapping[str, Any] = {}, settings: Mapping[str, Any] = {}, **m
         **RISING,
         **scalars,
     }
-    found = {tag: np.broadcast_to(np.asarray(column, float), ROWS) for tag, column in columns.items()}
+    collected = {tag: np.broadcast_to(np.asarray(column, float), ROWS) for tag, column in columns.items()}
     noise = np.random.default_rng(0).normal(0, 2, ROWS)
-    if np.ptp(found["episode/count"]):
-        found["return/train"] = found["return/train"] + noise * (not more.pop("exact", False))
+    if np.ptp(collected["episode/count"]):
+        collected["return/train"] = collected["return/train"] + noise * (not more.pop("exact", False))
     steps = 1000 * np.arange(1, ROWS + 1)
     summary = {"status": "finished", "env_steps": 60_000, "updates": ROWS, **more.pop("summary", {})}
-    metrics = Metrics(steps, found, tuple(found))
+    metrics = Metrics(steps, collected, tuple(collected))
     return Chart(Path("run"), {**SETTINGS, **settings}, summary, metrics, **more)
 
 

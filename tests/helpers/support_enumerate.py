@@ -66,13 +66,13 @@ def trajectories(mdp: Mdp, pi: Tensor) -> list[tuple[float, list[tuple[int, int,
 
 
 def enumerate_world(mdp: Mdp, theta: Tensor) -> World:
-    found = trajectories(mdp, probabilities(mdp, theta))
-    steps, width, end = mdp.horizon, len(found), mdp.states
+    episodes = trajectories(mdp, probabilities(mdp, theta))
+    steps, width, end = mdp.horizon, len(episodes), mdp.states
     state = np.full((steps + 1, width), end)
     action, time = np.zeros((steps, width), np.int64), np.zeros((steps, width), np.int64)
     reward = np.zeros((steps, width))
     terminated, ended, mask = (np.zeros((steps, width), bool) for _ in range(3))
-    for column, (_, path) in enumerate(found):
+    for column, (_, path) in enumerate(episodes):
         for t, (s, a, outcome) in enumerate(path):
             state[t : t + 2, column] = s, outcome
             action[t, column], time[t, column], mask[t, column] = a, t, True
@@ -83,7 +83,7 @@ def enumerate_world(mdp: Mdp, theta: Tensor) -> World:
     policy = tabular_policy(theta)
     arrays = Arrays(obs, action, reward, terminated, ended, mask, time)
     rollout = arrays.to_rollout(policy, NoRewardScale(), width, whole=True)
-    probability = torch.tensor([p for p, _ in found], dtype=torch.float64)
+    probability = torch.tensor([p for p, _ in episodes], dtype=torch.float64)
     return World(policy, rollout, probability, torch.from_numpy(state))
 
 
@@ -129,6 +129,6 @@ def world(name: str) -> tuple[Mdp, Tensor, World]:
 
 def mean(name: str, scheme: Scheme, table: Tensor | None = None, episodes: int = 1) -> Tensor:
     """E ĝ on one of ``MDPS``, with the critic V [H+1, S] of ``table``."""
-    found = world(name)[2]
-    value = None if table is None else found.look_up(table)
-    return expectation(found, Estimator(scheme, GAMMA), value, episodes)
+    actual = world(name)[2]
+    value = None if table is None else actual.look_up(table)
+    return expectation(actual, Estimator(scheme, GAMMA), value, episodes)

@@ -60,11 +60,11 @@ def probabilities(mdp: Mdp, theta: Tensor) -> Tensor:
 
 def action_values(mdp: Mdp, theta: Tensor, gamma: float, last: Tensor) -> tuple[Tensor, Tensor]:
     """Q [H, S, A] and V [H+1, S] by backward induction from V_H = last."""
-    pi, values, found = probabilities(mdp, theta), [last], []
+    pi, values, actual = probabilities(mdp, theta), [last], []
     for _ in range(mdp.horizon):
-        found.append((mdp.chance * mdp.reward).sum(-1) + gamma * mdp.chance[..., :-1] @ values[-1])
-        values.append((pi * found[-1]).sum(-1))
-    return torch.stack(found[::-1]), torch.stack(values[::-1])
+        actual.append((mdp.chance * mdp.reward).sum(-1) + gamma * mdp.chance[..., :-1] @ values[-1])
+        values.append((pi * actual[-1]).sum(-1))
+    return torch.stack(actual[::-1]), torch.stack(values[::-1])
 
 
 def time_limited(mdp: Mdp, theta: Tensor, gamma: float = GAMMA) -> tuple[Tensor, Tensor]:
@@ -75,11 +75,11 @@ def time_limited(mdp: Mdp, theta: Tensor, gamma: float = GAMMA) -> tuple[Tensor,
 def visits(mdp: Mdp, theta: Tensor) -> Tensor:
     """P(alive at t in s) [H, S]"""
     pi, at = probabilities(mdp, theta), torch.eye(mdp.states, dtype=torch.float64)[0]
-    found = []
+    collected = []
     for _ in range(mdp.horizon):
-        found.append(at)
+        collected.append(at)
         at = torch.einsum("s,sa,sax->x", at, pi, mdp.chance[..., :-1])
-    return torch.stack(found)
+    return torch.stack(collected)
 
 
 def gradient_by_step(mdp: Mdp, theta: Tensor, weight: Tensor) -> Tensor:

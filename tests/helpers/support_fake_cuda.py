@@ -131,10 +131,10 @@ class FakeCuda(TorchDispatchMode):
     @contextmanager
     def counting(self) -> Iterator[list[str]]:
         """The syncs in between, there at the end."""
-        found: list[str] = []
+        collected: list[str] = []
         before = len(self.syncs)
-        yield found
-        found += self.syncs[before:]
+        yield collected
+        collected += self.syncs[before:]
 
     def __enter__(self) -> FakeCuda:
         self.fake.__enter__()

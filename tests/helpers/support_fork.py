@@ -71,13 +71,13 @@ def run_and_leave(work: Callable[[], int | None], writer: int) -> None:
 def heard(reader: int, child: int, deadline: float, number: int) -> str:
     """All that the child says; it is sent the signal if it is not done by then."""
     os.set_blocking(reader, False)
-    found = b""
+    actual = b""
     with os.fdopen(reader, "rb", buffering=0) as pipe:
         while True:
             piece = pipe.read(65536)
             if piece == b"":
-                return found.decode(errors="replace")
-            found += piece or b""
+                return actual.decode(errors="replace")
+            actual += piece or b""
             if time.monotonic() > deadline:
                 os.kill(child, number)
                 deadline += LIMIT

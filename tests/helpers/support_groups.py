@@ -127,6 +127,6 @@ def gradients(one: Tree, rollout: Rollout, scheme: Scheme, batch: int, gamma: fl
 def moments(one: Tree, scheme: Scheme, size: int, shares: Shares, gamma: float = 1.0) -> tuple[Tensor, float]:
     """(E ĝ [P], E‖ĝ − E ĝ‖²) of one group."""
     rollout, chance = every_group(one, size, shares)
-    found = gradients(one, rollout, scheme, size, gamma)
-    mean = chance @ found
-    return mean, float(chance @ (found - mean).square().sum(1))
+    actual = gradients(one, rollout, scheme, size, gamma)
+    mean = chance @ actual
+    return mean, float(chance @ (actual - mean).square().sum(1))

@@ -55,9 +55,9 @@ class Lab:
 
     def draw(self) -> Rollout:
         run = self.run
-        found = run.sampler.recall(self.rollout, run.policy, run.scale, run.noise)
-        assert found is not None
-        return found
+        rollout = run.sampler.recall(self.rollout, run.policy, run.scale, run.noise)
+        assert rollout is not None
+        return rollout
 
     def solved(self) -> tuple[Tensor, Tensor]:
         """(π [S, A], Q [S, A]) of the present policy; the time limit of 200 steps is never met."""

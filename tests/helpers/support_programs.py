@@ -26,9 +26,9 @@ def gymnasiums(name: str, columns: int, limit: int | None = None) -> Loop | Nati
 
 
 def program(name: str, columns: int, limit: int | None = None) -> Program:
-    found = make_envs(EnvSettings(name, columns, limit), columns)
-    assert isinstance(found, Program)
-    return found
+    envs = make_envs(EnvSettings(name, columns, limit), columns)
+    assert isinstance(envs, Program)
+    return envs
 
 
 def actions(envs: Envs, rng: np.random.Generator) -> np.ndarray:

@@ -52,24 +52,24 @@ class Row:
 
 def rows(record: list) -> list[Row]:
     """One row for each event after the first reset, as NEXT_STEP autoreset has it."""
-    found, obs, time = [], record[0][1].tolist(), 0
+    actual, obs, time = [], record[0][1].tolist(), 0
     for event in record[1:]:
         if event[0] == "reset":
-            found.append(Row(obs, event[1].tolist(), None, 0.0, False, False, 0))
+            actual.append(Row(obs, event[1].tolist(), None, 0.0, False, False, 0))
             obs, time = event[1].tolist(), 0
         else:
             _, action, reward, after, terminated, truncated = event
-            found.append(Row(obs, after.tolist(), action, reward, terminated, terminated or truncated, time))
+            actual.append(Row(obs, after.tolist(), action, reward, terminated, terminated or truncated, time))
             obs, time = after.tolist(), time + 1
-    return found
+    return actual
 
 
 def episodes(record: list) -> list[list[Row]]:
     """The whole episodes of a record."""
-    found: list[list[Row]] = [[]]
+    collected: list[list[Row]] = [[]]
     for row in rows(record):
         if row.action is not None:
-            found[-1].append(row)
+            collected[-1].append(row)
             if row.ended:
-                found.append([])
-    return [e for e in found if e and e[-1].ended]
+                collected.append([])
+    return [e for e in collected if e and e[-1].ended]

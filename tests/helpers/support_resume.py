@@ -24,19 +24,19 @@ TIMES = ("wall_seconds", "eval_seconds", "env_steps_per_second")
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
-    found = list(csv.DictReader((folder / "metrics.csv").open()))
-    return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in found]
+    collected = list(csv.DictReader((folder / "metrics.csv").open()))
+    return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in collected]
 
 
 def scalars(folder: Path) -> list[tuple[int, str, float]]:
     """Of all event files together."""
-    found = []
+    collected = []
     for path in sorted(folder.glob("events.*")):
         for event in EventFileLoader(str(path)).Load():
             for value in event.summary.value:
                 if value.HasField("tensor") and value.tensor.float_val and not value.tag.startswith("time/"):
-                    found.append((event.step, value.tag, value.tensor.float_val[0]))
-    return sorted(found)
+                    collected.append((event.step, value.tag, value.tensor.float_val[0]))
+    return sorted(collected)
 
 
 def told(folder: Path) -> dict[str, Any]:
@@ -84,12 +84,12 @@ class StepCounter:
         def fill_and_count(player: Player, records: Any, turns: Any, noise: Any) -> Any:
             """Rows of columns that had not had their share of episodes before."""
             done, share = turns[0].copy(), turns[1]
-            found = fill(player, records, turns, noise)
+            actual = fill(player, records, turns, noise)
             if player.envs.num_envs == columns:
-                terminated, truncated, mask = records.flags[:, : found[0]]
+                terminated, truncated, mask = records.flags[:, : actual[0]]
                 ended = (terminated | truncated).astype(int)
                 self.steps += int((mask & (done + ended.cumsum(0) - ended < share)).sum())
-            return found
+            return actual
 
         Player.fill = fill_and_count  # type: ignore[method-assign]
         play = simulators.play_simulators
@@ -98,10 +98,10 @@ class StepCounter:
             """A step makes the clock of its column one more; resets are done before."""
             elapsed = given[-9]
             before = elapsed.sum()
-            found = play(*given)
+            actual = play(*given)
             if len(elapsed) == columns:
                 self.steps += int(elapsed.sum() - before)
-            return found
+            return actual
 
         simulators.play_simulators = play_and_count
         for kind in (OnPolicyIterations, ReplayedIterations):

@@ -17,10 +17,10 @@ from tests.helpers.support_cli import Answer, answer
 
 
 def settings_of(line: str) -> dict[str, Any]:
-    found = compose_jobs(read_command(shlex.split(line), STUDY))
-    assert not found.problems, found.problems
-    assert find_study_problems(found.composed[0]) == []
-    return found.composed[0].settings
+    jobs = compose_jobs(read_command(shlex.split(line), STUDY))
+    assert not jobs.problems, jobs.problems
+    assert find_study_problems(jobs.composed[0]) == []
+    return jobs.composed[0].settings
 
 
 def study(line: str) -> dict[str, Any]:

@@ -119,9 +119,9 @@ def test_a_run_learns_and_is_loaded(tmp_path: Path) -> None:
     rollout, _ = collect_rollout(run)
     assert rollout.action.abs().max() > 1
     assert rollout.log_prob.isfinite().all()
-    found = pgrun.load(tmp_path).policy.distribution(np.zeros(3, np.float32))
-    density = stats.norm(found.mean, found.std).logpdf(0.7).item()
-    assert found.log_prob([0.7]) == pytest.approx(density, rel=1e-5)
+    dist = pgrun.load(tmp_path).policy.distribution(np.zeros(3, np.float32))
+    density = stats.norm(dist.mean, dist.std).logpdf(0.7).item()
+    assert dist.log_prob([0.7]) == pytest.approx(density, rel=1e-5)
 
 
 def test_bounds_are_needed() -> None:

@@ -64,8 +64,8 @@ def test_kl_gradient_and_metric(pair: Pair) -> None:
     """∂KL(p‖q)/∂q, and the Hessian of KL at q = p times a vector."""
     p, (q, _) = pair.theirs(random_params(pair, ROWS, seed=3)), sampled(pair)
     (slope,) = grad(divergence(p, pair.theirs(q)).sum(), q)
-    found = pair.ours.kl_gradient(random_params(pair, ROWS, seed=3), q.detach())
-    torch.testing.assert_close(found, slope, **CLOSE)
+    actual = pair.ours.kl_gradient(random_params(pair, ROWS, seed=3), q.detach())
+    torch.testing.assert_close(actual, slope, **CLOSE)
     here, u = q.detach(), random_params(pair, ROWS, seed=4)
     fixed = pair.theirs(here)
     exact = hvp(lambda x: divergence(fixed, pair.theirs(x)).sum(), here, u)[1]
@@ -180,6 +180,6 @@ def test_numpy_acts_as_torch_does(pair: Pair, value_head: bool, activation: str,
     ],
 )
 def test_distribution_for_a_space(space, kind, size) -> None:
-    found = distribution_for(space)
-    assert isinstance(found, kind)
-    assert found.size == size
+    dist = distribution_for(space)
+    assert isinstance(dist, kind)
+    assert dist.size == size

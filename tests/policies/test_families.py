@@ -109,20 +109,20 @@ def test_kl_its_gradient_and_the_metric(name: str) -> None:
 def test_entropy_and_its_gradient(name: str) -> None:
     """Exact but for the quadrature, which is compared with adaptive integration."""
     params = random().requires_grad_()
-    found = OURS[name].entropy(params)
+    entropy = OURS[name].entropy(params)
     if name == "squashed":
         with torch.no_grad():
             params[:, DIMS:].clamp_(max=0.0)  # σ ≤ 1: 1e-7, as measured; the error grows with σ
             for row, ours in zip(params[:8].tolist(), OURS[name].entropy(params)[:8].tolist(), strict=True):
                 parts = zip(row[:DIMS], row[DIMS:], strict=True)
                 assert ours == pytest.approx(sum(integrated(m, math.exp(s)) for m, s in parts), abs=1e-6)
-        found = OURS[name].entropy(params)
+        entropy = OURS[name].entropy(params)
     elif name == "beta":
         base = beta_of(params).base_dist.base_dist
-        torch.testing.assert_close(found, base.entropy().sum(-1) + DIMS * math.log(2), **CLOSE)
+        torch.testing.assert_close(entropy, base.entropy().sum(-1) + DIMS * math.log(2), **CLOSE)
     else:
-        torch.testing.assert_close(found, normal_of(params).entropy(), **CLOSE)
-    (slope,) = grad(found.sum(), params, materialize_grads=True)
+        torch.testing.assert_close(entropy, normal_of(params).entropy(), **CLOSE)
+    (slope,) = grad(entropy.sum(), params, materialize_grads=True)
     torch.testing.assert_close(OURS[name].entropy_gradient(params.detach()), slope, **CLOSE)
     assert OURS[name].estimated == (("entropy",) if name == "squashed" else ())
 
@@ -217,9 +217,9 @@ def test_a_run_learns_resumes_and_is_loaded(name: str, algo: str, tmp_path: Path
     action = loaded.act(obs, sample=True, seed=3)
     assert action.shape == loaded.action_space.shape
     assert loaded.action_space.contains(action)
-    found = loaded.distribution(obs)
+    dist = loaded.distribution(obs)
     at = np.full(loaded.action_space.shape, 0.4)
-    assert found.log_prob(at) == pytest.approx(density_near(found, at), rel=1e-3)
+    assert dist.log_prob(at) == pytest.approx(density_near(dist, at), rel=1e-3)
 
 
 def update(run) -> None:
@@ -227,12 +227,12 @@ def update(run) -> None:
     learn_from_rollout(run, rollout, Counters(next_eval=0))
 
 
-def density_near(found, at: np.ndarray) -> float:
+def density_near(given, at: np.ndarray) -> float:
     """log density where ∫ over the space is made 1: a density in other units would be off by their ratio."""
-    low = max(float(found.space.low.flat[0]), -40.0)
+    low = max(float(given.space.low.flat[0]), -40.0)
     grid = np.linspace(low, -low, 4001)[1:-1]
-    total = np.trapezoid([math.exp(found.log_prob(np.full(at.shape, a))) for a in grid], grid)
-    return found.log_prob(at) - math.log(total)
+    total = np.trapezoid([math.exp(given.log_prob(np.full(at.shape, a))) for a in grid], grid)
+    return given.log_prob(at) - math.log(total)
 
 
 def test_kl_of_sharp_betas_is_more_than_rounding() -> None:

@@ -78,14 +78,14 @@ def test_a_clipped_row_is_constant_however_large_its_ratio(dtype: torch.dtype) -
 @pytest.mark.parametrize("weights", ["trajectory", "per_decision", "past_only", "per_step"])
 def test_an_episode_without_reward_has_no_weight(weights: str) -> None:
     """Its ρ overflow; its rewards, and with them Ψ, are 0."""
-    _, _, found = world("both")
-    rollout = found.rollout.columns(torch.arange(6))
+    _, _, episodes = world("both")
+    rollout = episodes.rollout.columns(torch.arange(6))
     reward = rollout.reward.clone()
     reward[:, 2] = 0
     rollout = replace(rollout, reward=reward)
     scheme = RewardToGo(discounting="from_start")
     batch = batch_of_rollout(
-        found.policy, rollout, torch.zeros_like(rollout.obs[..., 0]), Estimator(scheme, 0.9)
+        episodes.policy, rollout, torch.zeros_like(rollout.obs[..., 0]), Estimator(scheme, 0.9)
     )
     algorithm = OffPolicyPg(weights=weights)  # type: ignore[arg-type]
     log_ratio = torch.zeros(batch.shape, dtype=torch.float64)

@@ -123,8 +123,8 @@ def test_a_masked_policy_is_one_over_the_allowed_actions() -> None:
         raw = outputs[row, 1:][allowed].clone().requires_grad_()
         theirs, theirs_after = td.Categorical(logits=raw), td.Categorical(logits=after[row][allowed])
         for k, action in enumerate(allowed):
-            found = dist.log_prob(before[row], action)
-            torch.testing.assert_close(found, theirs.log_prob(torch.tensor(k)), **CLOSE)
+            log_prob = dist.log_prob(before[row], action)
+            torch.testing.assert_close(log_prob, theirs.log_prob(torch.tensor(k)), **CLOSE)
             (score,) = grad(theirs.log_prob(torch.tensor(k)), raw, retain_graph=True)
             ours = dist.score(before[row][None], action[None])[0]
             torch.testing.assert_close(ours[allowed], score, **CLOSE)

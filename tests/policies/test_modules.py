@@ -52,8 +52,8 @@ def per_row_by_autograd(policy: Policy, obs: torch.Tensor, action: torch.Tensor)
         y = functional_call(net.module, parameters, (x,))
         return dist.log_prob(torch.cat([y, free]), a)
 
-    found = vmap(grad(log_prob, argnums=(0, 1)), (None, None, 0, 0))(*net.layers(policy.theta), obs, action)
-    return torch.cat([*(x.flatten(1) for x in found[0].values()), found[1]], 1)
+    actual = vmap(grad(log_prob, argnums=(0, 1)), (None, None, 0, 0))(*net.layers(policy.theta), obs, action)
+    return torch.cat([*(x.flatten(1) for x in actual[0].values()), actual[1]], 1)
 
 
 @pytest.mark.parametrize("dist", [Categorical(3), Gaussian(2)], ids=lambda d: type(d).__name__)
@@ -85,12 +85,14 @@ def test_gradients_and_tangents_are_the_closed_forms(dist) -> None:
     closed, general = both(dist)
     delta = torch.randn(ROWS, dist.size, dtype=torch.float64, generator=draw(7))
     v = torch.randn(len(closed.theta), dtype=torch.float64, generator=draw(8))
-    found = []
+    collected = []
     for policy in (closed, general):
         kept = policy.activations(obs)
         net, layers = policy.net, policy.layers
-        found.append((kept[-1], net.gradient(layers, kept, delta), net.tangent(net.layers(v), layers, kept)))
-    for mine, theirs in zip(*found, strict=True):
+        collected.append(
+            (kept[-1], net.gradient(layers, kept, delta), net.tangent(net.layers(v), layers, kept))
+        )
+    for mine, theirs in zip(*collected, strict=True):
         assert torch.allclose(mine, theirs, atol=ROUNDING)
 
 

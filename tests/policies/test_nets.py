@@ -74,17 +74,17 @@ def test_scores_per_unit(pair: Pair, layout, value_head: int) -> None:
     norms and inner products.
     """
     policy, obs, action, expected = scores_of(pair, layout, value_head)
-    found, weight = policy.scores(obs, action), random(ROWS, seed=4)
+    actual, weight = policy.scores(obs, action), random(ROWS, seed=4)
     for units in (1, 4, 6, ROWS):
         sums = (weight[:, None] * expected).view(units, ROWS // units, -1).sum(1)
-        torch.testing.assert_close(found.sums(weight, units), sums, **CLOSE)
+        torch.testing.assert_close(actual.sums(weight, units), sums, **CLOSE)
     keep = torch.tensor([3, 0])
-    some = found.units(4, keep).sums(torch.ones(12, dtype=torch.float64), 2)
+    some = actual.units(4, keep).sums(torch.ones(12, dtype=torch.float64), 2)
     torch.testing.assert_close(some, expected.view(4, 6, -1)[keep].sum(1), **CLOSE)
-    torch.testing.assert_close(found.squared_norms(), expected.square().sum(1), **CLOSE)
+    torch.testing.assert_close(actual.squared_norms(), expected.square().sum(1), **CLOSE)
     vectors = random(4, policy.net.size, seed=5)
     along = (expected.view(4, 6, -1) * vectors[:, None]).sum(-1).flatten()
-    torch.testing.assert_close(found.dots(vectors), along, **CLOSE)
+    torch.testing.assert_close(actual.dots(vectors), along, **CLOSE)
 
 
 @pytest.mark.parametrize("scheme", ["orthogonal", "xavier"])

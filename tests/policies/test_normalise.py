@@ -34,13 +34,13 @@ def played(sampler, norm, scale, rollouts: int = 12, columns: int = 2):
     envs, policy, noise = loop(*originals), small_policy(2, 3, norm), draw()
     if isinstance(sampler, Steps):
         envs.reset()
-    found = []
+    collected = []
     for _ in range(rollouts):
         rollout, _ = sampler.collect(policy, envs, noise, scale)
         norm.update(rollout)
         scale.update(rollout)
-        found.append(rollout)
-    return originals, found
+        collected.append(rollout)
+    return originals, collected
 
 
 @each_sampler

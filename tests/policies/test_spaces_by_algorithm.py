@@ -71,9 +71,9 @@ gym.register("ProbeTarget-v0", Target)
 
 @cache
 def composed(words: str) -> Job:
-    found = compose_jobs(read_command(words.split()))
-    assert not found.problems
-    return found.composed[0]
+    jobs = compose_jobs(read_command(words.split()))
+    assert not jobs.problems
+    return jobs.composed[0]
 
 
 def on(kind: str, job: Job, **own: Any) -> Job:
@@ -147,11 +147,11 @@ def test_every_choice_of_an_algorithm_trains_or_is_refused_with_what_fits(
 ) -> None:
     for name, value in choices(algo):
         job = on(kind, small(algo), **{name: value})
-        found = find_problems(job)
+        problems = find_problems(job)
         folder = tmp_path / f"{name}_{value}"
         folder.mkdir()
-        if found:
-            assert all(one.remedy for one in found), found
+        if problems:
+            assert all(one.remedy for one in problems), problems
         else:
             check_training(job, folder)
 

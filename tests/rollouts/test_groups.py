@@ -151,8 +151,8 @@ def test_the_scheme_says_how_many_where_nothing_else_does() -> None:
 
 
 def problems(line: str) -> list[str]:
-    found = compose_jobs(read_command(line.split()))
-    return [one.sentence() for one in (*found.problems, *find_problems(found.composed[0]))]
+    jobs = compose_jobs(read_command(line.split()))
+    return [one.sentence() for one in (*jobs.problems, *find_problems(jobs.composed[0]))]
 
 
 BASE = "algo=reinforce env=FrozenLake-v1"
@@ -196,8 +196,8 @@ BASE = "algo=reinforce env=FrozenLake-v1"
     ],
 )
 def test_refusals(line: str, said: str) -> None:
-    found = problems(line)
-    assert any(said in text for text in found), found
+    actual = problems(line)
+    assert any(said in text for text in actual), actual
 
 
 @pytest.mark.parametrize(

@@ -68,13 +68,13 @@ def one_actor(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def both(name: str, limit: int | None = LIMIT, **given: Any) -> list[tuple[Policy, Envs, torch.Generator]]:
-    found = []
+    collected = []
     for envs in (program(name, 4, limit), gymnasiums(name, 4, limit)):
         envs.name = name
         policy = policy_for(envs, **given)
         envs.reset([1, 2, 3, 4])
-        found.append((policy, envs, draw(1)))
-    return found
+        collected.append((policy, envs, draw(1)))
+    return collected
 
 
 CASES = {
@@ -177,8 +177,8 @@ def test_what_was_handed_out_stays() -> None:
 
 
 def test_a_replay_memory_is_filled_alike(one_actor: None) -> None:
-    samplers, found = [Replay(warmup=5), Replay(warmup=5)], both("CartPole-v1")
-    for sampler, (policy, envs, noise) in zip(samplers, found, strict=True):
+    samplers, actual = [Replay(warmup=5), Replay(warmup=5)], both("CartPole-v1")
+    for sampler, (policy, envs, noise) in zip(samplers, actual, strict=True):
         for _ in range(20):
             rollout, _ = sampler.collect(policy, envs, noise, NoRewardScale())
             sampler.recall(rollout, policy, NoRewardScale(), noise)

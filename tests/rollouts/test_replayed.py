@@ -249,7 +249,7 @@ def test_consent_changes_nothing_where_it_is_not_needed(
 
 def test_shared_generators_are_seeded(tmp_path: Path) -> None:
     """The same command gives the same run, evaluated or not; another seed another one."""
-    found = []
+    collected = []
     for k, words in enumerate(([], [], ["trainer.eval_every=16"], ["seed=1"])):
         (tmp_path / str(k)).mkdir()
         random.seed(k)
@@ -259,5 +259,5 @@ def test_shared_generators_are_seeded(tmp_path: Path) -> None:
         run, _ = trained(
             tmp_path / str(k), *SMALL, "env=support_odd_envs:SharedRandom-v0", seed=seed, **changes
         )
-        found.append(run.policy.theta.numpy().tobytes())
-    assert found[0] == found[1] == found[2] != found[3]
+        collected.append(run.policy.theta.numpy().tobytes())
+    assert collected[0] == collected[1] == collected[2] != collected[3]

@@ -84,12 +84,12 @@ def test_inactive_columns_stand_still() -> None:
     for envs in (ours, theirs):
         envs.reset([5, 6, 7])
     actors = [make_actor(envs, False) for envs in (ours, theirs)]
-    found = []
+    collected = []
     for envs, actor in zip((ours, theirs), actors, strict=True):
         sampler = Episodes(episodes=4)
         policy: Any = type("P", (), {"actor": lambda self, actor=actor: actor})()
-        found.append(sampler._play(policy, envs, None, np.array([2, 1, 1])).arrays(envs))
-    assert all(np.array_equal(x, y) for x, y in zip(*(vars(one).values() for one in found), strict=True))
+        collected.append(sampler._play(policy, envs, None, np.array([2, 1, 1])).arrays(envs))
+    assert all(np.array_equal(x, y) for x, y in zip(*(vars(one).values() for one in collected), strict=True))
     assert str(ours.state_dict()) == str(theirs.state_dict())
 
 

@@ -74,8 +74,8 @@ def test_nothing_leaks_from_the_next_episode(sampler) -> None:
         psi = ValueBaseline().psi(rollout, value, GAMMA)[:3, 0].tolist()
         assert psi == pytest.approx([g - v for g, v in zip(returns, (10, 20, 30), strict=True)], rel=1e-5)
         for target, wanted in {"mc": returns, "td0": [19, 29, 39], "n_step": returns}.items():
-            found = Fitted(target=target, n=5).targets(rollout, value, GAMMA)[:3, 0]
-            assert found.tolist() == pytest.approx(wanted, rel=1e-5), target
+            actual = Fitted(target=target, n=5).targets(rollout, value, GAMMA)[:3, 0]
+            assert actual.tolist() == pytest.approx(wanted, rel=1e-5), target
 
 
 def test_negative_controls_give_the_well_known_wrong_numbers() -> None:
@@ -150,6 +150,6 @@ def test_ring_world_is_worth_one_over_one_minus_gamma(tmp_path) -> None:
 
 def test_ring_world_with_truncation_taken_for_termination_misses_it(tmp_path) -> None:
     """(1 − γᵏ)/(1 − γ) with k steps left: 5.7 in the first place, 1 in the last."""
-    found = ring(tmp_path, wrong=True)
-    assert found == pytest.approx([(1 - GAMMA**k) / (1 - GAMMA) for k in range(8, 0, -1)], abs=0.5)
-    assert max(found) < 7
+    actual = ring(tmp_path, wrong=True)
+    assert actual == pytest.approx([(1 - GAMMA**k) / (1 - GAMMA) for k in range(8, 0, -1)], abs=0.5)
+    assert max(actual) < 7

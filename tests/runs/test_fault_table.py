@@ -18,8 +18,8 @@ def lines_of_faults() -> list[str]:
 
 
 def functions_in(file: Path) -> set[str]:
-    found = ast.walk(ast.parse(file.read_text()))
-    return {node.name for node in found if isinstance(node, ast.FunctionDef)}
+    nodes = ast.walk(ast.parse(file.read_text()))
+    return {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
 
 
 def test_every_fault_has_a_test_that_exists() -> None:

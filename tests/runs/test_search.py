@@ -44,9 +44,9 @@ def table(out: str) -> list[list[str]]:
 def test_a_search(peak: Path) -> None:
     answer = pgrun(f"{LINE} {X} optimizer.lr=0.01,0.02 seeds=[2,0] hydra.sweeper.n_trials=4")
     assert answer.code == 0, answer.err
-    found, x = summaries(peak / "s"), tried(peak / "s")
+    actual, x = summaries(peak / "s"), tried(peak / "s")
     expected = [value(each, [2, 0]) for each in x]
-    assert [job["eval"]["return_mean"] for job in found] == pytest.approx(
+    assert [job["eval"]["return_mean"] for job in actual] == pytest.approx(
         expected, abs=1e-6
     )  # float32 rewards
     order = sorted(range(4), key=lambda n: -expected[n])
@@ -193,9 +193,9 @@ def test_another_search_is_refused(peak: Path) -> None:
         answer = pgrun(f"{LINE} {words} hydra.sweeper.n_trials=1 resume=auto")
         assert (answer.code, sentence in answer.err) == (2, True), answer.err
     place = peak / "s" / "search.json"
-    found = json.loads(place.read_text())
+    content = json.loads(place.read_text())
     for harm in ([{"++env.kwargs.x": 7.0}], [{"++env.kwargs.x": "${oc.env:HOME}"}], [{}], 3):
-        place.write_text(json.dumps({**found, "trials": harm}))
+        place.write_text(json.dumps({**content, "trials": harm}))
         answer = pgrun(f"{LINE} {X} hydra.sweeper.n_trials=1 resume=auto")
         assert (answer.code, "is none of this search" in answer.err) == (2, True), answer.err
 

@@ -25,9 +25,9 @@ def searched(words: list[str]) -> search_space.Space:
 
 
 def study(folder: Path, words: list[str] = WORDS, **settings: Any) -> Study:
-    search, found = Search(n_trials=40, **settings), searched(words)
-    known = record.load_record(folder, record.new_record(search, found, {}), found)
-    return Study(search, found, known, folder)
+    search, actual = Search(n_trials=40, **settings), searched(words)
+    known = record.load_record(folder, record.new_record(search, actual, {}), actual)
+    return Study(search, actual, known, folder)
 
 
 def outcome(trial: dict[str, Any], sign: int = 1) -> dict[str, Any]:
@@ -37,10 +37,10 @@ def outcome(trial: dict[str, Any], sign: int = 1) -> dict[str, Any]:
     return {"status": "finished", "eval": {"return_mean": value}, "runs": runs}
 
 
-def go(found: Study, trials: int, sign: int = 1) -> list[dict[str, Any]]:
+def go(given: Study, trials: int, sign: int = 1) -> list[dict[str, Any]]:
     for number in range(trials):
-        found.tell(number, outcome(found.ask(1)[number], sign))
-    return found.record.trials
+        given.tell(number, outcome(given.ask(1)[number], sign))
+    return given.record.trials
 
 
 def test_it_goes_on_from_its_record_as_if_it_had_never_stopped(tmp_path: Path) -> None:
@@ -75,11 +75,11 @@ def test_it_learns_from_what_it_is_told(tmp_path: Path) -> None:
 
 
 def test_the_seed_decides(tmp_path: Path) -> None:
-    found = []
+    collected = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         (tmp_path / name).mkdir()
-        found.append(go(study(tmp_path / name, seed=seed), 3))
-    assert found[0] == found[1] != found[2]
+        collected.append(go(study(tmp_path / name, seed=seed), 3))
+    assert collected[0] == collected[1] != collected[2]
 
 
 def test_values_are_of_the_space(tmp_path: Path) -> None:
@@ -92,17 +92,17 @@ def test_values_are_of_the_space(tmp_path: Path) -> None:
 
 
 def test_bars_are_medians_of_running_means_of_finished_trials(tmp_path: Path) -> None:
-    found = study(tmp_path, prune_after=3)
+    actual = study(tmp_path, prune_after=3)
     values = []
     for number in range(4):
-        assert bool(found.bars()) == (number >= 3)
-        values.append(-((found.ask(1)[number]["gamma"] - 0.3) ** 2))
-        found.tell(number, outcome(found.record.trials[number]))
-    bars = found.bars()
+        assert bool(actual.bars()) == (number >= 3)
+        values.append(-((actual.ask(1)[number]["gamma"] - 0.3) ** 2))
+        actual.tell(number, outcome(actual.record.trials[number]))
+    bars = actual.bars()
     assert bars == pytest.approx({1: statistics.median(values) + 1, 2: statistics.median(values)})
-    found.ask(1)
-    found.tell(4, {"status": "pruned", "runs": [{"status": "finished", "return_mean": -9.0}]})
-    assert found.bars() == bars  # of finished trials alone
+    actual.ask(1)
+    actual.tell(4, {"status": "pruned", "runs": [{"status": "finished", "return_mean": -9.0}]})
+    assert actual.bars() == bars  # of finished trials alone
     assert running_means({"runs": [{"status": "finished", "return_mean": x} for x in (3.0, 5.0, 1.0)]}) == [
         3.0,
         4.0,

@@ -39,10 +39,10 @@ def test_each_run_is_the_one_of_its_seed(here: Path) -> None:  # noqa: F811
     settings = [json.loads((here / folder / "job.json").read_text()) for folder in ("a/3", "b")]
     assert settings[0] == settings[1]
     assert settings[0]["settings"]["env"]["kwargs"] == {"trouble": 3}
-    found = summary(here / "a")
+    actual = summary(here / "a")
     returns = [summary(here / "a" / seed)["eval"]["return_mean"] for seed in "53"]
-    assert [run["return_mean"] for run in found["runs"]] == returns
-    assert found["eval"] == {
+    assert [run["return_mean"] for run in actual["runs"]] == returns
+    assert actual["eval"] == {
         "return_mean": statistics.mean(returns),
         "return_std": pytest.approx(statistics.stdev(returns)),
         "seeds": 2,

@@ -32,12 +32,12 @@ def jobs(folder: Path) -> list[Path]:
 def test_algorithms_by_seeds(here: Path) -> None:  # noqa: F811
     answer = pgrun(f"-m algo=reinforce,ppo seed='range(0,2)' hydra.sweep.dir=s {QUICK}")
     assert answer.code == 0, answer.err
-    found = results(here / "s")
-    assert [(r["algo"], r["seed"]) for r in found] == [
+    actual = results(here / "s")
+    assert [(r["algo"], r["seed"]) for r in actual] == [
         (algo, seed) for algo in ("reinforce", "ppo") for seed in (0, 1)
     ]
     for algo in ("reinforce", "ppo"):
-        returns = [r["eval"]["return_mean"] for r in found if r["algo"] == algo]
+        returns = [r["eval"]["return_mean"] for r in actual if r["algo"] == algo]
         row = next(line for line in answer.out.splitlines() if line.startswith(f"algo={algo} "))
         mean, spread = statistics.mean(returns), statistics.stdev(returns)
         assert row.split()[1:5] == ["0,1", f"{mean:.1f}", "±", f"{spread:.1f}"]

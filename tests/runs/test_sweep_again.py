@@ -99,10 +99,10 @@ def test_after_a_signal(number: int, group: bool, code: int, faulty: Path, whole
     sweep.kill(number, group)
     answer = sweep.answer()
     assert answer.code == code, answer
-    found = results(faulty / "s")
+    actual = results(faulty / "s")
     name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-    assert [r["status"] for r in found] == ["finished", "interrupted"]
-    assert found[1]["error"] == f"stopped by {name}"
+    assert [r["status"] for r in actual] == ["finished", "interrupted"]
+    assert actual[1]["error"] == f"stopped by {name}"
     assert (
         reached <= sweep.saved(find_job_folder(faulty / "s", 1)) <= reached + 3 * 16
     )  # an update has 16 steps; the test looks late
@@ -128,10 +128,10 @@ def test_after_a_signal_on_other_launchers(launcher: str, group: bool, faulty: P
     sweep = Sweep(f"{COMMAND} hydra/launcher={launcher}")
     sweep.wait_for(lambda: all(sweep.saved(find_job_folder(faulty / "s", n)) >= 16 for n in (0, 1)))
     sweep.kill(signal.SIGTERM if not group else signal.SIGINT, group)
-    found = sweep.answer()
-    assert found.code == (130 if group else 143), found
+    actual = sweep.answer()
+    assert actual.code == (130 if group else 143), actual
     status = [job["status"] for job in json.loads((faulty / "s" / "sweep.json").read_text())["jobs"]]
-    assert status[:2] == ["interrupted"] * 2, found
+    assert status[:2] == ["interrupted"] * 2, actual
     assert status[2] in ("interrupted", "not run")
     (faulty / "fault").unlink()
     assert pgrun(f"{COMMAND} resume=auto").code == 0

@@ -48,16 +48,16 @@ def faulty(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:  # no
 def check(answer: Answer, sweep: Path, fault: str, jobs: int = 6, victim: int = VICTIM) -> None:
     """All but one have a result; the table is over those, and the one is named."""
     assert answer.code == 1, answer
-    found = results(sweep)
-    assert [r["status"] == "finished" for r in found] == [n != victim for n in range(jobs)]
-    assert all("params_sha256" in r for n, r in enumerate(found) if n != victim)
+    actual = results(sweep)
+    assert [r["status"] == "finished" for r in actual] == [n != victim for n in range(jobs)]
+    assert all("params_sha256" in r for n, r in enumerate(actual) if n != victim)
     assert f" {','.join(str(n) for n in range(jobs) if n != victim)} " in answer.out  # the seeds in the table
     lines = said(answer)
     assert re.fullmatch(rf"pgrun: job {victim} \(.*seed={victim}.*\) {FAULTS[fault]}", lines[0])
     assert lines[1].startswith(f"pgrun: 1 of {jobs} jobs did not finish: 1 {FAULTS[fault].split(':')[0]}; ")
     assert ("resume=retry" in lines[1]) == FAULTS[fault].startswith("failed")
     kept = json.loads((sweep / "sweep.json").read_text())["jobs"]
-    assert [job["status"] for job in kept] == [r["status"] for r in found]
+    assert [job["status"] for job in kept] == [r["status"] for r in actual]
 
 
 def test_every_fault_in_one_sweep(faulty: Path) -> None:

@@ -125,14 +125,14 @@ def faulty(here: Path) -> Path:  # noqa: F811
 
 def processes_of(folder: Path) -> list[int]:
     """Those whose working directory is ``folder``."""
-    found = []
+    collected = []
     for process in Path("/proc").iterdir():
         try:
             if process.name.isdigit() and Path(os.readlink(process / "cwd")) == folder:
-                found.append(int(process.name))
+                collected.append(int(process.name))
         except OSError:  # ended meanwhile
             continue
-    return found
+    return collected
 
 
 @pytest.mark.slow

@@ -103,8 +103,8 @@ def test_every_scalar_is_in_both_files_with_equal_values(finished, algo: str) ->
     assert set(board.Tags()["scalars"]) == wanted
     for tag in wanted:
         points = [(int(row["env_steps"]), np.float32(row[tag])) for row in table if row[tag]]
-        found = [(event.step, np.float32(event.value)) for event in board.Scalars(tag)]
-        assert found == points, tag  # TensorBoard keeps float32
+        collected = [(event.step, np.float32(event.value)) for event in board.Scalars(tag)]
+        assert collected == points, tag  # TensorBoard keeps float32
         assert len(points) > 2, tag
         assert all(math.isfinite(x) for _, x in points), tag
     steps = [int(row["env_steps"]) for row in table]
@@ -151,8 +151,8 @@ def test_the_learning_rate_and_sigma_of_each_update(tmp_path: Path) -> None:
 
 
 def test_a_natural_step_has_no_learning_rate() -> None:
-    found = list_tags(built("algo=trpo", "env=Pendulum-v1"))
-    assert ("optimizer/lr" in found, "policy/std" in found) == (False, True)
+    tags = list_tags(built("algo=trpo", "env=Pendulum-v1"))
+    assert ("optimizer/lr" in tags, "policy/std" in tags) == (False, True)
 
 
 def test_a_log_of_an_earlier_pgrun_keeps_its_columns(tmp_path: Path) -> None:
@@ -199,14 +199,14 @@ def test_hyperparameters_are_in_the_same_run(finished, algo: str) -> None:
     assert [path.name for path in folder.iterdir() if path.is_dir()] == ["checkpoints"]
     content = events(folder).PluginTagToContent("hparams")
     start = metadata.parse_session_start_info_plugin_data(content[metadata.SESSION_START_INFO_TAG])
-    found = {key: getattr(value, value.WhichOneof("kind")) for key, value in start.hparams.items()}
-    assert found["algo.name"] == algo
-    assert found["trainer.total_steps"] == 1500.0
-    assert found["state_norm"] is (algo == "ppo")
-    assert found["network.hidden"] == "[16]"
-    assert "null" not in found.values()
-    assert isinstance(found["optimizer.lr"], float)
-    assert "seed" not in found
+    collected = {key: getattr(value, value.WhichOneof("kind")) for key, value in start.hparams.items()}
+    assert collected["algo.name"] == algo
+    assert collected["trainer.total_steps"] == 1500.0
+    assert collected["state_norm"] is (algo == "ppo")
+    assert collected["network.hidden"] == "[16]"
+    assert "null" not in collected.values()
+    assert isinstance(collected["optimizer.lr"], float)
+    assert "seed" not in collected
     end = metadata.parse_session_end_info_plugin_data(content[metadata.SESSION_END_INFO_TAG])
     assert end.status == 1, "STATUS_SUCCESS"
 
@@ -341,18 +341,18 @@ def finished_runs(board: str) -> set[str]:
     """Those whose last record, that the run succeeded, has been read."""
     request = {"experimentName": "", "startIndex": 0, "sliceSize": 100, "allowedStatuses": ["STATUS_SUCCESS"]}
     groups = ask(f"{board}/plugin/hparams/session_groups", request).get("sessionGroups", [])
-    return {session["name"] for found in groups for session in found["sessions"]}
+    return {session["name"] for one in groups for session in one["sessions"]}
 
 
 def shown(board: str, runs: int, seconds: float = 120) -> set[str]:
     """The runs that it shows, once there are so many: the server needs a moment to start, and to read."""
-    found: set[str] = set()
+    actual: set[str] = set()
     deadline = time.monotonic() + seconds
-    while len(found) < runs and time.monotonic() < deadline:
+    while len(actual) < runs and time.monotonic() < deadline:
         time.sleep(0.3)
         with suppress(URLError, ConnectionError):
-            found = finished_runs(board)
-    return found
+            actual = finished_runs(board)
+    return actual
 
 
 def test_tensorboard_shows_scalars_and_hyperparameters(finished, board: str) -> None:
@@ -386,8 +386,8 @@ def check_sorting_and_filters(board: str, experiment: dict) -> None:
         assert len(session_groups(board, {"hparam": column, "order": order})) == 2
     in_range = {"hparam": column, "filterInterval": {"minValue": 0.1, "maxValue": 1}}
     assert len(session_groups(board, in_range)) == 2, "missing values pass, unless they are left out"
-    (found,) = session_groups(board, {**in_range, "excludeMissingValues": True})
-    assert found["hparams"][column] == 0.5
+    (actual,) = session_groups(board, {**in_range, "excludeMissingValues": True})
+    assert actual["hparams"][column] == 0.5
 
 
 def session_groups(board: str, column: dict) -> list[dict]:

@@ -36,9 +36,9 @@ def test_by_when_it_started(here: Path) -> None:  # noqa: F811
     assert newest_folder("pgrun-play") == RUN
     os.utime(SWEEP / "multirun.yaml", (600, 600))
     assert newest_folder("pgrun-compare", one=False) == SWEEP
-    found = find_newest(several=False)
-    assert found is not None
-    assert found.folder == RUN
+    newest = find_newest(several=False)
+    assert newest is not None
+    assert newest.folder == RUN
     with pytest.raises(
         InvalidCommand, match=r"several runs, and none has finished: name one of those in it$"
     ):

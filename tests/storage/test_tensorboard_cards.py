@@ -114,8 +114,8 @@ def test_git_says_the_same_of_a_repository_and_its_worktree(tmp_path: Path) -> N
 
 
 def experiment_of(folder: Path) -> api_pb2.Experiment:
-    found = EventAccumulator(str(folder)).Reload().PluginTagToContent("hparams")
-    return metadata.parse_experiment_plugin_data(found[metadata.EXPERIMENT_TAG])
+    actual = EventAccumulator(str(folder)).Reload().PluginTagToContent("hparams")
+    return metadata.parse_experiment_plugin_data(actual[metadata.EXPERIMENT_TAG])
 
 
 def with_(**changes: dict) -> dict:
@@ -125,9 +125,9 @@ def with_(**changes: dict) -> dict:
 def test_a_sweep_opens_on_returns_and_on_what_differs(tmp_path: Path) -> None:
     jobs = [with_(optimizer={"lr": lr}) | {"seed": s} for lr in (1e-3, 1e-2) for s in (0, 1)]
     write_experiment(tmp_path, jobs, ("optimizer.lr", "seed"))
-    found = experiment_of(tmp_path)
-    assert [metric.name.tag for metric in found.metric_infos] == ["return/eval", "return/train"]
-    (column,) = found.hparam_infos
+    experiment = experiment_of(tmp_path)
+    assert [metric.name.tag for metric in experiment.metric_infos] == ["return/eval", "return/train"]
+    (column,) = experiment.hparam_infos
     assert (column.name, column.type) == ("optimizer.lr", api_pb2.DATA_TYPE_FLOAT64)
     assert (column.domain_interval.min_value, column.domain_interval.max_value) == (1e-3, 1e-2)
 
@@ -145,8 +145,8 @@ def test_a_sweep_opens_on_returns_and_on_what_differs(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_columns_have_one_type(jobs: list[dict], swept: tuple, columns: dict, tmp_path: Path) -> None:
     write_experiment(tmp_path, jobs, swept)
-    found = {info.name: api_pb2.DataType.Name(info.type) for info in experiment_of(tmp_path).hparam_infos}
-    assert found == {name: f"DATA_TYPE_{kind}" for name, kind in columns.items()}
+    collected = {info.name: api_pb2.DataType.Name(info.type) for info in experiment_of(tmp_path).hparam_infos}
+    assert collected == {name: f"DATA_TYPE_{kind}" for name, kind in columns.items()}
 
 
 def test_a_sweep_that_grew_has_one_record(tmp_path: Path) -> None:

@@ -35,8 +35,8 @@ MDP = "env=pgrun/SmallMDP-v0 env.max_episode_steps=3 env.kwargs.states=3 gamma=0
 
 
 def parts(line: str) -> dict[str, dict[str, float]]:
-    found: dict[str, Any] = study(f"{line} batch=2 episodes=4")["decompose"]["schemes"]
-    return found
+    schemes: dict[str, Any] = study(f"{line} batch=2 episodes=4")["decompose"]["schemes"]
+    return schemes
 
 
 @cache
@@ -50,7 +50,7 @@ def test_closed_forms_on_one_state() -> None:
     """
     theta = 0.3
     q, unit = 1 - theta, 2 * (theta * (1 - theta)) ** 2
-    found = parts(
+    actual = parts(
         f"env=pgrun/OneState-v0 env.max_episode_steps=30 gamma=1 policy.theta={theta} critic=exact {SCHEMES} "
         "decompose.by=auto"
     )
@@ -62,9 +62,9 @@ def test_closed_forms_on_one_state() -> None:
         "q": (1 / (theta * q**3), 0),
     }
     for label, (action, rest) in wanted.items():
-        assert found[label]["state"] == pytest.approx(0, abs=1e-9)  # 0.3³⁰ of the time the limit is met
-        assert found[label]["action"] == pytest.approx(unit * action, abs=1e-9)
-        assert found[label]["rest"] == pytest.approx(unit * rest, abs=1e-9)
+        assert actual[label]["state"] == pytest.approx(0, abs=1e-9)  # 0.3³⁰ of the time the limit is met
+        assert actual[label]["action"] == pytest.approx(unit * action, abs=1e-9)
+        assert actual[label]["rest"] == pytest.approx(unit * rest, abs=1e-9)
 
 
 def test_parts_of_the_return_to_go_by_backward_induction() -> None:
@@ -103,34 +103,34 @@ def test_parts_of_the_return_to_go_by_backward_induction() -> None:
             )
             state += weight * float(mean.square().sum())
     state -= float(truth.square().sum())
-    found = on_the_mdp()["reward_to_go"]
-    assert [found[name] for name in NAMES] == pytest.approx([state, action, rest], rel=1e-9)
+    reward_to_go = on_the_mdp()["reward_to_go"]
+    assert [reward_to_go[name] for name in NAMES] == pytest.approx([state, action, rest], rel=1e-9)
 
 
 def test_the_parts_add_up_and_a_baseline_of_the_state_moves_the_actions_part_alone() -> None:
-    found, wrong = on_the_mdp(), on_the_mdp("scaled")
-    for one in (*found.values(), *wrong.values()):
+    actual, wrong = on_the_mdp(), on_the_mdp("scaled")
+    for one in (*actual.values(), *wrong.values()):
         assert one["total"] == pytest.approx(sum(one[name] for name in NAMES), rel=1e-12)
-    plain = found["reward_to_go"]
-    for other in (found["value_baseline"], wrong["value_baseline"], found["none"]):
+    plain = actual["reward_to_go"]
+    for other in (actual["value_baseline"], wrong["value_baseline"], actual["none"]):
         assert [other["state"], other["rest"]] == pytest.approx([plain["state"], plain["rest"]], rel=1e-6)
         assert other["action"] != pytest.approx(plain["action"], rel=1e-2)
-    assert found["q"]["rest"] < 1e-12 < found["q"]["action"]
-    assert found["q"]["action"] == pytest.approx(plain["action"], rel=1e-6)
+    assert actual["q"]["rest"] < 1e-12 < actual["q"]["action"]
+    assert actual["q"]["action"] == pytest.approx(plain["action"], rel=1e-6)
 
 
 def test_a_baseline_of_the_action_moves_more() -> None:
     """G − Q(s, a): given a it is a constant, but E[x|s] is gone, and the gradient with it. Given back, as it
     should be, it moves the action's part alone again, however wrong Q is; the right Q takes all of that.
     """
-    found, wrong = on_the_mdp(), on_the_mdp("scaled")
-    control, plain = found[CONTROL], found["reward_to_go"]
+    actual, wrong = on_the_mdp(), on_the_mdp("scaled")
+    control, plain = actual[CONTROL], actual["reward_to_go"]
     assert control["state"] < 1e-12 < 1e-3 < plain["state"]
     assert control["rest"] == pytest.approx(plain["rest"], rel=1e-6)
-    for corrected in (found["action_baseline"], wrong["action_baseline"]):
+    for corrected in (actual["action_baseline"], wrong["action_baseline"]):
         kept = [corrected["state"], corrected["rest"]]
         assert kept == pytest.approx([plain["state"], plain["rest"]], rel=1e-6)
-    assert found["action_baseline"]["action"] < 1e-12 < 1e-3 < wrong["action_baseline"]["action"]
+    assert actual["action_baseline"]["action"] < 1e-12 < 1e-3 < wrong["action_baseline"]["action"]
 
 
 def test_the_sum_over_all_actions_leaves_the_state_alone() -> None:
@@ -166,10 +166,10 @@ def test_nested_variances_are_unbiased() -> None:
         length = torch.full((n,), 2.0, dtype=torch.float64)
         estimates.append(estimate_parts(length, torch.stack(moments), torch.stack(mean)))
     for name, variance in (("state", 2.0), ("action", 8.0), ("rest", 18.0), ("total", 28.0)):
-        found = torch.tensor([getattr(one, name) for one in estimates])
+        actual = torch.tensor([getattr(one, name) for one in estimates])
         told = torch.tensor([getattr(one, f"{name}_se") for one in estimates])
-        assert abs(found.mean() / 4 - variance) < 4 * found.std() / 4 / 60**0.5  # L² = 4
-        assert 0.7 < told.mean() / found.std() < 1.4
+        assert abs(actual.mean() / 4 - variance) < 4 * actual.std() / 4 / 60**0.5  # L² = 4
+        assert 0.7 < told.mean() / actual.std() < 1.4
 
 
 def test_states_without_a_table_are_put_back() -> None:
@@ -180,10 +180,10 @@ def test_states_without_a_table_are_put_back() -> None:
     for steps in (1, 2):
         result = study(f"{line} env.max_episode_steps={steps} {sampled}")["decompose"]
         assert result["by"] == "sampled"
-        found = result["schemes"]["reward_to_go"]
-        assert set(found) == set(Parts.__dataclass_fields__)
-        assert (found["rest"] == 0) == (steps == 1)
-        assert found["total"] == pytest.approx(sum(found[name] for name in NAMES))
+        reward_to_go = result["schemes"]["reward_to_go"]
+        assert set(reward_to_go) == set(Parts.__dataclass_fields__)
+        assert (reward_to_go["rest"] == 0) == (steps == 1)
+        assert reward_to_go["total"] == pytest.approx(sum(reward_to_go[name] for name in NAMES))
         assert "compares episodes" in result["left_out"]["mean_baseline"]
 
 
@@ -201,6 +201,6 @@ def test_states_without_a_table_are_put_back() -> None:
     ],
 )
 def test_refusals(line: str, said: str) -> None:
-    found = compose_jobs(read_command([*line.split(), "critic=none"], STUDY))
-    wrong = find_study_problems(found.composed[0])
+    jobs = compose_jobs(read_command([*line.split(), "critic=none"], STUDY))
+    wrong = find_study_problems(jobs.composed[0])
     assert any(said in one.sentence() for one in wrong), wrong

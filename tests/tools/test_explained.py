@@ -33,9 +33,9 @@ def explain(line: str) -> Answer:
 
 
 def job(line: str) -> Job:
-    found = compose_jobs(read_command(shlex.split(line), PGRUN))
-    assert found.problems == []
-    return found.composed[0]
+    jobs = compose_jobs(read_command(shlex.split(line), PGRUN))
+    assert jobs.problems == []
+    return jobs.composed[0]
 
 
 def section(text: str, title: str) -> str:
@@ -178,7 +178,7 @@ def test_what_is_not_so_is_not_said(line: str, title: str, unsaid: str) -> None:
 
 
 def test_origins() -> None:
-    found = find_origins(
+    origins = find_origins(
         job("algo=ppo seed=3 variance.lam=0.9 critic/optimizer=sgd env.kwargs.sutton_barto_reward=true")
     )
     expected = {
@@ -201,13 +201,15 @@ def test_origins() -> None:
         "trainer.total_steps": "default",
         "optimizer.betas": "default",
     }  # fmt: skip
-    assert {key: found[key] for key in expected} == expected
+    assert {key: origins[key] for key in expected} == expected
 
 
 def test_origins_of_an_experiment() -> None:
-    found = find_origins(job("experiment=recipe_a2c_8x5 variance=td0"))
-    assert found["algo.name"] == found["sampler.steps"] == found["env.id"] == "experiment=recipe_a2c_8x5"
-    assert (found["variance.name"], found["optimizer.name"]) == ("command line", "algo=a2c")
+    origins = find_origins(job("experiment=recipe_a2c_8x5 variance=td0"))
+    assert (
+        origins["algo.name"] == origins["sampler.steps"] == origins["env.id"] == "experiment=recipe_a2c_8x5"
+    )
+    assert (origins["variance.name"], origins["optimizer.name"]) == ("command line", "algo=a2c")
 
 
 @pytest.mark.parametrize("line", ["algo=ppo", "algo=trpo env=HalfCheetah-v5", "algo=off_policy_ac"])
@@ -216,14 +218,14 @@ def test_a_value_that_a_file_is_said_to_give_changes_without_it(line: str) -> No
     what is said to come from it differs.
     """
     with_it, without = job(line), job(f"{line} tuned=none")
-    found, plain = find_origins(with_it), dict(iterate_settings(without.settings))
+    actual, plain = find_origins(with_it), dict(iterate_settings(without.settings))
     differing = {
         key
         for key, value in iterate_settings(with_it.settings)
         if plain.get(key) != value and key.split(".")[0] not in ("usual", "tuned")
     }
-    said = {key for key, where in found.items() if where.startswith("tuned=")}
-    followers = {key for key in differing if found[key] in differing}  # critic.epochs is algo.epochs
+    said = {key for key, where in actual.items() if where.startswith("tuned=")}
+    followers = {key for key in differing if actual[key] in differing}  # critic.epochs is algo.epochs
     assert differing <= said | followers
     assert said or line == "algo=off_policy_ac"
 

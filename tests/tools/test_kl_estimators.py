@@ -33,8 +33,8 @@ def case() -> tuple[Tree, Policy, dict]:
     """(a tree with its policy, a reference policy, what the study says)"""
     one, other = tree(0, words=2, length=2, prompts=2), tree(1, words=2, length=2, prompts=2)
     with torch.no_grad():
-        found = KlEstimators(list_episodes(one.p, one.policy), one.policy, other.policy).result()
-    return one, other.policy, found
+        result = KlEstimators(list_episodes(one.p, one.policy), one.policy, other.policy).result()
+    return one, other.policy, result
 
 
 @dataclass
@@ -49,8 +49,8 @@ class Oracle:
         return self.theta.view(-1, len(self.log_ref)).T.log_softmax(-1)
 
     def gradient(self, total: Tensor) -> Tensor:
-        (found,) = torch.autograd.grad(total, self.theta, allow_unused=True)
-        return torch.zeros_like(self.theta) if found is None else found
+        (actual,) = torch.autograd.grad(total, self.theta, allow_unused=True)
+        return torch.zeros_like(self.theta) if actual is None else actual
 
     def k(self, name: str, s: int, a: int) -> Tensor:
         log_pi = self.log_pi()
@@ -100,8 +100,8 @@ def _differentiable():
 @pytest.mark.parametrize("name", NAMES)
 def test_values_and_gradients_are_those_of_automatic_differentiation(name: str) -> None:
     """Means, biases and variances of all six columns, text by text."""
-    truth, found = oracle(), case()[2]
-    entry = found["estimators"][name]
+    truth, actual = oracle(), case()[2]
+    entry = actual["estimators"][name]
     chance = torch.tensor([p for p, _ in truth.paths], dtype=torch.float64)
     values = torch.tensor(
         [float(sum(truth.k(name, s, a).detach() for s, a in path)) for _, path in truth.paths]
@@ -117,19 +117,19 @@ def test_values_and_gradients_are_those_of_automatic_differentiation(name: str) 
     ):
         each = torch.stack([make(name, path) for _, path in truth.paths])
         average, variance = mean_and_variance(chance, each)
-        assert found[f"{place}_gradient_norm"] == pytest.approx(float(aim.norm()), rel=1e-9)
+        assert actual[f"{place}_gradient_norm"] == pytest.approx(float(aim.norm()), rel=1e-9)
         bias = float((average - aim).norm())
         assert entry[f"{place}_gradient_bias"] == pytest.approx(bias, rel=1e-6, abs=EXACT)
         assert entry[f"{place}_gradient_variance"] == pytest.approx(variance, rel=1e-6, abs=EXACT)
 
 
 def test_what_is_unbiased_and_what_is_not() -> None:
-    found = case()[2]
-    e = found["estimators"]
+    actual = case()[2]
+    e = actual["estimators"]
     assert all(abs(e[name]["value_bias"]) < EXACT for name in ("exact", "k1", "k3"))
     assert abs(e["k2"]["value_bias"]) > FAR
     assert all(e[name]["loss_gradient_bias"] < EXACT for name in ("exact", "k2"))
-    assert e["k1"]["loss_gradient_bias"] == pytest.approx(found["loss_gradient_norm"])
+    assert e["k1"]["loss_gradient_bias"] == pytest.approx(actual["loss_gradient_norm"])
     assert e["k3"]["loss_gradient_bias"] > FAR
     assert e["k3"]["loss_off_other_kl"] < EXACT < FAR < e["k2"]["loss_off_other_kl"]
     assert e["k1"]["reward_gradient_bias"] < EXACT
@@ -152,16 +152,16 @@ def test_every_episode() -> None:
             assert float(every.probability @ returns) == pytest.approx(objective)
             rollout, chance = every.groups(2)
             assert float(chance.sum()) == pytest.approx(1)
-            found = Seen(policy, rollout, NoCritic()).estimates(Estimator(Group(), 1.0), 2)
-            assert error(mean_and_variance(chance, found)[0], exact.gradient(policy, p, 1.0)) < EXACT
+            estimates = Seen(policy, rollout, NoCritic()).estimates(Estimator(Group(), 1.0), 2)
+            assert error(mean_and_variance(chance, estimates)[0], exact.gradient(policy, p, 1.0)) < EXACT
 
 
 def test_the_command() -> None:
     """At a distance: the KL per visited step is what was asked for."""
     line = "env=pgrun/TokenTree-v0 gamma=1 policy.ascent=0.5 critic=none group=2 batch=4 episodes=40"
-    found = study(f"{line} kl.distance=0.1")
-    assert {"exact", "k1", "k2", "k3"} == set(found["kl"]["estimators"])
-    assert 0.05 < found["kl"]["exact_value"] < 0.5
+    actual = study(f"{line} kl.distance=0.1")
+    assert {"exact", "k1", "k2", "k3"} == set(actual["kl"]["estimators"])
+    assert 0.05 < actual["kl"]["exact_value"] < 0.5
     assert "kl" not in study(line)
 
 
@@ -194,6 +194,6 @@ def test_refusals(line: str, said: str) -> None:
     from pgrun.command.compose import compose_jobs
     from pgrun.command.overrides import read_command
 
-    found = compose_jobs(read_command([*line.split(), "critic=none"], STUDY))
-    wrong = find_study_problems(found.composed[0])
+    jobs = compose_jobs(read_command([*line.split(), "critic=none"], STUDY))
+    wrong = find_study_problems(jobs.composed[0])
     assert any(said in one.sentence() for one in wrong), wrong

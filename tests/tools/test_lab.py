@@ -188,9 +188,9 @@ def test_the_exit_code_of_a_check(tmp_path: Path, monkeypatch) -> None:
     assert lab("residual_gradient dynamics_cancel --check --jobs 2").code == 0
     wrong = replace(choose_experiments(["residual_gradient"])[0], verdict=Verdict.SUPPORTED)
     monkeypatch.setattr("pgrun.tools.lab.check.choose_experiments", lambda names: [wrong])
-    found = lab("residual_gradient --check")
-    assert found.code == 1
-    assert "what must come out is: supported" in found.out
+    actual = lab("residual_gradient --check")
+    assert actual.code == 1
+    assert "what must come out is: supported" in actual.out
 
 
 def test_the_list_and_one_experiment(tmp_path: Path, monkeypatch) -> None:
@@ -218,17 +218,17 @@ def test_the_list_and_one_experiment(tmp_path: Path, monkeypatch) -> None:
 )
 def test_mistakes_are_refused(line: str, said: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    found = lab(line)
-    assert found.code == 2
-    assert said in found.err
+    actual = lab(line)
+    assert actual.code == 2
+    assert said in actual.err
     assert not list(tmp_path.iterdir())
 
 
 def test_output_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    found = lab(f"residual_gradient --out {tmp_path}/file/below")
-    assert found.code == 2
-    assert "cannot be written" in found.err
+    actual = lab(f"residual_gradient --out {tmp_path}/file/below")
+    assert actual.code == 2
+    assert "cannot be written" in actual.err
 
 
 def test_pictures_are_xml_whatever_is_in_them(tmp_path: Path) -> None:

@@ -92,9 +92,9 @@ def test_a_broken_constraint_is_seen(npg: list[float], trpo: list[float], verdic
 )
 def test_one_fall_is_not_monotone(j: list[float], verdict: Verdict) -> None:
     rows = {"objective/exact": j, "step/accepted": [1.0, 1.0, 1.0]}
-    found = read("monotone", [run({"algo.delta": d}, rows) for d in ("0.001", "0.01", "0.1")])
-    assert found.verdict == verdict
-    assert found.outcomes["share of steps after which J is lower"].value == (0.5 if j[2] < j[1] else 0)
+    finding = read("monotone", [run({"algo.delta": d}, rows) for d in ("0.001", "0.01", "0.1")])
+    assert finding.verdict == verdict
+    assert finding.outcomes["share of steps after which J is lower"].value == (0.5 if j[2] < j[1] else 0)
 
 
 @pytest.mark.parametrize(("both", "other", "steps", "verdict"), [

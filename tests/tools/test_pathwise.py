@@ -40,14 +40,14 @@ def test_the_variances_of_one_step_by_quadrature() -> None:
 def test_one_step(log_std: float) -> None:
     """The initial k is ±0.01: both variances, and both means, within four standard errors."""
     line = f"{LINE} gamma=1 env.max_episode_steps=1 network.log_std={log_std} batch=5 episodes=10000"
-    found = study(line)["schemes"]
+    schemes = study(line)["schemes"]
     expected = one_step_variances(LinearQuadratic(), 0.01, math.exp(log_std))
     for name, variance in zip(("pathwise", "reward_to_go"), expected, strict=True):
-        entry = found[name]
+        entry = schemes[name]
         assert abs(entry["variance"] - variance / 5) < 4 * entry["variance_se"], (name, entry)
         assert abs(entry["bias_z"]) < 4
         assert entry["claim"] == "unbiased"
-    assert found["pathwise"]["variance"] < 0.1 * found["reward_to_go"]["variance"]
+    assert schemes["pathwise"]["variance"] < 0.1 * schemes["reward_to_go"]["variance"]
 
 
 def test_through_three_steps_of_noisy_dynamics() -> None:

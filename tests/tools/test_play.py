@@ -63,9 +63,9 @@ def test_the_run_s_own_seeds_give_its_own_figure(env: str, words: tuple[str, ...
     run = build_run(saved.config)
     finished = play_unseen(saved, role, run.eval_seeds, None)
     returns = np.array([got for got, _ in finished])
-    found = {"return_mean": returns.mean(), "return_std": returns.std(), "episodes": len(returns)}
-    assert found["return_std"] > 0, "this would not tell one start from another"
-    assert found == summary["eval"]  # the same operations in the same order: no tolerance
+    collected = {"return_mean": returns.mean(), "return_std": returns.std(), "episodes": len(returns)}
+    assert collected["return_std"] > 0, "this would not tell one start from another"
+    assert collected == summary["eval"]  # the same operations in the same order: no tolerance
     printed = plays(str(elsewhere))
     assert f"{returns.mean():.1f} ± {returns.std():.1f} over 4 episodes" in printed
 
@@ -247,11 +247,11 @@ def test_the_user_s_code_is_loaded_only_where_the_command_names_it(
     assert refused.code == 2
     assert refused.err.strip().endswith("name it again: --env own_env:Own-v0")
     assert "IMPORTED" not in refused.out
-    found = shell(f"{foreign} --env own_env:Own-v0", python=code)
-    assert found.code == 0, found.err
-    assert "IMPORTED" in found.out
-    assert "over 3 episodes" in found.out
-    assert "Own-v0" in found.out
+    answer = shell(f"{foreign} --env own_env:Own-v0", python=code)
+    assert answer.code == 0, answer.err
+    assert "IMPORTED" in answer.out
+    assert "over 3 episodes" in answer.out
+    assert "Own-v0" in answer.out
     assert shell("run --env other:Thing-v0", python=code).code == 2
 
 

@@ -28,9 +28,9 @@ def test_a_study_leaves_its_result_table_and_picture(here: Path) -> None:  # noq
     )
     assert answer.code == 0, answer.err
     assert {path.name for path in (here / "s").iterdir()} >= {"study.json", "study.png", ".hydra"}
-    found = result(here / "s")
-    assert found["status"] == "finished"
-    assert found["reference"] == "exact"
+    actual = result(here / "s")
+    assert actual["status"] == "finished"
+    assert actual["reference"] == "exact"
     keys = {
         "variance",
         "variance_se",
@@ -42,14 +42,14 @@ def test_a_study_leaves_its_result_table_and_picture(here: Path) -> None:  # noq
         "cosine",
         "microseconds",
     }
-    for entry in found["schemes"].values():
+    for entry in actual["schemes"].values():
         assert keys <= set(entry)
     order = [
         line.split()[0]
         for line in answer.out.splitlines()
-        if line.split()[:1] and line.split()[0] in found["schemes"]
+        if line.split()[:1] and line.split()[0] in actual["schemes"]
     ]
-    assert order == sorted(found["schemes"], key=lambda label: found["schemes"][label]["variance"])
+    assert order == sorted(actual["schemes"], key=lambda label: actual["schemes"][label]["variance"])
     again = pgrun_study(f"{TABLE} hydra.run.dir=s")
     assert again.code == 2
     assert "holds a run already" in again.err
@@ -99,12 +99,12 @@ def test_a_run_brings_its_policy_environment_and_critic(here: Path) -> None:  # 
     assert trained.code == 0, trained.err
     answer = pgrun_study(f"run=r critic=run {SMALL} hydra.run.dir=s")
     assert answer.code == 0, answer.err
-    found = result(here / "s")
-    assert found["env"] == "CartPole-v1"
-    assert found["settings"]["network"]["hidden"] == [8]
-    assert found["reference"] == "sampled"
-    assert "gae" in found["schemes"]
-    assert "q" in found["left_out"]
+    actual = result(here / "s")
+    assert actual["env"] == "CartPole-v1"
+    assert actual["settings"]["network"]["hidden"] == [8]
+    assert actual["reference"] == "sampled"
+    assert "gae" in actual["schemes"]
+    assert "q" in actual["left_out"]
 
 
 def test_a_shared_network_has_the_critic_in_it(here: Path) -> None:  # noqa: F811
@@ -117,8 +117,8 @@ def test_the_users_own_scheme(here: Path) -> None:  # noqa: F811
         f"{TABLE} schemes=[reward_to_go,half_return] modules=[my_mod] critic=none hydra.run.dir=s"
     )
     assert answer.code == 0, answer.err
-    found = result(here / "s")["schemes"]
-    assert found["half_return"]["variance"] == pytest.approx(found["reward_to_go"]["variance"] / 4)
+    schemes = result(here / "s")["schemes"]
+    assert schemes["half_return"]["variance"] == pytest.approx(schemes["reward_to_go"]["variance"] / 4)
 
 
 @pytest.mark.parametrize(

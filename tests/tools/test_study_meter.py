@@ -54,7 +54,7 @@ def test_the_variance_that_training_logs_is_the_one_that_the_study_finds(
         f"run={tmp_path / 'shorter'} critic=none schemes=reward_to_go discounting=reward_to_go batch=16 "
         "episodes=4000"
     )
-    found = study(line)["schemes"]["reward_to_go"]
-    variance, variance_se = (16 / EPISODES * found[key] for key in ("variance", "variance_se"))
+    reward_to_go = study(line)["schemes"]["reward_to_go"]
+    variance, variance_se = (16 / EPISODES * reward_to_go[key] for key in ("variance", "variance_se"))
     assert abs(logged - variance) < 4 * math.hypot(error, variance_se)
     assert abs(logged / 2 - variance) > 4 * math.hypot(error / 2, variance_se), "half of it would not do"

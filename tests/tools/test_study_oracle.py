@@ -56,9 +56,9 @@ def with_exact_critic() -> Callable[[float], dict[str, Any]]:
 def test_variances_with_the_exact_critic(
     theta: float, with_exact_critic: Callable[[float], dict[str, Any]]
 ) -> None:
-    found = with_exact_critic(theta)["schemes"]
+    schemes = with_exact_critic(theta)["schemes"]
     for label, variance in closed_forms(theta, 0.8).items():
-        entry = found[label]
+        entry = schemes[label]
         assert abs(off(entry, logits(theta) * variance)) < 4, (label, entry)
         assert entry["claim"] == "unbiased"
         assert abs(entry["bias_z"]) < 4, (label, entry)
@@ -93,17 +93,17 @@ def test_leave_one_out_and_the_mean_at_a_batch_size(theta: float, batch: int) ->
         f"{SHORT} critic=none policy.theta={theta} batch={batch} episodes=60000 "
         "schemes=[leave_one_out,mean_baseline]"
     )
-    found = study(line)["schemes"]
+    schemes = study(line)["schemes"]
     q, n = 1 - theta, batch
     alone = (theta**2 + 6 * theta + 1) / (theta * q**4)
     product = theta / q**2 * 1 / (theta * q**2) + 1 / q**4
     expected = logits(theta) * (alone / n + product / (n * (n - 1)))
-    assert abs(off(found["leave_one_out"], expected)) < 4
+    assert abs(off(schemes["leave_one_out"], expected)) < 4
     if n == 2:  # 12 to 20 % of the variance, and the standard error of 30 000 estimates 4 %
-        assert off(found["leave_one_out"], logits(theta) * alone / n) > 3, "the second term is seen"
-    assert abs(found["leave_one_out"]["bias_z"]) < 4
-    shrunk = found["mean_baseline"]
-    assert shrunk["variance"] == pytest.approx(((n - 1) / n) ** 2 * found["leave_one_out"]["variance"])
+        assert off(schemes["leave_one_out"], logits(theta) * alone / n) > 3, "the second term is seen"
+    assert abs(schemes["leave_one_out"]["bias_z"]) < 4
+    shrunk = schemes["mean_baseline"]
+    assert shrunk["variance"] == pytest.approx(((n - 1) / n) ** 2 * schemes["leave_one_out"]["variance"])
     missing = math.sqrt(logits(theta)) / q**2 / n
     assert abs(shrunk["bias_along"] + missing) < 4 * shrunk["bias_se"]
     assert shrunk["bias_z"] < -10
@@ -118,8 +118,8 @@ def test_optimal_baseline(theta: float, returns: str) -> None:
     """
     n = 100
     line = f"{SHORT} critic=none policy.theta={theta} batch={n} episodes=100000"
-    found = study(f"{line} schemes=[{{optimal_baseline:{{returns:{returns}}}}}]")["schemes"]
-    (entry,) = found.values()
+    schemes = study(f"{line} schemes=[{{optimal_baseline:{{returns:{returns}}}}}]")["schemes"]
+    (entry,) = schemes.values()
     left = {"whole": 4, "reward_to_go": 1}[returns] / (1 - theta) ** 4
     expected = logits(theta) * (left / n + of_estimating(theta, returns) / (n * (n - 1)))
     assert abs(off(entry, expected)) < 4, (entry, expected)
@@ -149,9 +149,9 @@ def test_bias_and_variance_of_n_step_with_a_wrong_critic() -> None:
     variances = {1: 8.0, 2: 20.8, 4: 40.4, 8: 52.9, 16: 54.7}
     names = ",".join(f"{{n_step:{{n:{n}}}}}" for n in variances)
     line = f"{SHORT} critic=scaled critic.factor=0.8 policy.theta=0.5 batch=1 episodes=40000"
-    found = study(f"{line} schemes=[{names}]")["schemes"]
+    schemes = study(f"{line} schemes=[{names}]")["schemes"]
     for n, variance in variances.items():
-        entry = found["n_step" if n == 5 else f"n_step n={n}"]
+        entry = schemes["n_step" if n == 5 else f"n_step n={n}"]
         rounding = 0.05 / variance  # of the values above
         assert (
             abs(off(entry, logits(0.5) * variance)) < 4 + rounding * entry["variance"] / entry["variance_se"]
@@ -165,9 +165,11 @@ def test_bias_of_gae_with_a_wrong_critic() -> None:
     """D(1 − λ)/((1 − θ)(1 − λθ)), D = 0.2·θ/(1 − θ); λ = 1 has none."""
     for theta in (0.3, 0.7):
         line = f"{SHORT} critic=scaled critic.factor=1.2 policy.theta={theta} batch=10 episodes=40000"
-        found = study(f"{line} schemes=[{{gae:{{lam:0}}}},{{gae:{{lam:0.5}}}},{{gae:{{lam:1}}}}]")["schemes"]
+        schemes = study(f"{line} schemes=[{{gae:{{lam:0}}}},{{gae:{{lam:0.5}}}},{{gae:{{lam:1}}}}]")[
+            "schemes"
+        ]
         for lam in (0, 0.5, 1):
-            entry = found[f"gae lam={lam}"]
+            entry = schemes[f"gae lam={lam}"]
             d = 0.2 * theta / (1 - theta)
             bias = d * (1 - lam) / ((1 - theta) * (1 - lam * theta)) * math.sqrt(logits(theta))
             assert abs(entry["bias_along"] - bias) < 4 * entry["bias_se"], (theta, lam)
@@ -181,9 +183,9 @@ def test_lambda_095_balances_and_zero_wins_with_the_exact_critic() -> None:
     names = ",".join("gae" if lam == 0.95 else f"{{gae:{{lam:{lam}}}}}" for lam in errors)
     line = f"{ENV} policy.theta=0.9 batch=100 episodes=200000 schemes=[{names}]"
     labels = {lam: "gae" if lam == 0.95 else f"gae lam={lam}" for lam in errors}
-    found = study(f"{line} critic=scaled critic.factor=1.2")["schemes"]
+    schemes = study(f"{line} critic=scaled critic.factor=1.2")["schemes"]
     for lam, error in errors.items():
-        entry = found[labels[lam]]
+        entry = schemes[labels[lam]]
         assert abs(entry["mse"] / logits(0.9) - error) < 4 * spread(entry) + 0.5, lam  # 0.5: rounded above
     exact = study(f"{line} critic=exact")["schemes"]
     assert min(exact, key=lambda label: exact[label]["mse"]) == "gae lam=0"

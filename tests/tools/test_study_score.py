@@ -69,18 +69,18 @@ def test_moments_of_gaussian_estimates() -> None:
         + torch.tensor([0.3, 0.0, 0.4])
         + scale * torch.randn(20_000, 3, generator=rng, dtype=torch.float64)
     )
-    found = summarise_estimates(g, Reference("exact", truth))
-    assert abs(found.variance - 5.25) < 4 * found.variance_se
-    assert found.variance_se == pytest.approx(
+    summary = summarise_estimates(g, Reference("exact", truth))
+    assert abs(summary.variance - 5.25) < 4 * summary.variance_se
+    assert summary.variance_se == pytest.approx(
         math.sqrt(2 * (1 + 16 + 0.0625) / 20_000), rel=0.1
     )  # 4 SE of an SE
-    assert found.variance_low < found.variance < found.variance_high
-    assert found.bias_along is not None
-    assert found.bias_se is not None
-    assert abs(found.bias_along - 0.5) < 4 * found.bias_se
-    assert found.bias_se == pytest.approx(math.sqrt((0.36 * 1 + 0.64 * 0.25) / 20_000), rel=0.03)
-    assert found.bias_norm == pytest.approx(0.5, abs=4 * math.sqrt(5.25 / 20_000))
-    assert found.mse == pytest.approx(found.variance * (1 - 1 / 20_000) + found.bias_norm**2, rel=1e-9)
+    assert summary.variance_low < summary.variance < summary.variance_high
+    assert summary.bias_along is not None
+    assert summary.bias_se is not None
+    assert abs(summary.bias_along - 0.5) < 4 * summary.bias_se
+    assert summary.bias_se == pytest.approx(math.sqrt((0.36 * 1 + 0.64 * 0.25) / 20_000), rel=0.03)
+    assert summary.bias_norm == pytest.approx(0.5, abs=4 * math.sqrt(5.25 / 20_000))
+    assert summary.mse == pytest.approx(summary.variance * (1 - 1 / 20_000) + summary.bias_norm**2, rel=1e-9)
 
 
 @pytest.mark.parametrize(("signal", "least"), [(5.0, 0.85), (0.5, 0.75)])
@@ -96,10 +96,10 @@ def test_a_sampled_reference_adds_its_own_error_and_no_bias_of_its_own(signal: f
     for _ in range(400):
         samples = signal + torch.randn(40, 100, generator=rng, dtype=torch.float64) * 5
         g = signal + torch.randn(100, 100, generator=rng, dtype=torch.float64) * 5
-        found = summarise_estimates(g, Reference.sampled(samples))
-        z.append(found.bias_z)
+        summary = summarise_estimates(g, Reference.sampled(samples))
+        z.append(summary.bias_z)
         r = samples.mean(0)
-        naive.append(float((g.mean(0) - r) @ r / r.norm()) / float(found.bias_se or 0))
+        naive.append(float((g.mean(0) - r) @ r / r.norm()) / float(summary.bias_se or 0))
     values = torch.tensor(z, dtype=torch.float64)
     assert abs(values.mean()) < 4 / 20  # 400 repeats
     assert least < values.std() < 1.15
@@ -107,17 +107,17 @@ def test_a_sampled_reference_adds_its_own_error_and_no_bias_of_its_own(signal: f
 
 
 def test_no_variance_and_no_gradient_are_blank_and_not_infinite() -> None:
-    found = summarise_estimates(torch.zeros(5, 2), Reference("exact", torch.zeros(2).double()))
-    assert (found.variance, found.variance_low, found.variance_high) == (0, 0, 0)
-    assert found.bias_z is None
-    assert found.cosine is None
+    summary = summarise_estimates(torch.zeros(5, 2), Reference("exact", torch.zeros(2).double()))
+    assert (summary.variance, summary.variance_low, summary.variance_high) == (0, 0, 0)
+    assert summary.bias_z is None
+    assert summary.cosine is None
 
 
 def test_cosines() -> None:
     g = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
-    found = summarise_estimates(g, Reference("exact", torch.tensor([1.0, 0.0]).double()))
-    assert found.cosine == pytest.approx(1 / 3)
-    assert found.agreement == pytest.approx(0)
+    summary = summarise_estimates(g, Reference("exact", torch.tensor([1.0, 0.0]).double()))
+    assert summary.cosine == pytest.approx(1 / 3)
+    assert summary.agreement == pytest.approx(0)
     assert summarise_estimates(
         g[:1].repeat(4, 1), Reference("exact", g[0].double())
     ).agreement == pytest.approx(1)
@@ -140,8 +140,8 @@ def coverage(table: Tensor, chance: Tensor, estimates: int, seed: int = 0) -> fl
     reference, hits = Reference("exact", mean), 0
     for _ in range(REPEATS):
         drawn = table[torch.multinomial(chance, estimates, replacement=True, generator=rng)]
-        found = summarise_estimates(drawn, reference)
-        hits += found.variance_low <= truth <= found.variance_high
+        summary = summarise_estimates(drawn, reference)
+        hits += summary.variance_low <= truth <= summary.variance_high
     return hits / REPEATS
 
 
@@ -195,6 +195,6 @@ def test_heavy_counts_as_score_does() -> None:
     table = torch.randn(5, 2, dtype=torch.float64)
     drawn = table[torch.tensor([0, 0, 3, 1, 3])]
     terms = (drawn - drawn.mean(0)).square().sum(1)
-    found = summarise_estimates(drawn, Reference("exact", table[0]))
-    assert (found.variance, found.variance_se) == variance_and_error(terms)
-    assert found.variance == pytest.approx(float(drawn.var(0).sum()))
+    summary = summarise_estimates(drawn, Reference("exact", table[0]))
+    assert (summary.variance, summary.variance_se) == variance_and_error(terms)
+    assert summary.variance == pytest.approx(float(drawn.var(0).sum()))

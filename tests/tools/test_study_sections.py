@@ -203,8 +203,8 @@ def test_what_the_sampled_one_tends_to(made: StudySetup) -> None:
 
     (rollout,) = made.source.rollouts(1, 50)
     policy, batch = curvature.select_valid_rows(Seen(made.policy, rollout, made.critic), 1.0)
-    found = curvature.dense_matrix(curvature.fisher_product(policy, batch, 0.0), policy)
-    torch.testing.assert_close(found, fisher(made.policy, read_problem(made.one)))
+    matrix = curvature.dense_matrix(curvature.fisher_product(policy, batch, 0.0), policy)
+    torch.testing.assert_close(matrix, fisher(made.policy, read_problem(made.one)))
 
 
 def test_conjugate_gradients_agree_with_the_matrix_written_out() -> None:
@@ -287,11 +287,11 @@ ENV = "env=pgrun/OneState-v0 policy.theta=0.5"
     ],
 )
 def test_what_does_not_go_together_is_refused(words: str, said: str) -> None:
-    found = pgrun_study(
+    answer = pgrun_study(
         f"{'' if 'env=' in words else ENV} gamma=1 critic=none episodes=40 picture=false {words}"
     )
-    assert found.code == 2
-    assert said in found.err
+    assert answer.code == 2
+    assert said in answer.err
 
 
 def test_the_environment_brings_its_theta() -> None:

@@ -70,17 +70,17 @@ def advance(run: Run, updates: int, counters: Any = None) -> Any:
 
 def bits(run: Run) -> list[bytes]:
     """Every number that updates move."""
-    found: list[bytes] = []
+    collected: list[bytes] = []
 
     def take(part: Any) -> None:
         if isinstance(part, torch.Tensor):
-            found.append(part.cpu().numpy().tobytes())
+            collected.append(part.cpu().numpy().tobytes())
         elif isinstance(part, dict):
             for inner in part.values():
                 take(inner)
 
     take(take_state(run))
-    return found
+    return collected
 
 
 @pytest.mark.parametrize("kind", ["categorical", "gaussian"])
@@ -152,7 +152,7 @@ def test_graphs_give_the_bits_of_the_work_that_they_captured(
     algo: str, env: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rollouts and updates, in runs that have no schedule; and nothing is left of the call that warms up."""
-    found = []
+    collected = []
     for allowed in (True, False):
         monkeypatch.setattr("pgrun.rollouts.capture.allowed", allowed)
         run = build_on(
@@ -160,8 +160,8 @@ def test_graphs_give_the_bits_of_the_work_that_they_captured(
         )
         assert isinstance(run.envs, TensorProgram)
         counters = advance(run, 4)
-        found.append((bits(run), counters.env_steps, counters.finished))
-    assert found[0] == found[1]
+        collected.append((bits(run), counters.env_steps, counters.finished))
+    assert collected[0] == collected[1]
 
 
 @pytest.mark.parametrize("algo", ["ppo", "a2c"])

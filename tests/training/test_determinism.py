@@ -102,8 +102,8 @@ def test_looking_changes_nothing(twice: list[Path], tmp_path, name: str) -> None
 
 def test_another_seed_is_another_run(twice: list[Path], tmp_path) -> None:
     for k, name in enumerate(("reinforce cartpole", "a2c pendulum", "ppo cartpole")):
-        found = sha(tmp_path / str(k), name, seed=4)
-        assert found != summary(twice[0] / name)["params_sha256"]
+        actual = sha(tmp_path / str(k), name, seed=4)
+        assert actual != summary(twice[0] / name)["params_sha256"]
 
 
 # --- streams ------------------------------------------------------------------------------------------------
@@ -113,12 +113,12 @@ SEEDS, ENVS = range(100), 64
 
 def test_seeds_share_no_stream() -> None:
     """100 seeds × (64 environments, 20 evaluation environments, 3 generators): all different."""
-    found = []
+    collected = []
     for seed in SEEDS:
         random = make_streams(seed, "cpu")
-        found += draw_env_seeds(random.envs, ENVS) + draw_env_seeds(random.evaluation, 20)
-        found += [g.initial_seed() for g in (random.init, random.noise, random.shuffle)]
-    assert len(found) == len(set(found)) == 100 * (64 + 20 + 3)
+        collected += draw_env_seeds(random.envs, ENVS) + draw_env_seeds(random.evaluation, 20)
+        collected += [g.initial_seed() for g in (random.init, random.noise, random.shuffle)]
+    assert len(collected) == len(set(collected)) == 100 * (64 + 20 + 3)
     assert len({seed + i for seed, i in itertools.product(SEEDS, range(ENVS))}) == 163, (
         "negative control: seed + i"
     )
@@ -129,14 +129,14 @@ def test_no_two_environments_have_the_same_seed() -> None:
 
     Drawn, some would be equal: 39 of 400 000 are to be expected.
     """
-    found, drawn = [], []
+    actual, drawn = [], []
     for seed in (*range(198), 2**17 - 1, 2**17):
         random = make_streams(seed, "cpu")
         for sequence in (random.envs, random.evaluation):
-            found += draw_env_seeds(sequence, 1024) if seed < 2**17 else draw_env_seeds(sequence, 8)
+            actual += draw_env_seeds(sequence, 1024) if seed < 2**17 else draw_env_seeds(sequence, 8)
             drawn += (sequence.generate_state(1024) >> 1).tolist()
-    assert len(found) == len(set(found))
-    assert 0 <= min(found) <= max(found) < 2**31
+    assert len(actual) == len(set(actual))
+    assert 0 <= min(actual) <= max(actual) < 2**31
     assert len(drawn) > len(set(drawn)), "negative control"
 
 

@@ -116,9 +116,9 @@ def test_a_scheme_without_psi(monkeypatch: pytest.MonkeyPatch) -> None:
     for cls, problems in ((Empty, 1), (OwnScheme, 0)):
         monkeypatch.setattr(setting_check, "find_class", lambda *_, cls=cls: cls)
         options: dict[str, Any] = {"name": "x"}
-        found = list(setting_check.group_values("variance", "variance", options, {"modules": []}))
-        assert len(found) == problems
-        assert all("Empty has no psi(self, rollout, value, gamma)" in one.sentence() for one in found)
+        values = list(setting_check.group_values("variance", "variance", options, {"modules": []}))
+        assert len(values) == problems
+        assert all("Empty has no psi(self, rollout, value, gamma)" in one.sentence() for one in values)
 
 
 def test_the_user_s_module_is_asked_for() -> None:

@@ -120,9 +120,9 @@ def test_what_the_loss_differentiates(env: str) -> None:
         plain = exact.gradient(policy, p, 1.0)
     here, other = differentiate(env, moving=False), differentiate(env, moving=False, other=True)
     for estimator, wanted in (("exact", here), ("k2", here), ("k3", other), ("k1", 0 * here)):
-        found = mean_step(env, "loss", estimator)
-        assert error(found, plain - wanted) < EXACT, estimator
-        assert error(found, plain - differentiate(env, moving=True)) > FAR, estimator
+        step = mean_step(env, "loss", estimator)
+        assert error(step, plain - wanted) < EXACT, estimator
+        assert error(step, plain - differentiate(env, moving=True)) > FAR, estimator
     assert error(here, other) > FAR
     missed = mean_step(env, "reward", "exact") - (plain - differentiate(env, moving=True))
     assert error(missed, here) < EXACT, "the exact KL as a reward misses its own derivative"
@@ -145,12 +145,12 @@ def test_the_slope_of_the_exact_kl(dist) -> None:
     """Beside differences of the KL itself; the other KL's slope is another."""
     draw = torch.Generator().manual_seed(0)
     p, q = (torch.randn(4, dist.size, generator=draw, dtype=torch.float64) for _ in range(2))
-    found = kl_slope(dist, p, q)
+    actual = kl_slope(dist, p, q)
     for k in range(dist.size):
         moved = 1e-5 * torch.eye(dist.size, dtype=torch.float64)[k]
         slope = (dist.kl(p + moved, q) - dist.kl(p - moved, q)) / 2e-5
-        assert torch.allclose(found[:, k], slope, rtol=1e-5, atol=1e-7)
-    assert not torch.allclose(found, dist.kl_gradient(q, p), atol=1e-3)
+        assert torch.allclose(actual[:, k], slope, rtol=1e-5, atol=1e-7)
+    assert not torch.allclose(actual, dist.kl_gradient(q, p), atol=1e-3)
 
 
 RUN = (

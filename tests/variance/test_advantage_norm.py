@@ -74,15 +74,15 @@ def minibatch_moments(scope: str, monkeypatch: pytest.MonkeyPatch) -> list[tuple
     rollout, _ = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
     value = run.learner.critic.values(rollout)
     batch = run.estimator.batch(rollout, value, run.learner.critic, run.policy)
-    found = []
+    collected = []
 
     def note(rows, learner) -> None:
         kept = rows.psi[rows.mask > 0]
-        found.append((float(kept.mean()), float(kept.square().mean())))
+        collected.append((float(kept.mean()), float(kept.square().mean())))
 
     monkeypatch.setattr(run.algorithm, "ascend", note)
     run.algorithm.improve(batch, run.learner)
-    return found
+    return collected
 
 
 def test_scope_decides_whose_mean_is_subtracted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,14 +52,14 @@ def mean(env: str, horizon: int | None, scheme: Scheme, factor: float = 1.0) -> 
     """(E ĝ, ∇J_γ), with Q times a factor."""
     p, policy, every = world(env, horizon)
     seen = Seen(policy, every.rollout, ExactCritic(p, policy, GAMMA, factor))
-    found = every.probability @ seen.estimates(Estimator(scheme, GAMMA), 1)
-    return found, exact.gradient(policy, p, GAMMA)
+    actual = every.probability @ seen.estimates(Estimator(scheme, GAMMA), 1)
+    return actual, exact.gradient(policy, p, GAMMA)
 
 
 @CASES
 def test_the_sum_over_all_actions_has_the_gradient_as_its_mean(env: str, horizon: int | None) -> None:
-    found, truth = mean(env, horizon, AllActions(START))
-    assert error(found, truth) < EXACT
+    actual, truth = mean(env, horizon, AllActions(START))
+    assert error(actual, truth) < EXACT
     scaled, _ = mean(env, horizon, AllActions(START), 1.5)
     assert error(scaled, 1.5 * truth) < EXACT, "and what is wrong with Q is wrong with it"
 
@@ -70,16 +70,16 @@ def test_a_baseline_of_the_action_is_unbiased_once_it_is_given_back(
     env: str, horizon: int | None, factor: float
 ) -> None:
     """However wrong. Without: (1 − factor)∇J is left, by exactly the missing sum."""
-    found, truth = mean(env, horizon, ActionBaseline(START), factor)
-    assert error(found, truth) < EXACT
+    actual, truth = mean(env, horizon, ActionBaseline(START), factor)
+    assert error(actual, truth) < EXACT
     without, _ = mean(env, horizon, ActionBaseline(START, corrected=False), factor)
     assert error(without, (1 - factor) * truth) < EXACT
     assert error(without, truth) > FAR
 
 
 def test_without_the_discount_from_the_start_it_is_biased_as_ever() -> None:
-    found, truth = mean("pgrun/SmallMDP-v0", 3, AllActions("reward_to_go"))
-    assert error(found, truth) > 1e-3
+    actual, truth = mean("pgrun/SmallMDP-v0", 3, AllActions("reward_to_go"))
+    assert error(actual, truth) > 1e-3
 
 
 @pytest.mark.parametrize("scheme", [AllActions(START), ActionBaseline(START)])

@@ -36,8 +36,8 @@ def test_the_enumeration_is_whole(name: str) -> None:
     """Probabilities sum to 1; the mean return is backward induction's; a time limit
     is met, or not, as said.
     """
-    mdp, theta, found = world(name)
-    rollout, p = found.rollout, found.probability
+    mdp, theta, every_episode = world(name)
+    rollout, p = every_episode.rollout, every_episode.probability
     assert abs(float(p.sum()) - 1) < EXACT
     returns = (rollout.mask * discounts(mdp) * rollout.reward).sum(0)
     assert abs(float((p * returns).sum() - time_limited(mdp, theta)[1][0, 0])) < EXACT
@@ -100,14 +100,17 @@ def test_value_baseline_is_unbiased_with_any_critic_where_every_episode_terminat
 
 def test_negative_control_a_baseline_that_depends_on_the_action() -> None:
     """Gₜ − Q(sₜ, aₜ) has mean 0 for every action: the whole gradient is gone."""
-    mdp, theta, found = world("terminates")
+    mdp, theta, every_episode = world("terminates")
     q = time_limited(mdp, theta)[0]
     padded = torch.nn.functional.pad(q, (0, 0, 0, 1))
-    rows = torch.arange(mdp.horizon)[:, None].expand_as(found.rollout.action)
+    rows = torch.arange(mdp.horizon)[:, None].expand_as(every_episode.rollout.action)
     value = torch.cat(
-        [padded[rows, found.state[:-1], found.rollout.action], torch.zeros(1, len(found.probability))]
+        [
+            padded[rows, every_episode.state[:-1], every_episode.rollout.action],
+            torch.zeros(1, len(every_episode.probability)),
+        ]
     )
-    result = expectation(found, Estimator(ValueBaseline(FROM_START), GAMMA), value)
+    result = expectation(every_episode, Estimator(ValueBaseline(FROM_START), GAMMA), value)
     assert error(result, torch.zeros_like(result)) < EXACT
     assert true_gradient(mdp, theta).abs().max() > FAR
 

@@ -61,9 +61,9 @@ def test_against_the_closed_form(s: Sample) -> None:
     lam = min(s.lam, 0.99)
     decay = lam ** torch.arange(len(s.reward), 0, -1, dtype=torch.float64)[:, None]
     plain, one = (Gae(lam=x).psi(rollout_of(s), s.value, s.gamma) for x in (lam, 1.0))
-    found = Gae(lam=lam, normalised=True).psi(rollout_of(s), s.value, s.gamma)
+    psi = Gae(lam=lam, normalised=True).psi(rollout_of(s), s.value, s.gamma)
     rows = s.mask.bool()
-    assert error(found[rows], ((plain - decay * one) / (1 - decay))[rows]) < 100 * CLOSE
+    assert error(psi[rows], ((plain - decay * one) / (1 - decay))[rows]) < 100 * CLOSE
 
 
 def test_at_one_it_is_the_plain_average_and_not_monte_carlo() -> None:
@@ -144,13 +144,13 @@ def test_neither_is_a_rollout_as_long_as_its_longest_episode() -> None:
     """What sampler=episodes would make of it, and why that is refused: with one
     episode its own length is T.
     """
-    mdp, theta, found = world("terminates")
-    exact = found.look_up(time_limited(mdp, theta)[1])
+    mdp, theta, actual = world("terminates")
+    exact = actual.look_up(time_limited(mdp, theta)[1])
     scheme = Gae("from_start", 0.7, normalised=True)
-    cut = OfTheEpisode("from_start", 0.7).psi(found.rollout, exact, GAMMA)
+    cut = OfTheEpisode("from_start", 0.7).psi(actual.rollout, exact, GAMMA)
     for column in (0, 5, 9):
-        rows = int(found.rollout.mask[:, column].sum())
-        alone = found.rollout.columns(torch.tensor([column]))
+        rows = int(actual.rollout.mask[:, column].sum())
+        alone = actual.rollout.columns(torch.tensor([column]))
         fields = {k: getattr(alone, k)[:rows] for k in ("reward", "terminated", "ended", "mask", "time")}
         psi = scheme.psi(replace(alone, **fields), exact[: rows + 1, [column]], GAMMA)
         assert error(psi[:, 0], cut[:rows, column]) < EXACT

@@ -62,9 +62,9 @@ def test_dr_grpo_is_short_by_its_own_share_of_the_mean(size: int) -> None:
 
 
 def test_rloo_of_one_group_is_leave_one_out_of_the_batch() -> None:
-    found = world("both")[2]
-    keep = torch.multinomial(found.probability, 6, True, generator=torch.Generator().manual_seed(4))
-    whole = replace(found.rollout.columns(keep), group=6)
+    every_episode = world("both")[2]
+    keep = torch.multinomial(every_episode.probability, 6, True, generator=torch.Generator().manual_seed(4))
+    whole = replace(every_episode.rollout.columns(keep), group=6)
     value = torch.zeros_like(whole.obs[..., 0])
     assert error(Group().psi(whole, value, 0.9), LeaveOneOut().psi(whole, value, 0.9)) < EXACT
     thirds = Group().psi(replace(whole, group=2), value, 0.9)
@@ -86,13 +86,13 @@ def test_grpo_is_biased_and_not_by_a_factor() -> None:
     """A close pair counts as much as a distant one. Of two right or wrong answers it is 1/√2 of rloo."""
     graded = tree(words=2, length=2, seed=2)
     truth = exact.gradient(graded.policy, graded.p, 1.0)
-    found, _ = moments(graded, Group("grpo"), 2, "start")
-    assert torch.cosine_similarity(found, truth, dim=0) < 0.99
+    actual, _ = moments(graded, Group("grpo"), 2, "start")
+    assert torch.cosine_similarity(actual, truth, dim=0) < 0.99
     straight, _ = moments(graded, Group("dr_grpo"), 2, "start")
     assert torch.cosine_similarity(straight, truth, dim=0) > 1 - 1e-12
     marked = tree(words=2, length=2, prompts=2, rule="answer", seed=2)
-    found, _ = moments(marked, Group("grpo"), 2, "start")
-    assert error(found, exact.gradient(marked.policy, marked.p, 1.0) / 2**0.5) < 1e-8
+    actual, _ = moments(marked, Group("grpo"), 2, "start")
+    assert error(actual, exact.gradient(marked.policy, marked.p, 1.0) / 2**0.5) < 1e-8
 
 
 def test_equal_returns_teach_nothing() -> None:
@@ -117,13 +117,13 @@ def test_lengths() -> None:
         "episode": by_episode.sum(0) / n,
         "batch": (advantage[:, None] * tokens.sum(0)).sum(0) / some.mask.sum(),
     }
-    found = {}
+    collected = {}
     for length in wanted:
         scheme = Group(length=length, constant=7)  # type: ignore[arg-type]
         psi = some.mask * scheme.psi(some, value, 1.0)
-        found[length] = scores.sums(psi.flatten(), 1)[0] / n
-        assert error(found[length], wanted[length]) < EXACT
-    assert error(found["episode"], found["batch"]) > 1e-3
+        collected[length] = scores.sums(psi.flatten(), 1)[0] / n
+        assert error(collected[length], wanted[length]) < EXACT
+    assert error(collected["episode"], collected["batch"]) > 1e-3
 
 
 def test_what_is_enumerated_is_what_an_update_uses() -> None:

@@ -43,7 +43,7 @@ def tabular(env: gym.Env, theta: float | None) -> Policy:
 def test_exact_variances_are_the_closed_forms(moments: ModuleType, theta: float) -> None:
     """On OneState; two logits have 2(θ(1 − θ))² of the variance in θ."""
     env = gym.make("pgrun/OneState-v0", disable_env_checker=True, max_episode_steps=500)
-    found = moments.variances(env, tabular(env, theta), read_problem(env), 10)
+    variances = moments.variances(env, tabular(env, theta), read_problem(env), 10)
     t, lam = theta, 0.95
     closed = {
         "none": (4 * t**2 + 8 * t + 1) / (t * (1 - t) ** 4),
@@ -61,7 +61,7 @@ def test_exact_variances_are_the_closed_forms(moments: ModuleType, theta: float)
     closed["mean_baseline"] = 0.81 * closed["leave_one_out"]
     logit = 2 * (t * (1 - t)) ** 2 / 10  # and a mean of 10 episodes
     # rel: what is left of an episode after 500 steps at θ = 0.8 is 1e-48; the rest is rounding
-    assert found == pytest.approx({name: v * logit for name, v in closed.items()}, rel=1e-9)
+    assert variances == pytest.approx({name: v * logit for name, v in closed.items()}, rel=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -74,9 +74,9 @@ def test_the_exceptions(
     paid for what is past.
     """
     env = gym.make(f"pgrun/{name}-v0", disable_env_checker=True)
-    found = moments.variances(env, tabular(env, 0.5), read_problem(env), 2)
+    variances = moments.variances(env, tabular(env, 0.5), read_problem(env), 2)
     wanted = {"none": none, "reward_to_go": reward_to_go, "value_baseline": value_baseline}
-    assert {key: found[key] for key in wanted} == pytest.approx(wanted, abs=1e-12)
+    assert {key: variances[key] for key in wanted} == pytest.approx(wanted, abs=1e-12)
 
 
 def test_a_study_agrees_with_the_exact_variances(moments: ModuleType) -> None:

@@ -81,11 +81,11 @@ class Sample:
         flags = ([bool(x) for x in y[:, i]] for y in (self.terminated, self.ended, self.mask))
         return Case(self.reward[:, i].tolist(), self.value[:, i].tolist(), *flags, self.gamma, self.lam)
 
-    def against(self, found: Tensor, definition) -> float:
+    def against(self, given: Tensor, definition) -> float:
         """The largest |found − definition(case, t)| over rows with mask 1."""
         cases = [self.case(i) for i in range(COLUMNS)]
         rows = self.mask.nonzero().tolist()
-        return max(abs(float(found[t, i]) - definition(cases[i], t)) for t, i in rows)
+        return max(abs(float(given[t, i]) - definition(cases[i], t)) for t, i in rows)
 
 
 def sample(seed: int) -> Sample:
@@ -159,12 +159,12 @@ def test_identities(s: Sample) -> None:
 def test_without_critic_the_return_ends_at_truncation() -> None:
     """v ≡ 0: only the rewards up to the episode's end."""
     s = SAMPLES[0]
-    found = lambda_return(s.reward, s.terminated, s.ended, torch.zeros_like(s.value), GAMMA, 1.0)
+    returns = lambda_return(s.reward, s.terminated, s.ended, torch.zeros_like(s.value), GAMMA, 1.0)
 
     def rewards_to_go(c: Case, t: int) -> float:
         return sum(GAMMA ** (k - t) * c.reward[k] for k in range(t, c.stop(t)))
 
-    assert s.against(found, rewards_to_go) < CLOSE
+    assert s.against(returns, rewards_to_go) < CLOSE
 
 
 def test_one_truncation_told_from_four_mistreatments() -> None:
