@@ -6,7 +6,8 @@
     python benchmarks/table.py --write     # only the table, from the runs that are there
 
 A cell is an algorithm on an environment for a number of steps; ``pgrun algo=… env=…`` decides everything
-else, and the tuned settings of conf/tuned/ where there are some for the pair. Runs go to
+else (with policy=gsde where the published agent has it), and the tuned settings of conf/tuned/ where there
+are some for the pair. Runs go to
 ``outputs/table/<env>/<algo>/<seed>/``; one that was stopped goes on where it was. docs/results/table.csv has
 a row for every run (what is finished there is not run again), docs/results/table.md the table.
 """
@@ -62,6 +63,7 @@ class Cell:
     published: float
     spread: float
     source: str
+    words: tuple[str, ...] = ()  # of the command, beside those that name the cell
 
     def run_folder(self, seed: int) -> Path:
         return RUNS / self.env / self.algo / str(seed)
@@ -77,6 +79,7 @@ def read_cells() -> list[Cell]:
             float(r["mean"] or "nan"),
             float(r["std"] or "nan"),
             r["source"],
+            tuple(r["words"].split()),
         )
         for r in rows
     ]
@@ -115,7 +118,8 @@ def read_rows(cells: Iterable[Cell]) -> dict[tuple[str, str, int], dict[str, Any
 
 
 def train(cell: Cell, seed: int, folder: Path) -> None:
-    words = [f"algo={cell.algo}", f"env={cell.env}", f"seed={seed}", f"trainer.total_steps={cell.steps}"]
+    words = [f"algo={cell.algo}", f"env={cell.env}", *cell.words, f"seed={seed}"]
+    words += [f"trainer.total_steps={cell.steps}"]
     print(f"{cell.env} {cell.algo} seed {seed}: {run_or_resume(words, folder)}", flush=True)
 
 
@@ -175,7 +179,7 @@ def format_row(cell: Cell, known: dict[tuple[str, str, int], dict[str, Any]]) ->
     """A row of the table; ``not run`` where a seed is missing."""
     rows = [known.get((cell.env, cell.algo, seed)) for seed in SEEDS]
     published = "–" if np.isnan(cell.published) else f"{cell.published:g} ± {cell.spread:g} ({cell.source})"
-    start = f"| `{cell.algo}` | {cell.steps:,} | "
+    start = f"| `{' '.join((cell.algo, *cell.words))}` | {cell.steps:,} | "
     done = [row for row in rows if row is not None]
     returns = np.array([float(row["return_mean"]) for row in done])
     shown = ", ".join("not run" if row is None else f"{float(row['return_mean']):.1f}" for row in rows)
