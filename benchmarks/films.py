@@ -6,8 +6,8 @@
     python benchmarks/films.py all
 
 Each is seed 0 of a cell of the table of results, trained as ``benchmarks/table.py`` does it into
-``outputs/table/<env>/<algo>/0``; a run that is there is not trained again. The film is the first episode of
-``pgrun-play`` on it, made small: every third picture, 240 pixels wide, 32 colours.
+``outputs/table/<env>/<algo>/0``; a run that is there is not trained again. The film is of the first 300 steps
+of the first episode of ``pgrun-play`` on it, made small: every third picture, 200 pixels wide, 24 colours.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ALGORITHMS = {
     "Swimmer-v5": "reinforce",
     "Reacher-v5": "a2c",
 }
-EVERY, WIDTH, COLOURS = 3, 240, 32  # of the pictures; their size
+EVERY, WIDTH, COLOURS = 3, 200, 24  # of the pictures; their size
 MOST, MILLISECONDS = 100, 60  # pictures, and how long each stands
 
 
@@ -49,6 +49,7 @@ def film_episode(run: Path, picture: Path) -> None:
     """Play the run's first evaluation episode and keep a small film of it."""
     with tempfile.TemporaryDirectory() as folder:
         words = [str(run), "--episodes", "1", "--video", folder, "--format", "gif"]
+        words += ["--max-steps", str(EVERY * MOST)]
         subprocess.run([sys.executable, "-m", "pgrun", "play", *words], check=True)
         with Image.open(Path(folder) / "episode-0.gif") as film:
             frames = [frame.convert("RGB") for frame in ImageSequence.Iterator(film)][::EVERY][:MOST]

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pgrun.config.pages import page_address
+
 TOOLS = {  # field of ForeignName → the tool
     "sb3": "Stable-Baselines3",
     "cleanrl": "CleanRL",
@@ -57,7 +59,7 @@ ABSENT = {  # algorithms there that are not here → why
     ),
     **dict.fromkeys(("ppo_lstm", "recurrent_ppo", "rppo", "ppo_atari_lstm"), RECURRENT),
     **dict.fromkeys(("ppg", "ppo_rnd", "rnd", "acktr", "acer"), "it is not among the methods here"),
-    "bc": "examples/behaviour_cloning.py is a file of one's own that does it",
+    "bc": f"{page_address('extend.md')} has a file of one's own that does it",
     **dict.fromkeys(("bcq", "cql", "gail", "dagger"), "nothing is learned from given data here"),
 }
 NEAREST = "pgrun --list shows what there is; algo=off_policy_ac is the one with a replay buffer"
@@ -280,7 +282,7 @@ FOREIGN_NAMES = (
         "network.activation={}", "tanh", compute="activation", sb3="activation_fn", spinningup="--act"
     ),
     ForeignName("network.log_std={}", "-0.5", context="env=Pendulum-v1", sb3="log_std_init"),
-    ForeignName("policy=gsde", off="policy=gaussian", context="env=Pendulum-v1", sb3="use_sde"),
+    ForeignName("policy=gsde", off="policy=gaussian", context="env=MountainCarContinuous-v0", sb3="use_sde"),
     ForeignName("policy.sample_freq={}", "4", context="env=Pendulum-v1 policy=gsde", sb3="sde_sample_freq"),
     # evaluation, folders, films
     ForeignName(

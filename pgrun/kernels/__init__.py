@@ -17,11 +17,11 @@ NEEDED = ("numba", "scipy")  # numba's matrix products call the BLAS that SciPy 
 
 
 def has_machine_code() -> bool:
-    """Whether the kernels of an update have been compiled on this machine before, and kept on disk."""
+    """Whether kernels have been compiled on this machine before, and kept on disk: one that every run has."""
     from pgrun.kernels.jit import is_cached
-    from pgrun.kernels.minibatch import ascend_epochs
+    from pgrun.kernels.mlp import fill_activations
 
-    return is_cached(ascend_epochs)
+    return is_cached(fill_activations)
 
 
 def is_available() -> bool:

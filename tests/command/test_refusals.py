@@ -60,7 +60,7 @@ def test_the_table_is_long_enough() -> None:
 
 
 def test_what_is_said_stays_short_and_printable() -> None:
-    text = str(InvalidCommand("x" * 10_000 + "\x1b[31m" + "\n  - y" * 100))
+    text = str(InvalidCommand("x" * 10_000 + "\x1b[31m", None, "\n  - y" * 100))
     lines = text.split("\n")
     assert len(lines) == MOST + 1
     assert max(map(len, lines)) <= LONGEST + 3

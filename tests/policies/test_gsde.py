@@ -264,7 +264,7 @@ def test_the_gradient_is_wrong_where_a_matrix_is_held() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("policy=gsde env=CartPole-v1", "policy=gsde is of real actions"),
+        ("policy=gsde env=CartPole-v1", "policy=gsde: is of real actions"),
         ("policy=gsde env=Pendulum-v1 algo=off_policy_pg tuned=none", "set policy.sample_freq=1"),
         ("policy=gsde env=Pendulum-v1 critic=vine", "set policy.sample_freq=1"),
         ("policy=gsde env=Pendulum-v1 network.logit_scale=2", "knows no network.logit_scale"),

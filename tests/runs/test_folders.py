@@ -71,7 +71,7 @@ def test_links_to_the_folders_of_seeds_are_refused(here: Path) -> None:  # noqa:
     (here / "r").mkdir()
     (here / "r" / "1").symlink_to(here / "victim")
     refused = pgrun("seeds=[0,1] hydra.run.dir=r")
-    assert (refused.code, "r/1 is no plain file or folder" in refused.err) == (2, True), refused
+    assert (refused.code, "r/1: is no plain file or folder" in refused.err) == (2, True), refused
 
 
 def test_other_links_in_a_sweep_are_the_user_s(here: Path) -> None:  # noqa: F811

@@ -77,7 +77,7 @@ def test_finished_seeds_are_not_run_again(here: Path) -> None:  # noqa: F811
     (here / "a" / "summary.json").unlink()  # killed before its end
     (here / "a" / "1" / "summary.json").unlink()
     assert "a: holds a run already" in pgrun(line).err
-    assert "runs below it may go on, such as resume=a/0" in pgrun("resume=a").err
+    assert "has to be named again: add env=my_mod:Line-v0" in pgrun("resume=a").err
     assert pgrun(f"{line} resume=auto").code == 0
     assert summary(here / "a") == before
     after = [(here / "a" / seed / "policy.safetensors").stat().st_mtime_ns for seed in "01"]

@@ -192,7 +192,7 @@ def test_states_without_a_table_are_put_back() -> None:
     [
         ("env=CartPole-v1 decompose.by=exact", "env=CartPole-v1 publishes no transition table"),
         ("env=FrozenLake-v1 policy.theta=null decompose.by=exact", "env=FrozenLake-v1 has too many episodes"),
-        ("env=Blackjack-v1 decompose.by=auto", "decompose puts visited states back, and env=Blackjack-v1"),
+        ("env=Blackjack-v1 decompose.by=auto", "decompose: puts visited states back, and env=Blackjack-v1"),
         (
             "env=pgrun/OneState-v0 policy.theta=0.5 behaviour.theta=0.4 weights=[per_step] decompose.by=auto",
             "decompose: the terms of schemes",

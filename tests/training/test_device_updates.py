@@ -153,6 +153,8 @@ MORE: dict[str, tuple[str, ...]] = {  # those of the slow suite
     "squashed": ("ppo", "policy=squashed", "algo.entropy=0.01"),
     "beta": ("ppo", "policy=beta"),
     "clipped": ("a2c", "policy=clipped"),
+    "gsde": ("ppo", "policy=gsde"),
+    "gsde_held": ("a2c", "policy=gsde", "policy.sample_freq=2", "policy.learn_features=true"),
     "state_std": ("ppo", "policy=state_std", "algo.entropy=0.01"),
     "state_std_step": ("npg", "policy=state_std"),
     "scale": ("ppo", "advantage_norm=scale", "algo.clip_high=0.3", "algo.dual_clip=3"),

@@ -81,7 +81,7 @@ EXPERIMENT = Experiment(
     verdict=Verdict.REFUTED,
     shows="Two steps in one state, by quadrature over the noise. A2C, PPO and TRPO live with it: an "
     "advantage that credits each step for itself alone does not see it.",
-    next="policy=gsde policy.sample_freq=1: docs/policies.md.",
+    next="policy=gsde policy.sample_freq=1: the page on policies.",
     seconds=1,
     fast=True,
 )
