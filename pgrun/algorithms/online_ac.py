@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 @dataclass
 class OnlineAc(Algorithm):
-    """An update at every transition, one TD error for both (Sutton & Barto 2018, §13.5):
+    """An update at every transition, one TD error for both (Sutton & Barto 2018, §13.5, less the factor γᵗ in
+    the step of θ):
 
         δ = r + γ(1 − d)V(s') − V(s),   φ ← φ + βδ∇V(s),   θ ← θ + αδ∇log π(a|s)
 

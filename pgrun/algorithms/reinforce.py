@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Reinforce(Algorithm):
-    """One ascent step along ∇J ≈ 1/N Σᵢ Σₜ Ψᵢₜ ∇log π(aₜ|sₜ) on N whole episodes (Williams 1992, theorem 1).
+    """One ascent step along ∇J ≈ 1/N Σᵢ Σₜ Ψᵢₜ ∇log π(aₜ|sₜ) on N whole episodes (Williams 1992, theorem 2).
 
     The gradient of L = 1/N Σᵢ Σₜ Ψᵢₜ log π(aₜ|sₜ), Ψ held fixed.
     """

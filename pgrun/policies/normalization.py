@@ -137,7 +137,7 @@ class NoRewardScale(Stateless):
 class RewardScale:
     """r / std of the running discounted return Rₜ = γRₜ₋₁ + rₜ, which restarts at every episode's end.
 
-    Engstrom et al. 2020, §2 ("reward scaling"); the mean is left alone: rewards are not centred.
+    Engstrom et al. 2020, §3 ("reward scaling"); the mean is left alone: rewards are not centred.
     """
 
     def __init__(self, gamma: float, columns: int, device: str = "cpu"):

@@ -251,7 +251,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Separate(Network):
-    """Two networks: nothing that the critic learns moves the policy."""
+    """Two networks with no parameter in common: the critic's loss moves no weight of π, V only enters Ψ."""
 
 
 @dataclass(frozen=True)
