@@ -105,7 +105,7 @@ def read_finished_run(folder: Path) -> dict[str, Any] | None:
 
 
 def read_rows(cells: Iterable[Cell]) -> dict[tuple[str, str, int], dict[str, Any]]:
-    """Rows by (environment, algorithm, seed): those of the CSV, and of runs since."""
+    """Rows by (environment, algorithm, seed): those of the CSV, which stay, and of runs that it has not."""
     path = RESULTS / "table.csv"
     rows = list(csv.DictReader(path.open())) if path.exists() else []
     known = {(r["env"], r["algo"], int(r["seed"])): r for r in rows}
@@ -113,7 +113,7 @@ def read_rows(cells: Iterable[Cell]) -> dict[tuple[str, str, int], dict[str, Any
         for seed in SEEDS:
             row = read_finished_run(cell.run_folder(seed))
             if row is not None:
-                known[cell.env, cell.algo, seed] = row
+                known.setdefault((cell.env, cell.algo, seed), row)
     return known
 
 
