@@ -27,7 +27,7 @@ from pgrun.config.paths import conf_dir
 from pgrun.mistake import PROGRAM, Mistake
 
 EXTRAS = {"hydra/launcher=joblib": "parallel"}
-MOST_NAMES = 12  # in a hint
+MOST_NAMES = 40  # in a hint
 BROKEN_FILE = (YAMLError, UnicodeDecodeError)
 UNREADABLE = (YAMLError, OmegaConfBaseException, ValueError, OSError)
 QUOTED = re.compile(r"Could not (?:override|append|delete)[^']*'([^']*)'|Multiple values for ([\w./]+)")
@@ -146,8 +146,10 @@ class Explainer:
         return self.known[chosen]
 
     def is_option(self, word: CliOverride) -> bool:
-        group = self.group_of(word) or "."
-        return not word.text.startswith("+") and any((place / group).is_dir() for place in self.places)
+        group = self.group_of(word)
+        if group is None or word.text.startswith("+"):
+            return False
+        return any((place / group).is_dir() for place in self.places)
 
     def compose_keys(self, chosen: Sequence[str]) -> list[str]:
         for texts in (list(chosen), []):

@@ -46,8 +46,13 @@ class Scheme:
 
     @property
     def has_closed_form(self) -> bool:
-        """Whether ``delete_one_psi`` is there: the reading of the gradient's variance chooses by it."""
-        return type(self).delete_one_psi is not Scheme.delete_one_psi
+        """Whether ``delete_one_psi`` is there, and is that of this Ψ: the reading of the gradient's variance
+        chooses by it. A subclass of a scheme that writes another Ψ and not that with it has none.
+        """
+        kinds = type(self).__mro__
+        owner = next(kind for kind in kinds if "delete_one_psi" in vars(kind))
+        writers = sum("psi" in vars(kind) for kind in kinds[: kinds.index(owner)])
+        return owner is not Scheme and writers <= (owner is PerColumn)
 
     @property
     def corrects_gradient(self) -> bool:

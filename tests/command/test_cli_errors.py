@@ -46,9 +46,11 @@ MISTAKES = {
     "algo.rate_of_learning=1": [
         "algo.rate_of_learning: no such setting; there are: algo.clip, algo.clip_schedule, algo.clip_end, "
         "algo.clip_target_kl, algo.clip_high, algo.dual_clip, algo.ratio, algo.epochs, algo.minibatches, "
-        "algo.target_kl, algo.entropy, algo.entropy_schedule and 2 more, which pgrun --cfg job shows\n",
+        "algo.target_kl, algo.entropy, algo.entropy_schedule, algo.entropy_end, algo.entropy_target_kl\n",
     ],
-    "hydra.nosuch=1": ["there are: hydra.run, ", " more, which pgrun --cfg hydra shows\n"],
+    "algo=trpo algo.delt=0.1": ["nearest: algo.delta\n"],
+    "algo=off_policy_ac algo.foo=1": ["there are: algo.corrections, algo.baseline, algo.entropy"],
+    "hydra.nosuch=1": ["there are: hydra.run, ", "hydra.verbose\n"],
     "lr=0.1": ["lr=0.1 (Tianshou): type optimizer.lr=0.1 critic.optimizer.lr=0.1"],
     "weight_decay=0.1 optimizer=adamw": ["weight_decay: no such setting", "nearest: optimizer.weight_decay"],
     "agorithm=ppo": ["agorithm: no such setting", "algo=ppo"],

@@ -81,6 +81,11 @@ def collect_warnings(
         warnings += warn_of_indistinct_groups([r for _, r in members], base)
     for group in groups:
         warnings += warn_of_missing_scores(group)
+    if len({group.config.get("sampler.name") == "episodes" for group in groups}) > 1:
+        warnings.append(
+            "gradient/variance is of a sum over an episode with sampler=episodes, and of a mean over steps "
+            "with others: between them only gradient/snr compares"
+        )
     if normalised:
         warnings.append("scores are (x − low)/(high − low) of their environment, since a group has several")
     return warnings

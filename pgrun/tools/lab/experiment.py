@@ -79,6 +79,11 @@ class Finding:
     sentence: str  # with the numbers; the verdict is put in front of it
 
 
+def name_lines(numbers: str) -> str:
+    """``line 124``, ``lines 38–40``."""
+    return f"{'line' if numbers.isdigit() else 'lines'} {numbers}"
+
+
 @dataclass(frozen=True)
 class Experiment:
     """A claim of lecture notes, or of a paper, tried.
@@ -112,7 +117,7 @@ class Experiment:
         if not self.chinese:
             return self.place
         parts = (part.partition(" ") for part in self.place.split("; "))
-        return "; ".join(f"{NOTES[key]}, lines {lines.replace('L', '')}" for key, _, lines in parts)
+        return "; ".join(f"{NOTES[key]}, {name_lines(lines.replace('L', ''))}" for key, _, lines in parts)
 
     def changes(self, finding: Finding) -> list[str]:
         """A line for everything that did not come out as it must."""

@@ -44,7 +44,7 @@ def read(commands: Sequence[Sequence[JobResult]]) -> Finding:
         ],
         Verdict.REFUTED if half else Verdict.SUPPORTED,
         f"KL is ½ΔᵀFΔ, and not ΔᵀFΔ: the ratio goes to {last['kl/old_new']} and, the other way round, to "
-        f"{last['kl/new_old']} as steps get small. The ½ is missing in the document; with it both "
+        f"{last['kl/new_old']} as steps get small. The ½ is missing in the notes; with it both "
         "directions have the same second order.",
     )
 

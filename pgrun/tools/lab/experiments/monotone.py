@@ -94,6 +94,6 @@ EXPERIMENT = Experiment(
     shows="The critic is exact, so that nothing but the sampling of 512 rows and the approximation of the "
     "bound is left. Small steps fall as often as large ones, and not as far.",
     next="sampler.steps=1024, a batch sixteen times as large; algo.improve_surrogate=false, the line search "
-    "as the document has it.",
+    "as the notes have it.",
     seconds=15,
 )

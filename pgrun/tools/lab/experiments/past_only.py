@@ -65,7 +65,7 @@ EXPERIMENT = Experiment(
     expected=EXPECTED,
     verdict=Verdict.REFUTED,
     shows="What may be left out are the weights of actions *after the reward* in question (per_decision), "
-    "not those between the action and the reward. The document calls the rest a step of policy iteration, "
+    "not those between the action and the reward. The notes call the rest a step of policy iteration, "
     "which is what it is: an approximation, good while the two policies are near.",
     next="behaviour.theta=0.58: how near is near enough?",
     seconds=6,

@@ -77,7 +77,7 @@ EXPERIMENT = Experiment(
     read=read,
     expected=EXPECTED,
     verdict=Verdict.SUPPORTED,
-    shows="The two pictures of the document, with their numbers. A learning rate that suits one of the "
+    shows="The two pictures of the notes, with their numbers. A learning rate that suits one of the "
     "policies is a hundred times too large for the other; the Fisher matrix is what tells them apart.",
     next="step.kl=1: the quadratic model stays exact for a shift of μ, and only for that.",
     seconds=3,
