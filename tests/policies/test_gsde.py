@@ -171,11 +171,18 @@ def test_whole_episodes_have_one_matrix_each() -> None:
     assert (solved[0] - solved[1]).abs().max() > 1e-2
 
 
-def test_held_noise_is_renewed_when_it_is_due() -> None:
-    held = HeldNoise(3)
+@pytest.mark.parametrize(
+    ("hold", "wanted"),
+    [
+        (3, [[0, 0, 0, 3, 3, 3], [10, 10, 12, 12, 12, 15]]),
+        (None, [[0, 0, 0, 0, 0, 0], [10, 10, 12, 12, 12, 12]]),  # where its second episode begins
+    ],
+)
+def test_held_noise_is_renewed_when_it_is_due(hold: int | None, wanted: list[list[float]]) -> None:
+    held = HeldNoise(hold)
     steps = [[1, 1], [2, 2], [3, 1], [4, 2], [5, 3], [6, 4]]
     seen = [held.follow(torch.tensor([[float(t)], [10.0 + t]]), np.array(x)) for t, x in enumerate(steps)]
-    assert torch.stack(seen)[..., 0].T.tolist() == [[0, 0, 0, 3, 3, 3], [10, 10, 12, 12, 12, 15]]
+    assert torch.stack(seen)[..., 0].T.tolist() == wanted
 
 
 @pytest.mark.parametrize(
