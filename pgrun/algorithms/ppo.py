@@ -129,7 +129,11 @@ class Ppo(Repeated):
         return far if self.dual_clip is None else far | ((batch.psi < 0) & (ratio > self.dual_clip))
 
     def stop_rule(self) -> Callable[[Batch, Learner], bool] | None:
-        return None if self.target_kl is None else self.exceeds_target_kl
+        limit = self.target_kl
+        if limit is None:
+            return None
 
-    def exceeds_target_kl(self, batch: Batch, learner: Learner) -> bool:
-        return self.target_kl is not None and bool(mean_kl(learner.policy, batch) > self.target_kl)
+        def exceeds_target_kl(batch: Batch, learner: Learner) -> bool:
+            return bool(mean_kl(learner.policy, batch) > limit)
+
+        return exceeds_target_kl

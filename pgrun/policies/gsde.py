@@ -9,7 +9,7 @@ import torch
 
 from pgrun.policies.continuous import StateStdGaussian
 from pgrun.policies.distributions import Array, array_library
-from pgrun.policies.mlp import Factors, Mlp
+from pgrun.policies.mlp import Factors, Mlp, WrappedNet
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -106,22 +106,13 @@ class GsdeGaussian(StateStdGaussian):
         return self.pull_back(q, super().kl_gradient(p, q))
 
 
-class FeatureNet:
+class FeatureNet(WrappedNet):
     """y = [W φ(x) + b, φ(x), free]: a perceptron that gives its last hidden layer beside its outputs."""
 
     def __init__(self, net: Mlp):
-        self.net = net
-        self.inputs, self.free, self.size = net.inputs, net.free, net.size
+        super().__init__(net)
+        self.perceptron = net
         self.outputs, self.features = net.shapes[-1]
-
-    def layers(self, theta: Tensor) -> tuple[Any, Tensor]:
-        return self.net.layers(theta)
-
-    def groups(self) -> dict[str, int]:
-        return self.net.groups()
-
-    def init(self, scheme: str, gains: Sequence[float], free: float, generator: torch.Generator) -> Tensor:
-        return self.net.init(scheme, gains, free, generator)
 
     def activations(self, layers: Any, free: Tensor, x: Tensor) -> list[Tensor]:
         *kept, y = self.net.activations(layers, free, x)
@@ -130,10 +121,10 @@ class FeatureNet:
     def backpropagate(self, layers: Any, kept: list[Tensor], delta: Tensor) -> Factors:
         end = self.outputs + self.features
         of_outputs = torch.cat([delta[:, : self.outputs], delta[:, end:]], -1)
-        return self.net.backpropagate_features(layers, kept, of_outputs, delta[:, self.outputs : end])
+        return self.perceptron.backpropagate_features(layers, kept, of_outputs, delta[:, self.outputs : end])
 
     def tangent(self, change: tuple[Any, Tensor], layers: Any, kept: list[Tensor]) -> Tensor:
-        *hidden, out = self.net.differentials(change, layers, kept)
+        *hidden, out = self.perceptron.differentials(change, layers, kept)
         moved = hidden[-1] if hidden else torch.zeros_like(kept[-2])
         return torch.cat([out, moved, change[1].expand(len(out), -1)], 1)
 

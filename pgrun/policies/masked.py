@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+
+from pgrun.policies.mlp import WrappedNet
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 FORBIDDEN = -1e8  # a logit whose probability is 0 to the last bit, and 0·log 0 a number
 
 
-class MaskedNet:
+class MaskedNet(WrappedNet):
     """A network whose logits are ``FORBIDDEN`` where the mask in its input is 0 (Huang & Ontañón 2022).
 
     π(a|s) of such an action is exactly 0, so it is never drawn. The distribution's score, entropy gradient,
@@ -25,17 +26,8 @@ class MaskedNet:
     """
 
     def __init__(self, net: Net, mask: slice, first: int):
-        self.net, self.mask, self.first = net, mask, first  # first: 1 with V in front
-        self.inputs, self.free, self.size = net.inputs, net.free, net.size
-
-    def layers(self, theta: Tensor) -> tuple[Any, Tensor]:
-        return self.net.layers(theta)
-
-    def groups(self) -> dict[str, int]:
-        return self.net.groups()
-
-    def init(self, scheme: str, gains: Sequence[float], free: float, generator: torch.Generator) -> Tensor:
-        return self.net.init(scheme, gains, free, generator)
+        super().__init__(net)
+        self.mask, self.first = mask, first  # first: 1 with V in front
 
     def activations(self, layers: Any, free: Tensor, x: Tensor) -> list[Tensor]:
         kept = self.net.activations(layers, free, x)

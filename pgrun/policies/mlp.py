@@ -73,6 +73,23 @@ class Net(Protocol):
         """∂L/∂θ [P] from δ = ∂L/∂y [B, out + F]."""
 
 
+class WrappedNet:
+    """What a network around another one has of it: its parameters, and what goes in."""
+
+    def __init__(self, net: Net):
+        self.net = net
+        self.inputs, self.free, self.size = net.inputs, net.free, net.size
+
+    def layers(self, theta: Tensor) -> tuple[Any, Tensor]:
+        return self.net.layers(theta)
+
+    def groups(self) -> dict[str, int]:
+        return self.net.groups()
+
+    def init(self, scheme: str, gains: Sequence[float], free: float, generator: torch.Generator) -> Tensor:
+        return self.net.init(scheme, gains, free, generator)
+
+
 @dataclass(frozen=True)
 class Factors:
     """The score of each of K rows, kept as its factors: per layer δ [K, out] and its input a [K, in]."""

@@ -71,7 +71,7 @@ def is_fitted_afterwards(critic: CompiledCritic) -> bool:
     )
 
 
-def shuffles(algorithm: Algorithm, critic: CompiledCritic) -> bool:
+def draws_minibatches(algorithm: Algorithm, critic: CompiledCritic) -> bool:
     """Whether rows are drawn at random. Where a rollout is one row of each column, and none of them a step,
     the general way draws nothing.
     """
@@ -90,7 +90,7 @@ class OnPolicyIterations(Iterations):
             and takes_usual_steps(algorithm)
             and isinstance(learner.critic, CompiledCritic)
             and is_fitted_afterwards(learner.critic)
-            and (sampler.steps > 1 or not shuffles(algorithm, learner.critic))
+            and (sampler.steps > 1 or not draws_minibatches(algorithm, learner.critic))
         )
 
     def __init__(
