@@ -288,7 +288,10 @@ LEFT_OUT = {
 }
 KEPT = {"BipedalWalker-v3", "LunarLander-v3", "LunarLanderContinuous-v3", "BipedalWalkerHardcore-v3"}
 IDS = sorted(
-    name for name in gym.registry if name in KEPT or not any(re.search(pattern, name) for pattern in LEFT_OUT)
+    name
+    for name, spec in gym.registry.items()
+    if isinstance(spec.entry_point, str)  # classes are other tests' own
+    and (name in KEPT or not any(re.search(pattern, name) for pattern in LEFT_OUT))
 )
 
 
