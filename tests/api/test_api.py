@@ -22,23 +22,15 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 import pgrun
-from pgrun.api.policy import ActingPolicy
 from pgrun.api.process import kept_numpy, kept_torch, set_openblas_threads
-from pgrun.api.words import build_command
-from pgrun.command.overrides import CliOverride
 from pgrun.config.paths import conf_dir
 from pgrun.config.random_streams import draw_env_seeds, make_streams
-from pgrun.policies.normalization import NoStateNorm
-from pgrun.policies.policy import Network, distribution_for
 from tests.helpers.fixtures_cli import here  # noqa: F401
-from tests.helpers.support_cli import pgrun as typed
-from tests.helpers.support_cli import shell
-from tests.helpers.support_pipeline import draw, loop
+from tests.helpers.support_cli import in_fork
 
 WORDS = "algo=ppo env=pgrun/LQ1-v0 state_norm=true network.hidden=[8] sampler.steps=10"
 SETTINGS = {"trainer.total_steps": 400, "trainer.eval_every": 200, "trainer.eval_episodes": 3}
@@ -92,6 +84,13 @@ def run(top: Path) -> pgrun.RunResult:
     return results[0]
 
 
+@pytest.fixture(scope="module")
+def typed(top: Path) -> Path:
+    """The same run from the shell."""
+    assert in_fork(f"{LINE} hydra.run.dir={top}/typed logger.progress=false").code == 0
+    return top / "typed"
+
+
 @pytest.fixture
 def odd_process(tmp_path: Path) -> Iterator[logging.Handler]:
     """A process in which somebody has been at work: a log file of theirs, doubles, a Hydra of their own."""
@@ -137,7 +136,7 @@ def test_importing_it_loads_nothing_heavy() -> None:
 
 
 def test_a_run_is_the_command_s_and_leaves_the_process_as_it_was(
-    run: pgrun.RunResult, top: Path, odd_process: logging.Handler
+    run: pgrun.RunResult, typed: Path, top: Path, odd_process: logging.Handler
 ) -> None:
     before = state_of_process()
     again = trained(top / "again")
@@ -146,12 +145,9 @@ def test_a_run_is_the_command_s_and_leaves_the_process_as_it_was(
     logging.getLogger("theirs").error("written")
     assert "written" in Path(odd_process.baseFilename).read_text()
 
-    assert shell(f"{LINE} hydra.run.dir={top}/typed logger.progress=false").code == 0
-    summary = json.loads((top / "typed" / "summary.json").read_text())
+    summary = json.loads((typed / "summary.json").read_text())
     assert run.summary["params_sha256"] == again.summary["params_sha256"] == summary["params_sha256"]
-    assert (
-        rows_without_time(run.folder) == rows_without_time(again.folder) == rows_without_time(top / "typed")
-    )
+    assert rows_without_time(run.folder) == rows_without_time(again.folder) == rows_without_time(typed)
 
 
 def test_what_a_result_holds(run: pgrun.RunResult, top: Path) -> None:
@@ -251,68 +247,6 @@ def test_ctrl_c_saves_the_run_and_own_code_is_named_again(
     gym.registry.pop("Halting-v0")
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        ("-m seed=0,1", "is several runs: .*pgrun.load_runs"),
-        ("seeds=[0,1]", "is several runs"),
-        ("seed=0,1", "several values are a sweep"),
-        ("--cfg job", "prints something and runs nothing"),
-        ("--help", "prints something and runs nothing"),
-        ("algo='ppo", "quotes come in pairs"),
-        (["algo=ppo seed=1"], "algo=ppo seed=1"),
-    ],
-)
-def test_what_is_no_run_is_refused(words: Any, said: str, here: Path) -> None:  # noqa: F811
-    with pytest.raises(pgrun.InvalidCommand, match=said):
-        pgrun.train(words)
-    assert list(here.iterdir()) == []
-
-
-def test_the_sentence_is_the_command_s(here: Path) -> None:  # noqa: F811
-    line = "algo=pp seed=-1 network.hiden=[8]"
-    with pytest.raises(pgrun.InvalidCommand) as refused:
-        pgrun.train(line)
-    answer = typed(line)
-    assert (answer.code, answer.err) == (2, f"pgrun: {refused.value}\n")
-    assert list(here.iterdir()) == []
-
-
-def test_settings_of_any_kind_become_words() -> None:
-    given = {
-        "env": "my_module:Space/Own-v0",
-        "trainer.eval_every": None,
-        "state_norm": True,
-        "seed": np.int64(3),
-        "optimizer.lr": 1e-5,
-        "network.hidden": (32, 16),
-        "modules": ["a.b"],
-        "tuned": "none",
-        "a": "true",
-        "b": "1e3",
-        "c": "x, 'y' \\",
-        "d": "[1]",
-        "env.kwargs": {"is_slippery": False, "map_name": "8x8", "deep": {"x": [1.5, "2"]}},
-    }
-    argv = build_command("algo=ppo 'x=a b'", given, Path("/tmp/my runs"), "my conf")
-    assert argv[:2] == ["algo=ppo", "x=a b"]
-    assert argv[2:9] == [
-        "env=my_module:Space/Own-v0",
-        "trainer.eval_every=null",
-        "state_norm=true",
-        "seed=3",
-        "optimizer.lr=1e-05",
-        "network.hidden=[32,16]",
-        "modules=[a.b]",
-    ]
-    assert argv[-2:] == ["hydra.run.dir=/tmp/my runs", "--config-dir=my conf"]
-    for word, (key, value) in zip(argv[2:], given.items(), strict=False):
-        read = CliOverride.read(word)
-        assert (read.key, read.value) == (key, list(value) if isinstance(value, tuple) else value)
-    with pytest.raises(pgrun.InvalidCommand, match="seed: is a set: a setting is a number"):
-        build_command([], {"seed": {1}}, None, None)
-
-
 def test_openblas_has_the_threads_of_the_command_meanwhile() -> None:
     theirs = set_openblas_threads(2)
     if theirs is None:
@@ -331,89 +265,6 @@ def test_torch_modules_begin_in_float32_meanwhile() -> None:
         assert torch.get_default_dtype() == torch.float64
     finally:
         torch.set_default_dtype(torch.float32)
-
-
-SPACES = {
-    "Discrete": spaces.Discrete(3, start=1),
-    "MultiDiscrete": spaces.MultiDiscrete([2, 3], start=[0, 5]),
-    "MultiBinary": spaces.MultiBinary(3),
-    "Box": spaces.Box(np.array([-1, -np.inf], np.float32), np.array([3, np.inf], np.float32)),
-    "Torque": spaces.Box(-2, 6, (1, 1), np.float32),
-}
-OBS = np.array([0.3, -0.8], np.float32)
-
-
-def acting(space: spaces.Space) -> ActingPolicy:
-    """A random policy, far from uniform."""
-    env = gym.Env()
-    env.observation_space, env.action_space = spaces.Box(-1, 1, (2,), np.float32), space
-    network = Network(hidden=(4,), policy_gain=2.0)
-    policy = network.policy(2, distribution_for(space), NoStateNorm(), False, draw(3))
-    return ActingPolicy(policy, loop(env))
-
-
-@pytest.mark.parametrize("kind", SPACES)
-def test_actions_are_the_environment_s(kind: str) -> None:
-    policy, space = acting(SPACES[kind]), SPACES[kind]
-    first = policy.act(OBS, sample=True, seed=1)
-    following = [policy.act(OBS, sample=True) for _ in range(20)]
-    for action in (policy.act(OBS), first, *following):
-        assert space.contains(np.int64(action) if kind == "Discrete" else action), action
-    assert len({str(action) for action in following}) > 1
-    assert np.array_equal(first, policy.act(OBS, sample=True, seed=1))
-    assert np.array_equal(following[0], policy.act(OBS, sample=True))
-    with pytest.raises(ValueError, match="its observation has shape"):
-        policy.act(np.zeros(3))
-
-
-def test_chances_are_those_of_the_actions() -> None:
-    pi, policy = acting(SPACES["Discrete"]).distribution(OBS), acting(SPACES["Discrete"])
-    assert pi.probabilities.sum() == pytest.approx(1, abs=1e-6)  # float32
-    assert [pi.log_prob(a) for a in (1, 2, 3)] == pytest.approx(np.log(pi.probabilities).tolist(), abs=1e-6)
-    assert policy.act(OBS) == 1 + pi.probabilities.argmax()
-    assert pi.entropy == pytest.approx(-(pi.probabilities * np.log(pi.probabilities)).sum(), abs=1e-6)
-    draws = np.bincount([policy.act(OBS, sample=True, seed=i) - 1 for i in range(2000)], minlength=3) / 2000
-    error = np.sqrt(pi.probabilities * (1 - pi.probabilities) / 2000)
-    assert (abs(draws - pi.probabilities) < 4 * error).all()
-    assert (pi.mean, pi.std) == (None, None)
-
-    pi = acting(SPACES["MultiDiscrete"]).distribution(OBS)
-    first, second = pi.probabilities
-    assert pi.log_prob([1, 7]) == pytest.approx(np.log(first[1] * second[2]), abs=1e-6)
-
-    pi = acting(SPACES["MultiBinary"]).distribution(OBS)
-    p = pi.probabilities
-    assert pi.log_prob([1, 0, 1]) == pytest.approx(np.log(p[0] * (1 - p[1]) * p[2]), abs=1e-6)
-
-
-def test_gaussians_are_in_the_environment_s_units() -> None:
-    policy = acting(SPACES["Box"])
-    pi = policy.distribution(OBS)
-    assert pi.probabilities is None
-    assert pi.mean is not None
-    assert pi.std is not None
-    assert policy.act(OBS) == pytest.approx(np.clip(pi.mean, [-1, -np.inf], [3, np.inf]), abs=1e-6)
-    oracle = torch.distributions.Normal(torch.from_numpy(pi.mean), torch.from_numpy(pi.std))
-    assert pi.log_prob([0.5, -2.0]) == pytest.approx(
-        float(oracle.log_prob(torch.tensor([0.5, -2.0])).sum()), abs=1e-9
-    )
-    assert pi.entropy == pytest.approx(float(oracle.entropy().sum()), abs=1e-9)
-    # the first entry is stretched from [−1, 1] to [−1, 3], the second left as it is: σ starts at exp(−0.5)
-    assert pi.std.tolist() == pytest.approx([2 * np.exp(-0.5), np.exp(-0.5)], rel=1e-6)
-
-    torque = acting(SPACES["Torque"])
-    pi = torque.distribution(OBS)
-    assert pi.mean is not None
-    assert pi.mean.shape == (1, 1)
-    grid = np.linspace(-40, 44, 20_001)
-    density = np.exp([pi.log_prob([[a]]) for a in grid[::20]])
-    assert density.sum() * (grid[20] - grid[0]) == pytest.approx(1, abs=1e-3)
-    draws = np.array([torque.act(OBS, sample=True, seed=i) for i in range(2000)])
-    inside = (draws > -2) & (draws < 6)
-    share = torch.distributions.Normal(torch.tensor(pi.mean), torch.tensor(pi.std))
-    bounds = torch.tensor([[-2.0, 6.0]], dtype=torch.float64)
-    expected = float(share.cdf(bounds).diff())
-    assert inside.mean() == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / 2000))
 
 
 def test_a_study_is_a_record(tmp_path: Path) -> None:

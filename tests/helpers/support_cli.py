@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pgrun.cli import main as cli
+from tests.helpers.support_fork import ForkedCommand
 
 QUICK = "trainer.total_steps=200 trainer.eval_every=null trainer.eval_episodes=2 logger.progress=false"
 
@@ -92,6 +93,12 @@ def answer(main: Callable[[], None], *words: str) -> Answer:
     finally:
         sys.argv = typed
     raise AssertionError("main() always exits")
+
+
+def in_fork(line: str, main: Callable[[], None] = cli.main, program: str = "pgrun") -> Answer:
+    """The command in a fork of this process: as good as one of its own, but that everything is imported."""
+    command = ForkedCommand(main, shlex.split(line), program)
+    return Answer(command.wait(), *command.said())
 
 
 def shell(line: str, *, python: str | None = None, **variables: str) -> Answer:

@@ -62,6 +62,11 @@ def make_run(
     return folder
 
 
+def curve_rows(*pairs: tuple[int, float]) -> list[dict]:
+    """(environment steps, evaluation return) of each row."""
+    return [{"env_steps": s, "return/eval": v, "time/env_steps_per_second": 50} for s, v in pairs]
+
+
 def compare(*words: object) -> Answer:
     """``pgrun-compare`` in this process."""
     return answer(cli.main, "pgrun-compare", *map(str, words))

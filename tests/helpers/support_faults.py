@@ -6,15 +6,15 @@ import csv
 import json
 import os
 import shlex
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pgrun.cli.main import main
 from pgrun.command.folder_names import find_job_folders
 from tests.helpers.support_cli import Answer
+from tests.helpers.support_fork import ForkedCommand
 
 MODULE = """
 import os, signal, sys, time
@@ -118,21 +118,14 @@ def until(condition: Callable[[], object], seconds: float = 300) -> bool:
 
 
 class Sweep:
-    """A command under way, in a session of its own; what it was when it ended."""
+    """A command under way, in a process and a session of its own; what it was when it ended."""
 
     def __init__(self, line: str):
-        code = "from pgrun.cli.main import main\nmain()"
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", code, *shlex.split(line)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        self.process = ForkedCommand(main, shlex.split(line))
 
     def wait_for(self, condition: Callable[[], object]) -> None:
         assert until(lambda: condition() or self.process.poll() is not None)
-        assert self.process.poll() is None, self.process.communicate()
+        assert self.process.poll() is None, self.process.said()
 
     def saved(self, folder: Path) -> int:
         """Environment steps at the newest checkpoint."""
@@ -142,5 +135,4 @@ class Sweep:
         (os.killpg if group else os.kill)(self.process.pid, number)
 
     def answer(self, seconds: float = 300) -> Answer:
-        out, err = self.process.communicate(timeout=seconds)
-        return Answer(self.process.returncode, out, err)
+        return Answer(self.process.wait(seconds), *self.process.said())

@@ -9,11 +9,14 @@ import select
 import shutil
 import signal
 import sys
+import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from pathlib import Path
+from types import ModuleType
 
 ENOUGH = 1e9  # bytes; the suite needs a tenth of it
 LIMIT = 300.0  # seconds, after which a child hangs: none of these runs takes two where nothing else runs
@@ -34,38 +37,102 @@ class End:
         return self.code == -signal.SIGKILL
 
 
-def forked(work: Callable[[], int | None], kill_after: float | None = None) -> End:
-    """``work`` in a child of this process, to its end or until ``kill_after`` seconds have passed."""
+def forked(work: Callable[[], int | None], kill_after: float | None = None, limit: float = LIMIT) -> End:
+    """``work`` in a child of this process, to its end or until ``kill_after`` seconds have passed; beyond
+    ``limit`` it hangs.
+    """
     reader, writer = os.pipe()
     begun = time.monotonic()
+    sys.stdout.flush()  # what is buffered would be said by the child, too
+    sys.stderr.flush()
     child = os.fork()
     if child == 0:
         os.close(reader)
-        run_and_leave(work, writer)
+        run_and_leave(work, writer, writer)
     os.close(writer)
-    due = (begun + LIMIT, signal.SIGABRT) if kill_after is None else (begun + kill_after, signal.SIGKILL)
+    due = (begun + limit, signal.SIGABRT) if kill_after is None else (begun + kill_after, signal.SIGKILL)
     said = heard(reader, child, *due)
     _, status, used = os.wait4(child, 0)
     cpu = used.ru_utime + used.ru_stime
     return End(os.waitstatus_to_exitcode(status), said, time.monotonic() - begun, cpu, used.ru_maxrss * 1024)
 
 
-def run_and_leave(work: Callable[[], int | None], writer: int) -> None:
-    """In the child: it never returns to the code of its parent."""
+def in_campaign(script: ModuleType, *words: str) -> str:
+    """What a campaign says of these words: it runs to its end, and well, in a fork of this process."""
+    end = forked(lambda: script.main(words), limit=3600.0)
+    assert end.code == 0, end.out
+    return end.out
+
+
+class ForkedCommand:
+    """A console script's function under way in a fork of this process and a session of its own; what it was
+    when it ended.
+
+    As a new process it has its own import path and its own server of children.
+    """
+
+    def __init__(self, main: Callable[[], object], words: Sequence[str], program: str = "pgrun"):
+        self.streams = [tempfile.TemporaryFile("w+") for _ in ("out", "err")]  # noqa: SIM115
+        self.returncode: int | None = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.setsid()
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            forget_server()
+            sys.path.insert(0, "")
+            sys.argv = [program, *words]
+            run_and_leave(lambda: main() and None, *(stream.fileno() for stream in self.streams))
+
+    def poll(self, options: int = os.WNOHANG) -> int | None:
+        """The exit code, or minus the signal, if it has ended."""
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, options)
+            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+        return self.returncode
+
+    def wait(self, timeout: float = LIMIT) -> int:
+        """The exit code, once it has ended. Raises ``TimeoutError``, with the process killed."""
+        due = time.monotonic() + timeout
+        while self.poll() is None:
+            if time.monotonic() > due:
+                os.killpg(self.pid, signal.SIGKILL)
+                self.poll(0)
+                raise TimeoutError(f"still running after {timeout:g} s: {self.said()}")
+            time.sleep(0.005)
+        assert self.returncode is not None
+        return self.returncode
+
+    def said(self) -> tuple[str, str]:
+        """What it wrote to its two streams so far."""
+        for stream in self.streams:
+            stream.seek(0)
+        return self.streams[0].read(), self.streams[1].read()
+
+
+def forget_server() -> None:
+    """Children of this process come from a server of its own; what that is to import stays."""
+    server = forkserver._forkserver
+    server._forkserver_pid = server._forkserver_fd = server._forkserver_alive_fd = None
+
+
+def run_and_leave(work: Callable[[], int | None], out: int, err: int) -> None:
+    """In the child, which writes to the two files: it never returns to the code of its parent."""
     code = 70
     try:
-        for stream in (1, 2):
-            os.dup2(writer, stream)
-        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+        os.dup2(out, 1)
+        os.dup2(err, 2)
+        sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
         code = work() or 0
     except SystemExit as left:
         code = left.code if isinstance(left.code, int) else 1
     except BaseException:
         traceback.print_exc()
     finally:
-        for file in (sys.stdout, sys.stderr):
-            file.flush()
-        os._exit(code)
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(code)
 
 
 def heard(reader: int, child: int, deadline: float, number: int) -> str:

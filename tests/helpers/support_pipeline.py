@@ -21,8 +21,10 @@ from pgrun.command.compose import conf_dir, to_plain_settings
 from pgrun.command.hydra_env import register_config_sources
 from pgrun.envs.vector import Loop
 from pgrun.policies.distributions import Categorical
-from pgrun.policies.normalization import NoStateNorm, RunningNorm
+from pgrun.policies.normalization import NoRewardScale, NoStateNorm, RunningNorm
 from pgrun.policies.policy import Policy, Separate
+from pgrun.rollouts.samplers.episodes import Episodes
+from pgrun.rollouts.samplers.steps import Steps
 from pgrun.training.build import Run, build_run
 from pgrun.training.loop import train_run
 
@@ -114,6 +116,16 @@ def loop(*envs: gym.Env) -> Loop:
     """Columns over the given environments, not yet reset."""
     supply = iter(envs)
     return Loop(lambda: next(supply), len(envs))
+
+
+def collect_from(sampler: Steps | Episodes, *envs: gym.Env, times: int = 20) -> None:
+    """Rollouts of a small random policy, one after the other."""
+    columns = loop(*envs)
+    columns.name = "env=BadEnv-v0"
+    if isinstance(sampler, Steps):
+        columns.reset([0, 1])
+    for _ in range(times):
+        sampler.collect(small_policy(2, 2), columns, draw(), NoRewardScale())
 
 
 def started(*envs: gym.Env) -> Loop:

@@ -21,7 +21,7 @@ from pgrun.runs.outcome import run_and_record
 from pgrun.training import saver
 from pgrun.training.saver import Occupied, run_lock
 from tests.helpers.fixtures_cli import here  # noqa: F401
-from tests.helpers.support_cli import QUICK, pgrun, shell
+from tests.helpers.support_cli import QUICK, in_fork, pgrun
 
 BRIEF = f"{QUICK} network.hidden=[4] env.num_envs=2"
 
@@ -98,7 +98,7 @@ def test_the_same_of_a_sweep_s_jobs(here: Path) -> None:  # noqa: F811
     """They say it in processes of their own, to whatever the sweep's process writes
     to when their server starts.
     """
-    answer = shell(f"-m {BRIEF} hydra.job.chdir=true hydra.sweep.dir=s seed=0")
+    answer = in_fork(f"-m {BRIEF} hydra.job.chdir=true hydra.sweep.dir=s seed=0")
     assert answer.code == 0
     assert "  run         s/0\n" in answer.out
 

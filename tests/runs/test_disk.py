@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import shlex
 from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "campaigns" / "disk.py"
+from tests.campaigns import disk
+from tests.helpers.fixtures_cli import here  # noqa: F401
+from tests.helpers.support_cli import pgrun
+from tests.helpers.support_fork import in_campaign
+
+
+@pytest.fixture(autouse=True)
+def kernels(here: Path) -> None:  # noqa: F811
+    """In memory before anything forks, with all else that such a run needs."""
+    assert pgrun(f"{shlex.join(disk.WORDS)} hydra.run.dir=first").code == 0
 
 
 @pytest.mark.parametrize(
@@ -21,9 +29,8 @@ def test_a_failing_disk_ends_in_one_line_and_loses_nothing(words: list[str]) -> 
     mounting is permitted.
     """
     words = words if "--only" in words else [*words, "--only", "at_calls", "really_full"]
-    done = subprocess.run([sys.executable, str(SCRIPT), *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("disk, at a call") == 5  # full, read-only, failing, over its quota, forbidden
+    told = in_campaign(disk, *words)
+    assert told.count("disk, at a call") == 5  # full, read-only, failing, over its quota, forbidden
 
 
 @pytest.mark.parametrize(
@@ -33,21 +40,17 @@ def test_a_failing_disk_ends_in_one_line_and_loses_nothing(words: list[str]) -> 
 )
 def test_a_folder_that_is_moved_away_goes_on_where_it_is(words: list[str]) -> None:
     """At a call after the first checkpoint; nothing is made in its place."""
-    words = words if "--only" in words else [*words, "--only", "moved_away"]
-    done = subprocess.run([sys.executable, str(SCRIPT), *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    in_campaign(disk, *(words if "--only" in words else [*words, "--only", "moved_away"]))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["search", "sweep"])
 def test_several_runs_on_a_full_disk_are_those_that_never_stopped(what: str) -> None:
     """Filled early and late, continued where there is room: the same trials and results."""
-    words = ["--calls", "10", "--only", what, "--backend", "torch"]
-    done = subprocess.run([sys.executable, str(SCRIPT), *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    if "left out" in done.stdout:
+    told = in_campaign(disk, "--calls", "10", "--only", what, "--backend", "torch")
+    if "left out" in told:
         pytest.skip("no disk can be mounted here")
-    row = next(line for line in done.stdout.splitlines() if line.startswith(f"{what} on a full disk"))
+    row = next(line for line in told.splitlines() if line.startswith(f"{what} on a full disk"))
     faults, _, resumed, failed = map(int, row.removeprefix(f"{what} on a full disk").split()[:4])
     assert faults == resumed > 0
     assert failed == 0

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.campaigns import malice
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import pgrun
+from tests.helpers.support_fork import in_campaign
 
-SCRIPT = Path(__file__).parents[1] / "campaigns" / "malice.py"
 BIN = Path(sys.executable).parent
 EVERY = {
     "resume": 9,
@@ -34,14 +35,12 @@ FEW = {"resume": 24, "play": 40, "compare": 60, "auto": 60, "sweep": 10}
 
 @pytest.mark.parametrize("every", [FEW, pytest.param(EVERY, marks=pytest.mark.slow)], ids=["few", "many"])
 def test_no_code_runs_and_nothing_outside_is_written(every: dict[str, int]) -> None:
-    """One process for all commands: each attack is tried in a fork of it."""
+    """Each attack is tried in a fork."""
     commands = list(every)
-    words = ["--commands", *commands, "--every", *map(str, every.values())]
-    done = subprocess.run([sys.executable, str(SCRIPT), *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    counts = re.findall(r"^(\d+) attacks on (\w+)$", done.stdout, re.M)
+    told = in_campaign(malice, "--commands", *commands, "--every", *map(str, every.values()))
+    counts = re.findall(r"^(\d+) attacks on (\w+)$", told, re.M)
     assert [name for _, name in counts] == commands
-    assert all(int(count) >= 1 for count, _ in counts), done.stdout
+    assert all(int(count) >= 1 for count, _ in counts), told
     assert sum(int(count) for count, _ in counts) >= 3 * len(commands)
 
 

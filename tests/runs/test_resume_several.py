@@ -12,7 +12,7 @@ import yaml
 from pgrun.errors import InvalidCommand
 from pgrun.runs.resume_several import complete_resume
 from tests.helpers.fixtures_cli import here  # noqa: F401
-from tests.helpers.support_cli import QUICK, pgrun, shell
+from tests.helpers.support_cli import QUICK, pgrun
 
 BRIEF = f"{QUICK} network.hidden=[4] env.num_envs=2 algo=a2c"
 SWEEP = "outputs/multirun/2026-01-31/X_seed_12-00-00"
@@ -130,7 +130,7 @@ def test_other_commands_stay(typed: str, here: Path) -> None:  # noqa: F811
 
 
 def test_a_sweep_goes_on_and_grows(here: Path) -> None:  # noqa: F811
-    assert shell(f"-m {BRIEF} seed=0,1").code == 0
+    assert pgrun(f"-m {BRIEF} seed=0,1").code == 0
     (sweep,) = Path("outputs/multirun").glob("*/*")
     first, second = sorted(sweep.glob("*_seed=*")) or sorted(
         path for path in sweep.iterdir() if path.is_dir()
@@ -138,13 +138,13 @@ def test_a_sweep_goes_on_and_grows(here: Path) -> None:  # noqa: F811
     theta = (second / "policy.safetensors").read_bytes()
     before = (first / "policy.safetensors").stat().st_mtime_ns
     shutil.rmtree(second)
-    answer = shell("resume=last")
+    answer = pgrun("resume=last")
     assert answer.code == 0, answer
     assert "is a sweep; all of it goes on" in answer.out
     assert "resume=auto: 1 finished, 1 not run" in answer.out
     assert (second / "policy.safetensors").read_bytes() == theta
     assert (first / "policy.safetensors").stat().st_mtime_ns == before
-    grown = shell(f"resume={sweep} seed=0,1,2")
+    grown = pgrun(f"resume={sweep} seed=0,1,2")
     assert "resume=auto: 2 finished, 1 not run" in grown.out, grown
 
 

@@ -20,11 +20,12 @@ from pgrun.envs import film
 from pgrun.errors import InvalidCommand
 from pgrun.storage.saved_policy import load_saved_policy
 from pgrun.tools.play import camera
+from pgrun.tools.play.cli import main as play
 from pgrun.tools.play.cli import read_play_options
 from pgrun.tools.play.play import load_role, play_policy, play_unseen
 from pgrun.training.build import build_run
 from tests.helpers.fixtures_cli import here  # noqa: F401
-from tests.helpers.support_cli import shell
+from tests.helpers.support_cli import in_fork, shell
 from tests.helpers.support_pipeline import trained
 
 SHORT = ("algo=ppo", "trainer.total_steps=256", "env.num_envs=2", "sampler.steps=64", "algo.epochs=1")
@@ -242,17 +243,16 @@ def test_the_user_s_code_is_loaded_only_where_the_command_names_it(
         "print('IMPORTED')\ngym.register('Own-v0', CartPoleEnv, max_episode_steps=7)\n"
     )
     foreign = copy(cartpole, here / "run", lambda x: x["config"]["env"].update(id="own_env:Own-v0"))
-    code = "from pgrun.tools.play.cli import main; main()"
-    refused = shell("run", python=code)
+    refused = in_fork("run", play, "pgrun-play")
     assert refused.code == 2
     assert refused.err.strip().endswith("name it again: --env own_env:Own-v0")
     assert "IMPORTED" not in refused.out
-    answer = shell(f"{foreign} --env own_env:Own-v0", python=code)
+    answer = in_fork(f"{foreign} --env own_env:Own-v0", play, "pgrun-play")
     assert answer.code == 0, answer.err
     assert "IMPORTED" in answer.out
     assert "over 3 episodes" in answer.out
     assert "Own-v0" in answer.out
-    assert shell("run --env other:Thing-v0", python=code).code == 2
+    assert in_fork("run --env other:Thing-v0", play, "pgrun-play").code == 2
 
 
 @pytest.mark.parametrize(
