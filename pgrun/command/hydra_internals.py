@@ -29,13 +29,13 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.default_element import ResultDefault
+from hydra.core.default_element import InputDefault, ResultDefault
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.types import HydraContext, RunMode, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, flag_override, open_dict
 from omegaconf.grammar_parser import parse
 
 SETTLED = 2.0  # seconds after which a file that changes again has another time of change on any disk
@@ -186,6 +186,32 @@ def merge_defaults_once(
     return cast(DictConfig, OwnPickle(merged).load())
 
 
+def map_choices_if_asked(
+    overrides: defaults_list.Overrides, defaults: list[InputDefault], self_added: bool
+) -> DictConfig | None:
+    """Hydra's map of what has been chosen so far, which it makes for every file, and which only a defaults
+    list with ``${…}`` in it asks for.
+    """
+    if any(default.is_interpolation() for default in defaults):
+        return map_choices(overrides, defaults, self_added)
+    return None
+
+
+def embed_uncopied(result: ConfigResult, package_override: str | None) -> ConfigResult:
+    """Hydra's ``_embed_result_config``, without its copy: what is embedded is merged at once, which copies
+    it.
+    """
+    package = result.header["package"] if package_override is None else package_override
+    if not package:
+        return result
+    whole = OmegaConf.create()
+    with flag_override(whole, "no_deepcopy_set_nodes", True):
+        OmegaConf.update(whole, package, result.config, merge=False)
+    embedded = copy.copy(result)
+    embedded.config = whole
+    return embedded
+
+
 def keep_composed(repo: IConfigRepository, key: Any, make: Callable[[], Any]) -> Any:
     """What ``make`` has made of this key, as long as no file changes."""
     try:
@@ -202,6 +228,7 @@ def keep_composed(repo: IConfigRepository, key: Any, make: Callable[[], Any]) ->
 COMPOSED: dict[Any, Any] = {}
 MOST_COMPOSED = 1000  # about 20 MB
 create_defaults_list = defaults_list.create_defaults_list
+map_choices = defaults_list._create_interpolation_map
 merge_defaults = ConfigLoaderImpl._compose_config_from_defaults_list
 
 
@@ -212,6 +239,9 @@ def parse_once() -> None:
     loader: Any = config_loader_impl
     loader.create_defaults_list = choose_defaults_once
     loader.ConfigLoaderImpl._compose_config_from_defaults_list = merge_defaults_once
+    loader.ConfigLoaderImpl._embed_result_config = staticmethod(embed_uncopied)
+    choices: Any = defaults_list
+    choices._create_interpolation_map = map_choices_if_asked
     loader.ConfigRepository.__deepcopy__ = lambda repo, _: copy.copy(repo)  # its list of sources is replaced
     Plugins.instance()  # registers Hydra's own sources; these have their names
     sources: list[type[ConfigSource]] = [FileConfigSource, ImportlibResourcesConfigSource]
