@@ -14,7 +14,8 @@ import re
 import sys
 import types
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from functools import cache
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
 from pgrun.config import user_modules
 from pgrun.mistake import Mistake
@@ -106,7 +107,8 @@ def find_class(group: str, name: str, modules: tuple[str, ...] = ()) -> type:
     raise LookupError(f"{group}={name}: no class {camel} in {', '.join([*modules, GROUPS[group]])}{own}")
 
 
-def setting_kinds(cls: type) -> dict[str, Any]:
+@cache
+def setting_kinds(cls: type) -> Mapping[str, Any]:
     """name → annotation of the settings of a dataclass (those that its constructor takes)."""
     return {f.name: evaluate_annotation(cls, f) for f in dataclasses.fields(cls) if f.init}
 
@@ -204,7 +206,7 @@ def find_violations(where: str, given: Any, cls: type) -> Iterator[Mistake]:
 
 def construct_from_settings(cls: type[T], given: Mapping[str, Any]) -> T:
     """An instance from checked settings."""
-    kinds = setting_kinds(cls)
+    kinds = setting_kinds(cast("type", cls))
     return cls(**{name: coerce(value, kinds[name]) for name, value in given.items()})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -16,8 +17,10 @@ import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
 from pgrun import __version__
+from pgrun.cli.main import main
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import QUICK, pgrun, shell
+from tests.helpers.support_fork import ForkedCommand
 
 TORCH = "torch._C"  # there once torch is loaded; the name torch is bound before
 HEAVY = (TORCH, "numpy", "gymnasium", "matplotlib", "tensorboard")
@@ -232,20 +235,13 @@ def test_a_run_that_dies_says_so(trouble: str, status: str, error: str, here: Pa
 
 def test_ctrl_c(here: Path) -> None:  # noqa: F811
     """A real signal to a real process."""
-    command = [sys.executable, "-c", "from pgrun.cli.main import main; main()", "hydra.run.dir=r"]
-    process = subprocess.Popen(
-        command,
-        stderr=subprocess.PIPE,
-        text=True,
-        # a shell's background jobs ignore SIGINT, and their children inherit that
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    process = ForkedCommand(main, ["hydra.run.dir=r"])
     while not (here / "r" / "metrics.csv").exists():
         assert process.poll() is None
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(60) == 130
+    _, err = process.said()
     assert "Traceback" not in err
     last = err.splitlines()[-1]
     assert re.fullmatch(r"pgrun: interrupted: saved at step \d+ in r; to go on: pgrun resume=r", last)

@@ -8,8 +8,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,6 +17,7 @@ import support_bad_env
 from gymnasium import spaces
 from support_bad_env import AT, RESETS, STEPS, BadEnv
 
+from pgrun.cli.main import main
 from pgrun.envs.faults import Misfit
 from pgrun.envs.spaces import observation_encoder
 from pgrun.errors import EnvironmentFault
@@ -28,6 +27,7 @@ from pgrun.rollouts.samplers.steps import Steps
 from pgrun.storage.checkpoint import Checkpoints
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import pgrun, shell
+from tests.helpers.support_fork import ForkedCommand
 from tests.helpers.support_pipeline import built, collect_from, draw, loop, small_policy
 
 SAMPLERS = [Steps(5), Steps(1), Steps(50), Episodes(8)]
@@ -159,7 +159,7 @@ def test_a_fault_in_evaluation_says_so(here: Path) -> None:  # noqa: F811
     assert (run.envs.name, run.eval_envs.name) == ("env=ProbeMatch-v0", "env=ProbeMatch-v0 in evaluation")
 
 
-def test_a_second_interrupt_ends_a_step_that_hangs(tmp_path: Path) -> None:
+def test_a_second_interrupt_ends_a_step_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "hang.py").write_text(
         "import gymnasium as gym\nfrom support_bad_env import BadEnv\n"
         "class Hang(BadEnv):\n"
@@ -175,17 +175,14 @@ def test_a_second_interrupt_ends_a_step_that_hangs(tmp_path: Path) -> None:
         "logger.progress=false",
         "hydra.run.dir=r",
     ]
-    code = (
-        f"import sys\nsys.path.insert(0, {os.path.dirname(support_bad_env.__file__)!r})\nfrom "
-        "pgrun.cli.main import main\nmain()"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code, *words], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    monkeypatch.chdir(tmp_path)
+    process = ForkedCommand(main, words)
     deadline = time.monotonic() + 60
     while not (tmp_path / "reached").exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    os.kill(process.pid, signal.SIGINT)
     time.sleep(0.5)
     assert process.poll() is None, "the first waits for the update"
-    process.send_signal(signal.SIGINT)
+    os.kill(process.pid, signal.SIGINT)
     assert process.wait(10) == 130

@@ -56,18 +56,27 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     sys.path.remove(str(here))
 
 
+@pytest.fixture(scope="module")
+def made(module: str) -> Iterator[list[Envs]]:
+    """In two processes, in one loop."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "sched_getaffinity", lambda pid: {0, 1}, raising=False)
+        envs = [make_envs(EnvSettings(module, 3, vector=kind), 3) for kind in ("async", "loop")]  # type: ignore[arg-type]
+        for one in envs:
+            one.reset([1, 2, 3])
+    yield envs
+    for one in envs:
+        one.close()
+
+
 @pytest.fixture
-def pair(module: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Envs, Envs]]:
-    """(in two processes, in one loop), both reset."""
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1}, raising=False)
-    made = [make_envs(EnvSettings(module, 3, vector=kind), 3) for kind in ("async", "loop")]  # type: ignore[arg-type]
+def pair(made: list[Envs]) -> tuple[Envs, Envs]:
+    """Both reset."""
     assert isinstance(made[0], Parallel)
     assert isinstance(made[1], Loop)
     for envs in made:
         envs.reset([5, 6, 7])
-    yield made[0], made[1]
-    for envs in made:
-        envs.close()
+    return made[0], made[1]
 
 
 def step_alike(one: Envs, two: Envs, count: int, seed: int) -> None:
@@ -111,6 +120,7 @@ def test_a_fault_is_told_as_the_loop_tells_it(pair: tuple[Envs, Envs]) -> None:
 
 
 def test_a_process_that_dies_is_told(pair: tuple[Envs, Envs]) -> None:
+    """The last of those that share it."""
     envs = pair[0]
     assert isinstance(envs, Parallel)
     os.kill(envs.workers[1].process.pid or 0, signal.SIGKILL)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from multiprocessing import forkserver
 from pathlib import Path
 from types import ModuleType
+from typing import IO
 
 ENOUGH = 1e9  # bytes; the suite needs a tenth of it
 LIMIT = 300.0  # seconds, after which a child hangs: none of these runs takes two where nothing else runs
@@ -71,8 +72,14 @@ class ForkedCommand:
     As a new process it has its own import path and its own server of children.
     """
 
-    def __init__(self, main: Callable[[], object], words: Sequence[str], program: str = "pgrun"):
-        self.streams = [tempfile.TemporaryFile("w+") for _ in ("out", "err")]  # noqa: SIM115
+    def __init__(
+        self,
+        main: Callable[[], object],
+        words: Sequence[str],
+        program: str = "pgrun",
+        out: IO[str] | None = None,
+    ):
+        self.streams = [out or tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")]  # noqa: SIM115
         self.returncode: int | None = None
         self.pid = os.fork()
         if self.pid == 0:
@@ -104,9 +111,13 @@ class ForkedCommand:
 
     def said(self) -> tuple[str, str]:
         """What it wrote to its two streams so far."""
-        for stream in self.streams:
-            stream.seek(0)
-        return self.streams[0].read(), self.streams[1].read()
+        return read_all(self.streams[0]), read_all(self.streams[1])
+
+
+def read_all(file: IO[str]) -> str:
+    """All of a file, which its writer goes on with where it stands; nothing of a pipe."""
+    size = os.fstat(file.fileno()).st_size
+    return os.pread(file.fileno(), size, 0).decode() if size else ""
 
 
 def forget_server() -> None:

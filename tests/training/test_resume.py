@@ -7,14 +7,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import pgrun.training.loop as training
+from pgrun.cli.main import main
 from pgrun.config.paths import conf_dir
 from pgrun.runs.resume_run import find_stretched_schedules
 from pgrun.storage.checkpoint import Checkpoints
@@ -22,6 +21,7 @@ from pgrun.training.build import build_run
 from pgrun.training.loop import train_run
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import pgrun
+from tests.helpers.support_fork import ForkedCommand
 from tests.helpers.support_pipeline import settings
 from tests.helpers.support_resume import rows, scalars, told, trace
 from tests.helpers.support_slow import slow_but
@@ -307,16 +307,11 @@ def test_a_run_directory_can_be_moved(finished: Path) -> None:
 
 def test_a_reader_that_has_left_unmakes_no_result(tmp_path: Path) -> None:
     """``pgrun … | head -1``: the pipe is closed when the run ends."""
-    line = "trainer.total_steps=3000 trainer.eval_episodes=1 logger.progress=false hydra.run.dir=r"
-    run = subprocess.Popen(
-        [sys.executable, "-c", "from pgrun.cli.main import main; main()", *line.split()],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert run.stdout
-    assert run.stderr
-    run.stdout.close()
-    assert b"Traceback" not in run.stderr.read()
-    assert run.wait() == 0
+    words = f"{LINE} trainer.total_steps=300 hydra.run.dir={tmp_path}/r".split()
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as nobody:
+        run = ForkedCommand(main, words, out=nobody)
+        assert run.wait() == 0
+    assert "Traceback" not in run.said()[1]
     assert json.loads((tmp_path / "r" / "summary.json").read_text())["status"] == "finished"
