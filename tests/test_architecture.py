@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -60,17 +61,19 @@ def find_imports(text: str, modules: set[str]) -> Iterator[str]:
             )
 
 
-def import_edges() -> set[tuple[str, str]]:
+@cache
+def import_edges() -> frozenset[tuple[str, str]]:
     modules = find_modules()
-    return {
+    names = set(modules)
+    return frozenset(
         (name, target)
         for name, path in modules.items()
-        for target in find_imports(path.read_text(), set(modules))
+        for target in find_imports(path.read_text(), names)
         if target not in (name, "")
-    }
+    )
 
 
-def find_upward(edges: set[tuple[str, str]]) -> list[tuple[str, str]]:
+def find_upward(edges: Set[tuple[str, str]]) -> list[tuple[str, str]]:
     """Imports of a higher layer, or across one."""
 
     def top(module: str) -> str:
@@ -83,7 +86,7 @@ def find_upward(edges: set[tuple[str, str]]) -> list[tuple[str, str]]:
     )
 
 
-def find_circles(edges: set[tuple[str, str]]) -> list[set[str]]:
+def find_circles(edges: Set[tuple[str, str]]) -> list[set[str]]:
     """Groups of modules that reach each other (Tarjan 1972 would be faster; this is a few hundred nodes)."""
     after: dict[str, set[str]] = {}
     for source, target in edges:
