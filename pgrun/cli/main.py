@@ -65,6 +65,24 @@ def carry_out(argv: list[str], app: App = PGRUN) -> Outcome:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us as they are
     from pgrun.command.overrides import read_command
 
+    command = read_command(expand_folder_words(argv, app), app)
+    how = None
+    if any(word.key == "resume" for word in command.words):
+        from pgrun.runs.resume_sweep import split_resume_word
+
+        command, how = split_resume_word(command)
+        if how is None and app is PGRUN:
+            return resume_named_run(command)
+    if command.shows:
+        return Outcome(show_through_hydra(command))
+    return check_and_run(command, how)
+
+
+def expand_folder_words(argv: list[str], app: App) -> list[str]:
+    """With the words that a run directory, a file or a sweep brings: ``from=``, ``--config``, ``resume=``.
+
+    Raises ``InvalidCommand``.
+    """
     if any(word.startswith(("from=", "--config")) for word in argv):
         from pgrun.command.saved_settings import expand_saved_settings
 
@@ -73,29 +91,26 @@ def carry_out(argv: list[str], app: App = PGRUN) -> Outcome:
         from pgrun.runs.resume_several import complete_resume
 
         argv = complete_resume(argv, app)
-    command = read_command(argv, app)
-    how = None
-    if any(word.key == "resume" for word in command.words):
-        from pgrun.command.search_settings import asks_for_search
-        from pgrun.runs import resume_sweep
-        from pgrun.runs.search import resume_search
+    return argv
 
-        command, how = resume_sweep.split_resume_word(command)
-        settle = (
-            resume_search.prepare_search_resume if asks_for_search(command) else resume_sweep.prepare_resume
-        )
-        if how is None and app is PGRUN:
-            from pgrun.runs.resume_run import resume_run
 
-            command.refuse_foreign()
-            resume_run(command)
-            return Outcome(
-                ExitCode.DONE, next(Path(str(w.value)) for w in command.words if w.key == "resume")
-            )
-    if command.shows:
-        return Outcome(show_through_hydra(command))
+def resume_named_run(command: Command) -> Outcome:
+    """``resume=`` of one run directory. Raises ``InvalidCommand``."""
+    from pgrun.runs.resume_run import resume_run
+
+    command.refuse_foreign()
+    resume_run(command)
+    return Outcome(ExitCode.DONE, next(Path(str(w.value)) for w in command.words if w.key == "resume"))
+
+
+def check_and_run(command: Command, how: str | None) -> Outcome:
+    """Compose and check every job, then run them; ``how``: auto or retry, where there may be earlier ones.
+
+    Raises ``InvalidCommand``.
+    """
     from pgrun.command.preflight import compose_and_check
 
+    app = command.app
     jobs = compose_and_check(command, again=how is not None)
     if app.instead:
         return Outcome(app.instead(jobs))
@@ -108,15 +123,32 @@ def carry_out(argv: list[str], app: App = PGRUN) -> Outcome:
         from pgrun.command.claim_folders import claim_folders
 
         jobs = claim_folders(jobs, command.multirun)
-    if command.multirun:
-        check_search_storage(jobs, command)
-        with owning_sweep(jobs):
-            if how:
-                settle(jobs, command, how)
-            return Outcome(run_sweep(command, jobs))
-    if how:
-        settle(jobs, command, how)
-    return Outcome(ExitCode.DONE, run_alone(command, jobs[0], again=how is not None))
+    if not command.multirun:
+        prepare_to_resume(jobs, command, how)
+        return Outcome(ExitCode.DONE, run_alone(command, jobs[0], again=how is not None))
+    check_search_storage(jobs, command)
+    with owning_sweep(jobs):
+        prepare_to_resume(jobs, command, how)
+        return Outcome(run_sweep(command, jobs))
+
+
+def prepare_to_resume(jobs: Sequence[Job], command: Command, how: str | None) -> None:
+    """Look at what earlier jobs have left, where ``how`` says that there may be some.
+
+    Raises ``InvalidCommand``.
+    """
+    if how is None:
+        return
+    from pgrun.command.search_settings import asks_for_search
+
+    if asks_for_search(command):
+        from pgrun.runs.search.resume_search import prepare_search_resume
+
+        prepare_search_resume(jobs, command, how)
+    else:
+        from pgrun.runs.resume_sweep import prepare_resume
+
+        prepare_resume(jobs, command, how)
 
 
 def check_search_storage(jobs: Sequence[Job], command: Command) -> None:

@@ -14,6 +14,7 @@ from pgrun.algorithms.base import Algorithm, Learner
 from pgrun.config.random_streams import (
     RESTART,
     SHARED,
+    Streams,
     draw_env_seeds,
     make_streams,
     seed_global_generators,
@@ -29,15 +30,16 @@ from pgrun.envs.masks import mask_in
 from pgrun.estimator import Estimator
 from pgrun.optimization.optimizers import Optimizer
 from pgrun.optimization.schedules import Schedule
-from pgrun.policies.families import connect_actions
+from pgrun.policies.families import Family, connect_actions
 from pgrun.policies.normalization import NoRewardScale, NoStateNorm, RewardScale, RunningNorm
 from pgrun.policies.policy import Policy, distribution_for
 from pgrun.rollouts.samplers.episodes import Episodes, Evaluation
 from pgrun.rollouts.samplers.steps import Steps
-from pgrun.training.backends import choose_backend, choose_envs, twins_of
+from pgrun.training.backends import Twins, choose_backend, choose_envs, twins_of
 from pgrun.training.members import build_member, family_of
 from pgrun.training.reference import build_reference
 from pgrun.training.unread_check import UnreadCheck
+from pgrun.variance.base import Scheme
 
 if TYPE_CHECKING:
     from pgrun.compiled.iterations.base import Iterations
@@ -140,6 +142,8 @@ def build_run(settings: Mapping[str, Any], backend: str | None = None) -> Run:
     top = construct_from_settings(
         RunSettings, {k: v for k, v in settings.items() if k in RunSettings.__dataclass_fields__}
     )
+    trainer = construct_from_settings(Trainer, settings["trainer"])
+    diagnostics = construct_from_settings(Diagnostics, settings["diagnostics"])
     device = resolve_device(top.device)
     backend = backend or choose_backend(settings, device)
     twins = twins_of(backend)
@@ -148,55 +152,17 @@ def build_run(settings: Mapping[str, Any], backend: str | None = None) -> Run:
     # 2. random streams: each use of chance has its own
     random = make_streams(top.seed, device)
     seed_global_generators(spawn_child_sequence(top.seed, SHARED))
-    # 3. what collects: the method, the environments, what normalises them
-    env = construct_from_settings(EnvSettings, settings["env"])
-    trainer = construct_from_settings(Trainer, settings["trainer"])
-    algorithm = build_member(settings, "algo")
-    scheme = algorithm.effective_scheme(build_member(settings, "variance"))
-    sampler, network = build_member(settings, "sampler"), build_member(settings, "network")
-    sampler.follow_scheme(scheme.usual_group)
-    family = family_of(settings)
-    envs = choose_envs(make_envs(env, env.num_envs), device, sampler.name, family, trainer.stack_seeds)
-    mask = mask_in(envs, env.action_mask)
-    normaliser: RunningNorm | NoStateNorm = NoStateNorm()
-    if top.state_norm:
-        normaliser = RunningNorm(envs.obs_size, device=device, left_alone=mask)
-    normaliser.widen_observations(envs)
-    envs.reset(draw_env_seeds(random.envs, env.num_envs))
-    algorithm.prepare(envs)
-    scale = RewardScale(top.gamma, env.num_envs, device) if top.reward_scaling else NoRewardScale()
-    # 4. what learns: policy, critic, optimizers, and the estimator of Ψ
-    dist = distribution_for(envs.action_space, family, network.log_std)
-    head = scheme.uses_critic and network.shared
-    policy = twins.policy(
-        network.policy(envs.obs_size, dist, normaliser, head, random.init, device=device, mask=mask)
-    )
-    critic: Critic = NoCritic()
-    if scheme.uses_critic:
-        context = Context(
-            policy,
-            network,
-            algorithm,
-            envs,
-            top.gamma,
-            random.init,
-            random.noise,
-            critic_optimizer_factory(settings),
-        )
-        critic = twins.critic(build_member(settings, "critic").build(context))
-    optimizer = Optimizer(policy.theta, build_member(settings, "optimizer"))
-    minibatch_norm = top.advantage_norm if top.advantage_scope == "minibatch" else "none"
-    reference = build_reference(settings, policy, envs)
-    learner = twins.learner(
-        Learner(policy, critic, optimizer, random.shuffle, minibatch_norm, reference=reference)
-    )
-    estimator = Estimator(scheme, top.gamma, top.advantage_norm)
-    # 5. what judges: environments of its own for the evaluation
-    eval_envs = make_envs(env, trainer.eval_episodes, " in evaluation")
-    normaliser.widen_observations(eval_envs)
+    # 3. what collects, what learns, and the estimator of Ψ between them
+    parts = build_collecting_parts(settings, top, trainer.stack_seeds, device, random)
+    algorithm, sampler, envs, scale = parts.algorithm, parts.sampler, parts.envs, parts.scale
+    learner = build_learner(settings, top, parts, random, twins)
+    estimator = Estimator(parts.scheme, top.gamma, top.advantage_norm)
+    # 4. what judges: environments of its own for the evaluation
+    eval_envs = make_envs(parts.env, trainer.eval_episodes, " in evaluation")
+    parts.normaliser.widen_observations(eval_envs)
     for columns in (envs, eval_envs):
-        connect_actions(dist, columns)
-    diagnostics = construct_from_settings(Diagnostics, settings["diagnostics"])
+        connect_actions(learner.policy.dist, columns)
+    exact_errors = make_exact_errors(diagnostics.exact, envs, learner.critic, top.gamma, algorithm.of_actions)
     return Run(
         settings=settings,
         backend=backend,
@@ -215,8 +181,69 @@ def build_run(settings: Mapping[str, Any], backend: str | None = None) -> Run:
         noise=random.noise,
         scale=scale,
         meter=GradientVarianceMeter(),
-        exact_errors=make_exact_errors(diagnostics.exact, envs, critic, top.gamma, algorithm.of_actions),
+        exact_errors=exact_errors,
         iterations=twins.iterations(learner, algorithm, estimator, sampler, envs, random.noise, scale),
+    )
+
+
+@dataclass(frozen=True)
+class CollectingParts:
+    """What collects: the method and its scheme, the environments, and what normalises what they give."""
+
+    algorithm: Algorithm
+    scheme: Scheme
+    sampler: Steps | Episodes
+    family: Family
+    env: EnvSettings
+    envs: Envs
+    mask: slice | None
+    normaliser: RunningNorm | NoStateNorm
+    scale: RewardScale | NoRewardScale
+
+
+def build_collecting_parts(
+    settings: Mapping[str, Any], top: RunSettings, stacked: bool, device: str, random: Streams
+) -> CollectingParts:
+    """``stacked``: whether several runs are played in one program."""
+    algorithm = build_member(settings, "algo")
+    scheme = algorithm.effective_scheme(build_member(settings, "variance"))
+    sampler = build_member(settings, "sampler")
+    sampler.follow_scheme(scheme.usual_group)
+    env, family = construct_from_settings(EnvSettings, settings["env"]), family_of(settings)
+    envs = choose_envs(make_envs(env, env.num_envs), device, sampler.name, family, stacked)
+    mask = mask_in(envs, env.action_mask)
+    normaliser: RunningNorm | NoStateNorm = NoStateNorm()
+    if top.state_norm:
+        normaliser = RunningNorm(envs.obs_size, device=device, left_alone=mask)
+    normaliser.widen_observations(envs)
+    envs.reset(draw_env_seeds(random.envs, env.num_envs))
+    algorithm.prepare(envs)
+    scale = RewardScale(top.gamma, env.num_envs, device) if top.reward_scaling else NoRewardScale()
+    return CollectingParts(algorithm, scheme, sampler, family, env, envs, mask, normaliser, scale)
+
+
+def build_learner(
+    settings: Mapping[str, Any], top: RunSettings, parts: CollectingParts, random: Streams, twins: Twins
+) -> Learner:
+    """Policy, critic, optimizers and the reference that the policy is kept near."""
+    envs, scheme, network = parts.envs, parts.scheme, build_member(settings, "network")
+    dist = distribution_for(envs.action_space, parts.family, network.log_std)
+    head, device = scheme.uses_critic and network.shared, resolve_device(top.device)
+    policy = twins.policy(
+        network.policy(
+            envs.obs_size, dist, parts.normaliser, head, random.init, device=device, mask=parts.mask
+        )
+    )
+    critic: Critic = NoCritic()
+    if scheme.uses_critic:
+        made, drawn = (policy, network, parts.algorithm, envs, top.gamma), (random.init, random.noise)
+        context = Context(*made, *drawn, critic_optimizer_factory(settings))
+        critic = twins.critic(build_member(settings, "critic").build(context))
+    optimizer = Optimizer(policy.theta, build_member(settings, "optimizer"))
+    minibatch_norm = top.advantage_norm if top.advantage_scope == "minibatch" else "none"
+    reference = build_reference(settings, policy, envs)
+    return twins.learner(
+        Learner(policy, critic, optimizer, random.shuffle, minibatch_norm, reference=reference)
     )
 
 

@@ -35,6 +35,13 @@ examples
 
 def build_compare_parser() -> Options:
     p = Options(NAME, ABOUT, EXAMPLES)
+    add_choices_of_runs(p)
+    add_outputs(p)
+    return p
+
+
+def add_choices_of_runs(p: Options) -> None:
+    """Which runs are compared, in which groups, by which score."""
     p.add_argument(
         "dirs",
         metavar="DIR",
@@ -75,6 +82,10 @@ def build_compare_parser() -> Options:
         default=[],
         help="normalise scores of groups over several environments",
     )
+
+
+def add_outputs(p: Options) -> None:
+    """What is drawn and written beside the table."""
     p.add_argument(
         "--html", type=Path, metavar="FILE", help="table and curves as one page that needs no network"
     )
@@ -98,7 +109,6 @@ def build_compare_parser() -> Options:
         "--export", type=Path, metavar="FILE", help="the score matrix as .csv or .npz (with the curves)"
     )
     p.add_argument("--tensorboard", type=Path, metavar="DIR", help="the curves as TensorBoard runs in DIR")
-    return p
 
 
 def finite(text: str) -> float:

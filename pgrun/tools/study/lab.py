@@ -111,13 +111,15 @@ class StudySetup:
 
 
 def build_study_setup(study: Study, settings: Mapping[str, Any]) -> StudySetup:
+    """All that a study is made of; each use of chance has a stream of its own."""
     settings, saved = resolve_saved_run(settings)
     settings["modules"] = [*settings["modules"], OWN]
     init, noise, envs, spare_noise, spare_envs, fit_noise, fit_envs, shuffle, away, from_ = (
         np.random.SeedSequence(study.seed).spawn(10)
     )
     seed_global_generators(spawn_child_sequence(study.seed, SHARED))
-    env = settings_of(study, settings)
+    # 1. the frozen policy, the schemes that suit it, and who collects
+    env, gamma = settings_of(study, settings), settings["gamma"]
     one = make_one(env)
     policy, network = freeze_policy(settings, saved, one, make_generator(init))
     kind = find_class("critic", settings["critic"]["name"], tuple(settings["modules"]))
@@ -126,53 +128,51 @@ def build_study_setup(study: Study, settings: Mapping[str, Any]) -> StudySetup:
     behaviour = make_behaviour_policy(
         policy, construct_from_settings(Behaviour, settings["behaviour"]), p, make_generator(away)
     )
-
-    def source(
-        noise: np.random.SeedSequence, seeds: np.random.SeedSequence, policy: Policy = policy
-    ) -> Source:
-        columns = make_envs(env, env.num_envs)
-        policy.normaliser.widen_observations(columns)
-        connect_actions(policy.dist, columns)
-        columns.reset(draw_env_seeds(seeds, env.num_envs))
-        return Source(policy, columns, make_generator(noise), draw_env_seeds(seeds, env.num_envs))
-
-    own = source(noise, envs, behaviour)
+    own = open_source(env, behaviour, noise, envs)
     own.group, own.shared = study.group, study.shared
     if p is not None:
         own.envs.follow_states()
+    # 2. a critic, fitted on what is not scored
     critic: Critic = NoCritic()
     if any(scheme.uses_critic for scheme in schemes.values()):
-        context = Context(
-            policy,
-            network,
-            None,
-            own.envs,
-            settings["gamma"],
-            make_generator(init),
-            own.noise,
-            make_critic_optimizer(settings),
-        )
-        if saved is not None and settings["critic"]["name"] == "run":
-            critic = saved_critic(context, saved)
-        else:
-            critic = build_member(settings, "critic").build(context)
+        made, first = (policy, network, None, own.envs, gamma), make_generator(init)
+        context = Context(*made, first, own.noise, make_critic_optimizer(settings))
+        critic = build_study_critic(context, settings, saved)
         if isinstance(critic, SeparateCritic | FittedQCritic) and kind in (Fitted, FittedQ):
-            apart = source(fit_noise, fit_envs)
-            fit_before_scoring(
-                critic, apart, study.critic_episodes, settings["gamma"], make_generator(shuffle)
-            )
+            apart = open_source(env, policy, fit_noise, fit_envs)
+            fit_before_scoring(critic, apart, study.critic_episodes, gamma, make_generator(shuffle))
             apart.envs.close()
         if isinstance(critic, SeparateCritic) and critic.fits_first:
-            critic = Refitted(critic, policy, study.batch, settings["gamma"], make_generator(shuffle))  # type: ignore[assignment]
-    spare = source(spare_noise, spare_envs)
-    weights = make_weighted_estimators(study.weights, policy, behaviour, p, settings["gamma"])
+            critic = Refitted(critic, policy, study.batch, gamma, make_generator(shuffle))  # type: ignore[assignment]
+    # 3. what the schemes are compared with
+    spare = open_source(env, policy, spare_noise, spare_envs)
+    weights = make_weighted_estimators(study.weights, policy, behaviour, p, gamma)
     near = make_behaviour_policy(
         policy, construct_from_settings(KlReference, settings["kl"]), p, make_generator(from_), "kl"
     )
-    through = Pathwise(policy, one.unwrapped.problem, settings["gamma"]) if study.pathwise else None  # type: ignore[attr-defined]
+    through = Pathwise(policy, one.unwrapped.problem, gamma) if study.pathwise else None  # type: ignore[attr-defined]
     return StudySetup(
         study, settings, env, one, policy, critic, schemes, weights, left_out, own, spare, near, through
     )
+
+
+def open_source(
+    env: EnvSettings, policy: Policy, noise: np.random.SeedSequence, seeds: np.random.SeedSequence
+) -> Source:
+    """Environments of its own, in which the policy collects."""
+    columns = make_envs(env, env.num_envs)
+    policy.normaliser.widen_observations(columns)
+    connect_actions(policy.dist, columns)
+    columns.reset(draw_env_seeds(seeds, env.num_envs))
+    return Source(policy, columns, make_generator(noise), draw_env_seeds(seeds, env.num_envs))
+
+
+def build_study_critic(context: Context, settings: Mapping[str, Any], saved: Any) -> Critic:
+    """The run's own where ``critic=run``, or one that has not learned yet. Raises ``InvalidCommand``."""
+    if saved is not None and settings["critic"]["name"] == "run":
+        return saved_critic(context, saved)
+    critic: Critic = build_member(settings, "critic").build(context)
+    return critic
 
 
 def make_critic_optimizer(settings: Mapping[str, Any]) -> Callable[[Tensor], Any]:
