@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -273,63 +271,3 @@ def test_other_observations_are_refused(space: spaces.Space) -> None:
         make_probed_env(
             EnvSettings("AnySpaces-v0", 1, None, {"observation": space, "action": spaces.Discrete(2)})
         )
-
-
-# --- gymnasium's own ----------------------------------------------------------------------------------------
-
-LEFT_OUT = {
-    r"^(phys2d|tabular)/": "needs jax",
-    r"-v[23]$": "needs mujoco-py",
-    r"^GymV2": "a shim around other packages",
-    r"^Pusher-v4$": "needs mujoco < 3",
-    r"^CarRacing": "pixels, seconds a reset",
-    r"^(AnySpaces|Probe)": "ours",
-    r"^pgrun/Table-": "needs a file",
-}
-KEPT = {"BipedalWalker-v3", "LunarLander-v3", "LunarLanderContinuous-v3", "BipedalWalkerHardcore-v3"}
-IDS = sorted(
-    name
-    for name, spec in gym.registry.items()
-    if isinstance(spec.entry_point, str)  # classes are other tests' own
-    and (name in KEPT or not any(re.search(pattern, name) for pattern in LEFT_OUT))
-)
-
-
-def test_the_list_is_long_enough() -> None:
-    groups = (
-        "CartPole-v1",
-        "FrozenLake-v1",
-        "Taxi-v4",
-        "Blackjack-v1",
-        "LunarLander-v3",
-        "HalfCheetah-v5",
-        "Ant-v5",
-    )
-    assert set(groups) <= set(IDS)
-    assert len(IDS) >= 35
-
-
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [("Pusher-v4", "mujoco<3"), ("HalfCheetah-v2", "gymnasium-robotics"), ("phys2d/CartPole-v1", "jax")],
-)
-def test_what_cannot_be_made_says_why(name: str, reason: str) -> None:
-    """No extra of ours would help: mujoco is installed here."""
-    with pytest.raises(InvalidCommand, match=f"{name}: cannot be made here: .*{reason}"):
-        make_probed_env(EnvSettings(name, 1))
-
-
-@pytest.mark.parametrize("name", IDS)
-def test_every_environment_gives_twenty_steps(name: str) -> None:
-    settings = EnvSettings(name, 2, flatten_images=name == "pgrun/Catch-v0")
-    make_probed_env(settings).close()
-    envs = make_envs(settings, 2)
-    envs.reset([1, 2])
-    dist = distribution_for(envs.action_space)
-    policy = Separate(hidden=(8,)).policy(envs.obs_size, dist, NoStateNorm(), False, draw())
-    rollout, _ = Steps(20).collect(policy, envs, draw(), NoRewardScale())
-    envs.close()
-    assert rollout.obs.shape == (21, 2, envs.obs_size)
-    assert torch.isfinite(rollout.log_prob).all()
-    assert rollout.mask[0].all()
-    assert (rollout.mask[1:] == 1 - rollout.ended[:-1]).all()

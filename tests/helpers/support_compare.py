@@ -27,6 +27,9 @@ BASE: dict[str, Any] = {
 Row = Mapping[str, float]
 
 
+EVALS = [{"env_steps": 100, "return/eval": 1.0}, {"env_steps": 200, "return/eval": 2.0}]
+
+
 def nested(changes: Mapping[str, Any]) -> dict[str, Any]:
     """``BASE`` with ``{"optimizer.lr": 0.1}``."""
     config = json.loads(json.dumps(BASE))

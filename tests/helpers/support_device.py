@@ -94,3 +94,14 @@ def take_state(run: Run) -> dict[str, Any]:
     moved = ("policy", "optimizer", "critic", "algorithm", "reward_scale", "meter")
     state = run.state_dict()
     return {name: state[name] for name in moved}
+
+
+def assert_equal(ours: Any, theirs: Any, path: str) -> None:
+    if isinstance(ours, dict):
+        assert list(ours) == list(theirs)
+        for name in ours:
+            assert_equal(ours[name], theirs[name], f"{path}/{name}")
+    elif isinstance(ours, torch.Tensor):
+        assert torch.equal(ours, theirs), path
+    else:
+        assert ours == theirs or ours != ours, path

@@ -1,0 +1,87 @@
+"""What is refused, and what is welcome, when a run is resumed by its folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.fixtures_cli import here  # noqa: F401
+from tests.helpers.support_cli import pgrun
+
+BRIEF = "algo=ppo tuned=none network.hidden=[8] sampler.steps=8 logger.progress=false trainer.eval_episodes=1"
+LINE = f"{BRIEF} env=CartPole-v1 trainer.eval_every=null"
+
+
+def test_a_log_that_was_cut_is_refused(finished: Path) -> None:
+    """Rows that are gone cannot be made again, and a file filled up with zeros is no log."""
+    summary = (finished / "r" / "summary.json").read_bytes()
+    (finished / "r" / "metrics.csv").write_text("env_steps\n")
+    answer = pgrun("resume=r trainer.total_steps=256")
+    assert (answer.code, "metrics.csv: has 10 bytes and had" in answer.err) == (2, True)
+    (finished / "r" / "metrics.csv").unlink()
+    answer = pgrun("resume=r trainer.total_steps=256")
+    assert (answer.code, "cannot be read: No such file" in answer.err) == (2, True)
+    assert (finished / "r" / "summary.json").read_bytes() == summary
+
+
+def test_a_copy_by_hard_links_keeps_what_it_has(finished: Path) -> None:
+    shutil.copytree(finished / "r", finished / "copy", copy_function=os.link)
+    before = {path: path.read_bytes() for path in (finished / "copy").rglob("*") if path.is_file()}
+    assert pgrun("resume=r trainer.total_steps=256").code == 0
+    assert before == {path: path.read_bytes() for path in (finished / "copy").rglob("*") if path.is_file()}
+
+
+REFUSED = {
+    "resume=nowhere": "no such directory",
+    "resume=r": "is finished, with 189 environment steps: to extend it add trainer.total_steps=378",
+    "resume=r optimizer.lr=1": "optimizer.lr=0.0003, not 1",
+    "resume=r algo=a2c": "algo=ppo, not a2c",
+    "resume=r env=Acrobot-v1": "env=CartPole-v1, not Acrobot-v1",
+    "resume=r trainer.total_steps=0": "trainer.total_steps=0: must be ≥ 1",
+    "-m resume=r seed=0,1": "type pgrun without -m",
+    "resume=.": "nothing to go on from: no checkpoint",
+}
+
+
+@pytest.fixture
+def finished(here: Path) -> Path:  # noqa: F811
+    assert pgrun(f"{LINE} trainer.total_steps=128 hydra.run.dir=r").code == 0
+    return here
+
+
+def test_what_cannot_be_resumed_is_refused(finished: Path) -> None:
+    before = {path: path.read_bytes() for path in (finished / "r").rglob("*") if path.is_file()}
+    for line, sentence in REFUSED.items():
+        answer = pgrun(line)
+        assert (answer.code, sentence in answer.err) == (2, True), answer
+        assert "Traceback" not in answer.err
+    assert before == {path: path.read_bytes() for path in (finished / "r").rglob("*") if path.is_file()}
+
+
+def test_words_that_agree_are_welcome(finished: Path) -> None:
+    assert pgrun("resume=r algo=ppo env=CartPole-v1 seed=0 trainer.total_steps=192").code == 0
+
+
+def test_code_of_the_users_is_named_again(here: Path) -> None:  # noqa: F811
+    line = f"{BRIEF} env=my_mod:Line-v0 trainer.total_steps=64 hydra.run.dir=r"
+    assert pgrun(line).code == 0
+    answer = pgrun("resume=r trainer.total_steps=128")
+    assert (answer.code, "add env=my_mod:Line-v0" in answer.err) == (2, True)
+    assert pgrun("resume=r env=my_mod:Line-v0 trainer.total_steps=128").code == 0
+
+
+def test_a_run_under_way_is_left_alone(finished: Path) -> None:
+    import fcntl
+
+    with (finished / "r" / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        answer = pgrun("resume=r trainer.total_steps=256")
+    assert (answer.code, "another process is training there" in answer.err) == (2, True)
+
+
+def test_a_run_directory_can_be_moved(finished: Path) -> None:
+    shutil.move(finished / "r", finished / "elsewhere")
+    assert pgrun("resume=elsewhere trainer.total_steps=192").code == 0
