@@ -110,11 +110,7 @@ def wrong(words: list[str], made: set[str], sweeps: Collection[str] = ()) -> lis
         return command.problems
     jobs = compose_jobs(command)
     assert jobs.composed
-    return [
-        *command.problems,
-        *jobs.problems,
-        *(problem for job in jobs.composed for problem in check(job)),
-    ]
+    return [*command.problems, *jobs.problems, *(problem for job in jobs.composed for problem in check(job))]
 
 
 @pytest.mark.parametrize("path", WITH_COMMANDS, ids=label)

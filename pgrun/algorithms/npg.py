@@ -49,11 +49,7 @@ class Npg(Algorithm):
         "alpha": ("step", "fixed"),
         "iterations": ("solver", "cg"),
     }
-    tags: ClassVar[tuple[str, ...]] = (
-        "step/kl_predicted",
-        "step/kl_realised",
-        "step/cg_residual",
-    )
+    tags: ClassVar[tuple[str, ...]] = ("step/kl_predicted", "step/kl_realised", "step/cg_residual")
 
     def surrogate(self, log_prob: Tensor, batch: Batch) -> Tensor:
         return (batch.mask * batch.psi * weighted_log_ratio(log_prob, batch).exp()).sum() / batch.count

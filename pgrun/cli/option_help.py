@@ -17,11 +17,7 @@ from pgrun.config.settings import Diagnostics, Logger, Trainer
 from pgrun.errors import escape_line
 from pgrun.terminal.printing import text_width
 
-FIXED = {
-    "trainer": Trainer,
-    "diagnostics": Diagnostics,
-    "logger": Logger,
-}  # one class for all options
+FIXED = {"trainer": Trainer, "diagnostics": Diagnostics, "logger": Logger}  # one class for all options
 INDENT = "      "
 COMMENT = re.compile(r"^(\w+):.*?\s# (.+)$", re.M)
 

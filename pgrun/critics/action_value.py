@@ -56,13 +56,7 @@ class ActionCritic(OwnNetwork):
     """
 
     def __init__(
-        self,
-        settings: ActionValue,
-        net: Net,
-        phi: Tensor,
-        context: Context,
-        of_actions: bool,
-        next_now: bool,
+        self, settings: ActionValue, net: Net, phi: Tensor, context: Context, of_actions: bool, next_now: bool
     ):
         self.settings, self.net, self.phi, self.optimizer = settings, net, phi, context.optimizer(phi)
         self.policy, self.gamma, self.generator = context.policy, context.gamma, context.noise

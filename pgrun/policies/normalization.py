@@ -171,10 +171,7 @@ class RewardScale:
         self.divisor = torch.where(std > 1e-8, std, 1.0)[0]
 
     def state_dict(self) -> dict[str, Tensor]:
-        return {
-            "return_running": self.running,
-            **{f"return_{k}": v for k, v in vars(self.moments).items()},
-        }
+        return {"return_running": self.running, **{f"return_{k}": v for k, v in vars(self.moments).items()}}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self.running = state["return_running"]

@@ -5,15 +5,7 @@ from __future__ import annotations
 # Okabe and Ito 2008, without the yellow that white swallows; told apart by the colour-blind too (a test).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#555555")
 # The same, on a dark page.
-DARK = (
-    "#4fa8e0",
-    "#f0803c",
-    "#2cc499",
-    "#e39ccb",
-    "#9ad4f7",
-    "#f7cf52",
-    "#e6e6e6",
-)
+DARK = ("#4fa8e0", "#f0803c", "#2cc499", "#e39ccb", "#9ad4f7", "#f7cf52", "#e6e6e6")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.5, 1.5), (6, 2, 1.5, 2))  # one round of colours each
 INK, FAINT, GRID = "#333333", "#808080", "#e6e6e6"

@@ -46,10 +46,7 @@ def is_result(result: Mapping[str, Any], app: App) -> bool:
     if result["status"] in WITHOUT_VALUE:
         return isinstance(result.get("error"), str)
     try:
-        values = [
-            app.value(result),
-            *(run["return_mean"] for run in runs if run["status"] == "finished"),
-        ]
+        values = [app.value(result), *(run["return_mean"] for run in runs if run["status"] == "finished")]
         seeds = [run["seed"] for run in runs] or [result["seed"]]
     except (LookupError, TypeError, AttributeError, ValueError):
         return False

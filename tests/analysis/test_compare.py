@@ -38,9 +38,7 @@ A2C = {"algo": {"name": "a2c", "entropy": 0.0}, "optimizer.lr": 7e-4}
 def test_what_was_typed_and_differs(tmp_path: Path) -> None:
     """The defaults that follow from the algorithm are not in the label, nor what all share."""
     top = sweep(
-        tmp_path,
-        ({}, ["algo=ppo", "gamma=0.99"], [1.0, 2.0]),
-        (A2C, ["algo=a2c", "gamma=0.99"], [3.0]),
+        tmp_path, ({}, ["algo=ppo", "gamma=0.99"], [1.0, 2.0]), (A2C, ["algo=a2c", "gamma=0.99"], [3.0])
     )
     assert labels(top) == {"algo=ppo": 2, "algo=a2c": 1}
 

@@ -69,10 +69,7 @@ def test_a_curve_is_drawn_where_half_of_the_seeds_have_a_value(tmp_path: Path) -
     assert (at[50], at[75]) == (pytest.approx((1 + 5 + 2 * 25 / 35) / 2), 1.0)  # the first at 75 is at 2
     assert at[80] == pytest.approx((2.2 + 9) / 2)
     low, high = (dict(zip(curve.steps.tolist(), x.tolist(), strict=True)) for x in (curve.low, curve.high))
-    assert (low[50], high[50]) == (
-        1.0,
-        pytest.approx(5 + 2 * 25 / 35),
-    )  # from one seed to the other
+    assert (low[50], high[50]) == (1.0, pytest.approx(5 + 2 * 25 / 35))  # from one seed to the other
 
 
 class Page(HTMLParser):

@@ -14,7 +14,7 @@ SHORT = 1200  # characters; a full list of options fits
 # command → what the answer must contain
 MISTAKES = {
     "algo=ppo sampler=episodes variance=optimal_baseline variance.kind=per_parameter": [
-        *("several steps", "algo.epochs", "advantage_norm=none"),
+        *("several steps", "algo.epochs", "advantage_norm=none")
     ],
     # unknown options, with the nearest or all of them
     "algo=pppo": ["algo=pppo: no such option", "ppo", "reinforce"],
@@ -46,7 +46,7 @@ MISTAKES = {
     "algo.rate_of_learning=1": [
         "algo.rate_of_learning: no such setting; there are: algo.clip, algo.clip_schedule, algo.clip_end, "
         "algo.clip_target_kl, algo.clip_high, algo.dual_clip, algo.ratio, algo.epochs, algo.minibatches, "
-        "algo.target_kl, algo.entropy, algo.entropy_schedule, algo.entropy_end, algo.entropy_target_kl\n",
+        "algo.target_kl, algo.entropy, algo.entropy_schedule, algo.entropy_end, algo.entropy_target_kl\n"
     ],
     "algo=trpo algo.delt=0.1": ["nearest: algo.delta\n"],
     "algo=off_policy_ac algo.foo=1": ["there are: algo.corrections, algo.baseline, algo.entropy"],
@@ -191,10 +191,7 @@ def test_a_mistake_is_answered(command: str, here: Path) -> None:  # noqa: F811
             "seed=x optimizer.lr=0 critic.epochs=0 env.num_envs=0 algo.clip=-1",
             ["seed=x", "optimizer.lr=0", "critic.epochs=0", "env.num_envs=0", "algo.clip=-1"],
         ),
-        (
-            "seed 3 algo=ppo,a2c ~network gamma=2",
-            ["seed 3", "algo=ppo,a2c", "~network", "gamma=2"],
-        ),
+        ("seed 3 algo=ppo,a2c ~network gamma=2", ["seed 3", "algo=ppo,a2c", "~network", "gamma=2"]),
         (
             "algo=reinforce sampler=steps network.log_std=0 critic.lam=0.5 env.kwargs.foo=1",
             ["sampler=steps", "critic.lam", "env.kwargs"],

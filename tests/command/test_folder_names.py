@@ -91,11 +91,7 @@ def test_values_are_short() -> None:
             ["0_algo=a2c,seed=0", "1_algo=a2c,seed=1", "2_algo=ppo,seed=0", "3_algo=ppo,seed=1"],
         ),
         ("-m optimizer.lr=1e-3,1e-2 seeds=[0,1]", "ppo_CartPole-v1_lr", ["0_lr=0.001", "1_lr=0.01"]),
-        (
-            "-m env=pgrun/SmallMDP-v0,pgrun/OneState-v0",
-            "ppo_env",
-            ["0_env=SmallMDP-v0", "1_env=OneState-v0"],
-        ),
+        ("-m env=pgrun/SmallMDP-v0,pgrun/OneState-v0", "ppo_env", ["0_env=SmallMDP-v0", "1_env=OneState-v0"]),
         ("-m seed=4", "ppo_CartPole-v1_s4", ["0"]),
     ],
 )

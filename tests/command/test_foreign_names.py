@@ -112,7 +112,7 @@ ANSWERS = {  # command → what is said
     ],
     "ppo --env CartPole-v1 --hid 64 --l 3 --exp_name x --seed 0 10": [
         "together: pgrun -m algo=ppo env=CartPole-v1 seed=0,10 network.hidden=[64,64,64] "
-        "hydra.sweep.dir=outputs/x\n",
+        "hydra.sweep.dir=outputs/x\n"
     ],
     "--env-id CartPole-v1 --track --no-anneal-lr --gamma=0.9": [
         "--track (Stable-Baselines3, CleanRL): leave it out; every run writes TensorBoard files",
@@ -208,7 +208,7 @@ ANSWERS = {  # command → what is said
     "learning_rate=lin_1e-3": ["optimizer.lr=1e-3 critic.optimizer.lr=1e-3 optimizer.schedule=linear"],
     "-m learning_rate=1e-3,1e-4 batch_size=64,128": [
         "\ntogether: pgrun -m algo.minibatches=4,2 optimizer.lr=1e-3,1e-4 "
-        "'critic.optimizer.lr=${optimizer.lr}'\n",
+        "'critic.optimizer.lr=${optimizer.lr}'\n"
     ],
     "--epoch 10 --step-per-epoch 5000": ["type trainer.total_steps=50000"],
     "vf_coef=0.5": ["leave it out"],

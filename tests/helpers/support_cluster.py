@@ -62,13 +62,7 @@ PartitionName=high Nodes={names} MaxTime=INFINITE State=UP PriorityTier=10
 """
 NODE = "NodeName={name} NodeAddr={address} CPUs=2 RealMemory=16000"
 BRIDGE, NETWORK = "pgruncamp", "10.231.77."  # of the nodes' network; the controller is its .1
-MUNGE_FILES = {
-    "key-file": "key",
-    "socket": "sock",
-    "pid-file": "pid",
-    "log-file": "log",
-    "seed-file": "seed",
-}
+MUNGE_FILES = {"key-file": "key", "socket": "sock", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
 
 
 def find_programs(root: Path | None) -> dict[str, str]:

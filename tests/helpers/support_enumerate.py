@@ -93,11 +93,7 @@ def batch_of(policy: Policy, rollout: Rollout, value: Tensor, estimator: Estimat
 
 
 def used_gradient(
-    policy: Policy,
-    rollout: Rollout,
-    value: Tensor,
-    estimator: Estimator,
-    algorithm: Algorithm | None = None,
+    policy: Policy, rollout: Rollout, value: Tensor, estimator: Estimator, algorithm: Algorithm | None = None
 ) -> Tensor:
     """The ascent direction that an update hands to its optimizer [P]."""
     steps: list[Tensor] = []

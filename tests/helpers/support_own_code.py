@@ -22,12 +22,7 @@ class OwnScheme(Scheme):
 
     def psi(self, rollout: Any, value: Any, gamma: float) -> Any:
         psi = returns_to_go(rollout, value, gamma)
-        wrong = {
-            "vector": psi[0],
-            "turned": psi.T,
-            "array": psi.numpy(),
-            "nothing": None,
-        }
+        wrong = {"vector": psi[0], "turned": psi.T, "array": psi.numpy(), "nothing": None}
         return ask_for_field(rollout) if self.mistake == "raises" else wrong.get(self.mistake, psi)
 
 

@@ -219,10 +219,7 @@ def refused(line: str) -> list[str]:
             "algo=a2c env=FrozenLake-v1 critic=exact reference.policy=start",
             "critic=exact knows the values of the environment's own rewards",
         ),
-        (
-            "backend=compiled reference.policy=start",
-            "reference.policy=start has no kernels",
-        ),
+        ("backend=compiled reference.policy=start", "reference.policy=start has no kernels"),
     ],
 )
 def test_refusals(line: str, said: str) -> None:

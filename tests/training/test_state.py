@@ -17,10 +17,10 @@ from tests.helpers.support_pipeline import built
 RUNS = {
     "ppo, native, shuffled minibatches": ["env=CartPole-v1", "algo=ppo", "sampler.steps=16"],
     "a2c, loop, normalised": [
-        *("env=Pendulum-v1", "algo=a2c", "state_norm=true", "reward_scaling=true", "env.num_envs=2"),
+        *("env=Pendulum-v1", "algo=a2c", "state_norm=true", "reward_scaling=true", "env.num_envs=2")
     ],
     "ppo_penalty, shared, MuJoCo": [
-        *("env=HalfCheetah-v5", "algo=ppo_penalty", "network=shared", "sampler.steps=8", "env.num_envs=2"),
+        *("env=HalfCheetah-v5", "algo=ppo_penalty", "network=shared", "sampler.steps=8", "env.num_envs=2")
     ],
     "trpo, table": ["env=FrozenLake-v1", "algo=trpo", "sampler.steps=16"],
     "online_ac, a window of the meter": ["env=CartPole-v1", "algo=online_ac"],

@@ -6,12 +6,7 @@ from pgrun.analysis.doctor import critic, failed_runs, outcome, steps
 from pgrun.analysis.doctor.run_data import Chart
 from pgrun.analysis.doctor.symptom import Finding, Symptom
 
-SYMPTOMS: tuple[Symptom, ...] = (
-    *failed_runs.SYMPTOMS,
-    *steps.SYMPTOMS,
-    *critic.SYMPTOMS,
-    *outcome.SYMPTOMS,
-)
+SYMPTOMS: tuple[Symptom, ...] = (*failed_runs.SYMPTOMS, *steps.SYMPTOMS, *critic.SYMPTOMS, *outcome.SYMPTOMS)
 
 
 def find_symptoms(chart: Chart) -> list[Finding]:

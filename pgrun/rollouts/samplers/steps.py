@@ -32,11 +32,7 @@ class Steps(OnPolicy):
     name: ClassVar[str] = "steps"
 
     def collect(
-        self,
-        policy: Policy,
-        envs: Envs,
-        generator: torch.Generator,
-        scale: RewardScale | NoRewardScale,
+        self, policy: Policy, envs: Envs, generator: torch.Generator, scale: RewardScale | NoRewardScale
     ) -> tuple[Rollout, Finished]:
         """A rollout, and the episodes that ended in it."""
         noise = draw_noise(policy, self.steps, envs.num_envs, generator)

@@ -156,10 +156,7 @@ def is_setting_unused(name: str, job: Job, chosen: Mapping[str, Any], env: Any) 
 def format_papers(parts: list[tuple[str, str, list[str]]], sections_of: Mapping[str, Any]) -> Iterator[str]:
     """What the classes cite, each once, where it was first."""
     cited = {label: find_citations(paragraphs) for _, label, paragraphs in parts}
-    for key, of in (
-        ("advantage_norm", normalise_advantages),
-        ("reward_scaling", RewardScale),
-    ):
+    for key, of in (("advantage_norm", normalise_advantages), ("reward_scaling", RewardScale)):
         if sections_of[key] not in (False, "none"):
             cited[key] = find_citations([facts.join_docstring(of)])
     width = max(map(len, cited))

@@ -234,12 +234,7 @@ def play_before_camera(
 
 
 def iterate_scenes(
-    policy: Policy,
-    envs: Envs,
-    camera: Camera,
-    seeds: list[int],
-    noise: torch.Generator | None,
-    role: Role,
+    policy: Policy, envs: Envs, camera: Camera, seeds: list[int], noise: torch.Generator | None, role: Role
 ) -> Iterator[tuple[float, int]]:
     one = make_sampler(1, role)
     for i, seed in enumerate(seeds):

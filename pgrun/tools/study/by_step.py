@@ -60,10 +60,7 @@ class ByStep:
 def summarise_steps(sums: dict[str, Tensor]) -> dict[str, list[float | None]]:
     """Lists over time steps, None where there is no such row."""
     mean = sums["sum"] / sums["count"]
-    summary = {
-        "mean": mean,
-        "std": (sums["squares"] / sums["count"] - mean.square()).clamp(min=0).sqrt(),
-    }
+    summary = {"mean": mean, "std": (sums["squares"] / sums["count"] - mean.square()).clamp(min=0).sqrt()}
     for name in ("good", "bad"):
         summary[f"{name}_mean"] = sums[f"{name}_sum"] / sums[name]
         summary[f"{name}_wrong"] = sums[f"{name}_wrong"] / sums[name]

@@ -89,10 +89,7 @@ class KlEstimators:
 
     def judge(self, place: str, estimates: Tensor, aim: Tensor) -> dict[str, float]:
         mean, variance = mean_and_variance(self.chance, estimates)
-        return {
-            f"{place}_gradient_bias": float((mean - aim).norm()),
-            f"{place}_gradient_variance": variance,
-        }
+        return {f"{place}_gradient_bias": float((mean - aim).norm()), f"{place}_gradient_variance": variance}
 
     def to_go(self, k: Tensor) -> Tensor:
         """Σ_{t'≥t} k [T, N]"""

@@ -60,11 +60,7 @@ def closed_form_reference(env: gym.Env, policy: Policy, gamma: float) -> tuple[T
 
 
 def sample_reference(
-    policy: Policy,
-    source: Source,
-    gamma: float,
-    episodes: int,
-    tell: Callable[[int], None] = lambda _: None,
+    policy: Policy, source: Source, gamma: float, episodes: int, tell: Callable[[int], None] = lambda _: None
 ) -> Reference:
     """From about ``episodes`` episodes, in an even number of groups of at least two.
 
