@@ -10,11 +10,14 @@ import pytest
 
 from tests.helpers.support_fork import folder_in_memory
 
-LONGEST_FIRST = ("runs", "tools", "api", "training", "command", "analysis", "compiled", "storage", "envs")
+LONGEST_FIRST = (
+    *("runs", "tools", "test_docs.py", "training", "command", "variance"),
+    *("api", "analysis", "compiled", "storage", "envs"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """By folder; within one as they were collected."""
+    """By folder, or file beside them; within one as they were collected."""
     places = {name: number for number, name in enumerate(LONGEST_FIRST)}
     top = Path(__file__).parent
 
