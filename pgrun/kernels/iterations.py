@@ -27,7 +27,7 @@ from pgrun.kernels.mlp import fill_activations
 from pgrun.kernels.optimizer_rules import LR
 from pgrun.kernels.returns import fill_lambda_return
 
-WHOLE, COLLECT, LEARN = range(3)  # the parts of an iteration that a call does
+WHOLE, COLLECT, LEARN, POLICY, CRITIC = range(5)  # what a call does of an iteration; the last two are LEARN
 FINE, BAD_DATA, BAD_WEIGHT, BAD_PARAMETERS = range(4)  # how it ended: numbers that are not finite
 STEPS, UPDATES, EPISODES, OUTCOME = range(4)  # what is counted
 
@@ -54,7 +54,7 @@ def run_iterations(part, player, noise, orders, records, weighing, actor, critic
     inputs = records[0].reshape((rows, records[0].shape[2]))
     for k in range(noise.shape[0]):
         taken, at = data[3][MASK].sum(), counts[STEPS] - begun
-        if part != LEARN:
+        if part in (WHOLE, COLLECT):
             if not play_rollout(player, noise[k], records, episodes, counts):
                 return
             fill_activations(flat, inputs, held)
@@ -64,7 +64,9 @@ def run_iterations(part, player, noise, orders, records, weighing, actor, critic
         if part == COLLECT or taken == 0:
             continue
         order = orders[0][k % orders[0].shape[0]], orders[1][k % orders[1].shape[0]]
-        if not take_steps(actor, order, flat, own_rule, data[0], data[3], clip, room, rates, at, counts):
+        if not take_steps(
+            part, actor, order, flat, own_rule, data[0], data[3], clip, room, rates, at, counts
+        ):
             return
 
 
@@ -85,27 +87,33 @@ def play_rollout(player, noise, records, episodes, counts):
 
 
 @kernel(inner=True, allocates=True)
-def take_steps(actor, orders, flat, own_rule, obs, table, clip, room, rates, at, counts):
+def take_steps(part, actor, orders, flat, own_rule, obs, table, clip, room, rates, at, counts):
     """The policy's steps, then the critic's on its rows ``obs`` with the columns ``table``; whether Ψ, θ
-    and φ are finite.
+    and φ are finite. Neither reads what the other writes, and a ``part`` may be one of them alone.
 
     ``orders``: the rows of the minibatches of each. ``at``: environment steps since the call began. ``room``:
     (edges, x, acts, deltas, slope) of ``descend_epochs``.
     """
     net, dist, rule, data, edges, program, scalars, norm, task, spare, seen, back = actor
     own_edges, x, acts, deltas, slope = room
-    if not math.isfinite(data[3][PSI].sum()):
+    if not math.isfinite(data[3][RAW_PSI].sum()):
         counts[OUTCOME] = BAD_WEIGHT
         return False
-    rule[1][LR] = rates[0][min(at, rates[0].shape[0] - 1)]
-    own_rule[1][LR] = rates[1][min(at, rates[1].shape[0] - 1)]
-    ascend_epochs(net, dist, rule, data, orders[0], edges, program, scalars, norm, task, spare, seen, back)
-    descend_epochs(flat, own_rule, obs, table, orders[1], own_edges, clip, x, acts, deltas, slope)
-    counts[UPDATES] += 1
-    if not math.isfinite(net[0].sum() + flat[0].sum()):
+    finite = True
+    if part != CRITIC:
+        rule[1][LR] = rates[0][min(at, rates[0].shape[0] - 1)]
+        ascend_epochs(
+            net, dist, rule, data, orders[0], edges, program, scalars, norm, task, spare, seen, back
+        )
+        counts[UPDATES] += 1
+        finite = math.isfinite(net[0].sum())
+    if part != POLICY:
+        own_rule[1][LR] = rates[1][min(at, rates[1].shape[0] - 1)]
+        descend_epochs(flat, own_rule, obs, table, orders[1], own_edges, clip, x, acts, deltas, slope)
+        finite = finite and math.isfinite(flat[0].sum())
+    if not finite:
         counts[OUTCOME] = BAD_PARAMETERS
-        return False
-    return True
+    return finite
 
 
 @kernel(inner=True)
