@@ -17,7 +17,6 @@ from pgrun.compiled.critics import CompiledCritic
 from pgrun.compiled.distributions import CompiledRows
 from pgrun.compiled.mlp import CompiledMlp
 from pgrun.compiled.optimizers import CompiledDescent
-from pgrun.compiled.side_by_side import is_worth_it, run_side_by_side
 from pgrun.compiled.tape import NotByRow
 from pgrun.compiled.tracing import TracedWeight, trace_gradient_weight
 from pgrun.config.own_code import require_shape
@@ -26,9 +25,11 @@ from pgrun.kernels import minibatch as kernels
 from pgrun.kernels.arrays import NO_CHOICE, NO_NUMBERS, NO_VECTOR, Buffers, is_plain, to_array, to_rows
 from pgrun.kernels.row_programs import BLOCK
 from pgrun.optimization.minibatches import split_at_random
+from pgrun.terminal.cores import count_usable_cores, run_side_by_side
 from pgrun.types import Batch
 
 NORMS = {"none": kernels.NONE, "center": kernels.CENTER, "scale": kernels.SCALE, "full": kernels.FULL}
+PASSES_WORTH_A_THREAD = 1024  # rows: to hand a call over costs as much as some hundred
 GRADIENT_METHODS = ("ascend", "loss_gradient", "params_gradient")  # what the compiled step stands in for
 
 
@@ -53,7 +54,7 @@ class CompiledLearner(Learner):
             return
         parts, epochs = count_passes(algorithm)
         rows = min(len(batch.mask) * epochs, len(fitted.mask) * critic.settings.epochs)
-        if not is_worth_it(rows) or not is_plain(fitted.obs) or not steps.can_plan(batch):
+        if not is_worth_a_thread(rows) or not is_plain(fitted.obs) or not steps.can_plan(batch):
             super().take_update(algorithm, batch)
             return
         run_side_by_side(steps.plan_ascent(batch, parts, epochs), critic.plan_fit(fitted, self.generator))
@@ -72,6 +73,11 @@ class CompiledLearner(Learner):
                 MinibatchSteps(self, algorithm) if is_covered(self, algorithm) else None
             )
         return self.steps[id(algorithm)] if is_plain(batch.obs) and batch.obs.numel() else None
+
+
+def is_worth_a_thread(rows: int) -> bool:
+    """Whether calls that pass over so many rows are faster on two cores, and there are two."""
+    return rows >= PASSES_WORTH_A_THREAD and count_usable_cores() > 1
 
 
 def count_passes(algorithm: Algorithm) -> tuple[int, int]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,10 @@ import pytest
 
 pytest.importorskip("numba")
 
-from pgrun.compiled import learner, side_by_side
+from pgrun.compiled import learner
 from pgrun.compiled.iterations import on_policy
 from pgrun.errors import Diverged
+from pgrun.terminal import cores
 from tests.compiled.test_iterations import QUICK, RUNS, summary
 from tests.helpers.support_pipeline import trained
 
@@ -29,19 +32,18 @@ UPDATES = {
 def set_cores(monkeypatch: pytest.MonkeyPatch, number: int) -> list[str]:
     """So many for this process, where every update is worth it. The threads that calls were made on."""
     seen: list[str] = []
-    run = side_by_side.run_side_by_side
 
-    def noting(*calls: Any) -> Any:
-        def note(call: Any) -> Any:
-            seen.append(threading.current_thread().name)
-            return call()
+    def note(call: Callable[[], Any]) -> Any:
+        seen.append(threading.current_thread().name)
+        return call()
 
-        return run(*(lambda call=call: note(call) for call in calls))
+    def run_noted(*calls: Callable[[], Any]) -> list[Any]:
+        return cores.run_side_by_side(*(partial(note, call) for call in calls))
 
-    monkeypatch.setattr(side_by_side, "count_cores", lambda: number)
-    monkeypatch.setattr(side_by_side, "ROWS_WORTH_IT", 1)
+    monkeypatch.setattr(cores, "count_cores", lambda: number)
+    monkeypatch.setattr(learner, "PASSES_WORTH_A_THREAD", 1)
     for module in (learner, on_policy):
-        monkeypatch.setattr(module, "run_side_by_side", noting)
+        monkeypatch.setattr(module, "run_side_by_side", run_noted)
     return seen
 
 
@@ -49,15 +51,15 @@ def set_cores(monkeypatch: pytest.MonkeyPatch, number: int) -> list[str]:
 def test_the_number_of_cores_moves_no_bit(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With every update logged, and with many of which none is looked at."""
     hashes = set()
-    for cores in (1, 2):
+    for number in (1, 2):
         for cadence in ("logger.every=1", "logger.every=1000"):
-            folder = tmp_path / f"{cores}{cadence}"
-            threads = set_cores(monkeypatch, cores)
+            folder = tmp_path / f"{number}{cadence}"
+            threads = set_cores(monkeypatch, number)
             run, _ = trained(folder, *UPDATES[name], *QUICK, cadence, "diagnostics.gradient_every=0")
             assert (run.iterations is None) == (name == "an update at a time")
             updates = summary(folder)["updates"]
-            assert len(threads) == (0 if cores == 1 else 2 * updates)
-            assert sum(thread.startswith("second core") for thread in threads) == len(threads) // 2
+            assert len(threads) == (0 if number == 1 else 2 * updates)
+            assert sum(thread.startswith("core") for thread in threads) == len(threads) // 2
             hashes.add(summary(folder)["params_sha256"])
     assert len(hashes) == 1
 
@@ -67,28 +69,18 @@ def test_numbers_that_are_not_finite_end_the_run_in_the_same_update(
 ) -> None:
     words = (*RUNS["ppo"], *QUICK, "critic.optimizer.lr=1e38", "logger.every=1000")
     told = []
-    for cores in (1, 2):
-        set_cores(monkeypatch, cores)
+    for number in (1, 2):
+        set_cores(monkeypatch, number)
         with pytest.raises(Diverged) as fault:
-            trained(tmp_path / str(cores), *words)
+            trained(tmp_path / str(number), *words)
         told.append(str(fault.value))
     assert told[0] == told[1]
 
 
-def test_one_core_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(side_by_side, "count_cores", lambda: 1)
-    assert not side_by_side.is_worth_it(1 << 20)
-    monkeypatch.setattr(side_by_side, "count_cores", lambda: 2)
-    assert side_by_side.is_worth_it(1 << 20)
-    assert not side_by_side.is_worth_it(side_by_side.ROWS_WORTH_IT - 1)
-
-
-def test_a_fault_in_one_waits_for_the_other() -> None:
-    ended = threading.Event()
-
-    def fail() -> None:
-        raise ValueError("of the first")
-
-    with pytest.raises(ValueError, match="of the first"):
-        side_by_side.run_side_by_side(fail, ended.set)
-    assert ended.is_set()
+def test_one_core_and_few_rows_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = learner.PASSES_WORTH_A_THREAD - 1
+    monkeypatch.setattr(cores, "count_cores", lambda: 1)
+    assert not learner.is_worth_a_thread(1 << 20)
+    monkeypatch.setattr(cores, "count_cores", lambda: 2)
+    assert learner.is_worth_a_thread(1 << 20)
+    assert not learner.is_worth_a_thread(few)

@@ -13,8 +13,7 @@ from pgrun.algorithms.base import Algorithm, Learner
 from pgrun.algorithms.ppo import Ppo
 from pgrun.compiled.critics import CompiledCritic
 from pgrun.compiled.iterations.base import BY_PROGRESS, Iterations
-from pgrun.compiled.learner import NORMS, count_passes, takes_passes_alone
-from pgrun.compiled.side_by_side import is_worth_it, run_side_by_side
+from pgrun.compiled.learner import NORMS, count_passes, is_worth_a_thread, takes_passes_alone
 from pgrun.compiled.tracing import TracedWeight
 from pgrun.critics.fitted import Fitted
 from pgrun.estimator import Estimator
@@ -25,6 +24,7 @@ from pgrun.optimization.minibatches import find_edges, split_at_random
 from pgrun.rollouts.compiled_player import Player
 from pgrun.rollouts.samplers.steps import Steps
 from pgrun.rollouts.trajectory import Finished
+from pgrun.terminal.cores import run_side_by_side
 from pgrun.types import Batch, Rollout
 from pgrun.variance.base import Scheme
 from pgrun.variance.gae import Gae
@@ -128,7 +128,7 @@ class OnPolicyIterations(Iterations):
         self.critic_edges = find_edges(*self.splits[1])
         self.no_orders = np.zeros((1, 0), np.int64), np.zeros((1, 0), np.int64)
         self.passes = [rows * epochs for rows, _, epochs in self.splits]  # of policy and critic
-        self.is_split = is_worth_it(min(self.passes))
+        self.is_split = is_worth_a_thread(min(self.passes))
         self.critic_buffers = (
             np.zeros((rows + shape[1]) * net.outputs, np.float32),
             np.zeros(rows * net.inputs, np.float32),
