@@ -2,6 +2,7 @@
 
     pip install -c constraints.txt -e ".[bench-jax]"
     python benchmarks/jax_ppo.py --repeats 3
+    time python benchmarks/jax_ppo.py --once --steps 100000     # one run, from the shell
 
 Written for this comparison, after the form of PureJaxRL (Lu et al. 2022): environment, rollout and update are
 scans over arrays. The recipe is that of ``experiment=recipe_ppo_4x128``: separate 64-64 tanh networks, GAE
@@ -173,7 +174,12 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--once", action="store_true", help="one run, with its compilation")
     args = parser.parse_args()
+    if args.once:
+        _, lengths = train(jax.random.key(0), args.steps // (ENVS * STEPS))
+        print(f"mean episode of the last tenth {float(lengths[-len(lengths) // 10 :].mean()):.0f} steps")
+        return
     spent = compile_seconds(args.steps)
     speeds = sorted(steps_per_second(args.steps, seed) for seed in range(args.repeats))
     _, lengths = train(jax.random.key(0), args.steps // (ENVS * STEPS))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,13 +32,14 @@ class ValueSteps:
         self.flat = net.pack_net(critic.phi.numpy())
         self.gradient = np.zeros(net.size, np.float32)
 
-    def descend(
+    def plan_descent(
         self, x: torch.Tensor, batch: Batch, epochs: int, parts: int, clip: float | None, generator: Any
-    ) -> None:
-        """``epochs`` passes over the rows x [N, in] in ``parts`` minibatches each."""
+    ) -> Callable[[], None]:
+        """``epochs`` passes over the rows x [N, in] in ``parts`` minibatches each, drawn now, as one call."""
         rows, take = to_rows(x), self.buffers.take
         most = -(-len(rows) // parts)
-        kernels.descend_epochs(
+        return partial(
+            kernels.descend_epochs,
             self.flat,
             self.optimizer.pack_rule(),
             rows,
@@ -69,8 +72,12 @@ class CompiledCritic(SeparateCritic):
         if not is_plain(batch.obs):
             super().fit(batch, generator)
             return
-        settings = self.settings
-        self.steps.descend(batch.obs, batch, settings.epochs, settings.minibatches, settings.clip, generator)
+        self.plan_fit(batch, generator)()
+
+    def plan_fit(self, batch: Batch, generator: torch.Generator) -> Callable[[], None]:
+        """The fit as one call, with its minibatches drawn now."""
+        epochs, parts, clip = self.settings.epochs, self.settings.minibatches, self.settings.clip
+        return self.steps.plan_descent(batch.obs, batch, epochs, parts, clip, generator)
 
 
 class CompiledActionCritic(ActionCritic):
@@ -85,5 +92,5 @@ class CompiledActionCritic(ActionCritic):
         if not is_plain(x):
             super().fit(batch, generator)
             return
-        self.steps.descend(x, batch, 1, 1, None, generator)
+        self.steps.plan_descent(x, batch, 1, 1, None, generator)()
         self.follower.lerp_(self.phi, self.settings.rate)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 
-from pgrun.algorithms.base import Algorithm, Learner
+from pgrun.algorithms.base import Algorithm, Learner, Repeated
 from pgrun.compiled.columns import stack_columns
+from pgrun.compiled.critics import CompiledCritic
 from pgrun.compiled.distributions import CompiledRows
 from pgrun.compiled.mlp import CompiledMlp
 from pgrun.compiled.optimizers import CompiledDescent
@@ -22,9 +25,11 @@ from pgrun.kernels import minibatch as kernels
 from pgrun.kernels.arrays import NO_CHOICE, NO_NUMBERS, NO_VECTOR, Buffers, is_plain, to_array, to_rows
 from pgrun.kernels.row_programs import BLOCK
 from pgrun.optimization.minibatches import split_at_random
+from pgrun.terminal.cores import count_usable_cores, run_side_by_side
 from pgrun.types import Batch
 
 NORMS = {"none": kernels.NONE, "center": kernels.CENTER, "scale": kernels.SCALE, "full": kernels.FULL}
+PASSES_WORTH_A_THREAD = 1024  # rows: to hand a call over costs as much as some hundred
 GRADIENT_METHODS = ("ascend", "loss_gradient", "params_gradient")  # what the compiled step stands in for
 
 
@@ -41,16 +46,54 @@ class CompiledLearner(Learner):
         default_factory=dict, repr=False
     )  # by id of the algorithm
 
+    def take_update(self, algorithm: Algorithm, batch: Batch) -> None:
+        steps, fitted = self.find_steps(algorithm, batch), batch.for_critic
+        critic = self.critic if type(self.critic) is CompiledCritic else None
+        if steps is None or critic is None or critic.fits_first or not takes_passes_alone(algorithm):
+            super().take_update(algorithm, batch)
+            return
+        parts, epochs = count_passes(algorithm)
+        rows = min(len(batch.mask) * epochs, len(fitted.mask) * critic.settings.epochs)
+        if not is_worth_a_thread(rows) or not is_plain(fitted.obs) or not steps.can_plan(batch):
+            super().take_update(algorithm, batch)
+            return
+        run_side_by_side(steps.plan_ascent(batch, parts, epochs), critic.plan_fit(fitted, self.generator))
+
     def ascend(self, algorithm: Algorithm, batch: Batch, parts: int = 1, epochs: int = 1) -> None:
+        steps = self.find_steps(algorithm, batch)
+        if steps is None:
+            super().ascend(algorithm, batch, parts, epochs)
+        else:
+            steps.ascend(batch, parts, epochs)
+
+    def find_steps(self, algorithm: Algorithm, batch: Batch) -> MinibatchSteps | None:
+        """The compiled steps of the algorithm on such a batch; None where it takes the general path."""
         if id(algorithm) not in self.steps:
             self.steps[id(algorithm)] = (
                 MinibatchSteps(self, algorithm) if is_covered(self, algorithm) else None
             )
-        steps = self.steps[id(algorithm)]
-        if steps is None or not is_plain(batch.obs) or not batch.obs.numel():
-            super().ascend(algorithm, batch, parts, epochs)
-        else:
-            steps.ascend(batch, parts, epochs)
+        return self.steps[id(algorithm)] if is_plain(batch.obs) and batch.obs.numel() else None
+
+
+def is_worth_a_thread(rows: int) -> bool:
+    """Whether calls that pass over so many rows are faster on two cores, and there are two."""
+    return rows >= PASSES_WORTH_A_THREAD and count_usable_cores() > 1
+
+
+def count_passes(algorithm: Algorithm) -> tuple[int, int]:
+    """(minibatches of an epoch, epochs) of an algorithm's update."""
+    return (algorithm.minibatches, algorithm.epochs) if isinstance(algorithm, Repeated) else (1, 1)
+
+
+def takes_passes_alone(algorithm: Algorithm) -> bool:
+    """Whether an update is passes over the batch, all of them, and then the critic's fit."""
+    kind = type(algorithm)
+    base: type[Algorithm] = Repeated if isinstance(algorithm, Repeated) else Algorithm
+    return (
+        kind.update is Algorithm.update
+        and kind.improve is base.improve
+        and not (isinstance(algorithm, Repeated) and algorithm.stop_rule())
+    )
 
 
 def is_covered(learner: Learner, algorithm: Algorithm) -> bool:
@@ -100,25 +143,35 @@ class MinibatchSteps:
 
     def ascend(self, batch: Batch, parts: int, epochs: int) -> None:
         """Take a step on each of ``parts`` minibatches drawn at random, ``epochs`` times."""
-        if not self.decided:
-            self.trace_weight(batch)
+        if self.can_plan(batch):
+            self.plan_ascent(batch, parts, epochs)()
+            return
         if self.batch is not batch:
             self.batch, self.data = batch, self.lay_out_columns(batch)
-        size, generator = len(batch.mask), self.learner.generator
-        if self.traced is not None and self.traced.fits(self.algorithm):
-            self.ascend_compiled(self.traced, batch, parts, *split_at_random(size, parts, generator, epochs))
-            return
         for _ in range(epochs):
-            self.ascend_in_torch(batch, parts, *split_at_random(size, parts, generator))
+            order = split_at_random(len(batch.mask), parts, self.learner.generator)
+            self.ascend_in_torch(batch, parts, *order)
 
-    def ascend_compiled(
-        self, traced: TracedWeight, batch: Batch, parts: int, order: np.ndarray, edges: np.ndarray
-    ) -> None:
-        """Take the steps of all epochs in one call, with the weights of the traced program."""
+    def can_plan(self, batch: Batch) -> bool:
+        """Whether all steps on the batch are one call: the weight is a traced program."""
+        if not self.decided:
+            self.trace_weight(batch)
+        return self.traced is not None and self.traced.fits(self.algorithm)
+
+    def plan_ascent(self, batch: Batch, parts: int, epochs: int) -> Callable[[], None]:
+        """The steps of all epochs as one call, with the weights of the traced program; their minibatches are
+        drawn now.
+        """
+        traced = self.traced
+        assert traced is not None
+        if self.batch is not batch:
+            self.batch, self.data = batch, self.lay_out_columns(batch)
+        order, edges = split_at_random(len(batch.mask), parts, self.learner.generator, epochs)
         scalars = self.buffers.take("scalars", len(traced.scalars))[: len(traced.scalars)]
         traced.fill_scalars(self.algorithm, scalars)
         registers = self.buffers.take("registers", traced.registers * BLOCK)
-        kernels.ascend_epochs(
+        return partial(
+            kernels.ascend_epochs,
             self.net,
             self.dist.code,
             self.optimizer.pack_rule(),

@@ -41,6 +41,7 @@ class RunSettings:
     gamma: Probability = 0.99  # γ, the discount
     device: Literal["cpu", "cuda", "auto"] = "cpu"  # of the networks; auto: cuda where there is one
     threads: Threads = 1  # of torch and of NumPy; other numbers give other sums
+    cores: Threads | Literal["auto"] = "auto"  # used at a time, at most; results are the same on any number
     backend: Literal["auto", "torch", "compiled"] = "auto"
     advantage_norm: AdvantageNorm = "none"
     advantage_scope: Literal["batch", "minibatch"] = "batch"

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from pgrun.kernels.collecting import collect_rows
-from pgrun.kernels.jit import kernel
+from pgrun.kernels.jit import F32, kernel
 from pgrun.kernels.minibatch import (
     LOG_PROB,
     MASK,
@@ -27,7 +27,7 @@ from pgrun.kernels.mlp import fill_activations
 from pgrun.kernels.optimizer_rules import LR
 from pgrun.kernels.returns import fill_lambda_return
 
-WHOLE, COLLECT, LEARN = range(3)  # the parts of an iteration that a call does
+WHOLE, COLLECT, LEARN, POLICY, CRITIC = range(5)  # what a call does of an iteration; the last two are LEARN
 FINE, BAD_DATA, BAD_WEIGHT, BAD_PARAMETERS = range(4)  # how it ended: numbers that are not finite
 STEPS, UPDATES, EPISODES, OUTCOME = range(4)  # what is counted
 
@@ -53,22 +53,39 @@ def run_iterations(part, player, noise, orders, records, weighing, actor, critic
     rows = records[0].shape[0] * records[0].shape[1]
     inputs = records[0].reshape((rows, records[0].shape[2]))
     for k in range(noise.shape[0]):
-        taken, at = data[3][MASK].sum(), counts[STEPS] - begun
-        if part != LEARN:
+        taken, at = sum_numbers(data[3][MASK]), counts[STEPS] - begun
+        if part in (WHOLE, COLLECT):
             if not play_rollout(player, noise[k], records, episodes, counts):
                 return
             fill_activations(flat, inputs, held)
             fill_table(records, held[held.shape[0] - rows :], weighing, value, data[3])
-            taken = data[3][MASK].sum()
+            taken = sum_numbers(data[3][MASK])
             counts[STEPS] += np.int64(taken)
         if part == COLLECT or taken == 0:
             continue
         order = orders[0][k % orders[0].shape[0]], orders[1][k % orders[1].shape[0]]
-        if not take_steps(actor, order, flat, own_rule, data[0], data[3], clip, room, rates, at, counts):
+        if not take_steps(
+            part, actor, order, flat, own_rule, data[0], data[3], clip, room, rates, at, counts
+        ):
             return
 
 
-@kernel(inner=True, allocates=True)
+@kernel(inner=True)
+def sum_numbers(x):
+    """Σ x, which as a method takes numba ten times as long to compile."""
+    total = F32(0)
+    for k in range(x.shape[0]):
+        total += x[k]
+    return total
+
+
+@kernel(inner=True)
+def rate_at(rates, step):
+    """The learning rate at a step of the call, or the one that they all have."""
+    return rates[step if step < rates.shape[0] else rates.shape[0] - 1]
+
+
+@kernel(inline=True, allocates=True)
 def play_rollout(player, noise, records, episodes, counts):
     """Fill ``records`` by playing on, and note the episodes that ended; whether every number is finite."""
     policy, kind, limit, two, box, place, steps, streams, ended, active, now, turns, sampled = player
@@ -84,28 +101,34 @@ def play_rollout(player, noise, records, episodes, counts):
     return finite
 
 
-@kernel(inner=True, allocates=True)
-def take_steps(actor, orders, flat, own_rule, obs, table, clip, room, rates, at, counts):
+@kernel(inline=True, allocates=True)
+def take_steps(part, actor, orders, flat, own_rule, obs, table, clip, room, rates, at, counts):
     """The policy's steps, then the critic's on its rows ``obs`` with the columns ``table``; whether Ψ, θ
-    and φ are finite.
+    and φ are finite. Neither reads what the other writes, and a ``part`` may be one of them alone.
 
     ``orders``: the rows of the minibatches of each. ``at``: environment steps since the call began. ``room``:
     (edges, x, acts, deltas, slope) of ``descend_epochs``.
     """
     net, dist, rule, data, edges, program, scalars, norm, task, spare, seen, back = actor
     own_edges, x, acts, deltas, slope = room
-    if not math.isfinite(data[3][PSI].sum()):
+    if not math.isfinite(sum_numbers(data[3][RAW_PSI])):
         counts[OUTCOME] = BAD_WEIGHT
         return False
-    rule[1][LR] = rates[0][min(at, rates[0].shape[0] - 1)]
-    own_rule[1][LR] = rates[1][min(at, rates[1].shape[0] - 1)]
-    ascend_epochs(net, dist, rule, data, orders[0], edges, program, scalars, norm, task, spare, seen, back)
-    descend_epochs(flat, own_rule, obs, table, orders[1], own_edges, clip, x, acts, deltas, slope)
-    counts[UPDATES] += 1
-    if not math.isfinite(net[0].sum() + flat[0].sum()):
+    finite = True
+    if part != CRITIC:
+        rule[1][LR] = rate_at(rates[0], at)
+        ascend_epochs(
+            net, dist, rule, data, orders[0], edges, program, scalars, norm, task, spare, seen, back
+        )
+        counts[UPDATES] += 1
+        finite = math.isfinite(sum_numbers(net[0]))
+    if part != POLICY:
+        own_rule[1][LR] = rate_at(rates[1], at)
+        descend_epochs(flat, own_rule, obs, table, orders[1], own_edges, clip, x, acts, deltas, slope)
+        finite = finite and math.isfinite(sum_numbers(flat[0]))
+    if not finite:
         counts[OUTCOME] = BAD_PARAMETERS
-        return False
-    return True
+    return finite
 
 
 @kernel(inner=True)

@@ -34,10 +34,11 @@ def kernel(
     ``fast`` lets sums be reordered, so that loops vectorise; without it every operation is rounded as Python
     and NumPy do. An ``inner`` one is called by kernels alone, and has nothing that Python could call it by.
     ``inline``: its code is put in where it is called. Without ``allocates`` a kernel makes no arrays, and
-    references are not counted (``_nrt``): half of the compilation. Kernels return numbers or nothing.
+    references are not counted (``_nrt``): half of the compilation. Kernels return numbers or nothing, and let
+    go of Python's lock, so that two can run at once.
     """
     options: dict[str, Any] = {"error_model": "numpy", "fastmath": FAST if fast else False}
-    options |= {"no_cfunc_wrapper": True, "no_cpython_wrapper": inner, "_nrt": allocates}
+    options |= {"no_cfunc_wrapper": True, "no_cpython_wrapper": inner, "_nrt": allocates, "nogil": not inner}
     if inline:
         options["inline"] = "always"
 

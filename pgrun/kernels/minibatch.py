@@ -72,8 +72,12 @@ def normalise_rows(table, index, norm):
 def normalise_batch(table, norm):
     """The same over all rows, in both columns, before any minibatch is drawn."""
     if norm != NONE:
-        normalise_rows(table, np.arange(table.shape[1]), norm)
-        table[RAW_PSI] = table[PSI]
+        every = np.empty(table.shape[1], np.int64)
+        for i in range(every.shape[0]):
+            every[i] = i
+        normalise_rows(table, every, norm)
+        for i in range(every.shape[0]):
+            table[RAW_PSI, i] = table[PSI, i]
 
 
 @kernel(inner=True)

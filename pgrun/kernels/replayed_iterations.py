@@ -53,7 +53,8 @@ def run_replayed_iterations(
         draw_rows(chances[1][k], memory, kept[0], data[0], next_obs, x, table)
         weigh_actor(brain, dist, flat, weighing, chances[2][k], held, every, data)
         aim_critic(brain, slow, weighing, chances[3][k], held, next_obs, every, table)
-        if not take_steps(actor, (order, order), flat, own_rule, x, table, 0.0, room, rates, at, counts):
+        orders = order, order
+        if not take_steps(part, actor, orders, flat, own_rule, x, table, 0.0, room, rates, at, counts):
             return
         follow_parameters(slow[0], flat[0], weighing[2])
 

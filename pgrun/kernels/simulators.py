@@ -1,4 +1,4 @@
-"""MuJoCo's tasks under a policy: acting and steps of all columns in one call, until an episode ends.
+"""MuJoCo's tasks under a policy: acting and steps of several columns in one call, until their episodes end.
 
 The simulator is MuJoCo itself: its functions are called by their addresses, on the memory of the model and
 the data that Python's objects hold. What a task makes of them (observation, reward, end) is gymnasium's, to
@@ -72,34 +72,38 @@ write_number: Any = intrinsic(emit_write)
 
 @kernel(allocates=True)
 def play_simulators(
-    layers, free, sizes, head, relu, gaussian, normalised, mean, scale,
+    part, going, reached, most, layers, free, sizes, head, relu, gaussian, normalised, mean, scale,
     counts, numbers, box, functions, places, single, elapsed, limits, ended, active, fresh, now, sampled,
     noise, records,
 ):  # fmt: skip
-    """Play until ``records`` are full or an episode has ended; returns how many rows that took.
+    """Play each column n of ``part`` that is ``going``, from its row ``reached[n]`` on until its episode ends
+    or the row ``most`` is reached. No column reads what another one writes.
 
-    The policy, up to ``scale``, is ``CompiledActor.arguments``. ``counts`` and ``numbers`` are those of the
-    task, ``box`` [A, 4] its actions' (scale, middle, low, high), ``functions`` the addresses of ``mj_step``
-    and ``mj_rnePostConstraint``. A column that ``ended`` before stands at ``fresh`` [N, D] after the first
-    row, whose only deed that is; one that is not ``active`` stays where it is. ``now`` [N, D] are the
-    observations, float64, rounded to float32 if ``single``; ``elapsed`` [N] steps of an episode have
-    ``limits`` [N]. ``records`` are (obs [T+1, N, D], action [T, N, A], reward [T, N], terminated, truncated).
+    ``part`` is (first column, the one behind the last). The policy, up to ``scale``, is
+    ``CompiledActor.arguments``. ``counts`` and ``numbers`` are those of the task, ``box`` [A, 4] its actions'
+    (scale, middle, low, high), ``functions`` the addresses of ``mj_step`` and ``mj_rnePostConstraint``. A
+    column that ``ended`` stands at ``fresh`` [N, D] after its first row, whose only deed that is; one that is
+    not ``active`` stays where it is. ``now`` [N, D] are the observations, float64, rounded to float32 if
+    ``single``; ``elapsed`` [N] steps of an episode have ``limits`` [N]. ``records`` are (obs [T+1, N, D],
+    action [T, N, A], reward [T, N], terminated, truncated).
     """
     obs, force, reward, terminated, truncated = records
     rows = np.empty((2, find_widest_layer(sizes)), np.float32)
     params = np.empty(2 * (sizes[-1] - head), np.float32)
     acted = np.empty(force.shape[2], np.float32)
-    t, over = 0, False
-    while t < len(reward) and not over:
-        for n in range(len(ended)):
+    for n in range(part[0], part[1]):
+        while going[n] and reached[n] < most:
+            t = reached[n]
             copy_row(now[n], obs[t, n])
             normalise_observation(now[n], normalised, mean, scale, rows[0])
             evaluate_row(layers, sizes, head, relu, rows, params)
             sample_gaussian(params, free, sampled, noise[t, n] if sampled else noise[0, 0], force[t, n])
             reward[t, n], terminated[t, n], truncated[t, n] = 0.0, False, False
+            reached[n] += 1
             if not active[n]:
                 continue
-            if t == 0 and ended[n]:
+            if ended[n]:
+                ended[n] = False
                 copy_row(fresh[n], now[n])
                 continue
             for k in range(len(acted)):
@@ -111,11 +115,10 @@ def play_simulators(
                 now[n, d] = np.float64(np.float32(now[n, d])) if single else now[n, d]
             elapsed[n] += 1
             truncated[t, n] = elapsed[n] >= limits[n]
-            over = over or terminated[t, n] or truncated[t, n]
-        t += 1
-    for n in range(len(ended)):
-        copy_row(now[n], obs[t, n])
-    return t
+            ended[n] = terminated[t, n] or truncated[t, n]
+            if ended[n]:
+                break
+        copy_row(now[n], obs[reached[n], n])
 
 
 @kernel(inner=True, allocates=True)

@@ -95,6 +95,12 @@ class Recorder:
         ends = self.terminated[: self.rows, column] | self.truncated[: self.rows, column]
         return int(envs.episodes[column] + ends.sum())
 
+    def count_ends(self, first: int) -> np.ndarray:
+        """Episodes of each column [N] that ended in the rows from ``first`` on."""
+        rows = slice(first, self.rows)
+        counts: np.ndarray = (self.terminated[rows] | self.truncated[rows]).sum(0)
+        return counts
+
     def cut(self, envs: Envs, columns: np.ndarray) -> None:
         """Truncate the episodes of these columns [N] after the last step."""
         envs.cut(columns)

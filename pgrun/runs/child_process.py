@@ -32,6 +32,7 @@ from pgrun.config.paths import showing_paths_from
 from pgrun.config.user_modules import hiding_user_folders
 from pgrun.runs.child_end import exit_reason, note_beginning, report_crashes
 from pgrun.runs.workers import this_worker
+from pgrun.terminal.cores import CORE_LIMIT
 from pgrun.terminal.exit_codes import ExitCode
 from pgrun.terminal.signals import CODES, SignalFlag, Stopped, read_stop_signal
 from pgrun.terminal.streams import outlast_readers
@@ -52,15 +53,22 @@ class ChildJob:
     log: dict[str, Any]  # Hydra's job_logging
     verbose: Any
     typed_in: Path  # where the user stands, which with hydra.job.chdir is not where the job does
+    at_once: int = 1  # jobs that share the cores, this one among them
     quiet: bool = False  # its result is not printed
 
     @classmethod
     def of(
-        cls, hydra: DictConfig, app: App, settings: Mapping[str, Any], folder: Path, quiet: bool = False
+        cls,
+        hydra: DictConfig,
+        app: App,
+        settings: Mapping[str, Any],
+        folder: Path,
+        at_once: int = 1,
+        quiet: bool = False,
     ) -> ChildJob:
         """``hydra``: Hydra's section of the job's configuration."""
         logs: Any = OmegaConf.to_container(hydra.job_logging, resolve=True)
-        return cls(app, settings, folder, logs, hydra.verbose, Path(hydra.runtime.cwd), quiet)
+        return cls(app, settings, folder, logs, hydra.verbose, Path(hydra.runtime.cwd), at_once, quiet)
 
 
 def start_server() -> None:
@@ -183,6 +191,7 @@ def child_main(work: ChildJob, results: Connection) -> None:
     for each in CODES:
         signal.signal(each, stop_once)
     restore_import_path()
+    CORE_LIMIT.processes = work.at_once
     threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         write_log(work)

@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from pgrun.command.app import PGRUN, App
 from pgrun.errors import InvalidCommand
 from pgrun.runs.outcome import run_and_record, write_record
+from pgrun.terminal.cores import count_cores
 
 
 def run_training_job(cfg: DictConfig) -> float:
@@ -100,13 +101,19 @@ def run_in_sweep(hydra: DictConfig, settings: Mapping[str, Any], folder: Path, a
     from pgrun.terminal.signals import Stopped, SweepStop
 
     sweep = Path(hydra.runtime.cwd, hydra.sweep.dir)
-    value = run_unless_stopped(ChildJob.of(hydra, app, settings, folder), sweep)
+    value = run_unless_stopped(ChildJob.of(hydra, app, settings, folder, count_jobs_at_once(hydra)), sweep)
     stop = signal.getsignal(signal.SIGINT)
     if (
         isinstance(stop, SweepStop) and stop.number is not None
     ):  # in this process: spare Hydra composing the rest
         raise Stopped(stop.number)
     return value
+
+
+def count_jobs_at_once(hydra: DictConfig) -> int:
+    """Jobs of the sweep that run on this machine at the same time: joblib's ``n_jobs``, −1 for all cores."""
+    asked = hydra.launcher.get("n_jobs") or 1
+    return int(asked) if asked > 0 else count_cores()
 
 
 def train_in(settings: Mapping[str, Any], folder: Path, saved: dict[str, Any] | None = None) -> float:

@@ -20,6 +20,7 @@ NEUTRAL = (
     "logger.project",
     "trainer.checkpoint_every",
     "env.restart",
+    "cores",
 )  # change nothing in a run
 SHOWN = 6  # differing settings in a message
 WITH_VALUE = ("finished", "pruned")  # how a job may have ended

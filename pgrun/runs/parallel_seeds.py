@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -14,6 +13,7 @@ from pgrun.command.app import App
 from pgrun.runs.child_process import ChildJob, run_unless_stopped, start_server
 from pgrun.runs.job_status import read_result
 from pgrun.runs.seeds import conclude_seeds, resume_seeds_hint, seed_record, settings_with_seed
+from pgrun.terminal.cores import count_cores
 from pgrun.terminal.printing import say, shorten_folder
 from pgrun.terminal.signals import STOP, Stopped, SweepStop, noting_signals
 
@@ -37,7 +37,7 @@ def run_seeds_side_by_side(
         for seed in to_run:
             places[seed].mkdir(exist_ok=True)
             work = ChildJob.of(
-                hydra, app, hide_progress(settings_with_seed(cfg, seed)), places[seed], quiet=True
+                hydra, app, hide_progress(settings_with_seed(cfg, seed)), places[seed], at_once, quiet=True
             )
             begun[pool.submit(run_unless_stopped, work, folder)] = seed
         for number, ended in enumerate(as_completed(begun), 1):
@@ -56,9 +56,7 @@ def count_processes(settings: Mapping[str, Any]) -> int:
     """How many runs have cores of their own; on a GPU one at a time."""
     if settings["device"] != "cpu":
         return 1
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux: what taskset or a batch system left us
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, cores // int(settings["threads"]))
+    return max(1, count_cores() // int(settings["threads"]))
 
 
 def hide_progress(settings: dict[str, Any]) -> dict[str, Any]:

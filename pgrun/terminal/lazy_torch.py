@@ -7,6 +7,8 @@ from importlib.util import find_spec, module_from_spec
 from types import ModuleType
 from typing import Any
 
+from pgrun.terminal.collector import leave_what_is_there, spare_collector
+
 
 class Unloaded(ModuleType):
     """What ``import torch`` binds; the first look at what is in it loads it, in place.
@@ -21,11 +23,12 @@ class Unloaded(ModuleType):
         self.__class__ = ModuleType  # type: ignore[assignment]
         self.__path__ = list(spec.submodule_search_locations or ())
         spec.loader.exec_module(self)
+        leave_what_is_there()
         return getattr(self, name)
 
 
 def load_torch_lazily() -> None:
-    """``import torch`` binds a name from now on.
+    """``import torch`` binds a name from now on, and the collector is spared until torch is loaded.
 
     Nothing happens where it is loaded already, or not installed.
     """
@@ -35,3 +38,4 @@ def load_torch_lazily() -> None:
     sys.modules["torch"] = module = module_from_spec(spec)
     del module.__path__  # so that ``import torch.nn`` loads torch first
     module.__class__ = Unloaded
+    spare_collector()

@@ -35,6 +35,7 @@ from pgrun.policies.normalization import NoRewardScale, NoStateNorm, RewardScale
 from pgrun.policies.policy import Policy, distribution_for
 from pgrun.rollouts.samplers.episodes import Episodes, Evaluation
 from pgrun.rollouts.samplers.steps import Steps
+from pgrun.terminal.cores import CORE_LIMIT
 from pgrun.training.backends import Twins, choose_backend, choose_envs, twins_of
 from pgrun.training.members import build_member, family_of
 from pgrun.training.reference import build_reference
@@ -148,6 +149,7 @@ def build_run(settings: Mapping[str, Any], backend: str | None = None) -> Run:
     backend = backend or choose_backend(settings, device)
     twins = twins_of(backend)
     torch.set_num_threads(top.threads)
+    CORE_LIMIT.most = None if top.cores == "auto" else top.cores
     torch.set_grad_enabled(False)
     # 2. random streams: each use of chance has its own
     random = make_streams(top.seed, device)

@@ -31,6 +31,7 @@ MAY_CHANGE = (  # when a run is resumed
     "trainer.checkpoint_every",
     "trainer.eval_max_steps",
     "env.restart",
+    "cores",
     "logger.progress",
     "logger.also",
     "logger.project",

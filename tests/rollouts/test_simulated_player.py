@@ -22,7 +22,7 @@ from pgrun.policies.normalization import NoStateNorm, RunningNorm
 from pgrun.policies.policy import Network
 from pgrun.rollouts.samplers.base import advance_recorder
 from pgrun.rollouts.samplers.episodes import Episodes
-from pgrun.rollouts.simulated_player import memory_of
+from pgrun.rollouts.simulated_player import memory_of, split_columns
 from pgrun.rollouts.trajectory import Recorder
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*out of date")
@@ -122,3 +122,27 @@ def test_a_mujoco_that_hides_its_memory(monkeypatch: pytest.MonkeyPatch) -> None
     track = Recorder(ours, 4)
     assert advance_recorder(track, actor, ours, None, 4) == 1
     assert track.rows == 1
+
+
+@pytest.mark.parametrize("name", ["HalfCheetah-v5", "Hopper-v5"])
+def test_the_number_of_cores_moves_no_bit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each column by itself, two and one of them, and all three on one core."""
+    played = []
+    for number in (1, 2, 3):
+        monkeypatch.setattr("pgrun.rollouts.simulated_player.count_usable_cores", lambda n=number: n)
+        assert len(split_columns(np.ones(COLUMNS, bool))) == number
+        ours = make(name, "auto")
+        actor, track = make_actor(ours, True), Recorder(ours, 64)
+        noise = torch.randn(64, COLUMNS, *ours.action_space.shape, generator=torch.Generator().manual_seed(2))
+        assert advance_recorder(track, actor, ours, noise, 64) == 64
+        played.append((vars(track.arrays(ours)), str(ours.state_dict())))
+    for arrays, state in played[1:]:
+        assert state == played[0][1]
+        assert all(np.array_equal(x, played[0][0][key]) for key, x in arrays.items())
+
+
+def test_columns_are_split_by_what_there_is_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pgrun.rollouts.simulated_player.count_usable_cores", lambda: 2)
+    assert split_columns(np.array([True, False, False, True, True, True])) == [(0, 4), (4, 6)]
+    assert split_columns(np.array([False, True, False])) == [(1, 2)]
+    assert split_columns(np.zeros(3, bool)) == [(0, 0)]

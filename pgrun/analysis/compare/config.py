@@ -21,6 +21,7 @@ IGNORED = (
     "resume",
     "trainer.checkpoint_every",
     "env.restart",
+    "cores",
 )  # change nothing that is learned
 SEED = re.compile(r"^seed:.*$", re.M)
 REFERENCE = re.compile(r"\$\{([\w.]+)\}")

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from pgrun.algorithms.base import Algorithm, Learner, Repeated
-from pgrun.compiled.learner import NORMS, MinibatchSteps
+from pgrun.algorithms.base import Algorithm, Learner
+from pgrun.compiled.learner import NORMS, MinibatchSteps, count_passes
 from pgrun.compiled.tracing import TracedWeight
 from pgrun.kernels import iterations as kernels
 from pgrun.kernels.arrays import NO_NUMBERS
@@ -34,11 +34,6 @@ class Played(NamedTuple):
     updates: int
     finished: Finished
     finite: bool  # False: the last update found or made numbers that are not
-
-
-def count_passes(algorithm: Algorithm) -> tuple[int, int]:
-    """(minibatches of an epoch, epochs) of an algorithm's update."""
-    return (algorithm.minibatches, algorithm.epochs) if isinstance(algorithm, Repeated) else (1, 1)
 
 
 class Iterations:
@@ -168,13 +163,13 @@ class Iterations:
         program = self.edges, self.traced.program, self.scalars, norm, task, self.registers
         return *net, *program, *steps.take_buffers(self.batch_rows)
 
-    def count_calls(self, count: int, call: Callable[..., None]) -> tuple[np.ndarray, Finished]:
-        """Call a kernel with room for the episodes that may end in ``count`` rollouts, and for what it
-        counts: (the counts [4], the episodes that ended).
+    def count_calls(self, count: int, call: Callable[..., None], *given: int) -> tuple[np.ndarray, Finished]:
+        """Call a kernel with what is ``given``, room for the episodes that may end in ``count`` rollouts, and
+        for what it counts: (the counts [4], the episodes that ended).
         """
         ends, envs = count * self.rows, self.player.envs
         episodes, counts = (np.zeros(ends), np.zeros(ends, np.int64)), np.zeros(4, np.int64)
-        call(episodes, counts)
+        call(*given, episodes, counts)
         envs.obs[:] = envs.rows
         over = counts[kernels.EPISODES]
         return counts, list(zip(episodes[0][:over].tolist(), episodes[1][:over].tolist(), strict=True))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from pgrun.algorithms.base import Algorithm, Learner, Repeated
+from pgrun.algorithms.base import Algorithm, Learner
 from pgrun.algorithms.ppo import Ppo
 from pgrun.compiled.critics import CompiledCritic
-from pgrun.compiled.iterations.base import BY_PROGRESS, Iterations, count_passes
-from pgrun.compiled.learner import NORMS
+from pgrun.compiled.iterations.base import BY_PROGRESS, Iterations
+from pgrun.compiled.learner import NORMS, count_passes, is_worth_a_thread, takes_passes_alone
 from pgrun.compiled.tracing import TracedWeight
 from pgrun.critics.fitted import Fitted
 from pgrun.estimator import Estimator
@@ -22,12 +24,13 @@ from pgrun.optimization.minibatches import find_edges, split_at_random
 from pgrun.rollouts.compiled_player import Player
 from pgrun.rollouts.samplers.steps import Steps
 from pgrun.rollouts.trajectory import Finished
+from pgrun.terminal.cores import run_side_by_side
 from pgrun.types import Batch, Rollout
 from pgrun.variance.base import Scheme
 from pgrun.variance.gae import Gae
 from pgrun.variance.td0 import Td0
 
-UPDATE_METHODS = ("update", "set_progress", "effective_scheme")  # that must be the usual
+OTHER_METHODS = ("set_progress", "effective_scheme")  # that must be the usual
 ROW_PASSES = 1 << 20  # of one call, where its iterations are long: for so long a signal waits
 
 
@@ -50,12 +53,10 @@ def takes_usual_steps(algorithm: Algorithm) -> bool:
     beside it. It must not keep episodes whole: then Ppo's ``prepare_rollout`` changes nothing.
     """
     kind = type(algorithm)
-    base: type[Algorithm] = Repeated if isinstance(algorithm, Repeated) else Algorithm
     return (
-        all(getattr(kind, name) is getattr(Algorithm, name) for name in UPDATE_METHODS)
+        takes_passes_alone(algorithm)
+        and all(getattr(kind, name) is getattr(Algorithm, name) for name in OTHER_METHODS)
         and kind.prepare_rollout in (Algorithm.prepare_rollout, Ppo.prepare_rollout)
-        and kind.improve is base.improve
-        and not (isinstance(algorithm, Repeated) and algorithm.stop_rule())
         and all(schedule.kind in BY_PROGRESS for schedule in algorithm.schedules.values())
     )
 
@@ -126,6 +127,8 @@ class OnPolicyIterations(Iterations):
         self.splits = (rows, *count_passes(algorithm)), (rows, fit.minibatches, fit.epochs)
         self.critic_edges = find_edges(*self.splits[1])
         self.no_orders = np.zeros((1, 0), np.int64), np.zeros((1, 0), np.int64)
+        self.passes = [rows * epochs for rows, _, epochs in self.splits]  # of policy and critic
+        self.is_split = is_worth_a_thread(min(self.passes))
         self.critic_buffers = (
             np.zeros((rows + shape[1]) * net.outputs, np.float32),
             np.zeros(rows * net.inputs, np.float32),
@@ -136,18 +139,47 @@ class OnPolicyIterations(Iterations):
 
     @property
     def most(self) -> int:
-        passes = sum(rows * epochs for rows, _, epochs in self.splits)
-        return max(1, min(super().most, ROW_PASSES // passes))
+        return max(1, min(super().most, ROW_PASSES // sum(self.passes)))
 
     def call_whole(self, count: int, rates: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, Finished]:
-        noise = [self.draw_noise() for _ in range(count)]
-        return self.call(kernels.WHOLE, np.stack(noise), rates)
+        if self.is_split:
+            return self.call_in_parts(count, rates)
+        noise = np.stack([self.draw_noise() for _ in range(count)])
+        return self.count_calls(count, self.plan_call(noise, self.draw_orders(count), rates), kernels.WHOLE)
+
+    def call_in_parts(self, count: int, rates: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, Finished]:
+        """The same, in calls of which two can be at work at once."""
+        total = np.zeros(4, np.int64)
+        over: Finished = []
+        for _ in range(count):
+            at = total[kernels.STEPS]
+            counts, finished = self.call_collect()
+            total, over = total + counts, over + finished
+            if total[kernels.OUTCOME] == kernels.FINE:
+                policy, critic = (one[min(at, len(one) - 1)][None] for one in rates)
+                total += self.learn_at((policy, critic))
+            if total[kernels.OUTCOME] != kernels.FINE:
+                break
+        return total, over
 
     def call_collect(self) -> tuple[np.ndarray, Finished]:
-        return self.call(kernels.COLLECT, self.draw_noise()[None], self.present_rates())
+        noise, rates = self.draw_noise()[None], self.present_rates()
+        return self.count_calls(1, self.plan_call(noise, self.no_orders, rates), kernels.COLLECT)
 
     def call_learn(self) -> None:
-        self.call(kernels.LEARN, np.zeros((1, 1, 1, 1), np.float32), self.present_rates())
+        self.learn_at(self.present_rates())
+
+    def learn_at(self, rates: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """Learn from what was collected, at these learning rates: what was counted [4]."""
+        call = self.plan_call(np.zeros((1, 1, 1, 1), np.float32), self.draw_orders(1), rates)
+        if not self.is_split:
+            return self.count_calls(1, call, kernels.LEARN)[0]
+        policy, critic = (
+            partial(self.count_calls, 1, call, half) for half in (kernels.POLICY, kernels.CRITIC)
+        )
+        (first, _), (second, _) = run_side_by_side(policy, critic)
+        counts: np.ndarray = np.maximum(first, second)
+        return counts
 
     def collect(self) -> tuple[Rollout, Finished]:
         self.collected, finished = super().collect()
@@ -173,14 +205,13 @@ class OnPolicyIterations(Iterations):
         rows = rollout.flattened_rows()
         return rollout, Batch(**rows, psi=psi, value=value, target=target, shape=self.shape)
 
-    def call(
-        self, part: int, noise: np.ndarray, rates: tuple[np.ndarray, np.ndarray]
-    ) -> tuple[np.ndarray, Finished]:
-        """One call of the kernel: (what was counted [4], the episodes that ended)."""
-        orders = self.no_orders if part == kernels.COLLECT else self.draw_orders(len(noise))
-        own = part, self.pack_player(), noise, orders, self.records.arguments, self.weighing
+    def plan_call(
+        self, noise: np.ndarray, orders: tuple[np.ndarray, np.ndarray], rates: tuple[np.ndarray, np.ndarray]
+    ) -> Callable[..., None]:
+        """The kernel's call but for the part of the iteration, and what is counted."""
+        own = self.pack_player(), noise, orders, self.records.arguments, self.weighing
         parts = *own, self.pack_actor(), self.pack_critic(), rates
-        return self.count_calls(len(noise), lambda *counted: kernels.run_iterations(*parts, *counted))
+        return lambda part, *counted: kernels.run_iterations(part, *parts, *counted)
 
     def pack_critic(self) -> tuple[Any, ...]:
         """The kernel's ``critic``."""

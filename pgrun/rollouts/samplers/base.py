@@ -50,15 +50,23 @@ def find_player(policy: Policy, envs: Envs) -> Player | None:
     return player_of(policy, cast("Program", envs))
 
 
-def advance_recorder(track: Recorder, actor: Actor, envs: Envs, noise: Tensor | None, most: int) -> int:
-    """Record one step, or up to ``most`` where a kernel plays them: then until an episode has ended.
+def advance_recorder(
+    track: Recorder,
+    actor: Actor,
+    envs: Envs,
+    noise: Tensor | None,
+    most: int,
+    left: np.ndarray | None = None,
+) -> int:
+    """Record one step, or up to ``most`` where a kernel plays them: fewer where no column has any of its
+    episodes ``left`` [N].
 
     ``noise`` [most, N, …]: of these steps. Returns how many they were.
     """
     if most > 1 and isinstance(envs, Simulated) and not isinstance(actor, NumpyActor):
         from pgrun.rollouts.simulated_player import advance_simulated
 
-        if rows := advance_simulated(track, actor, envs, noise, most):
+        if rows := advance_simulated(track, actor, envs, noise, most, left):
             return rows
     track.step(actor, envs, None if noise is None else noise[0])
     return 1

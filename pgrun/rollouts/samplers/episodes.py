@@ -127,7 +127,7 @@ class Episodes(OnPolicy):
         length = np.zeros(envs.num_envs, np.int64)
         envs.active, cap = done < share, self.cap(envs)
         while envs.active.any():
-            at = track.rows % CHUNK
+            before, at = track.rows, track.rows % CHUNK
             if generator is not None and at == 0:
                 noise = policy.dist.noise((CHUNK, envs.num_envs), generator, policy.theta.dtype)
             length = np.where(envs.ended, 0, length + 1)
@@ -138,11 +138,12 @@ class Episodes(OnPolicy):
                 track.step(actor, envs, None if noise is None else noise[at])
             else:
                 most = CHUNK - at
-                advance_recorder(track, actor, envs, None if noise is None else noise[at:], most)
+                own = None if noise is None else noise[at:]
+                advance_recorder(track, actor, envs, own, most, share - done)
             endless = (length >= cap) & envs.active & ~envs.ended
             if endless.any():
                 self._at_cap(track, envs, endless)
-            done += envs.ended
+            done += track.count_ends(before)
             envs.active = done < share
         return track
 
