@@ -58,3 +58,9 @@ def test_what_is_made_of_a_file_is_the_composition_s_own(tmp_path: Path) -> None
     one, other = (source.load_config("optimizer/mine").config for _ in range(2))
     one.usual.a = 2
     assert OmegaConf.to_container(other)["usual"] == {"a": 1}
+
+
+def test_options_of_two_groups_are_not_one_object() -> None:
+    settings = compose("algo=ppo", "optimizer=adam", "critic/optimizer=adam", "optimizer.lr=0.5")
+    assert settings["optimizer"]["lr"] == 0.5
+    assert settings["critic"]["optimizer"]["lr"] != 0.5
