@@ -106,7 +106,7 @@ def conduct(kind: str, here: Path, dashboard: str | None) -> list[str]:
             lambda: len(finished(here / "one")) >= 2 and list((here / "one").rglob("000000016.json"))
         )
         os.killpg(one.process.pid, signal.SIGKILL)
-        one.process.communicate()
+        one.process.wait()
         (here / "slow").unlink()
         other = two.answer(900)
         wrong = [] if other.code == 0 else [f"the other: exit code {other.code}: {other.err[-800:]}"]
