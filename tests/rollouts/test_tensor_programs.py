@@ -227,7 +227,8 @@ def test_one_rule_says_where_columns_are() -> None:
 def test_a_rollout_waits_for_its_episodes_and_its_rows_alone(name: str) -> None:
     """Twice, however many steps it has; the host's environments wait twice a step."""
     with FakeCuda() as device:
-        run, counters = build_on("cuda", settings("algo=ppo", f"env={name}", **SMALL)), loop.Counters()
+        brief = settings("algo=ppo", f"env={name}", **SMALL | {"algo.epochs": 1, "algo.minibatches": 1})
+        run, counters = build_on("cuda", brief), loop.Counters()
         assert isinstance(run.envs, TensorProgram)
         assert isinstance(run.sampler, Steps)
         for _ in range(2):
