@@ -34,6 +34,7 @@ FOLDERS = ("resume", "run")  # settings that name a run
 PLACES = ("hydra.run.dir", "hydra.sweep.dir")  # and where one goes
 LISTS = ("network.hidden", "network.critic_hidden", "seeds", "modules", "env.wrappers", "logger.also")
 EXAMPLE = f"settings are typed key=value, without spaces, for example: {PROGRAM} seed=3"
+LEAVE_ONE = "leave one"  # what to do where a setting is given twice
 OWN_CONFIG = "it would replace pgrun's own configuration; add yours with --config-dir"
 NOT_OURS = {
     "config_path": OWN_CONFIG,
@@ -301,7 +302,11 @@ def find_repeated(texts: list[str]) -> Iterator[Mistake]:
             given.setdefault(text.partition("=")[0].lstrip("+"), []).append(text)
     for same in given.values():
         if len(same) > 1:
-            yield Mistake(" ".join(same), None, f"given {len(same)} times", "leave one")
+            yield Mistake(" ".join(same), None, f"given {len(same)} times", LEAVE_ONE)
+
+
+def is_repetition(mistake: Mistake) -> bool:
+    return mistake.remedy == LEAVE_ONE
 
 
 def hydra_word(key: str, value: object, quote: str = "'") -> str:

@@ -241,6 +241,12 @@ def test_the_answer(line: str, here: Path) -> None:  # noqa: F811
     assert not list(here.iterdir())
 
 
+def test_a_name_of_another_tool_is_answered_before_the_repetition(here: Path) -> None:  # noqa: F811
+    lines = pgrun("algo=ppo algo=vpg").err.splitlines()
+    assert "algo=vpg: no such option; type algo=reinforce variance=value_baseline" in lines[1]
+    assert lines[2].strip() == "- algo=ppo algo=vpg: given 2 times: leave one"
+
+
 def test_what_is_ours_is_left_alone() -> None:
     """Hydra's flags are never taken for another tool's; a known word is not looked up."""
     command = read_command(["-m", "seed=0,1", "-c", "job"])
