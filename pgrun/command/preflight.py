@@ -58,7 +58,7 @@ def compose_and_check(command: Command, again: bool = False) -> list[Job]:
 
 
 def refuse_all(problems: Sequence[Mistake], program: str = PGRUN.name, instead: str = "") -> None:
-    """Raise one ``InvalidCommand`` of all; what is given twice stands last, behind what a name is called here."""
+    """Raise one ``InvalidCommand`` of all, what is given twice behind what a name is called here."""
     if problems:
         raise SeveralMistakes(sorted(problems, key=is_repetition), program, instead)
 
