@@ -106,12 +106,12 @@ def serving(
         end = time.monotonic() + seconds
         while True:
             if process.poll() is not None:
-                sys.exit(f"{command[0]} ended at once, with exit code {process.returncode}")
+                sys.exit(f"{' '.join(command)} ended at once, with exit code {process.returncode}")
             with contextlib.suppress(OSError):
                 urllib.request.urlopen(address, timeout=10).close()
                 break
             if time.monotonic() > end:
-                raise TimeoutError(f"{command[0]} does not answer")
+                raise TimeoutError(f"{' '.join(command)} does not answer")
             time.sleep(0.25)
         yield
     finally:
