@@ -15,6 +15,7 @@ from pgrun.config.pages import page_address
 from pgrun.errors import InvalidCommand
 from pgrun.terminal.exit_codes import ExitCode, run_guarded
 from pgrun.terminal.options import Options, integer_at_least
+from pgrun.terminal.printing import say
 from pgrun.terminal.threads import pin_threads
 from pgrun.terminal.writable import refuse_unwritable_folder
 
@@ -92,7 +93,7 @@ def run_lab(argv: Sequence[str]) -> int:
 
     edition = EDITIONS[given.lang]
     if not given.names and not given.fast:
-        print(format_experiment_list(wanted, edition))
+        say(format_experiment_list(wanted, edition))
         return ExitCode.DONE
     folder = choose_output_folder(given.out)
     for experiment in wanted:
@@ -129,9 +130,9 @@ def show_experiment(experiment: Experiment, folder: Path, edition: English) -> N
     """Run one, and say what came out."""
     from pgrun.tools.lab.run import run_experiment
 
-    print("\n".join(format_heading(experiment, edition)), flush=True)
-    result = run_experiment(experiment, folder, lambda line: print(f"  {line}", flush=True))
-    print("\n".join(format_experiment_result(experiment, result, folder, edition)), flush=True)
+    say("\n".join(format_heading(experiment, edition)))
+    result = run_experiment(experiment, folder, lambda line: say(f"  {line}"))
+    say("\n".join(format_experiment_result(experiment, result, folder, edition)))
 
 
 def format_heading(experiment: Experiment, edition: English) -> list[str]:
