@@ -24,7 +24,7 @@ def find_number_columns(table: Table) -> list[bool]:
 def align_columns(table: Table) -> list[str]:
     """Lines for a terminal."""
     right = find_number_columns(table)
-    widths = [max(map(columns_taken, column)) for column in zip(*table, strict=True)]
+    widths = [max(map(count_columns, column)) for column in zip(*table, strict=True)]
     return [
         "  ".join(
             pad_cell(cell, width, number) for cell, width, number in zip(row, widths, right, strict=True)
@@ -34,11 +34,11 @@ def align_columns(table: Table) -> list[str]:
 
 
 def pad_cell(cell: str, width: int, number: bool) -> str:
-    space = " " * (width - columns_taken(cell))
+    space = " " * (width - count_columns(cell))
     return space + cell if number else cell + space
 
 
-def columns_taken(text: str) -> int:
+def count_columns(text: str) -> int:
     """Columns of a terminal: none for a combining hat, two for a Chinese character."""
     return sum(0 if combining(c) else 1 + (east_asian_width(c) in "WF") for c in text)
 

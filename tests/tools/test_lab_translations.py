@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from pgrun.presentation.tables import align_columns, columns_taken
+from pgrun.presentation.tables import align_columns, count_columns
 from pgrun.tools.lab import cli, translations
 from pgrun.tools.lab.catalogue import GROUPS, list_experiments
-from pgrun.tools.lab.editions import EDITIONS, chinese_source, translation_of
+from pgrun.tools.lab.editions import EDITIONS, find_translation, format_chinese_source
 from pgrun.tools.lab.experiment import Experiment, Verdict
 from pgrun.tools.lab.pages import find_faults, read_kept_result
 from pgrun.tools.lab.translations import (
     find_translation_faults,
-    number_numbers,
     put_numbers,
     read_group,
     read_labels,
+    replace_numbers,
     translate_label,
 )
 from tests.helpers.support_cli import answer
@@ -38,8 +38,8 @@ def test_every_experiment_has_its_chinese_texts() -> None:
         assert HAN.search(about)
         assert entries.keys() == {e.name for e in EVERY if e.group == group.name}
     for e in EVERY:
-        t = translation_of(e)
-        assert all(HAN.search(text) for text in (t.claim, t.found, t.shows))
+        t = find_translation(e)
+        assert all(HAN.search(text) for text in (t.claim, t.finding, t.shows))
         assert t.next
 
 
@@ -48,24 +48,29 @@ def test_the_texts_are_of_the_english_as_it_is_now() -> None:
 
 
 def faults_of(e: Experiment, **changes: object) -> list[str]:
-    return list(find_translation_faults(e, replace(translation_of(e), **changes), read_kept_result(BOOK, e)))
+    return list(
+        find_translation_faults(e, replace(find_translation(e), **changes), read_kept_result(BOOK, e))
+    )
 
 
 def test_what_is_out_of_date_is_named() -> None:
     e = BY_NAME["n_steps"]
-    translation, result = translation_of(e), read_kept_result(BOOK, e)
+    translation, result = find_translation(e), read_kept_result(BOOK, e)
     assert faults_of(e) == []
     (fault,) = find_translation_faults(replace(e, shows=e.shows + " Truly."), translation, result)
     assert fault.startswith("the English has changed (claim, shows, next)")
     faults = list(find_translation_faults(e, translation, {**result, "sentence": "Refuted: 3 against 4."}))
-    assert faults[0].startswith("the English has changed (found: {0} against {1}.)")
+    assert faults[0].startswith("the English has changed (finding: {0} against {1}.)")
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"found": "方差是 {99}"}, "found: there are 8 numbers in the English"),
-        ({"found": "方差是 54.1"}, "found: ['54.1'] are written out; numbers of a result are placeholders"),
+        ({"finding": "方差是 {99}"}, "finding: there are 8 numbers in the English"),
+        (
+            {"finding": "方差是 54.1"},
+            "finding: ['54.1'] are written out; numbers of a result are placeholders",
+        ),
         ({"shows": "超过 9 步就没有了"}, "shows: ['9'] are not in the English"),
     ],
 )
@@ -82,7 +87,7 @@ def test_labels_of_tables_are_translated(monkeypatch) -> None:
 
 def test_labels_that_no_table_has_are_gone() -> None:
     cells = {cell for e in EVERY for row in read_kept_result(BOOK, e)["table"] for cell in row}
-    used = {number_numbers(cell)[0] for cell in cells}
+    used = {replace_numbers(cell)[0] for cell in cells}
     assert set(read_labels()[0]) - used == set()
     words = {word for label in used - set(read_labels()[0]) for word in translations.WORD.findall(label)}
     assert read_labels()[1] - words == set()
@@ -97,7 +102,7 @@ def test_labels_that_no_table_has_are_gone() -> None:
     ],
 )
 def test_numbers_are_told_from_names_and_signs(text: str, numbered: str, numbers: list[str]) -> None:
-    assert number_numbers(text) == (numbered, numbers)
+    assert replace_numbers(text) == (numbered, numbers)
     assert put_numbers(numbered, numbers) == text
 
 
@@ -115,22 +120,22 @@ def test_no_word_of_the_frame_was_left_in_english() -> None:
 
     same = [name for name, text in frame(ENGLISH).items() if frame(CHINESE)[name] == text]
     assert same == []
-    assert {CHINESE.verdict(verdict) for verdict in Verdict}.isdisjoint(Verdict)
-    assert chinese_source(BY_NAME["baseline"]).startswith("CS285 第 5 讲笔记，第 124 行；")
-    assert chinese_source(BY_NAME["traces"]) == "Munos 等 2016，定理 1；Espeholt 等 2018，注 1"
+    assert {CHINESE.name_verdict(verdict) for verdict in Verdict}.isdisjoint(Verdict)
+    assert format_chinese_source(BY_NAME["baseline"]).startswith("CS285 第 5 讲笔记，第 124 行；")
+    assert format_chinese_source(BY_NAME["traces"]) == "Munos 等 2016，定理 1；Espeholt 等 2018，注 1"
 
 
 def test_a_sentence_that_was_never_translated_says_so() -> None:
     e = BY_NAME["n_steps"]
     result = {**read_kept_result(BOOK, e), "sentence": "Refuted: all is new.", "verdict": "refuted"}
-    assert CHINESE.outcome(e, result).sentence == "不成立：all is new.（这句话还没有译文）"
+    assert CHINESE.read_outcome(e, result).sentence == "不成立：all is new.（这句话还没有译文）"
 
 
 def test_the_command_speaks_chinese(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     listed = answer(cli.main, "pgrun-lab", "--lang", "zh")
     assert listed.code == 0
-    assert all(translation_of(e).claim in listed.out for e in EVERY)
+    assert all(find_translation(e).claim in listed.out for e in EVERY)
     one = answer(cli.main, "pgrun-lab", *shlex.split("residual_gradient --lang zh"))
     assert one.code == 0
     for part in ("φ ← φ − β", "\n不成立：", "\n接着试：", "  状态  ", "picture.svg"):
@@ -148,4 +153,4 @@ def test_both_languages_link_to_each_other() -> None:
 
 def test_columns_of_chinese_are_aligned() -> None:
     lines = align_columns([("方差", "V̂"), ("n", "10")])
-    assert [columns_taken(line) for line in lines] == [columns_taken("方差") + 4] * 2
+    assert [count_columns(line) for line in lines] == [count_columns("方差") + 4] * 2

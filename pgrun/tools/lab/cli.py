@@ -115,8 +115,10 @@ def format_experiment_list(wanted: Sequence[Experiment], edition: English) -> st
     lines = [edition.list_head, ""]
     for group in GROUPS:
         members = [e for e in wanted if e.group == group.name]
-        lines += [f"{edition.group_title(group)} ({group.name})"] * bool(members)
-        lines += [f"  {e.name:<{width}}{format_usual_time(e):>6}  {edition.texts(e).claim}" for e in members]
+        lines += [f"{edition.name_group(group)} ({group.name})"] * bool(members)
+        lines += [
+            f"  {e.name:<{width}}{format_usual_time(e):>6}  {edition.read_texts(e).claim}" for e in members
+        ]
         lines += [""] * bool(members)
     return "\n".join(lines).rstrip()
 
@@ -136,7 +138,7 @@ def show_experiment(experiment: Experiment, folder: Path, edition: English) -> N
 
 
 def format_heading(experiment: Experiment, edition: English) -> list[str]:
-    texts = edition.texts(experiment)
+    texts = edition.read_texts(experiment)
     return [
         "",
         edition.heading.format(name=experiment.name, claim=texts.claim, source=texts.source),
@@ -153,7 +155,7 @@ def format_experiment_result(
     from pgrun.terminal.printing import shorten_folder
     from pgrun.tools.lab.run import format_lab_table
 
-    texts, outcome = edition.texts(experiment), edition.outcome(experiment, result)
+    texts, outcome = edition.read_texts(experiment), edition.read_outcome(experiment, result)
     changes = ["  " + edition.changed.format(line) for line in result["changes"]]
     return [
         *("", format_lab_table(outcome.table), "", outcome.sentence, *changes, ""),

@@ -16,7 +16,7 @@ from pgrun.tools.lab.translations import (
     Translation,
     read_group,
     split_verdict,
-    translate_found,
+    translate_finding,
     translate_label,
 )
 
@@ -85,23 +85,23 @@ class English:
     picture = "the picture, for a browser: {}; beside it result.json, table.txt"
     changed = "not as expected: {}"
 
-    def group_title(self, group: Group) -> str:
+    def name_group(self, group: Group) -> str:
         return group.title
 
-    def other_title(self, group: Group) -> str:
+    def name_group_elsewhere(self, group: Group) -> str:
         """The group's title in the other language."""
         return group.chinese
 
-    def about(self, group: Group) -> str:
+    def read_about(self, group: Group) -> str:
         return group.about
 
-    def texts(self, e: Experiment) -> Texts:
+    def read_texts(self, e: Experiment) -> Texts:
         return Texts(e.claim, [text for text in (e.chinese, e.english) if text], e.source, e.shows, e.next)
 
-    def verdict(self, verdict: str) -> str:
+    def name_verdict(self, verdict: str) -> str:
         return verdict
 
-    def outcome(self, e: Experiment, result: Mapping[str, Any]) -> Outcome:
+    def read_outcome(self, e: Experiment, result: Mapping[str, Any]) -> Outcome:
         return Outcome(result["sentence"], result["table"])
 
 
@@ -133,39 +133,41 @@ class Chinese(English):
     picture = "图（用浏览器打开）：{}；旁边有 result.json 和 table.txt"
     changed = "与应有的结果不符：{}"
 
-    def group_title(self, group: Group) -> str:
+    def name_group(self, group: Group) -> str:
         return group.chinese
 
-    def other_title(self, group: Group) -> str:
+    def name_group_elsewhere(self, group: Group) -> str:
         return group.title
 
-    def about(self, group: Group) -> str:
+    def read_about(self, group: Group) -> str:
         return read_group(group.name)[0]
 
-    def texts(self, e: Experiment) -> Texts:
-        translation = translation_of(e)
+    def read_texts(self, e: Experiment) -> Texts:
+        translation = find_translation(e)
         quotation = [e.chinese] if e.chinese else []
-        return Texts(translation.claim, quotation, chinese_source(e), translation.shows, translation.next)
+        return Texts(
+            translation.claim, quotation, format_chinese_source(e), translation.shows, translation.next
+        )
 
-    def verdict(self, verdict: str) -> str:
+    def name_verdict(self, verdict: str) -> str:
         return CHINESE_VERDICTS[Verdict(verdict)]
 
-    def outcome(self, e: Experiment, result: Mapping[str, Any]) -> Outcome:
+    def read_outcome(self, e: Experiment, result: Mapping[str, Any]) -> Outcome:
         """A sentence that was never translated (another machine may find something else) stays English."""
         english = split_verdict(result["sentence"])[1]
-        found = translate_found(translation_of(e), english) or f"{english}（这句话还没有译文）"
+        finding = translate_finding(find_translation(e), english) or f"{english}（这句话还没有译文）"
         table = [[translate_label(cell) for cell in row] for row in result["table"]]
-        return Outcome(f"{self.verdict(result['verdict'])}：{found}", table)
+        return Outcome(f"{self.name_verdict(result['verdict'])}：{finding}", table)
 
 
 EDITIONS = {edition.code: edition for edition in (English(), Chinese())}
 
 
-def translation_of(e: Experiment) -> Translation:
+def find_translation(e: Experiment) -> Translation:
     return read_group(e.group)[1][e.name]
 
 
-def chinese_source(e: Experiment) -> str:
+def format_chinese_source(e: Experiment) -> str:
     """``CS285 第 5 讲笔记，第 38–40 行``, or ``Munos 等 2016，定理 1``."""
     if not e.chinese:
         return CITED.sub(lambda word: CHINESE_CITED[word[0]], e.place)

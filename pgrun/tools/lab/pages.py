@@ -15,7 +15,7 @@ from typing import Any
 from pgrun.atomic_files import write_bytes, write_json
 from pgrun.presentation.tables import escape_cell, format_markdown_table
 from pgrun.tools.lab.catalogue import GROUPS, Group, list_experiments
-from pgrun.tools.lab.editions import EDITIONS, English, Texts, translation_of
+from pgrun.tools.lab.editions import EDITIONS, English, Texts, find_translation
 from pgrun.tools.lab.experiment import Experiment
 from pgrun.tools.lab.run import run_experiment
 from pgrun.tools.lab.translations import find_translation_faults
@@ -65,7 +65,7 @@ def find_faults(docs: Path) -> list[str]:
         f"{e.name}: {fault}"
         for e in list_experiments()
         if results[e.name]
-        for fault in find_translation_faults(e, translation_of(e), results[e.name])
+        for fault in find_translation_faults(e, find_translation(e), results[e.name])
     ]
 
 
@@ -101,14 +101,14 @@ def format_contents(
         rows = [
             (
                 f"[{e.name}]({group.name}.md#{e.name})",
-                edition.texts(e).claim,
-                edition.verdict(results[e.name]["verdict"]),
+                edition.read_texts(e).claim,
+                edition.name_verdict(results[e.name]["verdict"]),
             )
             for e in every
             if e.group == group.name
         ]
-        title = f"[{edition.group_title(group)}]({group.name}.md)"
-        parts.append("## " + edition.titles.format(title, edition.other_title(group)))
+        title = f"[{edition.name_group(group)}]({group.name}.md)"
+        parts.append("## " + edition.titles.format(title, edition.name_group_elsewhere(group)))
         parts.append(format_markdown_table([edition.head, *rows]))
     return "\n\n".join(parts) + "\n"
 
@@ -120,10 +120,10 @@ def format_group_page(
     after: Group | None,
     edition: English,
 ) -> str:
-    title = edition.titles.format(edition.group_title(group), edition.other_title(group))
-    parts = [f"# {title}", link_other_edition(edition, f"{group.name}.md"), edition.about(group)]
+    title = edition.titles.format(edition.name_group(group), edition.name_group_elsewhere(group))
+    parts = [f"# {title}", link_other_edition(edition, f"{group.name}.md"), edition.read_about(group)]
     parts += [format_experiment(e, results[e.name], edition) for e in mine]
-    following = f" · {edition.following}[{edition.group_title(after)}]({after.name}.md)" if after else ""
+    following = f" · {edition.following}[{edition.name_group(after)}]({after.name}.md)" if after else ""
     return "\n\n".join([*parts, f"[{edition.all_experiments}](README.md){following}"]) + "\n"
 
 
@@ -149,7 +149,7 @@ def escape_marks(text: str) -> str:
 
 
 def format_experiment(e: Experiment, result: dict[str, Any], edition: English) -> str:
-    texts, outcome = edition.texts(e), edition.outcome(e, result)
+    texts, outcome = edition.read_texts(e), edition.read_outcome(e, result)
     formula = "\n".join("    " + line for line in e.formula.splitlines())
     typed = "\n".join(e.commands)
     figures = posixpath.relpath("figures", FOLDERS[edition.code] or ".")

@@ -26,13 +26,13 @@ TEXTS = Path(__file__).parent / "chinese"
 
 @dataclass(frozen=True)
 class Translation:
-    """An experiment in Chinese; ``found`` is the sentence of its result, without the verdict."""
+    """An experiment in Chinese; ``finding`` is the sentence of its result, without the verdict."""
 
     claim: str
-    found: str
+    finding: str
     shows: str
     next: str
-    of: Mapping[str, str]  # digests: ``texts`` of claim, shows and next, ``found`` of the sentence
+    of: Mapping[str, str]  # digests: ``texts`` of claim, shows and next, ``finding`` of the sentence
 
 
 @lru_cache
@@ -55,7 +55,7 @@ def read_yaml(name: str) -> Any:
     return yaml.safe_load((TEXTS / f"{name}.yaml").read_text(encoding="utf-8"))
 
 
-def number_numbers(text: str) -> tuple[str, list[str]]:
+def replace_numbers(text: str) -> tuple[str, list[str]]:
     """``at 64 episodes 0.59`` → (``at {0} episodes {1}``, [64, 0.59])."""
     numbers = NUMBER.findall(text)
     counter = iter(range(len(numbers)))
@@ -68,52 +68,56 @@ def put_numbers(text: str, numbers: Sequence[str]) -> str:
 
 def translate_label(label: str) -> str:
     """A cell of a table in Chinese; numbers, names and formulas stand as they are."""
-    numbered, numbers = number_numbers(label)
+    numbered, numbers = replace_numbers(label)
     chinese = read_labels()[0].get(numbered)
     return label if chinese is None else put_numbers(chinese, numbers)
 
 
-def translate_found(translation: Translation, found: str) -> str | None:
+def translate_finding(translation: Translation, finding: str) -> str | None:
     """The sentence of a result in Chinese; None where it says something else than the one translated."""
-    numbered, numbers = number_numbers(found)
-    return put_numbers(translation.found, numbers) if digest(numbered) == translation.of["found"] else None
+    numbered, numbers = replace_numbers(finding)
+    return (
+        put_numbers(translation.finding, numbers)
+        if hash_texts(numbered) == translation.of["finding"]
+        else None
+    )
 
 
 def split_verdict(sentence: str) -> tuple[str, str]:
     """``Supported: so it is.`` → (``Supported``, ``so it is.``)."""
-    verdict, _, found = sentence.partition(": ")
-    return verdict, found
+    verdict, _, finding = sentence.partition(": ")
+    return verdict, finding
 
 
-def digest(*texts: str) -> str:
+def hash_texts(*texts: str) -> str:
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:8]
 
 
-def digests(e: Experiment, sentence: str) -> dict[str, str]:
+def hash_english(e: Experiment, sentence: str) -> dict[str, str]:
     """What ``of`` has to say of these texts."""
-    numbered, _ = number_numbers(split_verdict(sentence)[1])
-    return {"texts": digest(e.claim, e.shows, e.next), "found": digest(numbered)}
+    numbered, _ = replace_numbers(split_verdict(sentence)[1])
+    return {"texts": hash_texts(e.claim, e.shows, e.next), "finding": hash_texts(numbered)}
 
 
 def find_translation_faults(
     e: Experiment, translation: Translation, result: Mapping[str, Any]
 ) -> Iterator[str]:
     """What is out of date or incomplete in the Chinese of an experiment with this result."""
-    numbered, numbers = number_numbers(split_verdict(result["sentence"])[1])
-    wanted = digests(e, result["sentence"])
-    for part, text in (("texts", "claim, shows, next"), ("found", f"found: {numbered}")):
+    numbered, numbers = replace_numbers(split_verdict(result["sentence"])[1])
+    wanted = hash_english(e, result["sentence"])
+    for part, text in (("texts", "claim, shows, next"), ("finding", f"finding: {numbered}")):
         if wanted[part] != translation.of[part]:
             remedy = f"read the Chinese again, then write {part}: {wanted[part]}"
             yield f"the English has changed ({text}): {remedy}"
-    if any(int(place) >= len(numbers) for place in PLACEHOLDER.findall(translation.found)):
-        yield f"found: there are {len(numbers)} numbers in the English"
-    if stray := NUMBER.findall(PLACEHOLDER.sub("", translation.found)):
-        yield f"found: {stray} are written out; numbers of a result are placeholders"
+    if any(int(place) >= len(numbers) for place in PLACEHOLDER.findall(translation.finding)):
+        yield f"finding: there are {len(numbers)} numbers in the English"
+    if stray := NUMBER.findall(PLACEHOLDER.sub("", translation.finding)):
+        yield f"finding: {stray} are written out; numbers of a result are placeholders"
     for field in ("claim", "shows", "next"):
         english = NUMBER.findall(getattr(e, field))
         if stray := [n for n in NUMBER.findall(getattr(translation, field)) if n not in english]:
             yield f"{field}: {stray} are not in the English"
     labels, names = read_labels()
-    for label in sorted({number_numbers(cell)[0] for row in result["table"] for cell in row} - set(labels)):
+    for label in sorted({replace_numbers(cell)[0] for row in result["table"] for cell in row} - set(labels)):
         if not names.issuperset(WORD.findall(label)):
             yield f"labels.yaml has no {label!r}"
