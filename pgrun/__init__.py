@@ -45,7 +45,8 @@ MODULES = {
 
 def __getattr__(name: str) -> Any:
     if name not in MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        hint = "pgrun.train('algo=ppo env=CartPole-v1') trains, and dir(pgrun) lists what there is"
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}: {hint}")
     return getattr(importlib.import_module(MODULES[name]), name)
 
 

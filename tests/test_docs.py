@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -202,6 +203,19 @@ def test_the_script_runs_what_the_pages_show(beside: ModuleType) -> None:
         assert beside.commands(page.stem) == [
             shlex.split(line) for line in "".join(blocks(page.read_text(), "bash")).splitlines()
         ]
+
+
+def test_pictures_of_tensorboard_are_of_the_command_above_them() -> None:
+    """The page starts one on the sweep and one on its means; each picture is of the last above it."""
+    script = [sys.executable, ROOT / "docs" / "figures.py", "--list"]
+    listed = subprocess.run(script, capture_output=True, text=True, check=True).stdout
+    commands = dict(re.findall(r"^(\w+)\n((?:  .*\n?)+)", listed, re.M))
+    last = {name: lines.splitlines()[-1].strip() for name, lines in commands.items()}
+    assert last["gallery_hparams"] == "tensorboard --logdir sweep"
+    assert last["gallery_tensorboard"] == "tensorboard --logdir mean"
+    for name in ("gallery_hparams", "gallery_tensorboard"):
+        assert commands[name].count("tensorboard --logdir") == 1
+        assert commands[name].startswith("  pgrun -m ")
 
 
 def test_the_page_of_settings_is_current() -> None:

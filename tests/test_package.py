@@ -94,7 +94,11 @@ def texts_shown() -> Iterator[tuple[str, str]]:
                 yield path.relative_to(ROOT).as_posix(), node.value
 
 
-WRITES_PAGES = ("pgrun/config/pages.py", "pgrun/tools/lab/pages.py")  # the latter: docs/lab itself
+WRITES_PAGES = (  # the latter two: docs/lab itself
+    "pgrun/config/pages.py",
+    "pgrun/tools/lab/pages.py",
+    "pgrun/tools/lab/editions.py",
+)
 
 
 def test_messages_name_no_file_that_a_wheel_has_not() -> None:

@@ -26,8 +26,7 @@ Place = str | os.PathLike[str]
 
 
 def train(
-    words: str | Iterable[str] = "",
-    *,
+    *words: str | Iterable[str],
     folder: Place | None = None,
     config_dir: Place | None = None,
     quiet: bool = False,
@@ -36,8 +35,8 @@ def train(
     """Train as the command ``pgrun`` does, to the same parameters, bit for bit:
     ``train("algo=ppo env=CartPole-v1", seed=3)``.
 
-    words: as they are typed in a terminal, in one text or one by one. settings: more of them by name; one
-    that is no Python name goes ``**{"optimizer.lr": 1e-3}``. folder: for the run, otherwise
+    words: as they are typed in a terminal, in one text, several, or a list. settings: more of them by name;
+    one that is no Python name goes ``**{"optimizer.lr": 1e-3}``. folder: for the run, otherwise
     outputs/<date>/<run>. config_dir: of your own options. quiet: print nothing.
     Raises ``InvalidCommand`` with what the command would say, before anything is written,
     ``EnvironmentFault`` and ``Diverged``.
@@ -49,8 +48,7 @@ def train(
 
 
 def study(
-    words: str | Iterable[str] = "",
-    *,
+    *words: str | Iterable[str],
     folder: Place | None = None,
     config_dir: Place | None = None,
     quiet: bool = False,

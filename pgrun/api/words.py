@@ -11,16 +11,18 @@ from pgrun.errors import InvalidCommand
 
 
 def build_command(
-    words: str | Iterable[str],
+    words: Iterable[str | Iterable[str]],
     settings: Mapping[str, Any],
     folder: str | os.PathLike[str] | None,
     config_dir: str | os.PathLike[str] | None,
 ) -> list[str]:
-    """``words`` as they would be typed, one text or one by one, then each setting as ``key=value``.
+    """``words`` as they would be typed, texts or lists of single ones, then each setting as ``key=value``.
 
     Raises ``InvalidCommand``.
     """
-    argv = split_text(words) if isinstance(words, str) else [str(word) for word in words]
+    argv = [
+        word for part in words for word in (split_text(part) if isinstance(part, str) else map(str, part))
+    ]
     argv += [f"{key}={format_argument(value, key)}" for key, value in settings.items()]
     if folder is not None:
         argv.append(f"hydra.run.dir={format_argument(folder, 'folder')}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from omegaconf import OmegaConf
 
 from pgrun.config.paths import conf_dir
 from pgrun.config.schema import find_class
+from pgrun.terminal.printing import terminal_width
 
 SENTENCE_END = re.compile(r"(?<=\.)(?<!al\.)(?<!eq\.)\s+(?=[^\W\da-z]|``|[∇Σ])")
 WIDTH = 120  # columns of the tuned pairs, about as wide as the lines above them
@@ -58,13 +60,18 @@ def describe_class(cls: type) -> str:
 
 
 def format_fit_matrix(conf: Path, algos: list[str], schemes: list[str]) -> str:
-    """A row a scheme, a column an algorithm."""
+    """A row a scheme, a column an algorithm; on a terminal as many tables as its width asks for."""
     width = max(map(len, algos)) + 2
-    lines = [" " * 20 + "".join(f"{name:<{width}}" for name in algos)]
-    for scheme in schemes:
-        cells = (format_fit_cell(conf, algo, scheme) for algo in algos)
-        lines.append(f"  {scheme:<18}" + "".join(f"{text:<{width}}" for text in cells))
-    return "\n".join(line.rstrip() for line in lines)
+    columns = max((terminal_width() - 20) // width, 1) if sys.stdout.isatty() else len(algos)
+    tables = []
+    for first in range(0, len(algos), columns):
+        some = algos[first : first + columns]
+        lines = [" " * 20 + "".join(f"{name:<{width}}" for name in some)]
+        for scheme in schemes:
+            cells = (format_fit_cell(conf, algo, scheme) for algo in some)
+            lines.append(f"  {scheme:<18}" + "".join(f"{text:<{width}}" for text in cells))
+        tables.append("\n".join(line.rstrip() for line in lines))
+    return "\n\n".join(tables)
 
 
 def format_fit_cell(conf: Path, algo: str, scheme: str) -> str:

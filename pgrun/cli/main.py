@@ -51,7 +51,7 @@ def dispatch_command(argv: list[str], app: App = PGRUN) -> int:
     if "--list" in argv:
         from pgrun.cli.compatibility_table import format_method_list
 
-        print(format_method_list())
+        say(format_method_list())
         return ExitCode.DONE
     return carry_out(argv, app).code
 
@@ -202,7 +202,7 @@ def show_help(argv: list[str], app: App) -> int:
         if options := find_options(command, places):
             say(option_help(command, options, places))
             return ExitCode.DONE
-    print(app.help(places))
+    say(app.help(places))
     return ExitCode.DONE
 
 

@@ -213,7 +213,7 @@ def translate_command(answers: Sequence[str], others: Sequence[str], options: Se
     typed = keep_last_words(others)
     keys = {extract_typed_key(word) for word in typed}
     merged = [*typed, *(word for word in keep_last_words(answers) if extract_typed_key(word) not in keys)]
-    several = any("," in word and not re.search(r"[\[{(]", word) for word in merged)
+    several = any("," in re.sub(r"[\[{(][^\]})]*[\]})]+", "", word) for word in merged)
     flags = list(options)
     if several and not {"-m", "--multirun"} & set(options):
         flags.insert(0, "-m")

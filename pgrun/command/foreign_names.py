@@ -320,16 +320,19 @@ FOREIGN_NAMES = (
         cs285="--exp_name", note=FOLDER
     ),
     ForeignName(
-        "", sb3="--track", cleanrl="--track",
-        note="every run writes TensorBoard files; logger.also=[wandb] sends the scalars to W&B too"
+        "logger.also=[wandb]", off="logger.also=[]", sb3="--track", cleanrl="--track",
+        note="every run writes TensorBoard files too"
     ),
     ForeignName(
         "logger.also=[{}]", "wandb", compute="logger", tianshou="--logger",
         note="every run writes TensorBoard files too"
     ),
     ForeignName(
-        "", "mine", cleanrl="--wandb-project-name --wandb-entity", tianshou="--wandb-project",
-        note="logger.project=… with logger.also=[wandb]"
+        "", "mine", compute="project", sb3="--wandb-project-name", cleanrl="--wandb-project-name",
+        tianshou="--wandb-project", note="logger.project=… with logger.also=[wandb]"
+    ),
+    ForeignName(
+        "", "me", sb3="--wandb-entity", cleanrl="--wandb-entity", note="W&B itself reads WANDB_ENTITY"
     ),
     ForeignName("", "true", cleanrl="--capture-video", cs285="--video_log_freq", note=PLAY),
     ForeignName("", "0.0", tianshou="--render --watch", note="after the run: pgrun-play RUN_DIR --render"),

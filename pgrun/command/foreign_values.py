@@ -151,11 +151,8 @@ def convert_layers(
         return own, row.note
     lists = LIST.findall(value)
     if lists:
-        same = len(set(lists)) == 1
-        return (
-            f"network.hidden={lists[0].replace(' ', '')}",
-            row.note if same else f"the first of {value}: {row.note}",
-        )
+        shapes = dict.fromkeys(shape.replace(" ", "") for shape in lists)
+        return f"network.hidden={','.join(shapes)}", row.note
     if len(value.split()) > 1:
         return f"network.hidden=[{','.join(value.split())}]", row.note
     depth = next((others[name] for name in LAYERS if name in others), "2")
@@ -221,6 +218,15 @@ def convert_logger(
     return (f"logger.also=[{value}]" if value in TRACKERS else "", row.note)
 
 
+def convert_project(
+    row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]
+) -> tuple[str, str]:
+    """A project is read where a tracker is asked for."""
+    asked = others.get("track", "false").lower() not in ("false", "0", "no")
+    tracked = asked or others.get("logger") in TRACKERS
+    return (put_value("logger.project={}", value), "") if tracked else ("", row.note)
+
+
 COMPUTE: dict[str, Callable[[ForeignName, str, Settings, Mapping[str, str]], tuple[str, str]]] = {
     function.__name__.removeprefix("convert_"): function
     for function in (
@@ -241,6 +247,7 @@ COMPUTE: dict[str, Callable[[ForeignName, str, Settings, Mapping[str, str]], tup
             convert_kwargs,
             convert_seeds,
             convert_logger,
+            convert_project,
         ),
     )
 }

@@ -34,6 +34,16 @@ FOLDERS = ("resume", "run")  # settings that name a run
 PLACES = ("hydra.run.dir", "hydra.sweep.dir")  # and where one goes
 LISTS = ("network.hidden", "network.critic_hidden", "seeds", "modules", "env.wrappers", "logger.also")
 EXAMPLE = f"settings are typed key=value, without spaces, for example: {PROGRAM} seed=3"
+MEANT = {  # words that are a command elsewhere: what they are here
+    "list": f"{PROGRAM} --list",
+    "algos": f"{PROGRAM} --list",
+    "config": f"{PROGRAM} --cfg job",
+    "resume": f"{PROGRAM} resume=last",
+    "continue": f"{PROGRAM} resume=last",
+    "sweep": f"{PROGRAM} -m seed=0,1,2",
+    "multirun": f"{PROGRAM} -m seed=0,1,2",
+}
+LEAVE_ONE = "leave one"  # what to do where a setting is given twice
 OWN_CONFIG = "it would replace pgrun's own configuration; add yours with --config-dir"
 NOT_OURS = {
     "config_path": OWN_CONFIG,
@@ -301,7 +311,11 @@ def find_repeated(texts: list[str]) -> Iterator[Mistake]:
             given.setdefault(text.partition("=")[0].lstrip("+"), []).append(text)
     for same in given.values():
         if len(same) > 1:
-            yield Mistake(" ".join(same), None, f"given {len(same)} times", "leave one")
+            yield Mistake(" ".join(same), None, f"given {len(same)} times", LEAVE_ONE)
+
+
+def is_repetition(mistake: Mistake) -> bool:
+    return mistake.remedy == LEAVE_ONE
 
 
 def hydra_word(key: str, value: object, quote: str = "'") -> str:
@@ -339,7 +353,7 @@ def find_bare_words(texts: list[str]) -> Iterator[Mistake]:
     if not words:
         return
     options = [f"{group}={word}" for word in words if (group := find_group(word))]
-    hint = " ".join(options) or ("=".join(words[:2]) if len(words) > 1 else "")
+    hint = " ".join(options) or ("=".join(words[:2]) if len(words) > 1 else MEANT.get(words[0], ""))
     yield Mistake(" ".join(words), None, f"{EXAMPLE}; here: {hint}" if hint else EXAMPLE)
 
 

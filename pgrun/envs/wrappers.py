@@ -57,6 +57,10 @@ def split_entry(entry: Any) -> tuple[str, dict[str, Any]]:
     if isinstance(entry, Mapping) and isinstance(entry.get("name"), str):
         given = {str(key): value for key, value in entry.items() if key != "name"}
         return entry["name"], {key: tuple(x) if isinstance(x, list) else x for key, x in given.items()}
+    if isinstance(entry, Mapping) and len(entry) == 1 and all(isinstance(x, Mapping) for x in entry.values()):
+        ((name, arguments),) = entry.items()  # as rl-zoo's files have it
+        own = {"name": str(name).rpartition(".")[2], **arguments}
+        raise InvalidCommand("env.wrappers", None, f"type {format_entry(own)}")
     raise InvalidCommand(
         "env.wrappers",
         entry,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from unicodedata import combining, east_asian_width
 
 Table = Sequence[Sequence[str]]  # the head, and a row each
 NUMBER = re.compile(r"[-−+<>≤≥≈]?\.?\d|[-–](?!\w)|nan|inf")
@@ -23,14 +24,23 @@ def find_number_columns(table: Table) -> list[bool]:
 def align_columns(table: Table) -> list[str]:
     """Lines for a terminal."""
     right = find_number_columns(table)
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    widths = [max(map(count_columns, column)) for column in zip(*table, strict=True)]
     return [
         "  ".join(
-            cell.rjust(width) if number else cell.ljust(width)
-            for cell, width, number in zip(row, widths, right, strict=True)
+            pad_cell(cell, width, number) for cell, width, number in zip(row, widths, right, strict=True)
         ).rstrip()
         for row in table
     ]
+
+
+def pad_cell(cell: str, width: int, number: bool) -> str:
+    space = " " * (width - count_columns(cell))
+    return space + cell if number else cell + space
+
+
+def count_columns(text: str) -> int:
+    """Columns of a terminal: none for a combining hat, two for a Chinese character."""
+    return sum(0 if combining(c) else 1 + (east_asian_width(c) in "WF") for c in text)
 
 
 def format_markdown_table(table: Table) -> str:

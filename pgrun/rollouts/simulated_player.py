@@ -31,7 +31,7 @@ def advance_simulated(
     memory = memory_of(envs) if isinstance(actor, CompiledActor) else None
     if memory is None:
         return 0
-    return play_simulated(track, actor, envs, memory, noise, most, left)
+    return SimulatedPlay(actor, envs, memory, most).run(track, noise, left)
 
 
 def memory_of(envs: Simulated) -> SimulatorMemory | None:
@@ -42,68 +42,72 @@ def memory_of(envs: Simulated) -> SimulatorMemory | None:
     return memory
 
 
-def play_simulated(
-    track: Recorder,
-    actor: CompiledActor,
-    envs: Simulated,
-    memory: SimulatorMemory,
-    noise: Tensor | None,
-    most: int,
-    left: np.ndarray | None = None,
-) -> int:
-    """Resets in Python, everything else in the kernel; the rows are added to ``track``.
+class SimulatedPlay:
+    """Rows of all columns, up to ``most``: resets in Python, everything else in the kernel."""
 
-    Each column plays on through its own ends, so that none waits for another: to the row ``most``, or till it
-    has had the episodes that are ``left`` to it [N]. Raises ``EnvironmentFault``.
-    """
-    from pgrun.kernels.simulators import play_simulators
+    def __init__(self, actor: CompiledActor, envs: Simulated, memory: SimulatorMemory, most: int):
+        n, size = envs.num_envs, envs.obs_size
+        self.actor, self.envs, self.memory, self.most = actor, envs, memory, most
+        self.ended, self.active = envs.ended.copy(), envs.active.copy()
+        self.reached = np.zeros(n, np.int64)  # rows that a column has
+        self.now, self.fresh = envs.obs.astype(np.float64), np.empty((n, size))
+        self.obs = np.empty((most + 1, n, size))
+        self.terminated, self.truncated = np.empty((2, most, n), bool)
+        self.steps = np.empty((most, n, actor.actions), np.float32), np.empty((most, n))  # action, reward
 
-    n, size = envs.num_envs, envs.obs_size
-    left = np.full(n, EVER) if left is None else left.copy()
-    ended, active, reached = envs.ended.copy(), envs.active.copy(), np.zeros(n, np.int64)
-    now, fresh = envs.obs.astype(np.float64), np.empty((n, size))
-    records = (
-        np.empty((most + 1, n, size)),
-        np.empty((most, n, actor.actions), np.float32),
-        np.empty((most, n)),
-        *np.empty((2, most, n), bool),
-    )
+    def run(self, track: Recorder, noise: Tensor | None, left: np.ndarray | None) -> int:
+        """Play, and add the rows to ``track``; how many they are. Raises ``EnvironmentFault``.
 
-    def play(going: np.ndarray, last: int) -> None:
+        Each column plays on through its own ends, so that none waits for another: to the row ``most``, or
+        till it has had the episodes that are ``left`` to it [N].
+        """
+        left = np.full(len(self.reached), EVER) if left is None else left.copy()
+        while (going := self.active & (self.reached < self.most)).any():
+            self.reset_ended(track, going)
+            self.play(going, self.most, noise)
+            left -= going & self.ended
+            self.active &= left > 0
+        rows = int(self.reached.max())
+        self.play(self.reached < rows, rows, noise)  # columns that have had their share stand still
+        self.add_rows(track, rows)
+        self.envs.obs[:] = self.now
+        self.envs.ended = (self.terminated | self.truncated)[rows - 1]
+        return rows
+
+    def reset_ended(self, track: Recorder, going: np.ndarray) -> None:
+        """Begin an episode in each of these columns that has ended one."""
+        for column in np.flatnonzero(self.ended & going).tolist():
+            try:
+                self.envs.reset_column(column)
+            except ColumnFault as fault:
+                self.add_rows(track, int(self.reached[column]))
+                raise track.tell_episode(self.envs, fault) from fault.__cause__
+            self.fresh[column] = self.envs.obs[column]
+
+    def play(self, going: np.ndarray, last: int, noise: Tensor | None) -> None:
+        """Each column that is ``going`` [N], till its episode ends or it has so many rows."""
+        from pgrun.kernels.simulators import play_simulators
+
+        envs, memory = self.envs, self.memory
         elapsed = np.array([clock._elapsed_steps for clock in envs.clocks], np.int64)
         before = elapsed.copy()
         given = (
-            *(going, reached, last, *actor.arguments),
+            *(going, self.reached, last, *self.actor.arguments),
             *(memory.counts, memory.numbers, memory.box, memory.functions, memory.places),
-            *(envs.obs.dtype == np.float32, elapsed, memory.limits, ended, active, fresh, now),
-            *(noise is not None, NO_NOISE if noise is None else noise.numpy(), records),
+            *(envs.obs.dtype == np.float32, elapsed, memory.limits),
+            *(self.ended, self.active, self.fresh, self.now),
+            *(noise is not None, NO_NOISE if noise is None else noise.numpy()),
+            (self.obs, *self.steps, self.terminated, self.truncated),
         )
         run_side_by_side(*(partial(play_simulators, part, *given) for part in split_columns(going)))
         for i, steps in enumerate((elapsed - before).tolist()):
             envs.noted[i].steps += steps
             envs.clocks[i]._elapsed_steps += steps
 
-    def add_rows(rows: int) -> None:
-        obs, *others = records
-        track.extend(obs[1 : rows + 1], *(x[:rows] for x in others))
-
-    while (going := active & (reached < most)).any():
-        for column in np.flatnonzero(ended & going).tolist():
-            try:
-                envs.reset_column(column)
-            except ColumnFault as fault:
-                add_rows(int(reached[column]))
-                raise track.tell_episode(envs, fault) from fault.__cause__
-            fresh[column] = envs.obs[column]
-        play(going, most)
-        left -= going & ended
-        active &= left > 0
-    rows = int(reached.max())
-    play(reached < rows, rows)  # columns that have had their share stand still
-    add_rows(rows)
-    envs.obs[:] = now
-    envs.ended = (records[3] | records[4])[rows - 1]
-    return rows
+    def add_rows(self, track: Recorder, rows: int) -> None:
+        """The first rows, which all columns have."""
+        steps = *self.steps, self.terminated, self.truncated
+        track.extend(self.obs[1 : rows + 1], *(x[:rows] for x in steps))
 
 
 def split_columns(going: np.ndarray) -> list[tuple[int, int]]:

@@ -122,7 +122,7 @@ def choose_state_to_resume(
     if extended or (over and has_reported_end(folder, done)):
         more = 2 * max(done, wanted)
         raise InvalidCommand(
-            folder,
+            shorten_folder(folder),
             None,
             f"is finished, with {done} environment steps",
             f"to extend it add trainer.total_steps={more}",

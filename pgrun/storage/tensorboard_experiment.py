@@ -19,7 +19,7 @@ from pgrun.storage.tensorboard_records import EXPERIMENT, summarise_hparams, wri
 SWEEP_EVENTS = "events.out.tfevents.0.sweep"  # in a sweep's folder, beside its jobs
 OPENS_ON = ("return/eval", "return/train")  # of each run
 ALWAYS_TOLD = ("algo.name", "env.id")  # where nothing differs
-NUMBER_OR_AUTO = ("trainer.eval_every",)
+NUMBER_OR_AUTO = ("cores", "trainer.eval_every")
 
 
 def flatten_for_hparams(settings: Mapping[str, Any]) -> dict[str, bool | int | float | str]:

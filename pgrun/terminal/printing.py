@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -15,6 +16,9 @@ from pgrun.errors import escape_line, escape_lines
 
 WIDTH = 110  # characters of a line of prose, at most
 NARROWEST = 40
+GAP = re.compile(r"(?<=\S) {2,}(?=\S)")  # between the columns of a table or a list
+CELL = 30  # characters: columns that are narrower on average are those of a table
+COMMAND = re.compile(r"\s*(pgrun(-\w+)?|tensorboard) ")
 
 
 class Tone(Enum):
@@ -43,9 +47,8 @@ def dress_text(text: str, stream: TextIO, tone: Tone, wrapped: bool) -> str:
     """A text as this stream gets it: as it is, unless that is a terminal."""
     if not stream.isatty():
         return text
-    lines = text.split("\n")
-    if wrapped:
-        lines = [wrap_line(line, terminal_width()) for line in lines]
+    wrap = wrap_line if wrapped else wrap_listed
+    lines = [wrap(line, terminal_width()) for line in text.split("\n")]
     if shows_colour():
         lines[:1] = [paint_start(lines[0], tone)]
         lines = [paint_start(line, Tone.WARNING) if line.startswith("warning: ") else line for line in lines]
@@ -59,6 +62,22 @@ def wrap_line(line: str, width: int) -> str:
         line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
     return "\n".join(wrapped) if len(line) > width else line
+
+
+def wrap_listed(line: str, width: int) -> str:
+    """``wrap_line``, but a row of a table and a command, which may be copied, stay as they are.
+
+    What stands in a list's last column goes on below its beginning.
+    """
+    gaps = list(GAP.finditer(line))
+    is_row = len(gaps) > 1 and len(line) < CELL * (len(gaps) + 1)
+    if len(line) <= width or is_row or COMMAND.match(line):
+        return line
+    begins = max((gap.end() for gap in gaps if gap.end() <= width // 2), default=0)
+    if not begins:
+        return wrap_line(line, width)
+    lines = textwrap.wrap(line[begins:], width - begins, break_long_words=False, break_on_hyphens=False)
+    return line[:begins] + ("\n" + " " * begins).join(lines)
 
 
 def paint_start(line: str, tone: Tone) -> str:

@@ -286,3 +286,10 @@ def test_a_fault_of_the_environment_is_an_exception(here: Path) -> None:  # noqa
     assert state_of_process() == before
     with pytest.raises(pgrun.InvalidCommand, match=r"holds no finished run: failed: .*the line is cut"):
         pgrun.load("r")
+
+
+def test_a_class_of_another_tool_is_answered_with_what_to_type() -> None:
+    with pytest.raises(
+        AttributeError, match=r"no attribute 'PPO': pgrun\.train\('algo=ppo env=CartPole-v1'\)"
+    ):
+        pgrun.PPO  # noqa: B018

@@ -60,7 +60,7 @@ def test_settings_of_any_kind_become_words() -> None:
         "d": "[1]",
         "env.kwargs": {"is_slippery": False, "map_name": "8x8", "deep": {"x": [1.5, "2"]}},
     }
-    argv = build_command("algo=ppo 'x=a b'", given, Path("/tmp/my runs"), "my conf")
+    argv = build_command(["algo=ppo 'x=a b'"], given, Path("/tmp/my runs"), "my conf")
     assert argv[:2] == ["algo=ppo", "x=a b"]
     assert argv[2:9] == [
         "env=my_module:Space/Own-v0",
@@ -77,3 +77,11 @@ def test_settings_of_any_kind_become_words() -> None:
         assert (read.key, read.value) == (key, list(value) if isinstance(value, tuple) else value)
     with pytest.raises(pgrun.InvalidCommand, match="seed: is a set: a setting is a number"):
         build_command([], {"seed": {1}}, None, None)
+
+
+def test_words_in_several_texts_are_words() -> None:
+    """Also those that other tools' functions take, which the command answers."""
+    argv = build_command(["algo=ppo env=CartPole-v1", ["seed=1", "gamma=1"], "seed=2"], {}, None, None)
+    assert argv == ["algo=ppo", "env=CartPole-v1", "seed=1", "gamma=1", "seed=2"]
+    with pytest.raises(pgrun.InvalidCommand, match="here: algo=ppo env=CartPole-v1"):
+        pgrun.train("ppo", "CartPole-v1")

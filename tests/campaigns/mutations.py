@@ -290,7 +290,7 @@ FAULTS = [
     fault("replayed_iterations_lose_chances", "a stream that runs ahead",
           "compiled/iterations/replayed", "self.noise.set_state(states[done])", "pass", "iterations"),
     fault("columns_beyond_their_share", "off-by-one in ended", "rollouts/simulated_player",
-          "active &= left > 0", "active &= left > -1", "simulated_player"),
+          "self.active &= left > 0", "self.active &= left > -1", "simulated_player"),
     fault("halves_without_the_critic", "a step left out", "kernels/iterations",
           "    if part != POLICY:", "    if part in (WHOLE, LEARN):", "side_by_side"),
     fault("halves_drawn_in_turn", "a stream in another order", "compiled/iterations/on_policy",

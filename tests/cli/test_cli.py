@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -17,7 +18,9 @@ import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
 from pgrun import __version__
+from pgrun.cli import compatibility_table
 from pgrun.cli.main import main
+from pgrun.config.paths import conf_dir
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import QUICK, pgrun, shell
 from tests.helpers.support_fork import ForkedCommand
@@ -62,6 +65,18 @@ def test_every_command_as_a_module(module: str) -> None:
         [sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=True
     )
     assert (done.stdout, done.stderr) == (f"{MODULES[module]} {__version__}\n", "")
+
+
+def test_the_list_is_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.setattr(compatibility_table, "terminal_width", lambda: 80)
+    algos, schemes = ["a2c", "off_policy_ac", "ppo", "reinforce", "trpo"], ["gae", "none"]
+    text = compatibility_table.format_fit_matrix(conf_dir(), algos, schemes)
+    assert max(map(len, text.splitlines())) <= 80
+    assert re.sub(r"\s+", " ", text).count("gae ") == 2, "two tables"
+    assert all(algo in text for algo in algos)
 
 
 def test_list(here: Path) -> None:  # noqa: F811

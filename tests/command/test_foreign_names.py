@@ -115,7 +115,7 @@ ANSWERS = {  # command → what is said
         "hydra.sweep.dir=outputs/x\n"
     ],
     "--env-id CartPole-v1 --track --no-anneal-lr --gamma=0.9": [
-        "--track (Stable-Baselines3, CleanRL): leave it out; every run writes TensorBoard files",
+        "--track (Stable-Baselines3, CleanRL): type logger.also=[wandb]; every run writes TensorBoard files",
         "together: pgrun env=CartPole-v1 gamma=0.9 optimizer.schedule=constant",
     ],
     "--env_name CartPole-v0 -n 100 -b 1000 -rtg -na --nn_baseline -blr 0.01": [
@@ -134,7 +134,9 @@ ANSWERS = {  # command → what is said
     ],
     "--wandb-project-name mine --track 'policy_kwargs=dict(net_arch=dict(pi=[32, 8], vf=[64]), "
     "activation_fn=nn.ELU)'": [
-        "--wandb-project-name mine (CleanRL): leave it out",
+        "--wandb-project-name mine (Stable-Baselines3, CleanRL): type logger.project=mine",
+        "--track (Stable-Baselines3, CleanRL): type logger.also=[wandb]; every run writes",
+        "logger.also=[wandb] logger.project=mine",
         "type network.hidden=[32,8] network.critic_hidden=[64] network.activation=elu",
     ],
     "--algo dqn --env CartPole-v1 -f logs --persistence 1": [
@@ -227,6 +229,15 @@ ANSWERS = {  # command → what is said
     "env=my_mod:Line-v3": ["type env=my_mod:Line-v0"],
     "--cfg job learning_rate=1": ["type optimizer.lr=1"],
     "resume=auto --track": ["in which folder?"],
+    "list": ["here: pgrun --list"],
+    "resume": ["here: pgrun resume=last"],
+    "--env-id CartPole-v1 --wandb-project-name mine --no-track": [
+        "--wandb-project-name mine (Stable-Baselines3, CleanRL): leave it out",
+        "together: pgrun env=CartPole-v1 logger.also=[]\n",
+    ],
+    "python -m spinup.run ppo --hid [32,32] [64,32] --env CartPole-v1": [
+        "together: pgrun -m algo=ppo env=CartPole-v1 network.hidden=[32,32],[64,32]\n",
+    ],
     "resume=. --track": ["--track: no such option here"],
 }
 
@@ -239,6 +250,12 @@ def test_the_answer(line: str, here: Path) -> None:  # noqa: F811
         assert text in answer.err, answer.err
     assert not answer.out
     assert not list(here.iterdir())
+
+
+def test_a_name_of_another_tool_is_answered_before_the_repetition(here: Path) -> None:  # noqa: F811
+    lines = pgrun("algo=ppo algo=vpg").err.splitlines()
+    assert "algo=vpg: no such option; type algo=reinforce variance=value_baseline" in lines[1]
+    assert lines[2].strip() == "- algo=ppo algo=vpg: given 2 times: leave one"
 
 
 def test_what_is_ours_is_left_alone() -> None:

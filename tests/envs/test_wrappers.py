@@ -147,6 +147,7 @@ REFUSED = {  # → what is said
     "[{name:FrameStackObservation,size:4}]": "unexpected keyword argument 'size'",
     "[{nam:x}]": "{name:NAME,argument:value}",
     "[3]": "env.wrappers=3: is no wrapper",
+    "[{gymnasium.wrappers.ClipReward:{min_reward:-1}}]": "type {name:ClipReward,min_reward:-1}",
     "TimeAwareObservation": "must be a list such as [name]",
     "[nope:X]": "cannot import nope",
     "[own_wrappers:Plain]": "own_wrappers has no gymnasium.Wrapper of that name",

@@ -76,6 +76,19 @@ def test_an_indented_line_stays_so() -> None:
     ]
 
 
-def test_tables_are_not_wrapped() -> None:
+def test_tables_and_commands_are_not_wrapped() -> None:
     row = "  ".join(["column"] * 20)
     assert shown(row) == f"{row}\n"
+    command = "  pgrun-study " + "env.kwargs.theta=0.5 " * 9
+    assert shown(command) == f"{command}\n"
+
+
+def test_the_last_column_of_a_list_goes_on_below_itself() -> None:
+    claim = "what is said of it,  " + "word " * 20
+    first, *others = shown(f"  no_model    5 s  {claim}".rstrip()).splitlines()
+    assert first.startswith("  no_model    5 s  what is said of it,  word")
+    assert {line[:19] for line in others} == {" " * 19}
+    assert {line[19] for line in others} == {"w"}
+    assert all(len(line) <= 60 for line in (first, *others))
+    prose = shown("word " * 40).splitlines()
+    assert all(len(line) <= 60 for line in prose)

@@ -251,7 +251,7 @@ def test_pictures_are_xml_whatever_is_in_them(tmp_path: Path) -> None:
 
 
 def test_the_book_is_what_the_files_say() -> None:
-    written = {path.name: path.read_text() for path in BOOK.glob("*.md")}
+    written = {path.relative_to(BOOK).as_posix(): path.read_text() for path in BOOK.rglob("*.md")}
     assert written == make_pages(BOOK), "pgrun-lab --docs docs/lab writes it anew"
 
 

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin
 
 from pgrun.config.schema import format_value, setting_kinds
+from pgrun.terminal.printing import text_width
 
-WIDTH = 96
+WIDTH = 96  # characters of a line, at most
 PIECES = re.compile(r"(?<=[.;])(?<!al\.)(?<!eq\.)\s+(?=[^\W\da-z]|``|[∇Σ])")
 ABOUT = re.compile(r"^``(\w+)(?:=(\w+))?``")
 NAME = r"[A-Z][\w'’-]+"
@@ -90,17 +91,22 @@ def find_citations(paragraphs: list[str]) -> list[str]:
     return list(dict.fromkeys(CITED.findall(" ".join(" ".join(paragraphs).split()))))
 
 
+def page_width() -> int:
+    """Ours, or the terminal's where it is narrower."""
+    return min(WIDTH, text_width())
+
+
 def wrap_paragraph(text: str, indent: str = "  ") -> str:
     """A paragraph in the terminal's width; a formula line by line."""
     if not text.startswith(" "):
         filled = textwrap.fill(
-            text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+            text, page_width(), initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
         )
         return filled.replace("\N{NO-BREAK SPACE}", " ")
     deep = indent + " " * 8
     lines = (
         textwrap.wrap(
-            line[1:], WIDTH, initial_indent=indent, subsequent_indent=deep,
+            line[1:], page_width(), initial_indent=indent, subsequent_indent=deep,
             break_on_hyphens=False, replace_whitespace=False,
         )
         for line in text.splitlines()

@@ -6,6 +6,7 @@ Each fact is one sentence.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -163,5 +164,9 @@ def explain_normalisation(settings: Settings, chosen: Classes, env: gym.Env | No
 
 
 def join_docstring(of: Any) -> str:
-    """The whole docstring on one line."""
-    return " ".join((inspect.getdoc(of) or "").split()).replace("``", "")
+    """The whole docstring on one line; semicolons between the lines of a formula."""
+    parts = []
+    for block in re.split(r"\n\s*\n", inspect.getdoc(of) or ""):
+        lines = [" ".join(line.split()) for line in block.splitlines()]
+        parts.append("; ".join(lines) + "." if block.startswith(" ") else " ".join(lines))
+    return " ".join(parts).replace("``", "")

@@ -24,10 +24,10 @@ from pgrun.diagnostics import gradient_variance
 from pgrun.policies.normalization import RewardScale
 from pgrun.tools.explain import facts
 from pgrun.tools.explain.docstring import (
-    WIDTH,
     explain_class,
     find_citations,
     find_setting_sentence,
+    page_width,
     wrap_paragraph,
 )
 from pgrun.tools.explain.origins import DEFAULT, chosen_by, find_origins, iterate_settings
@@ -122,7 +122,9 @@ def format_section(title: str, paragraphs: list[str]) -> str:
 
 
 def hang_bullet(text: str) -> str:
-    return textwrap.fill(text, WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+    return textwrap.fill(
+        text, page_width(), initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
+    )
 
 
 def format_settings_table(job: Job, chosen: Mapping[str, Any], env: Any) -> Iterator[str]:

@@ -15,10 +15,12 @@ from pgrun.config.pages import page_address
 from pgrun.errors import InvalidCommand
 from pgrun.terminal.exit_codes import ExitCode, run_guarded
 from pgrun.terminal.options import Options, integer_at_least
+from pgrun.terminal.printing import say
 from pgrun.terminal.threads import pin_threads
 from pgrun.terminal.writable import refuse_unwritable_folder
 
 if TYPE_CHECKING:
+    from pgrun.tools.lab.editions import English
     from pgrun.tools.lab.experiment import Experiment
 
 ABOUT = """\
@@ -31,6 +33,7 @@ examples
   pgrun-lab variance               all of a group
   pgrun-lab --check --fast         those that take seconds, again: exit code 1 if an outcome changed
   pgrun-lab --check --jobs 2       all of them
+  pgrun-lab baseline --lang zh     in Chinese
 {page_address("lab/README.md")} holds the same experiments as a book."""
 
 
@@ -48,6 +51,9 @@ def build_lab_parser() -> Options:
     )
     p.add_argument(
         "--out", type=Path, metavar="DIR", help="where results go (usual: outputs/lab/<date>/<time>)"
+    )
+    p.add_argument(
+        "--lang", choices=("en", "zh"), default="en", help="the language, English or Chinese (usual: en)"
     )
     p.add_argument("--docs", type=Path, metavar="DIR", help="write the pages, and what NAMEs find, to DIR")
     return p
@@ -83,12 +89,15 @@ def run_lab(argv: Sequence[str]) -> int:
             if check_experiments(wanted, choose_output_folder(given.out), given.jobs)
             else ExitCode.DONE
         )
+    from pgrun.tools.lab.editions import EDITIONS
+
+    edition = EDITIONS[given.lang]
     if not given.names and not given.fast:
-        print(format_experiment_list(wanted))
+        say(format_experiment_list(wanted, edition))
         return ExitCode.DONE
     folder = choose_output_folder(given.out)
     for experiment in wanted:
-        show_experiment(experiment, folder / experiment.name)
+        show_experiment(experiment, folder / experiment.name, edition)
     return ExitCode.DONE
 
 
@@ -99,15 +108,17 @@ def choose_output_folder(folder: Path | None) -> Path:
     return folder.absolute()
 
 
-def format_experiment_list(wanted: Sequence[Experiment]) -> str:
+def format_experiment_list(wanted: Sequence[Experiment], edition: English) -> str:
     from pgrun.tools.lab.catalogue import GROUPS
 
     width = max(len(e.name) for e in wanted) + 2
-    lines = ["pgrun-lab NAME tries one; --help says more", ""]
+    lines = [edition.list_head, ""]
     for group in GROUPS:
         members = [e for e in wanted if e.group == group.name]
-        lines += [f"{group.title} ({group.name})"] * bool(members)
-        lines += [f"  {e.name:<{width}}{format_usual_time(e):>6}  {e.claim}" for e in members]
+        lines += [f"{edition.name_group(group)} ({group.name})"] * bool(members)
+        lines += [
+            f"  {e.name:<{width}}{format_usual_time(e):>6}  {edition.read_texts(e).claim}" for e in members
+        ]
         lines += [""] * bool(members)
     return "\n".join(lines).rstrip()
 
@@ -117,40 +128,40 @@ def format_usual_time(experiment: Experiment) -> str:
     return f"{seconds} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
-def show_experiment(experiment: Experiment, folder: Path) -> None:
+def show_experiment(experiment: Experiment, folder: Path, edition: English) -> None:
     """Run one, and say what came out."""
     from pgrun.tools.lab.run import run_experiment
 
-    print("\n".join(format_heading(experiment)), flush=True)
-    result = run_experiment(experiment, folder, lambda line: print(f"  {line}", flush=True))
-    print("\n".join(format_experiment_result(experiment, result, folder)), flush=True)
+    say("\n".join(format_heading(experiment, edition)))
+    result = run_experiment(experiment, folder, lambda line: say(f"  {line}"))
+    say("\n".join(format_experiment_result(experiment, result, folder, edition)))
 
 
-def format_heading(experiment: Experiment) -> list[str]:
-    quoted = [f"  “{text}”" for text in (experiment.chinese, experiment.english) if text]
+def format_heading(experiment: Experiment, edition: English) -> list[str]:
+    texts = edition.read_texts(experiment)
     return [
         "",
-        f"{experiment.name}: {experiment.claim} ({experiment.source})",
-        *quoted,
+        edition.heading.format(name=experiment.name, claim=texts.claim, source=texts.source),
+        *(f"  “{text}”" for text in texts.quotation),
         "",
         indent_formula(experiment.formula),
         "",
     ]
 
 
-def format_experiment_result(experiment: Experiment, result: dict[str, Any], folder: Path) -> list[str]:
+def format_experiment_result(
+    experiment: Experiment, result: dict[str, Any], folder: Path, edition: English
+) -> list[str]:
     from pgrun.terminal.printing import shorten_folder
     from pgrun.tools.lab.run import format_lab_table
 
-    changes = [f"  not as expected: {line}" for line in result["changes"]]
+    texts, outcome = edition.read_texts(experiment), edition.read_outcome(experiment, result)
+    changes = ["  " + edition.changed.format(line) for line in result["changes"]]
     return [
-        *("", format_lab_table(result["table"]), "", result["sentence"], *changes, ""),
-        experiment.shows,
-        f"Try next: {experiment.next}",
-        (
-            f"  the picture, for a browser: {shorten_folder(folder / 'picture.svg')}; beside it result.json, "
-            "table.txt"
-        ),
+        *("", format_lab_table(outcome.table), "", outcome.sentence, *changes, ""),
+        texts.shows,
+        edition.try_next.format(texts.next),
+        "  " + edition.picture.format(shorten_folder(folder / "picture.svg")),
     ]
 
 
