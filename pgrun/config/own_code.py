@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dis
 from collections.abc import Callable, Mapping
+from dataclasses import fields
+from inspect import isfunction
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -17,6 +20,7 @@ NEEDED = {  # what each method of the contract has to give
     "gradient_weight": "a tensor [B], ∂L/∂log π of each row",
     "prepare_rollout": "the rollout, or a copy of it with tensors [T, N, …] in extra",
     "scalars": "a dict of tensors [], one number each, by names that the class lists in tags",
+    "state_dict": "a dict of tensors, arrays, numbers, texts, None, and lists and dicts of them",
     "net": "a TorchModuleNet whose module gives a tensor [B, outputs] for a tensor [B, inputs]",
 }
 LONGEST = 300  # characters of what an exception says itself
@@ -74,6 +78,38 @@ def require_rollout(method: Callable[..., Any], rollout: Any) -> None:
     for name, column in rollout.extra.items():
         if not is_tensor(column) or tuple(column.shape[:2]) != rows:
             raise refuse_returned(method, f"{describe_value(column)} as extra[{name!r}]", f"{[*rows]}")
+
+
+def require_state(method: Callable[..., Any], state: Any) -> None:
+    """Refuse what a checkpoint cannot hold."""
+    if not isinstance(state, Mapping):
+        raise refuse_returned(method, describe_value(state))
+    for name, value in state.items():
+        for part in list_leaves(value):
+            if not (part is None or hasattr(part, "dtype") or isinstance(part, bool | int | float | str)):
+                raise refuse_returned(method, f"{describe_value(part)} under {name!r}")
+
+
+def list_leaves(value: Any) -> list[Any]:
+    """What is in lists and dicts, and in those in them."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    return (
+        [leaf for part in value for leaf in list_leaves(part)] if isinstance(value, list | tuple) else [value]
+    )
+
+
+def find_forgotten_state(thing: Any, state: Mapping[str, Any]) -> list[str]:
+    """Attributes that the user's methods of an object set after it was made, that are no settings of it, and
+    that its state has not.
+    """
+    own = [kind for kind in type(thing).__mro__ if kind.__module__ in IMPORTED]
+    named = [item for kind in own for item in vars(kind).items()]
+    methods = [x for name, x in named if isfunction(x) and name not in ("__init__", "__post_init__")]
+    stored = {step.argval for x in methods for step in dis.get_instructions(x) if step.opname == "STORE_ATTR"}
+    settings = {each.name for each in fields(thing) if each.init}
+    kept = {name for name, value in vars(thing).items() if value is not None}
+    return sorted((stored & kept) - settings - set(state))
 
 
 def find_own_fault(error: BaseException) -> OwnCodeFault | None:

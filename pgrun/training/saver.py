@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from pgrun import __version__
 from pgrun.atomic_files import refuse_links
+from pgrun.config.own_code import find_forgotten_state, require_state
 from pgrun.envs.faults import Unrepeatable
 from pgrun.errors import EnvironmentFault, InvalidCommand, escape_line, join_lines
 from pgrun.storage.checkpoint import Checkpoints
@@ -24,6 +25,7 @@ from pgrun.training.run_folder import HeldFolder
 if TYPE_CHECKING:
     import numpy as np
 
+    from pgrun.algorithms.base import Algorithm
     from pgrun.training.build import Run
     from pgrun.training.counters import Clock, Counters
 
@@ -44,6 +46,7 @@ class Saver:
         self.held, self.checkpoints = HeldFolder(folder), Checkpoints(folder / "checkpoints")
         self.every, self.saved_at = every, env_steps
         self.next_time = time.monotonic() + LEAST
+        self.told = False  # what a resumed run would begin anew
 
     def close(self) -> None:
         self.held.close()
@@ -72,6 +75,7 @@ class Saver:
         next.
         """
         start = time.monotonic()
+        self.look_at_own_state(run.algorithm)
         state = {
             "settings": dict(run.settings),
             "identity": describe_run(run),
@@ -86,6 +90,21 @@ class Saver:
         self.checkpoints.save(counters.env_steps, state)
         self.saved_at = counters.env_steps
         self.next_time = time.monotonic() + max(LEAST, (time.monotonic() - start) / SHARE)
+
+    def look_at_own_state(self, algorithm: Algorithm) -> None:
+        """Of an algorithm of the user's. Raises ``OwnCodeFault`` where it cannot be saved; says once what it
+        keeps and does not give.
+        """
+        own = algorithm.state_dict()
+        require_state(algorithm.state_dict, own)
+        forgotten = find_forgotten_state(algorithm, own)
+        if forgotten and not self.told:
+            self.told = True
+            log.warning(
+                "%s keeps %s, which its state_dict does not give: a run that is resumed begins them anew",
+                type(algorithm).__name__,
+                ", ".join(forgotten),
+            )
 
 
 class Occupied(InvalidCommand):

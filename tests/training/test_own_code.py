@@ -6,21 +6,25 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
+from pgrun.algorithms.a2c import A2c
 from pgrun.command import setting_check
 from pgrun.config import user_modules
-from pgrun.config.own_code import find_own_fault
+from pgrun.config.own_code import find_forgotten_state, find_own_fault, require_state
 from pgrun.config.schema import find_class
 from pgrun.errors import OwnCodeFault
 from pgrun.training.build import Run
 from pgrun.training.counters import Counters
 from pgrun.training.loop import collect_rollout, learn_from_rollout
+from pgrun.training.saver import Saver
 from pgrun.variance.base import Scheme
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import QUICK, pgrun
@@ -124,3 +128,60 @@ def test_a_scheme_without_psi(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_user_s_module_is_asked_for() -> None:
     with pytest.raises(LookupError, match=r"no class Mine in pgrun.variance; .* modules=\[my_module\]"):
         find_class("variance", "mine")
+
+
+@dataclass
+class Remembering(A2c):
+    """What a user's algorithm keeps from update to update."""
+
+    rate: float = 0.5
+    mean: torch.Tensor | None = field(init=False, default=None)
+    given: Any = field(init=False, default_factory=dict)
+
+    def note(self) -> None:
+        self.mean, self.rate = torch.ones(2), 0.25
+
+    def state_dict(self) -> Any:
+        return self.given
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            None,
+            r"own_code\.py, line \d+: Remembering\.state_dict returned nothing \(None\); needed",
+        ),
+        ({"mean": {1, 2}}, r"returned set under 'mean'; needed: a dict of tensors, arrays, numbers"),
+        ({"deep": [{"x": [object()]}]}, r"returned object under 'deep'; "),
+    ],
+)
+def test_a_state_that_cannot_be_saved_is_refused(given: Any, said: str) -> None:
+    algorithm = Remembering()
+    algorithm.given = given
+    with pytest.raises(OwnCodeFault, match=said):
+        require_state(algorithm.state_dict, algorithm.state_dict())
+
+
+def test_what_can_be_saved() -> None:
+    kept = {"a": torch.ones(1), "b": [1, 2.5, "x", None, {"c": (True,)}], "d": np.float64(3), "e": np.ones(2)}
+    require_state(Remembering().state_dict, kept)
+
+
+def test_what_its_state_forgets_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not its settings, not what pgrun's own classes keep, and not what holds nothing yet."""
+    algorithm, saver = Remembering(), Saver(tmp_path, None)
+    algorithm.note()
+    saver.look_at_own_state(algorithm)
+    assert caplog.text == ""  # no class of the user's
+    monkeypatch.setattr("pgrun.config.own_code.IMPORTED", {__name__})
+    saver.look_at_own_state(Remembering())
+    assert caplog.text == ""
+    for _ in range(2):
+        saver.look_at_own_state(algorithm)
+    assert caplog.text.count("Remembering keeps mean, which its state_dict does not give") == 1
+    algorithm.given = {"mean": algorithm.mean}
+    assert find_forgotten_state(algorithm, algorithm.state_dict()) == []
+    saver.close()
