@@ -39,7 +39,7 @@ def test_no_code_runs_and_nothing_outside_is_written(every: dict[str, int]) -> N
     words = ["--commands", *commands, "--every", *map(str, every.values())]
     done = subprocess.run([sys.executable, str(SCRIPT), *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    counts = re.findall(r"^(\d+) attacks on (\w+)$", done.stdout, re.M)
+    counts = re.findall(r"^(\d+) attacks on (\w+): \d+ s$", done.stdout, re.M)
     assert [name for _, name in counts] == commands
     assert all(int(count) >= 1 for count, _ in counts), done.stdout
     assert sum(int(count) for count, _ in counts) >= 3 * len(commands)
