@@ -112,6 +112,9 @@ FAULTS = [
           'mean, scale = self.__dict__.setdefault("first", '
           '(self.mean.numpy().copy(), self.scale.numpy().copy()))',
           "iteration"),
+    fault("compiled_stale_statistics", "stale log-probabilities", "policies/compiled_actor",
+          "mean=normaliser.mean.numpy() if",
+          'mean=normaliser.__dict__.setdefault("first", normaliser.mean.numpy().copy()) if', "iteration"),
     fault("unclipped_ratio", "unclipped ratio", "algorithms/ppo",
           "(batch.mask > 0) & ~self.clipped(ratio, batch)", "batch.mask > 0", "updates"),
     fault("clip_high_ignored", "unclipped ratio", "algorithms/ppo",
