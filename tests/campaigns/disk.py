@@ -57,7 +57,8 @@ FAULTS = {
     "over its quota": errno.EDQUOT,
     "forbidden": errno.EACCES,
 }
-SAID = re.compile(r"(?:[^\n]+; writes to [^\n]+\n)?pgrun: [^\n]+\n?")  # after what a run begins with
+BEGINS = r"[^\n]+(?:; writes to |; watch it: )[^\n]+\n"  # what a run says first, new or resumed
+SAID = re.compile(rf"(?:{BEGINS})?pgrun: [^\n]+\n?")
 
 
 def command(words: Sequence[str]) -> int:
