@@ -15,7 +15,7 @@ from torch.distributions import Categorical, kl_divergence
 from pgrun.training.build import Run
 from pgrun.training.loop import train_run
 from pgrun.types import Rollout
-from tests.helpers.support_pipeline import built, trained
+from tests.helpers.support_pipeline import built
 
 PENALTY = (
     "algo=ppo_penalty env=CartPole-v1 env.num_envs=4 sampler.steps=32 trainer.total_steps=100 "
@@ -54,12 +54,15 @@ def test_beta_moves_once_an_iteration_whatever_its_minibatches(lr: float, factor
     assert float(run.algorithm.scalars()["step/beta"]) == factor
 
 
-def test_acting_sees_the_present_parameters_and_statistics(tmp_path) -> None:
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+def test_acting_sees_the_present_parameters_and_statistics(backend: str, tmp_path) -> None:
     """The mode is the mean that log-probabilities are computed from: of raw states
-    normalised as training left it.
+    normalised as training left it, also where it was asked before.
     """
-    run, _ = trained(tmp_path, *NORMALISED.split())
+    run = built(*NORMALISED.split(), f"backend={backend}")
     raw = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32) * [1, 1, 8]
+    run.policy.actor()(raw.astype(np.float32), None)
+    train_run(run, tmp_path)
     moments = run.policy.normaliser.moments
     seen = (torch.from_numpy(raw) - moments.mean) / moments.std
     assert (seen - torch.from_numpy(raw)).abs().max() > 0.5, "normalising changes what is seen"

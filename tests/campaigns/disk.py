@@ -57,7 +57,8 @@ FAULTS = {
     "over its quota": errno.EDQUOT,
     "forbidden": errno.EACCES,
 }
-SAID = re.compile(r"(?:[^\n]+; writes to [^\n]+\n)?pgrun: [^\n]+\n?")  # after what a run begins with
+BEGINS = r"[^\n]+(?:; writes to |; watch it: )[^\n]+\n"  # what a run says first, new or resumed
+SAID = re.compile(rf"(?:{BEGINS})?pgrun: [^\n]+\n?")
 
 
 def command(words: Sequence[str]) -> int:
@@ -120,7 +121,7 @@ def judge(end: End, folder: Path, reference: Reference, tally: Tally, where: str
         tally.resumed += 1
         shutil.rmtree(folder)
         return
-    wrong = [] if end.code == 1 else [f"exit code {end.code}"]
+    wrong = [] if end.code == 1 or is_refused_in_time(end, folder) else [f"exit code {end.code}"]
     wrong += [] if SAID.fullmatch(end.out) else [f"said: {end.out[-1500:]}"]
     try:
         Checkpoints(folder / "checkpoints").load()
@@ -134,6 +135,14 @@ def judge(end: End, folder: Path, reference: Reference, tally: Tally, where: str
         tally.resumed += not wrong
     tally.failures += [f"{where}: {', '.join(wrong)}"] if wrong else []
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_refused_in_time(end: End, folder: Path) -> bool:
+    """The fault met the second look whether the place can be written, which comes once the folder is locked:
+    nothing of the run is there.
+    """
+    files = {path.name for path in folder.rglob("*") if path.is_file()}
+    return end.code == 2 and "cannot be written" in end.out and files <= {".lock"}
 
 
 def at_a_call(
@@ -211,7 +220,7 @@ def really_full(
             folder = place / "run"
             end = forked(partial(run, folder))
             mount(place, "remount", f"size={64 * reference.size}")
-            if end.code == 2 and "cannot be written" in end.out:  # seen before anything was done
+            if is_refused_in_time(end, folder):
                 continue
             if end.code == 0:
                 break

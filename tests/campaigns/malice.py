@@ -22,9 +22,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout, suppress
-from functools import partial
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -85,9 +85,7 @@ COMMANDS: dict[str, Callable[[Path, Path], int]] = {  # (run directory, where el
     "study": lambda run, own: hydra_command(
         pgrun.tools.study.cli.STUDY, [f"run={run}", *SMALL, f"hydra.run.dir={own}/study"]
     ),
-    "compare": lambda run, own: left(
-        partial(compare.main), "pgrun-compare", run, "--html", own / "page.html"
-    ),
+    "compare": lambda run, own: left(compare.main, "pgrun-compare", run, "--html", own / "page.html"),
     "sweep": lambda run, _: hydra_command(cli.PGRUN, ["-m", *RUN, "seed=0,1", f"hydra.sweep.dir={run}"]),
     "doctor": lambda run, _: cli.run_guarded(lambda: doctor.run_doctor([str(run)]), "pgrun-doctor"),
     "explain": lambda run, own: hydra_command(
@@ -114,16 +112,15 @@ def left(main: Callable[[], None], *words: object) -> int:
 
 
 def load_machine_code(top: Path) -> None:
-    """A run and its play in this process, which the watched ones are forked from: numba keeps machine code as
-    pickles of its own, beside the package, and a watched process may open none. matplotlib makes the folders
-    of its settings and fonts when it is imported, and reads its fonts.
+    """A run, its play and its page in this process, which the watched ones are forked from: numba keeps
+    machine code as pickles of its own, beside the package, and a watched process may open none. matplotlib
+    makes the folders of its settings and fonts when it is imported, and reads its fonts.
     """
-    import matplotlib.font_manager  # noqa: F401
-
     folder = top / "before"
     with redirect_stdout(io.StringIO()):
         assert hydra_command(cli.PGRUN, [*RUN, f"hydra.run.dir={folder}"]) == 0
         assert play.run_play([str(folder)]) == 0
+        assert left(compare.main, "pgrun-compare", folder, "--html", top / "before.html") == 0
 
 
 def good_run(top: Path) -> Path:
@@ -234,12 +231,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 1
         good = good_run(Path(top))
         for command, step in zip(given.commands, every, strict=True):
+            begun = time.monotonic()
             names = [name for name in list(ATTACKS)[::step] if given.only in name]
             names = [name for name in names if ATTACKS[name].on_sweeps == (command == "sweep")]
             for problem in (f"{name}: {told}" for name in names for told in tried(name, good, command)):
                 failures += 1
                 print(f"{command}: {problem}", flush=True)
-            print(f"{len(names)} attacks on {command}", flush=True)
+            print(f"{len(names)} attacks on {command}: {time.monotonic() - begun:.0f} s", flush=True)
     print(f"{failures} failures")
     return int(bool(failures))
 

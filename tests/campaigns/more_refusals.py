@@ -249,6 +249,7 @@ TABLE: dict[str, list[str]] = {
     f"pgrun-play ../empty --seed {NINES}": ["≥ 0 and below 2^63"],
     "pgrun-play ../empty --seed 1.5": ["must be an integer ≥ 0"],
     "pgrun-play ../empty --max-steps 0": ["must be an integer ≥ 1"],
+    "pgrun-play ../empty --export /proc/x.onnx": [UNWRITABLE],
     "pgrun-play ../empty --video=": ["a name or a value is missing"],
     f"{SHARED} hydra.sweeper.storage=j": ["add hydra.sweeper.study="],
     f"{SHARED} hydra.sweeper.study=s": ["of which storage?"],

@@ -5,28 +5,40 @@
     python tests/campaigns/mutations.py --list       what they are
 
 A fault replaces one text, found exactly once, in a copy of the package; the tests that should catch it run on
-the copy.
+the copy, in a process forked from one that has imported what pgrun needs and nothing of pgrun.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
+import importlib
+import multiprocessing
 import os
 import re
+import resource
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import pytest
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.helpers.support_fork import forked
+
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("pgrun", "conf", "tests", "pyproject.toml")
-LIMIT = 300  # seconds for a file of tests: a fault that hangs is not caught
+LIMIT = 300  # seconds of computing for a file of tests: a fault that hangs is not caught
+WAITING = 10  # times as long by the clock: what computes nothing, or has to share the machine
+IMPORTED = ("gymnasium", "hydra", "mujoco", "numba", "scipy", "torch")  # once, for all rows
 CRASHES = ("NameError", "SyntaxError", "ImportError", "TypeError", "AttributeError", "IndentationError")
 
 
@@ -100,6 +112,9 @@ FAULTS = [
           'mean, scale = self.__dict__.setdefault("first", '
           '(self.mean.numpy().copy(), self.scale.numpy().copy()))',
           "iteration"),
+    fault("compiled_stale_statistics", "stale log-probabilities", "policies/compiled_actor",
+          "mean=normaliser.mean.numpy() if",
+          'mean=normaliser.__dict__.setdefault("first", normaliser.mean.numpy().copy()) if', "iteration"),
     fault("unclipped_ratio", "unclipped ratio", "algorithms/ppo",
           "(batch.mask > 0) & ~self.clipped(ratio, batch)", "batch.mask > 0", "updates"),
     fault("clip_high_ignored", "unclipped ratio", "algorithms/ppo",
@@ -385,32 +400,50 @@ class Outcome:
 
 
 def copied(folder: Path) -> Path:
-    """The package and its tests in ``folder``."""
+    """The package and its tests in ``folder``.
+
+    What Python and numba have compiled comes with them: Python's is good for a file of the same time alone,
+    numba's for the same sources of all kernels, so that a fault is compiled, and in a kernel everything.
+    """
     for name in COPIED:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*-pytest-*"))
         else:
             shutil.copy(ROOT / name, folder / name)
     (folder / "mutation_guard.py").write_text(GUARD)
     return folder.resolve()
 
 
+def import_dependencies() -> None:
+    """In the process that all rows are forked from: half of what a row would take."""
+    for name in IMPORTED:
+        importlib.import_module(name)
+    gc.freeze()
+
+
 def run_tests(folder: Path, tests: Sequence[str]) -> Outcome:
     """pytest on the copy, up to the first failure."""
-    begun = time.time()
-    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "mutation_guard"]
-    command += ["-n", "0", "--tb=short", "-rfE", *(f"tests/{test}" for test in tests)]
+    words = ["-x", "-q", "-p", "no:cacheprovider", "-p", "mutation_guard", "-n", "0", "--tb=short", "-rfE"]
     limit = LIMIT * len(tests)
-    try:
-        done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=limit
-        )
-    except subprocess.TimeoutExpired:
-        return Outcome(-1, "", f"still running after {limit} s", time.time() - begun)
-    failed = re.search(r"^FAILED (\S+::.*?)(?: - (.*))?$", done.stdout, re.M)
-    test, reason = failed.groups(default="") if failed else ("", (done.stdout + done.stderr)[-600:].strip())
-    return Outcome(done.returncode, test.removeprefix("tests/"), reason, time.time() - begun)
+    files = [f"tests/{test}" for test in tests]
+    end = forked(lambda: run_pytest(folder, [*words, *files], limit), WAITING * limit)
+    if end.code in (-signal.SIGKILL, -signal.SIGXCPU):
+        return Outcome(-1, "", f"still running after {limit} s", end.seconds)
+    failed = re.search(r"^FAILED (\S+::.*?)(?: - (.*))?$", end.out, re.M)
+    test, reason = failed.groups(default="") if failed else ("", end.out[-600:].strip())
+    return Outcome(end.code, test.removeprefix("tests/"), reason, end.seconds)
+
+
+def run_pytest(folder: Path, words: list[str], limit: int) -> int:
+    """In a process of its own: nothing that was imported from here stays."""
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("pgrun", "tests")]:
+        del sys.modules[name]
+    os.chdir(folder)
+    os.environ.update(PYTHONPATH=str(folder), PYTHONDONTWRITEBYTECODE="1")
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, str(folder))
+    return int(pytest.main(words))
 
 
 def checked(one: Fault) -> Outcome:
@@ -442,6 +475,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     for one in faults:
         one.applied((ROOT / one.file).read_text())
+    import_dependencies()
     clean = baseline(faults)
     if clean.code != 0:
         print(f"the tests fail without any fault: {clean.test} {clean.reason}")
@@ -455,7 +489,8 @@ def report(faults: Sequence[Fault], jobs: int) -> int:
     show = partial("{:26} {:42} {:>4}  {}".format)
     print(show("fault", "kind", "s", "caught by"))
     survived = 0
-    with ThreadPoolExecutor(jobs) as pool:  # each waits for a process of its own
+    fork = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(jobs, mp_context=fork) as pool:  # each waits for a process of its own
         for one, outcome in zip(faults, pool.map(checked, faults), strict=True):
             survived += not outcome.caught
             verdict = outcome.test if outcome.caught else f"NOT CAUGHT: {outcome.test} {outcome.reason}"

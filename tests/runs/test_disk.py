@@ -25,10 +25,10 @@ def kernels(here: Path) -> None:  # noqa: F811
     ids=["one call", "three calls, and real disks"],
 )
 def test_a_failing_disk_ends_in_one_line_and_loses_nothing(words: list[str]) -> None:
-    """Full, read-only and failing at some calls; the long one also on disks that are really filled, where
-    mounting is permitted.
+    """Full, read-only and failing at some calls; the long one also on disks that are really filled, and
+    really read-only, where mounting is permitted.
     """
-    words = words if "--only" in words else [*words, "--only", "at_calls", "really_full"]
+    words = words if "--only" in words else [*words, "--only", "at_calls", "really_full", "really_read_only"]
     told = in_campaign(disk, *words)
     assert told.count("disk, at a call") == 5  # full, read-only, failing, over its quota, forbidden
 

@@ -118,6 +118,14 @@ def test_films_are_not_written_through_links(tmp_path: Path) -> None:
         make_camera(wish, EnvSettings("CartPole-v1", 1), 2)
 
 
+@pytest.mark.parametrize("name", ["/proc/x", "victim/x"])
+def test_films_where_nothing_can_be_written_are_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("precious")
+    wish = PlayOptions("run", video=tmp_path / name, format="gif")
+    with pytest.raises(InvalidCommand, match="cannot be written"):
+        make_camera(wish, EnvSettings("CartPole-v1", 1), 2)
+
+
 # what a terminal is sent
 
 

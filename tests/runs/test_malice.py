@@ -38,7 +38,7 @@ def test_no_code_runs_and_nothing_outside_is_written(every: dict[str, int]) -> N
     """Each attack is tried in a fork."""
     commands = list(every)
     told = in_campaign(malice, "--commands", *commands, "--every", *map(str, every.values()))
-    counts = re.findall(r"^(\d+) attacks on (\w+)$", told, re.M)
+    counts = re.findall(r"^(\d+) attacks on (\w+): \d+ s$", told, re.M)
     assert [name for _, name in counts] == commands
     assert all(int(count) >= 1 for count, _ in counts), told
     assert sum(int(count) for count, _ in counts) >= 3 * len(commands)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,25 @@ def test_a_run_killed_before_its_summary_is_finished(here: Path, monkeypatch: py
 
 def dies(*_given: object) -> None:
     raise Killed
+
+
+def test_a_damaged_checkpoint_costs_steps_and_nothing_else(
+    here: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The one before is taken, one line says so, and the run comes to the same end."""
+    line = f"{LINE} trainer.total_steps=256 trainer.checkpoint_every=1"
+    assert pgrun(f"{line} hydra.run.dir=whole").code == 0
+    shutil.copytree("whole", "r")
+    (here / "r" / "summary.json").unlink()
+    newest = max((here / "r" / "checkpoints").glob("*.safetensors"))
+    os.truncate(newest, newest.stat().st_size - 1)
+    with monkeypatch.context() as patch:
+        executed = stop_after(10**9, patch)
+        answer = pgrun("resume=r")
+    assert (answer.code, len(answer.err.splitlines()), newest.name in answer.err) == (0, 1, True), answer
+    assert sum(executed) > 0
+    assert trace(here / "r") == trace(here / "whole")
 
 
 @pytest.fixture

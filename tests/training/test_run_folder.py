@@ -85,9 +85,18 @@ def test_a_moved_folder_is_named_with_what_is_saved(folder: Path, monkeypatch: p
     assert not folder.exists()
 
 
-def test_a_deleted_table_of_metrics(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_deleted_table_of_metrics(replaced: bool, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its rows go to a file without a name: a resume would miss them."""
-    text = train_until(lambda place: (place / "metrics.csv").unlink(), folder, monkeypatch)
+
+    def lose(place: Path) -> None:
+        table = place / "metrics.csv"
+        content = table.read_bytes()
+        table.unlink()
+        if replaced:
+            table.write_bytes(content)
+
+    text = train_until(lose, folder, monkeypatch)
     assert text.startswith(f"{folder / 'metrics.csv'} was deleted or replaced while the run trained")
 
 
