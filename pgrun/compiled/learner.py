@@ -87,28 +87,10 @@ def count_passes(algorithm: Algorithm) -> tuple[int, int]:
 
 def takes_passes_alone(algorithm: Algorithm) -> bool:
     """Whether an update is passes over the batch, all of them, and then the critic's fit."""
-    kind = type(algorithm)
     base: type[Algorithm] = Repeated if isinstance(algorithm, Repeated) else Algorithm
-    return (
-        kind.update is Algorithm.update
-        and kind.improve is base.improve
-        and not (isinstance(algorithm, Repeated) and algorithm.stop_rule())
-    )
-
-
-def is_covered(learner: Learner, algorithm: Algorithm) -> bool:
-    """Whether the compiled step computes what the algorithm's own methods would."""
-    policy, critic = learner.policy, learner.critic
-    own = any(getattr(type(algorithm), name) is not getattr(Algorithm, name) for name in GRADIENT_METHODS)
-    joint = type(critic) is SharedCritic if policy.value_outputs else not isinstance(critic, SharedCritic)
-    return (
-        not own
-        and not algorithm.keeps_episodes_whole
-        and joint
-        and type(policy.net) is CompiledMlp
-        and isinstance(policy.dist, CompiledRows)
-        and is_plain(policy.theta)
-        and isinstance(learner.optimizer, CompiledDescent)
+    methods = (algorithm.update, Algorithm.update), (algorithm.improve, base.improve)
+    return all(getattr(mine, "__func__", None) is usual for mine, usual in methods) and not (
+        isinstance(algorithm, Repeated) and algorithm.stop_rule()
     )
 
 

@@ -136,10 +136,10 @@ def test_what_a_terminal_obeys_is_shown() -> None:
 
 
 SPEAKING = {
-    "cli/main.py": 4,
+    "cli/main.py": 2,
     "terminal/printing.py": 1,
     "training/progress.py": 1,
-}  # help, version, list, configuration
+}  # version, configuration
 
 
 def test_what_comes_from_files_is_printed_in_one_place() -> None:
