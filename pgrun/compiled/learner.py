@@ -94,6 +94,22 @@ def takes_passes_alone(algorithm: Algorithm) -> bool:
     )
 
 
+def is_covered(learner: Learner, algorithm: Algorithm) -> bool:
+    """Whether the compiled step computes what the algorithm's own methods would."""
+    policy, critic = learner.policy, learner.critic
+    own = any(getattr(type(algorithm), name) is not getattr(Algorithm, name) for name in GRADIENT_METHODS)
+    joint = type(critic) is SharedCritic if policy.value_outputs else not isinstance(critic, SharedCritic)
+    return (
+        not own
+        and not algorithm.keeps_episodes_whole
+        and joint
+        and type(policy.net) is CompiledMlp
+        and isinstance(policy.dist, CompiledRows)
+        and is_plain(policy.theta)
+        and isinstance(learner.optimizer, CompiledDescent)
+    )
+
+
 class MinibatchSteps:
     """The compiled step for one algorithm, with its buffers.
 
