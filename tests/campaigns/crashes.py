@@ -31,6 +31,7 @@ if __name__ == "__main__":
 import pgrun.training.loop as training
 from pgrun.cli import main as cli
 from pgrun.storage.checkpoint import Checkpoints
+from pgrun.training.backends import find_unknown_to_kernels
 from pgrun.training.build import build_run
 from tests.helpers.support_disk import Disk, Strike, kill_at, never
 from tests.helpers.support_fork import End, folder_in_memory, forked
@@ -111,10 +112,13 @@ OWN = {
 
 
 def composed(name: str, checkpoint_every: int, backend: str = "auto") -> dict[str, Any]:
+    """A case's settings; of one whose choices have no kernels with ``backend=auto`` in place of compiled."""
     algo, env = name.split()[:2]
     practice = [word for word in PRACTICE if word not in OWN.get(algo, ())]
     words = [f"algo={algo}", f"env={env}", f"backend={backend}", *COMMON, *practice, *CASES[name].split()]
-    return settings(f"trainer.checkpoint_every={checkpoint_every}", *words)
+    made = settings(f"trainer.checkpoint_every={checkpoint_every}", *words)
+    unknown = backend == "compiled" and any(find_unknown_to_kernels(made))
+    return composed(name, checkpoint_every) if unknown else made
 
 
 @dataclass
