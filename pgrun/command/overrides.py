@@ -43,7 +43,6 @@ MEANT = {  # words that are a command elsewhere: what they are here
     "sweep": f"{PROGRAM} -m seed=0,1,2",
     "multirun": f"{PROGRAM} -m seed=0,1,2",
 }
-LEAVE_ONE = "leave one"  # what to do where a setting is given twice
 OWN_CONFIG = "it would replace pgrun's own configuration; add yours with --config-dir"
 NOT_OURS = {
     "config_path": OWN_CONFIG,
@@ -303,6 +302,10 @@ def describe_unreadable(text: str) -> Mistake:
     return Mistake(text, None, "cannot be read", remedy)
 
 
+class GivenTwice(Mistake):
+    """A setting that stands there more than once: said after what is wrong with its name."""
+
+
 def find_repeated(texts: list[str]) -> Iterator[Mistake]:
     """Keys that are given twice: Hydra would silently take the last."""
     given: dict[str, list[str]] = {}
@@ -311,11 +314,7 @@ def find_repeated(texts: list[str]) -> Iterator[Mistake]:
             given.setdefault(text.partition("=")[0].lstrip("+"), []).append(text)
     for same in given.values():
         if len(same) > 1:
-            yield Mistake(" ".join(same), None, f"given {len(same)} times", LEAVE_ONE)
-
-
-def is_repetition(mistake: Mistake) -> bool:
-    return mistake.remedy == LEAVE_ONE
+            yield GivenTwice(" ".join(same), None, f"given {len(same)} times", "leave one")
 
 
 def hydra_word(key: str, value: object, quote: str = "'") -> str:

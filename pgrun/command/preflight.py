@@ -18,7 +18,7 @@ from pgrun.command.compose import Job, compose_jobs
 from pgrun.command.folder_names import number_of
 from pgrun.command.hydra_settings import find_wrong_hydra_settings
 from pgrun.command.launchers import find_missing_launchers
-from pgrun.command.overrides import Command, is_repetition
+from pgrun.command.overrides import Command, GivenTwice
 from pgrun.command.search_check import find_wrong_search
 from pgrun.command.stack_check import find_stacked_in_sweep
 from pgrun.errors import SeveralMistakes
@@ -60,7 +60,7 @@ def compose_and_check(command: Command, again: bool = False) -> list[Job]:
 def refuse_all(problems: Sequence[Mistake], program: str = PGRUN.name, instead: str = "") -> None:
     """Raise one ``InvalidCommand`` of all, what is given twice behind what a name is called here."""
     if problems:
-        raise SeveralMistakes(sorted(problems, key=is_repetition), program, instead)
+        raise SeveralMistakes(sorted(problems, key=lambda one: isinstance(one, GivenTwice)), program, instead)
 
 
 def check_jobs(composed: list[Job], app: App, whole: bool) -> Iterator[Mistake]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from pgrun.policies.mlp import WrappedNet
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -12,20 +14,14 @@ if TYPE_CHECKING:
     from pgrun.policies.mlp import Net, Scores
 
 
-class Rescaled:
+class Rescaled(WrappedNet):
     """y = c·f_θ(x), c for each output (a log σ keeps 1): what every product of the
     network gets on its way in or out.
     """
 
     def __init__(self, net: Net, scale: Tensor):
-        self.net, self.scale = net, scale  # [out + F]
-        self.inputs, self.free, self.size = net.inputs, net.free, net.size
-
-    def layers(self, theta: Tensor) -> tuple[Any, Tensor]:
-        return self.net.layers(theta)
-
-    def groups(self) -> dict[str, int]:
-        return self.net.groups()
+        super().__init__(net)
+        self.scale = scale  # [out + F]
 
     def init(self, scheme: str, gains: Sequence[float], free: float, generator: torch.Generator) -> Tensor:
         """Gains are those of y: rows of the last layer start c times smaller, so that

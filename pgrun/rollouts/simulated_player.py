@@ -68,7 +68,8 @@ class SimulatedPlay:
             left -= going & self.ended
             self.active &= left > 0
         rows = int(self.reached.max())
-        self.play(self.reached < rows, rows, noise)  # columns that have had their share stand still
+        if (still := self.reached < rows).any():  # columns that have had their share
+            self.play(still, rows, noise)
         self.add_rows(track, rows)
         self.envs.obs[:] = self.now
         self.envs.ended = (self.terminated | self.truncated)[rows - 1]

@@ -157,7 +157,7 @@ def build_run(settings: Mapping[str, Any], backend: str | None = None) -> Run:
     # 3. what collects, what learns, and the estimator of Ψ between them
     parts = build_collecting_parts(settings, top, trainer.stack_seeds, device, random)
     algorithm, sampler, envs, scale = parts.algorithm, parts.sampler, parts.envs, parts.scale
-    learner = build_learner(settings, top, parts, random, twins)
+    learner = build_learner(settings, top, parts, device, random, twins)
     estimator = Estimator(parts.scheme, top.gamma, top.advantage_norm)
     # 4. what judges: environments of its own for the evaluation
     eval_envs = make_envs(parts.env, trainer.eval_episodes, " in evaluation")
@@ -225,12 +225,17 @@ def build_collecting_parts(
 
 
 def build_learner(
-    settings: Mapping[str, Any], top: RunSettings, parts: CollectingParts, random: Streams, twins: Twins
+    settings: Mapping[str, Any],
+    top: RunSettings,
+    parts: CollectingParts,
+    device: str,
+    random: Streams,
+    twins: Twins,
 ) -> Learner:
     """Policy, critic, optimizers and the reference that the policy is kept near."""
     envs, scheme, network = parts.envs, parts.scheme, build_member(settings, "network")
     dist = distribution_for(envs.action_space, parts.family, network.log_std)
-    head, device = scheme.uses_critic and network.shared, resolve_device(top.device)
+    head = scheme.uses_critic and network.shared
     policy = twins.policy(
         network.policy(
             envs.obs_size, dist, parts.normaliser, head, random.init, device=device, mask=parts.mask

@@ -75,11 +75,12 @@ class Saver:
         next.
         """
         start = time.monotonic()
-        self.look_at_own_state(run.algorithm)
+        own = run.state_dict()
+        self.look_at_own_state(run.algorithm, own["algorithm"])
         state = {
             "settings": dict(run.settings),
             "identity": describe_run(run),
-            "run": run.state_dict(),
+            "run": own,
             "counters": asdict(counters),
             "clock": asdict(clock),
             "log": dict(position),
@@ -91,14 +92,12 @@ class Saver:
         self.saved_at = counters.env_steps
         self.next_time = time.monotonic() + max(LEAST, (time.monotonic() - start) / SHARE)
 
-    def look_at_own_state(self, algorithm: Algorithm) -> None:
-        """Of an algorithm of the user's. Raises ``OwnCodeFault`` where it cannot be saved; says once what it
-        keeps and does not give.
+    def look_at_own_state(self, algorithm: Algorithm, state: Any) -> None:
+        """Of an algorithm of the user's, and what its ``state_dict`` gave. Raises ``OwnCodeFault`` where that
+        cannot be saved; says once what it keeps and does not give.
         """
-        own = algorithm.state_dict()
-        require_state(algorithm.state_dict, own)
-        forgotten = find_forgotten_state(algorithm, own)
-        if forgotten and not self.told:
+        require_state(algorithm.state_dict, state)
+        if not self.told and (forgotten := find_forgotten_state(algorithm, state)):
             self.told = True
             log.warning(
                 "%s keeps %s, which its state_dict does not give: a run that is resumed begins them anew",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shlex
 import shutil
 from pathlib import Path
 
@@ -18,24 +17,11 @@ from pgrun.errors import InvalidCommand
 from pgrun.storage.saved_policy import load_saved_policy
 from pgrun.tools.play import camera
 from pgrun.tools.play.cli import read_play_options
-from pgrun.tools.play.play import load_role, play_policy, play_unseen
+from pgrun.tools.play.play import load_role, play_unseen
 from pgrun.training.build import build_run
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_pipeline import trained
-
-SHORT = ("algo=ppo", "trainer.total_steps=256", "env.num_envs=2", "sampler.steps=64", "algo.epochs=1")
-
-
-def plays(words: str) -> str:
-    return play_policy(read_play_options(shlex.split(words)))
-
-
-@pytest.fixture(scope="module")
-def cartpole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("cartpole")
-    changes = {"trainer.eval_episodes": 3, "trainer.eval_every": 64, "env.max_episode_steps": 30}
-    trained(folder, *SHORT, state_norm=True, **changes)
-    return folder
+from tests.helpers.support_play import SHORT, plays
 
 
 @pytest.mark.parametrize(

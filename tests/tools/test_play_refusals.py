@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,25 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from pgrun.errors import InvalidCommand
 from pgrun.tools.play.cli import main as play
-from pgrun.tools.play.cli import read_play_options
-from pgrun.tools.play.play import play_policy
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import in_fork, shell
-from tests.helpers.support_pipeline import trained
-
-SHORT = ("algo=ppo", "trainer.total_steps=256", "env.num_envs=2", "sampler.steps=64", "algo.epochs=1")
-
-
-def plays(words: str) -> str:
-    return play_policy(read_play_options(shlex.split(words)))
-
-
-@pytest.fixture(scope="module")
-def cartpole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("cartpole")
-    changes = {"trainer.eval_episodes": 3, "trainer.eval_every": 64, "env.max_episode_steps": 30}
-    trained(folder, *SHORT, state_norm=True, **changes)
-    return folder
+from tests.helpers.support_play import plays
 
 
 def got(words: str) -> str:

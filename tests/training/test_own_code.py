@@ -174,13 +174,13 @@ def test_what_its_state_forgets_is_said_once(
     """Not its settings, not what pgrun's own classes keep, and not what holds nothing yet."""
     algorithm, saver = Remembering(), Saver(tmp_path, None)
     algorithm.note()
-    saver.look_at_own_state(algorithm)
+    saver.look_at_own_state(algorithm, {})
     assert caplog.text == ""  # no class of the user's
     monkeypatch.setattr("pgrun.config.own_code.IMPORTED", {__name__})
-    saver.look_at_own_state(Remembering())
+    saver.look_at_own_state(Remembering(), {})
     assert caplog.text == ""
     for _ in range(2):
-        saver.look_at_own_state(algorithm)
+        saver.look_at_own_state(algorithm, {})
     assert caplog.text.count("Remembering keeps mean, which its state_dict does not give") == 1
     algorithm.given = {"mean": algorithm.mean}
     assert find_forgotten_state(algorithm, algorithm.state_dict()) == []
