@@ -1,23 +1,19 @@
-"""How every kernel is compiled: the options, in one place.
-
-Here, too, the BLAS that numba calls is kept to one thread.
-"""
+"""How every kernel is compiled: the options, in one place."""
 
 from __future__ import annotations
 
-import ctypes
-import hashlib
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
-import scipy
 from numba import types
-from numba.core.caching import FunctionCache
-from numba.core.runtime.nrt import rtsys
+
+from pgrun.kernels.blas import load_blas
+from pgrun.kernels.stored_code import StoredCode
+
+load_blas()
 
 # Sums may be reordered and products contracted; NaN and infinity must stay what they are (no nnan, no ninf).
 FAST = {"contract", "nsz", "arcp", "reassoc"}
@@ -47,33 +43,11 @@ def kernel(
         if inner:  # part of the kernels that call it
             return numba.njit(**options)(function)
         dispatcher = numba.njit(**options)(function)
-        try:
-            kept = StoredCode(function)
-        except RuntimeError:  # no folder for the cache can be written
-            return dispatcher
-        kept._cache_file._source_stamp = SOURCES
-        kept.allocates = allocates
-        dispatcher._cache = kept
+        with suppress(RuntimeError):  # where no folder for the cache can be written
+            dispatcher._cache = StoredCode(function, allocates)
         return dispatcher
 
     return compile_function
-
-
-class StoredCode(FunctionCache):
-    """Machine code on disk, read without what only a compilation needs.
-
-    numba's own cache declares every type and function that numba knows to the compiler before it reads: a
-    second in each process. What is not on disk is compiled, and the compiler asks for all that itself.
-    """
-
-    allocates = False
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """The kernel for these types of arguments, or None."""
-        if self.allocates:
-            rtsys.initialize(target_context)
-        with self._guard_against_spurious_io_errors():
-            return self._load_overload(sig, target_context)
 
 
 def is_cached(dispatcher: Any) -> bool:
@@ -85,32 +59,6 @@ def is_cached(dispatcher: Any) -> bool:
     except AttributeError:  # nothing can be kept
         return False
 
-
-def digest_sources() -> str:
-    """A hash of every file of this package.
-
-    numba keeps machine code until the file of the function itself changes; but it holds that of the kernels
-    called, too, from whichever file.
-    """
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
-
-
-SOURCES = digest_sources()
-
-
-def use_one_blas_thread() -> None:
-    """Keep SciPy's OpenBLAS, which numba's products call, to one thread.
-
-    How a sum is split over threads moves its last bits.
-    """
-    for library in Path(scipy.__file__).parent.parent.glob("scipy.libs/*openblas*"):
-        for suffix in ("", "64_"):
-            with suppress(AttributeError, OSError):
-                getattr(ctypes.CDLL(str(library)), f"scipy_openblas_set_num_threads{suffix}")(1)
-
-
-use_one_blas_thread()
 
 F32 = np.float32
 ZERO, HALF, ONE, TWO = F32(0), F32(0.5), F32(1), F32(2)

@@ -21,7 +21,7 @@ from pgrun.kernels import distributions as distribution_kernels
 from pgrun.kernels import minibatch as minibatch_kernels
 from pgrun.kernels import mlp as mlp_kernels
 from pgrun.kernels import returns as loops
-from pgrun.kernels.jit import digest_sources
+from pgrun.kernels.stored_code import digest_sources
 from pgrun.optimization.optimizers import Adam, Adamw, Optimizer, Rmsprop, Sgd
 from pgrun.policies.distributions import Bernoulli, Categorical, Gaussian, MultiCategorical
 from pgrun.policies.mlp import Mlp

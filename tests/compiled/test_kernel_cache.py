@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+import multiprocessing
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +19,7 @@ from numba.core import caching
 from pgrun.kernels import is_available, jit
 from pgrun.kernels.collecting import collect_rows
 from pgrun.kernels.columns import advance_columns
+from pgrun.kernels.stored_code import SOURCES
 
 
 def twice(x):
@@ -36,7 +42,7 @@ def test_a_change_in_any_file_of_the_package_counts() -> None:
     """numba itself looks at the file of the function alone, and what it calls stands elsewhere."""
     assert is_available()
     for kernel in (collect_rows, advance_columns):
-        assert kernel._cache._cache_file._source_stamp == jit.SOURCES
+        assert kernel._cache._cache_file._source_stamp == SOURCES
 
 
 def test_code_on_disk_is_read_without_numbas_declarations(
@@ -56,3 +62,87 @@ def test_code_on_disk_is_read_without_numbas_declarations(
     assert (again.stats.cache_hits.total(), again.stats.cache_misses.total()) == (1, 0)
     with pytest.raises(AssertionError):
         again(3.0)  # compiled
+
+
+PRODUCT = """
+import numpy as np
+from pgrun.kernels.mlp import fill_activations
+x, w = np.ones((64, 32), np.float32), np.full((48, 32), 0.5, np.float32)
+y = np.zeros(64 * 48, np.float32)
+fill_activations((w.reshape(-1), np.array([32, 48]), 0, 0), x, y)
+"""
+LOADED = """
+import sys
+print(y.min(), y.max(), "scipy.linalg" in sys.modules, "numba.np.arraymath" in sys.modules)
+import scipy.linalg
+print(scipy.linalg.solve(np.eye(2), np.ones(2)).tolist())
+"""
+
+
+def test_a_product_by_code_on_disk_loads_nothing_that_only_a_compilation_needs() -> None:
+    """SciPy's linear algebra and numba's own declarations take half a second; who wants the former has it."""
+    exec(PRODUCT, {})  # compiled, where it is not on disk
+    words = [sys.executable, "-c", PRODUCT + LOADED]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["16.0", "16.0", "False", "False", "[1.0,", "1.0]"]
+
+
+CHAIN = """
+from pgrun.kernels.jit import kernel
+
+@kernel()
+def double(x):
+    return 2 * x
+
+@kernel()
+def quadruple(x):
+    return double(double(x))
+"""
+
+
+@pytest.fixture
+def chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of two kernels of which one calls the other, nothing of it on disk."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setitem(sys.modules, "chain", None)  # and away with it afterwards
+    path = tmp_path / "chain.py"
+    path.write_text(CHAIN)
+    return path
+
+
+def load_kernels(path: Path) -> Any:
+    """As a new process would have them."""
+    spec = importlib.util.spec_from_file_location("chain", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules["chain"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_code_on_disk_is_compiled_into_another_kernel(chain: Path) -> None:
+    assert load_kernels(chain).double(3) == 6
+    for compiled in (1, 0):
+        again = load_kernels(chain)
+        assert again.quadruple(3) == 12
+        assert again.double.stats.cache_misses.total() == 0
+        assert again.quadruple.stats.cache_misses.total() == compiled
+
+
+def test_of_two_processes_one_compiles(chain: Path) -> None:
+    """The other one waits, and has its code."""
+    fork = multiprocessing.get_context("fork")
+    both, told = fork.Barrier(2), fork.SimpleQueue()
+
+    def compute() -> None:
+        own = load_kernels(chain)
+        both.wait(60)
+        told.put((own.quadruple(3), own.quadruple.stats.cache_misses.total()))
+
+    processes = [fork.Process(target=compute) for _ in range(2)]
+    for one in processes:
+        one.start()
+    for one in processes:
+        one.join(60)
+    assert [one.exitcode for one in processes] == [0, 0]
+    assert sorted(told.get() for _ in processes) == [(12, 0), (12, 1)]
