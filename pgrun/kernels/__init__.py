@@ -5,8 +5,8 @@ and no policy, critic or run; the formulas that they compute are defined by torc
 against that. ``pgrun.compiled`` has the twins: objects with the methods of pgrun's own that call these
 kernels.
 
-This module imports numba only where it is asked about machine code; every other module with kernels does. So
-ask ``is_available`` before one of them is imported.
+This module imports no numba; every other module with kernels does. So ask ``is_available`` before one of them
+is imported.
 """
 
 from __future__ import annotations
@@ -14,14 +14,6 @@ from __future__ import annotations
 import importlib.util
 
 NEEDED = ("numba", "scipy")  # numba's matrix products call the BLAS that SciPy brings
-
-
-def has_machine_code() -> bool:
-    """Whether kernels have been compiled on this machine before, and kept on disk: one that every run has."""
-    from pgrun.kernels.jit import is_cached
-    from pgrun.kernels.mlp import fill_activations
-
-    return is_cached(fill_activations)
 
 
 def is_available() -> bool:

@@ -50,16 +50,6 @@ def kernel(
     return compile_function
 
 
-def is_cached(dispatcher: Any) -> bool:
-    """Whether machine code of this kernel, of these sources, is kept on disk."""
-    if dispatcher.signatures:  # in memory already
-        return True
-    try:
-        return bool(dispatcher._cache._cache_file._load_index())
-    except AttributeError:  # nothing can be kept
-        return False
-
-
 F32 = np.float32
 ZERO, HALF, ONE, TWO = F32(0), F32(0.5), F32(1), F32(2)
 

@@ -15,7 +15,10 @@ import scipy
 from filelock import FileLock
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.codegen import JITCodeLibrary
+from numba.core.event import end_event, start_event
 from numba.core.runtime.nrt import rtsys
+
+MISSING = "pgrun:missing"  # the event from when code is missed until it is there
 
 
 class StoredLibrary(JITCodeLibrary):
@@ -91,13 +94,15 @@ class StoredCode(FunctionCache):
             rtsys.initialize(target_context)
         with self._guard_against_spurious_io_errors():
             stored = self._load_overload(sig, target_context)
-            if stored is None:
-                with suppress(OSError, NotImplementedError):  # no locks here: each compiles
-                    self._impl.locator.ensure_cache_path()
-                    self.turn.acquire()
-                    stored = self._load_overload(sig, target_context)
             if stored is not None:
-                self.turn.release()
+                return stored
+            start_event(MISSING)
+            with suppress(OSError, NotImplementedError):  # no locks here: each compiles
+                self._impl.locator.ensure_cache_path()
+                self.turn.acquire()
+                stored = self._load_overload(sig, target_context)
+            if stored is not None:
+                self.leave()
             return stored
 
     def save_overload(self, sig: Any, data: Any) -> None:
@@ -105,7 +110,12 @@ class StoredCode(FunctionCache):
         try:
             super().save_overload(sig, data)
         finally:
-            self.turn.release()
+            self.leave()
+
+    def leave(self) -> None:
+        """The code is there: the next one's turn."""
+        self.turn.release()
+        end_event(MISSING)
 
 
 def digest_sources() -> str:

@@ -118,7 +118,6 @@ def count_jobs_at_once(hydra: DictConfig) -> int:
 
 def train_in(settings: Mapping[str, Any], folder: Path, saved: dict[str, Any] | None = None) -> float:
     """``saved``: the state to go on from; without it the newest in the folder, if there is one."""
-    from pgrun.kernels import has_machine_code
     from pgrun.runs.job_status import write_settings
     from pgrun.runs.run_summary import format_result
     from pgrun.terminal.printing import say, shorten_folder
@@ -126,6 +125,7 @@ def train_in(settings: Mapping[str, Any], folder: Path, saved: dict[str, Any] | 
     from pgrun.training.build import build_run
     from pgrun.training.identity import backend_of
     from pgrun.training.loop import train_run
+    from pgrun.training.progress import telling_compilations
     from pgrun.training.saver import refusing_bad_data
 
     # 1. what it starts from: nothing, or the newest checkpoint
@@ -138,10 +138,9 @@ def train_in(settings: Mapping[str, Any], folder: Path, saved: dict[str, Any] | 
     if not saved:
         write_settings(folder, settings, run.backend)
     # 3. training, which a signal ends with a checkpoint
-    if run.backend == "compiled" and not has_machine_code():
-        say("compiling the core for this machine, once: half a minute")
     try:
-        summary = train_run(run, folder, saved)
+        with telling_compilations(run.backend):
+            summary = train_run(run, folder, saved)
     except Stopped as stop:
         stop.hint = (
             f"saved at step {stop.env_steps} in {shorten_folder(folder)}; to go on: "

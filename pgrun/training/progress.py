@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from tqdm import tqdm
+
+from pgrun.terminal.printing import say
 
 LINES = 10  # printed over a run where there is no terminal
 
@@ -48,3 +51,42 @@ class Progress:
 
     def close(self) -> None:
         self.bar.close()
+
+
+class CompileProgress:
+    """Says once that machine code is made; on a terminal also how many functions are done, in what time."""
+
+    def __init__(self) -> None:
+        self.bar: tqdm[None] | None = None
+        self.functions = 0
+
+    def begin(self) -> None:
+        if self.bar is None:
+            with tqdm.external_write_mode():  # the run's bar makes room
+                say("compiling the core for this machine, once: half a minute")
+        self.bar = tqdm(
+            initial=self.functions, bar_format="compiling: {n_fmt} functions, {elapsed}", leave=False,
+            disable=not sys.stderr.isatty(),
+        )  # fmt: skip
+
+    def advance(self) -> None:
+        self.functions += 1
+        if self.bar is not None:
+            self.bar.update()
+
+    def end(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+@contextmanager
+def telling_compilations(backend: str) -> Iterator[None]:
+    """Of a run on this backend, in this block."""
+    if backend != "compiled":
+        yield
+        return
+    from pgrun.kernels.compilation import listening_to_compilations
+
+    progress = CompileProgress()
+    with listening_to_compilations(progress.begin, progress.advance, progress.end):
+        yield

@@ -6,6 +6,7 @@ import importlib.util
 import multiprocessing
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ import pytest
 pytest.importorskip("numba")
 
 import numba
+import numpy as np
 from numba.core import caching
 
 from pgrun.kernels import is_available, jit
 from pgrun.kernels.collecting import collect_rows
 from pgrun.kernels.columns import advance_columns
+from pgrun.kernels.compilation import listening_to_compilations
 from pgrun.kernels.stored_code import SOURCES
 
 
@@ -127,6 +130,20 @@ def test_code_on_disk_is_compiled_into_another_kernel(chain: Path) -> None:
         assert again.quadruple(3) == 12
         assert again.double.stats.cache_misses.total() == 0
         assert again.quadruple.stats.cache_misses.total() == compiled
+
+
+def test_compilations_are_heard_of_and_reading_is_not(chain: Path) -> None:
+    heard: list[str] = []
+    calls = (partial(heard.append, word) for word in ("begin", "advance", "end"))
+    with listening_to_compilations(*calls):
+        load_kernels(chain).quadruple(3)
+        assert heard == ["begin", "advance", "advance", "end"]  # double is a part of it
+        load_kernels(chain).quadruple(3)
+        assert len(heard) == 4
+        load_kernels(chain).quadruple(3.0)
+    assert heard[4:] == ["begin", "advance", "advance", "end"]
+    load_kernels(chain).quadruple(np.float32(3))
+    assert len(heard) == 8
 
 
 def test_of_two_processes_one_compiles(chain: Path) -> None:
