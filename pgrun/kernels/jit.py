@@ -28,10 +28,10 @@ def kernel(
     as the process.
 
     ``fast`` lets sums be reordered, so that loops vectorise; without it every operation is rounded as Python
-    and NumPy do. An ``inner`` one is called by kernels alone, and has nothing that Python could call it by.
-    ``inline``: its code is put in where it is called. Without ``allocates`` a kernel makes no arrays, and
-    references are not counted (``_nrt``): half of the compilation. Kernels return numbers or nothing, and let
-    go of Python's lock, so that two can run at once.
+    and NumPy do. An ``inner`` one is called by kernels alone, and is a part of each of them; any other is
+    compiled once, and called where it lies. ``inline``: its code is put in where it is called. Without
+    ``allocates`` a kernel makes no arrays, and references are not counted (``_nrt``): half of the
+    compilation. Kernels return numbers or nothing, and let go of Python's lock, so that two can run at once.
     """
     options: dict[str, Any] = {"error_model": "numpy", "fastmath": FAST if fast else False}
     options |= {"no_cfunc_wrapper": True, "no_cpython_wrapper": inner, "_nrt": allocates, "nogil": not inner}

@@ -106,8 +106,8 @@ def fill_value_delta(value, stride, table, index, clip, coef, out):
         out[i * stride] = coef * (share * error)
 
 
-@kernel(inline=True)
-def evaluate_rows(net, dist, data, index, seen):
+@kernel()
+def evaluate_minibatch(net, dist, data, index, seen):
     """Gather the rows, and fill in their activations, distribution parameters and log π(a|s)."""
     theta, sizes, activation, bias, head, free = net
     obs, choice, vector, _, _ = data
@@ -164,11 +164,12 @@ def fill_masked_amount(table, index, amount, out):
         out[i] = amount * table[MASK, index[i]]
 
 
-@kernel(inline=True)
-def fill_gradient(net, dist, data, index, task, seen, back):
-    """The loss's gradient by θ, into the last of ``back``, from what ``evaluate_rows`` left.
+@kernel()
+def step_minibatch(net, dist, rule, data, index, task, seen, back):
+    """Take the optimizer's step on rows that were evaluated and weighed.
 
-    The first of ``back`` holds each row's ``weight`` ∂L/∂log π, which is used up.
+    The first of ``back`` holds each row's ``weight`` ∂L/∂log π, which is used up; the last is filled with the
+    loss's gradient by θ.
     """
     theta, sizes, activation, bias, head, free = net
     obs, choice, vector, table, old = data
@@ -198,19 +199,7 @@ def fill_gradient(net, dist, data, index, task, seen, back):
     backpropagate_rows((theta, sizes, activation, bias), inputs, acts, deltas, gradient)
     for k in range(correction.shape[0]):
         gradient[k] -= correction[k]
-
-
-@kernel()
-def evaluate_minibatch(net, dist, data, index, seen):
-    """Do ``evaluate_rows`` by itself, where the rows' weights come from elsewhere."""
-    evaluate_rows(net, dist, data, index, seen)
-
-
-@kernel()
-def step_minibatch(net, dist, rule, data, index, task, seen, back):
-    """Take the optimizer's step on rows that were evaluated and weighed."""
-    fill_gradient(net, dist, data, index, task, seen, back)
-    apply_rule(net[0], back[4], rule)
+    apply_rule(theta, gradient, rule)
 
 
 @kernel()
@@ -221,18 +210,17 @@ def ascend_epochs(net, dist, rule, data, order, edges, program, scalars, norm, t
     divisor, in proportion to the rows.
     """
     entropy, kl_weight, value_coef, value_clip, count, correction = task
-    table, weight, gradient, log_prob = data[3], back[0], back[4], seen[5]
+    table, weight, log_prob = data[3], back[0], seen[5]
     for k in range(edges.shape[0] - 1):
         index = order[edges[k] : edges[k + 1]]
         share = count * index.shape[0] / table.shape[1]
         scalars[0] = share
         if norm != NONE:
             normalise_rows(table, index, norm)
-        evaluate_rows(net, dist, data, index, seen)
+        evaluate_minibatch(net, dist, data, index, seen)
         run_program(program, scalars, table, index, log_prob, registers, weight)
         part = (entropy, kl_weight, value_coef, value_clip, share, correction)
-        fill_gradient(net, dist, data, index, part, seen, back)
-        apply_rule(net[0], gradient, rule)
+        step_minibatch(net, dist, rule, data, index, part, seen, back)
 
 
 @kernel()

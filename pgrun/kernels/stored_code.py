@@ -1,11 +1,13 @@
-"""Machine code on disk: read in milliseconds, and compiled by one process while others wait for it.
+"""Machine code on disk: one file a kernel, read in milliseconds, compiled by one process while others wait.
 
-What numba keeps is made to be compiled further; a run has to execute it alone.
+What numba keeps holds the code of all kernels that are called, once more in each caller, and what a further
+compilation needs. Here a kernel calls another one where it lies: each is compiled once.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,52 +22,61 @@ from numba.core.runtime.nrt import rtsys
 
 MISSING = "pgrun:missing"  # the event from when code is missed until it is there
 
+# The kernels in memory: what they are called by in machine code → (module, name, types of the arguments).
+IN_MEMORY: dict[str, tuple[str, str, Any]] = {}
+
+
+def leave_body_out(library: Any) -> None:
+    """Have this code called where it lies, and not put into its callers."""
+    library._shared_module = llvm.parse_assembly("")
+
 
 class StoredLibrary(JITCodeLibrary):
-    """Machine code that was read. Its bitcode is parsed where another kernel has it compiled in."""
-
-    bitcode = b""
+    """Machine code that was read."""
 
     @classmethod
-    def _unserialize(cls, codegen: Any, state: tuple[str, bytes, bytes, set[str]]) -> StoredLibrary:
-        name, machine_code, bitcode, symbols = state
+    def _unserialize(cls, codegen: Any, state: tuple[str, bytes, set[str]]) -> StoredLibrary:
+        name, machine_code, symbols = state
         library = cls(codegen, name)
-        library.bitcode = bitcode
+        leave_body_out(library)
         library.enable_object_caching()
         library._set_compiled_object(machine_code)
         library._finalize_final_module()
         codegen._engine._defined_symbols |= symbols
         return library
 
-    def _get_module_for_linking(self) -> Any:
-        if self._shared_module is None:
-            self._shared_module = llvm.parse_bitcode(self.bitcode)
-        return self._shared_module
-
 
 class CodeAlone(CompileResultCacheImpl):
-    """What is written of a kernel: machine code, bitcode, the names that they define, and its types.
+    """What is written of a kernel: those that it calls, by symbol; its machine code, and the symbols that are
+    defined there; its types.
 
     Not the Python environments of the functions in it: kernels use none, and to make them numba imports
     modules of its own that only a compilation needs.
     """
 
     def reduce(self, cres: Any) -> tuple[Any, ...]:
-        (name, _, (machine_code, bitcode)), *rest, _ = super().reduce(cres)
-        module = cres.library._get_module_for_linking()
-        symbols = {
-            value.name
-            for values in (module.functions, module.global_variables)
-            for value in values
-            if not value.is_declaration
-        }
-        return (name, machine_code, bitcode, symbols), *rest, ()
+        called, symbols = {}, set()
+        module = cres.library._final_module
+        for values in (module.functions, module.global_variables):
+            for value in values:
+                if not value.is_declaration:
+                    symbols.add(value.name)
+                elif value.name in IN_MEMORY:
+                    called[value.name] = IN_MEMORY[value.name]
+        (name, _, (machine_code, _)), *types, _ = super().reduce(cres)
+        return called, (name, machine_code, symbols), *types, ()
 
     def rebuild(self, target_context: Any, payload: tuple[Any, ...]) -> Any:
+        """The kernel; None where one that it calls has been compiled anew, under another symbol."""
+        called, *compiled = payload
+        for symbol, (module, name, types) in called.items():
+            getattr(importlib.import_module(module), name).compile(types)
+            if symbol not in IN_MEMORY:
+                return None
         codegen = target_context.codegen()
         codegen._library_class = StoredLibrary
         try:
-            return super().rebuild(target_context, payload)
+            return super().rebuild(target_context, compiled)
         finally:
             del codegen._library_class  # its class has the usual one
 
@@ -94,15 +105,16 @@ class StoredCode(FunctionCache):
             rtsys.initialize(target_context)
         with self._guard_against_spurious_io_errors():
             stored = self._load_overload(sig, target_context)
+            if stored is None:
+                start_event(MISSING)
+                with suppress(OSError, NotImplementedError):  # no locks here: each compiles
+                    self._impl.locator.ensure_cache_path()
+                    self.turn.acquire()
+                    stored = self._load_overload(sig, target_context)
+                if stored is not None:
+                    self.end_turn()
             if stored is not None:
-                return stored
-            start_event(MISSING)
-            with suppress(OSError, NotImplementedError):  # no locks here: each compiles
-                self._impl.locator.ensure_cache_path()
-                self.turn.acquire()
-                stored = self._load_overload(sig, target_context)
-            if stored is not None:
-                self.leave()
+                self.note_symbol(sig, stored)
             return stored
 
     def save_overload(self, sig: Any, data: Any) -> None:
@@ -110,10 +122,17 @@ class StoredCode(FunctionCache):
         try:
             super().save_overload(sig, data)
         finally:
-            self.leave()
+            self.note_symbol(sig, data)
+            leave_body_out(data.library)
+            self.end_turn()
 
-    def leave(self) -> None:
-        """The code is there: the next one's turn."""
+    def note_symbol(self, sig: Any, compiled: Any) -> None:
+        """What the kernel is called by."""
+        function = self._py_func
+        IN_MEMORY[compiled.fndesc.llvm_func_name] = (function.__module__, function.__name__, sig)
+
+    def end_turn(self) -> None:
+        """The code is there: the next process may go on."""
         self.turn.release()
         end_event(MISSING)
 

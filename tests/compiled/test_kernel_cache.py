@@ -18,11 +18,10 @@ import numba
 import numpy as np
 from numba.core import caching
 
-from pgrun.kernels import is_available, jit
+from pgrun.kernels import is_available, jit, stored_code
 from pgrun.kernels.collecting import collect_rows
 from pgrun.kernels.columns import advance_columns
 from pgrun.kernels.compilation import listening_to_compilations
-from pgrun.kernels.stored_code import SOURCES
 
 
 def twice(x):
@@ -45,7 +44,7 @@ def test_a_change_in_any_file_of_the_package_counts() -> None:
     """numba itself looks at the file of the function alone, and what it calls stands elsewhere."""
     assert is_available()
     for kernel in (collect_rows, advance_columns):
-        assert kernel._cache._cache_file._source_stamp == SOURCES
+        assert kernel._cache._cache_file._source_stamp == stored_code.SOURCES
 
 
 def test_code_on_disk_is_read_without_numbas_declarations(
@@ -123,13 +122,38 @@ def load_kernels(path: Path) -> Any:
     return module
 
 
-def test_code_on_disk_is_compiled_into_another_kernel(chain: Path) -> None:
+def count_compiled(kernels: Any) -> tuple[int, int]:
+    """How many of the two this process had to compile, each."""
+    return kernels.double.stats.cache_misses.total(), kernels.quadruple.stats.cache_misses.total()
+
+
+def test_a_kernel_calls_another_one_where_it_lies(chain: Path) -> None:
     assert load_kernels(chain).double(3) == 6
     for compiled in (1, 0):
         again = load_kernels(chain)
         assert again.quadruple(3) == 12
-        assert again.double.stats.cache_misses.total() == 0
-        assert again.quadruple.stats.cache_misses.total() == compiled
+        assert count_compiled(again) == (0, compiled)
+        if compiled:
+            (code,) = again.quadruple.overloads.values()
+            (declared,) = [f for f in code.library._final_module.functions if "double" in f.name]
+            assert declared.is_declaration
+
+
+def test_one_that_was_compiled_anew_is_found_by_its_callers(
+    chain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its new symbol: with the old one a new process would end at once."""
+    assert load_kernels(chain).quadruple(3) == 12
+    for path in chain.parent.rglob("chain.double*"):
+        path.unlink()
+    monkeypatch.setattr(stored_code, "IN_MEMORY", {})
+    again = load_kernels(chain)
+    assert again.double(3) == 6
+    assert again.quadruple(3) == 12
+    assert count_compiled(again) == (1, 1)
+    once_more = load_kernels(chain)
+    assert once_more.quadruple(3) == 12
+    assert count_compiled(once_more) == (0, 0)
 
 
 def test_compilations_are_heard_of_and_reading_is_not(chain: Path) -> None:
