@@ -71,7 +71,7 @@ import numpy as np
 from pgrun.kernels.mlp import fill_activations
 x, w = np.ones((64, 32), np.float32), np.full((48, 32), 0.5, np.float32)
 y = np.zeros(64 * 48, np.float32)
-fill_activations((w.reshape(-1), np.array([32, 48]), 0, 0), x, y)
+fill_activations((w.reshape(-1), np.array([32, 48]), 0, False), x, y)
 """
 LOADED = """
 import sys
