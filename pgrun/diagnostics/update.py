@@ -94,10 +94,11 @@ def value_fit(batch: Batch, loss: Tensor, scale: Tensor) -> dict[str, Tensor]:
 
 
 def fetch_floats(scalars: dict[str, Tensor]) -> dict[str, float]:
-    """Numbers, fetched from the device at once; blank ones have none (``blank_unless``)."""
-    numbers: dict[str, float] = {}
+    """Numbers, those on a device fetched from it at once; blank ones have none (``blank_unless``)."""
+    numbers = {k: v.item() for k, v in scalars.items() if v.device.type == "cpu" and v.numel() == 1}
+    others = {k: v for k, v in scalars.items() if k not in numbers and v.numel()}
     for on_host in (True, False):
-        there = {k: v for k, v in scalars.items() if v.numel() and (v.device.type == "cpu") == on_host}
+        there = {k: v for k, v in others.items() if (v.device.type == "cpu") == on_host}
         if there:
             sizes = [v.numel() for v in there.values()]
             flat = torch.cat([v.double().flatten() for v in there.values()]).tolist()

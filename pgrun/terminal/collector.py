@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import gc
 
-RARELY = 100_000  # objects made since the last look
+RARELY = 1_000_000  # objects made since the last look: more than a command's imports make
 USUAL = gc.get_threshold()
 
 

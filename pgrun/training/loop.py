@@ -246,6 +246,8 @@ def policy_before_update(policy: Policy) -> Policy:
 
 def make_batch(run: Run, rollout: Rollout) -> tuple[Rollout, Tensor, Batch]:
     """(the rollout as the algorithm takes it, V [T+1, N], what an update learns from)."""
+    if run.iterations is not None and (made := run.iterations.weighed(rollout)) is not None:
+        return made
     learner = run.learner
     rollout = run.algorithm.prepare_rollout(rollout, learner)
     require_rollout(run.algorithm.prepare_rollout, rollout)

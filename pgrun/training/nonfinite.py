@@ -67,7 +67,7 @@ def read_check(run: Run) -> None:
 def watch_losses(run: Run, rollout: Rollout, scalars: Mapping[str, float], counters: Counters) -> None:
     """Check the losses of a row that is to be logged. Raises ``Diverged``."""
     for name in LOSSES:
-        if not np.isfinite(scalars.get(name, 0.0)):
+        if not math.isfinite(scalars.get(name, 0.0)):
             critic = name.startswith("value") and not run.policy.value_outputs
             raise make_diverged(
                 counters, f"{name} is {scalars[name]}: {advise_remedy(run, rollout, counters, critic)}"

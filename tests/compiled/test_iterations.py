@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 pytest.importorskip("numba")
 
 from pgrun.compiled import twins
 from pgrun.compiled.iterations import base
 from pgrun.errors import Diverged, EnvironmentFault
+from pgrun.returns import using_loop_backups
 from pgrun.training import fast_forward
 from tests.helpers.support_pipeline import built, trained
 
@@ -103,6 +105,30 @@ def test_how_they_are_split_into_calls_moves_no_bit(
     monkeypatch.setattr(base, "MOST", 3)
     trained(tmp_path / "three", *RUNS[name], *QUICK, *unseen)
     assert hashes == {summary(tmp_path / "three")["params_sha256"]}
+
+
+NORMS = ("none", "center", "scale", "full")
+
+
+@pytest.mark.parametrize("scope", ["batch", "minibatch"])
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_batch_that_collecting_makes_is_the_one_of_the_general_way(norm: str, scope: str) -> None:
+    """Bit for bit, and still after the steps on it, whose minibatches have norms of their own."""
+    usual = [word for word in RUNS["ppo"] if not word.startswith("advantage_scope")]
+    run = built(*usual, *QUICK, f"advantage_norm={norm}", f"advantage_scope={scope}")
+    assert run.iterations is not None
+    for _ in range(3):
+        rollout, _ = run.iterations.collect()
+        collected = run.iterations.weighed(rollout)
+        assert collected is not None
+        with using_loop_backups(True):
+            made = run.estimator.weigh(rollout, run.learner.critic, run.policy)
+        assert collected[0] is made[0]
+        assert torch.equal(collected[1], made[1])
+        run.iterations.learn()
+        for name in ("obs", "action", "log_prob", "params", "psi", "mask", "value", "target"):
+            assert torch.equal(getattr(collected[2], name), getattr(made[2], name)), name
+        assert (collected[2].count, collected[2].shape) == (made[2].count, made[2].shape)
 
 
 def test_most_updates_are_in_a_call_with_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

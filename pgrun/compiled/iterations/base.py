@@ -112,6 +112,12 @@ class Iterations:
         """Whether ``learn`` is a step on this rollout, made of what ``collect`` gave last."""
         raise NotImplementedError
 
+    def weighed(self, rollout: Rollout) -> tuple[Rollout, torch.Tensor, Batch] | None:
+        """(the rollout, V [T+1, N], the batch for ``learn``), where ``collect`` has made them with it; they
+        last until the next rollout.
+        """
+        return None
+
     def last_batch(self) -> tuple[Rollout, Batch]:
         """The last rollout that was learned from, and the batch with which the step was made, or would have
         been.

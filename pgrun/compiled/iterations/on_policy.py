@@ -19,7 +19,7 @@ from pgrun.critics.fitted import Fitted
 from pgrun.estimator import Estimator
 from pgrun.kernels import iterations as kernels
 from pgrun.kernels.arrays import NO_CHOICE, NO_VECTOR
-from pgrun.kernels.minibatch import COLUMNS, PSI, TARGET, VALUE
+from pgrun.kernels.minibatch import COLUMNS, RAW_PSI, TARGET, VALUE
 from pgrun.optimization.minibatches import find_edges, split_at_random
 from pgrun.rollouts.compiled_player import Player
 from pgrun.rollouts.samplers.steps import Steps
@@ -199,11 +199,20 @@ class OnPolicyIterations(Iterations):
     def has_collected(self, rollout: Rollout) -> bool:
         return rollout is self.collected
 
+    def weighed(self, rollout: Rollout) -> tuple[Rollout, torch.Tensor, Batch] | None:
+        if not self.has_collected(rollout):
+            return None
+        return rollout, torch.from_numpy(self.weighing[3]), self.make_batch(rollout)
+
     def last_batch(self) -> tuple[Rollout, Batch]:
-        rollout, table = self.last_rollout(), torch.from_numpy(self.steps.data[3])
-        psi, value, target = table[PSI], table[VALUE], table[TARGET]
-        rows = rollout.flattened_rows()
-        return rollout, Batch(**rows, psi=psi, value=value, target=target, shape=self.shape)
+        rollout = self.last_rollout()
+        return rollout, self.make_batch(rollout)
+
+    def make_batch(self, rollout: Rollout) -> Batch:
+        """Of the table's columns. Ψ is the one that the norm of minibatches starts from."""
+        table = torch.from_numpy(self.steps.data[3])
+        psi, value, target = table[RAW_PSI], table[VALUE], table[TARGET]
+        return Batch(**rollout.flattened_rows(), psi=psi, value=value, target=target, shape=self.shape)
 
     def plan_call(
         self, noise: np.ndarray, orders: tuple[np.ndarray, np.ndarray], rates: tuple[np.ndarray, np.ndarray]
