@@ -16,7 +16,7 @@ from tests.helpers.support_cli import pgrun
 def test_they_are_the_console_scripts() -> None:
     scripts = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["scripts"]
     assert {
-        "pgrun": "pgrun.cli.main:main_of_process",
+        "pgrun": "pgrun.cli.main:main",
         **{f"pgrun-{name}": at for name, at in COMMANDS.items()},
     } == scripts
 
