@@ -15,7 +15,7 @@ from pgrun import __version__
 from pgrun.cli.subcommands import find_subcommand
 from pgrun.command.app import PGRUN, App
 from pgrun.errors import InvalidCommand, UserFacingError
-from pgrun.terminal.exit_codes import ExitCode, leave_process, run_guarded
+from pgrun.terminal.exit_codes import ExitCode, run_guarded
 from pgrun.terminal.printing import Tone, say, shorten_folder
 from pgrun.terminal.threads import pin_threads
 
@@ -34,18 +34,8 @@ class Outcome(NamedTuple):
     folder: Path | None = None
 
 
-def main_of_process() -> None:
-    """The console script."""
-    try:
-        main()
-    except SystemExit as end:
-        if isinstance(end.code, int):
-            leave_process(end.code)
-        raise
-
-
 def main(app: App = PGRUN) -> None:
-    """The command; ends with ``SystemExit``."""
+    """The console script."""
     if app is PGRUN and (subcommand := find_subcommand(sys.argv[1:])):
         return subcommand()
     sys.exit(run_guarded(lambda: dispatch_command(sys.argv[1:], app), app.name))

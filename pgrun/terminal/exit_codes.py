@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import atexit
 import errno
 import logging
 import os
 import sys
-import threading
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from enum import IntEnum
-from typing import NoReturn
 
 from pgrun.config.own_code import find_own_fault
-from pgrun.config.user_modules import IMPORTED
 from pgrun.errors import (
     InvalidCommand,
     OwnCodeFault,
@@ -109,19 +104,3 @@ def is_folder_gone() -> bool:
     except FileNotFoundError:
         return True
     return False
-
-
-def leave_process(code: int) -> NoReturn:
-    """End this process with this code, at once when all that was left for its end is done.
-
-    Python would take down a million objects one by one, a fifth of a second. That it does where code of the
-    user's was imported: a file that it has left open is written to its end then.
-    """
-    if IMPORTED:
-        sys.exit(code)
-    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads, as Python does at its end
-    atexit._run_exitfuncs()
-    for stream in filter(None, (sys.stdout, sys.stderr)):
-        with suppress(OSError, ValueError):  # nobody is there to read, or it was closed
-            stream.flush()
-    os._exit(code)
