@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TextIO
 
 GONE = (errno.EPIPE, errno.EIO)  # the reader (pgrun … | head), the terminal
 REPLACING = ("replace", "backslashreplace", "namereplace", "xmlcharrefreplace", "ignore")
@@ -55,9 +55,24 @@ def through_outlet(stream: Any) -> Any:
     )
 
 
+def open_nowhere(descriptor: int) -> TextIO:
+    """For a stream that the process was begun without (``pgrun … >&-``): what is written is dropped, and no
+    file of the run gets the stream's number.
+    """
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        if nowhere != descriptor:
+            os.dup2(nowhere, descriptor)
+            os.close(nowhere)
+    return open(os.devnull, "w")
+
+
 def outlast_readers() -> None:
     """From now on, in this process."""
-    sys.stdout, sys.stderr = through_outlet(sys.stdout), through_outlet(sys.stderr)
+    sys.stdout = through_outlet(sys.stdout) if sys.stdout else open_nowhere(1)
+    sys.stderr = through_outlet(sys.stderr) if sys.stderr else open_nowhere(2)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from pgrun.terminal.exit_codes import ExitCode
 from pgrun.terminal.streams import outlasting_readers, through_outlet
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import QUICK
+from tests.helpers.support_fork import forked
 
 RUN = (
     f"hydra.run.dir=r {QUICK.replace('progress=false', 'progress=true')} network.hidden=[4] env.num_envs=2 "
@@ -61,6 +62,21 @@ def test_a_reader_that_has_left_ends_no_run(here: Path, monkeypatch: pytest.Monk
     assert run(RUN) == ExitCode.DONE
     assert status(here) == "finished"
     assert run("gamma=2") == ExitCode.MISTAKEN
+
+
+@pytest.mark.parametrize("descriptor", [1, 2])
+def test_a_stream_that_the_process_was_begun_without_ends_no_run(here: Path, descriptor: int) -> None:  # noqa: F811
+    """``pgrun … >&-``; nor does a file of the run get its number, to which others may write."""
+
+    def begin_without() -> int:
+        setattr(sys, ("stdout", "stderr")[descriptor - 1], None)
+        os.close(descriptor)
+        assert run(RUN) == ExitCode.DONE
+        assert os.fstat(descriptor).st_rdev == os.stat(os.devnull).st_rdev
+        return run("gamma=2")
+
+    assert forked(begin_without).code == ExitCode.MISTAKEN
+    assert status(here) == "finished"
 
 
 def test_a_terminal_that_is_gone_ends_no_run() -> None:
