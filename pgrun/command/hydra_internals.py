@@ -14,7 +14,7 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,6 +30,7 @@ from hydra._internal.sources_registry import SourcesRegistry
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.default_element import InputDefault, ResultDefault
+from hydra.core.override_parser import overrides_parser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job
@@ -232,10 +233,33 @@ map_choices = defaults_list._create_interpolation_map
 merge_defaults = ConfigLoaderImpl._compose_config_from_defaults_list
 
 
-def parse_once() -> None:
-    """Let Hydra parse each of its files, OmegaConf each ``${…}``, and merge the same options once in a
-    process.
+def parse_word_once(parser: overrides_parser.OverridesParser, word: str, rule_name: str) -> Any:
+    """What Hydra's parser makes of a word, which a command gives it some four times. Raises ``HydraException``.
+
+    A list that the word asks to be shuffled is another one each time.
     """
+    if rule_name != "override" or "shuffle" in word:
+        return parse_rule(parser, word, rule_name)
+    if word not in WORDS:
+        if len(WORDS) >= MOST_WORDS:
+            WORDS.clear()
+        WORDS[word] = parse_rule(parser, word, rule_name)
+    return replace(WORDS[word], _value=copy.deepcopy(WORDS[word]._value))
+
+
+WORDS: dict[str, Override] = {}
+MOST_WORDS = 10_000  # about 10 MB
+parse_rule = overrides_parser.OverridesParser.parse_rule
+create_functions = cache(overrides_parser.create_functions)
+
+
+def parse_once() -> None:
+    """Let Hydra parse each of its files and each word, OmegaConf each ``${…}``, and merge the same options
+    once in a process.
+    """
+    parser: Any = overrides_parser
+    parser.OverridesParser.parse_rule = parse_word_once
+    parser.create_functions = create_functions
     loader: Any = config_loader_impl
     loader.create_defaults_list = choose_defaults_once
     loader.ConfigLoaderImpl._compose_config_from_defaults_list = merge_defaults_once

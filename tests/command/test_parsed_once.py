@@ -39,8 +39,23 @@ def test_a_second_composition_parses_nothing(monkeypatch: pytest.MonkeyPatch) ->
     for name in ("parse", "create_defaults_list", "merge_defaults"):
         monkeypatch.setattr(hydra_internals, name, refuse)
     assert compose("algo=ppo", "gamma=0.25") == {**first, "gamma": 0.25}
-    assert compose(*words) == first
     assert compose("algo=ppo", "seed=7")["gamma"] != 0.5, "a word of an earlier command is forgotten"
+    monkeypatch.setattr(hydra_internals, "parse_rule", refuse)
+    assert compose(*words) == first
+
+
+def test_a_word_that_is_parsed_once_is_read_the_same() -> None:
+    """Also where what was read is changed meanwhile, and but for a list that is shuffled."""
+    parser = hydra_internals.overrides_parser.OverridesParser.create()
+    for word in ("x=[1,'b',{c: 2}]", "x=1,2", "x=range(0,3)", "~x", "+x=null", "x=choice(a,b)"):
+        one, other = (parser.parse_override(word) for _ in range(2))
+        assert one == other == hydra_internals.parse_rule(parser, word, "override")
+        assert one is not other
+    one = parser.parse_override("x=[1,2]")
+    one._value.append(3)
+    assert parser.parse_override("x=[1,2]").value() == [1, 2]
+    word = f"x=shuffle([{','.join(map(str, range(30)))}])"
+    assert parser.parse_override(word).value() != parser.parse_override(word).value()
 
 
 @pytest.mark.parametrize("age", [0.0, 100.0])
