@@ -234,9 +234,9 @@ merge_defaults = ConfigLoaderImpl._compose_config_from_defaults_list
 
 
 def parse_word_once(parser: overrides_parser.OverridesParser, word: str, rule_name: str) -> Any:
-    """What Hydra's parser makes of a word, which a command gives it some four times. Raises ``HydraException``.
+    """What Hydra's parser makes of a word, which a command gives it some four times.
 
-    A list that the word asks to be shuffled is another one each time.
+    Raises ``HydraException``. A list that the word asks to be shuffled is another one each time.
     """
     if rule_name != "override" or "shuffle" in word:
         return parse_rule(parser, word, rule_name)
