@@ -13,7 +13,6 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import forkserver, util
@@ -141,9 +140,9 @@ def fork_server(spawn: Callable[..., int], path: str, words: Sequence[str], pass
     sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
+        nothing = os.open(os.devnull, os.O_RDWR)  # in place of each: an object may still close its number
         for number in {int(name) for name in os.listdir("/dev/fd")} - {0, 1, 2, *passed}:
-            with suppress(OSError):  # that of the folder itself
-                os.close(number)
+            os.dup2(nothing, number)
         forget_user_modules()
         run_and_leave(partial(exec, words[-1], {}), 1, 2)
     return pid
