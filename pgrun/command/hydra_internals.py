@@ -10,11 +10,13 @@ import os
 import pickle
 import sys
 import time
+import typing
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, lru_cache
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, cast
 
@@ -183,8 +185,29 @@ def merge_defaults_once(
 
     Raises ``HydraException``.
     """
-    merged = keep_composed(repo, repr(defaults), lambda: pickle.dumps(merge_defaults(loader, defaults, repo)))
+    merged = keep_composed(
+        repo, repr(defaults), lambda: pickle.dumps(merge_after_hydra(loader, defaults, repo))
+    )
     return cast(DictConfig, OwnPickle(merged).load())
+
+
+def merge_after_hydra(
+    loader: ConfigLoaderImpl, defaults: list[ResultDefault], repo: IConfigRepository
+) -> DictConfig:
+    """Hydra's merge, which begins with its own files: these are mostly the same, and are merged once."""
+    own = list(takewhile(lambda default: (default.config_path or "").startswith("hydra/"), defaults))
+    first = keep_composed(repo, repr(own), lambda: pickle.dumps(merge_defaults(loader, own, repo)))
+    merged = ConfigResult("", "", OwnPickle(first).load(), {})
+
+    class AfterHydra:
+        """What is asked for the files: the first one is all of Hydra's."""
+
+        def _load_single_config(self, default: ResultDefault, repo: IConfigRepository) -> ConfigResult:
+            return merged if default is own[0] else loader._load_single_config(default, repo)
+
+    whole = merge_defaults(cast(Any, AfterHydra()), [*own[:1], *defaults[len(own) :]], repo)
+    OmegaConf.clear_cache(whole)  # of ${now:}, which a merge looks at
+    return whole
 
 
 def map_choices_if_asked(
@@ -251,6 +274,7 @@ WORDS: dict[str, Override] = {}
 MOST_WORDS = 10_000  # about 10 MB
 parse_rule = overrides_parser.OverridesParser.parse_rule
 create_functions = cache(overrides_parser.create_functions)
+get_type_hints = cache(typing.get_type_hints)  # of the classes of Hydra's own settings
 
 
 def parse_once() -> None:
@@ -273,6 +297,7 @@ def parse_once() -> None:
     modules: list[Any] = [omegaconf.base, omegaconf._utils]
     for module in modules:
         module.parse = parse_interpolation_once
+    modules[1].get_type_hints = get_type_hints
 
 
 @lru_cache(maxsize=4000)
