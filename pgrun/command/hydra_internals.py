@@ -127,14 +127,28 @@ class FileConfigSource(file_config_source.FileConfigSource):
             return load(self, config_path)
         return cast(ConfigResult, load_once(load, self, config_path, stamp_file(config)))
 
+    def is_config(self, config_path: str) -> bool:
+        """Without a look at each folder on the way, for links."""
+        return os.path.isfile(os.path.join(self.path, self._normalize_file_name(config_path)))
+
 
 class ImportlibResourcesConfigSource(importlib_resources_config_source.ImportlibResourcesConfigSource):
-    """The same of files inside an installed package, such as Hydra's own."""
+    """The same of files inside an installed package, such as Hydra's own, which is looked through once."""
+
+    def is_config(self, config_path: str) -> bool:
+        is_config = importlib_resources_config_source.ImportlibResourcesConfigSource.is_config
+        key = (self.path, config_path)
+        if key not in INSTALLED:
+            INSTALLED[key] = is_config(self, config_path)
+        return INSTALLED[key]
 
     def load_config(self, config_path: str) -> ConfigResult:
         """Raises ``ConfigLoadError``."""
         load = importlib_resources_config_source.ImportlibResourcesConfigSource.load_config
         return cast(ConfigResult, load_once(load, self, config_path, None))
+
+
+INSTALLED: dict[tuple[str, str], bool] = {}  # whether there is such a file, by package and name
 
 
 def stamp_file(about: os.stat_result) -> tuple[int, ...]:
