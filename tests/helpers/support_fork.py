@@ -149,10 +149,14 @@ def fork_server(spawn: Callable[..., int], path: str, words: Sequence[str], pass
 
 
 def forget_user_modules() -> None:
-    """Those of tests' folders, with their environments; what a server does as it begins is done again."""
+    """Those of tests' folders, with their environments; what a server does as it begins is done again.
+
+    Ours are kept, which may lie there too, where a campaign has copied them.
+    """
     folders = (tempfile.gettempdir(), folder_in_memory() or tempfile.gettempdir())
     files = {name: getattr(module, "__file__", None) for name, module in sys.modules.items()}
     users = {name for name, file in files.items() if file and file.startswith(folders)}
+    users = {name for name in users if name.partition(".")[0] not in ("pgrun", "tests", "hydra_plugins")}
     for name in {"pgrun.runs.preload", *users}:
         sys.modules.pop(name, None)
     for env_id, spec in list(registry.items()):
