@@ -23,6 +23,7 @@ from pgrun.command.compose import compose_jobs
 from pgrun.command.overrides import read_command
 from pgrun.runs.resume_sweep import HOW
 from pgrun.storage.newest_run import LAST
+from pgrun.tools.lab.catalogue import list_experiments
 from pgrun.tools.study.cli import STUDY
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_generate import load_generate
@@ -89,8 +90,15 @@ def commands(path: Path) -> Iterator[list[str]]:
             yield words
 
 
-# those of the laboratory's pages are the experiments' own, which tests/tools/test_lab.py checks
-WITH_COMMANDS = [path for path in TEXTS if path.parent.name != "lab" and any(commands(path))]
+LABORATORY = ROOT / "docs" / "lab"  # its pages, in every language, are what tests/tools/test_lab.py writes
+WITH_COMMANDS = [path for path in TEXTS if LABORATORY not in path.parents and any(commands(path))]
+
+
+def test_the_laboratory_s_commands_are_its_experiments() -> None:
+    """Which tests/tools/test_lab.py checks."""
+    own = [shlex.split(line) for experiment in list_experiments() for line in experiment.commands]
+    for page in (path for path in TEXTS if LABORATORY in path.parents):
+        assert [words for words in commands(page) if words not in own] == []
 
 
 def wrong(words: list[str], made: set[str], sweeps: Collection[str] = ()) -> list[str]:

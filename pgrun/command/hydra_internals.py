@@ -10,11 +10,13 @@ import os
 import pickle
 import sys
 import time
+import typing
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,6 +32,7 @@ from hydra._internal.sources_registry import SourcesRegistry
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.default_element import InputDefault, ResultDefault
+from hydra.core.override_parser import overrides_parser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job
@@ -124,14 +127,28 @@ class FileConfigSource(file_config_source.FileConfigSource):
             return load(self, config_path)
         return cast(ConfigResult, load_once(load, self, config_path, stamp_file(config)))
 
+    def is_config(self, config_path: str) -> bool:
+        """Without a look at each folder on the way, for links."""
+        return os.path.isfile(os.path.join(self.path, self._normalize_file_name(config_path)))
+
 
 class ImportlibResourcesConfigSource(importlib_resources_config_source.ImportlibResourcesConfigSource):
-    """The same of files inside an installed package, such as Hydra's own."""
+    """The same of files inside an installed package, such as Hydra's own, which is looked through once."""
+
+    def is_config(self, config_path: str) -> bool:
+        is_config = importlib_resources_config_source.ImportlibResourcesConfigSource.is_config
+        key = (self.path, config_path)
+        if key not in INSTALLED:
+            INSTALLED[key] = is_config(self, config_path)
+        return INSTALLED[key]
 
     def load_config(self, config_path: str) -> ConfigResult:
         """Raises ``ConfigLoadError``."""
         load = importlib_resources_config_source.ImportlibResourcesConfigSource.load_config
         return cast(ConfigResult, load_once(load, self, config_path, None))
+
+
+INSTALLED: dict[tuple[str, str], bool] = {}  # whether there is such a file, by package and name
 
 
 def stamp_file(about: os.stat_result) -> tuple[int, ...]:
@@ -182,8 +199,29 @@ def merge_defaults_once(
 
     Raises ``HydraException``.
     """
-    merged = keep_composed(repo, repr(defaults), lambda: pickle.dumps(merge_defaults(loader, defaults, repo)))
+    merged = keep_composed(
+        repo, repr(defaults), lambda: pickle.dumps(merge_after_hydra(loader, defaults, repo))
+    )
     return cast(DictConfig, OwnPickle(merged).load())
+
+
+def merge_after_hydra(
+    loader: ConfigLoaderImpl, defaults: list[ResultDefault], repo: IConfigRepository
+) -> DictConfig:
+    """Hydra's merge, which begins with its own files: these are mostly the same, and are merged once."""
+    own = list(takewhile(lambda default: (default.config_path or "").startswith("hydra/"), defaults))
+    first = keep_composed(repo, repr(own), lambda: pickle.dumps(merge_defaults(loader, own, repo)))
+    merged = ConfigResult("", "", OwnPickle(first).load(), {})
+
+    class AfterHydra:
+        """What is asked for the files: the first one is all of Hydra's."""
+
+        def _load_single_config(self, default: ResultDefault, repo: IConfigRepository) -> ConfigResult:
+            return merged if default is own[0] else loader._load_single_config(default, repo)
+
+    whole = merge_defaults(cast(Any, AfterHydra()), [*own[:1], *defaults[len(own) :]], repo)
+    OmegaConf.clear_cache(whole)  # of ${now:}, which a merge looks at
+    return whole
 
 
 def map_choices_if_asked(
@@ -232,10 +270,34 @@ map_choices = defaults_list._create_interpolation_map
 merge_defaults = ConfigLoaderImpl._compose_config_from_defaults_list
 
 
-def parse_once() -> None:
-    """Let Hydra parse each of its files, OmegaConf each ``${…}``, and merge the same options once in a
-    process.
+def parse_word_once(parser: overrides_parser.OverridesParser, word: str, rule_name: str) -> Any:
+    """What Hydra's parser makes of a word, which a command gives it some four times.
+
+    Raises ``HydraException``. A list that the word asks to be shuffled is another one each time.
     """
+    if rule_name != "override" or "shuffle" in word:
+        return parse_rule(parser, word, rule_name)
+    if word not in WORDS:
+        if len(WORDS) >= MOST_WORDS:
+            WORDS.clear()
+        WORDS[word] = parse_rule(parser, word, rule_name)
+    return replace(WORDS[word], _value=copy.deepcopy(WORDS[word]._value))
+
+
+WORDS: dict[str, Override] = {}
+MOST_WORDS = 10_000  # about 10 MB
+parse_rule = overrides_parser.OverridesParser.parse_rule
+create_functions = cache(overrides_parser.create_functions)
+get_type_hints = cache(typing.get_type_hints)  # of the classes of Hydra's own settings
+
+
+def parse_once() -> None:
+    """Let Hydra parse each of its files and each word, OmegaConf each ``${…}``, and merge the same options
+    once in a process.
+    """
+    parser: Any = overrides_parser
+    parser.OverridesParser.parse_rule = parse_word_once
+    parser.create_functions = create_functions
     loader: Any = config_loader_impl
     loader.create_defaults_list = choose_defaults_once
     loader.ConfigLoaderImpl._compose_config_from_defaults_list = merge_defaults_once
@@ -249,6 +311,7 @@ def parse_once() -> None:
     modules: list[Any] = [omegaconf.base, omegaconf._utils]
     for module in modules:
         module.parse = parse_interpolation_once
+    modules[1].get_type_hints = get_type_hints
 
 
 @lru_cache(maxsize=4000)

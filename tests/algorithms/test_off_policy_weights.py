@@ -134,12 +134,12 @@ def test_weights_beyond_the_range_of_floats_still_have_an_effective_sample_size(
     assert float(even["weight/ess"]) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("behaviour", [0.5, 0.8])
-def test_one_state(behaviour: float) -> None:
+@pytest.mark.parametrize(("behaviour", "length"), [(0.5, 65), (0.8, 120)])
+def test_one_state(behaviour: float, length: int) -> None:
     """dJ/dθ at θ = 0.6: trajectory and per_decision 1/(1 − θ)², past_only and state_ratio 1/((1 − θ)(1 − β)),
     per_step 1/(1 − β)², times θ(1 − θ) in the first logit; E[W²] = ((1 − θ)²/(1 − β))/(1 − θ²/β).
     """
-    theta, length = 0.6, 120
+    theta = 0.6
     rollout, chance = one_state.episodes(behaviour, length)
     rollout = replace(rollout, state=torch.zeros(length + 1, length, dtype=torch.long))
     problem = exact.read_problem(gym.make("pgrun/OneState-v0"), length)
@@ -158,7 +158,8 @@ def test_one_state(behaviour: float) -> None:
         for column in range(length):
             alone = rollout.columns(torch.tensor([column]))
             total += float(chance[column] * reused(weights, alone, old, new, gamma=1.0, **given)[1][0])
-        # the tail beyond 120 steps, 0.8¹²⁰ = 2e-12, times weights and returns of up to some hundreds
+        # the tails beyond, 0.6⁶⁵ = 4e-15 with its weights and 0.8¹²⁰ = 2e-12, times returns and scores of up
+        # to some hundreds
         assert total == pytest.approx(slope * theta * (1 - theta), rel=1e-8), weights
     policy = one_state.policy(theta)
     batch = batch_of(policy, rollout, torch.zeros(length + 1, length).double(), Estimator(TO_GO, 1.0))

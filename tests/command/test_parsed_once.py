@@ -5,11 +5,17 @@ changes is read again.
 from __future__ import annotations
 
 import os
+import pickle
+from collections.abc import Iterator
+from datetime import datetime
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from pgrun.command import hydra_internals
 from pgrun.command.compose import compose_jobs
@@ -39,8 +45,69 @@ def test_a_second_composition_parses_nothing(monkeypatch: pytest.MonkeyPatch) ->
     for name in ("parse", "create_defaults_list", "merge_defaults"):
         monkeypatch.setattr(hydra_internals, name, refuse)
     assert compose("algo=ppo", "gamma=0.25") == {**first, "gamma": 0.25}
-    assert compose(*words) == first
     assert compose("algo=ppo", "seed=7")["gamma"] != 0.5, "a word of an earlier command is forgotten"
+    monkeypatch.setattr(hydra_internals, "parse_rule", refuse)
+    assert compose(*words) == first
+
+
+def test_the_time_in_a_folder_s_name_is_each_composition_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = []
+    for year in (2001, 2002):
+        monkeypatch.setattr("hydra.core.utils.datetime", SimpleNamespace(now=partial(datetime, year, 1, 1)))
+        job = compose_jobs(read_command(["algo=a2c", "gamma=0.125"])).composed[0]
+        assert str(job.folder) == job.hydra.run.dir
+        folders.append(job.folder.parts[1])
+    assert folders == ["2001-01-01", "2002-01-01"]
+
+
+def test_options_are_merged_as_hydra_merges_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of its own are merged once, whatever follows; types and flags are the same, too."""
+    lines = (
+        "algo=ppo env=Pendulum-v1",
+        "-m algo=a2c hydra/launcher=slurm",
+        "-m hydra/sweeper=optuna gamma=interval(0.9,1)",
+    )
+    merged: dict[bool, list[Any]] = {True: [], False: []}
+    after_hydra = hydra_internals.merge_after_hydra
+    for ours in merged:
+        merge = after_hydra if ours else hydra_internals.merge_defaults
+
+        def noting(*given: Any, ours: bool = ours, merge: Any = merge) -> Any:
+            whole = merge(*given)
+            merged[ours].append(hydra_internals.OwnPickle(pickle.dumps(whole)).load())
+            return whole
+
+        monkeypatch.setattr(hydra_internals, "merge_after_hydra", noting)
+        hydra_internals.COMPOSED.clear()
+        for line in lines:
+            compose_jobs(read_command(line.split()))
+    assert len(merged[True]) == len(merged[False]) >= len(lines)
+    for one, other in zip(merged[True], merged[False], strict=True):
+        OmegaConf.clear_cache(other)
+        assert list(describe_nodes(one)) == list(describe_nodes(other))
+
+
+def describe_nodes(node: Any) -> Iterator[tuple[str, str, Any]]:
+    """Each node of a configuration: its type, its flags and what it holds."""
+    content = node._content if isinstance(node, DictConfig | ListConfig) else node._value()
+    nested = content.values() if isinstance(content, dict) else content if isinstance(content, list) else None
+    yield type(node).__name__, repr(node._metadata), None if nested else content
+    for inner in nested or ():
+        yield from describe_nodes(inner)
+
+
+def test_a_word_that_is_parsed_once_is_read_the_same() -> None:
+    """Also where what was read is changed meanwhile, and but for a list that is shuffled."""
+    parser = hydra_internals.overrides_parser.OverridesParser.create()
+    for word in ("x=[1,'b',{c: 2}]", "x=1,2", "x=range(0,3)", "~x", "+x=null", "x=choice(a,b)"):
+        one, other = (parser.parse_override(word) for _ in range(2))
+        assert one == other == hydra_internals.parse_rule(parser, word, "override")
+        assert one is not other
+    one = parser.parse_override("x=[1,2]")
+    one._value.append(3)
+    assert parser.parse_override("x=[1,2]").value() == [1, 2]
+    word = f"x=shuffle([{','.join(map(str, range(30)))}])"
+    assert parser.parse_override(word).value() != parser.parse_override(word).value()
 
 
 @pytest.mark.parametrize("age", [0.0, 100.0])

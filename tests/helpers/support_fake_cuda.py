@@ -8,8 +8,9 @@ operation is carried out twice: on fake tensors, which raise where devices are m
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from torch._subclasses.fake_tensor import (
     unset_fake_temporarily,
 )
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+from torch.utils._pytree import tree_map
 
 from pgrun.config import random_streams
 
@@ -88,19 +89,19 @@ class FakeCuda(TorchDispatchMode):
         self.syncs: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given, shape = tree_flatten((args, kwargs or {}))
+        kwargs = kwargs or {}
+        given = [*flatten(args), *flatten(kwargs)]
         if not any(isinstance(x, CudaTensor) or is_cuda(x) for x in given):
             with unset_fake_temporarily():
-                return func(*args, **(kwargs or {}))
-        stays, solves = self.find_place(func, given, shape)
-        args, kwargs = tree_unflatten([as_twin(x) for x in given], shape)
+                return func(*args, **kwargs)
+        stays, solves = self.find_place(func, given, args, kwargs)
         with unset_fake_temporarily():
-            results, shape = tree_flatten(func(*args, **kwargs))
+            results = func(*map_nested(as_twin, args), **map_nested(as_twin, kwargs))
         if stays is ASKS or solves or crosses(func, given, stays):
             self.note_sync(func)
-        return tree_unflatten([pair(x, given) if stays else x for x in results], shape)
+        return map_nested(partial(pair, given=given), results) if stays else results
 
-    def find_place(self, func: Any, given: list[Any], shape: Any) -> Any:
+    def find_place(self, func: Any, given: list[Any], args: Any, kwargs: Any) -> Any:
         """(Whether the results of an operation are on the device, or ``ASKS`` where numbers decide on them;
         whether it looks at a code of errors on the host).
 
@@ -108,11 +109,11 @@ class FakeCuda(TorchDispatchMode):
         """
         case = func, *map(describe_argument, given)
         if case not in PLACES:
-            args, kwargs = tree_unflatten([self.as_fake(x) for x in given], shape)
+            args, kwargs = map_nested(self.as_fake, args), map_nested(self.as_fake, kwargs)
             try:
                 refuse_mixture(func, given)
                 picks = func is aten.index.Tensor and any(is_mask(x) for x in args[1])
-                fakes = [] if picks else tree_flatten(func(*args, **kwargs))[0]
+                fakes = [] if picks else flatten(func(*args, **kwargs))
                 stays = ASKS if picks else "cuda" in map(side_of, fakes)
             except (DataDependentOutputException, DynamicOutputShapeException):
                 stays = ASKS
@@ -215,3 +216,21 @@ def find_caller() -> str:
 def numbers_of(x: Any) -> Any:
     """What is nested in x, with the numbers of the device's tensors."""
     return tree_map(lambda y: y.twin if isinstance(y, CudaTensor) else y, x)
+
+
+def map_nested(change: Callable[[Any], Any], x: Any) -> Any:
+    """torch's ``tree_map`` of what operations take and give, at a fifth of its time."""
+    if isinstance(x, tuple | list):
+        return type(x)([map_nested(change, y) for y in x])
+    if isinstance(x, dict):
+        return {name: map_nested(change, y) for name, y in x.items()}
+    return change(x)
+
+
+def flatten(x: Any) -> Iterator[Any]:
+    """What stands in tuples, lists and dictionaries, one within the other."""
+    if isinstance(x, tuple | list | dict):
+        for y in x.values() if isinstance(x, dict) else x:
+            yield from flatten(y)
+    else:
+        yield x

@@ -14,10 +14,13 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from multiprocessing import forkserver
+from functools import partial
+from multiprocessing import forkserver, util
 from pathlib import Path
 from types import ModuleType
 from typing import IO
+
+from gymnasium import registry
 
 ENOUGH = 1e9  # bytes; the suite needs a tenth of it
 LIMIT = 300.0  # seconds, after which a child hangs: none of these runs takes two where nothing else runs
@@ -69,7 +72,7 @@ class ForkedCommand:
     """A console script's function under way in a fork of this process and a session of its own; what it was
     when it ended.
 
-    As a new process it has its own import path and its own server of children.
+    As a new process it has its own import path and its own server of children, which is forked from it.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class ForkedCommand:
             os.setsid()
             signal.signal(signal.SIGINT, signal.default_int_handler)
             forget_server()
+            util.spawnv_passfds = partial(fork_server, util.spawnv_passfds)
             sys.path.insert(0, "")
             sys.argv = [program, *words]
             run_and_leave(lambda: main() and None, *(stream.fileno() for stream in self.streams))
@@ -124,6 +128,40 @@ def forget_server() -> None:
     """Children of this process come from a server of its own; what that is to import stays."""
     server = forkserver._forkserver
     server._forkserver_pid = server._forkserver_fd = server._forkserver_alive_fd = None
+
+
+def fork_server(spawn: Callable[..., int], path: str, words: Sequence[str], passed: Sequence[int]) -> int:
+    """``util.spawnv_passfds``, but that a server of children is forked: all that it imports is there already,
+    which takes a new process four seconds.
+    """
+    if "multiprocessing.forkserver" not in words[-1]:
+        return spawn(path, words, passed)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        nothing = os.open(os.devnull, os.O_RDWR)  # in place of each: an object may still close its number
+        for number in {int(name) for name in os.listdir("/dev/fd")} - {0, 1, 2, *passed}:
+            os.dup2(nothing, number)
+        forget_user_modules()
+        run_and_leave(partial(exec, words[-1], {}), 1, 2)
+    return pid
+
+
+def forget_user_modules() -> None:
+    """Those of tests' folders, with their environments; what a server does as it begins is done again.
+
+    Ours are kept, which may lie there too, where a campaign has copied them.
+    """
+    folders = (tempfile.gettempdir(), folder_in_memory() or tempfile.gettempdir())
+    files = {name: getattr(module, "__file__", None) for name, module in sys.modules.items()}
+    users = {name for name, file in files.items() if file and file.startswith(folders)}
+    users = {name for name in users if name.partition(".")[0] not in ("pgrun", "tests", "hydra_plugins")}
+    for name in {"pgrun.runs.preload", *users}:
+        sys.modules.pop(name, None)
+    for env_id, spec in list(registry.items()):
+        if getattr(spec.entry_point, "__module__", None) in users:
+            del registry[env_id]
 
 
 def run_and_leave(work: Callable[[], int | None], out: int, err: int) -> None:

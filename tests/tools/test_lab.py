@@ -17,7 +17,7 @@ import torch
 import pgrun.command.validate
 import pgrun.tools.study.check
 from pgrun.command.app import PGRUN
-from pgrun.command.compose import compose_one, composing_with_hydra, split_sweep
+from pgrun.command.compose import compose_jobs
 from pgrun.command.overrides import read_command
 from pgrun.presentation.panels import Bar, Bars, Lines, Series
 from pgrun.presentation.plotting import write_panels
@@ -30,6 +30,7 @@ from pgrun.tools.lab.pages import find_stale, make_pages
 from pgrun.tools.lab.run import run_experiment
 from pgrun.tools.study.cli import STUDY
 from tests.helpers.support_cli import Answer, answer
+from tests.helpers.support_compose import compose_options
 from tests.helpers.support_slow import slow_but
 
 ROOT = Path(__file__).parents[2]
@@ -78,20 +79,26 @@ def test_an_experiment_is_whole(experiment: Experiment) -> None:
 
 @each
 def test_its_commands_pass_the_check(experiment: Experiment) -> None:
-    """Of a sweep the last job; all were checked when they were run for the book.
-
-    So were those that need what an earlier one leaves.
-    """
+    """Every job of a sweep; what an earlier command leaves is not there to be checked."""
     for line in experiment.commands:
         name, *words = shlex.split(line)
-        if any(HERE in word and not word.startswith("hydra.run.dir=") for word in words):
-            continue
+        words = [word for word in words if HERE not in word or word.startswith("hydra.run.dir=")]
         app, check = CHECKS[name]
         command = read_command(words, app)
         assert command.problems == []
-        with composing_with_hydra(None, app):
-            last = split_sweep(command, [])[-1]
-            assert list(check(compose_one(last, command.multirun, 0, app.config))) == []
+        jobs = list(compose_options(command, app))
+        assert jobs
+        for job in jobs:
+            assert list(check(job)) == [], job.words
+
+
+def test_values_put_in_are_those_that_are_composed() -> None:
+    line = "-m algo=ppo,a2c algo.entropy=0,0.1 optimizer.lr=1e-3,1e-2 env=pgrun/RandomWalk-v0 seed=0,1"
+    command = read_command(line.split(), PGRUN)
+    jobs = list(compose_options(command, PGRUN))
+    assert len({id(job.hydra) for job in jobs}) == 2
+    composed = [job for job in compose_jobs(command).composed if job.settings["seed"] == 1]
+    assert [job.settings for job in jobs] == [job.settings for job in composed]
 
 
 # of each group at least one more takes less than half a second
