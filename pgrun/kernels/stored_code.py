@@ -94,7 +94,7 @@ class StoredCode(FunctionCache):
         super().__init__(function)
         self.allocates = allocates
         self._cache_file._source_stamp = SOURCES
-        self.turn = FileLock(f"{self._cache_file._index_path}.lock")
+        self.turn: FileLock | None = None  # while this process compiles; a child may not use its parent's
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The kernel for these types of arguments; None where this process is to compile it.
@@ -109,6 +109,7 @@ class StoredCode(FunctionCache):
                 start_event(MISSING)
                 with suppress(OSError, NotImplementedError):  # no locks here: each compiles
                     self._impl.locator.ensure_cache_path()
+                    self.turn = FileLock(f"{self._cache_file._index_path}.lock")
                     self.turn.acquire()
                     stored = self._load_overload(sig, target_context)
                 if stored is not None:
@@ -133,7 +134,8 @@ class StoredCode(FunctionCache):
 
     def end_turn(self) -> None:
         """The code is there: the next process may go on."""
-        self.turn.release()
+        if self.turn is not None:
+            self.turn.release()
         end_event(MISSING)
 
 

@@ -22,6 +22,7 @@ from pgrun.kernels import is_available, jit, stored_code
 from pgrun.kernels.collecting import collect_rows
 from pgrun.kernels.columns import advance_columns
 from pgrun.kernels.compilation import listening_to_compilations
+from tests.helpers.support_fork import forked
 
 
 def twice(x):
@@ -168,6 +169,14 @@ def test_compilations_are_heard_of_and_reading_is_not(chain: Path) -> None:
     assert heard[4:] == ["begin", "advance", "advance", "end"]
     load_kernels(chain).quadruple(np.float32(3))
     assert len(heard) == 8
+
+
+def test_a_child_compiles_what_its_parent_has_declared(chain: Path) -> None:
+    """So do the jobs of a sweep, whose server has imported everything."""
+    own = load_kernels(chain)
+    assert forked(lambda: int(own.quadruple(3))).code == 12
+    assert own.quadruple(3) == 12
+    assert count_compiled(own) == (0, 0)
 
 
 def test_of_two_processes_one_compiles(chain: Path) -> None:
