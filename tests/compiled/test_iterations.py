@@ -100,7 +100,8 @@ def test_how_they_are_split_into_calls_moves_no_bit(
     """
     unmeasured = "diagnostics.gradient_every=0"
     unseen = ("logger.every=1000", unmeasured)
-    cadences = (("logger.every=1", unmeasured), ("diagnostics.gradient_every=7",), unseen, ("logger.every=null",))
+    measured = "diagnostics.gradient_every=7"
+    cadences = (("logger.every=1", unmeasured), (measured,), unseen, ("logger.every=null",))
     hashes = set()
     for k, words in enumerate(cadences):
         trained(tmp_path / str(k), *RUNS[name], *QUICK, *words)
