@@ -106,16 +106,28 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_refusal_does_not_load_torch(tmp_path: Path) -> None:
-    """Values, names, keys and combinations; one process for all, which then sees that
-    a check of the device does.
+ASKED = """
+import sys
+sys.path.insert(0, {top!r})
+from tests.campaigns.refusals import report
+report(sys.argv[1:])
+import pgrun.storage.log
+import pgrun.training.build
+pgrun.training.build.twins_of("torch")
+print("numba" in sys.modules, "tensorboard.compat.tensorflow_stub" in sys.modules)
+"""
+
+
+def test_what_is_not_loaded(tmp_path: Path) -> None:
+    """No torch for a refusal: of values, names, keys and combinations. One process for all, which then sees
+    that a check of the device does load it; and with what a run in torch is made of it has neither numba nor
+    a log's stand-in for TensorFlow.
     """
-    code = (
-        f"import sys\nsys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
-        "from tests.campaigns.refusals import report\nreport(sys.argv[1:])"
-    )
     lines = [*WITHOUT_TORCH, "pgrun device=cuda"]
+    code = ASKED.format(top=str(Path(__file__).parents[2]))
     done = subprocess.run(
         [sys.executable, "-c", code, *lines], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert json.loads(done.stdout) == [[2, False]] * len(WITHOUT_TORCH) + [[2, True]]
+    refused, loaded = done.stdout.splitlines()
+    assert json.loads(refused) == [[2, False]] * len(WITHOUT_TORCH) + [[2, True]]
+    assert loaded == "False False"

@@ -1,8 +1,7 @@
-"""Where numba is missing or may keep nothing, and what a torch run loads of it."""
+"""Where numba is missing or may keep nothing."""
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
 import numpy as np
@@ -18,15 +17,6 @@ def test_available_here_and_not_without_numba(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "numba", None)
     assert not pgrun.kernels.is_available()
     assert pgrun.kernels.missing_packages() == ["numba"]
-
-
-def test_a_run_in_torch_does_not_load_numba() -> None:
-    code = (
-        "import sys, pgrun.training.build, pgrun.kernels; "
-        "pgrun.training.build.twins_of('torch'); print('numba' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
 
 
 def test_kernels_compile_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,9 +95,13 @@ def test_it_is_the_run_of_one_update_at_a_time(
 def test_how_they_are_split_into_calls_moves_no_bit(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every update logged, every seventh measured, three in a call, many in a call: one θ."""
-    unseen = ("logger.every=1000", "diagnostics.gradient_every=0")
-    cadences = (("logger.every=1",), ("diagnostics.gradient_every=7",), unseen, ("logger.every=null",))
+    """Every update logged, every seventh measured, three in a call, many in a call, and as it is by default,
+    where each is measured that is logged: one θ.
+    """
+    unmeasured = "diagnostics.gradient_every=0"
+    unseen = ("logger.every=1000", unmeasured)
+    measured = "diagnostics.gradient_every=7"
+    cadences = (("logger.every=1", unmeasured), (measured,), unseen, ("logger.every=null",))
     hashes = set()
     for k, words in enumerate(cadences):
         trained(tmp_path / str(k), *RUNS[name], *QUICK, *words)

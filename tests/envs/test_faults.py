@@ -8,12 +8,13 @@ import json
 import os
 import re
 import signal
+import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
-import support_bad_env
 from gymnasium import spaces
 from support_bad_env import AT, RESETS, STEPS, BadEnv
 
@@ -26,7 +27,7 @@ from pgrun.rollouts.samplers.episodes import Episodes
 from pgrun.rollouts.samplers.steps import Steps
 from pgrun.storage.checkpoint import Checkpoints
 from tests.helpers.fixtures_cli import here  # noqa: F401
-from tests.helpers.support_cli import pgrun, shell
+from tests.helpers.support_cli import in_fork, pgrun
 from tests.helpers.support_fork import ForkedCommand
 from tests.helpers.support_pipeline import built, collect_from, draw, loop, small_policy
 
@@ -143,8 +144,13 @@ def test_the_last_good_checkpoint_stays_and_goes_on(
 
 def test_nothing_of_numpys_comes_before_it(here: Path) -> None:  # noqa: F811
     """An infinite observation goes through the normaliser and the network until the rollout is over."""
-    path = f"sys.path.insert(0, {os.path.dirname(support_bad_env.__file__)!r})"
-    told = shell(f"{RUN} state_norm=true 'env.kwargs={{step: observes 1e300}}'", python=path)
+
+    def with_warnings_shown() -> None:
+        warnings.resetwarnings()
+        warnings.showwarning = lambda *what: print(warnings.formatwarning(*what[:4]), file=sys.stderr)
+        main()
+
+    told = in_fork(f"{RUN} state_norm=true 'env.kwargs={{step: observes 1e300}}'", with_warnings_shown)
     assert told.code == 1
     assert len(told.err.splitlines()) == 1, told.err
 

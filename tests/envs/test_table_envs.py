@@ -54,15 +54,20 @@ def test_the_same_steps_where_nothing_is_drawn(env: EnvSettings) -> None:
 
 @pytest.mark.parametrize("name", IDS)
 def test_outcomes_come_as_often_as_the_table_says(name: str) -> None:
-    """From one state and action, 100 000 draws: every frequency within five standard errors of its chance."""
-    table = make_envs(EnvSettings(name, 1), 100_000)
+    """From one state and action, 100 000 draws: every frequency within five standard errors of its chance. Of
+    Taxi's table, where every chance is 1, a tenth of them.
+    """
+    count = 10_000 if name == "Taxi-v4" else 100_000
+    table = make_envs(EnvSettings(name, 1), count)
     assert isinstance(table, TableEnvs)
     table.reset([0])
     law = table.one.unwrapped.P  # type: ignore[attr-defined]
+    if name == "Taxi-v4":
+        assert {chance for actions in law.values() for row in actions.values() for chance, *_ in row} == {1.0}
     for s, a in ((0, 0), (len(law) // 2, len(law[0]) - 1)):
-        table.at, table.steps = np.full(100_000, s), np.zeros(100_000, int)
-        table.ended = np.zeros(100_000, bool)
-        reward, terminated, _ = table.step(np.full(100_000, a))
+        table.at, table.steps = np.full(count, s), np.zeros(count, int)
+        table.ended = np.zeros(count, bool)
+        reward, terminated, _ = table.step(np.full(count, a))
         expected: dict[tuple[int, float, bool], float] = {}
         for chance, n, r, end in law[s][a]:
             key = (int(n), float(r), bool(end))
@@ -71,8 +76,8 @@ def test_outcomes_come_as_often_as_the_table_says(name: str) -> None:
         for key in zip(table.at.tolist(), reward.tolist(), terminated.tolist(), strict=True):
             collected[key] += 1  # what the table does not know would be a KeyError
         for key, chance in expected.items():
-            error = np.sqrt(chance * (1 - chance) / 1e5)
-            assert abs(collected[key] / 1e5 - chance) <= 5 * error, (s, a, key)
+            error = np.sqrt(chance * (1 - chance) / count)
+            assert abs(collected[key] / count - chance) <= 5 * error, (s, a, key)
     table.close()
 
 

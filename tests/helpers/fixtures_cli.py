@@ -6,6 +6,8 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
+from functools import partial
+from multiprocessing import util
 from pathlib import Path
 
 import pytest
@@ -13,11 +15,16 @@ import torch
 from gymnasium import registry
 
 from tests.helpers.support_cli import users_own
+from tests.helpers.support_fork import fork_server
 
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty current folder with the user's module in it, and the process as it was afterwards."""
+    """An empty current folder with the user's module in it, and the process as it was afterwards.
+
+    Where a test is the first to need a server of children, that is forked.
+    """
+    monkeypatch.setattr(util, "spawnv_passfds", partial(fork_server, util.spawnv_passfds))
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     users_own(tmp_path)

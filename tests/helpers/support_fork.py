@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import forkserver, util
 from pathlib import Path
+from threading import Thread
 from types import ModuleType
 from typing import IO
 
@@ -138,6 +139,16 @@ def fork_server(spawn: Callable[..., int], path: str, words: Sequence[str], pass
         return spawn(path, words, passed)
     sys.stdout.flush()
     sys.stderr.flush()
+    pids: list[int] = []
+    # in a thread: its stack is as short as that of a new process
+    thread = Thread(target=lambda: pids.append(fork_and_serve(words, passed)))
+    thread.start()
+    thread.join()
+    return pids[0]
+
+
+def fork_and_serve(words: Sequence[str], passed: Sequence[int]) -> int:
+    """The server's number; in the child this does not return."""
     pid = os.fork()
     if pid == 0:
         nothing = os.open(os.devnull, os.O_RDWR)  # in place of each: an object may still close its number

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import random
-import subprocess
-import sys
 import time
 
 import pytest
@@ -47,9 +45,3 @@ def test_the_other_records_of_its_tab() -> None:
     (value,) = records.summarise_hparams(records.EXPERIMENT, content).value
     assert (value.tag, value.metadata) == (metadata.EXPERIMENT_TAG, metadata.create_summary_metadata(content))
     assert records.SESSION_END == metadata.SESSION_END_INFO_TAG
-
-
-def test_a_log_imports_no_stand_in_for_tensorflow() -> None:
-    code = "import sys, pgrun.storage.log; print('tensorboard.compat.tensorflow_stub' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"

@@ -101,10 +101,10 @@ def test_values_put_in_are_those_that_are_composed() -> None:
     assert [job.settings for job in jobs] == [job.settings for job in composed]
 
 
-# of each group at least one more takes less than half a second
+# of each group at least one more takes less time
 LONGER = (
     *("pathwise", "jumping", "per_step_offset", "expected_score", "best_constant", "baseline", "shrinkage"),
-    *("n_steps", "past_only", "kl_half"),
+    *("n_steps", "past_only", "kl_half", "causality", "q_weights", "group_sigma", "recursive_momentum"),
 )
 QUICK = [e for e in EVERY if e.fast and e.name not in LONGER]
 

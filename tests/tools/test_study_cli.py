@@ -57,7 +57,8 @@ def test_a_study_leaves_its_result_table_and_picture(here: Path) -> None:  # noq
 
 def test_the_same_seed_is_the_same_study(here: Path) -> None:  # noqa: F811
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        assert pgrun_study(f"{TABLE} seed={seed} hydra.run.dir={name}").code == 0
+        line = f"{TABLE} critic_episodes=40 seed={seed} hydra.run.dir={name}"
+        assert pgrun_study(line).code == 0
     a, b, c = (
         {k: v["variance"] for k, v in result(here / name)["schemes"].items()} for name in ("a", "b", "c")
     )

@@ -17,7 +17,7 @@ from pgrun.training.build import build_run
 from pgrun.training.loop import train_run
 from tests.helpers.support_study import study
 
-EPISODES = 800  # of an update, and of one estimate in the study
+EPISODES = 300  # of an update, and of one estimate in the study
 
 
 def run(folder: Path, steps: int, env: str) -> list[dict[str, str]]:
@@ -37,7 +37,7 @@ def run(folder: Path, steps: int, env: str) -> list[dict[str, str]]:
     return list(csv.DictReader((folder / "metrics.csv").open()))
 
 
-@pytest.mark.parametrize(("env", "steps"), [("pgrun/SmallMDP-v0", 32_000), ("CartPole-v1", 100_000)])
+@pytest.mark.parametrize(("env", "steps"), [("pgrun/SmallMDP-v0", 12_000), ("CartPole-v1", 40_000)])
 def test_the_variance_that_training_logs_is_the_one_that_the_study_finds(
     env: str, steps: int, tmp_path: Path
 ) -> None:
