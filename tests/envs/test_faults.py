@@ -147,6 +147,7 @@ def test_nothing_of_numpys_comes_before_it(here: Path) -> None:  # noqa: F811
 
     def with_warnings_shown() -> None:
         warnings.resetwarnings()
+        warnings.simplefilter("ignore", ResourceWarning)  # of what other tests have left open
         warnings.showwarning = lambda *what: print(warnings.formatwarning(*what[:4]), file=sys.stderr)
         main()
 

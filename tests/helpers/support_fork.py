@@ -162,11 +162,12 @@ def fork_and_serve(words: Sequence[str], passed: Sequence[int]) -> int:
 def forget_user_modules() -> None:
     """Those of tests' folders, with their environments; what a server does as it begins is done again.
 
-    Ours are kept, which may lie there too, where a campaign has copied them.
+    What is installed is kept, and ours, which may lie there too: a checkout, or a campaign's copy of it.
     """
     folders = (tempfile.gettempdir(), folder_in_memory() or tempfile.gettempdir())
-    files = {name: getattr(module, "__file__", None) for name, module in sys.modules.items()}
-    users = {name for name, file in files.items() if file and file.startswith(folders)}
+    kept = (sys.prefix, str(Path(__file__).parents[2]))
+    files = {name: getattr(module, "__file__", None) or "" for name, module in sys.modules.items()}
+    users = {name for name, file in files.items() if file.startswith(folders) and not file.startswith(kept)}
     users = {name for name in users if name.partition(".")[0] not in ("pgrun", "tests", "hydra_plugins")}
     for name in {"pgrun.runs.preload", *users}:
         sys.modules.pop(name, None)
