@@ -139,7 +139,7 @@ def train_in(settings: Mapping[str, Any], folder: Path, saved: dict[str, Any] | 
         write_settings(folder, settings, run.backend)
     # 3. training, which a signal ends with a checkpoint
     try:
-        with telling_compilations(run.backend):
+        with telling_compilations(run.backend, run.logger.progress):
             summary = train_run(run, folder, saved)
     except Stopped as stop:
         stop.hint = (

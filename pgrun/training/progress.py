@@ -56,17 +56,17 @@ class Progress:
 class CompileProgress:
     """Says once that machine code is made; on a terminal also how many functions are done, in what time."""
 
-    def __init__(self) -> None:
+    def __init__(self, shown: bool) -> None:
         self.bar: tqdm[None] | None = None
-        self.functions = 0
+        self.shown, self.functions = shown and sys.stderr.isatty(), 0
 
     def begin(self) -> None:
         if self.bar is None:
             with tqdm.external_write_mode():  # the run's bar makes room
-                say("compiling the core for this machine, once: half a minute")
+                say("compiling the core for this machine, once: up to half a minute")
         self.bar = tqdm(
             initial=self.functions, bar_format="compiling: {n_fmt} functions, {elapsed}", leave=False,
-            disable=not sys.stderr.isatty(),
+            disable=not self.shown,
         )  # fmt: skip
 
     def advance(self) -> None:
@@ -80,13 +80,13 @@ class CompileProgress:
 
 
 @contextmanager
-def telling_compilations(backend: str) -> Iterator[None]:
-    """Of a run on this backend, in this block."""
+def telling_compilations(backend: str, shown: bool) -> Iterator[None]:
+    """Of a run on this backend, in this block; ``shown``: whether there is a bar of its progress."""
     if backend != "compiled":
         yield
         return
     from pgrun.kernels.compilation import listening_to_compilations
 
-    progress = CompileProgress()
+    progress = CompileProgress(shown)
     with listening_to_compilations(progress.begin, progress.advance, progress.end):
         yield

@@ -22,6 +22,7 @@ from pgrun.kernels import is_available, jit, stored_code
 from pgrun.kernels.collecting import collect_rows
 from pgrun.kernels.columns import advance_columns
 from pgrun.kernels.compilation import listening_to_compilations
+from pgrun.training.progress import telling_compilations
 from tests.helpers.support_fork import forked
 
 
@@ -169,6 +170,16 @@ def test_compilations_are_heard_of_and_reading_is_not(chain: Path) -> None:
     assert heard[4:] == ["begin", "advance", "advance", "end"]
     load_kernels(chain).quadruple(np.float32(3))
     assert len(heard) == 8
+
+
+def test_a_run_says_once_that_it_compiles(chain: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for backend, lines in (("compiled", 1), ("torch", 0)):
+        own = load_kernels(chain)
+        with telling_compilations(backend, shown=True):
+            own.quadruple(3 if lines else np.int32(3))
+            own.quadruple(3.0 if lines else np.float32(3))
+        assert sum(count_compiled(own)) == 4
+        assert capsys.readouterr().out.count("compiling the core for this machine") == lines
 
 
 def test_a_child_compiles_what_its_parent_has_declared(chain: Path) -> None:
