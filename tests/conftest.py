@@ -30,8 +30,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_configure() -> None:
-    """Runs of a moment do not wait for a disk: it is a third of their time. Collecting makes a million objects
-    that stay, and the collector looks for cycles in none of them.
+    """Runs of a moment do not wait for a disk: it is a third of their time. What collecting makes stays, and
+    the collector looks for no cycles in it.
     """
     gc.disable()
     if folder := folder_in_memory():
