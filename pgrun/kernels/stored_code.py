@@ -136,6 +136,7 @@ class StoredCode(FunctionCache):
         """The code is there: the next process may go on."""
         if self.turn is not None:
             self.turn.release()
+            self.turn = None
         end_event(MISSING)
 
 

@@ -246,7 +246,7 @@ def policy_before_update(policy: Policy) -> Policy:
 
 def make_batch(run: Run, rollout: Rollout) -> tuple[Rollout, Tensor, Batch]:
     """(the rollout as the algorithm takes it, V [T+1, N], what an update learns from)."""
-    if run.iterations is not None and (made := run.iterations.weighed(rollout)) is not None:
+    if run.iterations is not None and (made := run.iterations.find_weighed_batch(rollout)) is not None:
         return made
     learner = run.learner
     rollout = run.algorithm.prepare_rollout(rollout, learner)

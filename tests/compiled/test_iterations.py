@@ -123,7 +123,7 @@ def test_the_batch_that_collecting_makes_is_the_one_of_the_general_way(norm: str
     assert run.iterations is not None
     for _ in range(3):
         rollout, _ = run.iterations.collect()
-        collected = run.iterations.weighed(rollout)
+        collected = run.iterations.find_weighed_batch(rollout)
         assert collected is not None
         with using_loop_backups(True):
             made = run.estimator.weigh(rollout, run.learner.critic, run.policy)

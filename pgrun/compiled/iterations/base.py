@@ -112,7 +112,7 @@ class Iterations:
         """Whether ``learn`` is a step on this rollout, made of what ``collect`` gave last."""
         raise NotImplementedError
 
-    def weighed(self, rollout: Rollout) -> tuple[Rollout, torch.Tensor, Batch] | None:
+    def find_weighed_batch(self, rollout: Rollout) -> tuple[Rollout, torch.Tensor, Batch] | None:
         """(the rollout, V [T+1, N], the batch for ``learn``), where ``collect`` has made them with it; they
         last until the next rollout.
         """

@@ -199,7 +199,7 @@ class OnPolicyIterations(Iterations):
     def has_collected(self, rollout: Rollout) -> bool:
         return rollout is self.collected
 
-    def weighed(self, rollout: Rollout) -> tuple[Rollout, torch.Tensor, Batch] | None:
+    def find_weighed_batch(self, rollout: Rollout) -> tuple[Rollout, torch.Tensor, Batch] | None:
         if not self.has_collected(rollout):
             return None
         return rollout, torch.from_numpy(self.weighing[3]), self.make_batch(rollout)
