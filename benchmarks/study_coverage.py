@@ -16,8 +16,8 @@ import numpy as np
 import support  # noqa: F401  threads are pinned there
 import torch
 
+from pgrun.algorithms.estimator import Estimator
 from pgrun.critics.base import NoCritic
-from pgrun.estimator import Estimator
 from pgrun.policies.distributions import Categorical
 from pgrun.policies.mlp import Mlp
 from pgrun.policies.normalization import NoRewardScale, NoStateNorm

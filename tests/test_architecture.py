@@ -13,7 +13,6 @@ ROOT = Path(__file__).resolve().parents[1] / "pgrun"
 
 # From the bottom up, the way of the data. What stands on one line may not import each other.
 LAYERS = [
-    "mistake",
     "errors types stateless atomic_files kernels",
     "returns config presentation",
     "terminal",
@@ -21,7 +20,7 @@ LAYERS = [
     "policies",
     "rollouts variance exact optimization",
     "critics",
-    "estimator algorithms",
+    "algorithms",
     "compiled",
     "diagnostics",
     "storage",

@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 
 import pgrun.envs.problems.registration  # noqa: F401
+from pgrun.algorithms.estimator import Estimator
 from pgrun.algorithms.off_policy_pg import OffPolicyPg, log_ratio
 from pgrun.algorithms.retrace import record_action_values
 from pgrun.critics.base import NoCritic
 from pgrun.critics.exact import ExactCritic
 from pgrun.critics.fitted_q import FittedQ, FittedQCritic
-from pgrun.estimator import Estimator
 from pgrun.exact import Problem, gradient, policy_table, read_problem, values
 from pgrun.optimization.optimizers import Optimizer, Sgd
 from pgrun.policies.distributions import Categorical

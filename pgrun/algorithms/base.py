@@ -15,7 +15,7 @@ from pgrun.config.schema import NonNegative, Positive, PositiveInt, Repeats
 from pgrun.config.settings import AdvantageNorm
 from pgrun.critics.base import Critic
 from pgrun.envs import Envs
-from pgrun.mistake import Mistake
+from pgrun.errors import Mistake
 from pgrun.optimization.minibatches import shuffle_into_minibatches, shuffled_episodes
 from pgrun.optimization.optimizers import Optimizer
 from pgrun.optimization.schedules import OVER_THE_RUN, Kind, Schedule, states_of

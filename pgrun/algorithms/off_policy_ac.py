@@ -9,7 +9,7 @@ import gymnasium as gym
 from pgrun.algorithms.base import Algorithm, Learner
 from pgrun.config.settings import CENTERING
 from pgrun.critics.action_value import ActionCritic
-from pgrun.mistake import Mistake
+from pgrun.errors import Mistake
 from pgrun.types import Batch, Rollout
 from pgrun.variance.advantage import Advantage
 from pgrun.variance.base import Scheme

@@ -19,8 +19,8 @@ from pgrun.config.schema import Positive, Probability, Repeats
 from pgrun.config.settings import CENTERING
 from pgrun.critics.exact import follow_problem, require_tabular_problem
 from pgrun.envs import Envs
+from pgrun.errors import Mistake
 from pgrun.exact import Problem, policy_table, state_visits
-from pgrun.mistake import Mistake
 from pgrun.policies.importance import effective_share
 from pgrun.policies.policy import Policy
 from pgrun.returns import v_trace_errors

@@ -10,7 +10,7 @@ import torch
 
 from pgrun.algorithms.base import Learner, Repeated
 from pgrun.config.schema import NonNegative, Positive, Range
-from pgrun.mistake import Mistake
+from pgrun.errors import Mistake
 from pgrun.optimization.natural_gradient import mean_kl
 from pgrun.optimization.schedules import OVER_THE_RUN, Kind, Schedule
 from pgrun.policies.importance import mean_by_episode, mean_log_ratio, weighted_log_ratio

@@ -9,7 +9,7 @@ import torch
 
 from pgrun.algorithms.base import Learner, Repeated
 from pgrun.config.schema import Positive
-from pgrun.mistake import Mistake
+from pgrun.errors import Mistake
 from pgrun.optimization.natural_gradient import mean_kl
 from pgrun.policies.importance import weighted_log_ratio
 from pgrun.types import Batch

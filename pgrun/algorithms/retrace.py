@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgrun.algorithms.base import Learner
 from pgrun.critics.fitted_q import FittedQCritic
-from pgrun.mistake import Mistake
+from pgrun.errors import Mistake
 from pgrun.policies.policy import Policy
 from pgrun.returns import retrace_errors
 from pgrun.types import Batch, Rollout

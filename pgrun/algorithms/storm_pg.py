@@ -10,7 +10,7 @@ import torch
 from pgrun.algorithms.base import Algorithm, Learner
 from pgrun.algorithms.off_policy_pg import OffPolicyPg, find_terms_beside_rewards, log_ratio, weight_scalars
 from pgrun.config.schema import Positive, Range
-from pgrun.mistake import Mistake
+from pgrun.errors import Mistake
 from pgrun.types import Batch
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from pgrun.command.overrides import CliOverride
 from pgrun.command.unused_settings import find_unused_settings
 from pgrun.config.paths import conf_dir
 from pgrun.config.settings import flatten_settings
-from pgrun.mistake import Mistake
+from pgrun.errors import Mistake
 
 
 def find_ineffective_ablation(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from pgrun.mistake import Mistake
+    from pgrun.errors import Mistake
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -7,7 +7,7 @@ from typing import Any
 
 from pgrun.config.schema import construct_from_settings
 from pgrun.config.settings import CENTERING
-from pgrun.mistake import Mistake
+from pgrun.errors import Mistake
 
 
 def find_misfits(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> Iterator[Mistake]:

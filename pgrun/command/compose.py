@@ -31,8 +31,7 @@ from pgrun.command.search_settings import asks_for_search
 from pgrun.command.search_space import read_search_space
 from pgrun.config.paths import conf_dir
 from pgrun.config.settings import spell_advantage_norm
-from pgrun.errors import InvalidCommand
-from pgrun.mistake import Mistake
+from pgrun.errors import InvalidCommand, Mistake
 
 __all__ = ["Job", "Jobs", "compose_jobs", "conf_dir", "to_plain_settings"]
 

@@ -24,7 +24,7 @@ from pgrun.command.foreign_names import ABSENT, ATARI, NEAREST, PIXELS
 from pgrun.command.overrides import CliOverride
 from pgrun.config.pages import install_command
 from pgrun.config.paths import conf_dir
-from pgrun.mistake import PROGRAM, Mistake
+from pgrun.errors import PROGRAM, Mistake
 
 EXTRAS = {"hydra/launcher=joblib": "parallel"}
 MOST_NAMES = 40  # in a hint

@@ -13,8 +13,7 @@ from pgrun.config.schema import construct_from_settings
 from pgrun.envs import EnvSettings, make_probed_env
 from pgrun.envs.masks import offers_mask
 from pgrun.envs.table import keeps_to_table
-from pgrun.errors import InvalidCommand
-from pgrun.mistake import Mistake
+from pgrun.errors import InvalidCommand, Mistake
 
 TELL_MASKS: dict[str, bool] = {}  # by the settings of an environment, what its probe has said
 TAKEN = {  # arguments of ``gymnasium.make`` that are no environment's own

@@ -22,7 +22,7 @@ from pgrun.command.foreign_names import (
 )
 from pgrun.command.foreign_scripts import drop_python_m, find_script_algorithm, is_script
 from pgrun.command.foreign_values import COMPUTE, NUMBER, Settings, has_own_critic, put_value
-from pgrun.mistake import Mistake
+from pgrun.errors import Mistake
 
 YES, NO = {"true", "1", "yes", "on"}, {"false", "0", "no", "off", "none", "null"}
 

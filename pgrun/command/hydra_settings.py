@@ -12,7 +12,7 @@ from pgrun.command.compose import Job
 from pgrun.command.hydra_internals import open_config_source
 from pgrun.command.launcher_settings import find_wrong_launcher
 from pgrun.command.overrides import Command
-from pgrun.mistake import Mistake
+from pgrun.errors import Mistake
 
 CHANGEABLE = (  # and what lies below them; any other would be read by nothing, or break a run
     "hydra.run.dir",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from omegaconf import OmegaConf
 
 from pgrun.config.schema import Form, NonNegativeInt, Positive, PositiveInt, Range, find_violations
-from pgrun.mistake import Mistake
+from pgrun.errors import Mistake
 from pgrun.terminal.writable import reason_unwritable
 
 if TYPE_CHECKING:

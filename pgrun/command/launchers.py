@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 from pgrun.command.overrides import CliOverride
 from pgrun.config.pages import install_command
-from pgrun.mistake import Mistake
+from pgrun.errors import Mistake
 
 EXTRAS = {
     "parallel": "hydra_plugins.hydra_joblib_launcher",

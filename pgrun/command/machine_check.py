@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from pgrun.config.pages import install_command
-from pgrun.mistake import Mistake
+from pgrun.errors import Mistake
 
 
 def refuse_unknown_to_kernels(settings: Mapping[str, Any]) -> Iterator[Mistake]:

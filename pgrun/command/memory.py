@@ -11,7 +11,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from pgrun.mistake import Mistake
+from pgrun.errors import Mistake
 
 FLOAT = 4
 COPIES = 6  # θ, gradient, two moments, and what a checkpoint and an update hold at the same time

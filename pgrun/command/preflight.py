@@ -21,8 +21,7 @@ from pgrun.command.launchers import find_missing_launchers
 from pgrun.command.overrides import Command, GivenTwice
 from pgrun.command.search_check import find_wrong_search
 from pgrun.command.stack_check import find_stacked_in_sweep
-from pgrun.errors import SeveralMistakes
-from pgrun.mistake import PROGRAM, Mistake
+from pgrun.errors import PROGRAM, Mistake, SeveralMistakes
 from pgrun.terminal.writable import is_too_long, reason_unwritable
 
 # in a sweep's folder: by Hydra, by its launchers, by its end, by a search

@@ -8,8 +8,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from pgrun.errors import InvalidCommand
-from pgrun.mistake import Mistake
+from pgrun.errors import InvalidCommand, Mistake
 
 
 def find_wrong_reference(

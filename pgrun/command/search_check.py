@@ -15,7 +15,7 @@ from pgrun.command.overrides import Command
 from pgrun.command.search_settings import CHOICE, FILE, Search, asks_for_search, holds_search
 from pgrun.command.search_storage import find_wrong_storage
 from pgrun.config.schema import construct_from_settings, find_violations
-from pgrun.mistake import Mistake
+from pgrun.errors import Mistake
 
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from pgrun.config.pages import install_command
-from pgrun.mistake import Mistake
+from pgrun.errors import Mistake
 
 SETTING = "hydra.sweeper.storage"
 KINDS = "postgresql://user@host/database, sqlite:///file, or the path of a journal file"

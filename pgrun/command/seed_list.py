@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pgrun.mistake import Mistake
+from pgrun.errors import Mistake
 
 
 def find_wrong_seeds(settings: Mapping[str, Any], typed: Sequence[str]) -> Iterator[Mistake]:

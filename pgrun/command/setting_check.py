@@ -14,7 +14,7 @@ from pgrun.config.schema import GROUPS, find_class, find_violations, setting_kin
 from pgrun.config.settings import Diagnostics, Logger, Reference, RunSettings, Trainer
 from pgrun.envs import EnvSettings
 from pgrun.envs.faults import import_error
-from pgrun.mistake import PROGRAM, Mistake
+from pgrun.errors import PROGRAM, Mistake
 
 SECTIONS = {
     "env": EnvSettings,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pgrun.command.overrides import CliOverride
-from pgrun.mistake import Mistake
+from pgrun.errors import Mistake
 
 NAME = "trainer.stack_seeds"
 ALLOWED = {  # choices that such runs can have, by group

@@ -13,7 +13,7 @@ from gymnasium import Space
 from gymnasium.spaces import Box
 
 from pgrun.command.overrides import CliOverride
-from pgrun.mistake import Mistake
+from pgrun.errors import Mistake
 
 
 def find_unused_settings(

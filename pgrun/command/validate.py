@@ -25,7 +25,7 @@ from pgrun.command.setting_check import (
 from pgrun.command.stack_check import find_unstackable
 from pgrun.command.unused_settings import find_unused_settings
 from pgrun.config.schema import GROUPS
-from pgrun.mistake import Mistake
+from pgrun.errors import Mistake
 
 OWN_MISFITS = ("algo", "policy", "network")  # groups whose classes are asked themselves
 

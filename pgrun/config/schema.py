@@ -18,7 +18,7 @@ from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
 from pgrun.config import user_modules
-from pgrun.mistake import Mistake
+from pgrun.errors import Mistake
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ import gymnasium as gym
 import torch
 
 from pgrun.envs import Envs
-from pgrun.mistake import Mistake
+from pgrun.errors import Mistake
 from pgrun.optimization.optimizers import Optimizer
 from pgrun.optimization.schedules import Schedule
 from pgrun.policies.policy import Network, Policy

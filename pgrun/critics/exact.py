@@ -13,8 +13,8 @@ from pgrun.critics.base import Context, CriticSettings, Unfitted
 from pgrun.envs import Envs
 from pgrun.envs.table import TableEnvs
 from pgrun.envs.vector import Loop
+from pgrun.errors import Mistake
 from pgrun.exact import Problem, policy_table, read_problem
-from pgrun.mistake import Mistake
 from pgrun.policies.policy import Policy
 from pgrun.types import Rollout
 

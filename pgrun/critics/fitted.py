@@ -12,7 +12,7 @@ import torch
 from pgrun.config.schema import NonNegative, Positive
 from pgrun.critics.base import Context, OwnNetwork, StateValue, value_delta, value_loss
 from pgrun.critics.regressed import Regressed
-from pgrun.mistake import Mistake
+from pgrun.errors import Mistake
 from pgrun.optimization.minibatches import shuffle_into_minibatches
 from pgrun.optimization.optimizers import Optimizer
 from pgrun.optimization.schedules import Schedule

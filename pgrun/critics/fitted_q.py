@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 from pgrun.critics.base import Context, OwnNetwork, value_delta, value_loss
 from pgrun.critics.regressed import Regressed
-from pgrun.mistake import Mistake
+from pgrun.errors import Mistake
 from pgrun.optimization.minibatches import shuffle_into_minibatches
 from pgrun.optimization.optimizers import Optimizer
 from pgrun.policies.mlp import Net

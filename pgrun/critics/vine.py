@@ -16,7 +16,7 @@ from pgrun.critics.base import Context, CriticSettings, Unfitted
 from pgrun.envs.snapshot import can_be_read
 from pgrun.envs.table import TableEnvs, keeps_to_table
 from pgrun.envs.vector import Loop
-from pgrun.mistake import Mistake
+from pgrun.errors import Mistake
 from pgrun.rollouts.continuations import Continuations, Places
 from pgrun.types import Rollout
 

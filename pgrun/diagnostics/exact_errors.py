@@ -13,8 +13,8 @@ import torch
 from pgrun.critics.base import NoCritic
 from pgrun.critics.exact import ExactCritic, follow_problem, require_tabular_problem, values_by_steps_left
 from pgrun.diagnostics.monotone_bound import monotone_bound
+from pgrun.errors import Mistake
 from pgrun.exact import policy_table
-from pgrun.mistake import Mistake
 
 if TYPE_CHECKING:
     import gymnasium as gym

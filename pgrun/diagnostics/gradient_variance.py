@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pgrun.estimator import Estimator
+from pgrun.algorithms.estimator import Estimator
 from pgrun.policies.mlp import Scores
 from pgrun.policies.policy import Policy
 from pgrun.types import Rollout, blank_unless

@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 from pgrun.config.schema import PositiveInt, Range
 from pgrun.envs.spaces import box_bounds
-from pgrun.mistake import Mistake
+from pgrun.errors import Mistake
 from pgrun.policies import distributions
 from pgrun.policies.clipped import ClippedGaussian
 from pgrun.policies.continuous import ScaledBeta, StateStdGaussian, TanhGaussian

@@ -13,7 +13,7 @@ import torch
 from gymnasium import spaces
 
 from pgrun.config.schema import NonNegative, Positive, PositiveInt
-from pgrun.mistake import Mistake
+from pgrun.errors import Mistake
 from pgrun.policies.activations import IN_NUMPY, Activation
 from pgrun.policies.distributions import Bernoulli, Categorical, Distribution, MultiCategorical
 from pgrun.policies.families import Family, Gaussian, LogStd

@@ -20,8 +20,7 @@ from pgrun.command.app import PGRUN
 from pgrun.command.overrides import CliOverride, Command
 from pgrun.command.preflight import refuse_all
 from pgrun.config.settings import flatten_settings, spell_advantage_norm
-from pgrun.errors import InvalidCommand, escape_line, join_lines
-from pgrun.mistake import Mistake
+from pgrun.errors import InvalidCommand, Mistake, escape_line, join_lines
 from pgrun.optimization.schedules import OVER_THE_RUN, Schedule
 from pgrun.runs.announce import describe_method, describe_watching
 from pgrun.runs.job_status import SETTINGS, Flat, flatten_for_comparison, format_changes, read_json_object

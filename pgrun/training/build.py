@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pgrun.algorithms.base import Algorithm, Learner
+from pgrun.algorithms.estimator import Estimator
 from pgrun.config.random_streams import (
     RESTART,
     SHARED,
@@ -27,7 +28,6 @@ from pgrun.diagnostics.exact_errors import ExactErrors, NoExactErrors, make_exac
 from pgrun.diagnostics.gradient_variance import GradientVarianceMeter
 from pgrun.envs import Envs, EnvSettings, make_envs
 from pgrun.envs.masks import mask_in
-from pgrun.estimator import Estimator
 from pgrun.optimization.optimizers import Optimizer
 from pgrun.optimization.schedules import Schedule
 from pgrun.policies.families import Family, connect_actions

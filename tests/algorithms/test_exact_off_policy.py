@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from pgrun.algorithms.base import Learner
+from pgrun.algorithms.estimator import Estimator
 from pgrun.algorithms.off_policy_pg import OffPolicyPg
 from pgrun.critics.base import NoCritic
-from pgrun.estimator import Estimator
 from pgrun.variance.base import Scheme
 from pgrun.variance.none import None_
 from pgrun.variance.reward_to_go import RewardToGo

@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.func import grad, vmap
 
 from pgrun.algorithms.base import Learner
+from pgrun.algorithms.estimator import Estimator
 from pgrun.algorithms.ppo import Ppo
 from pgrun.critics.base import NoCritic
 from pgrun.diagnostics.update import policy_change
-from pgrun.estimator import Estimator
 from pgrun.optimization.minibatches import shuffled_episodes
 from pgrun.policies.policy import Policy
 from pgrun.types import Batch

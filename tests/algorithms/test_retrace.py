@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from pgrun import exact
+from pgrun.algorithms.estimator import Estimator
 from pgrun.algorithms.off_policy_pg import OffPolicyPg, log_ratio
 from pgrun.algorithms.retrace import record_action_values
 from pgrun.critics.fitted_q import FittedQ, FittedQCritic
-from pgrun.estimator import Estimator
 from pgrun.optimization.optimizers import Optimizer, Sgd
 from pgrun.policies.distributions import Categorical
 from pgrun.policies.mlp import Mlp

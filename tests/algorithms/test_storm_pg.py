@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from pgrun.algorithms.base import Learner
+from pgrun.algorithms.estimator import Estimator
 from pgrun.algorithms.storm_pg import StormPg
 from pgrun.critics.base import NoCritic
-from pgrun.estimator import Estimator
 from pgrun.training.counters import Counters
 from pgrun.training.loop import collect_rollout, learn_from_rollout
 from pgrun.variance.base import Scheme

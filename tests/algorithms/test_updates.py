@@ -13,11 +13,11 @@ from torch.func import grad, vmap
 
 from pgrun.algorithms.a2c import A2c
 from pgrun.algorithms.base import Algorithm
+from pgrun.algorithms.estimator import Estimator
 from pgrun.algorithms.ppo import Ppo
 from pgrun.command.compose import conf_dir
 from pgrun.config.schema import find_class
 from pgrun.critics.base import value_delta, value_loss
-from pgrun.estimator import Estimator
 from pgrun.optimization.optimizers import Adam, Adamw, Optimizer, Rmsprop, Sgd
 from pgrun.policies.policy import Policy
 from pgrun.types import Batch, Rollout

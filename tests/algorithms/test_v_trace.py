@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from pgrun.algorithms.base import Learner
+from pgrun.algorithms.estimator import Estimator
 from pgrun.algorithms.off_policy_pg import OffPolicyPg, log_ratio
-from pgrun.estimator import Estimator
 from pgrun.returns import lambda_return
 from pgrun.variance.td0 import Td0
 from tests.helpers.support_enumerate import batch_of, tabular_policy, world

@@ -206,7 +206,7 @@ FAULTS = [
           "x[..., self.mask] == 0, FORBIDDEN", "x[..., self.mask] < 0, FORBIDDEN", "masks"),
     fault("mask_normalised", "normaliser frozen in training", "policies/normalization",
           "if self.left_alone is not None:", "if self.left_alone is None:", "masks normalise"),
-    fault("psi_transposed", "swapped axes", "estimator",
+    fault("psi_transposed", "swapped axes", "algorithms/estimator",
           "psi=(psi * rollout.mask).flatten()", "psi=(psi * rollout.mask).T.flatten()", "exact probes"),
     fault("one_answer_for_all_prompts", "a start that is ignored", "envs/problems/token_tree",
           "text[-1] == prompt % self.words", "text[-1] == 0", "token_tree"),

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from pgrun.command import app
 from pgrun.command.app import PGRUN, App, Entry
-from pgrun.mistake import Mistake
+from pgrun.errors import Mistake
 from pgrun.tools.explain.cli import EXPLAIN
 from pgrun.tools.study.cli import STUDY
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pgrun.command.preflight import refuse_all
-from pgrun.errors import InvalidCommand
-from pgrun.mistake import PROGRAM, Mistake
+from pgrun.errors import PROGRAM, InvalidCommand, Mistake
 
 
 @pytest.mark.parametrize(

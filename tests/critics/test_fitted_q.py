@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from pgrun import exact
+from pgrun.algorithms.estimator import Estimator
 from pgrun.critics.exact import ExactCritic
 from pgrun.critics.fitted_q import FittedQ, FittedQCritic
-from pgrun.estimator import Estimator
 from pgrun.optimization.optimizers import Optimizer, Sgd
 from pgrun.policies.distributions import Categorical
 from pgrun.policies.mlp import Mlp

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from pgrun import exact
+from pgrun.algorithms.estimator import Estimator
 from pgrun.critics.exact import ExactCritic
 from pgrun.critics.vine import VineCritic, find_live_observations
 from pgrun.envs import EnvSettings, make_envs
-from pgrun.estimator import Estimator
 from pgrun.policies.distributions import Categorical
 from pgrun.policies.mlp import Mlp
 from pgrun.policies.normalization import NoStateNorm

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from pgrun.algorithms.a2c import A2c
+from pgrun.algorithms.estimator import Estimator
 from pgrun.algorithms.ppo import Ppo
 from pgrun.algorithms.reinforce import Reinforce
 from pgrun.config.paths import conf_dir
@@ -26,7 +27,6 @@ from pgrun.diagnostics.gradient_variance import (
     jackknife,
     measure_gradient_variance,
 )
-from pgrun.estimator import Estimator
 from pgrun.policies.distributions import Gaussian
 from pgrun.policies.mlp import Mlp
 from pgrun.policies.normalization import NoRewardScale, NoStateNorm

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from pgrun.algorithms.estimator import Estimator
 from pgrun.diagnostics.gradient_variance import jackknife, measure_gradient_variance
-from pgrun.estimator import Estimator
 from pgrun.policies.normalization import NoRewardScale
 from pgrun.policies.policy import Policy
 from pgrun.rollouts.trajectory import Arrays

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from pgrun import exact
 from pgrun.algorithms.base import Algorithm, Learner
+from pgrun.algorithms.estimator import Estimator, with_values
 from pgrun.algorithms.reinforce import Reinforce
 from pgrun.critics.base import Critic
 from pgrun.critics.exact import ExactCritic
-from pgrun.estimator import Estimator, with_values
 from pgrun.policies.policy import Policy
 from pgrun.types import Rollout
 from pgrun.variance.base import Scheme

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 import pgrun.envs.problems.registration  # noqa: F401
+from pgrun.algorithms.estimator import Estimator
 from pgrun.critics.base import NoCritic
-from pgrun.estimator import Estimator
 from pgrun.exact import Problem, read_problem
 from pgrun.policies.distributions import Categorical
 from pgrun.policies.mlp import Mlp

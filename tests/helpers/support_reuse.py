@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from pgrun.algorithms.base import Learner
+from pgrun.algorithms.estimator import Estimator
 from pgrun.algorithms.off_policy_pg import OffPolicyPg
 from pgrun.critics.base import NoCritic
-from pgrun.estimator import Estimator
 from pgrun.policies.normalization import NoStateNorm
 from pgrun.policies.policy import Policy
 from pgrun.types import Rollout

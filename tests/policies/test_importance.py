@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pgrun.algorithms.base import Algorithm
+from pgrun.algorithms.estimator import Estimator
 from pgrun.algorithms.npg import Npg
 from pgrun.algorithms.off_policy_pg import OffPolicyPg
 from pgrun.algorithms.ppo import Ppo
@@ -18,7 +19,6 @@ from pgrun.algorithms.ppo_penalty import PpoPenalty
 from pgrun.algorithms.trpo import Trpo
 from pgrun.diagnostics.local_models import local_model_scalars
 from pgrun.diagnostics.update import fetch_floats, policy_change
-from pgrun.estimator import Estimator
 from pgrun.policies.importance import effective_share
 from pgrun.policies.policy import Policy
 from pgrun.types import Batch

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from pgrun import exact
+from pgrun.algorithms.estimator import Estimator
 from pgrun.critics.base import NoCritic
-from pgrun.estimator import Estimator
 from pgrun.policies.distributions import Categorical
 from pgrun.policies.mlp import Mlp
 from pgrun.policies.normalization import NoStateNorm

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from pgrun.algorithms.estimator import Estimator
 from pgrun.critics.base import NoCritic
-from pgrun.estimator import Estimator
 from pgrun.policies.distributions import Categorical
 from pgrun.policies.mlp import Mlp
 from pgrun.policies.normalization import NoRewardScale, NoStateNorm

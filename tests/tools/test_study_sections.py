@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
+from pgrun.algorithms.estimator import Estimator
 from pgrun.config.schema import construct_from_settings, setting_kinds
-from pgrun.estimator import Estimator
 from pgrun.exact import fisher, policy_table, read_problem
 from pgrun.tools.study.behaviour import distance_in_kl
 from pgrun.tools.study.collect import Seen

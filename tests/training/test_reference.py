@@ -16,6 +16,7 @@ from torch import Tensor
 from pgrun import exact
 from pgrun.algorithms.a2c import A2c
 from pgrun.algorithms.base import Algorithm, Learner
+from pgrun.algorithms.estimator import Estimator
 from pgrun.algorithms.ppo import Ppo
 from pgrun.algorithms.reinforce import Reinforce
 from pgrun.command.compose import compose_jobs
@@ -23,7 +24,6 @@ from pgrun.command.overrides import read_command
 from pgrun.command.validate import find_problems
 from pgrun.config.settings import Reference
 from pgrun.critics.base import NoCritic
-from pgrun.estimator import Estimator
 from pgrun.policies.continuous import ScaledBeta
 from pgrun.policies.distributions import Bernoulli, Categorical, Gaussian, MultiCategorical
 from pgrun.policies.mlp import Mlp

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from pgrun import exact
+from pgrun.algorithms.estimator import Estimator
 from pgrun.critics.exact import ExactCritic
 from pgrun.diagnostics.gradient_variance import measure_gradient_variance
-from pgrun.estimator import Estimator
 from pgrun.policies.distributions import Categorical
 from pgrun.policies.mlp import Mlp
 from pgrun.policies.normalization import NoStateNorm

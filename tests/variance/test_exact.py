@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pgrun.estimator import Estimator
+from pgrun.algorithms.estimator import Estimator
 from pgrun.variance.base import Scheme
 from pgrun.variance.gae import Gae
 from pgrun.variance.leave_one_out import LeaveOneOut

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pgrun.estimator import Estimator
+from pgrun.algorithms.estimator import Estimator
 from pgrun.variance.base import Scheme
 from pgrun.variance.gae import Gae
 from pgrun.variance.leave_one_out import LeaveOneOut

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pgrun.estimator import Estimator
+from pgrun.algorithms.estimator import Estimator
 from pgrun.types import Rollout
 from pgrun.variance.leave_out import rows_by_unit
 from pgrun.variance.optimal_baseline import OptimalBaseline

@@ -127,7 +127,7 @@ def test_lengths() -> None:
 
 
 def test_what_is_enumerated_is_what_an_update_uses() -> None:
-    from pgrun.estimator import Estimator
+    from pgrun.algorithms.estimator import Estimator
 
     one = tree(**SMALL)
     rollout, _ = every_group(one, 2, "seed")

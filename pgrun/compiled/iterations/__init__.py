@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pgrun.algorithms.base import Algorithm, Learner
+from pgrun.algorithms.estimator import Estimator
 from pgrun.compiled.iterations.base import BY_PROGRESS, Iterations
 from pgrun.compiled.iterations.on_policy import OnPolicyIterations
 from pgrun.compiled.iterations.replayed import ReplayedIterations
 from pgrun.compiled.learner import is_covered
 from pgrun.compiled.tape import NotByRow
 from pgrun.compiled.tracing import trace_gradient_weight
-from pgrun.estimator import Estimator
 from pgrun.kernels.minibatch import COLUMNS
 from pgrun.policies.normalization import NoRewardScale, NoStateNorm
 from pgrun.rollouts.compiled_player import player_of

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from pgrun.algorithms.base import Algorithm, Learner
+from pgrun.algorithms.estimator import Estimator
 from pgrun.algorithms.ppo import Ppo
 from pgrun.compiled.critics import CompiledCritic
 from pgrun.compiled.iterations.base import BY_PROGRESS, Iterations
 from pgrun.compiled.learner import NORMS, count_passes, is_worth_a_thread, takes_passes_alone
 from pgrun.compiled.tracing import TracedWeight
 from pgrun.critics.fitted import Fitted
-from pgrun.estimator import Estimator
 from pgrun.kernels import iterations as kernels
 from pgrun.kernels.arrays import NO_CHOICE, NO_VECTOR
 from pgrun.kernels.minibatch import COLUMNS, RAW_PSI, TARGET, VALUE

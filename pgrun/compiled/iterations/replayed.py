@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from pgrun.algorithms.base import Algorithm, Learner
+from pgrun.algorithms.estimator import Estimator
 from pgrun.algorithms.off_policy_ac import OffPolicyAc
 from pgrun.compiled.critics import CompiledActionCritic
 from pgrun.compiled.distributions import CompiledCategorical
 from pgrun.compiled.iterations.base import BY_PROGRESS, Iterations
 from pgrun.compiled.tracing import TracedWeight
-from pgrun.estimator import Estimator
 from pgrun.kernels import iterations as kernels
 from pgrun.kernels.arrays import NO_VECTOR
 from pgrun.kernels.minibatch import COLUMNS, PSI, TARGET

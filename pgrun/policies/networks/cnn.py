@@ -13,7 +13,7 @@ from torch import nn
 
 from pgrun.config.schema import Positive, PositiveInt
 from pgrun.envs.spaces import observation_encoder
-from pgrun.mistake import Mistake
+from pgrun.errors import Mistake
 from pgrun.policies.policy import Network
 from pgrun.policies.torch_module import TorchModuleNet
 

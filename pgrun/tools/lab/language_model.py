@@ -37,8 +37,8 @@ class LanguageModel:
 
     def estimates(self, scheme: Scheme, size: int) -> tuple[Rollout, Tensor, Tensor]:
         """(every group of so many answers, their chances [G], the estimate of each [G, P])"""
+        from pgrun.algorithms.estimator import Estimator
         from pgrun.critics.base import NoCritic
-        from pgrun.estimator import Estimator
         from pgrun.tools.study.collect import Seen
 
         rollout, chance = self.every.groups(size)

@@ -15,8 +15,7 @@ from pgrun.command.unused_settings import explain_unused_by_class, explain_unuse
 from pgrun.config.schema import construct_from_settings, find_class, find_violations, setting_kinds
 from pgrun.envs import EnvSettings
 from pgrun.envs.wrappers import find_user_modules
-from pgrun.errors import InvalidCommand, escape_line
-from pgrun.mistake import Mistake
+from pgrun.errors import InvalidCommand, Mistake, escape_line
 from pgrun.tools.study import schemes
 from pgrun.tools.study.combination_check import find_study_incompatibilities, find_too_much_work, table_of
 from pgrun.tools.study.settings import OWN, Behaviour, Decompose, KlReference, Step, Study, Table

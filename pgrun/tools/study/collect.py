@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from pgrun.algorithms.estimator import Estimator
 from pgrun.critics.base import Critic
 from pgrun.envs import Envs
-from pgrun.estimator import Estimator
 from pgrun.policies.mlp import Scores
 from pgrun.policies.normalization import NoRewardScale
 from pgrun.policies.policy import Policy

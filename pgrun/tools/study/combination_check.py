@@ -12,7 +12,7 @@ import gymnasium as gym
 from pgrun.command.environment_check import find_wrong_start
 from pgrun.config.schema import construct_from_settings
 from pgrun.envs.wrappers import changing_wrappers
-from pgrun.mistake import Mistake
+from pgrun.errors import Mistake
 from pgrun.tools.study.settings import Behaviour, Decompose, KlReference, Step, Study, Table
 
 MEMORY = 8  # GB

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pgrun.algorithms.estimator import Estimator
 from pgrun.critics.base import NoCritic
-from pgrun.estimator import Estimator
 from pgrun.optimization.natural_gradient import (
     conjugate_gradient,
     fisher_product,

@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from pgrun.algorithms.estimator import Estimator
 from pgrun.critics.base import Critic
-from pgrun.estimator import Estimator
 from pgrun.exact import Problem
 from pgrun.policies.policy import Policy
 from pgrun.tools.study.collect import Seen

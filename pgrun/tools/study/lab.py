@@ -13,6 +13,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 
+from pgrun.algorithms.estimator import Estimator
 from pgrun.config.random_streams import (
     SHARED,
     draw_env_seeds,
@@ -28,7 +29,6 @@ from pgrun.envs import EnvSettings, make_envs
 from pgrun.envs.faults import close_all
 from pgrun.envs.make import make_one
 from pgrun.errors import InvalidCommand
-from pgrun.estimator import Estimator
 from pgrun.policies.families import connect_actions
 from pgrun.policies.policy import Policy
 from pgrun.tools.study.behaviour import make_behaviour_policy

@@ -24,6 +24,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 
+from pgrun.algorithms.estimator import Estimator
 from pgrun.config.random_streams import draw_env_seeds, make_generator
 from pgrun.critics.base import Critic
 from pgrun.envs import EnvSettings
@@ -31,7 +32,6 @@ from pgrun.envs.make import make_one
 from pgrun.envs.snapshot import can_be_read, put_back, read_state
 from pgrun.envs.table import keeps_to_table
 from pgrun.envs.vector import Loop
-from pgrun.estimator import Estimator
 from pgrun.policies.families import connect_actions
 from pgrun.policies.normalization import NoRewardScale
 from pgrun.policies.policy import Policy

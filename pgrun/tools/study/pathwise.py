@@ -26,7 +26,7 @@ import torch
 
 from pgrun.envs.problems.teaching_continuous import LinearQuadratic, Lq1
 from pgrun.envs.wrappers import changing_wrappers
-from pgrun.mistake import Mistake
+from pgrun.errors import Mistake
 from pgrun.policies.policy import Policy
 from pgrun.tools.study.collect import Seen
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import gymnasium as gym
 import torch
 
+from pgrun.algorithms.estimator import Estimator
 from pgrun.critics.base import NoCritic
 from pgrun.envs.problems.teaching_continuous import Lq1, TwoGaussians
 from pgrun.envs.wrappers import changing_wrappers
-from pgrun.estimator import Estimator
 from pgrun.exact import gradient, objective, policy_table
 from pgrun.policies.policy import Policy
 from pgrun.tools.study.collect import Seen, Source

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pgrun.algorithms.estimator import Estimator
 from pgrun.critics.fitted import SeparateCritic
-from pgrun.estimator import Estimator
 from pgrun.policies.policy import Policy
 from pgrun.types import Rollout
 from pgrun.variance.value_baseline import ValueBaseline

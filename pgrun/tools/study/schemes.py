@@ -15,7 +15,7 @@ from pgrun.config.schema import (
     format_value,
     setting_kinds,
 )
-from pgrun.mistake import Mistake
+from pgrun.errors import Mistake
 from pgrun.tools.study.settings import TERMS, Study
 
 if TYPE_CHECKING:

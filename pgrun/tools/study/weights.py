@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pgrun.algorithms.estimator import Estimator
 from pgrun.algorithms.off_policy_pg import OffPolicyPg, log_ratio
 from pgrun.config.schema import find_violations, format_value, setting_kinds
 from pgrun.critics.base import NoCritic
-from pgrun.estimator import Estimator
+from pgrun.errors import Mistake
 from pgrun.exact import Problem, policy_table, state_visits, values, weighted_scores
-from pgrun.mistake import Mistake
 from pgrun.policies.importance import effective_share
 from pgrun.policies.policy import Policy
 from pgrun.tools.study.collect import Seen

@@ -18,11 +18,11 @@ import numpy as np
 import torch
 
 from pgrun.algorithms.base import Algorithm, Learner
+from pgrun.algorithms.estimator import Estimator
 from pgrun.critics.base import Critic
 from pgrun.envs import Envs
 from pgrun.envs.tensor_program import TensorProgram
 from pgrun.errors import InvalidCommand
-from pgrun.estimator import Estimator
 from pgrun.policies.normalization import NoRewardScale, RewardScale
 from pgrun.policies.policy import Policy
 from pgrun.rollouts.capture import capture_work

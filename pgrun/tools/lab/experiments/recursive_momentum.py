@@ -32,8 +32,8 @@ def list_directions(model: LanguageModel, algorithm: StormPg) -> Tensor:
     import torch
 
     from pgrun.algorithms.base import Learner
+    from pgrun.algorithms.estimator import Estimator
     from pgrun.critics.base import NoCritic
-    from pgrun.estimator import Estimator
     from pgrun.variance.none import None_
 
     directions: list[Tensor] = []

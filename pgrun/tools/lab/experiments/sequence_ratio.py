@@ -82,10 +82,10 @@ def mean_gradient(model: LanguageModel, policy: Policy, algorithm: object) -> Te
 
     import torch
 
+    from pgrun.algorithms.estimator import Estimator
     from pgrun.algorithms.off_policy_pg import OffPolicyPg
     from pgrun.algorithms.ppo import Ppo
     from pgrun.critics.base import NoCritic
-    from pgrun.estimator import Estimator
     from pgrun.variance.none import None_
 
     rollout = model.every.rollout
