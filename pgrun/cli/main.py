@@ -232,7 +232,7 @@ def run_alone(command: Command, job: Job, again: bool) -> Path:
     """Run one job; its folder. That is this process's before anything is written there, so that of two runs
     that begin at the same moment one is refused.
     """
-    from pgrun.command.hydra_internals import run_composed_job
+    from pgrun.command.hydra_internals.jobs import run_composed_job
     from pgrun.command.preflight import check_folders, refuse_all
     from pgrun.config.paths import showing_paths_from
     from pgrun.runs.announce import describe_start
@@ -290,7 +290,7 @@ def run_jobs_of_sweep(command: Command, jobs: Sequence[Job], argv: list[str]) ->
 
     argv: the command as Hydra is to read it.
     """
-    from pgrun.command.hydra_internals import run_composed_sweep
+    from pgrun.command.hydra_internals.jobs import run_composed_sweep
     from pgrun.config.paths import showing_paths_from
 
     if (jobs[0].choices["hydra/launcher"], jobs[0].choices["hydra/sweeper"]) != ("basic", "basic"):
@@ -311,7 +311,7 @@ def call_hydra(command: Command, argv: list[str]) -> None:
     import hydra
 
     from pgrun.command.hydra_env import register_config_sources
-    from pgrun.command.hydra_internals import accepting_lazy_help
+    from pgrun.command.hydra_internals.flags import accepting_lazy_help
     from pgrun.config.paths import conf_dir, showing_paths_from
 
     app = command.app

@@ -25,7 +25,7 @@ from pgrun.command.composition_errors import Explainer
 from pgrun.command.folder_names import JOB_NAME, find_differing, name_numbered, register_names
 from pgrun.command.foreign_answers import ForeignWord, answer_foreign_words
 from pgrun.command.hydra_env import register_config_sources
-from pgrun.command.hydra_internals import split_sweep_words
+from pgrun.command.hydra_internals.jobs import split_sweep_words
 from pgrun.command.overrides import CliOverride, Command, split_foreign_text
 from pgrun.command.search_settings import asks_for_search
 from pgrun.command.search_space import read_search_space

@@ -16,7 +16,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
 from pgrun.command.folder_names import register_names
-from pgrun.command.hydra_internals import parse_once
+from pgrun.command.hydra_internals.parse_once import parse_once
 
 
 class GymnasiumSource(ConfigSource):

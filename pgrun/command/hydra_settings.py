@@ -9,7 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from pgrun.command.compose import Job
-from pgrun.command.hydra_internals import open_config_source
+from pgrun.command.hydra_internals.sources import open_config_source
 from pgrun.command.launcher_settings import find_wrong_launcher
 from pgrun.command.overrides import Command
 from pgrun.errors import Mistake

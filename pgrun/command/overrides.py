@@ -23,7 +23,7 @@ from pgrun.command.foreign_answers import (
     split_foreign_flags,
 )
 from pgrun.command.foreign_scripts import drop_launcher, refuse_foreign_command
-from pgrun.command.hydra_internals import build_flag_parser
+from pgrun.command.hydra_internals.flags import build_flag_parser
 from pgrun.command.sweep_values import find_wrong_word_values, list_word_values
 from pgrun.config.paths import conf_dir
 from pgrun.errors import PROGRAM, InvalidCommand, Mistake, SeveralMistakes

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hydra._internal.utils import get_args_parser
 
-from pgrun.command.hydra_internals import accepting_lazy_help, build_flag_parser
+from pgrun.command.hydra_internals.flags import accepting_lazy_help, build_flag_parser
 
 
 @pytest.fixture

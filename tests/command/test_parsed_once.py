@@ -17,8 +17,8 @@ import pytest
 import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from pgrun.command import hydra_internals
 from pgrun.command.compose import compose_jobs
+from pgrun.command.hydra_internals import parse_once, sources
 from pgrun.command.overrides import read_command
 
 
@@ -43,10 +43,10 @@ def test_a_second_composition_parses_nothing(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(yaml, "load", refuse)
     for name in ("parse", "create_defaults_list", "merge_defaults"):
-        monkeypatch.setattr(hydra_internals, name, refuse)
+        monkeypatch.setattr(parse_once, name, refuse)
     assert compose("algo=ppo", "gamma=0.25") == {**first, "gamma": 0.25}
     assert compose("algo=ppo", "seed=7")["gamma"] != 0.5, "a word of an earlier command is forgotten"
-    monkeypatch.setattr(hydra_internals, "parse_rule", refuse)
+    monkeypatch.setattr(parse_once, "parse_rule", refuse)
     assert compose(*words) == first
 
 
@@ -68,17 +68,17 @@ def test_options_are_merged_as_hydra_merges_them(monkeypatch: pytest.MonkeyPatch
         "-m hydra/sweeper=optuna gamma=interval(0.9,1)",
     )
     merged: dict[bool, list[Any]] = {True: [], False: []}
-    after_hydra = hydra_internals.merge_after_hydra
+    after_hydra = parse_once.merge_after_hydra
     for ours in merged:
-        merge = after_hydra if ours else hydra_internals.merge_defaults
+        merge = after_hydra if ours else parse_once.merge_defaults
 
         def noting(*given: Any, ours: bool = ours, merge: Any = merge) -> Any:
             whole = merge(*given)
-            merged[ours].append(hydra_internals.OwnPickle(pickle.dumps(whole)).load())
+            merged[ours].append(sources.OwnPickle(pickle.dumps(whole)).load())
             return whole
 
-        monkeypatch.setattr(hydra_internals, "merge_after_hydra", noting)
-        hydra_internals.COMPOSED.clear()
+        monkeypatch.setattr(parse_once, "merge_after_hydra", noting)
+        parse_once.COMPOSED.clear()
         for line in lines:
             compose_jobs(read_command(line.split()))
     assert len(merged[True]) == len(merged[False]) >= len(lines)
@@ -98,10 +98,10 @@ def describe_nodes(node: Any) -> Iterator[tuple[str, str, Any]]:
 
 def test_a_word_that_is_parsed_once_is_read_the_same() -> None:
     """Also where what was read is changed meanwhile, and but for a list that is shuffled."""
-    parser = hydra_internals.overrides_parser.OverridesParser.create()
+    parser = parse_once.overrides_parser.OverridesParser.create()
     for word in ("x=[1,'b',{c: 2}]", "x=1,2", "x=range(0,3)", "~x", "+x=null", "x=choice(a,b)"):
         one, other = (parser.parse_override(word) for _ in range(2))
-        assert one == other == hydra_internals.parse_rule(parser, word, "override")
+        assert one == other == parse_once.parse_rule(parser, word, "override")
         assert one is not other
     one = parser.parse_override("x=[1,2]")
     one._value.append(3)
@@ -121,7 +121,7 @@ def test_a_file_that_changes_is_read_again(age: float, tmp_path: Path) -> None:
 
 def test_what_is_made_of_a_file_is_the_composition_s_own(tmp_path: Path) -> None:
     write_option(tmp_path, 0.1, 100)
-    source = hydra_internals.FileConfigSource("own", f"file://{tmp_path}")
+    source = sources.FileConfigSource("own", f"file://{tmp_path}")
     one, other = (source.load_config("optimizer/mine").config for _ in range(2))
     one.usual.a = 2
     assert OmegaConf.to_container(other)["usual"] == {"a": 1}

@@ -1,0 +1,1 @@
+"""Every use of Hydra's private modules: what to look at when Hydra changes."""

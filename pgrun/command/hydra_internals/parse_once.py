@@ -1,0 +1,180 @@
+"""The same options are merged, and the same words parsed, once in a process."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import typing
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache, lru_cache
+from itertools import takewhile
+from typing import Any, cast
+
+import omegaconf._utils
+import omegaconf.base
+from hydra._internal import config_loader_impl, defaults_list
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import IConfigRepository
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.default_element import InputDefault, ResultDefault
+from hydra.core.override_parser import overrides_parser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigResult, ConfigSource
+from omegaconf import DictConfig, OmegaConf, flag_override
+from omegaconf.grammar_parser import parse
+
+from pgrun.command.hydra_internals.sources import (
+    FileConfigSource,
+    ImportlibResourcesConfigSource,
+    OwnPickle,
+    stamp_sources,
+)
+
+
+def choose_defaults_once(
+    repo: IConfigRepository, config_name: str | None, overrides_list: list[Override], **how: bool
+) -> defaults_list.DefaultsList:
+    """Hydra's ``create_defaults_list``, once for the same options: values do not change which files are read.
+
+    Raises ``HydraException``.
+    """
+    values = defaults_list.Overrides(repo, overrides_list).config_overrides
+    options = tuple(str(word.input_line) for word in overrides_list if word not in values)
+    made: defaults_list.DefaultsList = keep_composed(
+        repo,
+        (config_name, options, *how.values()),
+        lambda: create_defaults_list(repo, config_name, overrides_list, **how),
+    )
+    return replace(made, config_overrides=values)
+
+
+def merge_defaults_once(
+    loader: ConfigLoaderImpl, defaults: list[ResultDefault], repo: IConfigRepository
+) -> DictConfig:
+    """Hydra's merge of the files in a defaults list, before any value is set: a copy, once for the same list.
+
+    Raises ``HydraException``.
+    """
+    merged = keep_composed(
+        repo, repr(defaults), lambda: pickle.dumps(merge_after_hydra(loader, defaults, repo))
+    )
+    return cast(DictConfig, OwnPickle(merged).load())
+
+
+def merge_after_hydra(
+    loader: ConfigLoaderImpl, defaults: list[ResultDefault], repo: IConfigRepository
+) -> DictConfig:
+    """Hydra's merge, which begins with its own files: these are mostly the same, and are merged once."""
+    own = list(takewhile(lambda default: (default.config_path or "").startswith("hydra/"), defaults))
+    first = keep_composed(repo, repr(own), lambda: pickle.dumps(merge_defaults(loader, own, repo)))
+    merged = ConfigResult("", "", OwnPickle(first).load(), {})
+
+    class AfterHydra:
+        """What is asked for the files: the first one is all of Hydra's."""
+
+        def _load_single_config(self, default: ResultDefault, repo: IConfigRepository) -> ConfigResult:
+            return merged if default is own[0] else loader._load_single_config(default, repo)
+
+    whole = merge_defaults(cast(Any, AfterHydra()), [*own[:1], *defaults[len(own) :]], repo)
+    OmegaConf.clear_cache(whole)  # of ${now:}, which a merge looks at
+    return whole
+
+
+def map_choices_if_asked(
+    overrides: defaults_list.Overrides, defaults: list[InputDefault], self_added: bool
+) -> DictConfig | None:
+    """Hydra's map of what has been chosen so far, which it makes for every file, and which only a defaults
+    list with ``${…}`` in it asks for.
+    """
+    if any(default.is_interpolation() for default in defaults):
+        return map_choices(overrides, defaults, self_added)
+    return None
+
+
+def embed_uncopied(result: ConfigResult, package_override: str | None) -> ConfigResult:
+    """Hydra's ``_embed_result_config``, without its copy: what is embedded is merged at once, which copies
+    it.
+    """
+    package = result.header["package"] if package_override is None else package_override
+    if not package:
+        return result
+    whole = OmegaConf.create()
+    with flag_override(whole, "no_deepcopy_set_nodes", True):
+        OmegaConf.update(whole, package, result.config, merge=False)
+    embedded = copy.copy(result)
+    embedded.config = whole
+    return embedded
+
+
+def keep_composed(repo: IConfigRepository, key: Any, make: Callable[[], Any]) -> Any:
+    """What ``make`` has made of this key, as long as no file changes."""
+    try:
+        key = (key, stamp_sources(repo))
+    except (LookupError, OSError):
+        return make()
+    if key not in COMPOSED:
+        if len(COMPOSED) >= MOST_COMPOSED:
+            COMPOSED.clear()
+        COMPOSED[key] = make()
+    return COMPOSED[key]
+
+
+COMPOSED: dict[Any, Any] = {}
+MOST_COMPOSED = 1000  # about 20 MB
+create_defaults_list = defaults_list.create_defaults_list
+map_choices = defaults_list._create_interpolation_map
+merge_defaults = ConfigLoaderImpl._compose_config_from_defaults_list
+
+
+def parse_word_once(parser: overrides_parser.OverridesParser, word: str, rule_name: str) -> Any:
+    """What Hydra's parser makes of a word, which a command gives it some four times.
+
+    Raises ``HydraException``. A list that the word asks to be shuffled is another one each time.
+    """
+    if rule_name != "override" or "shuffle" in word:
+        return parse_rule(parser, word, rule_name)
+    if word not in WORDS:
+        if len(WORDS) >= MOST_WORDS:
+            WORDS.clear()
+        WORDS[word] = parse_rule(parser, word, rule_name)
+    return replace(WORDS[word], _value=copy.deepcopy(WORDS[word]._value))
+
+
+WORDS: dict[str, Override] = {}
+MOST_WORDS = 10_000  # about 10 MB
+parse_rule = overrides_parser.OverridesParser.parse_rule
+create_functions = cache(overrides_parser.create_functions)
+get_type_hints = cache(typing.get_type_hints)  # of the classes of Hydra's own settings
+
+
+def parse_once() -> None:
+    """Let Hydra parse each of its files and each word, OmegaConf each ``${…}``, and merge the same options
+    once in a process.
+    """
+    parser: Any = overrides_parser
+    parser.OverridesParser.parse_rule = parse_word_once
+    parser.create_functions = create_functions
+    loader: Any = config_loader_impl
+    loader.create_defaults_list = choose_defaults_once
+    loader.ConfigLoaderImpl._compose_config_from_defaults_list = merge_defaults_once
+    loader.ConfigLoaderImpl._embed_result_config = staticmethod(embed_uncopied)
+    choices: Any = defaults_list
+    choices._create_interpolation_map = map_choices_if_asked
+    loader.ConfigRepository.__deepcopy__ = lambda repo, _: copy.copy(repo)  # its list of sources is replaced
+    Plugins.instance()  # registers Hydra's own sources; these have their names
+    sources: list[type[ConfigSource]] = [FileConfigSource, ImportlibResourcesConfigSource]
+    SourcesRegistry.instance().types |= {source.scheme(): source for source in sources}
+    modules: list[Any] = [omegaconf.base, omegaconf._utils]
+    for module in modules:
+        module.parse = parse_interpolation_once
+    modules[1].get_type_hints = get_type_hints
+
+
+@lru_cache(maxsize=4000)
+def parse_interpolation_once(
+    value: str, parser_rule: str = "configValue", lexer_mode: str = "DEFAULT_MODE"
+) -> Any:
+    """OmegaConf's tree of a text with ``${…}`` in it, which is only read."""
+    return parse(value, parser_rule, lexer_mode)
