@@ -103,8 +103,12 @@ def values(p: Problem, policy: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
 
 
 def objective(p: Problem, policy: Tensor, gamma: float) -> Tensor:
-    """J_γ []"""
-    return p.start @ values(p, policy, gamma)[0][0]
+    """J_γ [] = Σ_s P(s₀ = s)V₀(s), V_h = r_π + γP_πV_{h+1}: a fraction of the work of ``values``."""
+    reward, follows = (policy * p.reward).sum(1), gamma * torch.einsum("sa,san->sn", policy, p.transition)
+    v = torch.zeros_like(p.start)
+    for _ in range(p.horizon):
+        v = torch.addmv(reward, follows, v)
+    return p.start @ v
 
 
 def state_visits(p: Problem, policy: Tensor) -> Tensor:

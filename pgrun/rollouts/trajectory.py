@@ -255,13 +255,15 @@ def one_episode_per_column(track: Arrays, share: np.ndarray) -> Arrays:
             spans.append((n, start, end + 1 - start))
             start = end + 2  # the row after the end only resets
     column, first, length = np.array(spans).T
-    row = np.arange(length.max() + 1)[:, None]
+    row, envs = np.arange(length.max() + 1)[:, None], track.reward.shape[1]
+    padding = row >= length + 1
+    flat = np.where(padding, 0, first + row) * envs + column  # of rows [T·N, …]
 
     def cut(x: np.ndarray, extra: int) -> np.ndarray:
-        rows = row[: len(row) - 1 + extra]
-        kept = rows < length + extra
-        out: np.ndarray = x[np.where(kept, first + rows, 0), column]
-        out[~kept] = 0
+        rows = len(row) - 1 + extra
+        # clip: after the last episode there is no row; what is taken instead is padding
+        out: np.ndarray = x.reshape(-1, *x.shape[2:]).take(flat[:rows], axis=0, mode="clip")
+        out[padding[1 - extra :]] = 0
         return out
 
     present = {name: x for name, x in vars(track).items() if x is not None}
