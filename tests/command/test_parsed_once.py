@@ -9,12 +9,18 @@ import pickle
 from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import hydra._internal.defaults_list as hydra_defaults
 import pytest
 import yaml
+from hydra._internal.config_repository import ConfigRepository
+from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+from hydra.core.config_store import ConfigStore
+from hydra.core.default_element import ConfigDefault, GroupDefault
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from pgrun.command.compose import compose_jobs
@@ -119,12 +125,55 @@ def test_a_file_that_changes_is_read_again(age: float, tmp_path: Path) -> None:
         assert compose(*words)["optimizer"]["lr"] == lr
 
 
+def make_repository(folder: Path) -> ConfigRepository:
+    places = ConfigSearchPathImpl()
+    places.append("own", f"file://{folder}")
+    places.append("schema", "structured://")
+    return ConfigRepository(places)
+
+
 def test_what_is_made_of_a_file_is_the_composition_s_own(tmp_path: Path) -> None:
     write_option(tmp_path, 0.1, 100)
-    source = sources.FileConfigSource("own", f"file://{tmp_path}")
-    one, other = (source.load_config("optimizer/mine").config for _ in range(2))
-    one.usual.a = 2
-    assert OmegaConf.to_container(other)["usual"] == {"a": 1}
+    repo = make_repository(tmp_path)
+    one, other = (repo.load_config("optimizer/mine") for _ in range(2))
+    assert type(one) is type(other) is sources.KeptResult
+    one.config.usual.a = 2
+    assert OmegaConf.to_container(other.config)["usual"] == {"a": 1}
+    assert OmegaConf.to_container(repo.load_config("optimizer/mine").config)["usual"] == {"a": 1}
+
+
+def test_another_node_of_the_same_name_is_another_one(tmp_path: Path) -> None:
+    """Of those that a program registers; and what is known by its identity is kept alive."""
+    repo, store = make_repository(tmp_path), ConfigStore.instance()
+    try:
+        for value in range(5):
+            store.store("pgrun_registered", {"a": value})
+            assert [repo.load_config("pgrun_registered").config.a for _ in range(2)] == [value, value]
+            node = store.repo["pgrun_registered.yaml"]
+            assert any(known is node for known, _ in sources.LOADED.values())
+    finally:
+        store.repo.pop("pgrun_registered.yaml")
+
+
+def test_choices_are_mapped_as_hydra_maps_them() -> None:
+    """Where a defaults list asks for them: groups, one with several options, a file, and ``_self_``."""
+    overrides = SimpleNamespace(known_choices={"algo": "ppo", "several": ["a", "b"]})
+    defaults = [
+        GroupDefault(group="algo", value="ppo"),
+        GroupDefault(group="several", value=["a", "b"]),
+        ConfigDefault(path="other"),
+        ConfigDefault(path="_self_"),
+        GroupDefault(group="of", value="${algo}"),
+    ]
+    for default in defaults:
+        default.update_parent("", "")
+    spec = spec_from_file_location("hydra._internal.untouched", hydra_defaults.__file__)
+    spec.loader.exec_module(untouched := module_from_spec(spec))
+    for self_added in (True, False):
+        ours = parse_once.map_choices_if_asked(overrides, defaults, self_added)
+        theirs = untouched._create_interpolation_map(overrides, defaults, self_added)
+        assert list(describe_nodes(ours)) == list(describe_nodes(theirs))
+    assert parse_once.map_choices_if_asked(overrides, defaults[:-1], True) is None
 
 
 def test_options_of_two_groups_are_not_one_object() -> None:

@@ -35,15 +35,15 @@ RUNS = {
         *("algo=ppo", "env=Pendulum-v1", "tuned=none", "trainer.total_steps=1500", "sampler.steps=64"),
         *("algo.epochs=4", "algo.minibatches=1", "algo.clip_schedule=linear", "advantage_norm=full"),
     ),
-    "online_ac": ("algo=online_ac", "env=CartPole-v1", "trainer.total_steps=300"),
+    "online_ac": ("algo=online_ac", "env=CartPole-v1", "trainer.total_steps=150"),
     "off_policy_ac": (
-        *("algo=off_policy_ac", "env=CartPole-v1", "tuned=none", "trainer.total_steps=700", "env.num_envs=2"),
+        *("algo=off_policy_ac", "env=CartPole-v1", "tuned=none", "trainer.total_steps=460", "env.num_envs=2"),
         *("sampler.warmup=100", "sampler.capacity=300", "sampler.steps=2", "sampler.batch=32"),
         "critic.rate=0.6",
     ),
     "off_policy_ac, q alone": (
         *("algo=off_policy_ac", "algo.baseline=none", "env=CartPole-v1", "tuned=none", "env.num_envs=1"),
-        *("sampler.warmup=50", "trainer.total_steps=250", "optimizer.schedule=linear", "algo.entropy=0.01"),
+        *("sampler.warmup=50", "trainer.total_steps=130", "optimizer.schedule=linear", "algo.entropy=0.01"),
     ),
     "euclidean_pg has a step of its own": (
         "algo=euclidean_pg",

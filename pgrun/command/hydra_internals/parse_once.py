@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import cache, lru_cache
 from itertools import takewhile
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import omegaconf._utils
 import omegaconf.base
@@ -17,7 +18,7 @@ from hydra._internal import config_loader_impl, defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import IConfigRepository
 from hydra._internal.sources_registry import SourcesRegistry
-from hydra.core.default_element import InputDefault, ResultDefault
+from hydra.core.default_element import GroupDefault, InputDefault, ResultDefault
 from hydra.core.override_parser import overrides_parser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
@@ -29,6 +30,7 @@ from pgrun.command.hydra_internals.sources import (
     FileConfigSource,
     ImportlibResourcesConfigSource,
     OwnPickle,
+    load_config_once,
     stamp_sources,
 )
 
@@ -85,12 +87,19 @@ def merge_after_hydra(
 def map_choices_if_asked(
     overrides: defaults_list.Overrides, defaults: list[InputDefault], self_added: bool
 ) -> DictConfig | None:
-    """Hydra's map of what has been chosen so far, which it makes for every file, and which only a defaults
-    list with ``${…}`` in it asks for.
+    """Hydra's map of what has been chosen so far, made in one piece. Hydra makes one for every file, and only
+    a defaults list with ``${…}`` in it asks for it.
     """
-    if any(default.is_interpolation() for default in defaults):
-        return map_choices(overrides, defaults, self_added)
-    return None
+    if not any(default.is_interpolation() for default in defaults):
+        return None
+    choices = [
+        {default.get_override_key(): default.value}
+        if isinstance(default, GroupDefault)
+        else default.get_config_path()
+        for default in defaults
+        if not (self_added and default.is_self())
+    ]
+    return OmegaConf.create({**overrides.known_choices, "defaults": choices})
 
 
 def embed_uncopied(result: ConfigResult, package_override: str | None) -> ConfigResult:
@@ -109,9 +118,11 @@ def embed_uncopied(result: ConfigResult, package_override: str | None) -> Config
 
 
 def keep_composed(repo: IConfigRepository, key: Any, make: Callable[[], Any]) -> Any:
-    """What ``make`` has made of this key, as long as no file changes."""
+    """What ``make`` has made of this key, as long as no file changes between compositions."""
     try:
-        key = (key, stamp_sources(repo))
+        if repo not in STAMPS:
+            STAMPS[repo] = stamp_sources(repo)
+        key = (key, STAMPS[repo])
     except (LookupError, OSError):
         return make()
     if key not in COMPOSED:
@@ -121,10 +132,10 @@ def keep_composed(repo: IConfigRepository, key: Any, make: Callable[[], Any]) ->
     return COMPOSED[key]
 
 
+STAMPS: WeakKeyDictionary[IConfigRepository, tuple[Any, ...]] = WeakKeyDictionary()  # one a composition
 COMPOSED: dict[Any, Any] = {}
 MOST_COMPOSED = 1000  # about 20 MB
 create_defaults_list = defaults_list.create_defaults_list
-map_choices = defaults_list._create_interpolation_map
 merge_defaults = ConfigLoaderImpl._compose_config_from_defaults_list
 
 
@@ -162,6 +173,7 @@ def parse_once() -> None:
     loader.ConfigLoaderImpl._embed_result_config = staticmethod(embed_uncopied)
     choices: Any = defaults_list
     choices._create_interpolation_map = map_choices_if_asked
+    loader.ConfigRepository.load_config = load_config_once
     loader.ConfigRepository.__deepcopy__ = lambda repo, _: copy.copy(repo)  # its list of sources is replaced
     Plugins.instance()  # registers Hydra's own sources; these have their names
     sources: list[type[ConfigSource]] = [FileConfigSource, ImportlibResourcesConfigSource]

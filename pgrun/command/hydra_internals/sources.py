@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import os
 import pickle
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, cast
 
-from hydra._internal.config_repository import IConfigRepository
+from hydra._internal.config_repository import ConfigRepository, IConfigRepository
 from hydra._internal.core_plugins import file_config_source, importlib_resources_config_source
 from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.config_store import ConfigStore
+from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
+from omegaconf import Container
 
 SETTLED = 2.0  # seconds after which a file that changes again has another time of change on any disk
 
@@ -38,40 +43,70 @@ class OwnPickle(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name}")
 
 
-PARSED: dict[
-    tuple[Any, ...], bytes
-] = {}  # pickled, which OmegaConf copies by seven times faster than by deepcopy
+class KeptResult(ConfigResult):
+    """What Hydra has made of a file. Its configuration is copied when it is asked for: of most files a
+    composition wants the package and the defaults list alone.
+    """
+
+    def __init__(self, result: ConfigResult):
+        vars(self).update(vars(result))
+        self.pickled = pickle.dumps(vars(self).pop("config"))  # seven times faster than a deepcopy
+
+    @cached_property
+    def config(self) -> Container:  # type: ignore[override]
+        return cast(Container, OwnPickle(self.pickled).load())
 
 
-def load_once(load: Callable[[Any, str], ConfigResult], source: ConfigSource, name: str, stamp: Any) -> Any:
-    """A copy of what ``load`` has made of this file, since Hydra takes its defaults list out of it."""
-    key = (source.scheme(), source.path, source.provider, name, stamp)
-    if key not in PARSED:
-        PARSED[key] = pickle.dumps(load(source, name))
-    return OwnPickle(PARSED[key]).load()
+def load_config_once(repo: ConfigRepository, config_path: str) -> ConfigResult | None:
+    """Hydra's result for a file, or for a registered node, which it makes once as long as that stays what it
+    is: a composition asks for thirty.
+
+    Raises ``ConfigLoadError``.
+    """
+    source = repo._find_object_source(config_path, ObjectType.CONFIG)
+    try:
+        stamp = stamp_config(source, config_path)
+    except (LookupError, OSError):
+        return load_config(repo, config_path)
+    assert source is not None
+    key = (source.scheme(), source.path, source.provider, config_path, id(stamp[0]), *stamp[1:])
+    if key not in LOADED:
+        result = load_config(repo, config_path)
+        assert result is not None
+        LOADED[key] = stamp[0], KeptResult(result)
+    return copy.copy(LOADED[key][1])
+
+
+load_config = ConfigRepository.load_config
+LOADED: dict[tuple[Any, ...], tuple[Any, KeptResult]] = {}  # with what is known by its identity
+
+
+def stamp_config(source: ConfigSource | None, config_path: str) -> tuple[Any, ...]:
+    """The registered node, or None, and what is another number once the file has changed.
+
+    Raises ``LookupError``, ``OSError`` where that cannot be told.
+    """
+    if isinstance(source, ImportlibResourcesConfigSource):
+        return (None,)
+    if source is not None and source.scheme() == "structured":
+        return (ConfigStore.instance()._load(source._normalize_file_name(config_path)),)
+    if not isinstance(source, FileConfigSource):
+        raise LookupError(config_path)
+    about = os.stat(os.path.join(source.path, source._normalize_file_name(config_path)))
+    if time.time() - about.st_mtime < SETTLED:
+        raise LookupError(config_path)
+    return (None, *stamp_file(about))
 
 
 class FileConfigSource(file_config_source.FileConfigSource):
-    """Hydra's own, which parses a file once as long as it does not change: a composition asks for thirty."""
-
-    def load_config(self, config_path: str) -> ConfigResult:
-        """Raises ``ConfigLoadError``."""
-        load = file_config_source.FileConfigSource.load_config
-        try:
-            config = os.stat(os.path.join(self.path, self._normalize_file_name(config_path)))
-        except OSError:
-            return load(self, config_path)  # which says what is wrong
-        if time.time() - config.st_mtime < SETTLED:
-            return load(self, config_path)
-        return cast(ConfigResult, load_once(load, self, config_path, stamp_file(config)))
+    """Hydra's own, which looks for a file without a look at each folder on the way, for links."""
 
     def is_config(self, config_path: str) -> bool:
-        """Without a look at each folder on the way, for links."""
         return os.path.isfile(os.path.join(self.path, self._normalize_file_name(config_path)))
 
 
 class ImportlibResourcesConfigSource(importlib_resources_config_source.ImportlibResourcesConfigSource):
-    """The same of files inside an installed package, such as Hydra's own, which is looked through once."""
+    """Files inside an installed package, such as Hydra's own, which is looked through once."""
 
     def is_config(self, config_path: str) -> bool:
         is_config = importlib_resources_config_source.ImportlibResourcesConfigSource.is_config
@@ -79,11 +114,6 @@ class ImportlibResourcesConfigSource(importlib_resources_config_source.Importlib
         if key not in INSTALLED:
             INSTALLED[key] = is_config(self, config_path)
         return INSTALLED[key]
-
-    def load_config(self, config_path: str) -> ConfigResult:
-        """Raises ``ConfigLoadError``."""
-        load = importlib_resources_config_source.ImportlibResourcesConfigSource.load_config
-        return cast(ConfigResult, load_once(load, self, config_path, None))
 
 
 INSTALLED: dict[tuple[str, str], bool] = {}  # whether there is such a file, by package and name
