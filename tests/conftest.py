@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +58,21 @@ def pytest_collection_finish() -> None:
     gc.freeze()
     gc.enable()
     gc.set_threshold(20_000, 20, 50)
+
+
+@pytest.fixture
+def differentiable() -> Iterator[None]:
+    """Building a run turns differentiation off for the process; oracles by autograd need it."""
+    import torch
+
+    with torch.enable_grad():
+        yield
+
+
+@pytest.fixture
+def without_gradients() -> Iterator[None]:
+    """As a run has turned it off."""
+    import torch
+
+    with torch.no_grad():
+        yield

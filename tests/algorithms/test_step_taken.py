@@ -38,13 +38,7 @@ SMALL = {
     "online_ac": "",
 }
 
-
-@pytest.fixture(autouse=True)
-def _grad_mode():
-    """A run switches automatic differentiation off; the oracles here need it."""
-    before = torch.is_grad_enabled()
-    yield
-    torch.set_grad_enabled(before)
+pytestmark = pytest.mark.usefixtures("differentiable")
 
 
 # --- ½ΔᵀFΔ --------------------------------------------------------------------------------------------------

@@ -22,13 +22,7 @@ from trust_region import report, updates
 
 SMALL = ("env.num_envs=8", "sampler.steps=32", "critic.minibatches=2", "diagnostics.gradient_every=0")
 
-
-@pytest.fixture(autouse=True)
-def _grad_mode():
-    """A run switches automatic differentiation off, and the script on again."""
-    before = torch.is_grad_enabled()
-    yield
-    torch.set_grad_enabled(before)
+pytestmark = pytest.mark.usefixtures("differentiable")
 
 
 @pytest.mark.parametrize("env", ["HalfCheetah-v5", "CartPole-v1"])

@@ -27,12 +27,7 @@ from tests.helpers.support_enumerate import batch_of, used_gradient, world
 ROWS = 60
 CLOSE = {"rtol": 1e-12, "atol": 1e-15}  # float64, elementwise
 
-
-@pytest.fixture(autouse=True)
-def differentiable():
-    """Building a run turns differentiation off for the process; the oracles here need it."""
-    with torch.enable_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("differentiable")
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:

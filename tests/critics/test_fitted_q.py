@@ -28,11 +28,7 @@ from tests.helpers.support_pipeline import built
 
 GAMMA, START = 0.9, "from_start"
 
-
-@pytest.fixture(autouse=True)
-def _plain():
-    with torch.no_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("without_gradients")
 
 
 def world(settings: FittedQ) -> tuple[exact.Problem, Policy, EveryEpisode, FittedQCritic]:

@@ -38,11 +38,7 @@ from tests.helpers.support_pipeline import built, trained
 GAMMA, START, MANY = 0.9, "from_start", 2000
 TREE = EnvSettings("pgrun/TokenTree-v0", num_envs=2, kwargs={"length": 2})
 
-
-@pytest.fixture(autouse=True)
-def _plain():
-    with torch.no_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("without_gradients")
 
 
 def tree(times: int) -> tuple[exact.Problem, Policy, Any, VineCritic]:

@@ -18,11 +18,7 @@ SMALL = {
     "network.channels": [3, 4], "diagnostics.gradient_every": 1, "logger.every": 1,
 }  # fmt: skip
 
-
-@pytest.fixture(autouse=True)
-def differentiable():
-    with torch.enable_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("differentiable")
 
 
 def test_outputs_and_gradient_are_those_of_a_convolution_written_out() -> None:

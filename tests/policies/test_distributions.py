@@ -25,12 +25,7 @@ ROWS = 50
 CLOSE = {"rtol": 0, "atol": 1e-12}  # float64, values of size 10: rounding is 1e-15 a term
 pairs = pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
 
-
-@pytest.fixture(autouse=True)
-def differentiable():
-    """Building a run turns differentiation off for the process; the oracles here need it."""
-    with torch.enable_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("differentiable")
 
 
 def sampled(pair: Pair) -> tuple[Tensor, Tensor]:

@@ -50,12 +50,7 @@ OURS = {
 THEIRS = {"state_std": normal_of, "squashed": squashed_of, "beta": beta_of}
 every = pytest.mark.parametrize("name", OURS)
 
-
-@pytest.fixture(autouse=True)
-def differentiable():
-    """Building a run turns differentiation off for the process; the oracles here need it."""
-    with torch.enable_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("differentiable")
 
 
 def random(seed: int = 0, rows: int = ROWS) -> torch.Tensor:

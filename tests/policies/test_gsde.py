@@ -38,12 +38,7 @@ SMALL = {
     "diagnostics.gradient_every": 1,
 }  # fmt: skip
 
-
-@pytest.fixture(autouse=True)
-def differentiable():
-    """Building a run turns differentiation off for the process; the oracles here need it."""
-    with torch.enable_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("differentiable")
 
 
 def random(seed: int, rows: int = ROWS, size: int = LEARNS.size) -> torch.Tensor:

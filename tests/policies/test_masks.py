@@ -84,12 +84,7 @@ class Strict(gym.Env):
 for kind in ("info", "dict", "several"):
     gym.register(f"Strict{kind.capitalize()}-v0", entry_point=Strict, kwargs={"how": kind})
 
-
-@pytest.fixture(autouse=True)
-def differentiable():
-    """Building a run turns differentiation off for the process; the oracles here need it."""
-    with torch.enable_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("differentiable")
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:

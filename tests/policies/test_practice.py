@@ -23,12 +23,7 @@ MODULES = {"gelu": nn.GELU(), "elu": nn.ELU(), "silu": nn.SiLU(), "tanh": nn.Tan
 CLOSE = {"rtol": 1e-12, "atol": 1e-12}  # float64, a hundred terms: rounding is 1e-15 of their size
 activations = pytest.mark.parametrize("activation", MODULES)
 
-
-@pytest.fixture(autouse=True)
-def differentiable():
-    """Building a run turns differentiation off for the process; the oracles here need it."""
-    with torch.enable_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("differentiable")
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -91,10 +91,7 @@ def oracle() -> Oracle:
     return Oracle(one.policy.theta.clone().requires_grad_(), log_ref, paths)
 
 
-@pytest.fixture(autouse=True)
-def _differentiable():
-    with torch.enable_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("differentiable")
 
 
 @pytest.mark.parametrize("name", NAMES)

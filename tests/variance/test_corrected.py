@@ -32,11 +32,7 @@ CASES = pytest.mark.parametrize(
     ("env", "horizon"), [("pgrun/TokenTree-v0", None), ("pgrun/SmallMDP-v0", 3), ("pgrun/OneState-v0", 6)]
 )
 
-
-@pytest.fixture(autouse=True)
-def _plain():
-    with torch.no_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("without_gradients")
 
 
 def world(env: str, horizon: int | None) -> tuple[exact.Problem, Policy, EveryEpisode]:
