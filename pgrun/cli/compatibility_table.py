@@ -82,6 +82,8 @@ def format_fit_cell(conf: Path, algo: str, scheme: str) -> str:
     fits = [kind for kind in method.samplers if kind == "episodes" or not whole]
     if not method.takes_corrections and issubclass(find_class("variance", scheme), Corrected):
         fits = []
+    if method.allowed_schemes and scheme not in method.allowed_schemes:
+        fits = []
     usual = find_usual_choice(conf / "algo" / f"{algo}.yaml", "variance") == scheme
     return (" ".join(LETTERS[kind] for kind in fits) or "·") + " *" * usual
 

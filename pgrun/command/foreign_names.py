@@ -71,6 +71,7 @@ TRACKERS = ("wandb", "mlflow", "trackio")
 
 STEPS = "env.num_envs environments take sampler.steps each: their product is a batch"
 TWO = "policy and critic have an optimizer each"
+JOINT = "it weighs the joint loss of network=shared; two networks, the default, have an optimizer each"
 PLAY = "trainer.film_every=25000 films while it trains; after the run: pgrun-play RUN_DIR --video DIR"
 FOLDER = "a run writes its TensorBoard file, metrics.csv and policy into this folder"
 
@@ -123,7 +124,8 @@ FOREIGN_NAMES = (
         tianshou="--training-num num_train_envs", spinningup="--num_cpu --cpu"
     ),
     ForeignName(
-        "", "subproc", sb3="--vec-env", note="env.num_envs environments are stepped in one process"
+        "", "subproc", sb3="--vec-env",
+        note="one process steps all environments; env.vector=async spreads them, where a step takes long"
     ),
     ForeignName("env.max_episode_steps={}", "200", spinningup="--max_ep_len", cs285="--ep_len -ep"),
     ForeignName(
@@ -202,14 +204,18 @@ FOREIGN_NAMES = (
     ForeignName("algo.entropy={}", "0.01", sb3="ent_coef", cleanrl="--ent-coef", tianshou="--ent-coef"),
     ForeignName(
         "critic.coef={}", "0.5", compute="coef", context="network=shared", sb3="vf_coef",
-        cleanrl="--vf-coef", tianshou="--vf-coef",
-        note="it weighs the joint loss of network=shared; two networks, the default, have an "
-        "optimizer each"
+        tianshou="--vf-coef", note=JOINT
     ),
     ForeignName(
-        "algo.target_kl={}", "0.02", compute="target_kl", sb3="target_kl", cleanrl="--target-kl",
-        spinningup="--target_kl",
+        "critic.coef={}", "0.5", compute="coef", context="network=shared", cleanrl="--vf-coef", note=JOINT
+    ),
+    ForeignName(
+        "algo.target_kl={}", "0.02", compute="target_kl", sb3="target_kl", spinningup="--target_kl",
         note="exact, of the whole batch, and compared as it is: there 1.5 times the number"
+    ),
+    ForeignName(
+        "algo.target_kl={}", "0.02", compute="target_kl", cleanrl="--target-kl",
+        note="exact, of the whole batch: there an estimate from the last minibatch"
     ),
     ForeignName(
         "algo.delta={}", "0.01", context="algo=trpo", tianshou="--max-kl --trust-region-size",
@@ -372,8 +378,9 @@ FOREIGN_NAMES = (
     ),
     ForeignName("", "1000", sb3="--n-trials", note="hydra.sweeper.n_trials=1000 in a search"),
     ForeignName(
-        "", "tpe", sb3="--pruner --study-name --storage --n-jobs",
-        note="hydra.sweeper.pruner and n_jobs of a search, which needs no database"
+        "", "median", sb3="--pruner --study-name --storage --n-jobs",
+        note="hydra.sweeper.pruner, study, storage and n_jobs of a search; it needs a database only where "
+        "several commands share it"
     ),
     ForeignName(
         "", sb3="--optimize-hyperparameters -optimize",

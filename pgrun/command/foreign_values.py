@@ -131,9 +131,16 @@ def convert_critic(
 def convert_coef(
     row: ForeignName, value: str, settings: Settings, others: Mapping[str, str]
 ) -> tuple[str, str]:
-    if is_shared(settings):
+    """The value loss has a factor ½ here and in CleanRL, and none in the other tools."""
+    if not is_shared(settings):
+        return "", row.note
+    if row.cleanrl:
         return put_value(row.here, value), "the weight of the value loss in the joint loss"
-    return "", row.note
+    try:
+        twice = ",".join(f"{2 * float(part):g}" for part in value.split(","))
+    except ValueError:
+        return "", f"{row.note}; twice the number, which has a factor ½ here"
+    return put_value(row.here, twice), "twice the number: the value loss has a factor ½ here, and none there"
 
 
 def convert_target_kl(

@@ -211,8 +211,8 @@ def settings_of_resumed_run(
     differing = []
     for key, value in named.items():
         if key in MAY_CHANGE:
-            section, _, name = key.partition(".")
-            result[section][name] = value
+            section, _, name = key.rpartition(".")
+            (result[section] if section else result)[name] = value
         elif not is_same_value(
             setting_as_typed(settings, key), spell_advantage_norm(value) if key == "advantage_norm" else value
         ):

@@ -14,6 +14,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from pgrun.cli.compatibility_table import LETTERS, format_fit_cell
 from pgrun.command.compose import Job, compose_jobs
 from pgrun.command.overrides import read_command
 from pgrun.command.validate import find_problems
@@ -139,6 +140,28 @@ def fits(algo: str, scheme: str, sampler: str) -> bool:
     if chosen.uses_q != method.of_actions or (allowed and scheme not in allowed):
         return False
     return sampler in method.samplers and (sampler == "episodes" or not chosen.whole_episodes)
+
+
+@pytest.mark.parametrize("algo", ALGOS)
+def test_the_list_shows_what_fits(algo: str) -> None:
+    """With the usual critic, or with exact values of a table, since some schemes read Q; and with one step on
+    a batch as it is, which some correct.
+    """
+    common = f"algo={algo} tuned=none advantage_norm=none {ONE_STEP.get(algo, '')}"
+    plain, exact = (composed(f"{common} {words}") for words in ("", f"{TABLE} critic=exact"))
+    for scheme in SCHEMES:
+        letters = []
+        for sampler, size in SIZES.items():
+            own = {"variance": section("variance", scheme, "sampler=episodes")}
+            own["sampler"] = section("sampler", sampler, size)
+            jobs = [replace(one, settings={**one.settings, **own}) for one in (plain, exact)]
+            letters += [LETTERS[sampler]] if any(find_problems(job) == [] for job in jobs) else []
+        assert format_fit_cell(CONF, algo, scheme).removesuffix(" *") == (" ".join(letters) or "·"), scheme
+
+
+TABLE = "env=FrozenLake-v1"
+ONE_STEP = dict.fromkeys(("ppo", "ppo_penalty"), "algo.epochs=1 algo.minibatches=1")
+ONE_STEP["off_policy_pg"] = "algo.reuses=1"
 
 
 def samplers_that_fit(algo: str, scheme: str, whole: bool) -> list[str]:

@@ -215,8 +215,14 @@ ANSWERS = {  # command → what is said
     "--epoch 10 --step-per-epoch 5000": ["type trainer.total_steps=50000"],
     "vf_coef=0.5": ["leave it out"],
     "network=shared vf_coef=0.3 learning_rate=1e-3": [
-        "together: pgrun network=shared critic.coef=0.3 optimizer.lr=1e-3\n"
+        "the value loss has a factor ½ here, and none there",
+        "together: pgrun network=shared critic.coef=0.6 optimizer.lr=1e-3\n",
     ],
+    "network=shared --vf-coef 0.3 --clip-coef 0.1": [
+        "together: pgrun network=shared algo.clip=0.1 critic.coef=0.3\n"
+    ],
+    "target_kl=0.02": ["there 1.5 times the number"],
+    "--target-kl 0.02 --clip-coef 0.1": ["there an estimate from the last minibatch"],
     "algo=trpo target_kl=0.02": ["type algo.delta=0.02"],
     "algo.learning_rate=1": ["type optimizer.lr=1"],
     "algo=PPO": ["algo=PPO: no such option; type algo=ppo"],

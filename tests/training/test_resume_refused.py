@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pgrun.training.identity import MAY_CHANGE
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import pgrun
 
@@ -63,6 +64,15 @@ def test_what_cannot_be_resumed_is_refused(finished: Path) -> None:
 
 def test_words_that_agree_are_welcome(finished: Path) -> None:
     assert pgrun("resume=r algo=ppo env=CartPole-v1 seed=0 trainer.total_steps=192").code == 0
+
+
+ANOTHER = {"trainer.total_steps": 192, "cores": 1, "logger.also": "[]", "logger.project": "other"}
+
+
+def test_every_setting_that_may_change_can(finished: Path) -> None:
+    changed = {key: ANOTHER.get(key, 7 if key.startswith("trainer.") else "true") for key in MAY_CHANGE}
+    answer = pgrun(" ".join(["resume=r", *(f"{key}={value}" for key, value in changed.items())]))
+    assert answer.code == 0, answer.err
 
 
 def test_code_of_the_users_is_named_again(here: Path) -> None:  # noqa: F811
