@@ -4,15 +4,17 @@ changes is read again.
 
 from __future__ import annotations
 
+import copy
 import os
 import pickle
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Union
 
 import hydra._internal.defaults_list as hydra_defaults
 import pytest
@@ -21,7 +23,7 @@ from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra.core.config_store import ConfigStore
 from hydra.core.default_element import ConfigDefault, GroupDefault
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf, ValidationError
 
 from pgrun.command.compose import compose_jobs
 from pgrun.command.hydra_internals import parse_once, sources
@@ -142,17 +144,60 @@ def test_what_is_made_of_a_file_is_the_composition_s_own(tmp_path: Path) -> None
     assert OmegaConf.to_container(repo.load_config("optimizer/mine").config)["usual"] == {"a": 1}
 
 
-def test_another_node_of_the_same_name_is_another_one(tmp_path: Path) -> None:
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> ConfigStore:
+    """What is registered in a test is forgotten after it."""
+    store = ConfigStore.instance()
+    monkeypatch.setattr(store, "repo", copy.deepcopy(store.repo))
+    return store
+
+
+def test_another_node_of_the_same_name_is_another_one(store: ConfigStore, tmp_path: Path) -> None:
     """Of those that a program registers; and what is known by its identity is kept alive."""
-    repo, store = make_repository(tmp_path), ConfigStore.instance()
-    try:
-        for value in range(5):
-            store.store("pgrun_registered", {"a": value})
-            assert [repo.load_config("pgrun_registered").config.a for _ in range(2)] == [value, value]
-            node = store.repo["pgrun_registered.yaml"]
-            assert any(known is node for known, _ in sources.LOADED.values())
-    finally:
-        store.repo.pop("pgrun_registered.yaml")
+    repo = make_repository(tmp_path)
+    for value in range(5):
+        store.store("registered", {"a": value})
+        assert [repo.load_config("registered").config.a for _ in range(2)] == [value, value]
+        node = store.repo["registered.yaml"]
+        assert any(known is node for known, _ in sources.LOADED.values())
+
+
+def test_so_it_is_in_a_composition(store: ConfigStore) -> None:
+    adam = compose("optimizer=adam")["optimizer"]
+    for lr in (0.25, 0.125):
+        store.store("mine", {**adam, "lr": lr}, group="optimizer", package="optimizer")
+        assert compose("optimizer=mine")["optimizer"]["lr"] == lr
+
+
+@dataclass
+class OfTwoKinds:
+    steps: int | float = 0.5
+    name: Union[str, int] | None = None  # noqa: UP007
+
+
+def test_a_registered_class_may_have_unions(store: ConfigStore, tmp_path: Path) -> None:
+    store.store("unions", OfTwoKinds)
+    config = make_repository(tmp_path).load_config("unions").config
+    assert OmegaConf.to_container(config) == {"steps": 0.5, "name": None}
+    config.steps = 3
+    with pytest.raises(ValidationError):
+        config.steps = "three"
+
+
+def test_a_project_as_a_folder_of_options_is_not_looked_through(tmp_path: Path) -> None:
+    """It may hold all results; what changes in it is read again all the same."""
+    (tmp_path / "outputs").mkdir()
+    with pytest.raises(LookupError):
+        list(sources.stamp_folder(str(tmp_path)))
+    for lr in (0.1, 0.2):
+        write_option(tmp_path, lr, 100)
+        assert compose("--config-dir", str(tmp_path), "optimizer=mine")["optimizer"]["lr"] == lr
+
+
+def test_a_file_at_two_places_is_two_copies() -> None:
+    settings = compose("optimizer=sgd", "+optimizer@critic.optimizer=sgd", "optimizer.lr=0.5")
+    assert settings["optimizer"]["lr"] == 0.5
+    assert settings["critic"]["optimizer"]["lr"] != 0.5
 
 
 def test_choices_are_mapped_as_hydra_maps_them() -> None:

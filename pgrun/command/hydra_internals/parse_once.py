@@ -29,6 +29,7 @@ from omegaconf.grammar_parser import parse
 from pgrun.command.hydra_internals.sources import (
     FileConfigSource,
     ImportlibResourcesConfigSource,
+    KeptResult,
     OwnPickle,
     load_config_once,
     stamp_sources,
@@ -103,17 +104,20 @@ def map_choices_if_asked(
 
 
 def embed_uncopied(result: ConfigResult, package_override: str | None) -> ConfigResult:
-    """Hydra's ``_embed_result_config``, without its copy: what is embedded is merged at once, which copies
-    it.
+    """Hydra's ``_embed_result_config``, without a copy of what is one already: it moves into the merge, and
+    who asks for the same file again, at another place, gets another copy.
     """
     package = result.header["package"] if package_override is None else package_override
     if not package:
         return result
-    whole = OmegaConf.create()
+    kept = isinstance(result, KeptResult)
+    whole, config = OmegaConf.create(), result.config if kept else copy.deepcopy(result.config)
     with flag_override(whole, "no_deepcopy_set_nodes", True):
-        OmegaConf.update(whole, package, result.config, merge=False)
+        OmegaConf.update(whole, package, config, merge=False)
     embedded = copy.copy(result)
     embedded.config = whole
+    if kept:
+        del result.config
     return embedded
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import functools
 import io
+import operator
 import os
 import pickle
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, cast
 
@@ -38,9 +40,13 @@ class OwnPickle(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """Raises ``UnpicklingError`` for any other class, and for a function."""
         value = getattr(sys.modules.get(module), name, None)
-        if module.split(".")[0] in ("hydra", "omegaconf", "collections", "typing") or isinstance(value, type):
+        known = module.split(".")[0] in ("hydra", "omegaconf", "collections", "typing")
+        if known or isinstance(value, type) or any(value is one for one in OF_UNIONS):
             return value
         raise pickle.UnpicklingError(f"{module}.{name}")
+
+
+OF_UNIONS = (operator.getitem, operator.or_, functools.reduce)  # what a pickle writes int | float with
 
 
 class KeptResult(ConfigResult):
@@ -125,8 +131,12 @@ def stamp_file(about: os.stat_result) -> tuple[int, ...]:
 
 
 def stamp_folder(folder: str) -> Iterator[tuple[Any, ...]]:
-    """Every file of options in it. Raises ``LookupError`` where one has changed just now."""
-    for entry in os.scandir(folder):
+    """Every file of options in it. Raises ``LookupError`` where one has changed just now, or where it is a
+    whole project, as with ``--config-dir .``: to look through that takes longer than composing.
+    """
+    for count, entry in enumerate(os.scandir(folder)):
+        if count == MOST_ENTRIES or entry.name in PROJECT:
+            raise LookupError(folder)
         if entry.is_dir():
             yield from stamp_folder(entry.path)
         elif entry.name.endswith(".yaml"):
@@ -136,8 +146,26 @@ def stamp_folder(folder: str) -> Iterator[tuple[Any, ...]]:
             yield (entry.path, *stamp_file(about))
 
 
+MOST_ENTRIES = 1000  # of a folder of options
+PROJECT = {".git", ".venv", "venv", "outputs", "multirun", "node_modules"}
+
+
+def stamp_nodes(nodes: Mapping[str, Any]) -> Iterator[int]:
+    """Every node that a program has registered with Hydra."""
+    for node in nodes.values():
+        if isinstance(node, dict):
+            yield from stamp_nodes(node)
+        else:
+            REGISTERED[id(node)] = node
+            yield id(node)
+
+
+REGISTERED: dict[int, Any] = {}  # kept, so that no other node gets the same identity
+
+
 def stamp_sources(repo: IConfigRepository) -> tuple[Any, ...]:
     """All that a composition may read. Raises ``LookupError``, ``OSError`` where it cannot be told."""
     sources = [(source.scheme(), source.path) for source in repo.get_sources()]
     folders = [path for scheme, path in sources if scheme == "file"]
-    return (*sources, *(stamp for folder in folders for stamp in stamp_folder(folder)))
+    nodes = stamp_nodes(ConfigStore.instance().repo)
+    return (*sources, *nodes, *(stamp for folder in folders for stamp in stamp_folder(folder)))
