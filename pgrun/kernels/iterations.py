@@ -80,6 +80,17 @@ def sum_numbers(x):
 
 
 @kernel(inner=True)
+def is_all_finite(x):
+    """Whether every entry is: the sum tells at once, but may be infinite though no entry is."""
+    if math.isfinite(sum_numbers(x)):
+        return True
+    for k in range(x.shape[0]):
+        if not math.isfinite(x[k]):
+            return False
+    return True
+
+
+@kernel(inner=True)
 def rate_at(rates, step):
     """The learning rate at a step of the call, or the one that they all have."""
     return rates[step if step < rates.shape[0] else rates.shape[0] - 1]
@@ -111,7 +122,7 @@ def take_steps(part, actor, orders, flat, own_rule, obs, table, clip, room, rate
     """
     net, dist, rule, data, edges, program, scalars, norm, task, spare, seen, back = actor
     own_edges, x, acts, deltas, slope = room
-    if not math.isfinite(sum_numbers(data[3][RAW_PSI])):
+    if not is_all_finite(data[3][RAW_PSI]):
         counts[OUTCOME] = BAD_WEIGHT
         return False
     finite = True
@@ -121,11 +132,11 @@ def take_steps(part, actor, orders, flat, own_rule, obs, table, clip, room, rate
             net, dist, rule, data, orders[0], edges, program, scalars, norm, task, spare, seen, back
         )
         counts[UPDATES] += 1
-        finite = math.isfinite(sum_numbers(net[0]))
+        finite = is_all_finite(net[0])
     if part != POLICY:
         own_rule[1][LR] = rate_at(rates[1], at)
         descend_epochs(flat, own_rule, obs, table, orders[1], own_edges, clip, x, acts, deltas, slope)
-        finite = finite and math.isfinite(sum_numbers(flat[0]))
+        finite = finite and is_all_finite(flat[0])
     if not finite:
         counts[OUTCOME] = BAD_PARAMETERS
     return finite

@@ -209,6 +209,10 @@ TOO_LARGE = {
         "optimizer.max_grad_norm=null",
         "algo.entropy=1e9",
     ),
+    "sums before any number": (  # of Ψ, on the way there
+        *("critic/optimizer=sgd", "critic.optimizer.lr=10", "critic.optimizer.max_grad_norm=null"),
+        *("optimizer.max_grad_norm=0.5", "network.hidden=[]", "seed=1", "trainer.total_steps=20000"),
+    ),
 }
 
 
