@@ -25,12 +25,10 @@ def can_capture_update(algorithm: Algorithm, learner: Learner, batch: Batch) -> 
     where a row carries more than its tensors.
     """
     critic = learner.critic
-    plain = (type(algorithm) is A2c) or (
-        type(algorithm) is Ppo and algorithm.target_kl is None and algorithm.clip_schedule == "constant"
-    )
+    plain = type(algorithm) is A2c or (type(algorithm) is Ppo and algorithm.target_kl is None)
     known = type(critic) in (SeparateCritic, SharedCritic, NoCritic) and not critic.fits_first
-    optimizers = [learner.optimizer, *([critic.optimizer] if type(critic) is SeparateCritic else [])]
-    steady = all(optimizer.settings.schedule == "constant" for optimizer in optimizers)
+    schedules = [*algorithm.schedules.values(), learner.optimizer.schedule, *critic.schedules]
+    steady = all(schedule.kind == "constant" for schedule in schedules)
     whole = batch.critic_rows is None and not batch.extra and batch.correction is None
     return plain and known and steady and whole
 

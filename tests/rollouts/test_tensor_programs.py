@@ -260,10 +260,15 @@ def test_an_update_made_to_be_captured_is_the_ordinary_one(words: tuple[str, ...
 
 @pytest.mark.parametrize(
     "word",
-    ["optimizer.schedule=linear", "algo.target_kl=0.1", "algo.clip_schedule=linear", "critic.fit=before"],
+    [
+        *("optimizer.schedule=linear", "critic.optimizer.schedule=cosine", "algo.target_kl=0.1"),
+        *("algo.clip_schedule=linear", "algo.entropy_schedule=linear", "algo.entropy_schedule=kl"),
+        "critic.fit=before",
+    ],
 )
 def test_updates_that_are_not_always_the_same_are_not_captured(word: str) -> None:
-    run = build_on("cpu", settings("algo=ppo", word, **SMALL))
+    run = build_on("cpu", settings("algo=ppo", "tuned=none", word, **SMALL))
+    assert settings("algo=ppo", "tuned=none", **SMALL)["optimizer"]["schedule"] == "constant"
     run.learner = CapturedLearner.of(run.learner)
     rollout, _ = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
     loop.update_from_rollout(run, rollout, loop.Counters())
