@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import pickle
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -47,8 +48,8 @@ class StoredLibrary(JITCodeLibrary):
 
 
 class CodeAlone(CompileResultCacheImpl):
-    """What is written of a kernel: those that it calls, by symbol; its machine code, and the symbols that are
-    defined there; its types.
+    """What is written of a kernel: a hash of the sources; those that it calls, by symbol; its machine code,
+    and the symbols that are defined there; its types.
 
     Not the Python environments of the functions in it: kernels use none, and to make them numba imports
     modules of its own that only a compilation needs.
@@ -64,11 +65,15 @@ class CodeAlone(CompileResultCacheImpl):
                 elif value.name in IN_MEMORY:
                     called[value.name] = IN_MEMORY[value.name]
         (name, _, (machine_code, _)), *types, _ = super().reduce(cres)
-        return called, (name, machine_code, symbols), *types, ()
+        return SOURCES, called, (name, machine_code, symbols), *types, ()
 
     def rebuild(self, target_context: Any, payload: tuple[Any, ...]) -> Any:
-        """The kernel; None where one that it calls has been compiled anew, under another symbol."""
-        called, *compiled = payload
+        """The kernel; None where one that it calls has been compiled anew, under another symbol, and where it
+        is of other sources: on a full disk an old file is left under a new index.
+        """
+        sources, called, *compiled = payload
+        if sources != SOURCES:
+            return None
         for symbol, (module, name, types) in called.items():
             getattr(importlib.import_module(module), name).compile(types)
             if symbol not in IN_MEMORY:
@@ -104,24 +109,32 @@ class StoredCode(FunctionCache):
         if self.allocates:
             rtsys.initialize(target_context)
         with self._guard_against_spurious_io_errors():
-            stored = self._load_overload(sig, target_context)
+            stored = self.read_stored(sig, target_context)
             if stored is None:
                 start_event(MISSING)
                 with suppress(OSError, NotImplementedError):  # no locks here: each compiles
                     self._impl.locator.ensure_cache_path()
                     self.turn = FileLock(f"{self._cache_file._index_path}.lock")
                     self.turn.acquire()
-                    stored = self._load_overload(sig, target_context)
+                    stored = self.read_stored(sig, target_context)
                 if stored is not None:
                     self.end_turn()
             if stored is not None:
                 self.note_symbol(sig, stored)
             return stored
 
-    def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep what was compiled."""
+    def read_stored(self, sig: Any, target_context: Any) -> Any:
+        """The kernel on disk; None where there is none, or none that can be read."""
         try:
-            super().save_overload(sig, data)
+            return self._load_overload(sig, target_context)
+        except (EOFError, ValueError, pickle.UnpicklingError):
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep what was compiled; where there is no room for it, as long as the process lives."""
+        try:
+            with suppress(OSError):
+                super().save_overload(sig, data)
         finally:
             self.note_symbol(sig, data)
             leave_body_out(data.library)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import multiprocessing
 import subprocess
@@ -156,6 +157,32 @@ def test_one_that_was_compiled_anew_is_found_by_its_callers(
     once_more = load_kernels(chain)
     assert once_more.quadruple(3) == 12
     assert count_compiled(once_more) == (0, 0)
+
+
+def test_a_full_disk_leaves_no_code_of_other_sources(chain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """numba writes the index first: it says that the old file is of the new sources."""
+    assert load_kernels(chain).double(3) == 6
+
+    def refuse(*_given: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    chain.write_text(CHAIN.replace("2 * x", "5 * x"))
+    with monkeypatch.context() as full:
+        full.setattr(stored_code, "SOURCES", "other sources")
+        full.setattr(caching.IndexDataCacheFile, "_save_data", refuse)
+        assert load_kernels(chain).double(3) == 15, "without a file"
+        full.undo()
+        full.setattr(stored_code, "SOURCES", "other sources")
+        assert load_kernels(chain).double(3) == 15, "not the file of before"
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x05cut"])
+def test_a_damaged_file_is_made_again(content: bytes, chain: Path) -> None:
+    assert load_kernels(chain).double(3) == 6
+    (path,) = chain.parent.rglob("chain.double*.nbc")
+    path.write_bytes(content)
+    assert load_kernels(chain).double(3) == 6
+    assert len(path.read_bytes()) > 1000
 
 
 def test_compilations_are_heard_of_and_reading_is_not(chain: Path) -> None:
