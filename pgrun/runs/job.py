@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import shlex
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -118,54 +116,34 @@ def count_jobs_at_once(hydra: DictConfig) -> int:
 
 def train_in(settings: Mapping[str, Any], folder: Path, saved: dict[str, Any] | None = None) -> float:
     """``saved``: the state to go on from; without it the newest in the folder, if there is one."""
-    from pgrun.runs.job_status import write_settings
+    from pgrun.runs.build_or_restore import build_or_restore, find_backend
     from pgrun.runs.run_summary import format_result
     from pgrun.terminal.printing import say, shorten_folder
     from pgrun.terminal.signals import Stopped
-    from pgrun.training.build import build_run
-    from pgrun.training.identity import backend_of
+    from pgrun.training.identity import format_resume_command
     from pgrun.training.loop import train_run
     from pgrun.training.progress import telling_compilations
-    from pgrun.training.saver import refusing_bad_data
 
     # 1. what it starts from: nothing, or the newest checkpoint
     if settings["tuned"]:
         say(f"tuned settings from conf/{settings['tuned']}; tuned=none turns them off")
     saved = saved or load_latest_checkpoint(settings, folder)
-    # 2. its objects, and what its folder says of it
-    with refusing_bad_data(f"{folder}: its configuration cannot be built", saved) if saved else nullcontext():
-        run = build_run(settings, backend_of(saved) if saved else None)
-    if not saved:
-        write_settings(folder, settings, run.backend)
-    # 3. training, which a signal ends with a checkpoint
-    try:
-        with telling_compilations(run.backend, run.logger.progress):
+    backend = find_backend(settings, folder, saved)
+    with telling_compilations(backend, settings["logger"]["progress"]):
+        # 2. its objects, and what its folder says of it
+        run = build_or_restore(settings, folder, saved, backend)
+        # 3. training, which a signal ends with a checkpoint
+        try:
             summary = train_run(run, folder, saved)
-    except Stopped as stop:
-        stop.hint = (
-            f"saved at step {stop.env_steps} in {shorten_folder(folder)}; to go on: "
-            f"{resume_command(settings, folder)}"
-        )
-        raise
+        except Stopped as stop:
+            stop.hint = (
+                f"saved at step {stop.env_steps} in {shorten_folder(folder)}; to go on: "
+                f"{format_resume_command(settings, folder)}"
+            )
+            raise
     # 4. what came of it
     say(format_result(summary, folder))
     return read_run_objective(summary)
-
-
-def resume_command(settings: Mapping[str, Any], folder: Path) -> str:
-    """The command that resumes the run, as it is typed, with the code of the user's
-    that has to be named again.
-    """
-    from pgrun.command.overrides import shell_word
-    from pgrun.terminal.printing import shorten_folder
-    from pgrun.training.identity import find_code_to_name_again
-
-    code = (word.partition("=") for word in find_code_to_name_again(settings, {}))
-    words = [
-        shell_word("resume", shorten_folder(folder)),
-        *(f"{key}={shlex.quote(value)}" for key, _, value in code),
-    ]
-    return f"pgrun {' '.join(words)}"
 
 
 def load_latest_checkpoint(settings: Mapping[str, Any], folder: Path) -> dict[str, Any] | None:

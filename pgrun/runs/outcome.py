@@ -20,7 +20,6 @@ from pgrun.errors import (
     describe_lack_of_memory,
     escape_line,
 )
-from pgrun.terminal.printing import shorten_folder
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +99,7 @@ def record_how_it_ends(
         record_outcome(app, settings, folder, "interrupted", reason)
         raise
     except BaseException as raised:
-        error = name_lack_of_memory(raised, folder)
+        error = name_lack_of_memory(raised, settings, folder)
         error = find_own_fault(error) or error
         if (
             isinstance(error, InvalidCommand) and not in_sweep
@@ -121,13 +120,15 @@ def record_how_it_ends(
         raise
 
 
-def name_lack_of_memory(error: BaseException, folder: Path) -> BaseException:
+def name_lack_of_memory(error: BaseException, settings: Mapping[str, Any], folder: Path) -> BaseException:
     """The error itself, or one sentence where it says that there is no more memory."""
     if (lack := describe_lack_of_memory(error)) is None:
         return error
     saved = ""
     if (folder / "checkpoints").is_dir():
-        saved = f"; the run is saved: pgrun resume={shorten_folder(folder)} goes on where there is more"
+        from pgrun.training.identity import format_resume_command
+
+        saved = f"; the run is saved: {format_resume_command(settings, folder)} goes on where there is more"
     return OutOfMemory(
         f"{lack}: take fewer env.num_envs, sampler.steps or sampler.episodes, or a smaller network{saved}"
     )

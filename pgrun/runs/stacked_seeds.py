@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,23 +72,14 @@ def train_in_seat(
     stop: SignalFlag,
 ) -> None:
     """One seed, from the start or from its newest checkpoint; how it ended is said in its folder."""
-    from pgrun.runs.job_status import write_settings
+    from pgrun.runs.build_or_restore import build_or_restore, find_backend
     from pgrun.runs.outcome import run_and_record
-    from pgrun.training.build import build_run
-    from pgrun.training.identity import backend_of
     from pgrun.training.loop import train_run
-    from pgrun.training.saver import refusing_bad_data
 
     def train(settings: Mapping[str, Any], folder: Path) -> float:
         saved = load(settings, folder)
-        with (
-            refusing_bad_data(f"{folder}: its configuration cannot be built", saved)
-            if saved
-            else nullcontext()
-        ):
-            run = seats.join(seat, build_run(settings, backend_of(saved) if saved else None))
-        if not saved:
-            write_settings(folder, settings, run.backend)
+        backend = find_backend(settings, folder, saved)
+        run = seats.join(seat, build_or_restore(settings, folder, saved, backend))
         value: float = app.value(train_run(run, folder, saved, stop))
         return value
 

@@ -26,11 +26,10 @@ def explaining_evaluation_faults(
 
 
 def describe_way_on(settings: Mapping[str, Any], folder: Path, saved_at: int | None) -> str:
-    from pgrun.terminal.printing import shorten_folder
-    from pgrun.training.identity import find_code_to_name_again
+    from pgrun.training.identity import format_resume_command
 
     kept = "training is over and saved with its policy"
     if saved_at is not None:
         kept = f"training is saved up to environment step {saved_at}"
-    command = " ".join([f"pgrun resume={shorten_folder(folder)}", *find_code_to_name_again(settings, {})])
+    command = format_resume_command(settings, folder)
     return f"{kept}: {command} goes on, and trainer.eval_max_steps={CAP} cuts the episodes of evaluations"

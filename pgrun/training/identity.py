@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,12 @@ from pgrun.config.settings import RunSettings, flatten_settings
 from pgrun.envs.wrappers import find_user_modules, format_wrappers
 from pgrun.errors import InvalidCommand, escape_line
 from pgrun.storage.versions import installed_versions
+from pgrun.terminal.printing import shorten_folder
 from pgrun.training.backends import refuse_missing_backend
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
     from pgrun.training.build import Run
@@ -135,3 +139,10 @@ def find_code_to_name_again(settings: Mapping[str, Any], named: Mapping[str, Any
         yield f"env.wrappers={format_wrappers(wrappers)}"
     if settings["modules"] and "modules" not in named:
         yield f"modules=[{','.join(settings['modules'])}]"
+
+
+def format_resume_command(settings: Mapping[str, Any], folder: Path) -> str:
+    """The command that resumes the run, as it is typed in a shell, with the user's code that has to be named
+    again.
+    """
+    return shlex.join(["pgrun", f"resume={shorten_folder(folder)}", *find_code_to_name_again(settings, {})])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 from pgrun.errors import RunFilesLost, escape_line
@@ -40,7 +41,7 @@ class HeldFolder:
             )
         raise RunFilesLost(
             f"{self.folder} was moved to {place} while the run trained: it is saved there up to step "
-            f"{saved_at}; to go on: pgrun resume={place}{other}"
+            f"{saved_at}; to go on: pgrun {shlex.quote(f'resume={place}')}{other}"
         )
 
     def find_place(self) -> str | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
 
-from pgrun.training.identity import MAY_CHANGE
+from pgrun.training.identity import MAY_CHANGE, format_resume_command
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import pgrun
 
@@ -64,6 +65,17 @@ def test_what_cannot_be_resumed_is_refused(finished: Path) -> None:
 
 def test_words_that_agree_are_welcome(finished: Path) -> None:
     assert pgrun("resume=r algo=ppo env=CartPole-v1 seed=0 trainer.total_steps=192").code == 0
+
+
+def test_the_command_that_is_told_can_be_typed(finished: Path) -> None:
+    """Whatever the folder is called, and with the user's code, which is not taken from the folder."""
+    settings = {"env": {"id": "my_mod:Line-v0", "wrappers": []}, "modules": ["a", "b"]}
+    told = format_resume_command(settings, Path("my runs/x"))
+    assert shlex.split(told) == ["pgrun", "resume=my runs/x", "env=my_mod:Line-v0", "modules=[a,b]"]
+    (finished / "r").rename(finished / "my runs, (1)")
+    plain = {"env": {"id": "CartPole-v1"}, "modules": []}
+    told = format_resume_command(plain, finished / "my runs, (1)")
+    assert pgrun(f"{told.removeprefix('pgrun ')} trainer.total_steps=192").code == 0
 
 
 ANOTHER = {"trainer.total_steps": 192, "cores": 1, "logger.also": "[]", "logger.project": "other"}

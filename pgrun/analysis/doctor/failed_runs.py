@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from pgrun.analysis.doctor.run_data import Chart, coerce_to_number
 from pgrun.analysis.doctor.steps import suggest_shorter_steps
 from pgrun.analysis.doctor.symptom import Symptom, format_figure
@@ -40,7 +42,8 @@ def detect_unfinished(chart: Chart) -> str | None:
 
 
 def suggest_resuming(chart: Chart) -> str:
-    return f"pgrun resume={shorten_folder(chart.folder)}, unless it is still running"
+    word = shlex.quote(f"resume={shorten_folder(chart.folder)}")
+    return f"pgrun {word}, unless it is still running"
 
 
 def detect_no_episode(chart: Chart) -> str | None:
