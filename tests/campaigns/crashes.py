@@ -19,7 +19,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -88,7 +88,7 @@ CASES = {  # 8 to 12 updates each; episodes are cut short, so that they end, and
     ),
     "a2c CartPole-v1 vine": (
         "env.vector=loop variance=td0 critic=vine critic.continuations=2 sampler=episodes sampler.episodes=2 "
-        "trainer.total_steps=160 env.max_episode_steps=12 optimizer.schedule=linear state_norm=false "
+        "trainer.total_steps=2000 env.max_episode_steps=12 optimizer.schedule=linear state_norm=false "
         "reward_scaling=false"
     ),
     "a2c CartPole-v1 fitted_q": (
@@ -131,6 +131,7 @@ class Case:
     reference: dict[str, str] = field(default_factory=dict)
     tracked: dict[int, Any] = field(default_factory=dict)
     env_steps: int = 0
+    played: int = 0
     updates: int = 0
     seconds: float = 0.0
     calls: list[tuple[str, Path]] = field(default_factory=list)
@@ -146,6 +147,7 @@ class Case:
         case.reference, case.seconds = trace(folder), end.seconds
         case.tracked = find_tracked(folder) if case.own["logger"]["also"] else {}
         case.env_steps, case.updates = state["counters"]["env_steps"], state["counters"]["updates"]
+        case.played = count_played(state)
         case.calls = calls_of(case)
         return case
 
@@ -221,7 +223,7 @@ def judge(case: Case, folder: Path, tally: Tally, where: str) -> None:
     over = state["final"] is not None and (folder / "summary.json").exists()
     note = case.fresh() / "steps"
     end = forked(partial(resume, folder, case.own["env"]["num_envs"], note))
-    remaining = case.env_steps - state["counters"]["env_steps"]
+    remaining = case.played - count_played(state)
     executed = int(note.read_text()) if note.exists() else -1
     wrong = [] if end.code == (2 if over else 0) else [f"exit code {end.code}: {end.out[-500:]}"]
     wrong += [] if executed == remaining else [f"{executed} steps executed, {remaining} remained"]
@@ -231,6 +233,12 @@ def judge(case: Case, folder: Path, tally: Tally, where: str) -> None:
     tally.failures += [f"{case.name}, {where}: {', '.join(wrong)}"] if wrong else []
     shutil.rmtree(folder)
     shutil.rmtree(note.parent)
+
+
+def count_played(state: Mapping[str, Any]) -> int:
+    """Environment steps of the sampler: those of a critic's continuations are counted beside them."""
+    counters = state["counters"]
+    return int(counters["env_steps"] - counters["continued"])
 
 
 def tracked_otherwise(case: Case, folder: Path) -> list[str]:
