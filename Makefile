@@ -15,7 +15,7 @@ setup: ## a fresh environment with the tested versions
 test: ## the test suite
 	$(BIN)/pytest
 
-test-slow: ## longer evidence: crashes, learning, the laboratory
+test-slow: ## longer evidence: crashes, learning, the laboratory; needs the extras of .github/workflows/nightly.yml
 	$(BIN)/pytest -m slow -n 0
 
 lint: ## style and format, as CI checks them

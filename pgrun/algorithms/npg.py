@@ -37,7 +37,7 @@ class Npg(Algorithm):
     delta: Positive = 0.01  # δ, the KL of a step to second order, with step=radius
     alpha: Positive = 0.1  # α, with step=fixed
     fisher: Literal["exact", "sampled"] = "exact"  # Hessian of the KL; outer products of scores
-    solver: Literal["cg", "dense"] = "cg"
+    solver: Literal["cg", "dense"] = "cg"  # conjugate gradients; dense: F written out, for small networks
     iterations: Repeats = 10  # of conjugate gradients
     damping: NonNegative = 1e-3  # added to the diagonal of F
     told: dict[str, Tensor] = field(init=False, default_factory=dict, repr=False)

@@ -38,7 +38,9 @@ class OffPolicyAc(Algorithm):
     s. (The critic's error falls with each correction; the actor's, with the last.)
     """
 
-    corrections: Literal["none", "q", "q_next", "all"] = "all"
+    corrections: Literal["none", "q", "q_next", "all"] = (
+        "all"  # none: V of the old policies; q: Q(s, a); q_next: a' of today's too; all: the actor's a too
+    )
     baseline: Literal["none", "v", "expectation"] = "none"  # what is taken off Q
 
     samplers: ClassVar[tuple[str, ...]] = ("replay",)

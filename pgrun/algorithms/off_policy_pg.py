@@ -38,8 +38,8 @@ class OffPolicyPg(Algorithm):
     ρₖ = π_θ(aₖ|sₖ)/π_old(aₖ|sₖ):
 
         trajectory    1/N Σᵢ ∏_{all} ρ Σₜ gₜΨₜ                  unbiased
-        per_decision  1/N Σᵢ Σₜ gₜ Σ_{t'≥t} r_{t'} ∏_{k≤t'} ρₖ  unbiased; the rewards to go so
-                                                        weighted, no baseline
+        per_decision  1/N Σᵢ Σₜ gₜ Σ_{t'≥t} γ^{t'−t} r_{t'} ∏_{k≤t'} ρₖ  unbiased; the rewards to go
+                                                        so weighted, no baseline
         past_only     1/N Σᵢ Σₜ gₜ ∏_{k≤t} ρₖ Ψₜ                biased: mean
                                                         E_θ[Σ gₜ Q^{π_old}(sₜ,aₜ)]
         state_ratio   1/N Σᵢ Σₜ gₜ p_θ(sₜ)/p_old(sₜ) ρₜ Ψₜ      the same mean: E[∏_{k<t} ρₖ | sₜ]

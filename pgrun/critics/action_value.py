@@ -33,7 +33,7 @@ class ActionValue(CriticSettings):
     """
 
     rate: Share = 0.02
-    samples: PositiveInt = 8
+    samples: PositiveInt = 8  # drawn actions whose mean is V(s), where actions cannot be listed
     fit: Literal["after", "before"] = "after"
     optimizer: dict[str, Any] | None = None
     knows_q: ClassVar[bool] = True

@@ -5,7 +5,8 @@ clipping),
 
     J ≈ J_old + ĝᵀΔ,    mean KL(old‖new) ≈ ½ΔᵀFΔ,
 
-F the Fisher matrix of ``natural.fisher``, without damping. The first-order algorithms never look at either.
+F the Fisher matrix of ``natural_gradient.fisher_product``, without damping. The first-order algorithms never
+look at either.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ class Squashed(Family):
 
 @dataclass(frozen=True)
 class Beta(Family):
-    """Beta(α(s), β(s)) stretched over the bounds, α and β above 1 (Chou, Maturana & Scherer 2017).
+    """A Beta(α(s), β(s)) stretched over the bounds, α and β above 1 (Chou, Maturana & Scherer 2017).
 
     KL and entropy are exact. Nothing is clipped, and there is no σ: ``network.log_std`` is not read.
     """

@@ -45,7 +45,7 @@ class Episodes(OnPolicy):
     (common random numbers); ``start`` the first state alone, where the environment is its transition table.
     """
 
-    episodes: PositiveInt = 16
+    episodes: PositiveInt = 16  # whole episodes in a batch, one a column
     max_steps: PositiveInt | None = None
     at_cap: Literal["error", "truncate"] = "error"
     group: PositiveInt | None = None

@@ -23,12 +23,12 @@ MEMORY = ("obs", "next_obs", "action", "params", "next_action", "reward", "termi
 @dataclass
 class Replay(Steps):
     """``steps`` steps of every environment go into a ring of ``capacity`` transitions; an update learns from
-    ``batch`` of them,
+    ``batch`` of them, drawn uniformly with replacement, once it holds ``warmup`` (Lin 1992).
 
-    drawn uniformly with replacement, once it holds ``warmup`` (Lin 1992). Rows of mask 0 never enter.
+    Rows of mask 0 never enter.
     """
 
-    steps: PositiveInt = 1
+    steps: PositiveInt = 1  # of every environment, between two updates
     capacity: PositiveInt = 100_000  # transitions in the buffer
     batch: PositiveInt = 128  # transitions drawn for an update
     warmup: PositiveInt = 1_000  # transitions before the first update

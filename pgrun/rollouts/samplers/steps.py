@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class Steps(OnPolicy):
     """``steps`` steps of every environment, going on where the last rollout stopped; count = T·N."""
 
-    steps: PositiveInt = 128
+    steps: PositiveInt = 128  # of every environment, in a rollout
     name: ClassVar[str] = "steps"
 
     def collect(
