@@ -127,7 +127,7 @@ class OffPolicyPg(Algorithm):
         if self.weights == "v_trace":
             ratio = log_ratio.exp()
             return (ratio.clamp(max=self.rho_bar) * self.v_trace(ratio, batch)[1]).flatten()
-        weight = self.tamed(self.products(log_ratio), batch)
+        weight = self.tamed(self.products(log_ratio))
         if self.weights == "per_decision":
             assert batch.psi_for_weighted_rewards is not None
             return batch.psi_for_weighted_rewards(weight).flatten()
@@ -170,7 +170,7 @@ class OffPolicyPg(Algorithm):
             case "v_trace" | "retrace":
                 return log_ratio.exp().clamp(max=self.rho_bar)
 
-    def tamed(self, weight: Tensor, batch: Batch) -> Tensor:
+    def tamed(self, weight: Tensor) -> Tensor:
         if self.truncate is not None:
             weight = weight.clamp(max=self.truncate)
         if self.self_normalise:

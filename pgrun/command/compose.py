@@ -33,8 +33,6 @@ from pgrun.config.paths import conf_dir
 from pgrun.config.settings import spell_advantage_norm
 from pgrun.errors import InvalidCommand, Mistake
 
-__all__ = ["Job", "Jobs", "compose_jobs", "conf_dir", "to_plain_settings"]
-
 
 @dataclass(frozen=True)
 class Job:

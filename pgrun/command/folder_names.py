@@ -76,13 +76,13 @@ def name_run(_root_: DictConfig) -> str:
     return "_".join([*name_what(_root_), name_safely(name_seeds(_root_))])
 
 
-def name_sweep(_root_: DictConfig, keys: Sequence[str] = ()) -> str:
+def name_sweep(_root_: DictConfig, keys: Sequence[str]) -> str:
     """``CartPole-v1_algo+seed``: what all jobs share, and the settings in which they differ."""
     differing = name_safely("+".join(shorten_keys(keys).values()), LONGEST["name"] // 2)
     return "_".join([*name_what(_root_, keys), differing or name_safely(name_seeds(_root_))])
 
 
-def name_job(_root_: DictConfig, keys: Sequence[str] = ()) -> str:
+def name_job(_root_: DictConfig, keys: Sequence[str]) -> str:
     """``3_algo=a2c,seed=0``, of the job that Hydra is about to run."""
     return name_numbered(_root_.hydra.job.num, _root_.hydra.overrides.task, keys)
 

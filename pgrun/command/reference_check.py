@@ -34,12 +34,10 @@ def find_wrong_reference(
             "add reference.place=loss, or critic=fitted",
         )
     if env is not None and wanted["policy"] != "start":
-        yield from find_unfit_reference(settings, chosen, env)
+        yield from find_unfit_reference(settings, env)
 
 
-def find_unfit_reference(
-    settings: Mapping[str, Any], chosen: Mapping[str, Any], env: gym.Env
-) -> Iterator[Mistake]:
+def find_unfit_reference(settings: Mapping[str, Any], env: gym.Env) -> Iterator[Mistake]:
     """A run that has no policy, or one of other spaces."""
     folder = settings["reference"]["policy"]
     if not Path(folder).is_dir():  # torch need not be loaded for that

@@ -76,8 +76,8 @@ def scheduled_tags(algorithm: Algorithm) -> dict[str, Schedule]:
 
 
 def value_fit(batch: Batch, loss: Tensor, scale: Tensor) -> dict[str, Tensor]:
-    """The critic before the update, in units of the raw reward (``scale`` [] = raw ÷ scaled, in float64):
-    1 − Var(target − V)/Var(target) among them.
+    """The loss of the critic as it is now; the mean of V before the update, and its explained variance
+    1 − Var(target − V)/Var(target). In units of the raw reward: ``scale`` [] = raw ÷ scaled, in float64.
     """
     mask, rows = batch.mask, batch.mask.sum().clamp(min=1)
 

@@ -21,9 +21,9 @@ log = logging.getLogger(__name__)
 
 class ByReplay:
     """One column's record: the ``seed`` of its episode, or the state of the environment's generator before
-    it; the actions since, and
+    it; the actions since, and what they brought.
 
-    what they brought. ``room``: bytes that it may have; an episode that needs more is recorded no longer.
+    ``room``: bytes that it may have; an episode that needs more is recorded no longer.
     ``where``: the column's name in messages.
     """
 

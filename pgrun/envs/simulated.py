@@ -18,8 +18,6 @@ from pgrun.envs.faults import ColumnFault, describe_reason, observation_from_res
 from pgrun.envs.snapshot import can_be_read, list_wrappers
 from pgrun.envs.vector import Loop, Step
 
-Act = Callable[[np.ndarray, np.ndarray], tuple[float, bool]]
-
 
 class Simulation:
     """A task's simulator, and what every one of them does in a step."""

@@ -37,7 +37,7 @@ def load_pointers() -> None:
 
 
 def use_one_thread() -> None:
-    """Of SciPy's OpenBLAS: how a sum is split over threads moves its last bits."""
+    """Keep SciPy's OpenBLAS to one thread: how a sum is split over threads moves its last bits."""
     for library in Path(scipy.__file__).parent.parent.glob("scipy.libs/*openblas*"):
         for suffix in ("", "64_"):
             with suppress(AttributeError, OSError):

@@ -40,11 +40,10 @@ def kernel(
 
     def compile_function(function: Callable[..., Any]) -> Any:
         """The function compiled, with a cache that is good for these sources alone."""
-        if inner:  # part of the kernels that call it
-            return numba.njit(**options)(function)
         dispatcher = numba.njit(**options)(function)
-        with suppress(RuntimeError):  # where no folder for the cache can be written
-            dispatcher._cache = StoredCode(function, allocates)
+        if not inner:
+            with suppress(RuntimeError):  # where no folder for the cache can be written
+                dispatcher._cache = StoredCode(function, allocates)
         return dispatcher
 
     return compile_function

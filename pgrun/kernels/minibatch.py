@@ -70,7 +70,7 @@ def normalise_rows(table, index, norm):
 
 @kernel(inner=True, allocates=True)
 def normalise_batch(table, norm):
-    """The same over all rows, in both columns, before any minibatch is drawn."""
+    """Normalise Ψ over the whole batch, in PSI and in RAW_PSI, before any minibatch is drawn."""
     if norm != NONE:
         every = np.empty(table.shape[1], np.int64)
         for i in range(every.shape[0]):

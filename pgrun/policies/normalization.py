@@ -71,18 +71,17 @@ class RunningNorm:
     def __init__(
         self,
         size: int,
-        dtype: torch.dtype | None = None,
         device: str = "cpu",
         left_alone: slice | None = None,
     ):
         """``left_alone``: entries that are no quantities, such as a mask of actions."""
-        self.moments, self.dtype = Moments(size, device), dtype or torch.float32
+        self.moments = Moments(size, device)
         self.left_alone = left_alone
         self.mean = torch.zeros(size, dtype=torch.float64, device=device)
         self.scale = torch.ones(size, dtype=torch.float64, device=device)
 
     def __call__(self, obs: Tensor) -> Tensor:
-        return ((obs - self.mean) * self.scale).clamp(-10, 10).to(self.dtype)
+        return ((obs - self.mean) * self.scale).clamp(-10, 10).to(torch.float32)
 
     def in_numpy(self) -> Callable[[np.ndarray], np.ndarray]:
         """The normaliser as a function of arrays, with the statistics as they stand

@@ -247,23 +247,27 @@ def finished_episodes(arrays: Arrays, envs: Envs) -> Finished:
 
 
 def one_episode_per_column(track: Arrays, share: np.ndarray) -> Arrays:
-    """Cut each environment's track into its episodes, one a column, padded with rows of mask 0."""
+    """Cut each environment's track into its first ``share`` [N] episodes, one a column; mask 0 pads them."""
     spans = []  # (environment, first row, length)
     for n, wanted in enumerate(share):
         start = 0
         for end in np.nonzero(track.ended[:, n])[0][:wanted]:
             spans.append((n, start, end + 1 - start))
             start = end + 2  # the row after the end only resets
-    column, first, length = np.array(spans).T
-    row, envs = np.arange(length.max() + 1)[:, None], track.reward.shape[1]
-    padding = row >= length + 1
-    flat = np.where(padding, 0, first + row) * envs + column  # of rows [T·N, …]
+    environment, first, length = np.array(spans).T
+    row, columns = np.arange(length.max() + 1)[:, None], track.reward.shape[1]
+
+    def plan(extra: int) -> tuple[np.ndarray, np.ndarray]:
+        """(which of the rows [T·N, …] to take, where there is padding), with ``extra`` rows behind an end."""
+        padding = row[: len(row) - 1 + extra] >= length + extra
+        return np.where(padding, 0, first + row[: len(padding)]) * columns + environment, padding
+
+    plans = plan(0), plan(1)
 
     def cut(x: np.ndarray, extra: int) -> np.ndarray:
-        rows = len(row) - 1 + extra
-        # clip: after the last episode there is no row; what is taken instead is padding
-        out: np.ndarray = x.reshape(-1, *x.shape[2:]).take(flat[:rows], axis=0, mode="clip")
-        out[padding[1 - extra :]] = 0
+        rows, padding = plans[extra]
+        out: np.ndarray = x.reshape(-1, *x.shape[2:]).take(rows, axis=0)
+        out[padding] = 0
         return out
 
     present = {name: x for name, x in vars(track).items() if x is not None}

@@ -37,11 +37,14 @@ UNREADABLE = (
 )  # fmt: skip
 
 
-class Checkpoints:
-    """The checkpoints of one run, ``keep`` newest of them."""
+KEPT = 2  # of a run's checkpoints
 
-    def __init__(self, folder: Path, keep: int = 2):
-        self.folder, self.keep = folder, keep
+
+class Checkpoints:
+    """The checkpoints of one run: the ``KEPT`` newest."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
 
     def save(self, env_steps: int, state: Mapping[str, Any]) -> None:
         """Raises ``OSError`` and leaves the earlier ones as they are where the disk refuses."""
@@ -93,7 +96,7 @@ class Checkpoints:
         save.
         """
         complete = self.complete()
-        kept = [path for path in complete if int(path.stem) <= env_steps][-self.keep :]
+        kept = [path for path in complete if int(path.stem) <= env_steps][-KEPT:]
         for manifest in set(complete).difference(kept):
             manifest.unlink(missing_ok=True)
         stems = {path.stem for path in kept}

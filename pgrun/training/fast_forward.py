@@ -20,25 +20,33 @@ def count_plain_iterations(run: Run, counters: Counters) -> int:
     """
     if run.iterations is None or run.meter.window:
         return 0
-    trainer, log_every, read_every = run.trainer, run.logger.every, run.diagnostics.gradient_every
-    limits: list[float] = [trainer.total_steps]
+    most = min(run.iterations.most, count_updates_before_note(run, counters))
+    steps = math.ceil(find_step_of_note(run, counters)) - 1 - counters.env_steps
+    return int(max(0, min(most, steps // run.iterations.rows)))
+
+
+def find_step_of_note(run: Run, counters: Counters) -> float:
+    """The environment step from which on an update is logged, measured, evaluated, filmed or saved."""
+    trainer, steps = run.trainer, [float(run.trainer.total_steps)]
     if trainer.eval_every is not None:
-        limits.append(counters.next_eval)
+        steps.append(counters.next_eval)
     if trainer.film_every is not None:
-        limits.append(counters.next_film)
-    if trainer.checkpoint_every is not None:
-        limits.append((counters.env_steps // trainer.checkpoint_every + 1) * trainer.checkpoint_every)
-    most = run.iterations.most
-    if log_every is None:
-        limits.append(counters.next_row)
-    else:  # the update that makes the count a multiple
-        most = min(most, -(counters.updates + 1) % log_every)
-    if read_every is None:
-        limits.append(counters.next_reading)
-    elif read_every > 0:  # the update that begins at a multiple
-        most = min(most, -counters.updates % read_every)
-    below = math.ceil(min(limits)) - 1 - counters.env_steps
-    return max(0, min(most, below // run.iterations.rows))
+        steps.append(counters.next_film)
+    if (every := trainer.checkpoint_every) is not None:
+        steps.append((counters.env_steps // every + 1) * every)
+    if run.logger.every is None:
+        steps.append(counters.next_row)
+    if run.diagnostics.gradient_every is None:
+        steps.append(counters.next_reading)
+    return min(steps)
+
+
+def count_updates_before_note(run: Run, counters: Counters) -> float:
+    """How many updates come before one whose number has it logged or measured."""
+    rows, readings, done = run.logger.every, run.diagnostics.gradient_every, counters.updates
+    # logged: the one that makes the count a multiple; measured: the one that begins at a multiple
+    before_row = math.inf if rows is None else rows - 1 - done % rows
+    return min(before_row, -done % readings) if readings else before_row
 
 
 def fast_forward(run: Run, counters: Counters, clock: Clock, count: int) -> None:

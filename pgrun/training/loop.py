@@ -119,7 +119,10 @@ def run_updates(
     while True:
         # 1. an update, and its scalars where it is logged
         begun = time.perf_counter()
-        scalars, row = collect_and_update(run, counters, clock) if row is None else row, None
+        if row is None:
+            scalars = collect_and_update(run, counters, clock)
+        else:
+            scalars, row = row, None
         trained = counters.env_steps >= run.trainer.total_steps
         if scalars or trained:
             saver.refuse_lost_folder()

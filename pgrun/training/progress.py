@@ -81,7 +81,7 @@ class CompileProgress:
 
 @contextmanager
 def telling_compilations(backend: str, shown: bool) -> Iterator[None]:
-    """Of a run on this backend, in this block; ``shown``: whether there is a bar of its progress."""
+    """Tell what a run compiles in this block; ``shown``: whether there is a bar of its progress."""
     if backend != "compiled":
         yield
         return

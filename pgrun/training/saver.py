@@ -42,9 +42,9 @@ class Saver:
     Saving changes nothing in the run.
     """
 
-    def __init__(self, folder: Path, every: int | None, env_steps: int = 0):
+    def __init__(self, folder: Path, every: int | None):
         self.held, self.checkpoints = HeldFolder(folder), Checkpoints(folder / "checkpoints")
-        self.every, self.saved_at = every, env_steps
+        self.every, self.saved_at = every, 0
         self.next_time = time.monotonic() + LEAST
         self.told = False  # what a resumed run would begin anew
 
@@ -93,8 +93,8 @@ class Saver:
         self.next_time = time.monotonic() + max(LEAST, (time.monotonic() - start) / SHARE)
 
     def look_at_own_state(self, algorithm: Algorithm, state: Any) -> None:
-        """Of an algorithm of the user's, and what its ``state_dict`` gave. Raises ``OwnCodeFault`` where that
-        cannot be saved; says once what it keeps and does not give.
+        """Raise ``OwnCodeFault`` where an algorithm's ``state_dict`` gave what no checkpoint can hold; say
+        once what it keeps and does not give.
         """
         require_state(algorithm.state_dict, state)
         if not self.told and (forgotten := find_forgotten_state(algorithm, state)):
@@ -141,9 +141,8 @@ def run_lock(folder: Path, what: str = "another process is training there") -> I
 def restore_run(state: Mapping[str, Any], run: Run, counters: Counters, clock: Clock) -> bool:
     """Everything as it was when ``state`` was saved; False where episodes had to begin anew.
 
-    Raises ``InvalidCommand`` where that
-
-    is no state of such a run, or the episodes would have to and nobody has allowed it.
+    Raises ``InvalidCommand`` where that is no state of such a run, or where episodes would have to begin anew
+    and nobody has allowed it.
     """
     with refusing_bad_data("its checkpoint does not belong to its configuration", state):
         refuse_other_spaces(state, run)

@@ -19,7 +19,7 @@ import pgrun.training.loop as training
 from pgrun.algorithms.a2c import A2c
 from pgrun.algorithms.npg import Npg
 from pgrun.algorithms.trpo import Trpo
-from pgrun.command.compose import conf_dir
+from pgrun.config.paths import conf_dir
 from pgrun.diagnostics.update import policy_change
 from pgrun.optimization.natural_gradient import conjugate_gradient, fisher_product, in_float64
 from pgrun.policies.policy import Policy

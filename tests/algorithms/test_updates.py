@@ -15,7 +15,7 @@ from pgrun.algorithms.a2c import A2c
 from pgrun.algorithms.base import Algorithm
 from pgrun.algorithms.estimator import Estimator
 from pgrun.algorithms.ppo import Ppo
-from pgrun.command.compose import conf_dir
+from pgrun.config.paths import conf_dir
 from pgrun.config.schema import find_class
 from pgrun.critics.base import value_delta, value_loss
 from pgrun.optimization.optimizers import Adam, Adamw, Optimizer, Rmsprop, Sgd

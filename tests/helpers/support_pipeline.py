@@ -17,8 +17,9 @@ from gymnasium import spaces
 from hydra import compose, initialize_config_dir
 
 import tests.campaigns.probes  # noqa: F401  registers them
-from pgrun.command.compose import conf_dir, to_plain_settings
+from pgrun.command.compose import to_plain_settings
 from pgrun.command.hydra_env import register_config_sources
+from pgrun.config.paths import conf_dir
 from pgrun.envs.vector import Loop
 from pgrun.policies.distributions import Categorical
 from pgrun.policies.normalization import NoRewardScale, NoStateNorm, RunningNorm

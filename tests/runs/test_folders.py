@@ -16,7 +16,6 @@ from pgrun.analysis.compare.export import quote_formula
 from pgrun.analysis.compare.sweep_page import write_comparison_page
 from pgrun.analysis.doctor import cli as doctor
 from pgrun.command.app import PGRUN
-from pgrun.envs import EnvSettings
 from pgrun.envs.film import Camera
 from pgrun.errors import InvalidCommand, escape_line, shorten_paragraph
 from pgrun.runs.job_status import read_result, write_settings
@@ -115,7 +114,7 @@ def test_films_are_not_written_through_links(tmp_path: Path) -> None:
     wish = PlayOptions("run", video=tmp_path, format="gif")
     (tmp_path / "episode-0.gif").unlink()
     with pytest.raises(InvalidCommand, match=r"episode-1\.gif: is there already"):
-        make_camera(wish, EnvSettings("CartPole-v1", 1), 2)
+        make_camera(wish, 2)
 
 
 @pytest.mark.parametrize("name", ["/proc/x", "victim/x"])
@@ -123,7 +122,7 @@ def test_films_where_nothing_can_be_written_are_refused(name: str, tmp_path: Pat
     (tmp_path / "victim").write_text("precious")
     wish = PlayOptions("run", video=tmp_path / name, format="gif")
     with pytest.raises(InvalidCommand, match="cannot be written"):
-        make_camera(wish, EnvSettings("CartPole-v1", 1), 2)
+        make_camera(wish, 2)
 
 
 # what a terminal is sent

@@ -66,21 +66,28 @@ def merge_defaults_once(
     return cast(DictConfig, OwnPickle(merged).load())
 
 
+class WithFirstMerged:
+    """Loads files as ``loader`` does, but for ``first``, which stands for all of Hydra's, merged already."""
+
+    def __init__(self, loader: ConfigLoaderImpl, first: ResultDefault, merged: ConfigResult):
+        self.loader, self.first, self.merged = loader, first, merged
+
+    def _load_single_config(self, default: ResultDefault, repo: IConfigRepository) -> ConfigResult:
+        if default is self.first:
+            return self.merged
+        return self.loader._load_single_config(default, repo)
+
+
 def merge_after_hydra(
     loader: ConfigLoaderImpl, defaults: list[ResultDefault], repo: IConfigRepository
 ) -> DictConfig:
     """Hydra's merge, which begins with its own files: these are mostly the same, and are merged once."""
     own = list(takewhile(lambda default: (default.config_path or "").startswith("hydra/"), defaults))
+    if not own:
+        return merge_defaults(loader, defaults, repo)
     first = keep_composed(repo, repr(own), lambda: pickle.dumps(merge_defaults(loader, own, repo)))
-    merged = ConfigResult("", "", OwnPickle(first).load(), {})
-
-    class AfterHydra:
-        """What is asked for the files: the first one is all of Hydra's."""
-
-        def _load_single_config(self, default: ResultDefault, repo: IConfigRepository) -> ConfigResult:
-            return merged if default is own[0] else loader._load_single_config(default, repo)
-
-    whole = merge_defaults(cast(Any, AfterHydra()), [*own[:1], *defaults[len(own) :]], repo)
+    files = WithFirstMerged(loader, own[0], ConfigResult("", "", OwnPickle(first).load(), {}))
+    whole = merge_defaults(cast(Any, files), [own[0], *defaults[len(own) :]], repo)
     OmegaConf.clear_cache(whole)  # of ${now:}, which a merge looks at
     return whole
 

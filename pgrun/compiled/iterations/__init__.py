@@ -42,15 +42,15 @@ def compile_iterations(
     )
     if not plain:
         return None
-    for kind in (OnPolicyIterations, ReplayedIterations):
-        if not kind.covers(learner, algorithm, estimator, sampler):
-            continue
-        try:
-            traced = trace_gradient_weight(algorithm, {})
-        except NotByRow:
-            return None
-        player = player_of(policy, envs)  # type: ignore[arg-type]
-        if player is None or traced.columns[len(COLUMNS) :]:
-            return None
-        return kind(learner, algorithm, estimator, sampler, player, traced, noise)
-    return None
+    kinds = (OnPolicyIterations, ReplayedIterations)
+    kind = next((kind for kind in kinds if kind.covers(learner, algorithm, estimator, sampler)), None)
+    if kind is None:
+        return None
+    try:
+        traced = trace_gradient_weight(algorithm, {})
+    except NotByRow:
+        return None
+    player, own_columns = player_of(policy, envs), traced.columns[len(COLUMNS) :]  # type: ignore[arg-type]
+    if player is None or own_columns:
+        return None
+    return kind(learner, algorithm, estimator, sampler, player, traced, noise)

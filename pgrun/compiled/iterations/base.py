@@ -126,7 +126,7 @@ class Iterations:
 
     @property
     def learning_share(self) -> float:
-        """Of the time of whole iterations, as measured on those that were done in two parts."""
+        """The share of an iteration's time that is learning, as measured on those done in two parts."""
         return self.seconds[1] / sum(self.seconds) if sum(self.seconds) else 0.5
 
     def refuse_bad_data(self, counts: np.ndarray) -> None:
@@ -135,11 +135,11 @@ class Iterations:
             raise self.player.find_fault(self.records)
 
     def last_rollout(self) -> Rollout:
-        """In arrays that the next one overwrites."""
+        """The last rollout, in arrays that the next one overwrites."""
         return self.records.rollout(NoRewardScale(), self.rows)
 
     def draw_noise(self) -> np.ndarray:
-        """Of one rollout, as the sampler draws it."""
+        """Draw the noise of one rollout's actions, as the sampler does."""
         return self.draw_action_noise(self.shape)
 
     def draw_action_noise(self, shape: tuple[int, ...]) -> np.ndarray:

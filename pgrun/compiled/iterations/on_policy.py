@@ -80,7 +80,7 @@ def draws_minibatches(algorithm: Algorithm, critic: CompiledCritic) -> bool:
 
 
 class OnPolicyIterations(Iterations):
-    """Of an algorithm that takes the usual steps on each rollout of the sampler ``steps``."""
+    """Iterations of an algorithm that takes the usual steps on each rollout of ``sampler=steps``."""
 
     @classmethod
     def covers(cls, learner: Learner, algorithm: Algorithm, estimator: Estimator, sampler: Any) -> bool:
@@ -148,7 +148,7 @@ class OnPolicyIterations(Iterations):
         return self.count_calls(count, self.plan_call(noise, self.draw_orders(count), rates), kernels.WHOLE)
 
     def call_in_parts(self, count: int, rates: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, Finished]:
-        """The same, in calls of which two can be at work at once."""
+        """Up to ``count`` iterations, in calls of which two can be at work at once."""
         total = np.zeros(4, np.int64)
         over: Finished = []
         for _ in range(count):
@@ -209,7 +209,7 @@ class OnPolicyIterations(Iterations):
         return rollout, self.make_batch(rollout)
 
     def make_batch(self, rollout: Rollout) -> Batch:
-        """Of the table's columns. Ψ is the one that the norm of minibatches starts from."""
+        """The batch in the table's columns, with the Ψ that a minibatch's norm starts from."""
         table = torch.from_numpy(self.steps.data[3])
         psi, value, target = table[RAW_PSI], table[VALUE], table[TARGET]
         return Batch(**rollout.flattened_rows(), psi=psi, value=value, target=target, shape=self.shape)

@@ -36,7 +36,7 @@ def weighs_with_q(scheme: Scheme) -> bool:
 
 
 class ReplayedIterations(Iterations):
-    """Of ``off_policy_ac`` with ``corrections=all``, once the ring holds what its warm-up asks for.
+    """Iterations of ``off_policy_ac`` with ``corrections=all``, once the ring holds its warm-up.
 
     What an iteration draws after its rollout is drawn before the call, and drawn again by the general way
     where that has a part in the update: the generator is put back for it.
@@ -99,7 +99,9 @@ class ReplayedIterations(Iterations):
 
     @property
     def most(self) -> int:
-        """None before the end of the warm-up: nothing is drawn from the ring, and so other numbers are."""
+        """How many iterations one call may do now: 0 until the warm-up is over, since the general way draws
+        other numbers meanwhile.
+        """
         return super().most if self.sampler.seen >= max(self.sampler.warmup, 1) else 0
 
     def draw_chances(self) -> Chances:

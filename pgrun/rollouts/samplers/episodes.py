@@ -217,5 +217,5 @@ class Evaluation(Episodes):
 
 
 def episode_outcomes(arrays: Arrays) -> Finished:
-    """Of episodes, one a column."""
+    """(return, length) of each episode, one a column."""
     return list(zip(arrays.reward.sum(0).tolist(), arrays.mask.sum(0).tolist(), strict=True))

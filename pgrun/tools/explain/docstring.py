@@ -96,17 +96,20 @@ def page_width() -> int:
     return min(WIDTH, text_width())
 
 
-def wrap_paragraph(text: str, indent: str = "  ") -> str:
+INDENT = "  "
+
+
+def wrap_paragraph(text: str) -> str:
     """A paragraph in the terminal's width; a formula line by line."""
     if not text.startswith(" "):
         filled = textwrap.fill(
-            text, page_width(), initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+            text, page_width(), initial_indent=INDENT, subsequent_indent=INDENT, break_on_hyphens=False
         )
         return filled.replace("\N{NO-BREAK SPACE}", " ")
-    deep = indent + " " * 8
+    deep = INDENT + " " * 8
     lines = (
         textwrap.wrap(
-            line[1:], page_width(), initial_indent=indent, subsequent_indent=deep,
+            line[1:], page_width(), initial_indent=INDENT, subsequent_indent=deep,
             break_on_hyphens=False, replace_whitespace=False,
         )
         for line in text.splitlines()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 
-from pgrun.envs import EnvSettings
 from pgrun.envs.film import INSTALL, Camera, is_headless
 from pgrun.errors import InvalidCommand
 from pgrun.terminal.writable import refuse_unwritable_folder
@@ -16,7 +15,7 @@ def name_film(i: int) -> str:
     return f"episode-{i}"
 
 
-def make_camera(wish: PlayOptions, env: EnvSettings, episodes: int) -> Camera:
+def make_camera(wish: PlayOptions, episodes: int) -> Camera:
     """The camera that was asked for; raises ``InvalidCommand`` where there can be none,
     before anything is played.
     """

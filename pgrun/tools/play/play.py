@@ -73,7 +73,7 @@ def play_episodes(wish: PlayOptions) -> tuple[Saved, Finished, list[Path]]:
     episodes = wish.episodes or (1 if wish.pictures else role.episodes)
     seeds = draw_env_seeds(random.evaluation, episodes)
     noise = random.noise if wish.stochastic else None
-    camera = make_camera(wish, role.env, episodes) if wish.pictures else None
+    camera = make_camera(wish, episodes) if wish.pictures else None
     with isolating_global_generators(spawn_child_sequence(seed, SHARED_IN_EVALUATION)):
         if camera is None:
             finished = play_unseen(saved, role, seeds, noise)

@@ -71,9 +71,7 @@ class Curvature:
 
 class SampledFisher(Curvature):
     """F̂_N = 1/N Σ ggᵀ of N visited states drawn at random, each with a fresh action of the policy, beside
-    F = mean_s E_a[ggᵀ] over
-
-    all of them, the Hessian of their mean KL.
+    F = mean_s E_a[ggᵀ] over all of them, the Hessian of their mean KL.
 
     With c = E‖ggᵀ − F‖² the mean square error is c/N: ``predicted`` is √(c/N)/‖F‖.
     """
