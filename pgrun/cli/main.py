@@ -254,14 +254,15 @@ def run_sweep(command: Command, jobs: list[Job]) -> int:
     from pgrun.command.search_settings import asks_for_search
     from pgrun.runs.announce import describe_cost, describe_size, describe_watching
     from pgrun.runs.child_process import start_server
-    from pgrun.runs.search.report import report_search as told
+    from pgrun.runs.search.report import report_search
     from pgrun.runs.sweep import describe_for_tensorboard, report_sweep
     from pgrun.runs.sweep_progress import telling_progress
     from pgrun.terminal.signals import Stopped, SweepStop, noting_signals
 
     folder = Path(jobs[0].hydra.sweep.dir)  # ${now:} is resolved once, so that the report finds it
     argv = [*command.argv, hydra_word("hydra.sweep.dir", folder)]
-    trials = int(jobs[0].hydra.sweeper.n_trials) if asks_for_search(command) else None
+    searching = asks_for_search(command)
+    trials = int(jobs[0].hydra.sweeper.n_trials) if searching else None
     say("; ".join(filter(None, (describe_size(jobs, trials), describe_cost(jobs, trials)))))
     say(f"writes to {shorten_folder(folder)}; {describe_watching(folder)}")
     broken = False
@@ -269,7 +270,7 @@ def run_sweep(command: Command, jobs: list[Job]) -> int:
         start_server()
         describe_for_tensorboard(folder, jobs, command.app)
         try:
-            with nullcontext() if asks_for_search(command) else telling_progress(jobs, command.app):
+            with nullcontext() if searching else telling_progress(jobs, command.app):
                 run_jobs_of_sweep(command, jobs, argv)
         except KeyboardInterrupt:  # Stopped
             pass
@@ -279,7 +280,7 @@ def run_sweep(command: Command, jobs: list[Job]) -> int:
             broken, stopped = True, f"the launcher stopped: {type(error).__name__}: {error}"
             stopped = str(error) if isinstance(error, UserFacingError) else stopped
             say(f"{command.app.name}: {stopped}", error=True, tone=Tone.ERROR)
-        lost = told(command, jobs) if asks_for_search(command) else report_sweep(folder, jobs, command.app)
+        lost = report_search(command, jobs) if searching else report_sweep(folder, jobs, command.app)
         if stop.number is not None:
             raise Stopped(stop.number)
     return ExitCode.FAILED if lost or broken else ExitCode.DONE

@@ -92,19 +92,20 @@ def compose_jobs(command: Command) -> Jobs:
                 sets, first = split_sweep(command, params), None
         keys = find_differing([[word.text for word in words] for words in sets])
         register_names(keys)
-        seeds: dict[tuple[str, ...], Job] = {}
-        for words in sets:
-            like = seeds.get(drop_seed_words(words))
-            number = len(jobs.composed)
+        alike: dict[tuple[str, ...], Job] = {}  # a job of each set of words without the seed
+        if first:  # composed already, before it was known how jobs are named
+            first = replace(first, folder=Path(str(first.hydra.sweep.subdir)))
+            jobs.composed.append(first)
+            alike[drop_seed_words(sets[0])] = first
+        for words in sets[len(jobs.composed) :]:
+            number, like = len(jobs.composed), alike.get(drop_seed_words(words))
             job = like and copy_with_other_seed(like, words, number, keys)
-            if first:  # composed already, before it was known how jobs are named
-                job, first = replace(first, folder=Path(str(first.hydra.sweep.subdir))), None
             if job is None:
                 job, go_on = try_compose(words, command.multirun, explainer, jobs, bad, number)
                 if not go_on:
                     break
             if job:
-                seeds.setdefault(drop_seed_words(words), job)
+                alike.setdefault(drop_seed_words(words), job)
                 jobs.composed.append(job)
         answer_foreign(command, explainer, sets[0], bad, jobs)
     jobs.problems = list(dict.fromkeys(jobs.problems))

@@ -31,16 +31,6 @@ def pack_stream(state: Mapping[str, Any]) -> np.ndarray:
     return np.array(parts, np.uint64)
 
 
-def unpack_stream(words: np.ndarray) -> dict[str, Any]:
-    """A ``bit_generator.state`` from a stream: the inverse of ``pack_stream``.
-
-    Half a number of 32 bits that was left over is not kept: ``draw_uniform`` never leaves one.
-    """
-    high, low, increment_high, increment_low = (int(word) for word in words)
-    inner = {"state": high << 64 | low, "inc": increment_high << 64 | increment_low}
-    return {"bit_generator": "PCG64", "state": inner, "has_uint32": 0, "uinteger": 0}
-
-
 @kernel(inner=True, allocates=True)
 def multiply_high(a, b):
     """The upper 64 bits of a·b, both of 64 bits."""

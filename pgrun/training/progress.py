@@ -58,10 +58,11 @@ class CompileProgress:
 
     def __init__(self, shown: bool) -> None:
         self.bar: tqdm[None] | None = None
-        self.shown, self.functions = shown and sys.stderr.isatty(), 0
+        self.shown, self.functions, self.announced = shown and sys.stderr.isatty(), 0, False
 
     def begin(self) -> None:
-        if self.bar is None:
+        if not self.announced:
+            self.announced = True
             with tqdm.external_write_mode():  # the run's bar makes room
                 say("compiling the core for this machine, once: up to half a minute")
         self.bar = tqdm(

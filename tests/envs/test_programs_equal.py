@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -19,7 +20,7 @@ from pgrun.envs.program import KINDS, Program
 from pgrun.envs.table import TableEnvs
 from pgrun.envs.vector import Loop
 from pgrun.errors import InvalidCommand
-from pgrun.kernels.uniform import pack_stream, unpack_stream
+from pgrun.kernels.uniform import pack_stream
 from pgrun.storage.checkpoint import Checkpoints
 from tests.helpers.support_programs import actions, first_difference, gymnasiums, program
 
@@ -57,6 +58,16 @@ def test_a_constant_that_is_changed_is_seen(name: str) -> None:
     for envs in (ours, theirs):
         envs.reset([1, 2, 3, 4, 5])
     assert first_difference(ours, theirs, 300, 0) is not None
+
+
+def unpack_stream(words: np.ndarray) -> dict[str, Any]:
+    """A ``bit_generator.state`` from a stream: the inverse of ``pack_stream``.
+
+    Half a number of 32 bits that was left over is not kept: ``draw_uniform`` never leaves one.
+    """
+    high, low, increment_high, increment_low = (int(word) for word in words)
+    inner = {"state": high << 64 | low, "inc": increment_high << 64 | increment_low}
+    return {"bit_generator": "PCG64", "state": inner, "has_uint32": 0, "uinteger": 0}
 
 
 def test_numbers_of_pcg64_are_numpys() -> None:

@@ -8,13 +8,18 @@ from typing import Any
 
 import pytest
 
-from pgrun.tools.study.study import find_unbiased
+from pgrun.tools.study.schemes import UNBIASED
 from tests.helpers.support_study import study
 
 # of 4000 episodes V of the next state in place of this one's would stand 13 standard errors away, and the
 # random critic's biases 39; of 8000 a missing γ^t 7
 LINE = "gamma=1 policy.ascent=0.5 episodes=4000 env.num_envs=256"
 BIASED = "schemes=[{gae:{lam:0.5}},td0,reward_to_go,value_baseline]"
+
+
+def find_unbiased(result: dict[str, Any]) -> list[str]:
+    """The schemes of a result that claim to be."""
+    return [label for label, entry in result["schemes"].items() if entry["claim"] == UNBIASED]
 
 
 def check_unbiased(result: dict[str, Any], least: int) -> None:

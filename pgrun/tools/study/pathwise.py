@@ -78,12 +78,3 @@ class Pathwise:
             total = total - self.gamma**t * (p.Q * state.square() + p.R * action.square())
             state = p.A * state + p.B * action + pushed[t]
         return total.mean()
-
-
-def one_step_variances(p: LinearQuadratic, k: float, sigma: float) -> tuple[float, float]:
-    """(of the pathwise gradient, of the score function's) for H = 1 and one episode; s ~ N(0, 1)."""
-    c, r, s = p.Q + p.R * k**2, p.R, sigma
-    pathwise = 4 * r**2 * (2 * k**2 + s**2) + 4 * r**2 * s**2 * (k**2 + 2 * s**2)
-    by_k = (15 * c**2 + 36 * r**2 * k**2 * s**2 + 15 * r**2 * s**4 + 18 * c * r * s**2) / s**2
-    by_std = 6 * c**2 + 40 * r**2 * k**2 * s**2 + 78 * r**2 * s**4 + 20 * c * r * s**2
-    return pathwise, by_k - 4 * r**2 * k**2 + by_std - 4 * r**2 * s**4

@@ -17,7 +17,7 @@ from pgrun.tools.study import reference as truth
 from pgrun.tools.study.collect import Seen, Tally
 from pgrun.tools.study.lab import Maker, StudySetup, build_study_setup
 from pgrun.tools.study.progress import EpisodeProgress
-from pgrun.tools.study.schemes import UNBIASED, ZERO
+from pgrun.tools.study.schemes import ZERO
 from pgrun.tools.study.score import Reference, summarise_estimates
 from pgrun.tools.study.sections import Section, list_sections
 from pgrun.tools.study.settings import Study
@@ -173,8 +173,3 @@ def study_summary(lab: StudySetup, tally: Tally, objective: float | None) -> dic
 
 def error_of(x: Tensor) -> float:
     return float(x.std()) / math.sqrt(len(x))
-
-
-def find_unbiased(result: Mapping[str, Any]) -> Sequence[str]:
-    """The schemes of a result that claim to be."""
-    return [label for label, entry in result["schemes"].items() if entry["claim"] == UNBIASED]
