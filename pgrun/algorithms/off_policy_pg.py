@@ -89,7 +89,7 @@ class OffPolicyPg(Algorithm):
             yield from find_no_action_values(settings)
         if weights == "state_ratio" and env is not None:
             try:
-                require_tabular_problem(env)
+                require_tabular_problem(env, settings["env"].get("vector"))
             except LookupError as error:
                 yield Mistake(
                     "algo.weights",

@@ -42,7 +42,7 @@ class Exact(CriticSettings):
         if env is None:
             return
         try:
-            require_tabular_problem(env)
+            require_tabular_problem(env, settings["env"].get("vector"))
         except LookupError as error:
             instead = "critic=fitted"
             if settings["variance"]["name"] in NEED_Q:
@@ -137,11 +137,13 @@ def follow_problem(envs: Envs) -> Problem:
     return require_tabular_problem(envs.one)
 
 
-def require_tabular_problem(env: gym.Env) -> Problem:
-    """The problem of an environment's table.
+def require_tabular_problem(env: gym.Env, vector: object = None) -> Problem:
+    """The problem of an environment's table; ``vector``: how its columns are stepped, where that is known.
 
-    Raises ``LookupError`` where the table is not what is seen and played.
+    Raises ``LookupError`` where the table is not what is seen and played, or its states are not told.
     """
+    if vector == "async":
+        raise LookupError("env.vector=async steps it in other processes, which do not tell its states")
     p = read_problem(env)
     space = env.observation_space
     if not (isinstance(space, gym.spaces.Discrete) and (space.n, space.start) == (p.observations, 0)):

@@ -17,11 +17,23 @@ from pgrun.envs.snapshot import can_be_read
 from pgrun.envs.table import TableEnvs, keeps_to_table
 from pgrun.envs.vector import Loop
 from pgrun.errors import Mistake
+from pgrun.exact import read_problem
 from pgrun.rollouts.continuations import Continuations, Places
 from pgrun.types import Rollout
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+def has_end(env: gym.Env) -> bool:
+    """Whether every episode has one: by a limit of steps, or since no state of its table comes twice."""
+    if getattr(env.spec, "max_episode_steps", None) is not None:
+        return True
+    try:
+        read_problem(env)
+    except LookupError:
+        return False
+    return True
 
 
 OF_EVERY_ACTION = ("all_actions", "action_baseline")
@@ -56,6 +68,13 @@ class Vine(CriticSettings):
                 settings["variance"]["name"],
                 f"sums over actions, and those of env={settings['env']['id']} are {env.action_space}",
                 "take variance=td0 or advantage",
+            )
+        if not has_end(env):
+            yield Mistake(
+                "critic",
+                "vine",
+                f"plays episodes to their end, and those of env={settings['env']['id']} may have none",
+                "add env.max_episode_steps=1000",
             )
         name, vector = settings["env"]["id"], settings["env"].get("vector")
         if keeps_to_table(env) and vector in ("auto", "native") and not settings["env"].get("wrappers"):

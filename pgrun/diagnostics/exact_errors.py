@@ -120,7 +120,7 @@ def find_inexact_settings(settings: Mapping[str, Any], env: gym.Env | None) -> I
             "diagnostics.exact", "true", "knows the values of rewards as they are", "add reward_scaling=false"
         )
     try:
-        require_tabular_problem(env)
+        require_tabular_problem(env, settings["env"].get("vector"))
     except LookupError as error:
         yield Mistake(
             "diagnostics.exact",

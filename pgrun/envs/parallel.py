@@ -26,7 +26,7 @@ from pgrun.config.import_path import restore_import_path, safe_import_path
 from pgrun.envs.faults import ColumnFault, Unrepeatable, close_all
 from pgrun.envs.snapshot import can_be_read
 from pgrun.envs.vector import CONTINUES, Envs, Loop, Step
-from pgrun.terminal.cores import count_cores
+from pgrun.terminal.cores import count_usable_cores
 
 PROCESSES = get_context("spawn")  # a fork would copy torch's threads in the middle of their work
 PATIENCE = 5.0  # seconds that a process is given to close its environments
@@ -41,7 +41,7 @@ class Parallel(Envs):
         self.replays = not can_be_read(one)
         super().__init__(num_envs, one.observation_space, one.action_space)
         self.limit = getattr(one.spec, "max_episode_steps", None) or np.inf
-        count = min(num_envs, count_cores())
+        count = min(num_envs, count_usable_cores())
         edges = [num_envs * k // count for k in range(count + 1)]
         self.shares = [slice(start, stop) for start, stop in pairwise(edges)]
         self.workers: list[Worker] = []  # from the first question on

@@ -40,7 +40,8 @@ class ByReplay:
 
     def begin(self, env: gym.Env, seed: int | None) -> None:
         """To be called before ``env.reset(seed=seed)``."""
-        generator = None if seed is not None else dict(env.unwrapped.np_random.bit_generator.state)
+        own = getattr(env.unwrapped.np_random, "bit_generator", None)  # a RandomState has none
+        generator = None if seed is not None or own is None else dict(own.state)
         self.begun(seed, generator)
 
     def act(self, action: Any) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pgrun.config.settings import Reference
+from pgrun.policies.continuous import StateStdGaussian
 from pgrun.policies.distributions import Distribution
 from pgrun.policies.kl_estimators import estimate_kl
 from pgrun.policies.policy import Policy
@@ -54,7 +55,7 @@ class ReferencePenalty:
         """The rollout with ρ's parameters of each row, and with rewards less βk where that is the place."""
         near = self.policy
         seen = near.normaliser(rollout.raw_obs[:-1]).to(near.theta.dtype)
-        params = near.params(seen).to(rollout.params)
+        params = with_start_of_log_std(near.params(seen), near.dist, dist).to(rollout.params)
         charged = replace(rollout, extra={**rollout.extra, ROWS: params})
         if self.settings.place == "loss":
             return charged
@@ -90,6 +91,16 @@ class ReferencePenalty:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.policy.load_state_dict(state)
+
+
+def with_start_of_log_std(params: Tensor, of: Distribution, dist: Distribution) -> Tensor:
+    """Parameters of ``of`` as those of ``dist``: where a policy tells log σ from a start of its own, and the
+    two have another one, that of ``dist``.
+    """
+    if not (isinstance(of, StateStdGaussian) and isinstance(dist, StateStdGaussian)):
+        return params
+    mean, rest = params[..., : dist.dims], params[..., dist.dims :]
+    return torch.cat([mean, rest + (of.offset - dist.offset)], -1)
 
 
 def kl_slope(dist: Distribution, params: Tensor, near: Tensor) -> Tensor:

@@ -18,11 +18,13 @@ from pgrun.algorithms.ppo import Ppo
 from pgrun.config.paths import conf_dir
 from pgrun.config.schema import find_class
 from pgrun.critics.base import value_delta, value_loss
+from pgrun.optimization.minibatches import find_edges
 from pgrun.optimization.optimizers import Adam, Adamw, Optimizer, Rmsprop, Sgd
 from pgrun.policies.policy import Policy
 from pgrun.types import Batch, Rollout
 from pgrun.variance.reward_to_go import RewardToGo
 from tests.helpers.support_enumerate import batch_of, used_gradient, world
+from tests.helpers.support_pipeline import trained
 
 ROWS = 60
 CLOSE = {"rtol": 1e-12, "atol": 1e-15}  # float64, elementwise
@@ -188,3 +190,15 @@ def test_optimizer_state_goes_on(name: str) -> None:
     for descent in (first, second):
         descent.step(random(20, seed=2))
     assert torch.equal(theta, copy)
+
+
+@pytest.mark.parametrize("backend", ["torch", "compiled"])
+@pytest.mark.parametrize("algo", ["ppo", "ppo_penalty"])
+def test_fewer_rows_than_minibatches(algo: str, backend: str, tmp_path: Path) -> None:
+    """Episodes of one step: how many rows there are is known when they are there."""
+    words = f"env=pgrun/TwoGaussians-v0 algo={algo} algo.minibatches=4 algo.entropy=0.01 backend={backend}"
+    words += " sampler=episodes sampler.episodes=2 trainer.total_steps=20 trainer.eval_episodes=1"
+    run, summary = trained(tmp_path, *words.split())
+    assert summary["status"] == "finished"
+    assert run.policy.theta.isfinite().all()
+    assert find_edges(2, 4, 2).tolist() == [0, 1, 2, 3, 4], "no empty ones"

@@ -14,7 +14,7 @@ import torch
 from pgrun import exact
 from pgrun.algorithms.estimator import Estimator
 from pgrun.critics.exact import ExactCritic
-from pgrun.critics.vine import VineCritic, find_live_observations
+from pgrun.critics.vine import Vine, VineCritic, find_live_observations
 from pgrun.envs import EnvSettings, make_envs
 from pgrun.policies.distributions import Categorical
 from pgrun.policies.mlp import Mlp
@@ -229,3 +229,16 @@ def test_refusals(words: str, said: str) -> None:
     answer = command(f"algo=a2c critic=vine tuned=none {words}")
     assert answer.code == 2
     assert said in answer.err
+
+
+@pytest.mark.parametrize("limit", [None, 30])
+def test_episodes_that_may_never_end_are_refused(limit: int | None) -> None:
+    """A table with a cycle and no limit of steps; one without a cycle ends by itself."""
+    settings = {"reward_scaling": False, "variance": {"name": "td0"}, "env": {"id": "own", "vector": "auto"}}
+    plain = gym.make("FrozenLake-v1").unwrapped
+    env = plain if limit is None else gym.wrappers.TimeLimit(plain, limit)
+    env.unwrapped.spec = replace(gym.spec("FrozenLake-v1"), max_episode_steps=limit)
+    said = [one.sentence() for one in Vine.misfits(settings, env)]
+    assert any("may have none: add env.max_episode_steps=1000" in one for one in said) == (limit is None)
+    tree = gym.make("pgrun/TokenTree-v0", length=2)
+    assert not [one for one in Vine.misfits(settings, tree) if "may have none" in one.sentence()]

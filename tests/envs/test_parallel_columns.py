@@ -17,6 +17,8 @@ from pgrun.envs.make import EnvSettings, make_envs, make_probed_env
 from pgrun.envs.parallel import Parallel
 from pgrun.envs.vector import Envs, Loop
 from pgrun.errors import EnvironmentFault, InvalidCommand
+from pgrun.terminal import cores
+from tests.helpers.support_cli import pgrun
 
 MODULE = """
 import gymnasium as gym
@@ -135,3 +137,20 @@ def test_it_is_refused_where_all_columns_are_one_program(tmp_path: Path) -> None
     for name in ("CartPole-v1", "FrozenLake-v1"):
         with pytest.raises(InvalidCommand, match=r"env\.vector=async: .* leave env\.vector out"):
             make_probed_env(EnvSettings(name, 2, vector="async"))
+
+
+def test_no_more_processes_than_cores_are_allowed(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1}, raising=False)
+    monkeypatch.setattr(cores.CORE_LIMIT, "most", 1)
+    envs = make_envs(EnvSettings(module, 3, vector="async"), 3)
+    assert isinstance(envs, Parallel)
+    assert len(envs.shares) == 1
+    envs.close()
+
+
+@pytest.mark.parametrize("words", ["critic=exact variance=td0", "diagnostics.exact=true"])
+def test_what_follows_states_is_refused(words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The columns are in other processes, which do not tell their states."""
+    monkeypatch.chdir(tmp_path)
+    answer = pgrun(f"algo=a2c env=support_odd_envs:Tabular-v0 env.vector=async {words}")
+    assert (answer.code, "which do not tell its states" in answer.err) == (2, True), answer.err

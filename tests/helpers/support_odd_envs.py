@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -117,11 +117,32 @@ class Paying(Odd):
         return obs, self.paid, terminated, truncated, info
 
 
+class Tabular(Odd):
+    """A table of its own beside the steps: two states, of which each leads to the other."""
+
+    P: ClassVar[dict] = {s: {a: [(1.0, 1 - s, 1.0, False)] for a in range(2)} for s in range(2)}
+
+    observation_space = spaces.Discrete(2)
+    initial_state_distrib = np.array([1.0, 0.0])
+
+    def obs(self) -> Any:
+        return self.t % 2
+
+
+class OldNpRandom(Odd):
+    """Has a generator of NumPy's old kind where gymnasium has its own."""
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        if seed is not None:
+            self.np_random = np.random.RandomState(seed)
+        return super().reset(seed=None)
+
+
 def pendulum_with_normalised_rewards(**kwargs: Any) -> gym.Env:
     """A wrapper with statistics that last over episodes."""
     return NormalizeReward(gym.make("Pendulum-v1", **kwargs), gamma=0.99)
 
 
 gym.register("NormalisedPendulum-v0", entry_point=pendulum_with_normalised_rewards)
-for _cls in (Overwriting, OldGenerator, Lingering, SharedRandom, Counting, Paying):
+for _cls in (Overwriting, OldGenerator, OldNpRandom, Lingering, SharedRandom, Counting, Paying, Tabular):
     gym.register(f"{_cls.__name__}-v0", entry_point=_cls)

@@ -194,6 +194,12 @@ def test_the_run_says_it(allowed: bool, tmp_path: Path, caplog: pytest.LogCaptur
     )
 
 
+def test_a_generator_of_numpys_old_kind_has_no_state_to_put_back(tmp_path: Path) -> None:
+    """It trains; and whether it comes back is seen when it is played again."""
+    _, summary = trained(tmp_path, *SMALL, "env=support_odd_envs:OldNpRandom-v0")
+    assert summary["status"] == "finished"
+
+
 # --- with a word of consent ---------------------------------------------------------------------------------
 
 LINE = (

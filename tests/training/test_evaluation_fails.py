@@ -14,6 +14,7 @@ import pgrun.rollouts.samplers.episodes as episodes
 from pgrun.tools.play.cli import main as play
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import answer, pgrun
+from tests.helpers.support_pipeline import trained
 from tests.helpers.support_resume import differences, rows, trace
 from tests.training.test_resume import stop_after
 
@@ -37,6 +38,14 @@ def failed(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: F811
     assert "training is over and saved with its policy" in answer.err
     assert f"pgrun resume=r {AGAIN} goes on, and trainer.eval_max_steps=1000 cuts" in answer.err
     return here
+
+
+def test_a_run_that_is_stopped_by_its_return_is_evaluated_as_any_other(tmp_path: Path) -> None:
+    """Not by the few episodes of the evaluations on the way."""
+    words = ("env=CartPole-v1", "trainer.total_steps=30000", "trainer.stop_at_return=12")
+    _, summary = trained(tmp_path, *words, "trainer.eval_every=auto", "trainer.eval_episodes=8")
+    assert summary["env_steps"] < 30000
+    assert summary["eval"]["episodes"] == 8
 
 
 def test_its_policy_is_there(failed: Path) -> None:

@@ -4,6 +4,7 @@ refused.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -201,6 +202,18 @@ def test_the_policy_of_another_run(tmp_path: Path) -> None:
     assert not torch.equal(run.policy.theta, first.policy.theta)
     said = refused(f"env=CartPole-v1 reference.policy={tmp_path / 'a'}")
     assert any("its θ has shape" in text or "its actions are of" in text for text in said), said
+
+
+def test_a_reference_with_another_start_of_log_std(tmp_path: Path) -> None:
+    """σ is e⁻² there and e^−½ here, and μ about 0 in both: KL = log(σ_ρ/σ_π) + σ_π²/(2σ_ρ²) − ½."""
+    still = "algo=ppo env=Pendulum-v1 policy=state_std tuned=none optimizer.lr=1e-9 sampler.steps=16"
+    still += " trainer.total_steps=128 trainer.eval_every=null trainer.eval_episodes=1 backend=torch"
+    trained(tmp_path / "a", *still.split(), "network.log_std=-2")
+    run = built(*still.split(), "network.log_std=-0.5", f"reference.policy={tmp_path / 'a'}")
+    scalars = collect_and_update(run, Counters(), Clock())
+    assert scalars is not None
+    expected = -1.5 + math.exp(3) / 2 - 0.5
+    assert scalars["kl/reference"] == pytest.approx(expected, rel=0.02)
 
 
 def refused(line: str) -> list[str]:
