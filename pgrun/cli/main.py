@@ -190,7 +190,9 @@ def owning_sweep(jobs: Sequence[Job]) -> Iterator[None]:
 def show_help(argv: list[str], app: App) -> int:
     from pgrun.config.paths import conf_dir
 
-    own = [Path(value) for flag, value in pairwise(argv) if flag in ("--config-dir", "-cd")]
+    flags = ("--config-dir", "-cd")
+    own = [Path(value) for flag, value in pairwise(argv) if flag in flags]
+    own += [Path(word.partition("=")[2]) for word in argv if word.partition("=")[0] in flags and "=" in word]
     places = [conf_dir(), *own]
     typed = [word for word in argv if word not in HELP]
     if any("=" in word for word in typed):

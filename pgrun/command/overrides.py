@@ -225,8 +225,15 @@ def rewrite_word(text: str, app: App = PGRUN) -> str:
 
 
 def needs_quotes(folder: str) -> bool:
-    """Whether Hydra would take the name of a sweep's job, ``3_algo=a2c,seed=0``, for something else."""
-    return any(sign in folder for sign in ",=()[]{}: ") and folder[:1] not in "'\""
+    """Whether Hydra would take the name for something else, ``3_algo=a2c,seed=0`` of a sweep's job, or for
+    nothing: it reads no letters but those of English.
+    """
+    if folder[:1] in ("'", '"'):
+        return False
+    try:
+        return bool(CliOverride.read(f"x={folder}").value != folder)
+    except HydraException:
+        return True
 
 
 def read_words(texts: list[str], multirun: bool) -> tuple[list[CliOverride], list[Mistake]]:
@@ -297,7 +304,9 @@ def describe_unreadable(text: str) -> Mistake:
     if any(value.count(a) != value.count(b) for a, b in ("()", "[]", "{}")) or value.count('"') % 2:
         return Mistake(text, None, "cannot be read: brackets and quotes come in pairs")
     inner = value.strip("'\"")
-    remedy = f"type a value with signs in it in two kinds of quotes: '{key}=\"{inner}\"'"
+    if key in PLACES and inner.startswith("~"):  # in quotes no shell replaces it
+        inner = os.path.expanduser(inner)
+    remedy = f"type a value with signs in it in two kinds of quotes: {shell_word(key, inner)}"
     return Mistake(text, None, "cannot be read", remedy)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,9 @@ def check_mode(command: Command, first: list[Job]) -> Iterator[Mistake]:
 
 def check_folders(composed: list[Job], files: Sequence[str], setting: str) -> Iterator[Mistake]:
     """Run directories that hold a run (one of ``files``), cannot be written, or are the same for two jobs."""
+    if files and (problems := list(find_other_kind(composed, setting))):
+        yield from problems
+        return
     seen: dict[Path, Job] = {}
     for job in composed:
         place = Path(os.path.normpath(job.folder))
@@ -118,7 +121,15 @@ def check_folders(composed: list[Job], files: Sequence[str], setting: str) -> It
                 str(job.folder), None, f"{os.strerror(errno.ENAMETOOLONG)}", f"choose a shorter {setting}"
             )
             return
-        if any((job.folder / name).exists() for name in (*files, *find_held_runs(job, files))):
+        if files and any(job.folder.glob("events.out.tfevents.*")) and not holds_any(job.folder, files):
+            yield Mistake(
+                str(job.folder),
+                None,
+                "holds a log for TensorBoard that is not of this run",
+                f"choose another {setting}, or move it",
+            )
+            return
+        if holds_any(job.folder, (*files, *find_held_runs(job, files))):
             yield Mistake(
                 str(job.folder),
                 None,
@@ -139,6 +150,24 @@ def check_folders(composed: list[Job], files: Sequence[str], setting: str) -> It
     for folder in list(seen)[:1]:
         if reason := reason_unwritable(folder):
             yield Mistake(str(folder), None, f"cannot be written: {reason}", f"choose another {setting}")
+
+
+def find_other_kind(composed: Sequence[Job], setting: str) -> Iterator[Mistake]:
+    """A sweep in the folder of a run, or a run in that of a sweep: neither could be gone on with."""
+    in_sweep = setting == "hydra.sweep.dir"
+    for job in composed[:1]:
+        top = Path(job.hydra.sweep.dir) if in_sweep else job.folder
+        if holds_any(top, OF_A_RUN if in_sweep else OF_A_SWEEP):
+            kind = "run" if in_sweep else "sweep"
+            yield Mistake(str(top), None, f"is the folder of a {kind}", f"choose another {setting}")
+
+
+OF_A_RUN = ("job.json", "checkpoints", "metrics.csv")
+OF_A_SWEEP = ("multirun.yaml", "search.json")
+
+
+def holds_any(folder: Path, names: Iterable[str]) -> bool:
+    return any((folder / name).exists() for name in names)
 
 
 def links_written(composed: list[Job], setting: str) -> Iterator[Path]:

@@ -87,7 +87,8 @@ def read_saved_words(folder: Path, sweep: bool) -> list[str]:
             "type the command that started it, with resume=auto "
             f"hydra.{'sweep' if sweep else 'run'}.dir={folder}",
         ) from error
-    return [word for word in words if key_of(word) not in (*PLACES, "resume")]
+    by_hydra = (*PLACES, "hydra.mode")  # which other launchers and sweepers write beside what was typed
+    return [word for word in words if key_of(word) not in (*by_hydra, "resume")]
 
 
 def holds_one_job(hydra: Mapping[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgrun.atomic_files import write_json
 from pgrun.command.app import PGRUN, App
+from pgrun.command.overrides import shell_word
 from pgrun.errors import escape_line
 from pgrun.runs.job_status import read_result
 from pgrun.terminal.printing import Tone, say, shorten_folder
@@ -68,7 +70,9 @@ def advise_on_lost_jobs(lost: Sequence[Mapping[str, Any]], folder: Path) -> str:
         *(["goes on with them with resume=auto"] if count else []),
         *([f"tries the {failed} failed again with resume=retry"] if failed else []),
     ]
-    return f"{told}; the same command {', '.join(how)} hydra.sweep.dir={shorten_folder(folder)}"
+    return (
+        f"{told}; the same command {', '.join(how)} {shell_word('hydra.sweep.dir', shorten_folder(folder))}"
+    )
 
 
 def write_sweep_summary(folder: Path, jobs: Sequence[Mapping[str, Any]], app: App) -> None:
@@ -105,8 +109,7 @@ def write_sweep_page(folder: Path, jobs: Sequence[Path], app: App) -> None:
     if page:
         say(
             f"curves over seeds: {shorten_folder(page)}, made again by: pgrun-compare "
-            f"{shorten_folder(folder)} --html "
-            "FILE"
+            f"{shlex.quote(shorten_folder(folder))} --html FILE"
         )
 
 

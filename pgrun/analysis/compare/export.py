@@ -6,6 +6,7 @@ import csv
 import io
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -20,7 +21,19 @@ FORMULA = (*"=+-@", *"＝＋－＠", "\t", "\r", "\n")  # the wide ones too, whi
 
 
 def score_matrix(groups: Sequence[Group]) -> tuple[list[tuple[str, str]], list[int], np.ndarray]:
-    """((label, environment) of each row, the seed of each column, scores); NaN where there is none."""
+    """((label, environment) of each row, the seed of each column, scores); NaN where there is none.
+
+    Raises ``InvalidCommand`` where a group has several runs of one seed: they would be one cell.
+    """
+    for group in groups:
+        for (env, seed), count in Counter((run.env, run.seed) for run in group.runs).most_common(1):
+            if count > 1:
+                raise InvalidCommand(
+                    "--export",
+                    None,
+                    f"{group.label} has {count} runs of seed {seed} on {env}, and one cell for them",
+                    "leave --by out, so that each configuration is a row",
+                )
     seeds = sorted({run.seed for group in groups for run in group.runs})
     names = [(group.label, env) for group in groups for env in group.envs]
     scores = np.full((len(names), len(seeds)), np.nan)

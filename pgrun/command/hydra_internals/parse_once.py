@@ -22,6 +22,7 @@ from hydra.core.default_element import GroupDefault, InputDefault, ResultDefault
 from hydra.core.override_parser import overrides_parser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.grammar_parser import parse
@@ -171,6 +172,18 @@ create_functions = cache(overrides_parser.create_functions)
 get_type_hints = cache(typing.get_type_hints)  # of the classes of Hydra's own settings
 
 
+def keep_plugins(state: Any) -> None:
+    """Hydra's ``Singleton.set_state``, with the plugins that this process has found: to look for them again
+    executes their modules anew, whose classes are then others than those in what is kept.
+    """
+    if (found := Singleton._instances.get(Plugins)) is not None:
+        state = {**state, "instances": {**state["instances"], Plugins: found}}
+    set_state(state)
+
+
+set_state = Singleton.set_state
+
+
 def parse_once() -> None:
     """Let Hydra parse each of its files and each word, OmegaConf each ``${…}``, and merge the same options
     once in a process.
@@ -186,6 +199,8 @@ def parse_once() -> None:
     choices._create_interpolation_map = map_choices_if_asked
     loader.ConfigRepository.load_config = load_config_once
     loader.ConfigRepository.__deepcopy__ = lambda repo, _: copy.copy(repo)  # its list of sources is replaced
+    singleton: Any = Singleton
+    singleton.set_state = staticmethod(keep_plugins)
     Plugins.instance()  # registers Hydra's own sources; these have their names
     sources: list[type[ConfigSource]] = [FileConfigSource, ImportlibResourcesConfigSource]
     SourcesRegistry.instance().types |= {source.scheme(): source for source in sources}
