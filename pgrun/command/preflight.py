@@ -96,9 +96,6 @@ def check_mode(command: Command, first: list[Job]) -> Iterator[Mistake]:
 
 def check_folders(composed: list[Job], files: Sequence[str], setting: str) -> Iterator[Mistake]:
     """Run directories that hold a run (one of ``files``), cannot be written, or are the same for two jobs."""
-    if files and (problems := list(find_other_kind(composed, setting))):
-        yield from problems
-        return
     seen: dict[Path, Job] = {}
     for job in composed:
         place = Path(os.path.normpath(job.folder))
@@ -120,6 +117,9 @@ def check_folders(composed: list[Job], files: Sequence[str], setting: str) -> It
             yield Mistake(
                 str(job.folder), None, f"{os.strerror(errno.ENAMETOOLONG)}", f"choose a shorter {setting}"
             )
+            return
+        if files and (problem := find_other_kind(job, setting)):
+            yield problem
             return
         if files and any(job.folder.glob("events.out.tfevents.*")) and not holds_any(job.folder, files):
             yield Mistake(
@@ -152,14 +152,14 @@ def check_folders(composed: list[Job], files: Sequence[str], setting: str) -> It
             yield Mistake(str(folder), None, f"cannot be written: {reason}", f"choose another {setting}")
 
 
-def find_other_kind(composed: Sequence[Job], setting: str) -> Iterator[Mistake]:
+def find_other_kind(job: Job, setting: str) -> Mistake | None:
     """A sweep in the folder of a run, or a run in that of a sweep: neither could be gone on with."""
     in_sweep = setting == "hydra.sweep.dir"
-    for job in composed[:1]:
-        top = Path(job.hydra.sweep.dir) if in_sweep else job.folder
-        if holds_any(top, OF_A_RUN if in_sweep else OF_A_SWEEP):
-            kind = "run" if in_sweep else "sweep"
-            yield Mistake(str(top), None, f"is the folder of a {kind}", f"choose another {setting}")
+    top = Path(job.hydra.sweep.dir) if in_sweep else job.folder
+    if not holds_any(top, OF_A_RUN if in_sweep else OF_A_SWEEP):
+        return None
+    kind = "run" if in_sweep else "sweep"
+    return Mistake(str(top), None, f"is the folder of a {kind}", f"choose another {setting}")
 
 
 OF_A_RUN = ("job.json", "checkpoints", "metrics.csv")

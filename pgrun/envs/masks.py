@@ -6,6 +6,7 @@ needs it.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,9 +34,13 @@ class MaskedActions(gym.Wrapper[Any, Any, Any, Any]):
         super().__init__(env)
         self.size = count_choices(env.action_space)
         self.in_dict = has_mask_key(env.observation_space)
+        mask = spaces.MultiBinary(self.size)
         if not self.in_dict:
-            mask = spaces.MultiBinary(self.size)
             self.observation_space = spaces.Dict({KEY: mask, SEEN: env.observation_space})
+        else:
+            own: Any = env.observation_space
+            if own[KEY].shape != (self.size,):  # several vectors, or a matrix; the order of the keys stays
+                self.observation_space = spaces.Dict(OrderedDict({**own.spaces, KEY: mask}))
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         obs, info = self.env.reset(**kwargs)

@@ -69,6 +69,13 @@ def load_saved_run(command: Command) -> tuple[Path, dict[str, Any]]:
             "one run is resumed at a time",
             "type pgrun without -m, or resume=auto for a whole sweep",
         )
+    if not str(word.value).strip():  # of a shell's variable that is not set, say
+        raise InvalidCommand(
+            word.text,
+            None,
+            "nothing to go on from: it names no folder",
+            "type resume=RUN_DIR, or resume=last",
+        )
     folder = Path(str(word.value))
     if not folder.is_dir():
         raise InvalidCommand(word.text, None, "no such directory")

@@ -166,14 +166,14 @@ def test_a_full_disk_leaves_no_code_of_other_sources(chain: Path, monkeypatch: p
     def refuse(*_given: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    chain.write_text(CHAIN.replace("2 * x", "5 * x"))
+    chain.write_text(CHAIN.replace("2 * x", "10 * x"))
     with monkeypatch.context() as full:
         full.setattr(stored_code, "SOURCES", "other sources")
         full.setattr(caching.IndexDataCacheFile, "_save_data", refuse)
-        assert load_kernels(chain).double(3) == 15, "without a file"
+        assert load_kernels(chain).double(3) == 30, "without a file"
         full.undo()
         full.setattr(stored_code, "SOURCES", "other sources")
-        assert load_kernels(chain).double(3) == 15, "not the file of before"
+        assert load_kernels(chain).double(3) == 30, "not the file of before"
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x05cut"])

@@ -47,21 +47,23 @@ class Strict(gym.Env):
     def __init__(self, how: str = "info", fault: str = ""):
         self.how, self.fault, self.at, self.stepped = how, fault, 0, False
         plain = spaces.Box(0, 4, (1,), np.float32)
-        several = how == "several"
-        self.action_space = spaces.MultiDiscrete([3, 2]) if several else spaces.Discrete(4, start=1)
-        masked = spaces.Dict({"zz": plain, "action_mask": spaces.MultiBinary(4), "aa": plain})
-        self.observation_space = masked if how == "dict" else plain
+        self.several = how in ("several", "nested")
+        self.action_space = spaces.MultiDiscrete([3, 2]) if self.several else spaces.Discrete(4, start=1)
+        nested = spaces.Tuple([spaces.MultiBinary(3), spaces.MultiBinary(2)])
+        mask = nested if how == "nested" else spaces.MultiBinary(4)
+        masked = spaces.Dict({"zz": plain, "action_mask": mask, "aa": plain})
+        self.observation_space = masked if how in ("dict", "nested") else plain
 
     def mask(self) -> Any:
         if self.fault == "none":
             return np.zeros(4, np.int8)
-        if self.how == "several":
-            return [np.array([1, self.at % 2, 1 - self.at % 2], np.int8), np.array([self.at % 2, 1], np.int8)]
+        if self.several:
+            return np.array([1, self.at % 2, 1 - self.at % 2], np.int8), np.array([self.at % 2, 1], np.int8)
         return np.array([(self.at + k) % 2 == 0 for k in range(4)], np.int8)
 
     def told(self) -> tuple[Any, dict[str, Any]]:
         obs = np.array([self.at], np.float32)
-        if self.how == "dict":
+        if self.how in ("dict", "nested"):
             return {"zz": obs, "action_mask": self.mask(), "aa": obs}, {}
         return obs, {} if self.fault == "missing" and self.stepped else {"action_mask": self.mask()}
 
@@ -71,7 +73,7 @@ class Strict(gym.Env):
         return self.told()
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        if self.how == "several":
+        if self.several:
             assert all(part[k] for part, k in zip(self.mask(), action, strict=True)), "a forbidden action"
         else:
             assert self.mask()[action - 1], "a forbidden action"
@@ -81,7 +83,7 @@ class Strict(gym.Env):
         return obs, float(np.sum(action)), over, False, {} if over else info
 
 
-for kind in ("info", "dict", "several"):
+for kind in ("info", "dict", "several", "nested"):
     gym.register(f"Strict{kind.capitalize()}-v0", entry_point=Strict, kwargs={"how": kind})
 
 pytestmark = pytest.mark.usefixtures("differentiable")
@@ -188,7 +190,7 @@ LINES = {
 
 
 @pytest.mark.parametrize("algo", LINES)
-@pytest.mark.parametrize("kind", ["Info", "Dict", "Several"])
+@pytest.mark.parametrize("kind", ["Info", "Dict", "Several", "Nested"])
 def test_runs_keep_to_the_mask_and_resume(algo: str, kind: str) -> None:
     """The environment raises at a forbidden action; a run that goes on from its state never stopped."""
     line, own = LINES[algo]

@@ -176,8 +176,8 @@ def keep_plugins(state: Any) -> None:
     """Hydra's ``Singleton.set_state``, with the plugins that this process has found: to look for them again
     executes their modules anew, whose classes are then others than those in what is kept.
     """
-    if (found := Singleton._instances.get(Plugins)) is not None:
-        state = {**state, "instances": {**state["instances"], Plugins: found}}
+    if (plugins := Singleton._instances.get(Plugins)) is not None:
+        state = {**state, "instances": {**state["instances"], Plugins: plugins}}
     set_state(state)
 
 
