@@ -21,7 +21,9 @@ from pgrun.command.launchers import find_missing_launchers
 from pgrun.command.overrides import Command, GivenTwice
 from pgrun.command.search_check import find_wrong_search
 from pgrun.command.stack_check import find_stacked_in_sweep
+from pgrun.config.paths import EVENT_FILES
 from pgrun.errors import PROGRAM, Mistake, SeveralMistakes
+from pgrun.storage.newest_run import RUN, SWEEP
 from pgrun.terminal.writable import is_too_long, reason_unwritable
 
 # in a sweep's folder: by Hydra, by its launchers, by its end, by a search
@@ -118,10 +120,10 @@ def check_folders(composed: list[Job], files: Sequence[str], setting: str) -> It
                 str(job.folder), None, f"{os.strerror(errno.ENAMETOOLONG)}", f"choose a shorter {setting}"
             )
             return
-        if files and (problem := find_other_kind(job, setting)):
+        if files and job is composed[0] and (problem := find_other_kind(job, files, setting)):
             yield problem
             return
-        if files and any(job.folder.glob("events.out.tfevents.*")) and not holds_any(job.folder, files):
+        if files and any(job.folder.glob(EVENT_FILES)) and not holds_any(job.folder, files):
             yield Mistake(
                 str(job.folder),
                 None,
@@ -152,18 +154,14 @@ def check_folders(composed: list[Job], files: Sequence[str], setting: str) -> It
             yield Mistake(str(folder), None, f"cannot be written: {reason}", f"choose another {setting}")
 
 
-def find_other_kind(job: Job, setting: str) -> Mistake | None:
+def find_other_kind(job: Job, files: Sequence[str], setting: str) -> Mistake | None:
     """A sweep in the folder of a run, or a run in that of a sweep: neither could be gone on with."""
     in_sweep = setting == "hydra.sweep.dir"
     top = Path(job.hydra.sweep.dir) if in_sweep else job.folder
-    if not holds_any(top, OF_A_RUN if in_sweep else OF_A_SWEEP):
+    if not holds_any(top, (RUN, *files) if in_sweep else (SWEEP,)):
         return None
     kind = "run" if in_sweep else "sweep"
     return Mistake(str(top), None, f"is the folder of a {kind}", f"choose another {setting}")
-
-
-OF_A_RUN = ("job.json", "checkpoints", "metrics.csv")
-OF_A_SWEEP = ("multirun.yaml", "search.json")
 
 
 def holds_any(folder: Path, names: Iterable[str]) -> bool:

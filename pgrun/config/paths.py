@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+EVENT_FILES = "events.out.tfevents.*"  # TensorBoard's, in a run's folder
+
 
 def conf_dir() -> Path:
     """conf/ in the package in a wheel, beside it in a checkout."""

@@ -19,7 +19,7 @@ def find_backend(settings: Mapping[str, Any], folder: Path, saved: Mapping[str, 
 
     Raises ``InvalidCommand``.
     """
-    with refusing(folder, saved):
+    with refusing_unbuildable(folder, saved):
         return backend_of(saved) if saved else choose_backend(settings, resolve_device(settings["device"]))
 
 
@@ -27,14 +27,14 @@ def build_or_restore(
     settings: Mapping[str, Any], folder: Path, saved: Mapping[str, Any] | None, backend: str
 ) -> Run:
     """The run's objects; the folder of a new one says what they are. Raises ``InvalidCommand``."""
-    with refusing(folder, saved):
+    with refusing_unbuildable(folder, saved):
         run = build_run(settings, backend)
     if not saved:
         write_settings(folder, settings, run.backend)
     return run
 
 
-def refusing(folder: Path, saved: Mapping[str, Any] | None) -> AbstractContextManager[None]:
+def refusing_unbuildable(folder: Path, saved: Mapping[str, Any] | None) -> AbstractContextManager[None]:
     """Of what is saved anything may be missing or wrong."""
     what = f"{folder}: its configuration cannot be built"
     return refusing_bad_data(what, saved) if saved else nullcontext()

@@ -16,9 +16,9 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 
 from pgrun.atomic_files import naming_file_in_errors, open_plain, replace_file, show_size
+from pgrun.config.paths import EVENT_FILES
 from pgrun.config.settings import flatten_settings
 from pgrun.errors import InvalidCommand, RunFilesLost
-from pgrun.storage import tensorboard_events
 from pgrun.storage.tensorboard_cards import make_card, make_layout
 from pgrun.storage.tensorboard_events import EventFile
 from pgrun.storage.tensorboard_experiment import flatten_for_hparams
@@ -150,7 +150,7 @@ def read_header(place: Path) -> list[str]:
 
 
 def list_log_files(folder: Path) -> list[Path]:
-    return [folder / METRICS, *sorted(folder.glob(tensorboard_events.PATTERN))]
+    return [folder / METRICS, *sorted(folder.glob(EVENT_FILES))]
 
 
 def cut_log(folder: Path, position: Mapping[str, int]) -> None:

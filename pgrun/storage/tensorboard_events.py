@@ -16,9 +16,9 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 
 from pgrun.atomic_files import naming_file_in_errors
+from pgrun.config.paths import EVENT_FILES
 from pgrun.storage.tensorboard_records import write_event_record
 
-PATTERN = "events.out.tfevents.*"
 NUMBERS = itertools.count()
 
 
@@ -27,7 +27,7 @@ class EventFile:
 
     def __init__(self, folder: Path):
         name = f"{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(NUMBERS)}"
-        self.place = folder / PATTERN.replace("*", name)
+        self.place = folder / EVENT_FILES.replace("*", name)
         self.file = self.place.open("xb")
         self._write(Event(file_version="brain.Event:2"))
 

@@ -65,7 +65,7 @@ def test_a_reader_that_has_left_ends_no_run(here: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("descriptor", [1, 2])
-def test_a_stream_that_was_not_there_at_the_start_ends_no_run(here: Path, descriptor: int) -> None:  # noqa: F811
+def test_a_stream_that_is_not_there_ends_no_run(here: Path, descriptor: int) -> None:  # noqa: F811
     """``pgrun … >&-``; nor does a file of the run get its number, to which others may write."""
 
     def begin_without() -> int:

@@ -15,6 +15,7 @@ import numpy as np
 from pgrun.analysis.compare.curves import Panel
 from pgrun.analysis.compare.groups import Group
 from pgrun.atomic_files import LEADS_OUT, find_link, replace_file, write_bytes
+from pgrun.config.paths import EVENT_FILES
 from pgrun.errors import InvalidCommand
 
 FORMULA = (*"=+-@", *"＝＋－＠", "\t", "\r", "\n")  # the wide ones too, which some spreadsheets take for them
@@ -73,7 +74,7 @@ def write_npz(groups: Sequence[Group], panels: Sequence[Sequence[Panel]], path: 
 
 def check_tensorboard(folder: Path) -> None:
     """Found before any run is read."""
-    if folder.exists() and any(folder.rglob("events.out.tfevents.*")):
+    if folder.exists() and any(folder.rglob(EVENT_FILES)):
         raise InvalidCommand(
             "--tensorboard", folder, "holds events already", "name a new folder, or delete it"
         )
