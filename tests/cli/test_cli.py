@@ -89,7 +89,7 @@ def test_list(here: Path) -> None:  # noqa: F811
     assert row[at : at + 3].strip() == "E"  # reinforce takes whole episodes alone
     assert row[header.index("ppo  ") :].startswith("E S *")
     tuned = next(line for line in lines if line.startswith("  algo=ppo "))
-    assert "env=Acrobot-v1, CartPole-v1, " in tuned
+    assert "env=Acrobot-v1, BipedalWalker-v3, CartPole-v1, " in tuned
     assert len(lines) < 90, "and not a line a pair"
     assert max(map(len, lines)) < 200
     described = [line for line in lines if re.match(r"  \w+ {2,}\S.* ", line)]
