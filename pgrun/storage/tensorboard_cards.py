@@ -112,7 +112,7 @@ def make_card(folder: Path, settings: Mapping[str, Any], backend: str) -> Summar
         "command": command_of(folder),
         "backend": backend,
         **{f"commit of {name}": commit for name, commit in commits.items()},
-        **{f"version of {name}": version for name, version in installed_versions().items()},
+        **installed_versions(),
     }
     cells = [(name, f"`{escape_card_cell(text)}`") for name, text in rows.items() if text]
     content = format_markdown_table([("", ""), *cells])

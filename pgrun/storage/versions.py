@@ -1,4 +1,4 @@
-"""The versions that a run is computed with, recorded beside it and compared when it goes on."""
+"""The versions and the processor a run is computed with: recorded beside it, compared when it goes on."""
 
 from __future__ import annotations
 
@@ -12,19 +12,33 @@ from pgrun import __version__
 from pgrun.errors import escape_line
 
 PACKAGES = ("torch", "numpy", "gymnasium", "mujoco", "numba", "hydra-core")
-COMPUTING = ("pgrun", "python", "torch", "numpy", "gymnasium", "mujoco", "numba")  # numbers may hang on these
+COMPUTING = (
+    "pgrun",
+    "python",
+    "torch",
+    "numpy",
+    "gymnasium",
+    "mujoco",
+    "numba",
+    "processor",
+)  # numbers may hang on these
 LONGEST = 40  # characters of a version that is shown
 
 
 @cache
 def installed_versions() -> Mapping[str, str]:
-    """Python's, ours, and of the packages that there are."""
+    """Python's, ours, of the packages that there are, and the ``processor`` by LLVM's name for it
+    (``emeraldrapids``, ``znver4``): kernels are compiled for it, and BLAS chooses its sums by it.
+    """
+    from llvmlite.binding import get_host_cpu_name
+
     versions = {"python": platform.python_version(), "pgrun": __version__}
     for name in PACKAGES:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
             continue
+    versions["processor"] = get_host_cpu_name()
     return versions
 
 

@@ -64,7 +64,7 @@ def test_the_card_says_what_ran(tmp_path: Path) -> None:
     assert command_of(tmp_path / "1") == command_of(tmp_path), "seeds are of the command above them"
     card = card_of(tmp_path)
     assert "| run | `ppo · gae · X-v0 · seed 3` |" in card
-    assert "| version of torch | `" in card
+    assert "| torch | `" in card
     assert "\x1b" not in card
     assert all(line.count("`") == 2 for line in card.splitlines()[2:]), "no cell ends before its end"
 

@@ -87,16 +87,20 @@ def test_an_extended_run_goes_on_again(finished: Path) -> None:
 
 
 def test_other_versions_are_said_in_one_line(finished: Path) -> None:
-    assert {"pgrun", "python", "torch", "numpy", "gymnasium"} <= set(installed_versions())
+    assert {"pgrun", "python", "torch", "numpy", "gymnasium", "processor"} <= set(installed_versions())
     assert json.loads((finished / "job.json").read_text())["versions"] == installed_versions()
     edit(finished, lambda state: state["identity"]["versions"].update(torch="1.0\n\x1b[2J"))
+    edit(finished, lambda state: state["identity"]["versions"].update(processor="another"))
     for line in (f"{LINE} hydra.run.dir=r resume=auto", MORE):
         (finished / "summary.json").unlink(missing_ok=True)
         told = pgrun(line)
         assert told.code == 0, told
         (said,) = told.err.splitlines()
-        now = installed_versions()["torch"]
-        assert f"was saved with torch 1.0\\n\\x1b[2J (now {now}): what follows may be rounded" in said
+        torch, processor = (installed_versions()[name] for name in ("torch", "processor"))
+        assert (
+            f"was saved with torch 1.0\\n\\x1b[2J (now {torch}), processor another (now {processor}): "
+            in said
+        )
 
 
 def test_what_is_no_longer_installed_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
