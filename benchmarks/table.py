@@ -153,10 +153,25 @@ def check_again(cells: list[Cell], count: int, draw: int) -> int:
         if read_finished_run(folder) is None:
             train(by_pair[env, algo], seed, folder)
         again = read_finished_run(folder)
-        same = again is not None and again["params_sha256"] == known[env, algo, seed]["params_sha256"]
-        print(f"{env} {algo} seed {seed}: {'the same' if same else 'OTHER'} parameters", flush=True)
+        row = known[env, algo, seed]
+        same = again is not None and again["params_sha256"] == row["params_sha256"]
+        said = "the same parameters" if same else f"OTHER parameters{format_changes(row, again)}"
+        print(f"{env} {algo} seed {seed}: {said}", flush=True)
         different += not same
     return different
+
+
+def format_changes(row: dict[str, Any], again: dict[str, Any] | None) -> str:
+    """What the run was made with, and now is not: versions and processor (``emeraldrapids``)."""
+    if again is None:
+        return ": it did not finish"
+    before, now = (dict(zip(*[iter(made["versions"].split())] * 2, strict=True)) for made in (row, again))
+    changed = [
+        f"{name} {before.get(name, 'not recorded')}, now {now[name]}"
+        for name in now
+        if before.get(name) != now[name]
+    ]
+    return f" ({'; '.join(changed) or 'with the same versions, on the same kind of processor'})"
 
 
 def write_results(cells: list[Cell]) -> None:

@@ -50,9 +50,8 @@ def collect_rows(
     rows = np.empty((2, find_widest_layer(sizes)), np.float32)
     columns, count, cuts, finite, how, t = len(place), 0, False, True, GOES_ON, 0
     acted = np.empty(columns, np.float32)
-    total, base = np.empty(columns), np.empty(columns)
     for n in range(columns):
-        acted[n], total[n], base[n] = 0.0, 0.0, -earned[n]
+        acted[n] = 0.0
     while t < len(reward) and how == GOES_ON:
         for n in range(columns):
             copy_row(now[n], obs[t, n])
@@ -97,10 +96,10 @@ def collect_rows(
                     how = ENDLESS
                 else:
                     cuts, ended[n], truncated[t, n] = True, True, True
-            total[n] += reward[t, n]
+            earned[n] += reward[t, n]
             if ended[n]:
-                returns[count], lengths[count] = total[n] - base[n], clock[t, n] + 1
-                base[n] = total[n]
+                returns[count], lengths[count] = earned[n], clock[t, n] + 1
+                earned[n] = 0.0
                 done[n] += 1
                 count += 1
             floats[0, t, n], floats[1, t, n], floats[2, t, n] = reward[t, n], terminated[t, n], ended[n]
@@ -115,7 +114,6 @@ def collect_rows(
             how = GOES_ON if left else OVER
         t += 1
     for n in range(columns):
-        earned[n] = total[n] - base[n]
         copy_row(now[n], obs[t, n])
         if normalised:
             normalise_observation(now[n], normalised, mean, scale, seen[t, n])

@@ -234,14 +234,19 @@ def steps_since_start(mask: np.ndarray, start: np.ndarray) -> np.ndarray:
 
 
 def finished_episodes(arrays: Arrays, envs: Envs) -> Finished:
-    """The episodes that ended; what is under way is kept in ``envs.episode_return``."""
-    total = arrays.reward.cumsum(0)
-    base = -envs.episode_return
+    """The episodes that ended; what is under way is kept in ``envs.episode_return``.
+
+    Each return is a sum of its own rewards alone, so that a huge one costs later episodes no digits.
+    """
+    earned = np.vstack((envs.episode_return, arrays.reward))  # [1 + T, N]: so far, and at each step
+    first = np.zeros(earned.shape[1], int)  # row of the episode under way
     finished: Finished = []
     for t, n in zip(*np.nonzero(arrays.ended), strict=True):
-        finished.append((float(total[t, n] - base[n]), int(arrays.time[t, n]) + 1))
-        base[n] = total[t, n]
-    envs.episode_return = total[-1] - base
+        total = earned[first[n] : t + 2, n].cumsum()[-1]  # in the order of time, as kernels add
+        finished.append((float(total), int(arrays.time[t, n]) + 1))
+        first[n] = t + 2
+    under_way = np.arange(len(earned))[:, None] >= first
+    envs.episode_return = np.where(under_way, earned, 0).cumsum(0)[-1]
     envs.episodes += arrays.ended.sum(0)
     return finished
 

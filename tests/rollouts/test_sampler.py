@@ -54,6 +54,17 @@ def test_steps_goes_on_across_rollouts_and_masks_the_reset_rows(steps: int, colu
     assert envs.episodes.tolist() == [len(episodes(env.record)) for env in originals]
 
 
+@pytest.mark.parametrize("steps", [1, 3, 50])
+def test_a_huge_reward_costs_later_episodes_no_digits(steps: int) -> None:
+    """The returns that are reported are of each episode's own rewards, over one rollout or several."""
+    small = [(0.1, 0.0), (0.2, 0.0), (0.3, 0.0)]
+    script = Script([0.0], [small, [(1e17, 0.0)], small], ["terminated"] * 3)
+    envs, finished = started(script), []
+    while len(finished) < 3:
+        finished += Steps(steps).collect(small_policy(1, 2), envs, draw(), NoRewardScale())[1]
+    assert finished[:3] == [(0.1 + 0.2 + 0.3, 3), (1e17, 1), (0.1 + 0.2 + 0.3, 3)]
+
+
 @pytest.mark.parametrize(("wanted", "columns"), [(1, 1), (5, 5), (7, 3), (2, 4), (12, 4)])
 def test_episodes_gives_each_column_one_whole_episode(wanted: int, columns: int) -> None:
     originals = [Recorded(seed) for seed in range(columns)]
