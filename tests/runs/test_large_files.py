@@ -44,7 +44,7 @@ def test_a_run_with_a_huge_file_is_left_out_with_a_line(name: str, size: int, tm
     bad = make_run(tmp_path / "bad", 1, 2.0, rows=EVALS)
     (bad / name).touch()
     os.truncate(bad / name, size)
-    told = compare(tmp_path, "--scalars", "return/eval")
+    told = compare(tmp_path, "--scalars", "return/eval", "--export", str(tmp_path / "curves.npz"))
     assert told.code == 0, told
     assert f"bad: {Path(name).name} is larger than" in told.err
     assert "left out" in told.err

@@ -19,6 +19,7 @@ from pgrun.terminal.options import Options, integer_at_least
 from pgrun.terminal.writable import refuse_unwritable_file, refuse_unwritable_folder
 
 PICTURES, EXPORTS = (".png", ".svg", ".pdf"), (".csv", ".npz")
+MOST_CURVES = 12  # where --top does not say
 
 NAME = "pgrun-compare"
 ABOUT = """\
@@ -97,13 +98,12 @@ def add_outputs(p: Options) -> None:
         metavar="TAG",
         help=f"side by side (usual: {' '.join(SCALARS)})",
     )
-    p.add_argument("--curve", choices=("mean", "iqm"), default="mean", help="middle of a curve (usual: mean)")
+    p.add_argument("--curve", choices=("mean", "iqm"), help="middle of a curve (usual: mean)")
     p.add_argument(
         "--top",
         type=integer_at_least(1),
         metavar="N",
-        default=12,
-        help="curves of the N best groups (usual: 12)",
+        help=f"curves of the N best groups (usual: {MOST_CURVES})",
     )
     p.add_argument(
         "--export", type=Path, metavar="FILE", help="the score matrix as .csv or .npz (with the curves)"
@@ -145,11 +145,29 @@ def check_compare_options(options: argparse.Namespace) -> None:
         if leads_out(path):
             raise InvalidCommand(f"--{option}", path, f"is {LEADS_OUT}", "remove it, or name another file")
         refuse_unwritable_file(f"--{option}", path)
+    refuse_undrawn_curves(options)
+    options.curve, options.top = options.curve or "mean", options.top or MOST_CURVES
     if options.tensorboard:
         refuse_unwritable_folder("--tensorboard", options.tensorboard)
         from pgrun.analysis.compare.export import check_tensorboard
 
         check_tensorboard(options.tensorboard)
+
+
+def refuse_undrawn_curves(options: argparse.Namespace) -> None:
+    """What says how curves are drawn, where none are."""
+    exported = options.scalars and options.export and options.export.suffix == ".npz"
+    if options.html or options.picture or options.tensorboard or exported:
+        return
+    for option in ("scalars", "curve", "top"):
+        if (given := getattr(options, option)) is not None:
+            word = " ".join(given) if option == "scalars" else given
+            raise InvalidCommand(
+                f"--{option}",
+                word,
+                "no curves are drawn",
+                "add --html FILE or --picture FILE, or leave it out",
+            )
 
 
 if __name__ == "__main__":  # python -m
