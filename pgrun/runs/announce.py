@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -39,7 +40,7 @@ def describe_method(settings: Mapping[str, Any]) -> str:
 def describe_watching(folder: Path) -> str:
     """With the other runs beside it, where it lies where they do."""
     top = TOP if folder.parts[:1] == (TOP,) else shorten_folder(folder)
-    return f"watch it: tensorboard --logdir {top}"
+    return f"watch it: tensorboard --logdir {shlex.quote(top)}"
 
 
 def describe_size(jobs: Sequence[Job], trials: int | None = None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,5 +26,5 @@ def format_result(summary: Mapping[str, Any], folder: Path) -> str:
         f"  training    {summary['env_steps']:,} steps in {summary['wall_seconds']:.1f} s "
         f"({summary['env_steps_per_second']:,.0f} steps/s)\n"
         f"{restarts}  run         {shown}\n"
-        f"  look at it  tensorboard --logdir {shown}{diagnose_finished_run(folder)}"
+        f"  look at it  tensorboard --logdir {shlex.quote(shown)}{diagnose_finished_run(folder)}"
     )

@@ -31,7 +31,7 @@ def report_sweep(folder: Path, expected: Sequence[Job], app: App = PGRUN) -> int
     done = [job for job in jobs if job["status"] == "finished"]
     lost = [job for job in jobs if job["status"] != "finished"]
     say("\n" + (app.table(done) if done else "no job finished"))
-    say("\n" + app.hint.format(shorten_folder(folder)))
+    say("\n" + app.hint.format(shlex.quote(shorten_folder(folder))))
     if done:
         write_sweep_page(folder, [job.folder for job in expected], app)
     for line in describe_outcomes(lost):

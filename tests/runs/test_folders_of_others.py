@@ -46,7 +46,10 @@ def test_a_run_and_a_sweep_have_folders_of_their_own(here: Path) -> None:  # noq
 def test_what_is_told_of_a_folder_can_be_typed(name: str, here: Path) -> None:  # noqa: F811
     (here / name).mkdir()
     word = shlex.quote(f'hydra.run.dir="{name}/r"')
-    assert pgrun(f"{LINE} {word}").code == 0
+    trained = pgrun(f"{LINE} {word}")
+    assert trained.code == 0
+    for hint in re.findall(r"tensorboard --logdir .*", trained.out):
+        assert shlex.split(hint)[2] in (name, f"{name}/r")
     told = pgrun(f"{shlex.quote(f'resume={name}/r')}")
     assert "is finished" in told.err, told.err
     assert pgrun(f"{shlex.quote(f'resume={name}/r')} trainer.total_steps=1400").code == 0

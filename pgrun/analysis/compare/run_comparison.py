@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -159,6 +160,7 @@ def write_others(
     told = [str(path) for path in (options.html, options.picture, options.export) if path]
     if options.tensorboard:
         count = write_tensorboard(rows, options.tensorboard, options.curve)
-        told.append(f"{count} runs in {options.tensorboard}: tensorboard --logdir {options.tensorboard}")
+        logs = shlex.quote(str(options.tensorboard))
+        told.append(f"{count} runs in {options.tensorboard}: tensorboard --logdir {logs}")
     if told:
         say("\nwritten: " + ", ".join(told))

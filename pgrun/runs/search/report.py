@@ -32,7 +32,7 @@ def report_search(command: Command, jobs: Sequence[Job]) -> int:
     say("\n" + (format_trial_table(ranked, len(rows)) if ranked else "no trial of this command finished"))
     if ranked and ranked[0]["status"] == "finished":
         say("\n" + format_best_trial(ranked[0], command))
-    say("\n" + app.hint.format(shorten_folder(folder)))
+    say("\n" + app.hint.format(shlex.quote(shorten_folder(folder))))
     if ranked:
         sweep.write_sweep_page(folder, [row["folder"] for row in ranked], app)
     for line in sweep.describe_outcomes(others):
