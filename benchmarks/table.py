@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import random
 import subprocess
 import sys
@@ -32,6 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from pgrun.analysis.compare.statistics import bootstrap, iqm, mean
+from pgrun.terminal.libraries import PORTABLE, PORTABLE_PROCESSOR
 
 RUNS, RESULTS = ROOT / "outputs" / "table", ROOT / "docs" / "results"
 SEEDS = (0, 1, 2, 3, 4)
@@ -117,19 +119,26 @@ def read_rows(cells: Iterable[Cell]) -> dict[tuple[str, str, int], dict[str, Any
     return known
 
 
-def train(cell: Cell, seed: int, folder: Path) -> None:
+def train(cell: Cell, seed: int, folder: Path, portable: bool = True) -> None:
     words = [f"algo={cell.algo}", f"env={cell.env}", *cell.words, f"seed={seed}"]
     words += [f"trainer.total_steps={cell.steps}"]
-    print(f"{cell.env} {cell.algo} seed {seed}: {run_or_resume(words, folder)}", flush=True)
+    print(f"{cell.env} {cell.algo} seed {seed}: {run_or_resume(words, folder, portable)}", flush=True)
 
 
-def run_or_resume(words: Iterable[str], folder: Path) -> str:
-    """One run, from the start or from its last checkpoint; what it says of its evaluation, or of its end."""
+def run_or_resume(words: Iterable[str], folder: Path, portable: bool = True) -> str:
+    """One run, from the start or from its last checkpoint; what it says of its evaluation, or of its end.
+
+    ``portable``: with the machine code that every x86-64 processor with AVX2 runs alike.
+    """
     command = [*words, "logger.progress=false", f"hydra.run.dir={folder}"]
     if any((folder / "checkpoints").glob("*.safetensors")):
         command = [f"resume={folder}"]
     done = subprocess.run(
-        [sys.executable, "-m", "pgrun", *command], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "pgrun", *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, PORTABLE: str(int(portable))},
     )
     output = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
     return next((line.strip() for line in output if "evaluation" in line), " ".join(output[-1:]))
@@ -149,11 +158,11 @@ def check_again(cells: list[Cell], count: int, draw: int) -> int:
     keys = sorted(key for key in known if key[:2] in by_pair)
     different = 0
     for env, algo, seed in random.Random(draw).sample(keys, min(count, len(keys))):
-        folder = RUNS / "check" / env / algo / str(seed)
+        folder, row = RUNS / "check" / env / algo / str(seed), known[env, algo, seed]
         if read_finished_run(folder) is None:
-            train(by_pair[env, algo], seed, folder)
+            portable = PORTABLE_PROCESSOR in row["versions"].split()
+            train(by_pair[env, algo], seed, folder, portable)
         again = read_finished_run(folder)
-        row = known[env, algo, seed]
         same = again is not None and again["params_sha256"] == row["params_sha256"]
         said = "the same parameters" if same else f"OTHER parameters{format_changes(row, again)}"
         print(f"{env} {algo} seed {seed}: {said}", flush=True)

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pgrun.runs.workers import borrowing_user_process
-from pgrun.terminal.threads import THREAD_VARIABLES, pin_threads
+from pgrun.terminal.libraries import THREAD_VARIABLES, pin_libraries
 
 ONE_COMMAND = threading.RLock()  # Hydra, sys.argv and the logging are one to a process
 VARIABLES = (*THREAD_VARIABLES, "HYDRA_FULL_ERROR")
@@ -140,9 +140,9 @@ def kept_numpy(argv: Sequence[str]) -> Iterator[None]:
 
     Elsewhere the number is read from the environment when NumPy is loaded, which here may have been long ago.
     """
+    pin_libraries(list(argv))
     import numpy as np
 
-    pin_threads(list(argv))
     states = random.getstate(), np.random.get_state()
     before = set_openblas_threads(int(os.environ[THREAD_VARIABLES[0]]))
     try:

@@ -16,8 +16,8 @@ from pgrun.cli.subcommands import find_subcommand
 from pgrun.command.app import PGRUN, App
 from pgrun.errors import InvalidCommand, UserFacingError
 from pgrun.terminal.exit_codes import ExitCode, run_guarded
+from pgrun.terminal.libraries import pin_libraries
 from pgrun.terminal.printing import Tone, say, shorten_folder
-from pgrun.terminal.threads import pin_threads
 
 if TYPE_CHECKING:
     from pgrun.command.compose import Job
@@ -61,7 +61,7 @@ def carry_out(argv: list[str], app: App = PGRUN) -> Outcome:
 
     Raises ``InvalidCommand``.
     """
-    pin_threads(argv)
+    pin_libraries(argv)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us as they are
     from pgrun.command.overrides import read_command
 
@@ -196,7 +196,7 @@ def show_help(argv: list[str], app: App) -> int:
     places = [conf_dir(), *own]
     typed = [word for word in argv if word not in HELP]
     if any("=" in word for word in typed):
-        pin_threads(argv)
+        pin_libraries(argv)
         from pgrun.cli.option_help import find_options, option_help
         from pgrun.command.overrides import read_command
 

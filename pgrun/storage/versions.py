@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -11,24 +13,16 @@ from typing import Any
 from pgrun import __version__
 from pgrun.errors import escape_line
 
-PACKAGES = ("torch", "numpy", "gymnasium", "mujoco", "numba", "hydra-core")
-COMPUTING = (
-    "pgrun",
-    "python",
-    "torch",
-    "numpy",
-    "gymnasium",
-    "mujoco",
-    "numba",
-    "processor",
-)  # numbers may hang on these
+PACKAGES = ("torch", "numpy", "scipy", "gymnasium", "mujoco", "numba", "hydra-core")
+OF_THE_MACHINE = ("glibc", "processor")
+COMPUTING = ("pgrun", "python", *PACKAGES[:-1], *OF_THE_MACHINE)  # numbers may hang on these
 LONGEST = 40  # characters of a version that is shown
 
 
 @cache
 def installed_versions() -> Mapping[str, str]:
-    """Python's, ours, of the packages that there are, and the ``processor`` by LLVM's name for it
-    (``emeraldrapids``, ``znver4``): kernels are compiled for it, and BLAS chooses its sums by it.
+    """Python's, ours, of the packages that there are, of the library of exp and log, and the ``processor``
+    that code is chosen for, by LLVM's name: ``znver4``, or with ``PGRUN_PORTABLE=1`` ``x86-64-v3``.
     """
     from llvmlite.binding import get_host_cpu_name
 
@@ -38,7 +32,9 @@ def installed_versions() -> Mapping[str, str]:
             versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    versions["processor"] = get_host_cpu_name()
+    with suppress(AttributeError, OSError, ValueError):  # another library than GNU's
+        versions["glibc"] = str(os.confstr("CS_GNU_LIBC_VERSION")).removeprefix("glibc ")
+    versions["processor"] = os.environ.get("NUMBA_CPU_NAME") or get_host_cpu_name()
     return versions
 
 

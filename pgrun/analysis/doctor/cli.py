@@ -9,9 +9,9 @@ from pgrun.config.pages import page_address
 from pgrun.errors import InvalidCommand
 from pgrun.storage.newest_run import LAST, replace_last
 from pgrun.terminal.exit_codes import ExitCode, run_guarded
+from pgrun.terminal.libraries import pin_libraries
 from pgrun.terminal.options import Options
 from pgrun.terminal.printing import say
-from pgrun.terminal.threads import pin_threads
 
 NAME = "pgrun-doctor"
 ABOUT = (
@@ -48,7 +48,7 @@ def run_doctor(argv: Sequence[str]) -> int:
     names = [
         replace_last(name, NAME, one=False) for name in build_doctor_parser().parse_args(list(argv)).runs
     ]
-    pin_threads([])
+    pin_libraries([])
     from pgrun.analysis.compare.read_runs import Found, expand_glob, find_run_folders
     from pgrun.analysis.doctor.report import diagnose_run
     from pgrun.analysis.doctor.run_data import read_chart

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from pgrun.config.pages import page_address
 from pgrun.errors import InvalidCommand
 from pgrun.terminal.exit_codes import ExitCode, run_guarded
+from pgrun.terminal.libraries import pin_libraries
 from pgrun.terminal.options import Options, integer_at_least
 from pgrun.terminal.printing import say
-from pgrun.terminal.threads import pin_threads
 from pgrun.terminal.writable import refuse_unwritable_folder
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def build_lab_parser() -> Options:
 
 def main() -> None:
     """The console script."""
-    pin_threads(sys.argv[1:])
+    pin_libraries(sys.argv[1:])
     sys.exit(run_guarded(lambda: run_lab(sys.argv[1:]), "pgrun-lab"))
 
 

@@ -12,9 +12,9 @@ from pgrun.config.pages import install_command
 from pgrun.errors import InvalidCommand
 from pgrun.storage.newest_run import LAST, replace_last
 from pgrun.terminal.exit_codes import ExitCode, run_guarded
+from pgrun.terminal.libraries import pin_libraries
 from pgrun.terminal.options import Options, integer_at_least
 from pgrun.terminal.printing import say
-from pgrun.terminal.threads import pin_threads
 from pgrun.tools.play.options import PlayOptions
 
 NAME = "pgrun-play"
@@ -35,7 +35,7 @@ def main() -> None:
 
 def run_play(argv: Sequence[str]) -> int:
     wish = read_play_options(argv)
-    pin_threads([f"threads={threads_of(wish)}"])
+    pin_libraries([f"threads={threads_of(wish)}"])
     from pgrun.tools.play.play import export_policy, play_policy
 
     say(export_policy(wish) if wish.export else play_policy(wish))
