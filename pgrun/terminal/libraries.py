@@ -57,7 +57,7 @@ def pin_processor() -> None:
             "unset it",
         )
     pinned = PROCESSOR_VARIABLES.items() <= os.environ.items()
-    if loaded := not pinned and [name for name in ("numpy", "torch", "numba") if name in sys.modules]:
+    if loaded := not pinned and [name for name in ("numpy", "numba") if name in sys.modules]:
         raise InvalidCommand(
             PORTABLE,
             given,

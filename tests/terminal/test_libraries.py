@@ -62,10 +62,21 @@ def test_a_product_is_the_same_whichever_code_a_processor_would_choose() -> None
     assert free[1] != "x86-64-v3"
 
 
+def test_a_command_is_read_with_it_as_without() -> None:
+    """Nothing that a command loads before has chosen its code."""
+    words = [sys.executable, "-m", "pgrun", "sampler.steps=0"]
+    with_it, without = (
+        subprocess.run(words, env={**os.environ, PORTABLE: on}, capture_output=True, text=True, check=False)
+        for on in "10"
+    )
+    assert with_it.stderr == without.stderr
+    assert "sampler.steps=0" in with_it.stderr
+
+
 def test_it_is_refused_where_numpy_has_chosen_already(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PORTABLE, "1")
     with pytest.raises(
-        InvalidCommand, match=r"PGRUN_PORTABLE=1: numpy .*loaded already, chose code for this"
+        InvalidCommand, match=r"PGRUN_PORTABLE=1: numpy.*, loaded already, chose code for this"
     ):
         pin_libraries([])
     assert PROCESSOR_VARIABLES.keys().isdisjoint(os.environ)
