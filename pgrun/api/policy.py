@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -73,8 +74,11 @@ class ActionDistribution:
         return float(self.dist.entropy(self.params)) + self.log_volume
 
     def log_prob(self, action: Any) -> float:
-        """log π(a|s) of an action that the environment takes; of a Box the log density."""
-        numbers = np.asarray(action)
+        """log π(a|s) of an action that the environment takes; of a Box the log density, also out of bounds.
+
+        Raises ``ValueError`` where it is none.
+        """
+        numbers = self.check_action(action)
         if isinstance(self.space, spaces.Discrete | spaces.MultiDiscrete):
             numbers = (numbers - self.space.start).astype(np.int64)
         shape = () if isinstance(self.space, spaces.Discrete) else (-1,)
@@ -83,6 +87,18 @@ class ActionDistribution:
             assert isinstance(self.dist, TanhGaussian | ScaledBeta)
             given = self.dist.recover((given.double() - self.stretch[0]) / self.stretch[1])
         return float(self.dist.log_prob(self.params, given)) - self.log_volume
+
+    def check_action(self, action: Any) -> np.ndarray:
+        """The action's numbers. Raises ``ValueError`` where they are too many, too few, or no choice."""
+        numbers = np.asarray(action)
+        fits = numbers.dtype.kind in "biuf" and numbers.size == math.prod(self.space.shape or ())
+        fits = fits and bool(np.isfinite(numbers).all())
+        if fits and not isinstance(self.space, spaces.Box):
+            whole = numbers.astype(np.int64).reshape(self.space.shape).astype(self.space.dtype)
+            fits = bool((whole.ravel() == numbers.ravel()).all()) and self.space.contains(whole[()])
+        if not fits:
+            raise ValueError(f"{action!r} is no action of {self.space}")
+        return numbers
 
     @property
     def log_volume(self) -> float:

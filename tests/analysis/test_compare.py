@@ -12,6 +12,7 @@ import pytest
 from pgrun.analysis.compare.config import flatten_comparable_settings, read_config
 from pgrun.analysis.compare.groups import group_runs
 from pgrun.analysis.compare.read_runs import read_runs
+from pgrun.analysis.compare.report import list_differing_settings
 from pgrun.command.app import PGRUN
 from pgrun.command.compose import compose_jobs
 from pgrun.command.overrides import read_command
@@ -143,8 +144,42 @@ def test_warnings(tmp_path: Path) -> None:
     )
     out = compare(top).out
     assert "fewer than five seeds: algo=ppo gamma=0.99 (3); algo=a2c gamma=0.99 (2)" in out
-    assert "overlap: algo=ppo gamma=0.99 with algo=a2c gamma=0.99; these" in out
+    assert "difference may be 0 (95 %): algo=ppo gamma=0.99 and algo=a2c gamma=0.99; these" in out
     assert "algo=a2c gamma=0.99: 1 of 3 runs without a score" in out
+
+
+def test_intervals_may_overlap_where_the_difference_is_clear(tmp_path: Path) -> None:
+    low = [300.0 + x for x in (-80, -50, -30, -10, 0, 5, 15, 30, 50, 80)]
+    top = sweep(tmp_path, ({}, ["algo=ppo"], [x + 55 for x in low]), (A2C, ["algo=a2c"], low))
+    answer = compare(top)
+    (ppo, a2c) = (cells(answer)[name][4] for name in ("algo=ppo", "algo=a2c"))
+    assert float(ppo.split(" … ")[0]) < float(a2c.split(" … ")[1]), "the intervals overlap"
+    assert "which is better" not in answer.out
+
+
+def test_a_setting_that_a_group_pools_over_is_none_of_its_settings(tmp_path: Path) -> None:
+    """Whichever of its runs comes first."""
+    other = {"gamma": 0.5}
+    top = sweep(
+        tmp_path,
+        ({}, ["algo=ppo"], [1.0, 2.0]),
+        ({**A2C, **other}, ["algo=a2c"], [3.0]),
+        (A2C, ["algo=a2c", "gamma=0.99"], [4.0]),
+    )
+    answer = compare(top, "--by", "algo", "--baseline", "gamma=0.99")
+    assert cells(answer)["algo=ppo"][-1] == "baseline"
+    settings = list_differing_settings(group_runs(read_runs([str(top)]).runs, ["algo"]))
+    (row,) = [line for line in settings if line[0] == "gamma"]
+    assert sorted(row[1:]) == ["0.99", "several"]
+    refused = compare(top, "--by", "algo", "--baseline", "gamma=0.5")
+    assert (refused.code, "fits no group" in refused.err) == (2, True)
+
+
+def test_nothing_is_written_where_one_file_cannot_be(here: Path) -> None:  # noqa: F811
+    sweep(here / "top", ({}, ["algo=ppo"], [1.0]), ({"gamma": 0.5}, ["algo=ppo", "gamma=0.5"], [2.0]))
+    answer = compare("top", "--by", "algo", "--html", "h.html", "--picture", "p.png", "--export", "x.csv")
+    assert (answer.code, "one cell for them" in answer.err) == (2, True)
+    assert [path.name for path in here.iterdir()] == ["top"]
 
 
 def test_steps_and_seconds_to_a_threshold(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pgrun.analysis.compare import statistics
 from pgrun.analysis.compare.statistics import (
     bootstrap,
     bootstrap_curve,
+    difference_interval,
     improvement_interval,
     iqm,
     mean,
@@ -52,6 +53,23 @@ def test_it_is_the_same_every_time_and_in_any_pieces(monkeypatch: pytest.MonkeyP
     assert bootstrap([DATA], iqm) == first
     monkeypatch.setattr(statistics, "CHUNK", 1001)
     assert bootstrap([DATA], iqm) == first
+
+
+def test_the_difference_s_interval_is_scipys() -> None:
+    """Of two samples, each drawn by itself; their draws are others, so to Monte Carlo's error."""
+    other = DATA[:5] - 150
+    theirs = stats.bootstrap(
+        (DATA, other),
+        lambda x, y, axis: trimmed(x, axis) - trimmed(y, axis),
+        n_resamples=100_000,
+        method="percentile",
+        vectorized=True,
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    assert difference_interval([DATA], [other]) == pytest.approx((theirs.low, theirs.high), abs=8)
+    low, high = bootstrap([DATA], iqm)
+    assert difference_interval([DATA], [np.zeros(9)]) == pytest.approx((low, high), abs=8)
+    assert np.isnan(difference_interval([DATA], [DATA[:1]])).all()
 
 
 def test_strata_keep_their_weight() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pgrun.analysis.doctor.critic import suggest_farther_sight
 from pgrun.analysis.doctor.known_symptoms import SYMPTOMS, find_symptoms
 from pgrun.analysis.doctor.report import diagnose_run, format_findings
 from pgrun.analysis.doctor.return_trend import Course, measure_course
@@ -127,6 +128,8 @@ def test_remedies_that_are_settings_carry_the_run_s_own_numbers() -> None:
     assert remedies["steps-too-small"].startswith("optimizer.lr=0.03")
     assert remedies["gradient-lost-in-noise"].startswith("sampler.steps=512")
     assert remedies["short-sighted"] == "gamma=0.99"
+    longer = chart({**FLAT, "episode/length": 10_000.0}, settings={"gamma": 0.99})
+    assert suggest_farther_sight(longer) == "gamma=0.9975", "farther than it sees"
 
 
 def test_a_gaussian_without_noise() -> None:

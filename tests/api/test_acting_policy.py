@@ -67,6 +67,23 @@ def test_chances_are_those_of_the_actions() -> None:
     assert pi.log_prob([1, 0, 1]) == pytest.approx(np.log(p[0] * (1 - p[1]) * p[2]), abs=1e-6)
 
 
+NO_ACTIONS = {
+    "Discrete": (0, 4, -1, 1.7, 1e30, np.nan, "a", None, [1, 2], []),
+    "MultiDiscrete": ([1, 8], [1, 4], [2, 5], [1], [1, 5, 5]),
+    "MultiBinary": ([0, 2, 1], [0, 256, 1], [0, 1], [0.5, 0, 1]),
+    "Box": ([0.5], [0.5, 0.5, 0.5], [], ["a", "b"], [np.nan, 0.0]),
+}
+
+
+@pytest.mark.parametrize("kind", NO_ACTIONS)
+def test_what_is_no_action_has_no_chance(kind: str) -> None:
+    """Kernels look up a row by its number, and ask nothing."""
+    pi = acting(SPACES[kind]).distribution(OBS)
+    for action in NO_ACTIONS[kind]:
+        with pytest.raises(ValueError, match="is no action of"):
+            pi.log_prob(action)
+
+
 def test_gaussians_are_in_the_environment_s_units() -> None:
     policy = acting(SPACES["Box"])
     pi = policy.distribution(OBS)

@@ -20,6 +20,7 @@ IGNORED = (
     "diagnostics",
     "resume",
     "trainer.checkpoint_every",
+    "trainer.film_every",
     "env.restart",
     "cores",
 )  # change nothing that is learned

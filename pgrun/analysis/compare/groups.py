@@ -28,6 +28,10 @@ DEFAULTS = "(defaults)"
 LONG_NUMBER = re.compile(r"(?<==)-?\d+\.\d{4,}(?:e[-+]?\d+)?(?![\w.])")
 
 
+SEVERAL = "several"  # values of a setting that a group pools over
+NOT_SET = "(none)"  # of a setting that a choice does not have
+
+
 @dataclass(frozen=True)
 class Group:
     label: str
@@ -51,9 +55,11 @@ class Group:
     def envs(self) -> tuple[str, ...]:
         return tuple(sorted({run.env for run in self.runs}))
 
-    @property
+    @cached_property
     def config(self) -> dict[str, Any]:
-        return self.runs[0].config
+        """The settings of its runs, those that are not the same in all of them as ``SEVERAL``."""
+        several = find_differing_paths([run.config for run in self.runs])
+        return {**self.runs[0].config, **dict.fromkeys(several, SEVERAL)}
 
 
 def group_runs(runs: Sequence[Run], by: Sequence[str] = ()) -> list[Group]:
@@ -67,7 +73,7 @@ def group_runs(runs: Sequence[Run], by: Sequence[str] = ()) -> list[Group]:
         )
     members = list(groups.values())
     if by:
-        names = [format_settings(rs[0].config, paths) for rs in members]
+        names = [format_settings({**dict.fromkeys(paths, NOT_SET), **rs[0].config}, paths) for rs in members]
     else:
         names = label_groups([(rs[0].config, {key for run in rs for key in run.typed}) for rs in members])
     names = shorten_numbers(names)
@@ -194,9 +200,10 @@ def find_baseline(groups: Sequence[Group], typed: Sequence[str]) -> dict[tuple[s
     ]
     matching: dict[tuple[str, ...], Group] = {}
     for candidate in groups:
-        if not all(
-            format_label_value(candidate.config.get(path, ...)) == format_label_value(value)
-            for path, value in wanted
+        held = [candidate.config.get(path, ...) for path, _ in wanted]
+        if any(
+            x is SEVERAL or format_label_value(x) != format_label_value(value)
+            for x, (_, value) in zip(held, wanted, strict=True)
         ):
             continue
         if candidate.envs in matching:

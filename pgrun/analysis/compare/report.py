@@ -20,7 +20,7 @@ from pgrun.analysis.compare.table import (
     make_group_row,
     sort_best_first,
     warn_of_few_seeds,
-    warn_of_overlaps,
+    warn_of_unclear_order,
 )
 from pgrun.errors import escape_line
 from pgrun.presentation.tables import align_columns
@@ -96,7 +96,7 @@ def warn_of_indistinct_groups(rows: Sequence[Row], base: Sequence[Row]) -> list[
     warnings, left = [], list(rows)
     for to in dict.fromkeys([*(id(row) for row in base), id(rows[0])]):
         row = next(row for row in rows if id(row) == to)
-        warnings += warn_of_overlaps(left, row)
+        warnings += warn_of_unclear_order(left, row)
         left.remove(row)
     return warnings
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pgrun.analysis.compare.curves import POINTS, Panel, make_panels
-from pgrun.analysis.compare.export import write_csv, write_npz, write_tensorboard
+from pgrun.analysis.compare.export import score_matrix, write_csv, write_npz, write_tensorboard
 from pgrun.analysis.compare.groups import (
     Group,
     find_baseline,
@@ -47,6 +47,12 @@ def run_comparison(options: argparse.Namespace) -> int:
     say(comparison.text())
     drawn = comparison.best(options.top)
     rows = make_panels(drawn, tags, iqm if options.curve == "iqm" else mean) if tags else []
+    if options.export:
+        score_matrix(comparison.groups)  # refused before anything is written
+    if options.picture and not any(panel.curves for row in rows for panel in row):
+        raise InvalidCommand(
+            "--picture", options.picture, f"none of these runs has a value of {', '.join(tags)}"
+        )
     if options.html:
         write_page(options.html, comparison, rows, drawn, read.notes, options.curve)
     write_others(options, comparison.groups, drawn, rows)
@@ -144,12 +150,6 @@ def write_others(
     rows: Sequence[Sequence[Panel]],
 ) -> None:
     if options.picture:
-        if not any(panel.curves for row in rows for panel in row):
-            raise InvalidCommand(
-                "--picture",
-                options.picture,
-                f"none of these runs has a value of {', '.join(choose_scalars(options))}",
-            )
         from pgrun.analysis.compare.picture import draw_comparison
 
         draw_comparison(rows, drawn, options.picture)

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from pgrun.analysis.compare.groups import Group
-from pgrun.analysis.compare.statistics import Interval, bootstrap, improvement_interval, iqm, mean
+from pgrun.analysis.compare.statistics import (
+    Interval,
+    bootstrap,
+    difference_interval,
+    improvement_interval,
+    iqm,
+    mean,
+)
 
 FEW = 5  # seeds: with fewer, intervals are too narrow to rest a claim on
 NAMED = 6  # groups named in a warning
@@ -23,7 +30,7 @@ class Row:
     label: str
     seeds: str
     count: int  # scores in the smallest environment
-    scores: np.ndarray
+    strata: Sequence[np.ndarray]  # scores of each environment
     mean: float
     std: float
     mean_interval: Interval
@@ -38,7 +45,7 @@ def make_score_row(label: str, seeds: Sequence[int], strata: Sequence[np.ndarray
         label,
         ",".join(map(str, seeds)) if len(seeds) <= 5 else f"{len(seeds)} seeds",
         min((len(x) for x in strata), default=0),
-        scores,
+        strata,
         float(scores.mean()) if n else math.nan,
         float(scores.std(ddof=1)) if n > 1 else math.nan,
         bootstrap(strata, mean),
@@ -65,7 +72,7 @@ def sort_best_first(groups: Sequence[Group]) -> list[Group]:
 
 def format_score_columns(rows: Sequence[Row]) -> list[tuple[str, ...]]:
     """Head and cells of the columns that every table has."""
-    digits = choose_decimals([x for r in rows for x in r.scores])
+    digits = choose_decimals([x for r in rows for scores in r.strata for x in scores])
     head = ("configuration", "seeds", "mean ± std", "95 % of mean", "IQM", "95 % of IQM")
     cells = [
         (
@@ -159,15 +166,17 @@ def warn_of_few_seeds(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def warn_of_overlaps(rows: Sequence[Row], to: Row) -> list[str]:
+def warn_of_unclear_order(rows: Sequence[Row], to: Row) -> list[str]:
     """A warning that names the groups whose IQM this data cannot tell from that of ``to``; or none."""
     low, high = to.iqm_interval
-    alike = [r.label for r in rows if r is not to and r.iqm_interval[0] <= high and low <= r.iqm_interval[1]]
+    near = [r for r in rows if r is not to and r.iqm_interval[0] <= high and low <= r.iqm_interval[1]]
+    differences = [difference_interval(r.strata, to.strata) for r in near]
+    alike = [r.label for r, (low, high) in zip(near, differences, strict=True) if low <= 0 <= high]
     if not alike:
         return []
     return [
         (
-            f"95 % intervals of the IQM overlap: {to.label} with {join_first_names(alike)}; these runs do "
+            f"the IQM's difference may be 0 (95 %): {to.label} and {join_first_names(alike)}; these runs do "
             "not show which is better"
         )
     ]

@@ -36,7 +36,8 @@ def detect_short_sight(chart: Chart) -> str | None:
 
 
 def suggest_farther_sight(chart: Chart) -> str:
-    return "gamma=0.99"
+    """A sight of twice what is too short, and of 100 steps at least."""
+    return f"gamma={max(0.99, 1 - 1 / (2 * SIGHT * chart.typical('episode/length'))):.4g}"
 
 
 def second_half_medians(chart: Chart) -> tuple[float, float, float]:
