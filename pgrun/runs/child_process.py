@@ -86,12 +86,14 @@ def start_server() -> None:
 
 def run_in_child_process(work: ChildJob, sweep: Path) -> float:
     """The job's result, NaN without one; a death that it could not record itself is recorded here."""
+    from pgrun.runs.job_status import read_result
+
     if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
         # joblib's workers have one that a child does not know
         multiprocessing.set_start_method(None, force=True)
     with this_worker().job() as owner:
         start_server()
-        beginning = note_beginning(work.log)
+        beginning, earlier = note_beginning(work.log), read_result(work.folder, work.app)
         receiver, sender = FORKS.Pipe(duplex=False)
         process = FORKS.Process(target=child_main, args=(work, sender))
         with deferring_signals() as asked:
@@ -114,11 +116,11 @@ def run_in_child_process(work: ChildJob, sweep: Path) -> float:
                 return result
         told = read_stop_signal(sweep) is not None or owner.is_gone()
         reason = exit_reason(process.exitcode or 0, told, beginning)
-        record_for_child(work, *reason)
+        record_for_child(work, *reason, earlier)
     return math.nan
 
 
-def record_for_child(work: ChildJob, status: str, reason: str) -> None:
+def record_for_child(work: ChildJob, status: str, reason: str, earlier: Mapping[str, Any]) -> None:
     """How a process ended that could not say so, or never began.
 
     Which job it was stands beside it, also where it died before it wrote that: no ``resume=retry`` could go
@@ -130,7 +132,7 @@ def record_for_child(work: ChildJob, status: str, reason: str) -> None:
     with suppress(OSError):
         if not (work.folder / SETTINGS).exists():
             write_settings(work.folder, work.settings)
-    record_outcome(work.app, work.settings, work.folder, status, reason)
+    record_outcome(work.app, work.settings, work.folder, status, reason, earlier)
 
 
 def is_queued_again() -> bool:
@@ -149,7 +151,10 @@ def run_unless_stopped(work: ChildJob, sweep: Path) -> float:
     """``run_in_child_process``; where the sweep was told to stop, the job is recorded as not run."""
     if (number := read_stop_signal(sweep)) is None:
         return run_in_child_process(work, sweep)
-    record_for_child(work, "not run", f"the sweep was stopped by {signal.Signals(number).name}")
+    from pgrun.runs.job_status import read_result
+
+    reason = f"the sweep was stopped by {signal.Signals(number).name}"
+    record_for_child(work, "not run", reason, read_result(work.folder, work.app))
     return math.nan
 
 

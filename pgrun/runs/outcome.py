@@ -20,19 +20,39 @@ from pgrun.errors import (
     describe_lack_of_memory,
     escape_line,
 )
+from pgrun.terminal.printing import shorten_folder
 
 log = logging.getLogger(__name__)
 
 
 def record_outcome(
-    app: App, settings: Mapping[str, Any], folder: Path, status: str, reason: str, quiet: bool = False
+    app: App,
+    settings: Mapping[str, Any],
+    folder: Path,
+    status: str,
+    reason: str,
+    earlier: Mapping[str, Any],
+    quiet: bool = False,
 ) -> None:
-    """How a job ended without a result, where the disk lets it be said. ``quiet``: the disk is the reason."""
+    """How a job ended without a result, where the disk lets it be said. ``quiet``: the disk is the reason.
+
+    A result that came since the job began, when the folder had ``earlier``, stays.
+    """
+    if has_new_result(folder, app, earlier):
+        return
     try:
         app.record(settings, folder, status, reason)
     except OSError as unwritable:
         if not quiet:
             log.error("no %s in %s: %s", app.result, folder, unwritable.strerror)
+
+
+def has_new_result(folder: Path, app: App, earlier: Mapping[str, Any]) -> bool:
+    """Whether the job has come to its result, so that what happens now is after it."""
+    from pgrun.runs.job_status import WITH_VALUE, read_result
+
+    now = read_result(folder, app)
+    return now["status"] in WITH_VALUE and now != earlier
 
 
 def write_record(
@@ -86,8 +106,9 @@ def record_how_it_ends(
     theirs: tuple[type[BaseException], ...],
 ) -> float:
     """The value of the work, whose end is recorded, in a folder that is this process's alone."""
-    from pgrun.runs.job_status import write_settings
+    from pgrun.runs.job_status import read_result, write_settings
 
+    earlier = read_result(folder, app)
     try:
         write_settings(folder, settings)
         return work(settings, folder)
@@ -96,7 +117,9 @@ def record_how_it_ends(
     except KeyboardInterrupt as stop:
         name = getattr(stop, "name", "SIGINT")
         reason = "stopped by Ctrl-C" if name == "SIGINT" else f"stopped by {name}"
-        record_outcome(app, settings, folder, "interrupted", reason)
+        record_outcome(app, settings, folder, "interrupted", reason, earlier)
+        if has_new_result(folder, app, earlier):
+            stop.hint = f"it was finished: {shorten_folder(folder)}"  # type: ignore[attr-defined]
         raise
     except BaseException as raised:
         error = name_lack_of_memory(raised, settings, folder)
@@ -106,9 +129,8 @@ def record_how_it_ends(
         ):  # nothing was run: what the folder says stays true
             raise
         if not isinstance(error, RunFilesLost):  # what is at the folder's place may be anybody's
-            record_outcome(
-                app, settings, folder, "failed", format_error_line(error), quiet=isinstance(error, OSError)
-            )
+            reason = format_error_line(error)
+            record_outcome(app, settings, folder, "failed", reason, earlier, quiet=isinstance(error, OSError))
         if in_sweep:
             known = isinstance(error, UserFacingError | OSError)
             log.error("the job in %s failed: %s", folder, format_error_line(error), exc_info=not known)
