@@ -37,6 +37,7 @@ class SelfImitation(A2c):
         "value_baseline",
     )  # those that have V
     tags: ClassVar[tuple[str, ...]] = ("imitation/share",)  # one more scalar, in metrics.csv and TensorBoard
+    recomputed: ClassVar[tuple[str, ...]] = ("share",)  # from each rollout: a checkpoint need not have it
 
     def prepare_rollout(self, rollout: Rollout, learner: Learner) -> Rollout:
         """(G − V)₊ needs time and episodes, which are gone in a shuffled minibatch:

@@ -93,6 +93,7 @@ class Algorithm:
     takes_corrections: ClassVar[bool] = True  # of a scheme that adds to the gradient itself
     takes_reference: ClassVar[bool] = False  # its steps can be kept near a reference policy
     tags: ClassVar[tuple[str, ...]] = ()  # of ``scalars``
+    recomputed: ClassVar[tuple[str, ...]] = ()  # attributes that each update makes anew: no part of its state
 
     @classmethod
     def misfits(cls, settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[Mistake]:

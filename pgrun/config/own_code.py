@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import dis
 from collections.abc import Callable, Mapping
-from dataclasses import fields
-from inspect import isfunction
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -97,19 +94,6 @@ def list_leaves(value: Any) -> list[Any]:
     return (
         [leaf for part in value for leaf in list_leaves(part)] if isinstance(value, list | tuple) else [value]
     )
-
-
-def find_forgotten_state(thing: Any, state: Mapping[str, Any]) -> list[str]:
-    """Attributes that the user's methods of an object set after it was made, that are no settings of it, and
-    that its state has not.
-    """
-    own = [kind for kind in type(thing).__mro__ if kind.__module__ in IMPORTED]
-    named = [item for kind in own for item in vars(kind).items()]
-    methods = [x for name, x in named if isfunction(x) and name not in ("__init__", "__post_init__")]
-    stored = {step.argval for x in methods for step in dis.get_instructions(x) if step.opname == "STORE_ATTR"}
-    settings = {each.name for each in fields(thing) if each.init}
-    kept = {name for name, value in vars(thing).items() if value is not None}
-    return sorted((stored & kept) - settings - set(state))
 
 
 def find_own_fault(error: BaseException) -> OwnCodeFault | None:

@@ -14,7 +14,8 @@ from filelock import FileLock, Timeout
 
 from pgrun import __version__
 from pgrun.atomic_files import refuse_links
-from pgrun.config.own_code import find_forgotten_state, require_state
+from pgrun.config.own_code import require_state
+from pgrun.config.own_state import OwnState
 from pgrun.envs.faults import Unrepeatable
 from pgrun.errors import EnvironmentFault, InvalidCommand, escape_line, join_lines
 from pgrun.storage.checkpoint import Checkpoints
@@ -46,7 +47,7 @@ class Saver:
         self.held, self.checkpoints = HeldFolder(folder), Checkpoints(folder / "checkpoints")
         self.every, self.saved_at = every, 0
         self.next_time = time.monotonic() + LEAST
-        self.told = False  # what a resumed run would begin anew
+        self.own_state, self.told = OwnState(), False  # what a resumed run would begin anew
 
     def close(self) -> None:
         self.held.close()
@@ -97,10 +98,11 @@ class Saver:
         once what it keeps and does not give.
         """
         require_state(algorithm.state_dict, state)
-        if not self.told and (forgotten := find_forgotten_state(algorithm, state)):
+        if not self.told and (forgotten := self.own_state.find_forgotten(algorithm, state)):
             self.told = True
             log.warning(
-                "%s keeps %s, which its state_dict does not give: a run that is resumed begins them anew",
+                "%s changes %s, which its state_dict does not give: a run that is resumed begins anew with "
+                "what it was at the start, and is another run",
                 type(algorithm).__name__,
                 ", ".join(forgotten),
             )

@@ -4,8 +4,10 @@ came, what is needed.
 
 from __future__ import annotations
 
+import copy
 import json
 import re
+from collections import deque
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -18,7 +20,8 @@ import torch
 from pgrun.algorithms.a2c import A2c
 from pgrun.command import setting_check
 from pgrun.config import user_modules
-from pgrun.config.own_code import find_forgotten_state, find_own_fault, require_state
+from pgrun.config.own_code import find_own_fault, require_state
+from pgrun.config.own_state import OwnState, digest_value
 from pgrun.config.schema import find_class
 from pgrun.errors import OwnCodeFault
 from pgrun.training.build import Run
@@ -137,9 +140,11 @@ class Remembering(A2c):
     rate: float = 0.5
     mean: torch.Tensor | None = field(init=False, default=None)
     given: Any = field(init=False, default_factory=dict)
+    seen: list[int] = field(init=False, default_factory=list)
 
     def note(self) -> None:
         self.mean, self.rate = torch.ones(2), 0.25
+        self.seen.append(1)
 
     def state_dict(self) -> Any:
         return self.given
@@ -171,17 +176,41 @@ def test_what_can_be_saved() -> None:
 def test_what_its_state_forgets_is_said_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Not its settings, not what pgrun's own classes keep, and not what holds nothing yet."""
+    """What has changed since the first checkpoint, settings and lists too; not what pgrun's classes keep."""
     algorithm, saver = Remembering(), Saver(tmp_path, None)
+    saver.look_at_own_state(algorithm, {})
     algorithm.note()
     saver.look_at_own_state(algorithm, {})
     assert caplog.text == ""  # no class of the user's
-    monkeypatch.setattr("pgrun.config.own_code.IMPORTED", {__name__})
-    saver.look_at_own_state(Remembering(), {})
+    monkeypatch.setattr("pgrun.config.own_state.IMPORTED", {__name__})
+    algorithm, saver.own_state = Remembering(), OwnState()
+    saver.look_at_own_state(algorithm, {})
+    saver.look_at_own_state(algorithm, {})
     assert caplog.text == ""
+    algorithm.note()
     for _ in range(2):
         saver.look_at_own_state(algorithm, {})
-    assert caplog.text.count("Remembering keeps mean, which its state_dict does not give") == 1
-    algorithm.given = {"mean": algorithm.mean}
-    assert find_forgotten_state(algorithm, algorithm.state_dict()) == []
+    assert caplog.text.count("Remembering changes mean, rate, seen, which its state_dict does not give") == 1
+    given = {"mean": algorithm.mean, "rate": 0.25}
+    assert saver.own_state.find_forgotten(algorithm, given) == ["seen"]
+    monkeypatch.setattr(Remembering, "recomputed", ("seen",))
+    assert saver.own_state.find_forgotten(algorithm, given) == []
     saver.close()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (torch.zeros(2), torch.tensor([0.0, 1e-45])),
+        (torch.zeros(2), torch.zeros(2, dtype=torch.float64)),
+        (np.zeros(2), np.zeros((2, 1))),
+        ([1, 2], [1, 2, 3]),
+        ({"a": [1]}, {"a": [2]}),
+        (deque([1.0]), deque([-1.0])),
+        (None, 0),
+        (1, True),
+    ],
+)
+def test_a_digest_tells_what_a_checkpoint_would(one: Any, other: Any) -> None:
+    assert digest_value(one) != digest_value(other)
+    assert digest_value(one) == digest_value(copy.deepcopy(one))
