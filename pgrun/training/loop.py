@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
+from collections import Counter
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from pgrun.critics.base import NoCritic
 from pgrun.diagnostics import gradient_detail, local_models
 from pgrun.diagnostics.update import fetch_floats, policy_change, scheduled_tags, step_settings, value_fit
 from pgrun.envs.rehearsal import warn_if_unrepeatable
+from pgrun.errors import OwnCodeFault
 from pgrun.optimization.natural_gradient import mean_kl
 from pgrun.policies.continuous import StateStdGaussian
 from pgrun.policies.distributions import Gaussian
@@ -345,7 +347,7 @@ def keep_best(run: Run, counters: Counters, returns: np.ndarray, folder: Path) -
 
 
 def list_tags(run: Run) -> list[str]:
-    """The scalars that this run can have."""
+    """The scalars that this run can have. Raises ``OwnCodeFault`` where two have one name."""
     critic = () if isinstance(run.learner.critic, NoCritic) else WITH_CRITIC
     clipping = WITH_CLIPPING if run.algorithm.has_clip else ()
     optimizer = () if run.algorithm.takes_own_step else WITH_OPTIMIZER
@@ -358,7 +360,13 @@ def list_tags(run: Run) -> list[str]:
     scheduled = scheduled_tags(run.algorithm)
     near = () if run.learner.reference is None else run.learner.reference.tags
     own = (*scheduled, *run.algorithm.tags, *run.sampler.tags, *run.exact_errors.tags, *near)
-    return [*ALWAYS, *critic, *clipping, *optimizer, *std, *details, *own]
+    tags = [*ALWAYS, *critic, *clipping, *optimizer, *std, *details, *own]
+    if twice := sorted(tag for tag, times in Counter(tags).items() if times > 1):
+        kind = type(run.algorithm).__name__
+        raise OwnCodeFault(
+            f"{kind}.tags lists {', '.join(twice)}, which a run has already: take another name"
+        )
+    return tags
 
 
 def summarise_run(run: Run, counters: Counters, clock: Clock, returns: np.ndarray) -> dict[str, Any]:

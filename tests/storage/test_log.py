@@ -14,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from tensorboard.plugins.hparams import metadata
 
+from pgrun.errors import OwnCodeFault
 from pgrun.storage.log import Log
 from pgrun.training.build import build_run
 from pgrun.training.loop import list_tags, train_run
@@ -82,6 +83,14 @@ def test_the_learning_rate_and_sigma_of_each_update(tmp_path: Path) -> None:
 def test_a_natural_step_has_no_learning_rate() -> None:
     tags = list_tags(built("algo=trpo", "env=Pendulum-v1"))
     assert ("optimizer/lr" in tags, "policy/std" in tags) == (False, True)
+
+
+def test_a_tag_that_a_run_has_already_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be a second column of that name."""
+    run = built("algo=a2c", "env=CartPole-v1")
+    monkeypatch.setattr(type(run.algorithm), "tags", ("gradient/variance", "mine"))
+    with pytest.raises(OwnCodeFault, match=r"A2c\.tags lists gradient/variance, which a run has already"):
+        list_tags(run)
 
 
 def test_a_log_of_an_earlier_pgrun_keeps_its_columns(tmp_path: Path) -> None:
