@@ -268,7 +268,7 @@ def run_sweep(command: Command, jobs: list[Job]) -> int:
     say("; ".join(filter(None, (describe_size(jobs, trials), describe_cost(jobs, trials)))))
     say(f"writes to {shorten_folder(folder)}; {describe_watching(folder)}")
     broken = False
-    with noting_signals(SweepStop(folder)) as stop:
+    with noting_signals(SweepStop(folder.absolute())) as stop:  # of before hydra.job.chdir
         start_server()
         describe_for_tensorboard(folder, jobs, command.app)
         try:

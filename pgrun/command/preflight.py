@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -139,6 +140,9 @@ def check_folders(composed: list[Job], files: Sequence[str], setting: str) -> It
                 f"choose another {setting}, go on with resume=auto, or remove it",
             )
             return
+    if files and (problem := find_other_sweep(composed, setting)):
+        yield problem
+        return
     try:
         links = list(links_written(composed, setting))
     except OSError as error:  # of links above it that go in a circle
@@ -162,6 +166,19 @@ def find_other_kind(job: Job, files: Sequence[str], setting: str) -> Mistake | N
         return None
     kind = "run" if in_sweep else "sweep"
     return Mistake(str(top), None, f"is the folder of a {kind}", f"choose another {setting}")
+
+
+def find_other_sweep(composed: list[Job], setting: str) -> Mistake | None:
+    """Another sweep in the folder of a new one: a search would take its results for those of trials, and
+    ``multirun.yaml`` knows only one of them.
+    """
+    if setting != "hydra.sweep.dir" or not composed:
+        return None
+    top = Path(composed[0].hydra.sweep.dir)
+    if not holds_any(top, (SWEEP,)):
+        return None
+    remedy = f"choose another {setting}, or go on with that: {shlex.quote(f'resume={top}')}"
+    return Mistake(str(top), None, "holds another sweep", remedy)
 
 
 def holds_any(folder: Path, names: Iterable[str]) -> bool:

@@ -55,6 +55,20 @@ def test_what_is_told_of_a_folder_can_be_typed(name: str, here: Path) -> None:  
     assert pgrun(f"{shlex.quote(f'resume={name}/r')} trainer.total_steps=1400").code == 0
 
 
+SEARCH = "hydra/sweeper=optuna 'optimizer.lr=tag(log,interval(1e-4,1e-1))' hydra.sweeper.n_trials=2"
+
+
+@pytest.mark.parametrize(("first", "then"), [("seed=0", "seed=1"), ("seed=0", SEARCH), (SEARCH, "gamma=0.1")])
+def test_a_sweep_s_folder_is_its_own(first: str, then: str, here: Path) -> None:  # noqa: F811
+    """A search in it would take its results for those of trials, and a second sweep its place."""
+    assert pgrun(f"-m {LINE} {first} hydra.sweep.dir=s").code == 0
+    before = {path: path.read_bytes() for path in (here / "s").rglob("*") if path.is_file()}
+    answer = pgrun(f"-m {LINE} {then} hydra.sweep.dir=s")
+    assert answer.code == 2
+    assert "holds another sweep: choose another" in answer.err or "holds a run already" in answer.err
+    assert {path: path.read_bytes() for path in (here / "s").rglob("*") if path.is_file()} == before
+
+
 def test_a_tilde_is_no_folder_s_name(here: Path) -> None:  # noqa: F811
     answer = pgrun("'hydra.run.dir=~/zz'")
     (word,) = re.findall(r"two kinds of quotes: (\S+)", answer.err)

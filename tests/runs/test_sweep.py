@@ -93,6 +93,26 @@ def test_a_worker_that_is_killed_is_reported(here: Path) -> None:  # noqa: F811
     assert "Traceback" not in answer.err.split("the launcher stopped")[1]
 
 
+def test_a_signal_reaches_jobs_that_change_their_folder(here: Path) -> None:  # noqa: F811
+    (here / "telling.py").write_text(
+        "import gymnasium as gym, os, multiprocessing, signal, time\nfrom my_mod import Line\n"
+        "class Telling(Line):\n    told = 0\n    def step(self, action):\n"
+        "        parent = multiprocessing.parent_process()\n"
+        "        if parent is not None:\n            Telling.told += 1\n            time.sleep(0.01)\n"
+        "            if Telling.told == 20:\n                os.kill(parent.pid, signal.SIGTERM)\n"
+        "        return super().step(action)\n"
+        "gym.register('Telling-v0', Telling)\n"
+    )
+    answer = shell(
+        f"-m algo=a2c env=telling:Telling-v0 seed=0,1 hydra.job.chdir=true hydra.sweep.dir=s "
+        f"{QUICK.replace('=200', '=4000')}",
+        PYTHONPATH=str(here.parent),
+    )
+    assert answer.code == 143, answer
+    kept = json.loads((here / "s" / "sweep.json").read_text())["jobs"]
+    assert [job["status"] for job in kept] == ["interrupted", "not run"], answer
+
+
 def test_an_environment_that_raises_what_ctrl_c_does_ends_its_own_job(here: Path) -> None:  # noqa: F811
     answer = pgrun(f"-m {LINE} env.kwargs.trouble=interrupt,null hydra.sweep.dir=s")
     assert answer.code == 1
