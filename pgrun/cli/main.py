@@ -119,6 +119,8 @@ def check_and_run(command: Command, how: str | None) -> Outcome:
 
         for line in find_notices(jobs):
             say(f"{app.name}: {line}", error=True)
+    if command.multirun:
+        check_search_storage(jobs, command)
     if how is None:
         from pgrun.command.claim_folders import claim_folders
 
@@ -126,7 +128,6 @@ def check_and_run(command: Command, how: str | None) -> Outcome:
     if not command.multirun:
         prepare_to_resume(jobs, command, how)
         return Outcome(ExitCode.DONE, run_alone(command, jobs[0], again=how is not None))
-    check_search_storage(jobs, command)
     with owning_sweep(jobs):
         prepare_to_resume(jobs, command, how)
         return Outcome(run_sweep(command, jobs))

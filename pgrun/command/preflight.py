@@ -140,9 +140,6 @@ def check_folders(composed: list[Job], files: Sequence[str], setting: str) -> It
                 f"choose another {setting}, go on with resume=auto, or remove it",
             )
             return
-    if files and (problem := find_other_sweep(composed, setting)):
-        yield problem
-        return
     try:
         links = list(links_written(composed, setting))
     except OSError as error:  # of links above it that go in a circle
@@ -152,6 +149,9 @@ def check_folders(composed: list[Job], files: Sequence[str], setting: str) -> It
         return
     for link in links[:1]:
         yield Mistake(str(link), None, f"is {LEADS_OUT}", f"remove it, or choose another {setting}")
+        return
+    if files and (problem := find_other_sweep(composed, setting)):
+        yield problem
         return
     for folder in list(seen)[:1]:
         if reason := reason_unwritable(folder):

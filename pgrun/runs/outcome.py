@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from pgrun.atomic_files import read_bytes, write_bytes
 from pgrun.command.app import App
 from pgrun.config.own_code import find_own_fault
 from pgrun.errors import (
@@ -106,9 +107,10 @@ def record_how_it_ends(
     theirs: tuple[type[BaseException], ...],
 ) -> float:
     """The value of the work, whose end is recorded, in a folder that is this process's alone."""
-    from pgrun.runs.job_status import read_result, write_settings
+    from pgrun.runs.job_status import SETTINGS, read_result, write_settings
 
     earlier = read_result(folder, app)
+    said = read_bytes(folder / SETTINGS) if (folder / SETTINGS).exists() else None
     try:
         write_settings(folder, settings)
         return work(settings, folder)
@@ -127,6 +129,8 @@ def record_how_it_ends(
         if (
             isinstance(error, InvalidCommand) and not in_sweep
         ):  # nothing was run: what the folder says stays true
+            if said is not None:
+                write_bytes(folder / SETTINGS, said)
             raise
         if not isinstance(error, RunFilesLost):  # what is at the folder's place may be anybody's
             reason = format_error_line(error)

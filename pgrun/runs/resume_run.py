@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,18 +28,25 @@ from pgrun.runs.job_status import SETTINGS, Flat, flatten_for_comparison, format
 from pgrun.storage.checkpoint import Checkpoints
 from pgrun.terminal.printing import say, shorten_folder
 from pgrun.training.identity import MAY_CHANGE, check_settings, find_code_to_name_again
-from pgrun.training.saver import refusing_bad_data
+from pgrun.training.saver import refusing_bad_data, run_lock
 
 LIMIT = "env.max_episode_steps"
 
 
 def resume_run(command: Command) -> float:
     """Train the rest; the final evaluation's mean return. Raises ``InvalidCommand``."""
+    refuse_all(command.problems)
+    word, folder = find_resumed_folder(command)
+    # before anything is read: what another process adds to the run meanwhile would be lost
+    with run_lock(folder) if (folder / "checkpoints").is_dir() else nullcontext():
+        return resume_saved_run(folder, load_newest_state(folder, word), command)
+
+
+def resume_saved_run(folder: Path, state: dict[str, Any], command: Command) -> float:
+    """From its newest checkpoint on, in a folder that is this process's alone. Raises ``InvalidCommand``."""
     from pgrun.runs.job import say_changed_versions, train_in
     from pgrun.runs.outcome import run_and_record
 
-    refuse_all(command.problems)
-    folder, state = load_saved_run(command)
     with refusing_bad_data(f"{folder}: its checkpoint makes no sense", state):
         words = words_for_evaluations(command.words) if state["row"] is not None else command.words
         refuse_other_run(state, folder)
@@ -59,8 +67,8 @@ def resume_run(command: Command) -> float:
     return run_and_record(settings, folder, PGRUN, lambda settings, folder: train_in(settings, folder, state))
 
 
-def load_saved_run(command: Command) -> tuple[Path, dict[str, Any]]:
-    """(the run directory, its newest whole checkpoint)."""
+def find_resumed_folder(command: Command) -> tuple[CliOverride, Path]:
+    """(the word that names it, the run directory). Raises ``InvalidCommand``."""
     word = next(word for word in command.words if word.key == "resume")
     if command.multirun:
         raise InvalidCommand(
@@ -79,17 +87,22 @@ def load_saved_run(command: Command) -> tuple[Path, dict[str, Any]]:
     folder = Path(str(word.value))
     if not folder.is_dir():
         raise InvalidCommand(word.text, None, "no such directory")
+    return word, folder.resolve()
+
+
+def load_newest_state(folder: Path, word: CliOverride) -> dict[str, Any]:
+    """The newest whole checkpoint. Raises ``InvalidCommand`` where there is none."""
     try:
         state, problems = Checkpoints(folder / "checkpoints").load()
     except LookupError as error:
-        below = [path.parent for path in sorted(folder.glob("*/job.json"))]
+        below = [shorten_folder(path.parent) for path in sorted(folder.glob("*/job.json"))]
         hint = (
             f"; runs below it may go on, such as resume={below[0]}, or all with resume=auto" if below else ""
         )
         raise InvalidCommand(word.text, None, f"nothing to go on from: {error}{hint}") from error
     for problem in problems:
         say(f"pgrun: {problem}; going on from the one before", error=True)
-    return folder.resolve(), state
+    return state
 
 
 def refuse_other_run(state: Mapping[str, Any], folder: Path) -> None:

@@ -18,6 +18,7 @@ from pgrun.command.compose import compose_jobs
 from pgrun.command.overrides import read_command
 from pgrun.runs.job_status import write_settings
 from pgrun.runs.outcome import run_and_record
+from pgrun.storage.checkpoint import Checkpoints
 from pgrun.training import saver
 from pgrun.training.saver import Occupied, run_lock
 from tests.helpers.fixtures_cli import here  # noqa: F401
@@ -83,6 +84,25 @@ def test_within_itself_a_process_is_alone_as_often_as_it_likes(tmp_path: Path) -
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     with somebody_else(tmp_path), pytest.raises(Occupied), run_lock(tmp_path):
         pass
+
+
+def test_a_run_is_read_by_who_may_go_on_with_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """Not before: what the other process adds to it meanwhile would be lost."""
+    assert pgrun(f"{BRIEF} hydra.run.dir=r").code == 0
+    monkeypatch.setattr(Checkpoints, "load", lambda _: pytest.fail("read while another process has it"))
+    with somebody_else(here / "r"):
+        answer = pgrun("resume=r trainer.total_steps=400")
+    assert (answer.code, "another process is training there" in answer.err) == (2, True), answer
+
+
+def test_a_refused_resume_leaves_what_the_folder_says(here: Path) -> None:  # noqa: F811
+    assert pgrun(f"{BRIEF} hydra.run.dir=r").code == 0
+    said = (here / "r" / "job.json").read_bytes()
+    rows = (here / "r" / "metrics.csv").read_bytes()
+    (here / "r" / "metrics.csv").write_bytes(rows[:10])
+    answer = pgrun("resume=r trainer.total_steps=400")
+    assert (answer.code, "put it back" in answer.err) == (2, True), answer
+    assert (here / "r" / "job.json").read_bytes() == said
 
 
 @pytest.mark.parametrize(("words", "shown"), [("", "r"), ("seeds=[0,1]", "r/1")])
