@@ -82,6 +82,7 @@ def value_fit(batch: Batch, loss: Tensor, scale: Tensor) -> dict[str, Tensor]:
     mask, rows = batch.mask, batch.mask.sum().clamp(min=1)
 
     def variance(x: Tensor) -> Tensor:
+        x = x.double()  # of equal targets 0, and not a rounding error
         mean = (mask * x).sum() / rows
         return (mask * (x - mean).square()).sum() / rows
 

@@ -62,7 +62,8 @@ class Optimizer:
         limit = self.settings.max_grad_norm
         if limit is None:
             return gradient
-        clipped: Tensor = gradient * (limit / (torch.linalg.vector_norm(gradient) + 1e-6)).clamp(max=1)
+        norm = torch.linalg.vector_norm(gradient, dtype=torch.float64)  # of 1e20, too, no infinity
+        clipped: Tensor = gradient * (limit / (norm + 1e-6)).clamp(max=1).to(gradient)
         return clipped
 
     def state_dict(self) -> dict[str, Any]:

@@ -29,20 +29,21 @@ class MeanBaseline(Discounted):
     read_when: ClassVar = {"discounting": ("returns", "reward_to_go")}  # whole: always from the start
 
     def psi(self, rollout: Rollout, value: Tensor, gamma: float) -> Tensor:
+        """In float64: equal returns are centred to 0, and not to a rounding error that a norm makes large."""
         if self.returns == "whole":
-            total = episode_return(rollout.reward, rollout.mask, rollout.time, gamma)
-            return (total - total.mean()).expand_as(rollout.reward)
-        to_go = returns_to_go(rollout, value, gamma)
+            total = episode_return(rollout.reward, rollout.mask, rollout.time, gamma).double()
+            return (total - total.mean()).to(rollout.reward).expand_as(rollout.reward)
+        to_go = returns_to_go(rollout, value, gamma).double()
         alive = rollout.mask.sum(1, keepdim=True).clamp(min=1)
         mean = (rollout.mask * to_go).sum(1, keepdim=True) / alive
-        return self.from_time(to_go - mean, rollout, gamma)
+        return self.from_time((to_go - mean).to(rollout.reward), rollout, gamma)
 
     def delete_one_psi(self, rollout: Rollout, value: Tensor, gamma: float, units: int) -> DeleteOnePsi:
         if self.returns == "whole":
-            total = episode_return(rollout.reward, rollout.mask, rollout.time, gamma)
+            total = episode_return(rollout.reward, rollout.mask, rollout.time, gamma).double()
             shift = (total.sum() - total) / max(units - 1, 1)
             return DeleteOnePsi(total.expand_as(rollout.reward), torch.ones_like(shift)[None], shift[None])
-        to_go, alive = rollout.mask * returns_to_go(rollout, value, gamma), rollout.mask
+        to_go, alive = rollout.mask * returns_to_go(rollout, value, gamma).double(), rollout.mask
         others = (alive.sum(1, keepdim=True) - alive).clamp(min=1)
         mean = (to_go.sum(1, keepdim=True) - to_go) / others
         return DeleteOnePsi(to_go, torch.ones_like(mean), mean).discounted(self.time_factor(rollout, gamma))

@@ -40,6 +40,9 @@ class OptimalBaseline(Discounted):
         self, rollout: Rollout, value: Tensor, gamma: float, policy: Policy
     ) -> tuple[Tensor, Tensor | None]:
         weight, mask = self.weight(rollout, value, gamma), rollout.mask
+        if self.kind == "scalar":  # w − b* is the same for w less a constant: equal weights are then 0
+            exact = weight.double()
+            weight = (exact - (mask * exact).sum() / mask.sum().clamp(min=1)).to(weight)
         steps, n = mask.shape
         scores = policy.scores(rows_by_unit(rollout.obs[:-1], n), rows_by_unit(rollout.action, n))
         x, b = scores.sums(rows_by_unit(mask * weight, n), n), scores.sums(rows_by_unit(mask, n), n)
