@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import gymnasium as gym
@@ -42,6 +42,7 @@ class OffPolicyAc(Algorithm):
         "all"  # none: V of the old policies; q: Q(s, a); q_next: a' of today's too; all: the actor's a too
     )
     baseline: Literal["none", "v", "expectation"] = "none"  # what is taken off Q
+    rows_per_state: int = field(init=False, default=1)  # K of ``every_action``
 
     samplers: ClassVar[tuple[str, ...]] = ("replay",)
     allowed_schemes: ClassVar[tuple[str, ...]] = ("q", "advantage")
@@ -79,6 +80,11 @@ class OffPolicyAc(Algorithm):
     def surrogate(self, log_prob: Tensor, batch: Batch) -> Tensor:
         return (batch.mask * batch.psi * log_prob).sum() / batch.count
 
+    @property
+    def entropy_weight(self) -> float:
+        """c_H of each row: a state has its bonus once, whatever the number of its actions."""
+        return super().entropy_weight / self.rows_per_state
+
     def prepare_rollout(self, rollout: Rollout, learner: Learner) -> Rollout:
         """Actions and Q of the actor's rows; ``replayed_from`` keeps the transitions for the critic."""
         critic, policy = learner.critic, learner.policy
@@ -97,7 +103,7 @@ class OffPolicyAc(Algorithm):
         """
         obs = rollout.obs[0]
         action, chance = critic.choices(obs)
-        k = len(action)
+        k = self.rows_per_state = len(action)
         params = rollout.params.expand(k, *rollout.params.shape[1:])
         row = {name: getattr(rollout, name).expand(k, -1) for name in PER_ROW}
         return replace(

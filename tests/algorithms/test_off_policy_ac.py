@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pgrun import exact
+from pgrun.policies.policy import Policy
 from pgrun.training.loop import make_batch
 from tests.helpers.support_off_policy import ACTIONS, GAMMA, NOW, OLD, WORDS, Lab, lab
 from tests.helpers.support_pipeline import built
@@ -119,6 +120,27 @@ def test_what_the_update_learns_from_has_the_buffers_states(baseline: str) -> No
     assert torch.equal(seen.obs[0], rollout.obs[0])
     assert seen.count == 16
     assert torch.equal(seen.replayed_from.action, rollout.action)
+
+
+@pytest.mark.parametrize("baseline", ["none", "v", "expectation"])
+def test_a_state_has_its_entropy_bonus_once(baseline: str) -> None:
+    """With Q = 0 the update is that of the bonus, c_H times the gradient of the mean entropy by autograd."""
+    more = (f"algo.baseline={baseline}", "variance=q", "algo.entropy=0.5", "advantage_norm=none")
+    run = built(*WORDS, "sampler.batch=16", *more)
+    run.learner.critic.phi.zero_()
+    first, _ = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
+    rollout, _, batch = make_batch(run, run.sampler.recall(first, run.policy, run.scale, run.noise))
+    ours = run.algorithm.loss_gradient(batch, run.learner)
+    policy = run.policy
+
+    def mean_entropy(theta: Tensor) -> Tensor:
+        moved = Policy(policy.net, policy.dist, theta, policy.normaliser, False)
+        return moved.dist.entropy(moved.params(rollout.obs[0])).mean()
+
+    with torch.enable_grad():
+        theirs = torch.func.grad(mean_entropy)(policy.theta)
+    assert theirs.norm() > 1e-4
+    torch.testing.assert_close(ours, -0.5 * theirs, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(
