@@ -39,15 +39,37 @@ def test_runs_are_grouped_by_what_was_typed_whatever_its_spelling() -> None:
     assert len(groups["0.1", "true"]) == 8
 
 
-def test_blank_rows_are_left_out_and_curves_end_with_the_shortest() -> None:
+def test_blank_rows_are_left_out() -> None:
     nan = float("nan")
-    jobs = [run({}, {"x": [nan, 2, nan, 4, 6]}), run({}, {"x": [nan, 0, nan, 0, nan]})]
-    assert seeds.rows_of_scalar(jobs[0], "x").tolist() == [2, 4, 6]
-    steps, mean = seeds.mean_curve(jobs, "x")
-    assert steps.tolist() == [20, 40]
-    assert mean.tolist() == [1, 2]
-    assert seeds.mean_of("x", first=2)(jobs[0]) == 3
-    assert seeds.mean_of("x", skip=1)(jobs[0]) == 5
+    job = run({}, {"x": [nan, 2, nan, 4, 6]})
+    assert seeds.rows_of_scalar(job, "x").tolist() == [2, 4, 6]
+    assert seeds.mean_of("x", first=2)(job) == 3
+    assert seeds.mean_of("x", skip=1)(job) == 5
+
+
+def test_seeds_with_the_same_steps_are_averaged_row_by_row() -> None:
+    tracks = np.random.default_rng(0).normal(size=(9, 17)).cumsum(1)
+    steps, mean = seeds.mean_curve([run({}, {"x": list(track)}) for track in tracks], "x")
+    assert steps.tolist() == [10.0 * (k + 1) for k in range(17)]
+    assert mean.tolist() == np.mean(list(tracks), 0).tolist(), "bit for bit"
+
+
+def test_one_x_of_a_mean_curve_is_one_number_of_steps() -> None:
+    """Two seeds on straight lines, at other steps: their mean is a straight line."""
+    first = run({}, {"env_steps": [10, 20, 30], "x": [10, 20, 30]})
+    second = run({}, {"env_steps": [10, 14, 22, 30], "x": [30, 42, 66, 90]})
+    steps, mean = seeds.mean_curve([first, second], "x")
+    assert steps.tolist() == [10, 14, 20, 22, 30]
+    assert mean.tolist() == (2 * steps).tolist()
+
+
+def test_a_mean_curve_begins_with_the_last_seed_and_keeps_what_has_ended() -> None:
+    nan = float("nan")
+    early = run({}, {"env_steps": [10, 20, 30], "x": [2, 4, nan]})
+    late = run({}, {"env_steps": [10, 20, 40, 50], "x": [nan, 0, 0, 6]})
+    steps, mean = seeds.mean_curve([early, late], "x")
+    assert steps.tolist() == [20, 40, 50]
+    assert mean.tolist() == [2, 2, 5]
 
 
 def test_seeds_apart_decide_and_seeds_mixed_do_not() -> None:
