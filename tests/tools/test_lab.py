@@ -221,6 +221,16 @@ def test_the_list_and_one_experiment(tmp_path: Path, monkeypatch) -> None:
         ("--jobs 0", "argument --jobs: 0: must be an integer in [1, 1024]"),
         ("--slow", "unrecognized arguments: --slow: pgrun-lab --help says more"),
         ("large_numbers --fast", "none of these takes seconds only: leave --fast out"),
+        ("--check --docs pages", "--check or --docs: one of them"),
+        ("residual_gradient --jobs 2", "--jobs 2: is the number of processes of --check: add --check, or"),
+        (
+            "residual_gradient --docs pages --jobs 2",
+            "--jobs 2: is the number of processes of --check: leave it",
+        ),
+        ("residual_gradient --check --lang zh", "--lang zh: --check prints English alone: leave it out"),
+        ("residual_gradient --docs pages --lang zh", "--lang zh: --docs writes the pages in both languages"),
+        ("--out there", "--out: nothing runs without a NAME: add one, or leave --out out"),
+        ("--docs pages --fast --out there", "--fast and --out: nothing runs without a NAME"),
     ],
 )
 def test_mistakes_are_refused(line: str, said: str, tmp_path: Path, monkeypatch) -> None:
@@ -236,6 +246,26 @@ def test_output_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     actual = lab(f"residual_gradient --out {tmp_path}/file/below")
     assert actual.code == 2
     assert "cannot be written" in actual.err
+
+
+@pytest.mark.parametrize("more", ["", "--check", "--docs {}/pages", "cloning"])
+def test_earlier_results_are_not_overwritten(more: str, tmp_path: Path) -> None:
+    """Of several experiments none is run, whichever of them is there."""
+    home = tmp_path / "there" / "residual_gradient"
+    home.mkdir(parents=True)
+    line = f"{more.format(tmp_path)} residual_gradient --out {tmp_path}/there"
+    (home / "result.json").write_text("mine")
+    actual = lab(line)
+    assert (actual.code, actual.out) == (2, "")
+    assert f"{home}: holds results already: choose another --out, or remove it" in actual.err
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [home / "result.json"]
+    assert (home / "result.json").read_text() == "mine"
+
+
+def test_an_empty_folder_may_be_used(tmp_path: Path) -> None:
+    (tmp_path / "residual_gradient").mkdir()
+    assert lab(f"residual_gradient --out {tmp_path}").code == 0
+    assert (tmp_path / "residual_gradient" / "result.json").exists()
 
 
 def test_pictures_are_xml_whatever_is_in_them(tmp_path: Path) -> None:
