@@ -25,9 +25,11 @@ from pgrun.tools.lab import check as checking
 from pgrun.tools.lab import cli
 from pgrun.tools.lab.catalogue import GROUPS, choose_experiments, list_experiments
 from pgrun.tools.lab.commands import HERE
+from pgrun.tools.lab.editions import EDITIONS
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.pages import find_stale, make_pages
 from pgrun.tools.lab.run import run_experiment
+from pgrun.tools.lab.tables import outcome_bars
 from pgrun.tools.study.cli import STUDY
 from tests.helpers.support_cli import Answer, answer
 from tests.helpers.support_compose import compose_options
@@ -266,6 +268,14 @@ def test_an_empty_folder_may_be_used(tmp_path: Path) -> None:
     (tmp_path / "residual_gradient").mkdir()
     assert lab(f"residual_gradient --out {tmp_path}").code == 0
     assert (tmp_path / "residual_gradient" / "result.json").exists()
+
+
+def test_bars_of_outcomes_have_95_percent_intervals() -> None:
+    """As everything drawn with a standard error; the book says so."""
+    bars = outcome_bars("t", "x", {"v": Measured(2.0, 0.1)}, {"v": Expected(1.0)}, ["v"]).bars
+    assert bars[0].interval == pytest.approx((2.0 - 0.196, 2.0 + 0.196))
+    assert bars[0].exact == 1.0
+    assert all("95 %" in edition.introduction for edition in EDITIONS.values())
 
 
 def test_pictures_are_xml_whatever_is_in_them(tmp_path: Path) -> None:
