@@ -10,26 +10,33 @@ if TYPE_CHECKING:
     import numpy as np
 
 Numbers: TypeAlias = "Sequence[float] | np.ndarray"
+NORMAL_95 = 1.96  # standard errors to either side: the 95 % interval of a normal estimate
 
 
 @dataclass(frozen=True)
 class Series:
     """Points (x, y), joined by a line unless ``points``.
 
-    ``error``: half of an interval through each point; ``low`` and ``high``: the ends of a band; ``dashed``:
-    what is expected; ``bare``: a line without its points; ``number``: whose colour, its place unless given.
+    ``se``: the standard error of each point, drawn as a 95 % interval; ``low`` and ``high``: the ends of a
+    band; ``dashed``: what is expected; ``bare``: a line without its points; ``number``: whose colour, its
+    place unless given.
     """
 
     label: str
     x: Numbers
     y: Numbers
-    error: Numbers = ()
+    se: Numbers = ()
     points: bool = False
     dashed: bool = False
     bare: bool = False
     low: Numbers = ()
     high: Numbers = ()
     number: int | None = None
+
+    @property
+    def half_widths(self) -> Sequence[float]:
+        """Of the intervals through the points; none where there are no standard errors."""
+        return [NORMAL_95 * float(se) for se in self.se]
 
 
 @dataclass(frozen=True)
@@ -46,17 +53,18 @@ class Lines:
 
 @dataclass(frozen=True)
 class Bar:
-    """A value with its interval: half of it as ``error``, or both ``ends``."""
+    """A value with its 95 % interval: from its standard error ``se``, or given by both ``ends``."""
 
     label: str
     value: float
-    error: float = 0.0
+    se: float = 0.0
     exact: float | None = None  # marked by a diamond
     ends: tuple[float, float] | None = None
 
     @property
     def interval(self) -> tuple[float, float]:
-        return self.ends or (self.value - self.error, self.value + self.error)
+        half_width = NORMAL_95 * self.se
+        return self.ends or (self.value - half_width, self.value + half_width)
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,7 @@ def draw_series(axis: Axes, series: Series, number: int) -> None:
         style["marker"] = "none"
     if series.dashed or series.points:
         style["linestyle"] = (0, (1, 2)) if series.dashed else "none"
-    errors = series.error if len(series.error) else None
+    errors = series.half_widths or None
     every = space_markers(len(series.x), number)
     label = series.label or "_"  # which no legend shows
     axis.errorbar(series.x, series.y, yerr=errors, label=label, markevery=every, elinewidth=1.2, **style)

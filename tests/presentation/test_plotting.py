@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pgrun.presentation.panels import Bar, Bars, Lines, Panel, Series
-from pgrun.presentation.plotting import format_tick, write_panels
+from pgrun.presentation.plotting import draw_panel, format_tick, open_figure, write_panels
 from pgrun.presentation.styles import COLOURS, DARK, DASHES, MARKERS, choose_style
 from pgrun.presentation.tables import align_columns, find_number_columns, format_markdown_table
 
@@ -68,7 +68,7 @@ PANELS: dict[str, tuple[Panel, ...]] = {
         Lines(
             "$a_1$ & <b>",
             "x",
-            [Series("c $\\frac", (1, 10, 100), (1, 0.5, float("nan")), error=(0.1, 0.1, 0.1))],
+            [Series("c $\\frac", (1, 10, 100), (1, 0.5, float("nan")), se=(0.1, 0.1, 0.1))],
             log_x=True,
             log_y=True,
         ),
@@ -99,6 +99,18 @@ def test_the_same_panels_are_the_same_bytes(name: str, tmp_path: Path) -> None:
     with mpl.rc_context({"lines.linewidth": 9, "font.size": 30, "axes.facecolor": "red"}):
         assert drawn(PANELS[name], tmp_path / "b.svg") == text
     assert not re.search(r"nan|Matplotlib v|20\d\d-\d\d-", text)
+
+
+@pytest.mark.parametrize(
+    "panel", [Lines("t", "x", [Series("", (5,), (2.0,), (0.1,))]), Bars("t", "x", [Bar("", 2.0, 0.1)])]
+)
+def test_a_standard_error_is_drawn_as_a_95_percent_interval(panel: Panel) -> None:
+    with open_figure(4, 3) as figure:
+        axis = figure.add_subplot()
+        draw_panel(axis, panel)
+        (segment,) = (lines.get_segments()[0] for lines in axis.collections)
+    along = 1 if isinstance(panel, Lines) else 0
+    assert segment[:, along].tolist() == pytest.approx([2 - 0.196, 2 + 0.196])
 
 
 def test_labels_stand_as_they_are(tmp_path: Path) -> None:

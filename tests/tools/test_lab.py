@@ -25,9 +25,11 @@ from pgrun.tools.lab import check as checking
 from pgrun.tools.lab import cli
 from pgrun.tools.lab.catalogue import GROUPS, choose_experiments, list_experiments
 from pgrun.tools.lab.commands import HERE
+from pgrun.tools.lab.editions import EDITIONS
 from pgrun.tools.lab.experiment import Expected, Experiment, Finding, Measured, Verdict
 from pgrun.tools.lab.pages import find_stale, make_pages
 from pgrun.tools.lab.run import run_experiment
+from pgrun.tools.lab.tables import outcome_bars
 from pgrun.tools.study.cli import STUDY
 from tests.helpers.support_cli import Answer, answer
 from tests.helpers.support_compose import compose_options
@@ -221,6 +223,16 @@ def test_the_list_and_one_experiment(tmp_path: Path, monkeypatch) -> None:
         ("--jobs 0", "argument --jobs: 0: must be an integer in [1, 1024]"),
         ("--slow", "unrecognized arguments: --slow: pgrun-lab --help says more"),
         ("large_numbers --fast", "none of these takes seconds only: leave --fast out"),
+        ("--check --docs pages", "--check or --docs: one of them"),
+        ("residual_gradient --jobs 2", "--jobs 2: is the number of processes of --check: add --check, or"),
+        (
+            "residual_gradient --docs pages --jobs 2",
+            "--jobs 2: is the number of processes of --check: leave it",
+        ),
+        ("residual_gradient --check --lang zh", "--lang zh: --check prints English alone: leave it out"),
+        ("residual_gradient --docs pages --lang zh", "--lang zh: --docs writes the pages in both languages"),
+        ("--out there", "--out: nothing runs without a NAME: add one, or leave --out out"),
+        ("--docs pages --fast --out there", "--fast and --out: nothing runs without a NAME"),
     ],
 )
 def test_mistakes_are_refused(line: str, said: str, tmp_path: Path, monkeypatch) -> None:
@@ -236,6 +248,34 @@ def test_output_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     actual = lab(f"residual_gradient --out {tmp_path}/file/below")
     assert actual.code == 2
     assert "cannot be written" in actual.err
+
+
+@pytest.mark.parametrize("more", ["", "--check", "--docs {}/pages", "cloning"])
+def test_earlier_results_are_not_overwritten(more: str, tmp_path: Path) -> None:
+    """Of several experiments none is run, whichever of them is there."""
+    home = tmp_path / "there" / "residual_gradient"
+    home.mkdir(parents=True)
+    line = f"{more.format(tmp_path)} residual_gradient --out {tmp_path}/there"
+    (home / "result.json").write_text("mine")
+    actual = lab(line)
+    assert (actual.code, actual.out) == (2, "")
+    assert f"{home}: holds results already: choose another --out, or remove it" in actual.err
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [home / "result.json"]
+    assert (home / "result.json").read_text() == "mine"
+
+
+def test_an_empty_folder_may_be_used(tmp_path: Path) -> None:
+    (tmp_path / "residual_gradient").mkdir()
+    assert lab(f"residual_gradient --out {tmp_path}").code == 0
+    assert (tmp_path / "residual_gradient" / "result.json").exists()
+
+
+def test_bars_of_outcomes_have_95_percent_intervals() -> None:
+    """As everything drawn with a standard error; the book says so."""
+    bars = outcome_bars("t", "x", {"v": Measured(2.0, 0.1)}, {"v": Expected(1.0)}, ["v"]).bars
+    assert bars[0].interval == pytest.approx((2.0 - 0.196, 2.0 + 0.196))
+    assert bars[0].exact == 1.0
+    assert all("95 %" in edition.introduction for edition in EDITIONS.values())
 
 
 def test_pictures_are_xml_whatever_is_in_them(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ Imports nothing heavy until something runs.
 from __future__ import annotations
 
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -45,16 +46,13 @@ def build_lab_parser() -> Options:
     p.add_argument(
         "--jobs",
         type=integer_at_least(1, 1024),
-        default=1,
         metavar="N",
         help="processes, for --check (usual: 1)",
     )
     p.add_argument(
         "--out", type=Path, metavar="DIR", help="where results go (usual: outputs/lab/<date>/<time>)"
     )
-    p.add_argument(
-        "--lang", choices=("en", "zh"), default="en", help="the language, English or Chinese (usual: en)"
-    )
+    p.add_argument("--lang", choices=("en", "zh"), help="the language, English or Chinese (usual: en)")
     p.add_argument("--docs", type=Path, metavar="DIR", help="write the pages, and what NAMEs find, to DIR")
     return p
 
@@ -68,6 +66,7 @@ def main() -> None:
 def run_lab(argv: Sequence[str]) -> int:
     """What the command line asks for; the exit code."""
     given = build_lab_parser().parse_args(list(argv))
+    refuse_idle_options(given)
     from pgrun.tools.lab.catalogue import choose_experiments
 
     wanted = [e for e in choose_experiments(given.names) if e.fast or not given.fast]
@@ -79,32 +78,57 @@ def run_lab(argv: Sequence[str]) -> int:
         refuse_unwritable_folder("--docs", given.docs)
         from pgrun.tools.lab.pages import write_book
 
-        write_book(given.docs, wanted if given.names else [], choose_output_folder(given.out))
+        to_run = wanted if given.names else []
+        write_book(given.docs, to_run, choose_output_folder(given.out, to_run))
         return ExitCode.DONE
     if given.check:
         from pgrun.tools.lab.check import check_experiments
 
-        return (
-            ExitCode.FAILED
-            if check_experiments(wanted, choose_output_folder(given.out), given.jobs)
-            else ExitCode.DONE
-        )
+        folder = choose_output_folder(given.out, wanted)
+        return ExitCode.FAILED if check_experiments(wanted, folder, given.jobs or 1) else ExitCode.DONE
     from pgrun.tools.lab.editions import EDITIONS
 
-    edition = EDITIONS[given.lang]
+    edition = EDITIONS[given.lang or "en"]
     if not given.names and not given.fast:
         say(format_experiment_list(wanted, edition))
         return ExitCode.DONE
-    folder = choose_output_folder(given.out)
+    folder = choose_output_folder(given.out, wanted)
     for experiment in wanted:
         show_experiment(experiment, folder / experiment.name, edition)
     return ExitCode.DONE
 
 
-def choose_output_folder(folder: Path | None) -> Path:
-    """The folder where results go, not made yet."""
+def refuse_idle_options(given: Namespace) -> None:
+    """Raises ``InvalidCommand`` where an option would change nothing beside the others."""
+    if given.check and given.docs:
+        raise InvalidCommand("--check or --docs", None, "one of them")
+    if given.jobs and not given.check:
+        remedy = "leave it out" if given.docs else "add --check, or leave it out"
+        raise InvalidCommand("--jobs", given.jobs, "is the number of processes of --check", remedy)
+    if given.lang and given.docs:
+        raise InvalidCommand(
+            "--lang", given.lang, "--docs writes the pages in both languages", "leave it out"
+        )
+    if given.lang and given.check:
+        raise InvalidCommand("--lang", given.lang, "--check prints English alone", "leave it out")
+    if given.names or given.check:
+        return
+    of_runs = {"--fast": given.fast and given.docs, "--out": given.out and (given.docs or not given.fast)}
+    if idle := " and ".join(option for option, is_idle in of_runs.items() if is_idle):
+        raise InvalidCommand(idle, None, "nothing runs without a NAME", f"add one, or leave {idle} out")
+
+
+def choose_output_folder(folder: Path | None, wanted: Sequence[Experiment]) -> Path:
+    """The folder where results go, not made yet.
+
+    Raises ``InvalidCommand`` where it cannot be written, or has something of an experiment in it.
+    """
     folder = folder or Path("outputs/lab") / datetime.now().strftime("%Y-%m-%d/%H-%M-%S-%f")
     refuse_unwritable_folder("--out", folder)
+    for home in (folder / experiment.name for experiment in wanted):
+        refuse_unwritable_folder("--out", home)
+        if home.is_dir() and any(home.iterdir()):
+            raise InvalidCommand(home, None, "holds results already", "choose another --out, or remove it")
     return folder.absolute()
 
 

@@ -60,7 +60,8 @@ class English:
     introduction = (
         "The claims of lecture notes on policy gradients, tried: each is a command that ends in a table, a "
         "picture and a sentence. The notes are in Chinese; each claim is quoted, with its translation. "
-        "Claims of later papers name those."
+        "Claims of later papers name those. Error bars and bands in the pictures are 95 % intervals; ± in a "
+        "table is one standard error."
     )
     commands = (
         "    pgrun-lab                    the list\n    pgrun-lab baseline           one experiment\n"
@@ -112,6 +113,7 @@ class Chinese(English):
     introduction = (
         "策略梯度讲义里的论断，一条一条试过：每一条都是一个命令，最后给出一张表、一张图和一句话。"
         "讲义的原话照录；出自后来论文的论断注明论文。公式、命令和数字与英文页出自同一处，图中的文字是英文。"
+        "图中的误差线和色带都是 95 % 区间；表中的 ± 是一个标准误。"
     )
     commands = (
         "    pgrun-lab --lang zh            列出全部实验\n"

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pgrun.analysis.compare.curves import sample_on_grid
+from pgrun.analysis.compare.metrics import Metrics
+from pgrun.analysis.compare.read_runs import Run
 from pgrun.analysis.compare.statistics import bootstrap, improvement_interval, iqm
 from pgrun.tools.lab.experiment import Measured
 
@@ -48,7 +51,12 @@ def final_eval_return(job: JobResult) -> float:
 
 
 def mean_eval_return(job: JobResult) -> float:
-    """The mean of all evaluations: how much was learned, and how early."""
+    """The mean of all evaluations: how much was learned, and how early.
+
+    Each counts alike, however many steps lie between them. They are evenly spaced up to an update's steps;
+    with ``sampler=episodes`` an update takes more steps as episodes grow longer, and then the late ones are
+    fewer, so that a step early in the run counts for more than a late one.
+    """
     return mean_of("return/eval")(job)
 
 
@@ -95,8 +103,20 @@ def format_improvement(x: np.ndarray, y: np.ndarray) -> str:
 
 
 def mean_curve(jobs: Sequence[JobResult], tag: str) -> tuple[np.ndarray, np.ndarray]:
-    """(steps, the mean over seeds) at the rows that all seeds have."""
-    tracks = [(job.metrics["env_steps"], job.metrics[tag]) for job in jobs]
-    kept = [(steps[~np.isnan(values)], values[~np.isnan(values)]) for steps, values in tracks]
-    rows = min(len(values) for _, values in kept)
-    return kept[0][0][:rows], np.mean([values[:rows] for _, values in kept], 0)
+    """(environment steps, the mean over seeds) at every step at which some seed has a value, from the first
+    at which all have.
+
+    Between two of its rows a seed is on the straight line, and after its last one it keeps that value. Seeds
+    with the same steps are averaged row by row.
+    """
+    runs = [as_finished_run(job, tag) for job in jobs]
+    grid = np.unique(np.concatenate([run.metrics.track(tag)[0] for run in runs]))
+    values = sample_on_grid(runs, tag, grid)
+    all_begun = ~np.isnan(values).any(1)
+    return grid[all_begun], np.mean(list(values[all_begun].T), 0)
+
+
+def as_finished_run(job: JobResult, tag: str) -> Run:
+    """The rows of one scalar, as the curves of ``pgrun-compare`` take them."""
+    metrics = Metrics(job.metrics["env_steps"], {tag: job.metrics[tag]})
+    return Run(job.folder, {}, (), 0, finished=True, score=None, metrics=metrics)

@@ -32,9 +32,6 @@ def outcome_bars(
     return Bars(
         title,
         across,
-        [
-            Bar(label, measured[label].value, 1.96 * measured[label].se, expected[label].value)
-            for label in labels
-        ],
+        [Bar(label, measured[label].value, measured[label].se, expected[label].value) for label in labels],
         log,
     )
