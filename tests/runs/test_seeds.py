@@ -151,6 +151,28 @@ def test_a_seed_that_fails_leaves_the_others(here: Path) -> None:  # noqa: F811
     assert "the line is cut" in answer.err
 
 
+def test_in_a_sweep_a_killed_seed_goes_on_beside_a_failed_one(
+    here: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By resume=auto; the failed one waits for resume=retry."""
+    monkeypatch.setenv("PYTHONPATH", str(here.parent))
+    (here.parent / "faulty.py").write_text(support_faults.MODULE)
+    (here / "fault").write_text("0 raise\n1 kill")
+    line = f"-m {support_faults.LINE} seeds=[0,1]"
+    assert pgrun(line).code == 1
+    job = find_job_folder(here / "s", 0)
+    assert [summary(job / n)["status"] for n in "01"] == ["failed", "killed"]
+    assert (summary(job)["status"], summary(job)["error"][:8]) == ("killed", "seed 1: ")
+    (here / "fault").unlink()
+    before = steps(here, 0)
+    assert pgrun(f"{line} resume=auto").code == 1
+    assert [summary(job / n)["status"] for n in "01"] == ["failed", "finished"]
+    assert (summary(job)["status"], steps(here, 0)) == ("failed", before)
+    assert pgrun(f"{line} resume=retry").code == 0
+    assert summary(job)["status"] == "finished"
+
+
 def test_how_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3, 4}, raising=False)
     counts = [
