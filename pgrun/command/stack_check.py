@@ -50,6 +50,13 @@ def find_unstackable(settings: Mapping[str, Any], words: Sequence[CliOverride]) 
                 f"{key}={given} makes updates that are not always the same",
                 f"add {key}={shown}",
             )
+    if settings.get("seeds") and "wandb" in value_of(settings, "logger.also", ()):
+        yield Mistake(
+            NAME,
+            "true",
+            "all seeds would be one run of W&B, which has one in a process",
+            "leave wandb out of logger.also, or leave it out",
+        )
     yield from find_untensored(settings)
 
 

@@ -53,6 +53,7 @@ class ChildJob:
     log: dict[str, Any]  # Hydra's job_logging
     verbose: Any
     typed_in: Path  # where the user stands, which with hydra.job.chdir is not where the job does
+    variables: Mapping[str, str]  # of the environment: the server's is that of when it was started
     at_once: int = 1  # jobs that share the cores, this one among them
     quiet: bool = False  # its result is not printed
 
@@ -68,7 +69,15 @@ class ChildJob:
     ) -> ChildJob:
         """``hydra``: Hydra's section of the job's configuration."""
         logs: Any = OmegaConf.to_container(hydra.job_logging, resolve=True)
-        return cls(app, settings, folder, logs, hydra.verbose, Path(hydra.runtime.cwd), at_once, quiet)
+        typed_in, variables = Path(hydra.runtime.cwd), read_job_variables(hydra)
+        return cls(app, settings, folder, logs, hydra.verbose, typed_in, variables, at_once, quiet)
+
+
+def read_job_variables(hydra: DictConfig) -> dict[str, str]:
+    """What ``hydra.job.env_copy`` and ``hydra.job.env_set`` ask for; the second decides where both do."""
+    copied = {name: os.environ[name] for name in hydra.job.env_copy if name in os.environ}
+    chosen: Any = OmegaConf.to_container(hydra.job.env_set, resolve=True)
+    return copied | {name: str(value) for name, value in chosen.items()}
 
 
 def start_server() -> None:
@@ -192,17 +201,18 @@ def deferring_signals() -> Iterator[list[int]]:
 
 def child_main(work: ChildJob, results: Connection) -> None:
     """The body of the child process: the job, and its result sent to the parent."""
-    outlast_readers()
-    for each in CODES:
-        signal.signal(each, stop_once)
-    restore_import_path()
-    CORE_LIMIT.processes = work.at_once
-    threading.Thread(target=end_with_parent, daemon=True).start()
     try:
+        os.environ.update(work.variables)
+        outlast_readers()
+        for each in CODES:
+            signal.signal(each, stop_once)
+        restore_import_path()
+        CORE_LIMIT.processes = work.at_once
+        threading.Thread(target=end_with_parent, daemon=True).start()
         write_log(work)
+        from pgrun.runs.outcome import run_and_record
     except KeyboardInterrupt as stop:  # before the job has begun: the parent records that it ended
         sys.exit(getattr(stop, "code", ExitCode.INTERRUPTED))
-    from pgrun.runs.outcome import run_and_record
 
     try:
         with showing_paths_from(work.typed_in), silenced_output() if work.quiet else nullcontext():

@@ -24,7 +24,8 @@ NEUTRAL = (
 )  # change nothing in a run
 SHOWN = 6  # differing settings in a message
 WITH_VALUE = ("finished", "pruned")  # how a job may have ended
-WITHOUT_VALUE = ("failed", "killed", "interrupted", "not run")
+TO_GO_ON_WITH = ("killed", "interrupted", "not run")  # by resume=auto
+WITHOUT_VALUE = ("failed", *TO_GO_ON_WITH)
 Flat = dict[str, Hashable]
 
 

@@ -18,15 +18,17 @@ from hydra.errors import HydraException
 
 from pgrun import atomic_files
 from pgrun.command.app import PGRUN, App
-from pgrun.command.overrides import PLACES, CliOverride
+from pgrun.command.overrides import PLACES, CliOverride, shell_word
 from pgrun.config.plain_yaml import load_yaml
 from pgrun.envs.wrappers import find_user_modules
 from pgrun.errors import InvalidCommand, escape_line, join_lines
+from pgrun.runs.job_status import read_json_object
 from pgrun.runs.resume_sweep import HOW
 from pgrun.storage.newest_run import LAST, SWEEP, find_newest, is_several_runs
 from pgrun.terminal.printing import say, shorten_folder
 
 SEEDS = Path(".hydra", "overrides.yaml")  # the words of a run with several seeds
+COMMANDS = (PGRUN.name, "pgrun-study")  # that leave a sweep.json, which is data from anywhere
 CHOICES = ("hydra.launcher", "hydra.sweeper")
 WORD = re.compile(r"[+~]{0,2}[A-Za-z_][\w./@:-]*=", re.ASCII)  # of a setting: no flag
 HARMLESS = re.compile(r"true|false|-?\d+(\.\d*)?(e-?\d+)?", re.I)
@@ -42,6 +44,7 @@ def complete_resume(argv: Sequence[str], app: App = PGRUN) -> list[str]:
         return list(argv)
     typed = [word for word in argv if word not in (*asked, "-m", "--multirun")]
     sweep = (folder / SWEEP).is_file()
+    refuse_sweep_of_other_command(asked[0], folder, app)
     saved = [word for word in read_saved_words(folder, sweep) if key_of(word) not in map(key_of, typed)]
     if executing := list(find_words_to_name_again(saved)):
         raise InvalidCommand(
@@ -55,6 +58,19 @@ def complete_resume(argv: Sequence[str], app: App = PGRUN) -> list[str]:
     shown = shlex.join([*saved, *typed])
     say(f"{app.name}: {shorten_folder(folder)} is {what}; all of it goes on: {escape_line(shown)}")
     return [*["-m"] * sweep, *saved, *typed, "resume=auto", f"{place}={folder}"]
+
+
+def refuse_sweep_of_other_command(word: str, folder: Path, app: App) -> None:
+    """Its words are those of that command. Raises ``InvalidCommand``."""
+    name = read_json_object(folder / "sweep.json").get("command", app.name)
+    if name in COMMANDS and name != app.name:
+        raise InvalidCommand(
+            word,
+            None,
+            f"is a sweep of {name}",
+            f"type the command that started it, with resume=auto: {name} -m … resume=auto "
+            f"{shell_word('hydra.sweep.dir', folder)}",
+        )
 
 
 def folder_of_several(name: str) -> Path | None:

@@ -68,9 +68,8 @@ def prepare_resume(jobs: Sequence[Job], command: Command, how: str) -> None:
     }
     wanted = {job.folder: flatten_for_comparison(job.settings) for job in jobs}
     refuse_if_training(held)
-    held = {
-        folder: settings for folder, settings in held.items() if folder.parent not in held
-    }  # no runs of `seeds`
+    of_seeds = {folder: settings for folder, settings in held.items() if folder.parent in held}
+    held = {folder: settings for folder, settings in held.items() if folder not in of_seeds}
     if not command.multirun:
         refuse_folder_of_jobs(top, list(held))
     moves = plan_moves(held, wanted)
@@ -92,6 +91,7 @@ def prepare_resume(jobs: Sequence[Job], command: Command, how: str) -> None:
                 f"{format_changes(held[there], wanted[folder])}",
                 f"type the settings {which}, or choose another folder",
             )
+    refuse_other_seeds(jobs, moves, of_seeds)
     move_folders(moves, top)
     (top / STOP).unlink(missing_ok=True)
     if how == "retry":
@@ -109,6 +109,32 @@ def refuse_folder_of_jobs(folder: Path, held: Sequence[Path]) -> None:
             f"go on with them by pgrun -m … resume=auto hydra.sweep.dir={folder}, with one by its own "
             "folder, or choose another folder",
         )
+
+
+def refuse_other_seeds(
+    jobs: Sequence[Job], moves: Mapping[Path, Path], of_seeds: Mapping[Path, Flat]
+) -> None:
+    """A mean over seeds is one of runs that differ in nothing else: a seed that was gone on with alone may.
+
+    ``of_seeds``: what the folders of seeds hold. Raises ``InvalidCommand``.
+    """
+    from pgrun.runs.seeds import settings_with_seed
+
+    for job in jobs:
+        below = moves.get(job.folder, job.folder)
+        for seed in job.settings.get("seeds") or ():
+            there = of_seeds.get(below / str(seed))
+            if not there:  # not begun, or no file that can be read
+                continue
+            wanted = flatten_for_comparison(settings_with_seed(job.own_composed(), seed))
+            if there != wanted:
+                raise InvalidCommand(
+                    below / str(seed),
+                    None,
+                    f"holds a run with {format_changes(there, wanted)}",
+                    "the mean over seeds is one of runs with the same settings: go on with each of them by "
+                    "its own resume=FOLDER, or choose another folder",
+                )
 
 
 def plan_moves(held: Mapping[Path, Flat], wanted: Mapping[Path, Flat]) -> dict[Path, Path]:

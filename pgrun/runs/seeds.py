@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from pgrun.command.app import App
 from pgrun.errors import UserFacingError
+from pgrun.runs.job_status import TO_GO_ON_WITH
 
 Run = dict[str, Any]  # how one seed ended: seed, status, return_mean or error
 Verdict = Callable[[Sequence[Run]], str | None]  # why the seeds that are left are not worth their time
@@ -99,12 +100,14 @@ def seed_record(seed: int, summary: Mapping[str, Any]) -> Run:
 
 
 def summarise_seeds(settings: Mapping[str, Any], runs: Sequence[Run], reason: str | None) -> dict[str, Any]:
-    """``reason``: why the other seeds were left out; a seed without a result decides how the job ended."""
+    """``reason``: why the other seeds were left out; a seed without a result decides how the job ended, first
+    of all one that ``resume=auto`` goes on with: it passes over a job that failed.
+    """
     names = {key: settings[key]["name"] for key in ("algo", "variance")}
     summary = {**names, "env": settings["env"]["id"], "seeds": list(settings["seeds"]), "runs": list(runs)}
-    for run in runs:
-        if run["status"] != "finished":
-            return {"status": run["status"], **summary, "error": f"seed {run['seed']}: {run['error']}"}
+    lost = [run for run in runs if run["status"] != "finished"]
+    for run in sorted(lost, key=lambda run: run["status"] not in TO_GO_ON_WITH):
+        return {"status": run["status"], **summary, "error": f"seed {run['seed']}: {run['error']}"}
     returns = [run["return_mean"] for run in runs]
     spread = statistics.stdev(returns) if len(returns) > 1 else None
     over = {"return_mean": statistics.fmean(returns), "return_std": spread, "seeds": len(returns)}

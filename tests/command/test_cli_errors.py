@@ -148,6 +148,9 @@ MISTAKES = {
     "seeds=[0,1] trainer.stack_seeds=true tuned=none algo.target_kl=0.1": ["add algo.target_kl=null"],
     "seeds=[0,1] trainer.stack_seeds=true tuned=none backend=compiled": ["stack_seeds=true has no kernels"],
     "-m seeds=[0,1] trainer.stack_seeds=true tuned=none gamma=0.9,0.8": ["leave -m out"],
+    "seeds=[0,1] trainer.stack_seeds=true tuned=none logger.also=[wandb]": [
+        "all seeds would be one run of W&B, which has one in a process: leave wandb out of logger.also"
+    ],
     "algo=a2c sampler=episodes variance=mean_baseline variance.discounting=from_start": ["variance.returns"],
     # run directories
     "hydra.run.dir=/dev/null/x": ["/dev/null/x: cannot be written: Not a directory"],

@@ -56,6 +56,16 @@ def test_words_that_are_typed_replace_those_of_the_folder(here: Path) -> None:  
     assert complete_resume(typed) == whole
 
 
+def test_a_sweep_of_studies_is_named_as_one(here: Path) -> None:  # noqa: F811
+    folder = write_sweep(["episodes=10,20", "seed=0,1"])
+    (folder / "sweep.json").write_text('{"command": "pgrun-study", "jobs": []}')
+    with pytest.raises(InvalidCommand) as refused:
+        complete_resume([f"resume={SWEEP}"])
+    line = f"pgrun-study -m … resume=auto hydra.sweep.dir={SWEEP}"
+    assert f"resume={SWEEP}: is a sweep of pgrun-study: " in str(refused.value)
+    assert str(refused.value).endswith(line)
+
+
 @pytest.mark.parametrize(
     "word",
     [

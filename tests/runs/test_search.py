@@ -13,14 +13,18 @@ import statistics
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from gymnasium import registry
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import OmegaConf
 from support_faults import Sweep
 
 from pgrun.analysis.compare.read_runs import read_runs
 from pgrun.command import launchers
 from pgrun.command.folder_names import find_job_folder
+from pgrun.runs.search import sweeper
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import pgrun
 from tests.helpers.support_search import LINE, MODULE, X, record, steps, summaries, tried, value
@@ -228,6 +232,36 @@ def test_stopped_by_a_signal(peak: Path) -> None:
     assert pgrun(f"{SEARCH} hydra.sweeper.n_trials=3 resume=auto").code == 0
     assert pgrun(f"{SEARCH.replace('dir=s', 'dir=whole')} hydra.sweeper.n_trials=3").code == 0
     assert summaries(peak / "s") == summaries(peak / "whole")
+
+
+def test_the_time_left_is_that_of_this_commands_trials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those that were done before took it no time, and take none again."""
+    clock, done = [0.0], {"status": "finished", "seed": 0, "eval": {"return_mean": 1.0}}
+
+    def finish(number: int) -> None:
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "summary.json").write_text(json.dumps(done))
+
+    class Launcher:
+        def launch(self, words: list[list[str]], initial_job_idx: int) -> list[JobReturn]:
+            clock[0] += 60.0
+            finish(initial_job_idx)
+            return [JobReturn(_return_value=1.0, status=JobStatus.COMPLETED)]
+
+    for number in (0, 1, 4):
+        finish(number)
+    search = sweeper.Optuna(n_trials=6)
+    search.config, search.folder, search.launcher = OmegaConf.create({}), tmp_path, Launcher()
+    search.hydra_context = SimpleNamespace(config_loader=None)
+    monkeypatch.setattr(sweeper, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(search, "compose", lambda words, number: SimpleNamespace(settings={"gamma": 0.9}))
+    monkeypatch.setattr(search, "allowed", lambda number, words: True)
+    search.sweep(["x=interval(0,1)"])
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("trial ")]
+    lefts = [line.partition("; about ")[2] for line in told]
+    assert lefts == ["", "", "2 min left", "60 s left", "60 s left", ""]
 
 
 @pytest.mark.slow

@@ -15,6 +15,8 @@ from support_faults import EPISODE, Sweep, steps, told
 from pgrun.analysis.compare.read_runs import read_runs
 from pgrun.command.folder_names import find_job_folder
 from pgrun.runs import parallel_seeds, workers
+from pgrun.runs.child_process import ChildJob
+from pgrun.runs.job_status import write_settings
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import QUICK, pgrun
 from tests.helpers.support_slurm import pretend
@@ -149,6 +151,54 @@ def test_a_seed_that_fails_leaves_the_others(here: Path) -> None:  # noqa: F811
     assert summary(here / "a")["status"] == "failed"
     assert "seed 1: " in answer.err
     assert "the line is cut" in answer.err
+
+
+def test_in_a_sweep_a_killed_seed_goes_on_beside_a_failed_one(
+    here: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By resume=auto; the failed one waits for resume=retry."""
+    monkeypatch.setenv("PYTHONPATH", str(here.parent))
+    (here.parent / "faulty.py").write_text(support_faults.MODULE)
+    (here / "fault").write_text("0 raise\n1 kill")
+    line = f"-m {support_faults.LINE} seeds=[0,1]"
+    assert pgrun(line).code == 1
+    job = find_job_folder(here / "s", 0)
+    assert [summary(job / n)["status"] for n in "01"] == ["failed", "killed"]
+    assert (summary(job)["status"], summary(job)["error"][:8]) == ("killed", "seed 1: ")
+    (here / "fault").unlink()
+    before = steps(here, 0)
+    assert pgrun(f"{line} resume=auto").code == 1
+    assert [summary(job / n)["status"] for n in "01"] == ["failed", "finished"]
+    assert (summary(job)["status"], steps(here, 0)) == ("failed", before)
+    assert pgrun(f"{line} resume=retry").code == 0
+    assert summary(job)["status"] == "finished"
+
+
+def test_seeds_with_other_settings_have_no_mean(
+    here: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One that was extended alone is not what the others are: refused, before anything is run."""
+    begun = []
+
+    def die_at_once(work: ChildJob, folder: Path) -> None:
+        write_settings(work.folder, work.settings)
+        begun.append(work.folder.name)
+
+    monkeypatch.setattr(parallel_seeds, "start_server", lambda: None)
+    monkeypatch.setattr(parallel_seeds, "run_unless_stopped", die_at_once)
+    line = f"{LINE} seeds=[0,1] hydra.run.dir=a"
+    assert pgrun(line).code == 1
+    assert pgrun(f"{line} resume=auto").code == 1
+    assert sorted(begun) == ["0", "0", "1", "1"]
+    place = here / "a" / "0" / "job.json"
+    job = json.loads(place.read_text())
+    job["settings"]["trainer"]["total_steps"] = 300
+    place.write_text(json.dumps(job))
+    answer = pgrun(f"{line} resume=auto")
+    assert (answer.code, len(begun)) == (2, 4), answer
+    assert "a/0: holds a run with trainer.total_steps=300, not 200: the mean over seeds" in answer.err
 
 
 def test_how_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

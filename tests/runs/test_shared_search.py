@@ -56,6 +56,22 @@ def test_each_trial_is_one_commands_and_a_killed_one_comes_back_to_its_own(
     assert (tmp_path / "late" / "search.json").exists()
 
 
+def test_a_trial_whose_process_was_killed_stays_under_way(tmp_path: Path) -> None:
+    """What comes of it by resume=auto is told, as nothing was before; one that failed is over."""
+    place = str(tmp_path / "journal")
+    study = work_on(tmp_path / "one", place)
+    study.ask(4)
+    for number, status in enumerate(("killed", "interrupted", "not run", "failed")):
+        study.tell(number, {"status": status, "error": "so"})
+    assert study.ask(4) == {}  # not again in this command
+    assert "0 of 4 trials finished, 3 under way" in study.describe()
+    again = work_on(tmp_path / "one", place)
+    assert list(again.ask(4)) == [0, 1, 2, 3]
+    for number in range(4):
+        again.tell(number, finished(float(number)))
+    assert "3 of 4 trials finished, 0 under way; best: trial 2, 2," in again.describe()
+
+
 def test_a_storage_that_is_lost_while_trials_run(tmp_path: Path) -> None:
     """One sentence; the trial is told once there is a storage again."""
     place = tmp_path / "journal"

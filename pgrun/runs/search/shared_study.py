@@ -25,7 +25,7 @@ from pgrun.command.search_settings import Search, holds_search
 from pgrun.command.search_space import Space, Trial
 from pgrun.command.search_storage import POSTGRES, SETTING
 from pgrun.errors import InvalidCommand, UserFacingError, escape_line
-from pgrun.runs.job_status import describe_differences
+from pgrun.runs.job_status import TO_GO_ON_WITH, describe_differences
 from pgrun.runs.search.record import Record
 from pgrun.runs.search.study import Study
 
@@ -144,7 +144,12 @@ class SharedStudy(Study):
         return {trial.number: values}
 
     def tell(self, number: int, summary: Any) -> None:
-        """Once: what was told before a kill stands."""
+        """Once: what was told before a kill stands.
+
+        A trial that ``resume=auto`` goes on with is not told, and stays under way.
+        """
+        if summary["status"] in TO_GO_ON_WITH:
+            return
         with self.reached():
             if not self.study.get_trials(deepcopy=False)[number].state.is_finished():
                 super().tell(number, summary)

@@ -59,17 +59,16 @@ class Optuna(Sweeper):
         first = self.compose(self.space.typed(self.space.corners()[0]), 0).settings
         known = record.load_record(self.folder, record.new_record(self.search, self.space, first), self.space)
         study = open_study(self.search, self.space, known, self.folder)
-        begun, done = time.monotonic(), 0
+        begun, launched = time.monotonic(), 0
         while batch := study.ask(self.search.n_jobs):
             trials = {number: self.space.typed(values) for number, values in batch.items()}
             pruning.set_bars(self.folder, study.bars())
-            self.launch(trials)
+            launched += len(self.launch(trials))
             if read_stop_signal(self.folder):
                 return
             for number in trials:
                 study.tell(number, self.result(number))
-                done += 1
-                self.progress(number, (time.monotonic() - begun) / done)
+                self.progress(number, (time.monotonic() - begun) / launched if launched else None)
         if told := study.describe():
             say(f"\n{told}")
 
@@ -87,13 +86,14 @@ class Optuna(Sweeper):
             to_plain_settings(cfg), choices, typed, cfg.hydra, self.folder / str(cfg.hydra.sweep.subdir)
         )
 
-    def launch(self, trials: dict[int, list[str]]) -> None:
-        """Launch the trials that are not done, and are no combination that the check refuses."""
+    def launch(self, trials: dict[int, list[str]]) -> list[int]:
+        """Launch the trials that are not done, and are no combination that the check refuses; which."""
         todo = [n for n, words in trials.items() if not self.over(n) and self.allowed(n, words)]
         for _, run in groupby(enumerate(todo), lambda pair: pair[1] - pair[0]):
             numbers = [number for _, number in run]
             for job in self.launcher.launch([trials[n] for n in numbers], initial_job_idx=numbers[0]):
                 _ = job.return_value  # raises what the launcher met with
+        return todo
 
     def over(self, number: int) -> bool:
         return self.result(number)["status"] in ("finished", "pruned", "failed")
@@ -117,11 +117,11 @@ class Optuna(Sweeper):
 
         return read_result(find_job_folder(self.folder, number), PGRUN)
 
-    def progress(self, number: int, seconds: float) -> None:
-        """``seconds`` that a trial took so far, on average."""
+    def progress(self, number: int, seconds: float | None) -> None:
+        """``seconds`` that a trial of this command took, on average; None before the first."""
         from pgrun.runs.announce import format_duration
         from pgrun.runs.search.report import format_trial_result
 
-        left = self.search.n_trials - number - 1
-        more = f"; about {format_duration(left * seconds)} left" * (left > 0)
+        left = sum(not self.over(later) for later in range(number + 1, self.search.n_trials))
+        more = f"; about {format_duration(left * seconds)} left" if left and seconds is not None else ""
         say(f"\ntrial {number} of {self.search.n_trials}: {format_trial_result(self.result(number))}{more}")
