@@ -12,6 +12,7 @@ from pgrun.command.compose import Job
 from pgrun.config import user_modules
 from pgrun.config.schema import GROUPS, find_class, find_violations, setting_kinds
 from pgrun.config.settings import Diagnostics, Logger, Reference, RunSettings, Trainer
+from pgrun.config.user_modules import user_module_names
 from pgrun.envs import EnvSettings
 from pgrun.envs.faults import import_error
 from pgrun.errors import PROGRAM, Mistake
@@ -84,12 +85,6 @@ def check_modules(settings: Mapping[str, Any]) -> Iterator[Mistake]:
             if os.environ.get("PGRUN_DEBUG"):
                 raise
             yield Mistake("modules", f"[{name}]", f"Python {import_error(name, error)}")
-
-
-def user_module_names(settings: Mapping[str, Any]) -> tuple[str, ...]:
-    """() for what is no list of names, which ``find_wrong_values`` reports."""
-    given = settings.get("modules")
-    return tuple(x for x in given if isinstance(x, str)) if isinstance(given, list) else ()
 
 
 def check_keys(job: Job) -> Iterator[Mistake]:
