@@ -9,13 +9,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from pgrun.command.setting_check import BASES
 from pgrun.config import own_classes, user_modules
 from pgrun.config.paths import conf_dir
 from pgrun.config.schema import find_class
+from pgrun.returns import episode_return
+from pgrun.variance.reward_to_go import RewardToGo
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import QUICK, Answer, pgrun
 from tests.helpers.support_study import pgrun_study
@@ -243,11 +247,27 @@ def test_a_method_that_fails_in_a_run(psi: str, more: str, own: Path) -> None:
 def test_a_method_that_fails_in_a_study(own: Path) -> None:
     write_scheme(SCHEME.format(fields="pass", psi=next(iter(FAULTS))))
     answer = pgrun_study(
-        "env=pgrun/OneState-v0 schemes=[odd] modules=[odd] episodes=20 repeats=1 critic=none hydra.run.dir=r"
+        "env=pgrun/OneState-v0 schemes=[odd] modules=[odd] episodes=60 repeats=1 critic=none hydra.run.dir=r"
     )
     assert (answer.code, answer.err.count("\n")) == (2, 1), answer
     assert "odd.py, line 11: Odd.psi returned a tensor" in answer.err
     assert "of float64; needed" in answer.err
+
+
+def test_a_scheme_is_tested_with_a_few_tensors() -> None:
+    """As docs/extend.md says: these fields are all that such schemes read."""
+    reward = torch.tensor([[1.0, 2.0], [3.0, 0.0]])
+    last = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    rollout = SimpleNamespace(
+        reward=reward,
+        mask=torch.tensor([[1.0, 1.0], [1.0, 0.0]]),
+        time=torch.tensor([[0.0, 0.0], [1.0, 1.0]]),
+        terminated=last,
+        ended=last,
+    )
+    psi = RewardToGo(discounting="from_start").psi(rollout, torch.zeros(3, 2), 0.5)  # type: ignore[arg-type]
+    assert (psi * rollout.mask).tolist() == [[2.5, 2.0], [1.5, 0.0]]
+    assert episode_return(reward, rollout.mask, rollout.time, 0.5).tolist() == [2.5, 2.0]
 
 
 # --- names and files ----------------------------------------------------------------------------------------
