@@ -14,6 +14,7 @@ __all__ = [
     "Diverged",
     "EnvironmentFault",
     "InvalidCommand",
+    "OwnCodeFault",
     "PlayResult",
     "RunResult",
     "StudyResult",
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pgrun.api.commands import study, train
     from pgrun.api.play import PlayResult
     from pgrun.api.records import RunResult, StudyResult, load, load_runs
-    from pgrun.errors import Diverged, EnvironmentFault, InvalidCommand
+    from pgrun.errors import Diverged, EnvironmentFault, InvalidCommand, OwnCodeFault
 
 MODULES = {
     "train": "pgrun.api.commands",
@@ -40,6 +41,7 @@ MODULES = {
     "InvalidCommand": "pgrun.errors",
     "EnvironmentFault": "pgrun.errors",
     "Diverged": "pgrun.errors",
+    "OwnCodeFault": "pgrun.errors",
 }
 
 

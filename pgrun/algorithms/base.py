@@ -208,7 +208,7 @@ class Algorithm:
         """∂(L + c_H·entropy − β·KL)/∂params [B, K], from the distribution's scores."""
         log_prob = dist.log_prob(params, batch.action)
         weight = self.gradient_weight(log_prob, batch)
-        require_shape(self.gradient_weight, weight, tuple(log_prob.shape))
+        require_shape(self.gradient_weight, weight, tuple(log_prob.shape), log_prob)
         result = weight[:, None] * dist.score(params, batch.action)
         if self.entropy_weight:
             share = self.entropy_weight / batch.count * batch.mask

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pgrun.config.own_code import require_shape
+from pgrun.config.own_code import require_pair, require_shape
 from pgrun.config.settings import AdvantageNorm
 from pgrun.critics.base import Critic
 from pgrun.policies.policy import Policy
@@ -35,8 +35,10 @@ class Estimator:
     def psi(self, rollout: Rollout, value: Tensor, policy: Policy) -> tuple[Tensor, Tensor | None]:
         """(Ψ [T, N], correction [P] or None) as the update uses them."""
         scheme = self.scheme
-        psi, correction = scheme.estimate(rollout, value, self.gamma, policy)
-        require_shape(scheme.estimate if scheme.sees_scores else scheme.psi, psi, tuple(rollout.mask.shape))
+        pair = scheme.estimate(rollout, value, self.gamma, policy)
+        psi, correction = require_pair(scheme.estimate, pair, policy.theta)
+        writer = scheme.estimate if scheme.sees_scores else scheme.psi
+        require_shape(writer, psi, tuple(rollout.mask.shape), rollout.reward)
         return normalise_advantages(psi, rollout.mask, self.advantage_norm), correction
 
     def weigh(self, rollout: Rollout, critic: Critic, policy: Policy) -> tuple[Rollout, Tensor, Batch]:

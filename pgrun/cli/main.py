@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 HELP = ("--help", "-h")
+OWN_HELP = "--config-dir FOLDER modules=[my_module] variance=my_scheme --help"
 
 
 class Outcome(NamedTuple):
@@ -52,6 +53,8 @@ def dispatch_command(argv: list[str], app: App = PGRUN) -> int:
         from pgrun.cli.compatibility_table import format_method_list
 
         say(format_method_list())
+        if any(word.startswith(("--config-dir", "-cd", "modules=")) for word in argv):
+            say(f"\nMethods of your own are not in this list; {app.name} {OWN_HELP} has the settings of one")
         return ExitCode.DONE
     return carry_out(argv, app).code
 

@@ -11,10 +11,12 @@ from typing import Any
 from pgrun.command.compose import Job, compose_jobs
 from pgrun.command.overrides import CliOverride, Command
 from pgrun.command.preflight import refuse_all
+from pgrun.command.setting_check import check_modules, group_values
 from pgrun.config.describe_settings import Setting, describe_settings, own_doc
+from pgrun.config.own_classes import is_own
 from pgrun.config.schema import GROUPS, find_class, format_value
 from pgrun.config.settings import Diagnostics, Logger, Trainer
-from pgrun.errors import escape_line
+from pgrun.errors import Mistake, escape_line
 from pgrun.terminal.printing import text_width
 
 FIXED = {"trainer": Trainer, "diagnostics": Diagnostics, "logger": Logger}  # one class for all options
@@ -45,10 +47,24 @@ def option_help(command: Command, options: list[CliOverride], places: list[Path]
     jobs = compose_jobs(command)
     refuse_all([*command.problems, *jobs.problems], command.app.name)
     job = jobs.composed[0]
+    refuse_all([*check_modules(job.settings)] or [*find_own_mistakes(options, job)], command.app.name)
     told = [describe_option(word, job, places) for word in dict.fromkeys(options)]
     tuned = job.settings.get("tuned")
     source = f"Values are those of this command{f', with conf/{tuned}' if tuned else ''}."
     return "\n\n".join([*told, source])
+
+
+def find_own_mistakes(options: list[CliOverride], job: Job) -> Iterator[Mistake]:
+    """What is wrong with classes of the user's that are to be described, or with what names one."""
+    for word in options:
+        try:
+            cls = class_of(word, job)
+        except LookupError as error:
+            yield Mistake.of(error)
+            continue
+        if cls is not None and is_own(cls):
+            group = word.key.rsplit(".", 1)[-1]
+            yield from group_values(word.key, group, value_at(job.settings, word.key), job.settings)
 
 
 def describe_option(word: CliOverride, job: Job, places: list[Path]) -> str:

@@ -14,7 +14,7 @@ from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError
 
@@ -49,6 +49,8 @@ class Explainer:
         """(None, sentence) where no word can be blamed; (word, None) where an earlier sentence covers it."""
         if isinstance(error, MissingConfigException):
             return self.unknown_option(error.missing_cfg_file or "", words)
+        if listed := next(self.find_list_files(words), None):
+            return listed
         text = f"{error}\n{error.__cause__ or ''}".strip()
         word = None if isinstance(error, BROKEN_FILE) else find_word_at_fault(error, text, words)
         if word is None:
@@ -57,6 +59,18 @@ class Explainer:
         if absent or "No match in the defaults list" in text:
             return word, self.unknown_key(word, words)
         return word, Mistake(word.text, None, extract_hydra_reason(error, text))
+
+    def find_list_files(self, words: Sequence[CliOverride]) -> Iterator[tuple[CliOverride, Mistake]]:
+        """Words that choose a file of the user's with a list in it, or a text, where settings are to be."""
+        for word in words:
+            for place in self.places[1:]:
+                path = place / f"{self.group_of(word)}/{word.value}.yaml"
+                content: Any = DictConfig({})
+                with suppress(*UNREADABLE):  # which is explained otherwise
+                    content = OmegaConf.load(path)
+                if not isinstance(content, DictConfig):
+                    reason = f"{os.path.relpath(path)} holds a list, and an option's file holds settings"
+                    yield word, Mistake(word.text, None, reason, "write them as name: value, one a line")
 
     def explain_circle(self, words: Sequence[CliOverride]) -> Mistake:
         """The options of the user's own, one of which is in its own defaults."""

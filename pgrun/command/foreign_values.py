@@ -8,6 +8,7 @@ from typing import Any
 
 from pgrun.command.foreign_names import TRACKERS, ForeignName
 from pgrun.config.schema import find_class
+from pgrun.config.user_modules import user_module_names
 
 Settings = Mapping[str, Any]
 LAYERS = ("l", "n_layers", "-l", "layers")
@@ -38,13 +39,21 @@ def has_own_critic(settings: Settings) -> bool:
 
 
 def is_shared(settings: Settings) -> bool:
-    shared: bool = find_class("network", settings["network"]["name"]).shared  # type: ignore[attr-defined]
-    return shared
+    return bool(getattr(find_chosen_class(settings, "network"), "shared", False))
 
 
 def uses_critic(settings: Settings) -> bool:
-    used: bool = find_class("variance", settings["variance"]["name"]).uses_critic  # type: ignore[attr-defined]
-    return used
+    return bool(getattr(find_chosen_class(settings, "variance"), "uses_critic", False))
+
+
+def find_chosen_class(settings: Settings, group: str) -> type | None:
+    """The class of a group, the user's own included; None where there is none, or no importing it: the check
+    of the modules says why.
+    """
+    try:
+        return find_class(group, settings[group]["name"], user_module_names(settings))
+    except (Exception, SystemExit):  # of the user's module: whatever it raises
+        return None
 
 
 def count_batch_rows(settings: Settings) -> int | None:

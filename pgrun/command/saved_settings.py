@@ -21,6 +21,7 @@ from pgrun import atomic_files
 from pgrun.command.app import PGRUN, App
 from pgrun.command.compose import compose_one, composing_with_hydra
 from pgrun.command.overrides import CliOverride, Command, hydra_word, read_command
+from pgrun.command.saved_options import find_config_dir_to_name_again
 from pgrun.command.setting_check import classes_chosen
 from pgrun.command.unused_settings import find_unused_settings
 from pgrun.config.plain_yaml import load_yaml
@@ -53,7 +54,7 @@ def expand_saved_settings(argv: list[str], app: App = PGRUN) -> list[str]:
         if word.key in ("experiment", "resume") and word.value not in (None, "auto", "retry"):
             raise InvalidCommand(f"{sources[0]} {word.shown}", None, "one of them")
     saved = flatten_saved(read_source(sources[0], app), sources[0])
-    refuse_code(saved, command, sources[0])
+    refuse_code(saved, command, sources[0], rest)
     return [*find_words(saved, command, sources[0]), *rest]
 
 
@@ -131,16 +132,21 @@ def iterate_saved_settings(
             yield key, value
 
 
-def refuse_code(saved: Flat, command: Command, source: str) -> None:
-    """Code of the user's has to be named on the command line."""
+def refuse_code(saved: Flat, command: Command, source: str, argv: Sequence[str]) -> None:
+    """Code of the user's, and the folder of their options, have to be named on the command line."""
     named = {word.key: word.value for word in command.words}
     modules = saved.pop("modules", None)
     known = modules if isinstance(modules, list | tuple) else []
     wanted = {"env": {"id": saved.get("env.id", "")}, "modules": [str(name) for name in known]}
-    for missing in find_code_to_name_again(wanted, named):
-        raise InvalidCommand(
-            source, None, "code of yours has to be named again", f"add {escape_line(missing)}"
-        )
+    missing = [escape_line(word) for word in find_code_to_name_again(wanted, named)]
+    kind, _, name = source.partition("=")
+    if kind == "from":
+        folder = newest_folder(source) if name == LAST else Path(name)
+        groups = [group for group in OPTIONS if not is_chosen_by_command([*named], group)]
+        chosen = [(group.replace(".", "/"), str(saved.get(f"{group}.{OPTIONS[group]}"))) for group in groups]
+        missing += find_config_dir_to_name_again(chosen, folder, argv)
+    if missing:
+        raise InvalidCommand(source, None, "code of yours has to be named again", f"add {' '.join(missing)}")
 
 
 def find_words(saved: Flat, command: Command, source: str) -> list[str]:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pgrun.command.compose import Job
 from pgrun.config import user_modules
+from pgrun.config.own_classes import find_class_mistakes, is_own, locate_class
+from pgrun.config.paths import where_typed
 from pgrun.config.schema import GROUPS, find_class, find_violations, setting_kinds
 from pgrun.config.settings import Diagnostics, Logger, Reference, RunSettings, Trainer
+from pgrun.config.user_modules import user_module_names
 from pgrun.envs import EnvSettings
 from pgrun.envs.faults import import_error
 from pgrun.errors import PROGRAM, Mistake
@@ -83,13 +87,22 @@ def check_modules(settings: Mapping[str, Any]) -> Iterator[Mistake]:
         except (Exception, SystemExit) as error:
             if os.environ.get("PGRUN_DEBUG"):
                 raise
-            yield Mistake("modules", f"[{name}]", f"Python {import_error(name, error)}")
+            remedy = advise_on_module(name, error)
+            yield Mistake("modules", f"[{name}]", f"Python {import_error(name, error)}", remedy)
 
 
-def user_module_names(settings: Mapping[str, Any]) -> tuple[str, ...]:
-    """() for what is no list of names, which ``find_wrong_values`` reports."""
-    given = settings.get("modules")
-    return tuple(x for x in given if isinstance(x, str)) if isinstance(given, list) else ()
+def advise_on_module(name: str, error: BaseException) -> str:
+    """What to type, or where was looked, for a module of the user's that is not found."""
+    if not isinstance(error, ModuleNotFoundError) or not name.startswith(str(error.name)):
+        return ""
+    if name.endswith(".py"):
+        return f"name the module, not its file: modules=[{name.removesuffix('.py').replace('/', '.')}]"
+    if "/" in name:
+        return f"folders are named with dots: modules=[{name.strip('./').replace('/', '.')}]"
+    return (
+        f"looked for in {where_typed().absolute()} and in what is installed; a folder elsewhere is named by "
+        "PYTHONPATH=FOLDER in front of the command"
+    )
 
 
 def check_keys(job: Job) -> Iterator[Mistake]:
@@ -150,16 +163,23 @@ def group_values(
             group, name, f"{cls.__module__}.{cls.__name__} must be a dataclass and a {module}.{base_name}"
         )
         return
-    if group == "variance":
-        yield from find_missing_psi(str(name), cls, base)
-    yield from find_violations(f"{where}.", rest, cls)
+    yield from find_hidden_class(group, str(name), cls, base, user_module_names(settings))
+    yield from find_class_mistakes(group, f"{where}.", str(name), rest, cls, base)
 
 
-def find_missing_psi(name: str, cls: Any, base: Any) -> Iterator[Mistake]:
-    if cls.psi is base.psi and cls.estimate is base.estimate:
-        yield Mistake(
-            "variance", name, f"{cls.__module__}.{cls.__name__} has no psi(self, rollout, value, gamma)"
-        )
+def find_hidden_class(
+    group: str, name: str, cls: type, base: type, modules: tuple[str, ...]
+) -> Iterator[Mistake]:
+    """A class of the user's that is named as the one of pgrun's that was found."""
+    if is_own(cls) or base is object:
+        return
+    for module in modules:
+        hidden = getattr(sys.modules.get(module), cls.__name__, None)
+        if not isinstance(hidden, type) or hidden.__module__ != module or not is_own(hidden):
+            continue
+        if issubclass(hidden, base):
+            reason = f"{locate_class(hidden)} has the name of a class of pgrun's, which would be taken"
+            yield Mistake(group, name, reason, "rename yours, and the name in its YAML file")
 
 
 def classes_chosen(settings: Mapping[str, Any]) -> dict[str, Any]:

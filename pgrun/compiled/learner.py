@@ -194,7 +194,7 @@ class MinibatchSteps:
             kernels.evaluate_minibatch(self.net, self.dist.code, self.data, index, seen)
             log_prob = torch.from_numpy(seen[5][: len(index)].copy())
             weight = self.algorithm.gradient_weight(log_prob, rows)
-            require_shape(self.algorithm.gradient_weight, weight, tuple(log_prob.shape))
+            require_shape(self.algorithm.gradient_weight, weight, tuple(log_prob.shape), log_prob)
             back[0][: len(index)] = weight.numpy()
             task, rule = self.pack_task(batch, rows.count), self.optimizer.pack_rule()
             kernels.step_minibatch(self.net, self.dist.code, rule, self.data, index, task, seen, back)

@@ -121,6 +121,18 @@ def evaluate_annotation(cls: type, field: dataclasses.Field[Any]) -> Any:
     return eval(field.type, vars(sys.modules[owner.__module__]))
 
 
+def is_setting_kind(kind: Any) -> bool:
+    """Whether ``coerce`` knows an annotation."""
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return is_setting_kind(args[0])
+    if origin in (Union, types.UnionType):
+        return all(is_setting_kind(arg) for arg in args if arg is not type(None))
+    if origin in (list, tuple):
+        return all(is_setting_kind(arg) for arg in args if arg is not Ellipsis)
+    return origin in (Literal, dict) or kind in (Any, dict, int, float, bool, str)
+
+
 def coerce(value: Any, kind: Any) -> Any:
     """The value as its annotation wants it, e.g. 1e6 as an integer.
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
+from typing import Any
 
 from pgrun.config.paths import where_typed
 
@@ -75,3 +76,9 @@ def import_user_module(name: str) -> ModuleType:
     module = importlib.import_module(name)
     IMPORTED[name] = None
     return module
+
+
+def user_module_names(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """() for what is no list of names, which ``find_wrong_values`` reports."""
+    given = settings.get("modules")
+    return tuple(x for x in given if isinstance(x, str)) if isinstance(given, list) else ()

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pgrun.algorithms.estimator import Estimator
+from pgrun.config.own_code import require_delete_one
 from pgrun.policies.mlp import Scores
 from pgrun.policies.policy import Policy
 from pgrun.types import Rollout, blank_unless
@@ -132,7 +133,10 @@ def delete_in_closed_form(
     With Aₜ = Σⱼ mask·x·∇log π and Bₜ = Σⱼ mask·∇log π over all units, Σₜ (scaleᵢₜAₜ − shiftᵢₜBₜ) minus the
     unit's own part.
     """
-    psi = estimator.scheme.delete_one_psi(rollout, value, estimator.gamma, units).centered(rollout.mask)
+    scheme = estimator.scheme
+    psi = scheme.delete_one_psi(rollout, value, estimator.gamma, units)
+    require_delete_one(scheme.delete_one_psi, psi, rollout, units)
+    psi = psi.centered(rollout.mask)
     psi = normalise_delete_one(psi, rollout, units, estimator.advantage_norm)
     mask, x = rows_by_unit(rollout.mask, units), rows_by_unit(psi.x, units)
     scale, shift = (psi.by_row(s, len(mask) // units) for s in (psi.scale, psi.shift))

@@ -5,6 +5,7 @@ for all columns at once.
 from __future__ import annotations
 
 import logging
+import sysconfig
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ RETURNS = {
     "step": "step must return (observation, reward, terminated, truncated, info)",
 }
 NOT_USERS = (str(Path(gym.__file__).parent), str(Path(__file__).parent.parent))  # folders of code
+STANDARD = Path(sysconfig.get_path("stdlib"))
 LONGEST = 200  # characters of what an environment says itself
 LARGEST = float(np.finfo(np.float32).max)  # what is learned from is float32
 
@@ -80,8 +82,17 @@ def exception_of_user_code(error: BaseException) -> str:
         error.__cause__ if isinstance(error, TypeError) and error.__cause__ else error
     )  # of gymnasium.make
     frames = extract_tb(cause.__traceback__)
+    while len(frames) > 1 and is_of_python(frames[-1].filename):  # a dataclass is made by Python's own code
+        frames.pop()
     theirs = not frames or frames[-1].filename.startswith(("<frozen", *NOT_USERS))
-    return format_exception(cause) + ("" if theirs else place_in_code(frames[-1]))
+    hint = ": write @dataclass(frozen=True)" if "non-frozen dataclass from a frozen" in str(cause) else ""
+    return format_exception(cause) + ("" if theirs else place_in_code(frames[-1])) + hint
+
+
+def is_of_python(filename: str) -> bool:
+    """Whether a file is of the standard library, and of no package that is installed in it."""
+    inside = Path(filename).parts[len(STANDARD.parts) :] if Path(filename).is_relative_to(STANDARD) else ()
+    return bool(inside) and inside[0] not in ("site-packages", "dist-packages")
 
 
 def import_error(module: str, error: BaseException) -> str:

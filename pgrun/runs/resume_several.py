@@ -19,6 +19,7 @@ from hydra.errors import HydraException
 from pgrun import atomic_files
 from pgrun.command.app import PGRUN, App
 from pgrun.command.overrides import PLACES, CliOverride, shell_word
+from pgrun.command.saved_options import find_config_dir_to_name_again
 from pgrun.config.plain_yaml import load_yaml
 from pgrun.envs.wrappers import find_user_modules
 from pgrun.errors import InvalidCommand, escape_line, join_lines
@@ -46,7 +47,9 @@ def complete_resume(argv: Sequence[str], app: App = PGRUN) -> list[str]:
     sweep = (folder / SWEEP).is_file()
     refuse_sweep_of_other_command(asked[0], folder, app)
     saved = [word for word in read_saved_words(folder, sweep) if key_of(word) not in map(key_of, typed)]
-    if executing := list(find_words_to_name_again(saved)):
+    executing = list(find_words_to_name_again(saved))
+    executing += find_config_dir_to_name_again(split_choices(saved), folder, typed)
+    if executing:
         raise InvalidCommand(
             asked[0],
             None,
@@ -71,6 +74,13 @@ def refuse_sweep_of_other_command(word: str, folder: Path, app: App) -> None:
             f"type the command that started it, with resume=auto: {name} -m … resume=auto "
             f"{shell_word('hydra.sweep.dir', folder)}",
         )
+
+
+def split_choices(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """(group, option) of each option that words may choose, several in a sweep: ``variance=none,gae``."""
+    for word in words:
+        key, _, value = word.partition("=")
+        yield from ((key.lstrip("+").partition("@")[0], name.strip()) for name in value.split(","))
 
 
 def folder_of_several(name: str) -> Path | None:

@@ -91,7 +91,7 @@ def name_own_faults(work: Callable[[], int]) -> int:
     """What ``work`` returns; what came out of a module of the user's is raised in one sentence."""
     try:
         return work()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if (fault := find_own_fault(error)) is None:
             raise
         raise fault from error

@@ -255,8 +255,9 @@ def make_batch(run: Run, rollout: Rollout) -> tuple[Rollout, Tensor, Batch]:
     if run.iterations is not None and (made := run.iterations.find_weighed_batch(rollout)) is not None:
         return made
     learner = run.learner
-    rollout = run.algorithm.prepare_rollout(rollout, learner)
-    require_rollout(run.algorithm.prepare_rollout, rollout)
+    prepared = run.algorithm.prepare_rollout(rollout, learner)
+    require_rollout(run.algorithm.prepare_rollout, prepared, rollout)
+    rollout = prepared
     if learner.reference is not None:
         rollout = learner.reference.charge(rollout, run.policy.dist)
     return run.estimator.weigh(rollout, learner.critic, run.policy)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from pgrun.config.own_classes import locate_method
 from pgrun.errors import Diverged
 from pgrun.policies.continuous import StateStdGaussian
 from pgrun.policies.distributions import Gaussian
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pgrun.training.build import Run
     from pgrun.training.counters import Counters
     from pgrun.types import Batch, Rollout
+    from pgrun.variance.base import Scheme
 
 LARGE_RETURN = 1e17  # squares of such returns, added up over a batch, pass what float32 holds: 3e38
 LARGE_INPUT = 1e15  # of a network: products with its weights and gradients do
@@ -117,6 +119,11 @@ def describe_first_nonfinite(run: Run, rollout: Rollout, batch: Batch, counters:
     has_critic = "the critic's parameters φ" in named_parameters(run)
     for name, x in data.items():
         if not is_finite(x):
+            if name == "the weights Ψ" and (place := locate_own_psi(run.estimator.scheme)):
+                advice = describe_large_rewards(run, rollout, counters) or (
+                    "what it was given is finite: look there for a division by 0, a log or a root"
+                )
+                return f"{count_nonfinite(x, f'the weights Ψ of {place}')}: {advice}"
             critic = has_critic and name != "log π(a|s)"
             return f"{count_nonfinite(x, name)}: {advise_remedy(run, rollout, counters, critic)}"
     state = run.learner.optimizer.state_dict()
@@ -125,6 +132,13 @@ def describe_first_nonfinite(run: Run, rollout: Rollout, batch: Batch, counters:
         if not is_finite(x):
             return f"{count_nonfinite(x, name)}: {advise_remedy(run, rollout, counters, 'critic' in name)}"
     raise AssertionError("all of them are finite")
+
+
+def locate_own_psi(scheme: Scheme) -> str | None:
+    """``odd.py, line 12: Odd.psi``, of a scheme of the user's own; None for pgrun's."""
+    cls = type(scheme)
+    writer = cls.estimate if scheme.sees_scores else cls.psi
+    return None if writer.__module__.startswith("pgrun.") else locate_method(writer)
 
 
 def count_nonfinite(x: Tensor, name: str) -> str:

@@ -23,6 +23,7 @@ from pgrun.config import user_modules
 from pgrun.config.own_code import find_own_fault, require_state
 from pgrun.config.own_state import OwnState, digest_value
 from pgrun.config.schema import find_class
+from pgrun.diagnostics.gradient_variance import measure_gradient_variance
 from pgrun.errors import OwnCodeFault
 from pgrun.training.build import Run
 from pgrun.training.counters import Counters
@@ -31,7 +32,7 @@ from pgrun.training.saver import Saver
 from pgrun.variance.base import Scheme
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import QUICK, pgrun
-from tests.helpers.support_own_code import OwnAlgorithm, OwnNetwork, OwnScheme
+from tests.helpers.support_own_code import OwnAlgorithm, OwnDeleteOne, OwnEstimate, OwnNetwork, OwnScheme
 from tests.helpers.support_pipeline import built
 
 FILE = r"support_own_code\.py, line \d+: "
@@ -40,6 +41,20 @@ MISTAKES = {  # mistake → what is said, after the file and line
     "turned": r"OwnScheme\.psi returned a tensor \[2, 5\]; .*, here \[5, 2\]",
     "array": r"OwnScheme\.psi returned ndarray \[5, 2\]; ",
     "nothing": r"OwnScheme\.psi returned nothing \(None\); ",
+    "double": r"OwnScheme\.psi returned a tensor \[5, 2\] of float64; .*, here of float32: \.to\(torch",
+    "whole": r"OwnScheme\.psi returned a tensor \[5, 2\] of int64; needed: ",
+    "elsewhere": r"OwnScheme\.psi returned a tensor \[5, 2\] on meta; .*, here on cpu: \.to\('cpu'\) takes",
+    "graph": r"OwnScheme\.psi returned a tensor .* that requires a gradient; .*: \.detach\(\) makes it that",
+    "no pair": r"OwnEstimate\.estimate returned a tensor \[5, 2\]; needed: a pair: Ψ",
+    "short correction": r"OwnEstimate\.estimate returned a tensor \[3\]; needed: a pair: Ψ .*, here \[\d+\]",
+    "double pair": r"OwnEstimate\.estimate returned a tensor \[5, 2\] of float64; needed: a pair",
+    "no delete-one": r"OwnDeleteOne\.delete_one_psi returned a tensor \[5, 2\]; needed: a DeleteOnePsi of x",
+    "long scale": r"OwnDeleteOne\.delete_one_psi returned a tensor \[10\] as scale; .*\[5, 2\] or \[1, 2\]",
+    "double delete-one": r"OwnDeleteOne\.delete_one_psi returned a tensor \[5, 2\] of float64; ",
+    "double reward": r"OwnAlgorithm\.prepare_rollout returned reward of float64; .* of float32: \.to\(torch",
+    "short reward": r"OwnAlgorithm\.prepare_rollout returned a tensor \[4, 2\] as reward; .*\[5, 2\]",
+    "extra elsewhere": r"OwnAlgorithm\.prepare_rollout returned extra\['flat'\] on meta; .* on cpu",
+    "double weight": r"OwnAlgorithm\.gradient_weight returned a tensor \[10\] of float64; .* of float32",
     "raises": r"OwnScheme\.psi raised AttributeError: 'Rollout' object has no attribute 'rewards'; needed: a",
     "no rollout": r"OwnAlgorithm\.prepare_rollout returned nothing \(None\); needed: the rollout, or a copy",
     "flat extra": r"OwnAlgorithm\.prepare_rollout returned a tensor \[10\] as extra\['flat'\]; .*\[5, 2\]",
@@ -58,6 +73,14 @@ MISTAKES = {  # mistake → what is said, after the file and line
 }
 
 
+WITH_MORE = {  # by the last word of the mistake
+    "pair": OwnEstimate,
+    "correction": OwnEstimate,
+    "delete-one": OwnDeleteOne,
+    "scale": OwnDeleteOne,
+}
+
+
 @cache
 def small_run() -> Run:
     words = ("algo=reinforce", "variance=reward_to_go", "sampler.episodes=2", "env.num_envs=2")
@@ -67,13 +90,18 @@ def small_run() -> Run:
 
 def update_with(mistake: str) -> None:
     """One update of a run whose scheme, algorithm or network makes this mistake."""
+    scheme = WITH_MORE.get(mistake.rpartition(" ")[2], OwnScheme)
     OwnNetwork(mistake=mistake).policy_net(4, small_run().policy.dist, True)
     run = replace(
         small_run(),
         algorithm=OwnAlgorithm(mistake=mistake),
-        estimator=replace(small_run().estimator, scheme=OwnScheme(mistake=mistake)),
+        estimator=replace(small_run().estimator, scheme=scheme(mistake=mistake)),
     )
-    learn_from_rollout(run, collect_rollout(run)[0], Counters(next_eval=0))
+    rollout = collect_rollout(run)[0]
+    learn_from_rollout(run, rollout, Counters(next_eval=0))
+    if scheme is OwnDeleteOne:
+        value = torch.zeros(len(rollout.mask) + 1, rollout.mask.shape[1])
+        measure_gradient_variance(run.policy, rollout, value, run.estimator)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

@@ -10,9 +10,10 @@ import gymnasium as gym
 from pgrun.command.compose import Job
 from pgrun.command.environment_check import probe_environment
 from pgrun.command.overrides import CliOverride
-from pgrun.command.setting_check import check_modules, find_wrong_values, group_values, user_module_names
+from pgrun.command.setting_check import check_modules, find_wrong_values, group_values
 from pgrun.command.unused_settings import explain_unused_by_class, explain_unused_elsewhere
 from pgrun.config.schema import construct_from_settings, find_class, find_violations, setting_kinds
+from pgrun.config.user_modules import user_module_names
 from pgrun.envs import EnvSettings
 from pgrun.envs.wrappers import find_user_modules
 from pgrun.errors import InvalidCommand, Mistake, escape_line

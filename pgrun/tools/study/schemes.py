@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pgrun.cli.compatibility_table import list_option_names
+from pgrun.config.own_classes import find_class_mistakes
 from pgrun.config.paths import conf_dir
 from pgrun.config.schema import (
     construct_from_settings,
     find_class,
-    find_violations,
     format_value,
     setting_kinds,
 )
@@ -91,6 +91,8 @@ def drop_defaults(name: str, given: Mapping[str, Any], settings: Mapping[str, An
 
 def find_wrong_schemes(settings: Mapping[str, Any], modules: tuple[str, ...]) -> Iterator[Mistake]:
     """Names that are no schemes, settings that they lack, and the same one twice."""
+    from pgrun.variance.base import Scheme
+
     several = settings.get("schemes")
     if settings.get("weights") is not None and (several is not None or settings.get("variance") is not None):
         yield Mistake("weights and schemes", None, "one of them; each of the weights has its own Ψ")
@@ -116,7 +118,8 @@ def find_wrong_schemes(settings: Mapping[str, Any], modules: tuple[str, ...]) ->
             known = ", ".join(list_option_names(conf_dir() / "variance"))
             yield Mistake("schemes", None, f"there is no {one.name}; there are {known}")
         else:
-            yield from find_violations(f"schemes: {one.name}.", one.given, cls)
+            where = f"schemes: {one.name}."
+            yield from find_class_mistakes("schemes", where, one.name, one.given, cls, Scheme)
     labels = [one.label for one in asked]
     for label in dict.fromkeys(label for label in labels if labels.count(label) > 1):
         yield Mistake("schemes", None, f"{label} stands there twice")
