@@ -87,6 +87,13 @@ class OffPolicyPg(Algorithm):
             yield from find_no_plain_errors(settings)
         if weights == "retrace":
             yield from find_no_action_values(settings)
+        if weights in ("v_trace", "retrace") and settings["critic"].get("fit") == "before":
+            yield Mistake(
+                "critic.fit",
+                "before",
+                f"is too early for algo.weights={weights}, whose targets are of the policy that has come out",
+                "leave it out",
+            )
         if weights == "state_ratio" and env is not None:
             try:
                 require_tabular_problem(env, settings["env"].get("vector"))

@@ -168,6 +168,7 @@ def test_the_critic_is_fitted_to_what_came_out() -> None:
         ({"advantage_norm": "scale"}, "add advantage_norm=none"),
         ({"variance": {"name": "td0", "discounting": "from_start"}}, "takes no factor γ^t"),
         ({"algo": {"weights": "v_trace", "truncate": 2.0, "self_normalise": False}}, "has caps of its own"),
+        ({"critic": {"name": "fitted", "fit": "before"}}, "critic.fit=before: is too early"),
     ],
 )
 def test_refusals(changed: dict[str, Any], said: str) -> None:
@@ -175,6 +176,7 @@ def test_refusals(changed: dict[str, Any], said: str) -> None:
         "algo": {"weights": "v_trace", "truncate": None, "self_normalise": False},
         "variance": {"name": "td0", "discounting": "reward_to_go"},
         "advantage_norm": "none",
+        "critic": {"name": "fitted", "fit": "after"},
     }
     assert list(OffPolicyPg.misfits(fits, None)) == []
     assert any(said in one.sentence() for one in OffPolicyPg.misfits(fits | changed, None))
