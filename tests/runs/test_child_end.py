@@ -94,7 +94,7 @@ def test_a_process_that_dies_before_it_says_which_job_it_is(
     monkeypatch.setattr(child_process, "start_server", lambda: None)
     monkeypatch.setattr(child_process, "child_main", lambda *_: os._exit(5))
     settings = {"algo": {"name": "a2c"}, "variance": {"name": "gae"}, "env": {"id": "E"}, "seed": 3}
-    job = child_process.ChildJob(PGRUN, settings, tmp_path, {}, False, tmp_path)
+    job = child_process.ChildJob(PGRUN, settings, tmp_path, {}, False, tmp_path, {})
     assert math.isnan(child_process.run_in_child_process(job, tmp_path))
     assert read_json_object(tmp_path / "job.json")["settings"] == settings
     assert read_result(tmp_path, PGRUN)["error"] == "its process left with exit code 5"
