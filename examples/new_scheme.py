@@ -1,7 +1,7 @@
 """A variance scheme of one's own, measured against others and trained with: python examples/new_scheme.py.
 
 The class is found by the name in conf/variance/ranked_return.yaml. In a terminal, in this folder:
-PYTHONPATH=. pgrun --config-dir conf modules=[new_scheme] algo=reinforce variance=ranked_return
+pgrun --config-dir conf modules=[new_scheme] algo=reinforce variance=ranked_return
 """
 
 from dataclasses import dataclass
