@@ -90,16 +90,17 @@ def require_pair(method: Callable[..., Any], value: Any, parameters: Any) -> tup
 
 
 def require_delete_one(method: Callable[..., Any], value: Any, rollout: Any, units: int) -> None:
-    """Refuse what is no Ψ of the other units for each of ``units`` that is left out."""
+    """Refuse what is no Ψ of the other units for each of ``units`` that is left out; float64 is welcome."""
     if type(value).__name__ != "DeleteOnePsi":
         raise refuse_returned(method, describe_value(value))
-    require_shape(method, value.x, tuple(rollout.mask.shape), rollout.reward)
+    like = rollout.reward.to(value.x.dtype) if is_tensor(value.x) else rollout.reward
+    require_shape(method, value.x, tuple(rollout.mask.shape), like)
     allowed = [(len(rollout.mask), units), (1, units)]
     for name, part in (("scale", value.scale), ("shift", value.shift)):
         if not is_tensor(part) or tuple(part.shape) not in allowed:
             shapes = " or ".join(str(list(shape)) for shape in allowed)
             raise refuse_returned(method, f"{describe_value(part)} as {name}", shapes)
-        if wrong := find_tensor_mismatch(part, rollout.reward):
+        if wrong := find_tensor_mismatch(part, rollout.reward.to(part.dtype)):
             raise refuse_returned(method, f"{name} {wrong[0]}", wrong[1])
 
 

@@ -48,7 +48,6 @@ class OwnDeleteOne(OwnScheme):
     def delete_one_psi(self, rollout: Any, value: Any, gamma: float, units: int) -> Any:
         kept = keep_psi(self.psi(rollout, value, gamma), units)
         wrong = {"no delete-one": kept.x, "long scale": replace(kept, scale=kept.x.flatten())}
-        wrong |= {"double delete-one": replace(kept, x=kept.x.double())}
         return wrong.get(self.mistake, kept)
 
 

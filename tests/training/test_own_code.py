@@ -50,7 +50,6 @@ MISTAKES = {  # mistake → what is said, after the file and line
     "double pair": r"OwnEstimate\.estimate returned a tensor \[5, 2\] of float64; needed: a pair",
     "no delete-one": r"OwnDeleteOne\.delete_one_psi returned a tensor \[5, 2\]; needed: a DeleteOnePsi of x",
     "long scale": r"OwnDeleteOne\.delete_one_psi returned a tensor \[10\] as scale; .*\[5, 2\] or \[1, 2\]",
-    "double delete-one": r"OwnDeleteOne\.delete_one_psi returned a tensor \[5, 2\] of float64; ",
     "double reward": r"OwnAlgorithm\.prepare_rollout returned reward of float64; .* of float32: \.to\(torch",
     "short reward": r"OwnAlgorithm\.prepare_rollout returned a tensor \[4, 2\] as reward; .*\[5, 2\]",
     "extra elsewhere": r"OwnAlgorithm\.prepare_rollout returned extra\['flat'\] on meta; .* on cpu",
