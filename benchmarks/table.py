@@ -164,17 +164,20 @@ def check_again(cells: list[Cell], count: int, draw: int) -> int:
             train(by_pair[env, algo], seed, folder, portable)
         again = read_finished_run(folder)
         same = again is not None and again["params_sha256"] == row["params_sha256"]
-        said = "the same parameters" if same else f"OTHER parameters{format_changes(row, again)}"
+        said = "the same parameters" if same else f"OTHER parameters{describe_other_versions(row, again)}"
         print(f"{env} {algo} seed {seed}: {said}", flush=True)
         different += not same
     return different
 
 
-def format_changes(row: dict[str, Any], again: dict[str, Any] | None) -> str:
+def describe_other_versions(row: dict[str, Any], again: dict[str, Any] | None) -> str:
     """What the run was made with, and now is not: versions and processor (``emeraldrapids``)."""
     if again is None:
         return ": it did not finish"
-    before, now = (dict(zip(*[iter(made["versions"].split())] * 2, strict=True)) for made in (row, again))
+    before, now = (
+        dict(zip(words[::2], words[1::2], strict=True))  # name, version, name, …
+        for words in (made["versions"].split() for made in (row, again))
+    )
     changed = [
         f"{name} {before.get(name, 'not recorded')}, now {now[name]}"
         for name in now

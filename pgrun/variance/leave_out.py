@@ -37,7 +37,7 @@ class DeleteOnePsi:
         """The same Ψ written with x of mean 0, so that large sums do not cancel, in the mask's precision."""
         x, scale, shift = self.x.double(), self.scale.double(), self.shift.double()
         center = (mask * x).sum() / mask.sum().clamp(min=1)
-        return DeleteOnePsi((x - center).to(mask), self.scale.to(mask), (shift - scale * center).to(mask))
+        return DeleteOnePsi((x - center).to(mask), scale.to(mask), (shift - scale * center).to(mask))
 
     def discounted(self, factor: Tensor) -> DeleteOnePsi:
         """Ψ times a factor of time [T, 1]."""

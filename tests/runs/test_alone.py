@@ -86,7 +86,10 @@ def test_within_itself_a_process_is_alone_as_often_as_it_likes(tmp_path: Path) -
         pass
 
 
-def test_a_run_is_read_by_who_may_go_on_with_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_a_run_is_read_by_who_may_go_on_with_it(
+    here: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Not before: what the other process adds to it meanwhile would be lost."""
     assert pgrun(f"{BRIEF} hydra.run.dir=r").code == 0
     monkeypatch.setattr(Checkpoints, "load", lambda _: pytest.fail("read while another process has it"))

@@ -21,11 +21,8 @@ from pgrun.errors import InvalidCommand
 FORMULA = (*"=+-@", *"＝＋－＠", "\t", "\r", "\n")  # the wide ones too, which some spreadsheets take for them
 
 
-def score_matrix(groups: Sequence[Group]) -> tuple[list[tuple[str, str]], list[int], np.ndarray]:
-    """((label, environment) of each row, the seed of each column, scores); NaN where there is none.
-
-    Raises ``InvalidCommand`` where a group has several runs of one seed: they would be one cell.
-    """
+def refuse_shared_cells(groups: Sequence[Group]) -> None:
+    """Raises ``InvalidCommand`` where a group has several runs of one seed, which are one cell."""
     for group in groups:
         for (env, seed), count in Counter((run.env, run.seed) for run in group.runs).most_common(1):
             if count > 1:
@@ -35,6 +32,10 @@ def score_matrix(groups: Sequence[Group]) -> tuple[list[tuple[str, str]], list[i
                     f"{group.label} has {count} runs of seed {seed} on {env}, and one cell for them",
                     "leave --by out, so that each configuration is a row",
                 )
+
+
+def score_matrix(groups: Sequence[Group]) -> tuple[list[tuple[str, str]], list[int], np.ndarray]:
+    """((label, environment) of each row, the seed of each column, scores); NaN where there is none."""
     seeds = sorted({run.seed for group in groups for run in group.runs})
     names = [(group.label, env) for group in groups for env in group.envs]
     scores = np.full((len(names), len(seeds)), np.nan)

@@ -61,6 +61,11 @@ class Group:
         several = find_differing_paths([run.config for run in self.runs])
         return {**self.runs[0].config, **dict.fromkeys(several, SEVERAL)}
 
+    def has_setting(self, path: str, value: Any) -> bool:
+        """Whether all of its runs have it."""
+        held = self.config.get(path, ...)
+        return held is not SEVERAL and format_label_value(held) == format_label_value(value)
+
 
 def group_runs(runs: Sequence[Run], by: Sequence[str] = ()) -> list[Group]:
     """The runs by configuration without seed, or by the settings ``by`` alone."""
@@ -200,11 +205,7 @@ def find_baseline(groups: Sequence[Group], typed: Sequence[str]) -> dict[tuple[s
     ]
     matching: dict[tuple[str, ...], Group] = {}
     for candidate in groups:
-        held = [candidate.config.get(path, ...) for path, _ in wanted]
-        if any(
-            x is SEVERAL or format_label_value(x) != format_label_value(value)
-            for x, (_, value) in zip(held, wanted, strict=True)
-        ):
+        if not all(candidate.has_setting(path, value) for path, value in wanted):
             continue
         if candidate.envs in matching:
             both = f"{matching[candidate.envs].label}; {candidate.label}"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pgrun.analysis.compare.curves import POINTS, Panel, make_panels
-from pgrun.analysis.compare.export import score_matrix, write_csv, write_npz, write_tensorboard
+from pgrun.analysis.compare.export import refuse_shared_cells, write_csv, write_npz, write_tensorboard
 from pgrun.analysis.compare.groups import (
     Group,
     find_baseline,
@@ -48,7 +48,7 @@ def run_comparison(options: argparse.Namespace) -> int:
     drawn = comparison.best(options.top)
     rows = make_panels(drawn, tags, iqm if options.curve == "iqm" else mean) if tags else []
     if options.export:
-        score_matrix(comparison.groups)  # refused before anything is written
+        refuse_shared_cells(comparison.groups)
     if options.picture and not any(panel.curves for row in rows for panel in row):
         raise InvalidCommand(
             "--picture", options.picture, f"none of these runs has a value of {', '.join(tags)}"
