@@ -15,6 +15,7 @@ from statistics import median
 from support import steps_per_second
 
 from pgrun.diagnostics.gradient_variance import GradientVarianceMeter
+from pgrun.training import loop
 
 
 def batches_of(rows: int) -> list[str]:
@@ -39,21 +40,29 @@ CADENCES = {"default": "null", "every update": "1"}
 def share(words: list[str], every: str) -> tuple[float, int]:
     """(seconds in the meter ÷ seconds of the run's loop, readings)."""
     spent, readings = 0.0, 0
-    original = GradientVarianceMeter.measure_if_due
+    measure, choose = GradientVarianceMeter.measure, loop.choose_estimator
 
-    def timed(*args):
-        nonlocal spent, readings
-        start = time.perf_counter()
-        reading = original(*args)
-        spent += time.perf_counter() - start
+    def timed(function):
+        def call(*args):
+            nonlocal spent
+            start = time.perf_counter()
+            result = function(*args)
+            spent += time.perf_counter() - start
+            return result
+
+        return call
+
+    def count_readings(*args):
+        nonlocal readings
+        reading = timed(measure)(*args)
         readings += reading is not None
         return reading
 
-    GradientVarianceMeter.measure_if_due = timed
+    GradientVarianceMeter.measure, loop.choose_estimator = count_readings, timed(choose)
     try:
         speed = steps_per_second(*words, f"diagnostics.gradient_every={every}")
     finally:
-        GradientVarianceMeter.measure_if_due = original
+        GradientVarianceMeter.measure, loop.choose_estimator = measure, choose
     steps = next(int(word.split("=")[1]) for word in words if word.startswith("trainer.total_steps"))
     return spent * speed / steps, readings
 

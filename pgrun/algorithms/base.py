@@ -91,6 +91,8 @@ class Algorithm:
     has_clip: ClassVar[bool] = False
     takes_own_step: ClassVar[bool] = False  # takes its step itself: no optimizer, and no shared network
     takes_corrections: ClassVar[bool] = True  # of a scheme that adds to the gradient itself
+    own_targets: ClassVar[tuple[str, tuple[str, ...]]] = ("", ())  # the setting, and its values, with which
+    # the critic is fitted to what ``critic_rows`` or ``renew_values`` gives, whatever ``critic.target``
     takes_reference: ClassVar[bool] = False  # its steps can be kept near a reference policy
     tags: ClassVar[tuple[str, ...]] = ()  # of ``scalars``
     recomputed: ClassVar[tuple[str, ...]] = ()  # attributes that each update makes anew: no part of its state
@@ -121,6 +123,29 @@ class Algorithm:
             if not value.requires_grad:
                 raise refuse_returned(self.surrogate, "a number that log_prob has no part in")
             return torch.autograd.grad(value, log_prob)[0]
+
+    def effective_psi(self, batch: Batch, policy: Policy) -> Tensor:
+        """Ψ as the surrogate weighs it at the present θ [B]: count·∂L/∂log π_θ(a|s).
+
+        Of most algorithms mask·Ψ, while θ is θ_old. Others weigh the rows of their Ψ anew.
+        """
+        batch = self.renew_values(batch, policy)
+        log_prob = policy.dist.log_prob(policy.params(batch.obs), batch.action)
+        return batch.count * self.compute_gradient_weight(log_prob, batch)
+
+    def compute_gradient_weight(self, log_prob: Tensor, batch: Batch) -> Tensor:
+        """``gradient_weight`` [B]; raises ``OwnCodeFault`` where one's own has another shape or type."""
+        weight = self.gradient_weight(log_prob, batch)
+        require_shape(self.gradient_weight, weight, tuple(log_prob.shape), log_prob)
+        return weight
+
+    def renew_values(self, batch: Batch, policy: Policy) -> Batch:
+        """The batch with what depends on the policy beside log π, as it is now."""
+        return batch
+
+    def critic_rows(self, batch: Batch, policy: Policy) -> Batch:
+        """What the critic is fitted to, once θ has moved to ``policy``."""
+        return batch.for_critic
 
     @cached_property
     def schedules(self) -> dict[str, Schedule]:
@@ -181,7 +206,7 @@ class Algorithm:
         """
         self.improve(batch, learner)
         if not learner.critic.fits_first:
-            learner.critic.fit(batch.for_critic, learner.generator)
+            learner.critic.fit(self.critic_rows(batch, learner.policy), learner.generator)
 
     def improve(self, batch: Batch, learner: Learner) -> None:
         """One step on the whole batch."""
@@ -207,8 +232,7 @@ class Algorithm:
     def params_gradient(self, params: Tensor, batch: Batch, dist: Distribution) -> Tensor:
         """∂(L + c_H·entropy − β·KL)/∂params [B, K], from the distribution's scores."""
         log_prob = dist.log_prob(params, batch.action)
-        weight = self.gradient_weight(log_prob, batch)
-        require_shape(self.gradient_weight, weight, tuple(log_prob.shape), log_prob)
+        weight = self.compute_gradient_weight(log_prob, batch)
         result = weight[:, None] * dist.score(params, batch.action)
         if self.entropy_weight:
             share = self.entropy_weight / batch.count * batch.mask

@@ -76,6 +76,7 @@ class OffPolicyPg(Algorithm):
         **Algorithm.read_when,
         **dict.fromkeys(("rho_bar", "c_bar", "lam"), ("weights", ("v_trace", "retrace"))),
     }
+    own_targets: ClassVar = ("weights", ("v_trace", "retrace"))
     tags: ClassVar[tuple[str, ...]] = ("weight/ess", "weight/mean", "weight/max", "weight/return")
 
     @classmethod
@@ -115,9 +116,19 @@ class OffPolicyPg(Algorithm):
     def prepare_rollout(self, rollout: Rollout, learner: Learner) -> Rollout:
         return record_action_values(rollout, learner) if self.weights == "retrace" else rollout
 
+    def effective_psi(self, batch: Batch, policy: Policy) -> Tensor:
+        self.state_ratio = batch.mask.new_ones(batch.shape)  # π is still the policy of the batch
+        return super().effective_psi(batch, policy)
+
     def renew_values(self, batch: Batch, policy: Policy) -> Batch:
-        """The batch with what depends on the policy beside ρ."""
-        return renew_state_values(policy, batch) if self.weights == "retrace" else batch
+        """V(s) of retrace; the targets of v_trace where V is a head of the policy's network, which has them
+        in its loss (Espeholt et al. 2018, §4.2).
+        """
+        if self.weights == "retrace":
+            return renew_state_values(policy, batch)
+        if self.weights == "v_trace" and policy.value_outputs:
+            return replace(batch, target=self.critic_rows(batch, policy).target)
+        return batch
 
     def surrogate(self, log_prob: Tensor, batch: Batch) -> Tensor:
         """A number whose gradient is the estimate: the weights are constants in it."""
@@ -145,14 +156,8 @@ class OffPolicyPg(Algorithm):
         delta = batch.psi.view(batch.shape)
         return v_trace_errors(delta, ratio, batch.gamma, self.rho_bar, self.c_bar, self.lam)
 
-    def update(self, batch: Batch, learner: Learner) -> None:
-        """The critic's targets of v_trace and retrace are those of the policy that has come out."""
-        self.improve(batch, learner)
-        if not learner.critic.fits_first:
-            learner.critic.fit(self.critic_rows(batch, learner.policy), learner.generator)
-
     def critic_rows(self, batch: Batch, policy: Policy) -> Batch:
-        """What the critic is fitted to."""
+        """The targets of v_trace and retrace are those of the policy that has come out."""
         rows = batch.for_critic
         if self.weights not in ("v_trace", "retrace"):
             return rows

@@ -52,6 +52,9 @@ def explain_unused_critic(key: str, settings: Mapping[str, Any], chosen: Mapping
     if shared and key.startswith(("critic.optimizer", "critic.epochs", "critic.minibatches")):
         name = settings["network"]["name"]
         return f"network={name} trains the critic with the policy's own steps; take network=separate"
+    switch, values = chosen["algo"].own_targets
+    if key in ("critic.target", "critic.lam", "critic.n") and settings["algo"].get(switch) in values:
+        return f"algo.{switch}={settings['algo'][switch]} fits it to targets of its own"
     if key == "critic.coef" and not shared:
         return (
             "it weighs the joint loss of network=shared and joint; "

@@ -2,7 +2,8 @@
 
     ĝ = (1/count) Σ mask·Ψ·∇log π(a|s)   at θ_old, before clipping and before the optimizer,
 
-over independent units: whole trajectories (``episodes``), groups of them from one start, environment columns
+Ψ as the algorithm's surrogate weighs it there (``choose_estimator``), over independent units: whole
+trajectories (``episodes``), groups of them from one start, environment columns
 (``steps``), or 16 contiguous blocks of time where there is one column only. With ĝ₍₋ᵢ₎ the estimate without
 unit i, every batch quantity (means, σ, in-batch baselines) recomputed without it, the delete-one jackknife
 (Efron & Stein 1981) estimates E‖ĝ − Eĝ‖² by
@@ -70,14 +71,16 @@ class GradientVarianceMeter:
     def __init__(self) -> None:
         self.window: list[Tensor] = []  # [P] each; empty while no reading is under way
 
-    def measure_if_due(
-        self, policy: Policy, rollout: Rollout, value: Tensor, estimator: Estimator, due: bool
+    @property
+    def reading_under_way(self) -> bool:
+        return bool(self.window)
+
+    def measure(
+        self, policy: Policy, rollout: Rollout, value: Tensor, estimator: Estimator
     ) -> Measurement | None:
-        """A reading, if one is due and complete."""
+        """A reading, if it is complete."""
         if not needs_window(rollout):
-            return measure_gradient_variance(policy, rollout, value, estimator) if due else None
-        if not (due or self.window):
-            return None
+            return measure_gradient_variance(policy, rollout, value, estimator)
         scores = policy.scores(rows_by_unit(rollout.obs[:-1], 1), rows_by_unit(rollout.action, 1))
         self.window.append(estimate_gradient(policy, scores, rollout, value, estimator, 1))
         if len(self.window) < WINDOW:
@@ -109,7 +112,7 @@ def measure_gradient_variance(
         return None
     scores = policy.scores(rows_by_unit(rollout.obs[:-1], units), rows_by_unit(rollout.action, units))
     gradient = estimate_gradient(policy, scores, rollout, value, estimator, units)
-    closed = estimator.scheme.has_closed_form and (rollout.group == 1 or estimator.scheme.leaves_groups_out)
+    closed = estimator.has_closed_form(rollout)
     delete_one = delete_in_closed_form if closed else delete_and_recompute
     without = delete_one(policy, scores, rollout, value, estimator, units)
     return Measurement(gradient, *jackknife(without), without)

@@ -34,7 +34,7 @@ def policy_change(before: Policy, policy: Policy, batch: Batch, algorithm: Algor
     forward = mask * dist.kl(batch.params, new)
     log_prob = dist.log_prob(new, batch.action)
     log_ratio = torch.where(mask > 0, log_prob - batch.log_prob, -torch.inf).double()
-    surrogate = algorithm.surrogate(log_prob, batch)
+    surrogate = algorithm.surrogate(log_prob, algorithm.renew_values(batch, policy))
     require_shape(algorithm.surrogate, surrogate, ())
     linear = 0.0 if batch.correction is None else batch.correction.dot(step)
     scalars = {

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pgrun.algorithms.estimator import choose_estimator
 from pgrun.atomic_files import write_json
 from pgrun.config.own_code import require_rollout, require_scalars
 from pgrun.config.random_streams import (
@@ -210,7 +211,10 @@ def learn_from_rollout(run: Run, rollout: Rollout, counters: Counters) -> dict[s
     rollout, value, batch = make_batch(run, rollout)
     batch = batch if fitted is None else replace(batch, critic_rows=fitted)
     # measure: the variance of the gradient that is about to be used
-    reading = run.meter.measure_if_due(run.policy, rollout, value, run.estimator, reading_due(run, counters))
+    reading = None
+    if reading_due(run, counters) or run.meter.reading_under_way:
+        estimator = choose_estimator(run.estimator, run.algorithm, batch, learner.critic, run.policy)
+        reading = run.meter.measure(run.policy, rollout, value, estimator)
     counters.updates += 1
     logged = row_due(run, counters) or reading is not None
     # move θ and the critic
@@ -223,19 +227,21 @@ def learn_from_rollout(run: Run, rollout: Rollout, counters: Counters) -> dict[s
     # look at what that did
     scalars: dict[str, Tensor] = {}
     if logged:
+        learned = replace(batch, critic_rows=run.algorithm.critic_rows(batch, run.policy))
         own = run.algorithm.scalars()
         require_scalars(run.algorithm.scalars, own, run.algorithm.tags)
         scalars = policy_change(before, run.policy, batch, run.algorithm) | own
         scalars |= run.sampler.scalars(recalled, run.policy) | run.exact_errors.scalars(
-            before, run.policy, rollout, batch
+            before, run.policy, rollout, learned
         )
         if reading is not None:
             scalars |= reading.scalars()
             if run.diagnostics.detail:
                 scalars |= gradient_detail.detail_scalars(reading, batch.mask.sum(), run.policy.net)
-                scalars |= local_models.local_model_scalars(before, run.policy, batch, reading.gradient)
+                weighed = replace(batch, psi=run.algorithm.effective_psi(batch, before))
+                scalars |= local_models.local_model_scalars(before, run.policy, weighed, reading.gradient)
         if not isinstance(learner.critic, NoCritic):
-            rows = batch.for_critic
+            rows = learned.for_critic
             scalars |= value_fit(rows, learner.critic.loss(rows), run.scale.divisor)
         scalars |= step_settings(run.policy, run.algorithm, learner.optimizer.lr)
         if learner.reference is not None:
