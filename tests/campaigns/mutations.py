@@ -234,7 +234,7 @@ FAULTS = [
           "- (self.baseline == 'v') * critic.value(rollout.obs[:-1]))",
           "off_policy_ac"),
     fault("closed_form_presumed", "a closed form that does not hold", "diagnostics/gradient_variance",
-          "closed = estimator.scheme.has_closed_form", "closed = not estimator.scheme.sees_scores", "meter"),
+          "closed = estimator.has_closed_form(rollout)", "closed = not estimator.scheme.sees_scores", "meter"),
     fault("kl_before_the_line_search", "told of another step than the one taken", "algorithms/npg",
           "0.5 * (taken * size).square()", "0.5 * size.square()", "step_taken"),
     fault("kl_with_damping", "told of another step than the one taken", "algorithms/npg",

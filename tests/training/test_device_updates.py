@@ -34,7 +34,11 @@ DECIDES = {
     "algorithms/ppo.py: exceeds_target_kl",  # target_kl
     "algorithms/ppo_penalty.py: improve",  # target_kl, which moves β
 }
-ROW = {"diagnostics/update.py: fetch_floats": 1, "training/nonfinite.py: read_check": 1}  # of a logged update
+ROW = {  # of a logged update that the meter reads
+    "algorithms/estimator.py: choose_estimator": 1,
+    "diagnostics/update.py: fetch_floats": 1,
+    "training/nonfinite.py: read_check": 1,
+}
 ONCE = "policies/continuous.py: quadrature_nodes"  # a table of numbers, copied to the device the first time
 TABLE = {  # exact values of a tabular problem, which are computed on the host
     "exact.py: network_inputs",
