@@ -237,7 +237,8 @@ def learn_from_rollout(run: Run, rollout: Rollout, counters: Counters) -> dict[s
         if reading is not None:
             scalars |= reading.scalars()
             if run.diagnostics.detail:
-                scalars |= gradient_detail.detail_scalars(reading, batch.mask.sum(), run.policy.net)
+                states = (rollout.replayed_from or rollout).mask.sum()  # once, whatever the rows of each
+                scalars |= gradient_detail.detail_scalars(reading, states, run.policy.net)
                 weighed = replace(batch, psi=run.algorithm.effective_psi(batch, before))
                 scalars |= local_models.local_model_scalars(before, run.policy, weighed, reading.gradient)
         if not isinstance(learner.critic, NoCritic):

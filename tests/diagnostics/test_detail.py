@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import pytest
 import torch
 
 from pgrun.diagnostics.gradient_detail import detail_scalars, halves_cosine
@@ -55,3 +56,16 @@ def test_in_a_run_they_are_columns_and_add_up(tmp_path: Path) -> None:
         assert len(parts) == 4  # three layers and log σ
         whole = float(row["gradient/variance"])
         assert abs(sum(parts) - whole) < 1e-4 * whole  # float32
+
+
+def test_a_state_with_a_row_for_each_action_counts_once(tmp_path: Path) -> None:
+    words = ["algo=off_policy_ac", "algo.baseline=expectation", "env=CartPole-v1", "sampler.batch=16"]
+    short = ["sampler.warmup=50", "trainer.total_steps=300", "tuned=none"]
+    trained(tmp_path, *words, *short, "diagnostics.detail=true", "diagnostics.gradient_every=1")
+    rows = [row for row in csv.DictReader((tmp_path / "metrics.csv").open()) if row["gradient/noise_scale"]]
+    assert rows
+    for row in rows:
+        variance, norm = float(row["gradient/variance"]), float(row["gradient/norm"])
+        assert float(row["gradient/noise_scale"]) == pytest.approx(
+            16 * variance / (norm**2 - variance), rel=1e-3
+        )
