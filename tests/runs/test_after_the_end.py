@@ -11,7 +11,7 @@ import pytest
 
 from pgrun.runs import run_summary
 from tests.helpers.fixtures_cli import here  # noqa: F401
-from tests.helpers.support_cli import QUICK, pgrun, shell
+from tests.helpers.support_cli import QUICK, pgrun
 
 LINE = f"algo=ppo env=my_mod:Line-v0 network.hidden=[4] {QUICK}"
 
@@ -60,7 +60,10 @@ def test_a_longer_run_that_is_stopped_is_not_finished(
     assert status_of(here / "r") == "interrupted"
 
 
-def test_a_job_that_dies_after_its_result_has_one(here: Path) -> None:  # noqa: F811
+def test_a_job_that_dies_after_its_result_has_one(
+    here: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Here while it closes its environment, before the sweep has heard of the result."""
     (here / "dying.py").write_text(
         "import gymnasium as gym, os, pathlib\nfrom my_mod import Line\n"
@@ -70,7 +73,8 @@ def test_a_job_that_dies_after_its_result_has_one(here: Path) -> None:  # noqa: 
         "gym.register('Dying-v0', Dying)\n"
     )
     words = f"algo=ppo env=dying:Dying-v0 network.hidden=[4] {QUICK}"
-    answer = shell(f"-m {words} seed=0 hydra.sweep.dir=s", PYTHONPATH=str(here.parent), SWEEP=str(here / "s"))
+    monkeypatch.setenv("SWEEP", str(here / "s"))
+    answer = pgrun(f"-m {words} seed=0 hydra.sweep.dir=s")
     assert (answer.code, "did not finish" in answer.err) == (0, False), answer.err
     (folder,) = (path for path in (here / "s").iterdir() if path.is_dir() and path.name != ".hydra")
     assert status_of(folder) == "finished"
