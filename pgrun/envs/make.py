@@ -25,7 +25,7 @@ from pgrun.envs.problems.registration import registry
 from pgrun.envs.simulated import Simulated, simulation_of
 from pgrun.envs.snapshot import can_be_read
 from pgrun.envs.spaces import check_action_space, image_shape, observation_encoder
-from pgrun.envs.table import TableEnvs, check_table, has_table, keeps_to_table
+from pgrun.envs.table import TableEnvs, check_table, differs_from_twin, has_table, keeps_to_table
 from pgrun.envs.vector import Envs, Loop, Native
 from pgrun.envs.versions import newest_version, version_of
 from pgrun.envs.wrappers import wrap_env
@@ -128,6 +128,17 @@ def refuse_needless_processes(env: EnvSettings, one: gym.Env) -> None:
             "async",
             f"a process would take longer to be asked than all columns of env={env.id} to be stepped here",
             "leave env.vector out",
+        )
+
+
+def refuse_random_table(env: EnvSettings, one: gym.Env) -> None:
+    """Raises ``InvalidCommand`` where each environment of these settings draws a table of its own."""
+    if has_table(one) and one.spec is not None and one.spec.kwargs and differs_from_twin(one, make_one(env)):
+        raise InvalidCommand(
+            "env",
+            f"{env.id} with env.kwargs={env.kwargs}",
+            "is another problem each time it is made: training, evaluation and a resumed run would differ",
+            "give its map, say 'env.kwargs.desc=[SFFF,FHFH,FFFH,HFFG]'",
         )
 
 
@@ -242,6 +253,7 @@ def make_probed_env(env: EnvSettings) -> gym.Env:
     refuse_images(env, one.observation_space, size)
     refuse_absent_program(env, one)
     refuse_needless_processes(env, one)
+    refuse_random_table(env, one)
     column = Loop(lambda: one, 1)
     try:
         column._reset([0])

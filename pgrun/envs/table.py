@@ -43,6 +43,14 @@ def check_table(env: gym.Env) -> None:
     check_transitions(inner.P, start, getattr(inner, "seen", None))
 
 
+def differs_from_twin(one: gym.Env, twin: gym.Env) -> bool:
+    """Whether the tables of two environments of the same settings are others, as FrozenLake's of a random
+    map are.
+    """
+    first, second = (tabulate_outcomes(x.unwrapped.P) for x in (one, twin))  # type: ignore[attr-defined]
+    return any(not np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
 class TableEnvs(Envs):
     """s' and r drawn from P[s][a] by inversion: the law of the single environment,
     one random stream for all columns.

@@ -101,6 +101,15 @@ def test_named_where_it_is_and_not_beside_it(name: str) -> None:
     assert name not in named(neighbour)
 
 
+def test_continuations_are_no_states_that_the_normaliser_missed() -> None:
+    """With ``critic=vine`` most steps are played on from states of others, and not learned from."""
+    steps = {"env_steps": 33_696, "status": "finished"}
+    vine = {"settings": {"state_norm": True, "critic.name": "vine"}, "seen": 256.0}
+    assert "normaliser-frozen" not in named(chart(summary={**steps, "continuation_steps": 33_448}, **vine))
+    assert "normaliser-frozen" not in named(chart(summary={"status": "interrupted"}, **vine))
+    assert "normaliser-frozen" in named(chart(summary={**steps, "continuation_steps": 0}, **vine))
+
+
 def test_a_healthy_chart_has_none() -> None:
     assert named(chart()) == []
     assert "Nothing found. Looked at: return" in diagnose_run(chart())

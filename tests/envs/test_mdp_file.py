@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -12,7 +13,7 @@ import yaml
 
 import pgrun.envs.problems.registration  # noqa: F401
 from pgrun.envs import EnvSettings
-from pgrun.envs.make import make_one
+from pgrun.envs.make import make_one, make_probed_env
 from pgrun.envs.problems.mdp_file import load_mdp
 from pgrun.envs.table import check_table, has_table
 from pgrun.errors import InvalidCommand
@@ -178,3 +179,12 @@ def test_a_table_made_from_settings_is_looked_at_too(
     assert not recwarn.list
     with pytest.raises(LookupError, match="its transition table is none"):
         read_problem(gymnasium.make("FrozenLake-v1", disable_env_checker=True, **kwargs))
+
+
+@pytest.mark.parametrize("vector", ["auto", "loop"])
+def test_a_map_that_is_drawn_anew_each_time_is_refused(vector: Any) -> None:
+    """FrozenLake's, without a name or a drawing: evaluation and a resumed run would have others."""
+    with pytest.raises(InvalidCommand, match="another problem each time it is made.*env.kwargs.desc="):
+        make_probed_env(EnvSettings("FrozenLake-v1", 2, None, {"map_name": None}, vector=vector))
+    for given in ({}, {"map_name": "8x8"}, {"map_name": None, "desc": ["SF", "HG"]}):
+        make_probed_env(EnvSettings("FrozenLake-v1", 2, None, given, vector=vector))

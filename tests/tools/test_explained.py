@@ -128,6 +128,9 @@ def test_citations(text: str, found: list[str]) -> None:
 # --- what follows from the settings -------------------------------------------------------------------------
 
 
+GROUPS = "algo=reinforce variance=group sampler.episodes"
+
+
 @pytest.mark.parametrize(
     ("line", "title", "said"),
     [
@@ -145,6 +148,10 @@ def test_citations(text: str, found: list[str]) -> None:
         ("algo=reinforce variance.discounting=from_start", "Bias", "With the factor γ^t"),
         ("algo=ppo algo.epochs=3 algo.minibatches=2 tuned=none", "Bias", "6 steps on each batch"),
         ("algo=reinforce sampler.episodes=32", "Variance", "32 independent episodes"),
+        (f"{GROUPS}=16", "Variance", "4 independent groups of 4 episodes"),
+        (f"{GROUPS}=16", "Variance", "by the differences between the groups of 4 episodes"),
+        (f"{GROUPS}=4", "Variance", "ĝ comes from one group of 4 episodes."),
+        (f"{GROUPS}=4", "Variance", "From a single group it cannot be estimated"),
         ("algo=a2c env.num_envs=4", "Variance", "20 steps: 5 in a row"),
         ("algo=online_ac", "Variance", "64 updates"),
         ("algo=ppo state_norm=true", "Normalised", "states: (s − mean)/std"),

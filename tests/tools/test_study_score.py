@@ -19,6 +19,7 @@ from pgrun.policies.policy import Policy
 from pgrun.rollouts.trajectory import Arrays
 from pgrun.tools.study.collect import Seen
 from pgrun.tools.study.score import Reference, summarise_estimates, variance_and_error, variance_interval
+from pgrun.tools.study.study import standard_error_of_mean
 from pgrun.variance.base import Scheme
 from pgrun.variance.leave_one_out import LeaveOneOut
 from pgrun.variance.none import None_
@@ -198,3 +199,12 @@ def test_heavy_counts_as_score_does() -> None:
     summary = summarise_estimates(drawn, Reference("exact", table[0]))
     assert (summary.variance, summary.variance_se) == variance_and_error(terms)
     assert summary.variance == pytest.approx(float(drawn.var(0).sum()))
+
+
+def test_episodes_of_a_group_are_no_independent_ones() -> None:
+    """2 000 groups of 16 that share half of their variance: σ²(1/2 + 1/32)/2000, not σ²/32 000."""
+    draw = torch.Generator().manual_seed(1)
+    shared, own = (torch.randn(2000, n, generator=draw) for n in (1, 16))
+    returns = (shared + own).flatten()
+    assert standard_error_of_mean(returns, 16) == pytest.approx(((1 + 1 / 16) / 2000) ** 0.5, rel=0.05)
+    assert standard_error_of_mean(returns, 1) == pytest.approx((2 / 32_000) ** 0.5, rel=0.05)

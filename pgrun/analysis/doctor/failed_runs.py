@@ -81,6 +81,9 @@ def detect_frozen_normaliser(chart: Chart) -> str | None:
     if chart.settings.get("state_norm") is not True or chart.seen is None:
         return None
     steps = coerce_to_number(chart.summary.get("env_steps")) or chart.metrics.last
+    steps -= coerce_to_number(chart.summary.get("continuation_steps")) or 0
+    if chart.settings.get("critic.name") == "vine" and chart.status != "finished":
+        return None  # only a summary tells how many they are
     if chart.seen >= steps / 2:
         return None
     return f"state_norm=true, but the normaliser has seen {chart.seen:,.0f} states in {steps:,.0f} steps"

@@ -97,13 +97,16 @@ def explain_variance(settings: Settings, chosen: Classes) -> Iterator[str]:
     sampler, columns = settings["sampler"], settings["env"]["num_envs"]
     kind = sampler["name"]
     if kind == "episodes":
-        n = sampler["episodes"]
+        episodes, group = sampler["episodes"], sampler["group"] or chosen["variance"].usual_group
+        n, unit = episodes // group, "episodes" if group == 1 else f"groups of {group} episodes"
         yield (
-            f"ĝ is a mean over {n:,} independent episodes: its variance falls as one over their number."
+            f"ĝ is a mean over {n:,} independent {unit}: its variance falls as one over their number."
             if n > 1
+            else f"ĝ comes from one group of {group} episodes."
+            if group > 1
             else "ĝ comes from one episode."
         )
-        units = "the episodes" if n > 1 else ""
+        units = f"the {unit}" if n > 1 else ""
     elif kind == "replay":
         yield f"ĝ is a mean over {sampler['batch']:,} transitions drawn from the buffer."
         units = "the rows, given the buffer"
@@ -118,7 +121,8 @@ def explain_variance(settings: Settings, chosen: Classes) -> Iterator[str]:
         yield "The baseline is made from the batch itself, and has its noise."
     every = settings["diagnostics"]["gradient_every"]
     if not units:
-        yield "From a single episode it cannot be estimated: gradient/variance stays blank."
+        alone = "group" if kind == "episodes" and sampler["episodes"] > 1 else "episode"
+        yield f"From a single {alone} it cannot be estimated: gradient/variance stays blank."
     elif every != 0:
         often = "about 60 times in the run" if every is None else f"every {every} updates"
         yield f"It is measured {often}, as gradient/variance, by the differences between {units}."

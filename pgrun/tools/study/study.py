@@ -163,13 +163,15 @@ def study_summary(lab: StudySetup, tally: Tally, objective: float | None) -> dic
     return {
         "parameters": len(lab.policy.theta),
         "return_mean": float(returns.mean()),
-        "return_se": error_of(returns),
+        "return_se": standard_error_of_mean(returns, lab.study.group),
         "objective_mean": float(discounted.mean()),
-        "objective_se": error_of(discounted),
+        "objective_se": standard_error_of_mean(discounted, lab.study.group),
         "objective_exact": objective,
         "length_mean": tally.steps / len(returns),
     }
 
 
-def error_of(x: Tensor) -> float:
-    return float(x.std()) / math.sqrt(len(x))
+def standard_error_of_mean(x: Tensor, group: int) -> float:
+    """The standard error of the mean of episodes [N], of which ``group`` side by side begin alike."""
+    means = x.view(-1, max(group, 1)).mean(1)
+    return float(means.std()) / math.sqrt(len(means))
