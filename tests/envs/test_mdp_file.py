@@ -184,7 +184,7 @@ def test_a_table_made_from_settings_is_looked_at_too(
 @pytest.mark.parametrize("vector", ["auto", "loop"])
 def test_a_map_that_is_drawn_anew_each_time_is_refused(vector: Any) -> None:
     """FrozenLake's, without a name or a drawing: evaluation and a resumed run would have others."""
-    with pytest.raises(InvalidCommand, match="another problem each time it is made.*env.kwargs.desc="):
+    with pytest.raises(InvalidCommand, match=r"another problem each time it is made.*env\.kwargs\.desc="):
         make_probed_env(EnvSettings("FrozenLake-v1", 2, None, {"map_name": None}, vector=vector))
     for given in ({}, {"map_name": "8x8"}, {"map_name": None, "desc": ["SF", "HG"]}):
         make_probed_env(EnvSettings("FrozenLake-v1", 2, None, given, vector=vector))
