@@ -74,6 +74,24 @@ def test_what_is_left_at_its_default_is_the_same_as_typed(tmp_path: Path) -> Non
     assert labels(top) == {"algo=ppo variance=gae env=CartPole-v1": 2}
 
 
+@pytest.mark.parametrize(
+    ("path", "one", "other"),
+    [("gamma", 1, 1.0), ("trainer.total_steps", 600, 6e2), ("network.hidden", [32], [32.0])],
+)
+def test_a_run_found_twice_counts_once_however_its_numbers_are_typed(
+    path: str, one: object, other: object, tmp_path: Path
+) -> None:
+    for number, value in enumerate((one, other)):
+        make_run(tmp_path / str(number), 0, 5.0, {path: value})
+    read = read_runs([str(tmp_path)])
+    (group,) = group_runs(read.runs)
+    assert len(group.runs) == 1
+    (note,) = read.notes
+    assert "the same configuration and seed as" in note
+    make_run(tmp_path / "2", 0, 5.0, {path: [64] if isinstance(one, list) else 0.5})
+    assert len(group_runs(read_runs([str(tmp_path)]).runs)) == 2
+
+
 def test_by(tmp_path: Path) -> None:
     top = sweep(tmp_path, ({}, [], [1.0]), ({"gamma": 0.5}, ["gamma=0.5"], [2.0]), (A2C, [], [3.0]))
     assert labels(top, "algo") == {"algo=ppo": 2, "algo=a2c": 1}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pgrun.analysis.compare.config import format_label_value
 from pgrun.analysis.compare.groups import (
     Group,
     find_differing_paths,
-    format_label_value,
     shorten_setting_path,
     sort_choices_first,
 )
