@@ -246,6 +246,21 @@ def test_several_environments(tmp_path: Path) -> None:
         assert apart[f"algo=a2c env={env}"][-1] == "baseline"
 
 
+def test_each_environment_has_its_decimals(tmp_path: Path) -> None:
+    """Scores of hundreds take none of the digits of a task from 0 to 1; the page has the same cells."""
+    lake = {"env.id": "FrozenLake-v1"}
+    top = sweep(
+        tmp_path / "runs",
+        ({}, ["algo=ppo"], [487.0, 491.0]),
+        (lake, ["algo=ppo", "env=FrozenLake-v1"], [0.02, 0.04]),
+        ({**A2C, **lake}, ["algo=a2c", "env=FrozenLake-v1"], [0.05, 0.07]),
+    )
+    answer = compare(top, "--html", tmp_path / "c.html")
+    rows = cells(answer)
+    assert [rows[name][1] for name in rows] == ["489.0 ± 2.8", "0.060 ± 0.014", "0.030 ± 0.014"]
+    assert "0.060 ± 0.014" in (tmp_path / "c.html").read_text()
+
+
 def test_globs_and_folders_of_sweeps(tmp_path: Path) -> None:
     for seed, name in enumerate(("a-1/0", "a-2/0", "b/deep/er/0")):
         make_run(tmp_path / name, seed, 1.0)

@@ -28,6 +28,7 @@ class Row:
     """What is said of one group."""
 
     label: str
+    envs: tuple[str, ...]
     seeds: str
     count: int  # scores in the smallest environment
     strata: Sequence[np.ndarray]  # scores of each environment
@@ -38,11 +39,14 @@ class Row:
     iqm_interval: Interval
 
 
-def make_score_row(label: str, seeds: Sequence[int], strata: Sequence[np.ndarray]) -> Row:
+def make_score_row(
+    label: str, envs: tuple[str, ...], seeds: Sequence[int], strata: Sequence[np.ndarray]
+) -> Row:
     scores = np.concatenate([np.empty(0), *strata])
     n = len(scores)
     return Row(
         label,
+        envs,
         ",".join(map(str, seeds)) if len(seeds) <= 5 else f"{len(seeds)} seeds",
         min((len(x) for x in strata), default=0),
         strata,
@@ -55,9 +59,8 @@ def make_score_row(label: str, seeds: Sequence[int], strata: Sequence[np.ndarray
 
 
 def make_group_row(group: Group) -> Row:
-    return make_score_row(
-        group.label, sorted({run.seed for run in group.runs if run.score is not None}), group.strata
-    )
+    seeds = sorted({run.seed for run in group.runs if run.score is not None})
+    return make_score_row(group.label, group.envs, seeds, group.strata)
 
 
 def sort_best_first(groups: Sequence[Group]) -> list[Group]:
@@ -72,20 +75,28 @@ def sort_best_first(groups: Sequence[Group]) -> list[Group]:
 
 def format_score_columns(rows: Sequence[Row]) -> list[tuple[str, ...]]:
     """Head and cells of the columns that every table has."""
-    digits = choose_decimals([x for r in rows for scores in r.strata for x in scores])
     head = ("configuration", "seeds", "mean ± std", "95 % of mean", "IQM", "95 % of IQM")
-    cells = [
-        (
-            r.label,
-            r.seeds or NONE,
-            format_mean_and_std(r.mean, r.std, digits),
-            format_interval(r.mean_interval, digits),
-            format_number(r.iqm, digits),
-            format_interval(r.iqm_interval, digits),
-        )
-        for r in rows
-    ]
-    return [head, *cells]
+    decimals = choose_decimals_by_envs(rows)
+    return [head, *(format_score_cells(row, decimals[row.envs]) for row in rows)]
+
+
+def choose_decimals_by_envs(rows: Sequence[Row]) -> dict[tuple[str, ...], int]:
+    """Scores of one environment may be hundreds and those of another fractions of 1."""
+    scores: dict[tuple[str, ...], list[float]] = {}
+    for row in rows:
+        scores.setdefault(row.envs, []).extend(x for stratum in row.strata for x in stratum)
+    return {envs: choose_decimals(values) for envs, values in scores.items()}
+
+
+def format_score_cells(row: Row, digits: int) -> tuple[str, ...]:
+    return (
+        row.label,
+        row.seeds or NONE,
+        format_mean_and_std(row.mean, row.std, digits),
+        format_interval(row.mean_interval, digits),
+        format_number(row.iqm, digits),
+        format_interval(row.iqm_interval, digits),
+    )
 
 
 def format_improvement_column(
