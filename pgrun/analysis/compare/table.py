@@ -179,10 +179,9 @@ def warn_of_few_seeds(rows: Sequence[Row]) -> list[str]:
 
 def warn_of_unclear_order(rows: Sequence[Row], to: Row) -> list[str]:
     """A warning that names the groups whose IQM this data cannot tell from that of ``to``; or none."""
-    low, high = to.iqm_interval
-    near = [r for r in rows if r is not to and r.iqm_interval[0] <= high and low <= r.iqm_interval[1]]
-    differences = [difference_interval(r.strata, to.strata) for r in near]
-    alike = [r.label for r, (low, high) in zip(near, differences, strict=True) if low <= 0 <= high]
+    others = [row for row in rows if row is not to]
+    differences = [difference_interval(row.strata, to.strata) for row in others]
+    alike = [row.label for row, (low, high) in zip(others, differences, strict=True) if low <= 0 <= high]
     if not alike:
         return []
     return [
