@@ -260,6 +260,40 @@ def test_several_environments(tmp_path: Path) -> None:
         assert apart[f"algo=a2c env={env}"][-1] == "baseline"
 
 
+def test_a_baseline_without_one_of_the_environments(tmp_path: Path) -> None:
+    """Over those that both have, and a warning names the others; without any it says why there is none."""
+    other = {"env.id": "Acrobot-v1"}
+    top = sweep(
+        tmp_path,
+        ({}, ["algo=ppo"], [1.0, 3.0]),
+        (other, ["algo=ppo", "env=Acrobot-v1"], [-300.0, -100.0]),
+        (A2C, ["algo=a2c"], [2.0, 0.0]),
+    )
+    pooled = compare(top, "--by", "algo", "--baseline", "algo=a2c")
+    assert cells(pooled)["algo=ppo"][-1].startswith("0.75 (")
+    assert cells(pooled)["algo=a2c"][-1] == "baseline"
+    alone = "over CartPole-v1 alone: algo=a2c has no run with a score on Acrobot-v1"
+    assert f"warning: P(> baseline) of algo=ppo is {alone}" in pooled.out
+    apart = compare(top, "--baseline", "algo=a2c")
+    rows = cells(apart)
+    assert rows["algo=ppo env=CartPole-v1"][-1].startswith("0.75 (")
+    assert rows["algo=ppo env=Acrobot-v1"][-1] == "–"
+    missing = "missing: the baseline has no run with a score on Acrobot-v1"
+    assert f"warning: P(> baseline) of algo=ppo env=Acrobot-v1 is {missing}" in apart.out
+    assert apart.out.count("P(> baseline) of") == 1
+    wider = compare(top, "--by", "algo", "--baseline", "algo=ppo")  # the baseline has all of the group's
+    assert cells(wider)["algo=a2c"][-1].startswith("0.25 (")
+    assert "P(> baseline) of" not in wider.out
+    assert "P(> baseline) of" not in compare(top, "--by", "algo").out
+
+
+def test_a_baseline_without_a_score(tmp_path: Path) -> None:
+    top = sweep(tmp_path, ({}, ["algo=ppo"], [1.0, 3.0]), (A2C, ["algo=a2c"], [None, None]))
+    answer = compare(top, "--baseline", "algo=a2c")
+    assert (cells(answer)["algo=ppo"][-1], cells(answer)["algo=a2c"][-1]) == ("–", "baseline")
+    assert "of algo=ppo is missing: the baseline has no run with a score on CartPole-v1" in answer.out
+
+
 def test_each_environment_has_its_decimals(tmp_path: Path) -> None:
     """Scores of hundreds take none of the digits of a task from 0 to 1; the page has the same cells."""
     lake = {"env.id": "FrozenLake-v1"}

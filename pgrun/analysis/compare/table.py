@@ -21,6 +21,7 @@ from pgrun.analysis.compare.statistics import (
 FEW = 5  # seeds: with fewer, intervals are too narrow to rest a claim on
 NAMED = 6  # groups named in a warning
 NONE = "–"
+Baseline = Mapping[tuple[str, ...], Group]  # the group to compare with, for each set of environments
 
 
 @dataclass(frozen=True)
@@ -99,27 +100,39 @@ def format_score_cells(row: Row, digits: int) -> tuple[str, ...]:
     )
 
 
-def format_improvement_column(
-    groups: Sequence[Group], baseline: Mapping[tuple[str, ...], Group]
-) -> list[str]:
+def format_improvement_column(groups: Sequence[Group], baseline: Baseline) -> list[str]:
     """P(a run is better than one of the baseline), with its interval."""
-    return ["P(> baseline)", *(format_improvement_over(group, baseline.get(group.envs)) for group in groups)]
+    cells = [format_improvement_over(group, choose_baseline(group, baseline)) for group in groups]
+    return ["P(> baseline)", *cells]
+
+
+def choose_baseline(group: Group, baseline: Baseline) -> Group | None:
+    """The one of the same environments; without it the one that shares most of them, or none."""
+    own = baseline.get(group.envs)
+    if own is not None and (own is group or find_shared_envs(group, own)):
+        return own
+    nearest = max(baseline.values(), key=lambda base: len(find_shared_envs(group, base)), default=None)
+    return nearest if nearest is not None and find_shared_envs(group, nearest) else None
+
+
+def find_shared_envs(group: Group, base: Group) -> list[str]:
+    """The environments in which both have scores."""
+    return [env for env in group.scores if env in base.scores]
 
 
 def format_improvement_over(group: Group, base: Group | None) -> str:
+    if base is None:
+        return NONE
     if base is group:
         return "baseline"
-    pair = pair_scores(group, base) if base else None
-    if pair is None:
-        return NONE
-    value, (low, high) = improvement_interval(*pair)
+    value, (low, high) = improvement_interval(*pair_scores(group, base))
     return f"{value:.2f}" + ("" if math.isnan(low) else f" ({low:.2f} … {high:.2f})")
 
 
-def pair_scores(group: Group, base: Group) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
+def pair_scores(group: Group, base: Group) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """The scores of both in each environment that both have."""
-    shared = [env for env in group.scores if env in base.scores]
-    return ([group.scores[e] for e in shared], [base.scores[e] for e in shared]) if shared else None
+    shared = find_shared_envs(group, base)
+    return [group.scores[env] for env in shared], [base.scores[env] for env in shared]
 
 
 def format_threshold_columns(groups: Sequence[Group], threshold: float) -> list[list[str]]:
@@ -189,6 +202,26 @@ def warn_of_unclear_order(rows: Sequence[Row], to: Row) -> list[str]:
             f"the IQM's difference may be 0 (95 %): {to.label} and {join_first_names(alike)}; these runs do "
             "not show which is better"
         )
+    ]
+
+
+def warn_of_missing_baseline(groups: Sequence[Group], baseline: Baseline) -> list[str]:
+    """Environments of a group that its baseline lacks, so that ``P(> baseline)`` is over the others alone, or
+    is not there.
+    """
+    labels: dict[tuple[str, str], list[str]] = {}
+    for group in groups if baseline else ():
+        base = choose_baseline(group, baseline)
+        shared = find_shared_envs(group, base) if base else []
+        lacking = [env for env in group.scores if env not in shared]
+        if lacking:
+            what = f"over {', '.join(shared)} alone" if base else "missing"
+            whose = base.label if base else "the baseline"
+            why = f"{whose} has no run with a score on {', '.join(lacking)}"
+            labels.setdefault((what, why), []).append(group.label)
+    return [
+        f"P(> baseline) of {join_first_names(names)} is {what}: {why}"
+        for (what, why), names in labels.items()
     ]
 
 
