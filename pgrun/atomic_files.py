@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 UNITS = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "bytes"))
 OTHERS = 2**20
+NAME_BYTES = 255  # of a file's name, in most file systems
 LEADS_OUT = "no plain file or folder: links and devices lead out of a run"
 LARGEST = {  # bytes that are read of a file, by its name or ending: several times what the longest runs leave
     ".json": 16 * 2**20,
@@ -39,7 +40,7 @@ def write_bytes(place: Path, content: bytes) -> None:
 
 def replace_file(place: Path, fill: Callable[[BinaryIO], object]) -> None:
     """Like ``write_bytes``, but ``fill`` writes the content, which need not be in memory."""
-    part = place.with_name(f".{place.name}.part")
+    part = place.with_name(f".{cut_name(place.name, NAME_BYTES - len('..part'))}.part")
     try:
         with naming_file_in_errors(place):
             part.unlink(missing_ok=True)
@@ -53,6 +54,12 @@ def replace_file(place: Path, fill: Callable[[BinaryIO], object]) -> None:
         with suppress(OSError):
             part.unlink(missing_ok=True)
         raise
+
+
+def cut_name(name: str, most: int) -> str:
+    """Its first characters, of at most so many bytes, which are what file systems count."""
+    encoded = name.encode(errors="surrogateescape")
+    return name if len(encoded) <= most else encoded[:most].decode(errors="ignore")
 
 
 def write_json(place: Path, content: Mapping[str, Any]) -> None:

@@ -157,4 +157,5 @@ def sweep_row(words: Sequence[str], members: Sequence[dict[str, Any]], shared: s
     name = " ".join(word for word in words if word not in shared) or "(defaults)"
     runs = [run for job in members for run in job.get("runs", [{**job, **job["eval"]}])]  # those of `seeds`
     returns = np.array([float(run["return_mean"]) for run in runs])
-    return table.make_score_row(name, [run["seed"] for run in runs], [returns])
+    envs = tuple(sorted({str(job.get("env")) for job in members}))
+    return table.make_score_row(name, envs, [run["seed"] for run in runs], [returns])

@@ -13,6 +13,7 @@ from pgrun.analysis.compare.config import flatten_comparable_settings, read_conf
 from pgrun.analysis.compare.groups import group_runs
 from pgrun.analysis.compare.read_runs import read_runs
 from pgrun.analysis.compare.report import list_differing_settings
+from pgrun.analysis.compare.statistics import difference_interval
 from pgrun.command.app import PGRUN
 from pgrun.command.compose import compose_jobs
 from pgrun.command.overrides import read_command
@@ -72,6 +73,24 @@ def test_what_is_left_at_its_default_is_the_same_as_typed(tmp_path: Path) -> Non
         (tmp_path / "c").read_text().replace("seed: 0", "seed: 9")
     )
     assert labels(top) == {"algo=ppo variance=gae env=CartPole-v1": 2}
+
+
+@pytest.mark.parametrize(
+    ("path", "one", "other"),
+    [("gamma", 1, 1.0), ("trainer.total_steps", 600, 6e2), ("network.hidden", [32], [32.0])],
+)
+def test_a_run_found_twice_counts_once_however_its_numbers_are_typed(
+    path: str, one: object, other: object, tmp_path: Path
+) -> None:
+    for number, value in enumerate((one, other)):
+        make_run(tmp_path / str(number), 0, 5.0, {path: value})
+    read = read_runs([str(tmp_path)])
+    (group,) = group_runs(read.runs)
+    assert len(group.runs) == 1
+    (note,) = read.notes
+    assert "the same configuration and seed as" in note
+    make_run(tmp_path / "2", 0, 5.0, {path: [64] if isinstance(one, list) else 0.5})
+    assert len(group_runs(read_runs([str(tmp_path)]).runs)) == 2
 
 
 def test_by(tmp_path: Path) -> None:
@@ -157,6 +176,19 @@ def test_intervals_may_overlap_where_the_difference_is_clear(tmp_path: Path) -> 
     assert "which is better" not in answer.out
 
 
+def test_a_difference_may_be_0_where_the_intervals_are_apart(tmp_path: Path) -> None:
+    """The one bad seed of each moves 1.7 % of the resamples, less than an end's 2.5 %, and 3.3 % of those of
+    the difference.
+    """
+    scores = [([10.0] * 14 + [-1000.0]), ([9.0] * 14 + [1000.0])]
+    top = sweep(tmp_path, ({}, ["algo=ppo"], scores[0]), (A2C, ["algo=a2c"], scores[1]))
+    answer = compare(top)
+    assert [row[4] for row in cells(answer).values()] == ["10.0 … 10.0", "9.0 … 9.0"]
+    low, high = difference_interval(*([np.array(x)] for x in scores))
+    assert low < 0 < high
+    assert "difference may be 0 (95 %): algo=ppo and algo=a2c; these" in answer.out
+
+
 def test_a_setting_that_a_group_pools_over_is_none_of_its_settings(tmp_path: Path) -> None:
     """Whichever of its runs comes first."""
     other = {"gamma": 0.5}
@@ -226,6 +258,55 @@ def test_several_environments(tmp_path: Path) -> None:
     for env in ("CartPole-v1", "Pendulum-v1"):
         assert apart[f"algo=ppo env={env}"][-1].startswith("0.50 (")
         assert apart[f"algo=a2c env={env}"][-1] == "baseline"
+
+
+def test_a_baseline_without_one_of_the_environments(tmp_path: Path) -> None:
+    """Over those that both have, and a warning names the others; without any it says why there is none."""
+    other = {"env.id": "Acrobot-v1"}
+    top = sweep(
+        tmp_path,
+        ({}, ["algo=ppo"], [1.0, 3.0]),
+        (other, ["algo=ppo", "env=Acrobot-v1"], [-300.0, -100.0]),
+        (A2C, ["algo=a2c"], [2.0, 0.0]),
+    )
+    pooled = compare(top, "--by", "algo", "--baseline", "algo=a2c")
+    assert cells(pooled)["algo=ppo"][-1].startswith("0.75 (")
+    assert cells(pooled)["algo=a2c"][-1] == "baseline"
+    alone = "over CartPole-v1 alone: algo=a2c has no run with a score on Acrobot-v1"
+    assert f"warning: P(> baseline) of algo=ppo is {alone}" in pooled.out
+    apart = compare(top, "--baseline", "algo=a2c")
+    rows = cells(apart)
+    assert rows["algo=ppo env=CartPole-v1"][-1].startswith("0.75 (")
+    assert rows["algo=ppo env=Acrobot-v1"][-1] == "–"
+    missing = "missing: the baseline has no run with a score on Acrobot-v1"
+    assert f"warning: P(> baseline) of algo=ppo env=Acrobot-v1 is {missing}" in apart.out
+    assert apart.out.count("P(> baseline) of") == 1
+    wider = compare(top, "--by", "algo", "--baseline", "algo=ppo")  # the baseline has all of the group's
+    assert cells(wider)["algo=a2c"][-1].startswith("0.25 (")
+    assert "P(> baseline) of" not in wider.out
+    assert "P(> baseline) of" not in compare(top, "--by", "algo").out
+
+
+def test_a_baseline_without_a_score(tmp_path: Path) -> None:
+    top = sweep(tmp_path, ({}, ["algo=ppo"], [1.0, 3.0]), (A2C, ["algo=a2c"], [None, None]))
+    answer = compare(top, "--baseline", "algo=a2c")
+    assert (cells(answer)["algo=ppo"][-1], cells(answer)["algo=a2c"][-1]) == ("–", "baseline")
+    assert "of algo=ppo is missing: the baseline has no run with a score on CartPole-v1" in answer.out
+
+
+def test_each_environment_has_its_decimals(tmp_path: Path) -> None:
+    """Scores of hundreds take none of the digits of a task from 0 to 1; the page has the same cells."""
+    lake = {"env.id": "FrozenLake-v1"}
+    top = sweep(
+        tmp_path / "runs",
+        ({}, ["algo=ppo"], [487.0, 491.0]),
+        (lake, ["algo=ppo", "env=FrozenLake-v1"], [0.02, 0.04]),
+        ({**A2C, **lake}, ["algo=a2c", "env=FrozenLake-v1"], [0.05, 0.07]),
+    )
+    answer = compare(top, "--html", tmp_path / "c.html")
+    rows = cells(answer)
+    assert [rows[name][1] for name in rows] == ["489.0 ± 2.8", "0.060 ± 0.014", "0.030 ± 0.014"]
+    assert "0.060 ± 0.014" in (tmp_path / "c.html").read_text()
 
 
 def test_globs_and_folders_of_sweeps(tmp_path: Path) -> None:

@@ -176,6 +176,29 @@ def test_tensorboard_runs(tmp_path: Path) -> None:
     assert "holds events already" in compare(tmp_path / "runs", "--tensorboard", tmp_path / "tb").err
 
 
+def test_names_of_tensorboard_folders_are_bounded_in_bytes(tmp_path: Path) -> None:
+    """A file system counts bytes, of which a character may have four; none is split."""
+    for seed, env in ((0, "长" * 130), (1, "x𝕏" * 100)):
+        changes = {"env.id": env, "env.kwargs.note": "é" + "长" * 130}
+        make_run(tmp_path / "runs" / f"{seed}", seed, 1.0, changes, rows=rows((10, 1), (20, 2)))
+    make_run(tmp_path / "runs" / "2", 2, 1.0, rows=rows((10, 1), (20, 2)))
+    answer = compare(tmp_path / "runs", "--tensorboard", tmp_path / "tb", "--scalars", TAG)
+    assert answer.code == 0, answer.err
+    names = {path.name for path in (tmp_path / "tb").rglob("*") if path.is_dir()}
+    assert max(len(os.fsencode(name)) for name in names) <= 140
+    assert any(name == "长" * 40 for name in names)
+    assert all("�" not in name for name in names)
+
+
+@pytest.mark.parametrize("name", ["长" * 83 + ".csv", "x" * 251 + ".npz", "é" * 125 + ".html"])
+def test_a_file_may_have_the_longest_name_there_is(name: str, tmp_path: Path) -> None:
+    """It is written beside its place first, under a name that is no longer than that."""
+    make_run(tmp_path / "runs", 0, 1.0, rows=rows((10, 1), (20, 2)))
+    answer = compare(tmp_path / "runs", "--html" if name.endswith("html") else "--export", tmp_path / name)
+    assert answer.code == 0, answer.err
+    assert {path.name for path in tmp_path.iterdir()} == {"runs", name}
+
+
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
 def test_pictures_are_the_same_bytes_twice(ending: str, tmp_path: Path) -> None:
     for seed in range(2):

@@ -172,6 +172,17 @@ def test_one_seed_has_no_interval() -> None:
     assert np.isnan(ends).all()
 
 
+def test_one_seed_on_either_side_is_no_interval_of_improvement() -> None:
+    """By the difference's condition: a side without two runs in any stratum is not drawn again."""
+    one, few = np.array([99.0]), np.array([100.0, 101.0, 102.0])
+    for xs, ys in (([few], [one]), ([one], [few]), ([few, few], [one, one])):
+        value, ends = improvement_interval(xs, ys)
+        assert value == float(xs[0][0] > ys[0][0])
+        assert np.isnan(ends).all()
+        assert np.isnan(difference_interval(xs, ys)).all()
+    assert improvement_interval([few, few], [one, one - [0, 1]]) == (1.0, (1.0, 1.0))
+
+
 def test_bands_are_bootstraps_of_every_point() -> None:
     values = np.random.default_rng(4).normal(size=(7, 5))
     low, high = bootstrap_curve(values, iqm, 1000)

@@ -187,6 +187,16 @@ def test_the_table_groups_by_everything_but_the_seed() -> None:
     ]
 
 
+def test_a_sweep_over_environments_has_the_decimals_of_each() -> None:
+    jobs = [
+        {"words": [CliOverride.read(f"env={env}")], "env": env, "seed": 0, "eval": {"return_mean": value}}
+        for env, value in (("CartPole-v1", 489.0), ("FrozenLake-v1", 0.0625))
+    ]
+    rows = {line.split()[0]: line.split() for line in format_sweep_table(jobs).splitlines() if line}
+    assert rows["env=CartPole-v1"][2] == "489.0"
+    assert rows["env=FrozenLake-v1"][2] == "0.062"
+
+
 def test_a_setting_that_only_the_swept_algorithms_have(here: Path) -> None:  # noqa: F811
     """Hydra composes the base of the sweep with the default algorithm, which has no ``delta``."""
     answer = pgrun(f"-m env=my_mod:Line-v0 {QUICK} algo=npg,trpo algo.delta=0.05 hydra.sweep.dir=s")

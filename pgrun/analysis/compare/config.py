@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -125,3 +126,22 @@ def parse_typed_value(text: str) -> Any:
         except ValueError:
             return value
     return value
+
+
+def format_label_value(value: Any) -> str:
+    """A value as one would type it."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(format_label_value, value))}]"
+    return str(value)
+
+
+def make_settings_key(config: Flat, paths: Iterable[str] = ()) -> str:
+    """The same text for the same settings, however their numbers were typed: all of them, or ``paths``."""
+    held = [(path, config[path]) for path in paths or sorted(config) if path in config]
+    return json.dumps([(path, format_label_value(value)) for path, value in held])

@@ -14,11 +14,12 @@ import numpy as np
 
 from pgrun.analysis.compare.curves import Panel
 from pgrun.analysis.compare.groups import Group
-from pgrun.atomic_files import LEADS_OUT, find_link, replace_file, write_bytes
+from pgrun.atomic_files import LEADS_OUT, cut_name, find_link, replace_file, write_bytes
 from pgrun.config.paths import EVENT_FILES
 from pgrun.errors import InvalidCommand
 
 FORMULA = (*"=+-@", *"＝＋－＠", "\t", "\r", "\n")  # the wide ones too, which some spreadsheets take for them
+LONGEST = 120  # bytes of a label in a folder's name
 
 
 def refuse_shared_cells(groups: Sequence[Group]) -> None:
@@ -122,5 +123,6 @@ def collect_tracks(panels: Sequence[Sequence[Panel]], folder: Path, middle: str)
 
 
 def file_name(label: str) -> str:
-    """A label as one folder: nothing that leads elsewhere."""
-    return re.sub(r"[^\w=.,+ -]", "_", label).replace(" ", "_").lstrip(".")[:120] or "_"
+    """A label as one folder: nothing that leads elsewhere, and no longer than a file system takes."""
+    safe = re.sub(r"[^\w=.,+ -]", "_", label).replace(" ", "_").lstrip(".")
+    return cut_name(safe, LONGEST) or "_"

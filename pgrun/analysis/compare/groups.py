@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pgrun.analysis.compare.config import parse_typed_value
+from pgrun.analysis.compare.config import format_label_value, make_settings_key, parse_typed_value
 from pgrun.analysis.compare.read_runs import Run
 from pgrun.errors import InvalidCommand, escape_line
 
@@ -72,10 +71,7 @@ def group_runs(runs: Sequence[Run], by: Sequence[str] = ()) -> list[Group]:
     paths = [find_setting_path(key, runs) for key in by]
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        kept = [(path, run.config[path]) for path in paths or sorted(run.config) if path in run.config]
-        groups.setdefault(json.dumps([(path, format_label_value(value)) for path, value in kept]), []).append(
-            run
-        )
+        groups.setdefault(make_settings_key(run.config, paths), []).append(run)
     members = list(groups.values())
     if by:
         names = [format_settings({**dict.fromkeys(paths, NOT_SET), **rs[0].config}, paths) for rs in members]
@@ -179,19 +175,6 @@ def format_settings(config: dict[str, Any], paths: Iterable[str]) -> str:
 
 def shorten_setting_path(path: str) -> str:
     return path.removesuffix(".name").removesuffix(".id") if path.count(".") >= 1 else path
-
-
-def format_label_value(value: Any) -> str:
-    """A value as one would type it."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:.10g}"
-    if isinstance(value, list | tuple):
-        return f"[{','.join(map(format_label_value, value))}]"
-    return str(value)
 
 
 def find_baseline(groups: Sequence[Group], typed: Sequence[str]) -> dict[tuple[str, ...], Group]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import json
 import math
 import os
 import re
@@ -15,7 +14,7 @@ from typing import Any
 import yaml
 
 from pgrun import atomic_files
-from pgrun.analysis.compare.config import Flat, flatten_comparable_settings, read_config
+from pgrun.analysis.compare.config import Flat, flatten_comparable_settings, make_settings_key, read_config
 from pgrun.analysis.compare.metrics import EVAL, Metrics, read_metrics
 from pgrun.config.plain_yaml import load_yaml
 from pgrun.errors import InvalidCommand, escape_line
@@ -268,9 +267,9 @@ def explain_missing_score(summary: dict[str, Any], broken: bool, metrics: Metric
 
 def drop_repeated_runs(read: Found) -> list[Run]:
     """One run for each configuration and seed: the same run twice is no second sample."""
-    kept: dict[Any, Run] = {}
+    kept: dict[tuple[int, str], Run] = {}
     for run in read.runs:
-        key = (run.seed, json.dumps(run.config, sort_keys=True, default=str))
+        key = (run.seed, make_settings_key(run.config))
         before = kept.get(key)
         if before is None:
             kept[key] = run

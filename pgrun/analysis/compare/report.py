@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pgrun.analysis.compare.config import format_label_value
 from pgrun.analysis.compare.groups import (
     Group,
     find_differing_paths,
-    format_label_value,
     shorten_setting_path,
     sort_choices_first,
 )
 from pgrun.analysis.compare.table import (
+    Baseline,
     Row,
     format_improvement_column,
     format_score_columns,
@@ -20,13 +21,13 @@ from pgrun.analysis.compare.table import (
     make_group_row,
     sort_best_first,
     warn_of_few_seeds,
+    warn_of_missing_baseline,
     warn_of_unclear_order,
 )
 from pgrun.errors import escape_line
 from pgrun.presentation.tables import align_columns
 
 FINAL = "final evaluation of each run, over seeds"
-Baseline = Mapping[tuple[str, ...], Group]
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ def collect_warnings(
         members = [(g, r) for g, r in zip(groups, rows, strict=True) if g.envs == envs]
         base = [r for g, r in members if g is baseline.get(envs)]
         warnings += warn_of_indistinct_groups([r for _, r in members], base)
+    warnings += warn_of_missing_baseline(groups, baseline)
     for group in groups:
         warnings += warn_of_missing_scores(group)
     if len({group.config.get("sampler.name") == "episodes" for group in groups}) > 1:

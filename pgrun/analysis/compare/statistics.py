@@ -37,9 +37,14 @@ def bootstrap(
     """95 % percentile interval of ``statistic`` over the scores of all strata
     together; NaN for fewer than two runs.
     """
-    if max((len(x) for x in strata), default=0) < 2:
+    if not can_resample(strata):
         return np.nan, np.nan
     return percentile_interval(resample_statistic(np.random.default_rng(SEED), strata, statistic, resamples))
+
+
+def can_resample(strata: Sequence[np.ndarray]) -> bool:
+    """Whether runs drawn again may be others: some stratum has two."""
+    return any(len(x) >= 2 for x in strata)
 
 
 def resample_statistic(
@@ -64,7 +69,7 @@ def difference_interval(
     Two intervals that overlap say less: they do so in many cases where this one leaves out 0 (Schenker &
     Gentleman 2001, Am. Stat. 55:182). NaN where one has fewer than two runs in every stratum.
     """
-    if min(max((len(x) for x in side), default=0) for side in (xs, ys)) < 2:
+    if not (can_resample(xs) and can_resample(ys)):
         return np.nan, np.nan
     rng = np.random.default_rng(SEED)
     of_x, of_y = (resample_statistic(rng, strata, iqm, resamples) for strata in (xs, ys))
@@ -97,13 +102,13 @@ def compare_pairs(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def improvement_interval(
     xs: Sequence[np.ndarray], ys: Sequence[np.ndarray], resamples: int = RESAMPLES
 ) -> tuple[float, Interval]:
-    """P(X > Y), the mean over the strata that both have, with its interval: both
-    sides drawn again in each stratum.
+    """P(X > Y), the mean over the strata that both have, with its interval: both sides drawn again in each
+    stratum. NaN as in ``difference_interval``.
     """
     rng = np.random.default_rng(SEED)
     tables = [compare_pairs(x, y) for x, y in zip(xs, ys, strict=True)]
     value = float(np.mean([table.mean() for table in tables]))
-    if max(max(table.shape) for table in tables) < 2:
+    if not (can_resample(xs) and can_resample(ys)):
         return value, (np.nan, np.nan)
     draws = np.mean([resample_improvement(rng, t, resamples) for t in tables], 0)
     return value, percentile_interval(draws)

@@ -21,6 +21,7 @@ from pgrun.analysis.compare.statistics import (
 FEW = 5  # seeds: with fewer, intervals are too narrow to rest a claim on
 NAMED = 6  # groups named in a warning
 NONE = "–"
+Baseline = Mapping[tuple[str, ...], Group]  # the group to compare with, for each set of environments
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Row:
     """What is said of one group."""
 
     label: str
+    envs: tuple[str, ...]
     seeds: str
     count: int  # scores in the smallest environment
     strata: Sequence[np.ndarray]  # scores of each environment
@@ -38,11 +40,14 @@ class Row:
     iqm_interval: Interval
 
 
-def make_score_row(label: str, seeds: Sequence[int], strata: Sequence[np.ndarray]) -> Row:
+def make_score_row(
+    label: str, envs: tuple[str, ...], seeds: Sequence[int], strata: Sequence[np.ndarray]
+) -> Row:
     scores = np.concatenate([np.empty(0), *strata])
     n = len(scores)
     return Row(
         label,
+        envs,
         ",".join(map(str, seeds)) if len(seeds) <= 5 else f"{len(seeds)} seeds",
         min((len(x) for x in strata), default=0),
         strata,
@@ -55,9 +60,8 @@ def make_score_row(label: str, seeds: Sequence[int], strata: Sequence[np.ndarray
 
 
 def make_group_row(group: Group) -> Row:
-    return make_score_row(
-        group.label, sorted({run.seed for run in group.runs if run.score is not None}), group.strata
-    )
+    seeds = sorted({run.seed for run in group.runs if run.score is not None})
+    return make_score_row(group.label, group.envs, seeds, group.strata)
 
 
 def sort_best_first(groups: Sequence[Group]) -> list[Group]:
@@ -72,43 +76,63 @@ def sort_best_first(groups: Sequence[Group]) -> list[Group]:
 
 def format_score_columns(rows: Sequence[Row]) -> list[tuple[str, ...]]:
     """Head and cells of the columns that every table has."""
-    digits = choose_decimals([x for r in rows for scores in r.strata for x in scores])
     head = ("configuration", "seeds", "mean ± std", "95 % of mean", "IQM", "95 % of IQM")
-    cells = [
-        (
-            r.label,
-            r.seeds or NONE,
-            format_mean_and_std(r.mean, r.std, digits),
-            format_interval(r.mean_interval, digits),
-            format_number(r.iqm, digits),
-            format_interval(r.iqm_interval, digits),
-        )
-        for r in rows
-    ]
-    return [head, *cells]
+    decimals = choose_decimals_by_envs(rows)
+    return [head, *(format_score_cells(row, decimals[row.envs]) for row in rows)]
 
 
-def format_improvement_column(
-    groups: Sequence[Group], baseline: Mapping[tuple[str, ...], Group]
-) -> list[str]:
+def choose_decimals_by_envs(rows: Sequence[Row]) -> dict[tuple[str, ...], int]:
+    """Scores of one environment may be hundreds and those of another fractions of 1."""
+    scores: dict[tuple[str, ...], list[float]] = {}
+    for row in rows:
+        scores.setdefault(row.envs, []).extend(x for stratum in row.strata for x in stratum)
+    return {envs: choose_decimals(values) for envs, values in scores.items()}
+
+
+def format_score_cells(row: Row, digits: int) -> tuple[str, ...]:
+    return (
+        row.label,
+        row.seeds or NONE,
+        format_mean_and_std(row.mean, row.std, digits),
+        format_interval(row.mean_interval, digits),
+        format_number(row.iqm, digits),
+        format_interval(row.iqm_interval, digits),
+    )
+
+
+def format_improvement_column(groups: Sequence[Group], baseline: Baseline) -> list[str]:
     """P(a run is better than one of the baseline), with its interval."""
-    return ["P(> baseline)", *(format_improvement_over(group, baseline.get(group.envs)) for group in groups)]
+    cells = [format_improvement_over(group, choose_baseline(group, baseline)) for group in groups]
+    return ["P(> baseline)", *cells]
+
+
+def choose_baseline(group: Group, baseline: Baseline) -> Group | None:
+    """The one of the same environments; without it the one that shares most of them, or none."""
+    own = baseline.get(group.envs)
+    if own is not None and (own is group or find_shared_envs(group, own)):
+        return own
+    nearest = max(baseline.values(), key=lambda base: len(find_shared_envs(group, base)), default=None)
+    return nearest if nearest is not None and find_shared_envs(group, nearest) else None
+
+
+def find_shared_envs(group: Group, base: Group) -> list[str]:
+    """The environments in which both have scores."""
+    return [env for env in group.scores if env in base.scores]
 
 
 def format_improvement_over(group: Group, base: Group | None) -> str:
+    if base is None:
+        return NONE
     if base is group:
         return "baseline"
-    pair = pair_scores(group, base) if base else None
-    if pair is None:
-        return NONE
-    value, (low, high) = improvement_interval(*pair)
+    value, (low, high) = improvement_interval(*pair_scores(group, base))
     return f"{value:.2f}" + ("" if math.isnan(low) else f" ({low:.2f} … {high:.2f})")
 
 
-def pair_scores(group: Group, base: Group) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
+def pair_scores(group: Group, base: Group) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """The scores of both in each environment that both have."""
-    shared = [env for env in group.scores if env in base.scores]
-    return ([group.scores[e] for e in shared], [base.scores[e] for e in shared]) if shared else None
+    shared = find_shared_envs(group, base)
+    return [group.scores[env] for env in shared], [base.scores[env] for env in shared]
 
 
 def format_threshold_columns(groups: Sequence[Group], threshold: float) -> list[list[str]]:
@@ -168,10 +192,9 @@ def warn_of_few_seeds(rows: Sequence[Row]) -> list[str]:
 
 def warn_of_unclear_order(rows: Sequence[Row], to: Row) -> list[str]:
     """A warning that names the groups whose IQM this data cannot tell from that of ``to``; or none."""
-    low, high = to.iqm_interval
-    near = [r for r in rows if r is not to and r.iqm_interval[0] <= high and low <= r.iqm_interval[1]]
-    differences = [difference_interval(r.strata, to.strata) for r in near]
-    alike = [r.label for r, (low, high) in zip(near, differences, strict=True) if low <= 0 <= high]
+    others = [row for row in rows if row is not to]
+    differences = [difference_interval(row.strata, to.strata) for row in others]
+    alike = [row.label for row, (low, high) in zip(others, differences, strict=True) if low <= 0 <= high]
     if not alike:
         return []
     return [
@@ -179,6 +202,26 @@ def warn_of_unclear_order(rows: Sequence[Row], to: Row) -> list[str]:
             f"the IQM's difference may be 0 (95 %): {to.label} and {join_first_names(alike)}; these runs do "
             "not show which is better"
         )
+    ]
+
+
+def warn_of_missing_baseline(groups: Sequence[Group], baseline: Baseline) -> list[str]:
+    """Environments of a group that its baseline lacks, so that ``P(> baseline)`` is over the others alone, or
+    is not there.
+    """
+    labels: dict[tuple[str, str], list[str]] = {}
+    for group in groups if baseline else ():
+        base = choose_baseline(group, baseline)
+        shared = find_shared_envs(group, base) if base else []
+        lacking = [env for env in group.scores if env not in shared]
+        if lacking:
+            what = f"over {', '.join(shared)} alone" if base else "missing"
+            whose = base.label if base else "the baseline"
+            why = f"{whose} has no run with a score on {', '.join(lacking)}"
+            labels.setdefault((what, why), []).append(group.label)
+    return [
+        f"P(> baseline) of {join_first_names(names)} is {what}: {why}"
+        for (what, why), names in labels.items()
     ]
 
 
