@@ -53,6 +53,13 @@ class StormPg(Algorithm):
                 "adds gradients of batches, each of which would be normalised by a number of its own",
                 "add advantage_norm=none",
             )
+        if settings["reward_scaling"]:
+            yield Mistake(
+                "algo",
+                "storm_pg",
+                "adds gradients of batches whose rewards would have other units",
+                "add reward_scaling=false",
+            )
         if settings["algo"]["entropy"]:
             yield Mistake("algo", "storm_pg", "has weights for rewards alone", "add algo.entropy=0")
         if settings["network"]["name"] != "separate":

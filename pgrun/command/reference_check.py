@@ -26,7 +26,7 @@ def find_wrong_reference(
             "take algo=ppo, a2c or reinforce",
         )
     paid = wanted["place"] in ("reward", "both")
-    if paid and chosen["variance"].uses_critic and settings["critic"]["name"] in ("exact", "scaled"):
+    if paid and chosen["variance"].uses_critic and settings["critic"]["name"] in ("exact", "scaled", "vine"):
         yield Mistake(
             "reference.place",
             wanted["place"],

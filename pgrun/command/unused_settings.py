@@ -27,7 +27,7 @@ def find_unused_settings(
         if word.value is None:  # null turns a setting off
             continue
         reason = (
-            explain_unused_critic(word.key, settings, chosen)
+            explain_unused_critic(word.key, settings, chosen, space)
             or explain_unused_optimizer(word.key, settings, chosen)
             or explain_unused_by_class(word.key, settings, chosen)
             or log_std(word.key, settings, chosen)
@@ -38,7 +38,11 @@ def find_unused_settings(
             yield Mistake(word.key, None, f"{reason}")
 
 
-def explain_unused_critic(key: str, settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> str | None:
+def explain_unused_critic(
+    key: str, settings: Mapping[str, Any], chosen: Mapping[str, Any], space: Space[Any] | None
+) -> str | None:
+    if key == "network" and chosen["network"].shared and not chosen["variance"].uses_critic:
+        return f"variance={settings['variance']['name']} has no critic to share it with; take variance=gae"
     if key not in ("critic", "network.critic_hidden") and not key.startswith("critic."):
         return None
     if not chosen["variance"].uses_critic:
@@ -55,6 +59,8 @@ def explain_unused_critic(key: str, settings: Mapping[str, Any], chosen: Mapping
     switch, values = chosen["algo"].own_targets
     if key in ("critic.target", "critic.lam", "critic.n") and settings["algo"].get(switch) in values:
         return f"algo.{switch}={settings['algo'][switch]} fits it to targets of its own"
+    if key == "critic.samples" and space is not None and not isinstance(space, Box):
+        return f"actions of {space} are listed, and none is drawn to stand for them"
     if key == "critic.coef" and not shared:
         return (
             "it weighs the joint loss of network=shared and joint; "
@@ -99,6 +105,8 @@ def explain_unused_elsewhere(key: str, settings: Mapping[str, Any], space: Space
         return f"actions of {space} have no σ; it is read where they are a Box"
     if key == "trainer.stop_at_return" and settings["trainer"]["eval_every"] is None:
         return "it is compared at evaluations during training: set trainer.eval_every"
+    if key == "diagnostics.detail" and settings["diagnostics"]["gradient_every"] == 0:
+        return "it is of the meter's readings, and diagnostics.gradient_every=0 takes none"
     if key == "advantage_scope" and settings["advantage_norm"] == "none":
         return "nothing is normalised: set advantage_norm"
     if key.startswith("algo.entropy_") and not settings["algo"].get("entropy"):

@@ -16,7 +16,7 @@ from pgrun.optimization.schedules import Schedule
 from pgrun.policies.policy import Network, Policy
 from pgrun.stateless import Stateless
 from pgrun.types import Batch, Rollout
-from pgrun.variance.base import returns_to_go
+from pgrun.variance.base import Scheme, returns_to_go
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -130,6 +130,13 @@ class NoCritic(Stateless):
         return []
 
 
+def has_values(critic: Critic, scheme: Scheme) -> bool:
+    """Whether an update's rows have the critic's word: that of one that nothing is fitted in only where the
+    scheme asks for V.
+    """
+    return not isinstance(critic, NoCritic) and (scheme.uses_value or not isinstance(critic, Unfitted))
+
+
 class Unfitted(Stateless):
     """A critic that nothing is fitted in: its values come from elsewhere."""
 
@@ -146,7 +153,7 @@ class Unfitted(Stateless):
         pass
 
     def loss(self, batch: Batch) -> Tensor:
-        return batch.mask.new_zeros(())
+        return batch.mask.new_empty(0)
 
     def joint_delta(self, out: Tensor, batch: Batch) -> float:
         return 0.0

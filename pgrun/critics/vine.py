@@ -60,6 +60,14 @@ class Vine(CriticSettings):
             yield Mistake("critic", "vine", "sums rewards as they are", "add reward_scaling=false")
         if env is None:
             return
+        sampler, limit = settings["sampler"], getattr(env.spec, "max_episode_steps", None) or np.inf
+        if sampler.get("at_cap") == "truncate" and (sampler["max_steps"] or np.inf) < limit:
+            yield Mistake(
+                "sampler.at_cap",
+                "truncate",
+                "critic=vine plays episodes to their own end, and knows nothing of what comes behind a cut",
+                f"take env.max_episode_steps={sampler['max_steps']}, which ends them, or critic=fitted",
+            )
         if settings["variance"]["name"] in OF_EVERY_ACTION and not isinstance(
             env.action_space, spaces.Discrete
         ):

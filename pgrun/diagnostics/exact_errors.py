@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from pgrun.critics.base import NoCritic
 from pgrun.critics.exact import ExactCritic, follow_problem, require_tabular_problem, values_by_steps_left
 from pgrun.diagnostics.monotone_bound import monotone_bound
 from pgrun.errors import Mistake
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     import gymnasium as gym
     from torch import Tensor
 
-    from pgrun.critics.base import Critic
     from pgrun.envs import Envs
     from pgrun.exact import Problem
     from pgrun.policies.policy import Policy
@@ -103,12 +101,14 @@ def variance_within_cells(y: Tensor, cell: Tensor) -> Tensor:
 
 
 def make_exact_errors(
-    asked: bool, envs: Envs, critic: Critic, gamma: float, of_actions: bool
+    asked: bool, envs: Envs, has_values: bool, gamma: float, of_actions: bool
 ) -> ExactErrors | NoExactErrors:
-    """The environments follow their states from now on."""
+    """The environments follow their states from now on. ``has_values``: whether rows have a critic's word;
+    ``of_actions``: whether that is of Q(s, a).
+    """
     if not asked:
         return NoExactErrors()
-    return ExactErrors(follow_problem(envs), gamma, not isinstance(critic, NoCritic), of_actions)
+    return ExactErrors(follow_problem(envs), gamma, has_values, of_actions)
 
 
 def find_inexact_settings(settings: Mapping[str, Any], env: gym.Env | None) -> Iterator[Mistake]:
@@ -118,6 +118,14 @@ def find_inexact_settings(settings: Mapping[str, Any], env: gym.Env | None) -> I
     if settings["reward_scaling"]:
         yield Mistake(
             "diagnostics.exact", "true", "knows the values of rewards as they are", "add reward_scaling=false"
+        )
+    near = settings.get("reference") or {}
+    if near.get("policy") is not None and near["place"] != "loss":
+        yield Mistake(
+            "diagnostics.exact",
+            "true",
+            f"knows the values of rewards as they are, and reference.place={near['place']} charges them",
+            "add reference.place=loss",
         )
     try:
         require_tabular_problem(env, settings["env"].get("vector"))

@@ -10,7 +10,8 @@ unit i, every batch quantity (means, σ, in-batch baselines) recomputed without 
 
     (M−1)/M · Σᵢ ‖ĝ₍₋ᵢ₎ − mean‖²,
 
-which for independent units is Σ‖gᵢ − ĝ‖²/(M(M−1)).
+which for independent units is Σ‖gᵢ − ĝ‖²/(M(M−1)). V is held as it is: with ``critic.fit=before``, which fits
+it to the same batch, the reading is the variance given V.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Measurement:
         squared = self.gradient.square().sum()
         return {
             "gradient/variance": self.variance,
-            "gradient/variance_se": self.standard_error,
+            "gradient/variance_se": self.standard_error if len(self.without) > 2 else squared.new_empty(0),
             "gradient/norm": squared.sqrt(),
             "gradient/snr": blank_unless(self.variance != 0, (squared - self.variance) / self.variance),
         }
@@ -99,7 +100,8 @@ class GradientVarianceMeter:
 
 def needs_window(rollout: Rollout) -> bool:
     steps, columns = rollout.mask.shape
-    return columns == 1 and steps < BLOCKS and not rollout.whole_episodes
+    in_order = rollout.replayed_from is None and steps >= BLOCKS  # drawn from a buffer, rows are no time
+    return columns == 1 and not in_order and not rollout.whole_episodes
 
 
 def measure_gradient_variance(

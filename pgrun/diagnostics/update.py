@@ -13,6 +13,7 @@ from pgrun.optimization.schedules import Schedule
 from pgrun.policies.continuous import StateStdGaussian
 from pgrun.policies.distributions import Gaussian
 from pgrun.policies.importance import effective_share
+from pgrun.policies.masked import FORBIDDEN
 from pgrun.policies.policy import Policy
 from pgrun.types import Batch, blank_unless
 
@@ -30,10 +31,11 @@ def policy_change(before: Policy, policy: Policy, batch: Batch, algorithm: Algor
     """
     step = policy.theta - before.theta
     mask, rows = batch.mask, batch.mask.sum().clamp(min=1)
+    taken = mask * (batch.log_prob > FORBIDDEN / 2)  # a forbidden action's log π is rounded to multiples of 8
     new, dist = policy.params(batch.obs), policy.dist
     forward = mask * dist.kl(batch.params, new)
     log_prob = dist.log_prob(new, batch.action)
-    log_ratio = torch.where(mask > 0, log_prob - batch.log_prob, -torch.inf).double()
+    log_ratio = torch.where(taken > 0, log_prob - batch.log_prob, -torch.inf).double()
     surrogate = algorithm.surrogate(log_prob, algorithm.renew_values(batch, policy))
     require_shape(algorithm.surrogate, surrogate, ())
     linear = 0.0 if batch.correction is None else batch.correction.dot(step)
@@ -45,7 +47,7 @@ def policy_change(before: Policy, policy: Policy, batch: Batch, algorithm: Algor
         "policy/entropy": (mask * dist.entropy(new)).sum() / rows,
         "step/size": step.norm(),
         "ratio/max": log_ratio.max().exp(),
-        "ratio/ess": effective_share(log_ratio, rows),
+        "ratio/ess": effective_share(log_ratio, taken.sum().clamp(min=1)),
     }
     if isinstance(dist, StateStdGaussian):
         scalars["policy/std"] = (mask[:, None] * dist.log_std(new).exp()).mean(1).sum() / rows

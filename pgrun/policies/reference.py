@@ -84,7 +84,7 @@ class ReferencePenalty:
     def scalars(self, policy: Policy, batch: Batch) -> dict[str, Tensor]:
         """kl/reference: the exact mean KL(π‖ρ) over the update's states, of the new π."""
         kl = policy.dist.kl(policy.params(batch.obs), batch.extra[ROWS])
-        return {"kl/reference": torch.where(batch.mask > 0, kl, 0.0).sum() / batch.mask.sum()}
+        return {"kl/reference": torch.where(batch.mask > 0, kl, 0.0).sum() / batch.mask.sum().clamp(min=1)}
 
     def state_dict(self) -> dict[str, Any]:
         return self.policy.state_dict()

@@ -23,7 +23,8 @@ from pgrun.config.random_streams import (
 )
 from pgrun.config.schema import construct_from_settings
 from pgrun.config.settings import Diagnostics, Logger, RunSettings, Trainer
-from pgrun.critics.base import Context, Critic, NoCritic
+from pgrun.critics.base import Context, Critic, NoCritic, has_values
+from pgrun.critics.fitted_q import FittedQCritic
 from pgrun.diagnostics.exact_errors import ExactErrors, NoExactErrors, make_exact_errors
 from pgrun.diagnostics.gradient_variance import GradientVarianceMeter
 from pgrun.envs import Envs, EnvSettings, make_envs
@@ -164,7 +165,9 @@ def build_run(settings: Mapping[str, Any], backend: str | None = None) -> Run:
     parts.normaliser.widen_observations(eval_envs)
     for columns in (envs, eval_envs):
         connect_actions(learner.policy.dist, columns)
-    exact_errors = make_exact_errors(diagnostics.exact, envs, learner.critic, top.gamma, algorithm.of_actions)
+    of_actions = algorithm.of_actions or isinstance(learner.critic, FittedQCritic)
+    word = has_values(learner.critic, estimator.scheme)
+    exact_errors = make_exact_errors(diagnostics.exact, envs, word, top.gamma, of_actions)
     return Run(
         settings=settings,
         backend=backend,

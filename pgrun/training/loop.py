@@ -21,7 +21,7 @@ from pgrun.config.random_streams import (
     isolating_global_generators,
     spawn_child_sequence,
 )
-from pgrun.critics.base import NoCritic
+from pgrun.critics.base import has_values
 from pgrun.diagnostics import gradient_detail, local_models
 from pgrun.diagnostics.update import fetch_floats, policy_change, scheduled_tags, step_settings, value_fit
 from pgrun.envs.rehearsal import warn_if_unrepeatable
@@ -241,7 +241,7 @@ def learn_from_rollout(run: Run, rollout: Rollout, counters: Counters) -> dict[s
                 scalars |= gradient_detail.detail_scalars(reading, states, run.policy.net)
                 weighed = replace(batch, psi=run.algorithm.effective_psi(batch, before))
                 scalars |= local_models.local_model_scalars(before, run.policy, weighed, reading.gradient)
-        if not isinstance(learner.critic, NoCritic):
+        if has_values(learner.critic, run.estimator.scheme):
             rows = learned.for_critic
             scalars |= value_fit(rows, learner.critic.loss(rows), run.scale.divisor)
         scalars |= step_settings(run.policy, run.algorithm, learner.optimizer.lr)
@@ -356,7 +356,7 @@ def keep_best(run: Run, counters: Counters, returns: np.ndarray, folder: Path) -
 
 def list_tags(run: Run) -> list[str]:
     """The scalars that this run can have. Raises ``OwnCodeFault`` where two have one name."""
-    critic = () if isinstance(run.learner.critic, NoCritic) else WITH_CRITIC
+    critic = WITH_CRITIC if has_values(run.learner.critic, run.estimator.scheme) else ()
     clipping = WITH_CLIPPING if run.algorithm.has_clip else ()
     optimizer = () if run.algorithm.takes_own_step else WITH_OPTIMIZER
     std = WITH_STD if isinstance(run.policy.dist, Gaussian | StateStdGaussian) else ()

@@ -116,6 +116,7 @@ def test_corrections_of_the_gradient_are_refused() -> None:
         ({"advantage_norm": "scale"}, "add advantage_norm=none"),
         ({"algo": {"weights": "trajectory", "entropy": 0.1}}, "add algo.entropy=0"),
         ({"network": {"name": "shared"}}, "add network=separate"),
+        ({"reward_scaling": True}, "add reward_scaling=false"),
         ({"algo": {"weights": "per_decision", "entropy": 0.0}}, "add variance=reward_to_go"),
     ],
 )
@@ -125,6 +126,7 @@ def test_refusals(changed: dict[str, Any], said: str) -> None:
         "variance": {"name": "value_baseline"},
         "network": {"name": "separate"},
         "advantage_norm": "none",
+        "reward_scaling": False,
     }
     assert list(StormPg.misfits(fits, None)) == []
     assert any(said in mistake.sentence() for mistake in StormPg.misfits(fits | changed, None))

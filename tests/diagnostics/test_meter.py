@@ -33,6 +33,8 @@ from pgrun.policies.normalization import NoRewardScale, NoStateNorm
 from pgrun.policies.policy import Policy
 from pgrun.returns import episode_return
 from pgrun.rollouts.trajectory import Arrays
+from pgrun.training.counters import Counters
+from pgrun.training.loop import collect_rollout, update_from_rollout
 from pgrun.types import Rollout
 from pgrun.variance.base import PerColumn, Scheme
 from pgrun.variance.gae import Gae
@@ -45,6 +47,7 @@ from pgrun.variance.optimal_baseline import OptimalBaseline
 from pgrun.variance.reward_to_go import RewardToGo
 from pgrun.variance.value_baseline import ValueBaseline
 from tests.helpers.support_enumerate import used_gradient, world
+from tests.helpers.support_pipeline import built
 
 GAMMA = 0.9
 ROUNDING = {
@@ -284,3 +287,28 @@ def test_too_few_units_for_a_reading() -> None:
     for steps, blank in ((15, True), (16, False)):
         rollout, value = step_rollout(policy, steps, 1)
         assert (measure_gradient_variance(policy, rollout, value, Estimator(Gae(), GAMMA)) is None) == blank
+
+
+def test_two_units_tell_no_error_of_the_reading() -> None:
+    """Their two terms are one number: no error of it could be seen."""
+    for columns, there in ((2, False), (3, True)):
+        policy = continuous_policy(torch.float64, value_head=False)
+        rollout, value = step_rollout(policy, 20, columns)
+        reading = measure_gradient_variance(policy, rollout, value, Estimator(Gae(), GAMMA))
+        assert reading is not None
+        assert (reading.scalars()["gradient/variance_se"].numel() == 1) == there
+        assert reading.scalars()["gradient/variance"] > 0
+
+
+def test_the_actions_of_one_replayed_state_are_no_blocks_of_time() -> None:
+    """16 rows of one state are one unit: the reading needs 64 updates, and is of one of them."""
+    words = ["algo=off_policy_ac", "algo.baseline=expectation", "env=Pendulum-v1", "sampler.batch=1"]
+    run = built(*words, "critic.samples=16", "sampler.warmup=1", "diagnostics.gradient_every=1", "tuned=none")
+    counters, readings = Counters(next_eval=0), []
+    for update in range(70):
+        rollout, _ = collect_rollout(run)
+        scalars = update_from_rollout(run, rollout, counters)
+        if "gradient/variance" in scalars:
+            readings.append(update)
+    assert len(readings) == 1
+    assert readings[0] >= 63

@@ -5,6 +5,7 @@ critic that knows nothing.
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,34 @@ def test_error_of_q_is_of_the_replayed_pairs_under_the_present_policy(correction
     rows = batch.critic_rows
     torch.testing.assert_close(actual["value/error"], (rows.value - x).square().mean(), **EXACT)
     torch.testing.assert_close(actual["value/target_bias"], (rows.target - x).mean(), **EXACT)
+
+
+def test_error_of_a_fitted_q_is_against_q_of_the_actions_taken() -> None:
+    run = built(*words("a2c", "FrozenLake-v1", "variance=advantage", "critic=fitted_q", "gamma=0.9"))
+    run.policy.theta.add_(torch.randn(len(run.policy.theta), generator=run.noise))
+    _, rollout, batch = told(run)
+    p = exact.read_problem(run.envs.one)
+    q = exact.values(p, exact.policy_table(run.policy, p), 0.9)[1]
+    right = q[rollout.time.long(), rollout.state[:-1], rollout.action].flatten()
+    rows = replace(batch.for_critic, value=right, target=right + 1)
+    known = replace(batch, critic_rows=rows)
+    actual = run.exact_errors.scalars(run.policy, run.policy, rollout, known)
+    torch.testing.assert_close(actual["value/error"], torch.zeros(()).double(), **EXACT)
+    torch.testing.assert_close(actual["value/target_bias"], torch.ones(()).double(), **EXACT)
+
+
+@pytest.mark.parametrize("critic", ["exact", "vine"])
+def test_a_critic_that_nobody_asks_for_v_has_no_error(critic: str, tmp_path: Path) -> None:
+    """Q alone is read from it; V of its rows would be 0. And what nothing is fitted in has no loss."""
+    given = [*words("a2c", "FrozenLake-v1", f"critic={critic}"), "logger.every=1", "trainer.total_steps=300"]
+    for scheme, there in (("q", False), ("advantage", True)):
+        trained(tmp_path / scheme, *given, f"variance={scheme}")
+        row = list(csv.DictReader((tmp_path / scheme / "metrics.csv").open()))[0]
+        assert [bool(row.get(tag)) for tag in ("value/mean", "value/error", "value/loss")] == [
+            there,
+            there,
+            False,
+        ]
 
 
 def test_on_one_state_they_are_known_by_hand() -> None:

@@ -20,6 +20,7 @@ from pgrun.command.compose import Job, compose_jobs
 from pgrun.command.notices import find_notices
 from pgrun.command.overrides import read_command
 from pgrun.command.validate import find_problems
+from pgrun.diagnostics.update import policy_change
 from pgrun.envs import EnvSettings, make_envs
 from pgrun.envs.masks import find_mask
 from pgrun.errors import EnvironmentFault, InvalidCommand
@@ -31,8 +32,8 @@ from pgrun.policies.normalization import NoStateNorm, RunningNorm
 from pgrun.policies.policy import Policy
 from pgrun.training.build import build_run
 from pgrun.training.counters import Counters
-from pgrun.training.loop import evaluate_policy, learn_from_rollout
-from tests.helpers.support_pipeline import settings, trained
+from pgrun.training.loop import collect_rollout, evaluate_policy, learn_from_rollout, make_batch
+from tests.helpers.support_pipeline import built, settings, trained
 
 TINY = {
     "env.num_envs": 3, "network.hidden": [8], "diagnostics.gradient_every": 1, "trainer.total_steps": 200,
@@ -277,3 +278,21 @@ def test_refusals_and_the_notice() -> None:
     assert line in find_notices([plain, plain])
     asked = replace(plain, settings={**plain.settings, "env": plain.settings["env"] | {"action_mask": True}})
     assert line not in find_notices([asked])
+
+
+def test_ratios_of_forbidden_actions_are_none() -> None:
+    """A row for every action, also of those that the mask forbids: log π is −1e8 there, in steps of 8."""
+    words = ["algo=off_policy_ac", "algo.baseline=expectation", "env=Taxi-v4", "env.action_mask=true"]
+    run = built(*words, "sampler.warmup=1", "sampler.batch=32", "tuned=none", "backend=torch")
+    rollout, _ = collect_rollout(run)
+    recalled = run.sampler.recall(rollout, run.policy, run.scale, run.noise)
+    batch = make_batch(run, recalled)[2]
+    assert (batch.log_prob < -1e7).any()
+    before = run.policy.with_theta(run.policy.theta.clone())
+    outputs = run.policy.layers[-1][1]  # the biases of the logits: all alike, so that π stays what it is
+    for shift in (4.01, -8.02):
+        outputs += shift
+        told = policy_change(before, run.policy, batch, run.algorithm)
+        assert float(told["kl/max"]) < 1e-6
+        assert float(told["ratio/ess"]) == pytest.approx(1, abs=1e-5)
+        assert float(told["ratio/max"]) == pytest.approx(1, abs=1e-4)

@@ -34,7 +34,7 @@ from pgrun.policies.reference import ReferencePenalty, kl_slope
 from pgrun.tools.study.every_episode import EveryEpisode, list_episodes
 from pgrun.training.backends import choose_backend, find_unknown_to_kernels
 from pgrun.training.counters import Clock, Counters
-from pgrun.training.loop import collect_and_update
+from pgrun.training.loop import collect_and_update, collect_rollout, update_from_rollout
 from pgrun.variance.reward_to_go import RewardToGo
 from tests.helpers.support_exact import EXACT, FAR, error
 from tests.helpers.support_pipeline import built, settings, trained
@@ -245,3 +245,15 @@ def test_the_backend_is_chosen_with_it() -> None:
     assert choose_backend(own, "cpu") == "torch"
     del own["reference"]  # a run of earlier days
     assert not list(find_unknown_to_kernels(own))
+
+
+def test_a_batch_of_reset_rows_is_at_no_distance() -> None:
+    """One environment, one step a batch: some batches hold nothing but a reset."""
+    words = ["algo=a2c", "sampler.steps=1", "env.num_envs=1", "env=CartPole-v1", "reference.policy=start"]
+    run, counters, seen = built(*words, "logger.every=1", "backend=torch"), Counters(next_eval=0), []
+    while len(seen) < 2:
+        rollout, _ = collect_rollout(run)
+        told = update_from_rollout(run, rollout, counters)
+        if not rollout.mask.any():
+            seen.append(told["kl/reference"])
+    assert seen == [0.0, 0.0]

@@ -145,13 +145,13 @@ def format_settings_table(job: Job, chosen: Mapping[str, Any], env: Any) -> Iter
 
 
 def is_setting_unused(name: str, job: Job, chosen: Mapping[str, Any], env: Any) -> bool:
-    settings = job.settings
+    settings, space = job.settings, getattr(env, "action_space", None)
     return bool(
-        explain_unused_critic(name, settings, chosen)
+        explain_unused_critic(name, settings, chosen, space)
         or explain_unused_optimizer(name, settings, chosen)
         or explain_unused_by_class(name, settings, chosen)
         or log_std(name, settings, chosen)
-        or explain_unused_elsewhere(name, settings, getattr(env, "action_space", None))
+        or explain_unused_elsewhere(name, settings, space)
     )
 
 
