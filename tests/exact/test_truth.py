@@ -100,12 +100,9 @@ def test_a_critic_that_nobody_asks_for_v_has_no_error(critic: str, tmp_path: Pat
     given = [*words("a2c", "FrozenLake-v1", f"critic={critic}"), "logger.every=1", "trainer.total_steps=300"]
     for scheme, there in (("q", False), ("advantage", True)):
         trained(tmp_path / scheme, *given, f"variance={scheme}")
-        row = list(csv.DictReader((tmp_path / scheme / "metrics.csv").open()))[0]
-        assert [bool(row.get(tag)) for tag in ("value/mean", "value/error", "value/loss")] == [
-            there,
-            there,
-            False,
-        ]
+        row = next(csv.DictReader((tmp_path / scheme / "metrics.csv").open()))
+        tags = ("value/mean", "value/error", "value/loss")
+        assert [bool(row.get(tag)) for tag in tags] == [there, there, False]
 
 
 def test_on_one_state_they_are_known_by_hand() -> None:
