@@ -60,7 +60,7 @@ class Vine(CriticSettings):
             yield Mistake("critic", "vine", "sums rewards as they are", "add reward_scaling=false")
         if env is None:
             return
-        sampler, limit = settings["sampler"], getattr(env.spec, "max_episode_steps", None) or np.inf
+        sampler, limit = settings.get("sampler") or {}, getattr(env.spec, "max_episode_steps", None) or np.inf
         if sampler.get("at_cap") == "truncate" and (sampler["max_steps"] or np.inf) < limit:
             yield Mistake(
                 "sampler.at_cap",

@@ -119,7 +119,7 @@ def train_in(settings: Mapping[str, Any], folder: Path, saved: dict[str, Any] | 
     from pgrun.runs.build_or_restore import build_or_restore, find_backend
     from pgrun.runs.run_summary import format_result
     from pgrun.terminal.printing import say, shorten_folder
-    from pgrun.terminal.signals import Stopped
+    from pgrun.terminal.signals import Stopped, noting_signals
     from pgrun.training.identity import format_resume_command
     from pgrun.training.loop import train_run
     from pgrun.training.progress import telling_compilations
@@ -129,12 +129,15 @@ def train_in(settings: Mapping[str, Any], folder: Path, saved: dict[str, Any] | 
         say(f"tuned settings from conf/{settings['tuned']}; tuned=none turns them off")
     saved = saved or load_latest_checkpoint(settings, folder)
     backend = find_backend(settings, folder, saved)
-    with telling_compilations(backend, settings["logger"]["progress"]):
+    with (
+        telling_compilations(backend, settings["logger"]["progress"]),
+        noting_signals() as signals,  # from here on: building may take as long as compiling does
+    ):
         # 2. its objects, and what its folder says of it
         run = build_or_restore(settings, folder, saved, backend)
         # 3. training, which a signal ends with a checkpoint
         try:
-            summary = train_run(run, folder, saved)
+            summary = train_run(run, folder, saved, signals)
         except Stopped as stop:
             stop.hint = (
                 f"saved at step {stop.env_steps} in {shorten_folder(folder)}; to go on: "

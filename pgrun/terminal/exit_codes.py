@@ -19,6 +19,7 @@ from pgrun.errors import (
     shorten_paragraph,
 )
 from pgrun.terminal import lazy_torch
+from pgrun.terminal.interrupts import NOTE, noting_interrupts
 from pgrun.terminal.printing import Tone, say
 from pgrun.terminal.streams import outlasting_readers
 
@@ -47,7 +48,7 @@ def run_guarded(work: Callable[[], int], name: str) -> int:
         return ExitCode.MISTAKEN
     lazy_torch.load_torch_lazily()
     logging.raiseExceptions = False  # of a disk that takes no log: the terminal has the same line
-    with outlasting_readers():
+    with outlasting_readers(), noting_interrupts():
         return exit_code(work, name)
 
 
@@ -92,6 +93,8 @@ def name_own_faults(work: Callable[[], int]) -> int:
     try:
         return work()
     except (Exception, SystemExit) as error:
+        if NOTE.came:  # what a library made of it
+            raise KeyboardInterrupt from error
         if (fault := find_own_fault(error)) is None:
             raise
         raise fault from error

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from pgrun.terminal.collector import leave_what_is_there, spare_collector
+from pgrun.terminal.interrupts import holding_interrupts
 
 
 class Unloaded(ModuleType):
@@ -22,7 +23,8 @@ class Unloaded(ModuleType):
         assert spec.loader is not None
         self.__class__ = ModuleType  # type: ignore[assignment]
         self.__path__ = list(spec.submodule_search_locations or ())
-        spec.loader.exec_module(self)
+        with holding_interrupts():
+            spec.loader.exec_module(self)
         leave_what_is_there()
         return getattr(self, name)
 

@@ -143,7 +143,7 @@ def test_a_loaded_run_knows_where_it_stands() -> None:
 def test_it_trains_and_its_scalars_make_sense(words: list[str], tmp_path: Path) -> None:
     trained(tmp_path, "env=FrozenLake-v1", *words, "trainer.total_steps=600", "logger.every=100")
     last = list(csv.DictReader((tmp_path / "metrics.csv").open()))[-1]
-    assert float(last["value/loss"]) == 0
+    assert last["value/loss"] == "", "nothing is fitted"
     assert 0 <= float(last["value/mean"]) <= 1
 
 

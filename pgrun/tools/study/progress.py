@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from pgrun.terminal.interrupts import raise_if_interrupted
+
 EVERY = 5.0  # seconds between two lines
 
 
@@ -18,6 +20,7 @@ class EpisodeProgress:
         say(f"{total:,} {what}")
 
     def add(self, episodes: int) -> None:
+        raise_if_interrupted()
         self.done += episodes
         now = time.monotonic()
         if now >= self.next and self.done < self.total:
