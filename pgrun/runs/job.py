@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -17,6 +17,9 @@ from pgrun.command.app import PGRUN, App
 from pgrun.errors import InvalidCommand
 from pgrun.runs.outcome import run_and_record, write_record
 from pgrun.terminal.cores import count_cores
+
+if TYPE_CHECKING:
+    from pgrun.terminal.signals import SignalFlag
 
 
 def run_training_job(cfg: DictConfig) -> float:
@@ -115,11 +118,21 @@ def count_jobs_at_once(hydra: DictConfig) -> int:
 
 
 def train_in(settings: Mapping[str, Any], folder: Path, saved: dict[str, Any] | None = None) -> float:
+    """Signals are noted from here on: loading torch and compiling may take half a minute."""
+    from pgrun.terminal.signals import noting_signals
+
+    with noting_signals() as signals:
+        return build_and_train(settings, folder, saved, signals)
+
+
+def build_and_train(
+    settings: Mapping[str, Any], folder: Path, saved: dict[str, Any] | None, signals: SignalFlag
+) -> float:
     """``saved``: the state to go on from; without it the newest in the folder, if there is one."""
     from pgrun.runs.build_or_restore import build_or_restore, find_backend
     from pgrun.runs.run_summary import format_result
     from pgrun.terminal.printing import say, shorten_folder
-    from pgrun.terminal.signals import Stopped, noting_signals
+    from pgrun.terminal.signals import Stopped
     from pgrun.training.identity import format_resume_command
     from pgrun.training.loop import train_run
     from pgrun.training.progress import telling_compilations
@@ -129,10 +142,7 @@ def train_in(settings: Mapping[str, Any], folder: Path, saved: dict[str, Any] | 
         say(f"tuned settings from conf/{settings['tuned']}; tuned=none turns them off")
     saved = saved or load_latest_checkpoint(settings, folder)
     backend = find_backend(settings, folder, saved)
-    with (
-        telling_compilations(backend, settings["logger"]["progress"]),
-        noting_signals() as signals,  # from here on: building may take as long as compiling does
-    ):
+    with telling_compilations(backend, settings["logger"]["progress"]):
         # 2. its objects, and what its folder says of it
         run = build_or_restore(settings, folder, saved, backend)
         # 3. training, which a signal ends with a checkpoint
