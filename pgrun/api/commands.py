@@ -5,6 +5,7 @@ instead of an exit code.
 from __future__ import annotations
 
 import io
+import multiprocessing
 import os
 import shlex
 from collections.abc import Iterable, Sequence
@@ -67,6 +68,7 @@ def study(
 
 def run_command(argv: list[str], app: App, quiet: bool) -> Path:
     """The folder of the run that a command makes or goes on with. Raises ``InvalidCommand``."""
+    leave_reimported_script()
     with ExitStack() as stack:
         stack.enter_context(borrowed_process(argv))
         if quiet:
@@ -77,6 +79,16 @@ def run_command(argv: list[str], app: App, quiet: bool) -> Path:
         outcome = cli.carry_out(argv, app)
     assert outcome.folder is not None
     return outcome.folder
+
+
+def leave_reimported_script() -> None:
+    """End this process where it only begins, and imports the user's script for that: the run that the script
+    trains goes on in another, which says so.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        from pgrun.envs.parallel import REIMPORTED
+
+        raise SystemExit(REIMPORTED)
 
 
 def refuse_what_is_no_run(argv: Sequence[str], app: App) -> None:

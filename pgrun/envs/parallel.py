@@ -26,9 +26,11 @@ from pgrun.config.import_path import restore_import_path, safe_import_path
 from pgrun.envs.faults import ColumnFault, Unrepeatable, close_all
 from pgrun.envs.snapshot import can_be_read
 from pgrun.envs.vector import CONTINUES, Envs, Loop, Step
+from pgrun.errors import InvalidCommand
 from pgrun.terminal.cores import count_usable_cores
 
 PROCESSES = get_context("spawn")  # a fork would copy torch's threads in the middle of their work
+REIMPORTED = 86  # exit code of a process in which the user's script would have begun a run again
 PATIENCE = 5.0  # seconds that a process is given to close its environments
 
 
@@ -119,6 +121,13 @@ class Worker:
             kind, answer = self.pipe.recv()
         except (EOFError, OSError):
             self.process.join(PATIENCE)
+            if self.process.exitcode == REIMPORTED:
+                return InvalidCommand(
+                    "env.vector",
+                    "async",
+                    "starts processes, each of which runs your script again from its first line",
+                    'put what it does behind if __name__ == "__main__":',
+                )
             return ColumnFault(self.share.start, 0, f"its process ended with {self.describe_end()}")
         match kind:
             case "fault":

@@ -30,7 +30,7 @@ from pgrun.api.process import kept_numpy, kept_torch, set_openblas_threads
 from pgrun.config.paths import conf_dir
 from pgrun.config.random_streams import draw_env_seeds, make_streams
 from tests.helpers.fixtures_cli import here  # noqa: F401
-from tests.helpers.support_cli import in_fork
+from tests.helpers.support_cli import QUICK, in_fork, users_own
 
 WORDS = "algo=ppo env=pgrun/LQ1-v0 state_norm=true network.hidden=[8] sampler.steps=10"
 SETTINGS = {"trainer.total_steps": 400, "trainer.eval_every": 200, "trainer.eval_episodes": 3}
@@ -293,3 +293,24 @@ def test_a_class_of_another_tool_is_answered_with_what_to_type() -> None:
         AttributeError, match=r"no attribute 'PPO': pgrun\.train\('algo=ppo env=CartPole-v1'\)"
     ):
         pgrun.PPO  # noqa: B018
+
+
+def test_a_script_that_processes_would_run_again_is_told(tmp_path: Path) -> None:
+    """``env.vector=async`` starts processes that import the script: one without a guard would train in each."""
+    users_own(tmp_path)
+    (tmp_path / "script.py").write_text(
+        "import pgrun\nprint('begins')\ntry:\n"
+        f"    pgrun.train('algo=a2c env=my_mod:Line-v0 env.num_envs=1 env.vector=async {QUICK}', quiet=True)\n"
+        "except Exception as error:\n    print(repr(error))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    begun, again, told = done.stdout.splitlines()
+    assert (begun, again) == ("begins", "begins")
+    assert told.startswith(
+        "InvalidCommand('env.vector=async: starts processes, each of which runs your script"
+    )
+    assert 'if __name__ == "__main__":' in told
+    assert done.stderr == ""
+    assert len(list((tmp_path / "outputs").glob("*/*"))) == 1
