@@ -117,9 +117,12 @@ def load(
     A run of your own code names it, and only you may load it, which its policy needs: say ``env`` and
     ``modules`` again. Raises ``InvalidCommand``.
     """
+    from pgrun.config.paths import POLICY_FILES
     from pgrun.runs.job_status import SETTINGS, read_json_object, read_result
     from pgrun.storage.newest_run import replace_last
 
+    if policy not in tuple(POLICY_FILES):
+        raise InvalidCommand("policy", policy, f"must be {' or '.join(POLICY_FILES)}")
     place = Path(replace_last(os.fspath(folder), "pgrun.load")).expanduser().resolve()
     if not place.is_dir():
         raise InvalidCommand(folder, None, "no such folder")

@@ -221,6 +221,12 @@ def test_finished_runs_are_loaded(run: pgrun.RunResult, top: Path, tmp_path: Pat
         pgrun.load_runs(tmp_path / "empty")
 
 
+def test_a_policy_that_there_is_not_is_refused_where_it_is_named(run: pgrun.RunResult) -> None:
+    for odd, shown in (("worst", "policy=worst"), (["best"], r"policy=\['best'\]"), (None, "policy")):
+        with pytest.raises(pgrun.InvalidCommand, match=f"^{shown}: must be final or best$"):
+            pgrun.load(run.folder, policy=odd)  # type: ignore[arg-type]
+
+
 def test_ctrl_c_saves_the_run_and_own_code_is_named_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
