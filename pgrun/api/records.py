@@ -144,7 +144,9 @@ def load_runs(
     where there is none at all.
     """
     from pgrun.analysis.compare.read_runs import Found, expand_glob, find_run_folders
+    from pgrun.terminal.exit_codes import refuse_gone_folder
 
+    refuse_gone_folder(os.fspath(folder))
     runs = list[RunResult]()
     for top in expand_glob(os.fspath(folder)):
         for place in find_run_folders(top, Found()):
