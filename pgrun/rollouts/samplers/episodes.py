@@ -47,7 +47,7 @@ class Episodes(OnPolicy):
     """
 
     episodes: PositiveInt = 16  # whole episodes in a batch, one a column
-    max_steps: PositiveInt | None = None
+    max_steps: PositiveInt | None = None  # of an episode; null: 10000 where the environment has no limit
     at_cap: Literal["error", "truncate"] = "error"
     group: PositiveInt | None = None
     shared: Literal["seed", "start"] = "seed"
