@@ -21,6 +21,7 @@ from pgrun.cli import main as cli
 from pgrun.command.app import PGRUN, App
 from pgrun.errors import InvalidCommand
 from pgrun.runs.resume_several import complete_resume
+from pgrun.terminal.exit_codes import refuse_gone_folder
 
 PRINTING = ("--help", "-h", "--version", "--list")
 Place = str | os.PathLike[str]
@@ -69,6 +70,7 @@ def study(
 def run_command(argv: list[str], app: App, quiet: bool) -> Path:
     """The folder of the run that a command makes or goes on with. Raises ``InvalidCommand``."""
     leave_reimported_script()
+    refuse_gone_folder()
     with ExitStack() as stack:
         stack.enter_context(borrowed_process(argv))
         if quiet:

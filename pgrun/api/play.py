@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pgrun.api.process import borrowed_process
+from pgrun.terminal.exit_codes import refuse_gone_folder
 from pgrun.tools.play.cli import read_play_options, threads_of
 
 
@@ -23,6 +24,8 @@ class PlayResult:
 def play_saved_run(words: Sequence[str | os.PathLike[str]]) -> PlayResult:
     """What ``pgrun-play`` with these words plays. Raises ``InvalidCommand``."""
     wish = read_play_options([os.fspath(word) for word in words])
+    if wish.video:
+        refuse_gone_folder(os.fspath(wish.video))
     with borrowed_process([f"threads={threads_of(wish)}"]):
         from pgrun.tools.play.play import play_episodes
 

@@ -13,6 +13,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from pgrun.envs import Envs, make_envs
+from pgrun.envs.faults import LARGEST, Misfit
 from pgrun.envs.masks import KEY, SEEN
 from pgrun.envs.spaces import action_limits
 from pgrun.policies.clipped import ClippedGaussian
@@ -157,7 +158,12 @@ class ActingPolicy:
         row = self.row.copy()
         if action_mask is not None:
             obs = {KEY: np.asarray(action_mask), SEEN: obs}
-        row[0] = self.encode(obs)
+        flat = self.encode(obs)
+        numbers = np.asarray(flat, np.float64)
+        if (odd := np.flatnonzero(~(np.abs(numbers) <= LARGEST))).size:
+            where = f" in its entry {odd[0]} of {numbers.size}" if numbers.size > 1 else ""
+            raise Misfit(f"its observation is {numbers[odd[0]]}{where}, and must be finite as float32")
+        row[0] = flat
         return row
 
 

@@ -117,9 +117,12 @@ def load(
     A run of your own code names it, and only you may load it, which its policy needs: say ``env`` and
     ``modules`` again. Raises ``InvalidCommand``.
     """
+    from pgrun.config.paths import POLICY_FILES
     from pgrun.runs.job_status import SETTINGS, read_json_object, read_result
     from pgrun.storage.newest_run import replace_last
 
+    if policy not in tuple(POLICY_FILES):
+        raise InvalidCommand("policy", policy, f"must be {' or '.join(POLICY_FILES)}")
     place = Path(replace_last(os.fspath(folder), "pgrun.load")).expanduser().resolve()
     if not place.is_dir():
         raise InvalidCommand(folder, None, "no such folder")
@@ -141,7 +144,9 @@ def load_runs(
     where there is none at all.
     """
     from pgrun.analysis.compare.read_runs import Found, expand_glob, find_run_folders
+    from pgrun.terminal.exit_codes import refuse_gone_folder
 
+    refuse_gone_folder(os.fspath(folder))
     runs = list[RunResult]()
     for top in expand_glob(os.fspath(folder)):
         for place in find_run_folders(top, Found()):

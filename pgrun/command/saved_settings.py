@@ -53,9 +53,10 @@ def expand_saved_settings(argv: list[str], app: App = PGRUN) -> list[str]:
     for word in command.words:
         if word.key in ("experiment", "resume") and word.value not in (None, "auto", "retry"):
             raise InvalidCommand(f"{sources[0]} {word.shown}", None, "one of them")
-    saved = flatten_saved(read_source(sources[0], app), sources[0])
-    refuse_code(saved, command, sources[0], rest)
-    return [*find_words(saved, command, sources[0]), *rest]
+    source = name_newest_run(sources[0], app)
+    saved = flatten_saved(read_source(source), source)
+    refuse_code(saved, command, source, rest)
+    return [*find_words(saved, command, source), *rest]
 
 
 def split_sources(argv: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -74,11 +75,18 @@ def split_sources(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     return rest, sources
 
 
-def read_source(source: str, app: App) -> dict[str, Any]:
+def name_newest_run(source: str, app: App) -> str:
+    """``from=last`` with that run's folder, which is looked for, and told, once."""
+    if source != f"from={LAST}":
+        return source
+    return f"from={newest_folder(f'{app.name} from=')}"
+
+
+def read_source(source: str) -> dict[str, Any]:
     """The settings in a run directory or a file, as plain data."""
     kind, _, name = source.partition("=")
     if kind == "from":
-        return read_run_settings(newest_folder(f"{app.name} from=") if name == LAST else Path(name), source)
+        return read_run_settings(Path(name), source)
     try:
         content = load_yaml(atomic_files.read_bytes(Path(name), links=True, most=atomic_files.OTHERS))
     except OSError as error:
@@ -141,10 +149,9 @@ def refuse_code(saved: Flat, command: Command, source: str, argv: Sequence[str])
     missing = [escape_line(word) for word in find_code_to_name_again(wanted, named)]
     kind, _, name = source.partition("=")
     if kind == "from":
-        folder = newest_folder(source) if name == LAST else Path(name)
         groups = [group for group in OPTIONS if not is_chosen_by_command([*named], group)]
         chosen = [(group.replace(".", "/"), str(saved.get(f"{group}.{OPTIONS[group]}"))) for group in groups]
-        missing += find_config_dir_to_name_again(chosen, folder, argv)
+        missing += find_config_dir_to_name_again(chosen, Path(name), argv)
     if missing:
         raise InvalidCommand(source, None, "code of yours has to be named again", f"add {' '.join(missing)}")
 

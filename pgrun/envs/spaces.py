@@ -52,7 +52,10 @@ def one_hot_encoder(space: spaces.Discrete) -> Encoder:
     eye = np.eye(n, dtype=np.float32) if n <= TABLE else None
 
     def encode(obs: Any) -> np.ndarray:
-        k = int(obs) - start
+        try:
+            k = int(obs) - start
+        except (ValueError, OverflowError):  # NaN, ∞
+            k = -1
         if not 0 <= k < n or k + start != obs:
             raise Misfit(f"its observation is {obs}, and its observation space {space}")
         if eye is not None:

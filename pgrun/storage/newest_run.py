@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pgrun import atomic_files
 from pgrun.errors import InvalidCommand
+from pgrun.terminal.exit_codes import refuse_gone_folder
 from pgrun.terminal.printing import Tone, say, shorten_folder
 
 LAST = "last"  # as typed
@@ -79,6 +80,7 @@ def newest_folder(command: str, one: bool = True) -> Path:
     """
     newest = find_newest()
     if newest is None:
+        refuse_gone_folder()
         raise InvalidCommand(
             f"no run below {TOP}/ in this folder",
             None,
@@ -98,5 +100,6 @@ def newest_folder(command: str, one: bool = True) -> Path:
 
 
 def replace_last(name: str, command: str, one: bool = True) -> str:
-    """``name``, a folder as typed, or the newest run's where it is ``last``."""
+    """``name``, a folder as typed, or the newest run's where it is ``last``. Raises ``InvalidCommand``."""
+    refuse_gone_folder(name)
     return str(newest_folder(command, one)) if name == LAST else name

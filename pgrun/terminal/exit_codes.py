@@ -78,8 +78,7 @@ def exit_code(work: Callable[[], int], name: str) -> int:
         if os.environ.get("PGRUN_DEBUG"):
             traceback.print_exc()
         if is_folder_gone():
-            here = os.environ.get("PWD", "the current folder")
-            say(f"{name}: {shorten_paragraph(here)} no longer exists: cd to a folder that does", error=True)
+            say(f"{name}: {make_gone_folder_error()}", error=True, tone=Tone.ERROR)
             return ExitCode.MISTAKEN
         told = [str(x) for x in (fault.filename, fault.strerror) if x]
         say(f"{name}: {shorten_paragraph(': '.join(told) or str(fault))}", error=True, tone=Tone.ERROR)
@@ -107,3 +106,16 @@ def is_folder_gone() -> bool:
     except FileNotFoundError:
         return True
     return False
+
+
+def make_gone_folder_error() -> InvalidCommand:
+    """By its name where the shell has one that nothing has: Python's ``os.chdir`` leaves the shell's."""
+    here = os.environ.get("PWD", "")
+    shown = here if here and not os.path.lexists(here) else "the current folder"
+    return InvalidCommand(f"{shown} no longer exists", None, "cd to a folder that does")
+
+
+def refuse_gone_folder(name: str = "") -> None:
+    """Where ``name`` is relative to a current folder that was deleted. Raises ``InvalidCommand``."""
+    if not os.path.isabs(os.path.expanduser(name)) and is_folder_gone():
+        raise make_gone_folder_error()

@@ -207,6 +207,54 @@ def test_a_setting_that_a_group_pools_over_is_none_of_its_settings(tmp_path: Pat
     assert (refused.code, "fits no group" in refused.err) == (2, True)
 
 
+def test_a_baseline_is_named_as_its_label_says(tmp_path: Path) -> None:
+    """Every label that is listed: its words, also in one pair of quotes, and its rounded numbers."""
+    wide, narrow = {"network.hidden": [8, 8]}, {"network.hidden": [16]}
+    top = sweep(
+        tmp_path,
+        ({"optimizer.lr": 0.00273921, **narrow}, ["optimizer.lr=0.00273921", "network.hidden=[16]"], [1.0]),
+        ({"optimizer.lr": 1.23456e-5, **narrow}, ["optimizer.lr=1.23456e-5", "network.hidden=[16]"], [2.0]),
+        ({"optimizer.lr": 54321.9876, **wide}, ["optimizer.lr=54321.9876", "network.hidden=[8,8]"], [3.0]),
+        ({"optimizer.lr": 0.001, **wide}, ["optimizer.lr=0.001", "network.hidden=[8,8]"], [4.0]),
+    )
+    assert list(labels(top)) == [
+        "optimizer.lr=0.002739 network.hidden=[16]",
+        "optimizer.lr=1.235e-05 network.hidden=[16]",
+        "optimizer.lr=5.432e+04 network.hidden=[8,8]",
+        "optimizer.lr=0.001 network.hidden=[8,8]",
+    ]
+    for label in labels(top):
+        for typed in ([label], label.split(), [" ".join(reversed(label.split()))], label.split()[:1]):
+            answer = compare(top, "--baseline", *typed)
+            assert answer.code == 0, answer
+            assert [name for name, row in cells(answer).items() if row[-1] == "baseline"] == [label]
+    refused = compare(top, "--baseline", "optimizer.lr=0.0027")
+    assert (refused.code, "fits no group" in refused.err) == (2, True)
+
+
+def test_a_baseline_of_which_others_have_all_settings(tmp_path: Path) -> None:
+    """The label itself says which is meant; a number that is written out is rather that of a group than
+    another's that is rounded to it.
+    """
+    top = sweep(
+        tmp_path / "a",
+        ({}, ["algo=ppo"], [1.0]),
+        (A2C, [], [2.0]),
+        ({**A2C, "critic.name": "td"}, [], [3.0]),
+    )
+    for label in labels(top):
+        assert cells(compare(top, "--baseline", label))[label][-1] == "baseline"
+    top = sweep(
+        tmp_path / "b",
+        ({"gamma": 0.123456}, ["gamma=0.123456"], [1.0]),
+        ({"gamma": 0.1235}, ["gamma=0.1235"], [2.0]),
+    )
+    assert list(labels(top)) == ["gamma=0.123456", "gamma=0.1235"]
+    assert cells(compare(top, "--baseline", "gamma=0.1235"))["gamma=0.1235"][-1] == "baseline"
+    by = ["--by", "critic", "--baseline", "critic=(none)"]
+    assert cells(compare(tmp_path, *by))["critic=(none)"][-1] == "baseline"
+
+
 def test_nothing_is_written_where_one_file_cannot_be(here: Path) -> None:  # noqa: F811
     sweep(here / "top", ({}, ["algo=ppo"], [1.0]), ({"gamma": 0.5}, ["algo=ppo", "gamma=0.5"], [2.0]))
     answer = compare("top", "--by", "algo", "--html", "h.html", "--picture", "p.png", "--export", "x.csv")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -45,6 +47,27 @@ def test_actions_are_the_environment_s(kind: str) -> None:
     assert np.array_equal(following[0], policy.act(OBS, sample=True))
     with pytest.raises(ValueError, match="its observation has shape"):
         policy.act(np.zeros(3))
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf, 1e40])
+def test_what_is_no_number_of_an_observation_is_refused(odd: float) -> None:
+    """Training would have ended there; 1e40 is infinite as float32."""
+    policy = acting(SPACES["Discrete"])
+    for ask in (policy.act, policy.distribution):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with pytest.raises(
+                ValueError,
+                match=r"^its observation is .* in its entry 1 of 2, and must be finite as float32$",
+            ):
+                ask([0.3, odd])
+    env = gym.Env()
+    env.observation_space, env.action_space = spaces.Discrete(2), spaces.Discrete(2)
+    network = Network(hidden=(4,)).policy(
+        2, distribution_for(env.action_space), NoStateNorm(), False, draw(3)
+    )
+    with pytest.raises(ValueError, match=r"^its observation is .*, and its observation space Discrete\(2\)$"):
+        ActingPolicy(network, loop(env)).act(odd)
 
 
 def test_chances_are_those_of_the_actions() -> None:

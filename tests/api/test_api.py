@@ -221,6 +221,43 @@ def test_finished_runs_are_loaded(run: pgrun.RunResult, top: Path, tmp_path: Pat
         pgrun.load_runs(tmp_path / "empty")
 
 
+def test_a_policy_that_there_is_not_is_refused_where_it_is_named(run: pgrun.RunResult) -> None:
+    for odd, shown in (("worst", "policy=worst"), (["best"], r"policy=\['best'\]"), (None, "policy")):
+        with pytest.raises(pgrun.InvalidCommand, match=f"^{shown}: must be final or best$"):
+            pgrun.load(run.folder, policy=odd)  # type: ignore[arg-type]
+
+
+def test_in_a_folder_that_was_deleted(
+    run: pgrun.RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is named from / is read; all else is answered as the commands do."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.setenv("PWD", str(tmp_path))  # of the shell, which Python's chdir does not change
+    monkeypatch.chdir(tmp_path / "gone")
+    os.rmdir(tmp_path / "gone")
+    before = sys.argv[:], sys.stdout, logging.root.handlers[:]
+    for work in (
+        lambda: pgrun.train("algo=ppo", quiet=True),
+        lambda: pgrun.train("algo=ppo", folder=tmp_path / "r", quiet=True),
+        lambda: pgrun.train("resume=last", quiet=True),
+        lambda: pgrun.study("env=pgrun/OneState-v0", quiet=True),
+        lambda: pgrun.load("last"),
+        lambda: pgrun.load("outputs/mine"),
+        lambda: pgrun.load_runs("outputs"),
+        lambda: pgrun.load_runs("outputs/*"),
+        lambda: run.play(episodes=1, video="films"),
+    ):
+        with pytest.raises(pgrun.InvalidCommand) as refused:
+            work()
+        assert str(refused.value) == "the current folder no longer exists: cd to a folder that does"
+    assert (sys.argv[:], sys.stdout, logging.root.handlers[:]) == before
+    loaded = pgrun.load(run.folder)
+    assert loaded.summary == run.summary
+    assert loaded.policy.act(np.zeros(1, np.float32)) is not None
+    assert len(pgrun.load_runs(run.folder)) == 1
+    assert run.play(episodes=1).lengths
+
+
 def test_ctrl_c_saves_the_run_and_own_code_is_named_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

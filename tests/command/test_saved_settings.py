@@ -174,6 +174,8 @@ def test_a_run_from_a_run(here: Path) -> None:  # noqa: F811
     assert pgrun(f"env=pgrun/OneState-v0 algo=reinforce gamma=0.5 backend=torch {QUICK}").code == 0
     answer = pgrun("from=last seed=7")
     assert answer.code == 0, answer
+    assert (answer.out + answer.err).count("the newest is") == 1
+    assert "pgrun: the newest is outputs/" in answer.err
     (first,), (second,) = (
         list(here.glob(f"outputs/*/reinforce_OneState-v0_s{s}_*/job.json")) for s in (0, 7)
     )

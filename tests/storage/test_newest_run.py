@@ -102,6 +102,25 @@ def test_without_any_run_each_command_says_what_to_type(typed: str, here: Path) 
     assert (told.code, told.err.endswith("or name a run directory: pgrun resume=RUN_DIR\n")) == (2, True)
 
 
+def test_in_a_folder_that_was_deleted(
+    here: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No command that makes a run is advised: it would be refused there."""
+    gone = here / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    monkeypatch.setenv("PWD", str(gone))
+    os.rmdir(gone)
+    for main, name in ((play, "pgrun-play"), (doctor, "pgrun-doctor"), (compare, "pgrun-compare")):
+        for typed in ("", "last", "outputs/mine", "outputs"):
+            told = answer(main, name, *typed.split())
+            said = f"{name}: {gone} no longer exists: cd to a folder that does\n"
+            assert (told.code, told.err) == (2, said), typed
+    for word in ("resume=last", "from=last"):
+        assert pgrun(word).err == f"pgrun: {gone} no longer exists: cd to a folder that does\n"
+
+
 def test_each_command_takes_the_newest(here: Path) -> None:  # noqa: F811
     rows = [{"env_steps": 100 * n, "return/eval": 1.0} for n in (1, 2)]
     make_run(RUN, 0, 1.0, rows=rows)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +17,7 @@ from pgrun.command.app import PGRUN
 from pgrun.command.compose import Job, compose_jobs
 from pgrun.command.overrides import read_command
 from pgrun.config.paths import conf_dir
-from pgrun.config.schema import find_class
+from pgrun.config.schema import find_class, format_value
 from pgrun.tools.explain import cli
 from pgrun.tools.explain.docstring import CITED, WIDTH, explain_class, find_citations
 from pgrun.tools.explain.origins import find_origins, iterate_settings
@@ -26,6 +26,7 @@ from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import Answer, answer, pgrun, shell
 
 ALGOS, SCHEMES = list_option_names(conf_dir() / "algo"), list_option_names(conf_dir() / "variance")
+GROUPS = ("algo", "variance", "critic", "sampler", "network", "policy", "optimizer")
 
 
 def explain(line: str) -> Answer:
@@ -108,6 +109,32 @@ def test_sentences_about_what_is_off_or_otherwise_are_left_out() -> None:
     assert "flag=true: off it goes unsaid: kind=b too;" in on
     assert "▸ b  the second" in on
     assert "alone" not in on
+
+
+def test_the_longest_episode_is_told_with_its_limit_and_without() -> None:
+    without, limited = (
+        words_of(section(format_job_page(job(f"algo=reinforce {word}")), "Data"))
+        for word in ("", "sampler.max_steps=300")
+    )
+    own = (
+        "goes on after 10000 steps, where the environment has no limit of its own, is an error, never a hang."
+    )
+    assert f"max_steps=null: an episode that {own}" in without
+    assert "max_steps=300: an episode that goes on after so many steps is an error, never a hang." in limited
+    assert "10000" not in limited
+
+
+@pytest.mark.parametrize(
+    ("group", "name"), [(group, name) for group in GROUPS for name in list_option_names(conf_dir() / group)]
+)
+def test_a_setting_that_is_off_is_told_of_as_that_alone(group: str, name: str) -> None:
+    """Its name within a sentence would be filled in as ``after max_steps=null steps``."""
+    cls = find_class(group, name)
+    values = {field.name: field.default for field in fields(cls)}
+    off = {key: value for key, value in values.items() if value is None or value is False}
+    told = re.split(r"(?<=[.;]) ", " ".join(explain_class(cls, off)))
+    for key, value in off.items():
+        assert not [line for line in told if f" {key}={format_value(value)}" in line]
 
 
 @pytest.mark.parametrize(

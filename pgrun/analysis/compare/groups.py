@@ -25,6 +25,7 @@ CHOICES = (
 )
 DEFAULTS = "(defaults)"
 LONG_NUMBER = re.compile(r"(?<==)-?\d+\.\d{4,}(?:e[-+]?\d+)?(?![\w.])")
+NEXT_SETTING = re.compile(r"\s+(?=[A-Za-z_][\w.]*=)")  # in a label
 
 
 SEVERAL = "several"  # values of a setting that a group pools over
@@ -60,9 +61,11 @@ class Group:
         several = find_differing_paths([run.config for run in self.runs])
         return {**self.runs[0].config, **dict.fromkeys(several, SEVERAL)}
 
-    def has_setting(self, path: str, value: Any) -> bool:
-        """Whether all of its runs have it."""
-        held = self.config.get(path, ...)
+    def has_setting(self, path: str, value: Any, rounded: bool = False) -> bool:
+        """Whether all of its runs have it; ``rounded``: as ``shorten_numbers`` leaves it in a label."""
+        held = self.config.get(path, NOT_SET)
+        if rounded and isinstance(held, float):
+            held = float(shorten_number(f"={format_label_value(held)}")[1:])
         return held is not SEVERAL and format_label_value(held) == format_label_value(value)
 
 
@@ -83,8 +86,13 @@ def group_runs(runs: Sequence[Run], by: Sequence[str] = ()) -> list[Group]:
 
 def shorten_numbers(labels: Sequence[str]) -> list[str]:
     """Labels with four digits of each long number, where that still tells them apart."""
-    short = [LONG_NUMBER.sub(lambda number: f"{float(number[0]):.4g}", label) for label in labels]
+    short = [shorten_number(label) for label in labels]
     return short if len(set(short)) == len(set(labels)) else list(labels)
+
+
+def shorten_number(text: str) -> str:
+    """A text such as ``optimizer.lr=0.00273912`` with four digits of each long number."""
+    return LONG_NUMBER.sub(lambda number: f"{float(number[0]):.4g}", text)
 
 
 def find_setting_path(key: str, runs: Iterable[Run]) -> str:
@@ -178,28 +186,44 @@ def shorten_setting_path(path: str) -> str:
 
 
 def find_baseline(groups: Sequence[Group], typed: Sequence[str]) -> dict[tuple[str, ...], Group]:
-    """The one group that has the settings ``typed``, for each set of environments."""
-    if bad := [word for word in typed if "=" not in word]:
-        raise InvalidCommand("--baseline", bad[0], "say it as setting=value, for example --baseline algo=a2c")
-    runs = [run for group in groups for run in group.runs]
-    wanted = [
-        (find_setting_path(key, runs), parse_typed_value(value))
-        for key, _, value in (word.partition("=") for word in typed)
-    ]
-    matching: dict[tuple[str, ...], Group] = {}
-    for candidate in groups:
-        if not all(candidate.has_setting(path, value) for path, value in wanted):
+    """The one group that has the settings ``typed``, or that they are the label of, for each set of
+    environments. Labels round numbers: where no group has one as typed, it is those that are shown so.
+    """
+    label = " ".join(typed)
+    matching = named = {group.envs: group for group in groups if group.label == label}
+    if DEFAULTS in typed and named:
+        return named
+    wanted = read_wanted_settings([label] if named else typed, groups)
+    fitting = find_fitting_groups(groups, wanted) or find_fitting_groups(groups, wanted, rounded=True)
+    for candidate in fitting:
+        if candidate.envs in named:
             continue
         if candidate.envs in matching:
             both = f"{matching[candidate.envs].label}; {candidate.label}"
             raise InvalidCommand(
-                "--baseline", " ".join(typed), f"fits several groups ({both})", "add what tells them apart"
+                "--baseline", label, f"fits several groups ({both})", "add what tells them apart"
             )
-        matching[candidate.envs] = candidate
+        matching = {**matching, candidate.envs: candidate}
     if not matching:
         names = "; ".join(group.label for group in groups[:8])
-        raise InvalidCommand("--baseline", " ".join(typed), f"fits no group; there are: {names}")
+        raise InvalidCommand("--baseline", label, f"fits no group; there are: {names}")
     return matching
+
+
+def read_wanted_settings(typed: Sequence[str], groups: Sequence[Group]) -> list[tuple[str, Any]]:
+    """(path, value) of each ``setting=value``; a word in quotes may hold several, as a label does."""
+    words = [word for part in typed for word in NEXT_SETTING.split(part.strip())]
+    if bad := [word for word in words if "=" not in word]:
+        raise InvalidCommand("--baseline", bad[0], "say it as setting=value, for example --baseline algo=a2c")
+    runs = [run for group in groups for run in group.runs]
+    pairs = (word.partition("=") for word in words)
+    return [(find_setting_path(key, runs), parse_typed_value(value)) for key, _, value in pairs]
+
+
+def find_fitting_groups(
+    groups: Sequence[Group], wanted: Sequence[tuple[str, Any]], rounded: bool = False
+) -> list[Group]:
+    return [g for g in groups if all(g.has_setting(path, value, rounded) for path, value in wanted)]
 
 
 def normalise_scores(groups: Sequence[Group], ranges: dict[str, tuple[float, float]]) -> list[Group]:

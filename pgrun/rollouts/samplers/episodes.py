@@ -34,10 +34,11 @@ class Episodes(OnPolicy):
     """``episodes`` whole episodes, one a column: each environment plays a fixed
     share, however long they last.
 
-    Never "the first N to finish", which favours short ones. count = episodes. An episode that goes on after
-    ``max_steps`` steps is an error, never a hang; without ``max_steps`` after 10000 where the environment has
-    no limit of its own. ``at_cap=truncate`` cuts it there instead: a critic bootstraps, and a scheme without
-    one takes the return up to the cut.
+    Never "the first N to finish", which favours short ones. count = episodes. ``max_steps``: an episode that
+    goes on after so many steps is an error, never a hang. ``max_steps=null``: an episode that goes on after
+    10000 steps, where the environment has no limit of its own, is an error, never a hang.
+    ``at_cap=truncate`` cuts it there instead: a critic bootstraps, and a scheme without one takes the return
+    up to the cut.
 
     ``group`` K: the episodes are K at a time from the same start, side by side, as ``variance=group``
     compares them; null: 4 with that scheme, 1 with others. ``shared=seed`` begins the K columns by
@@ -46,7 +47,7 @@ class Episodes(OnPolicy):
     """
 
     episodes: PositiveInt = 16  # whole episodes in a batch, one a column
-    max_steps: PositiveInt | None = None
+    max_steps: PositiveInt | None = None  # of an episode; null: 10000 where the environment has no limit
     at_cap: Literal["error", "truncate"] = "error"
     group: PositiveInt | None = None
     shared: Literal["seed", "start"] = "seed"
