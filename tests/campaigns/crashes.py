@@ -108,6 +108,7 @@ OWN = {
     "trpo": ["optimizer.schedule=linear"],
     "npg": ["optimizer.schedule=linear"],
     "online_ac": ["env.num_envs=3"],
+    "storm_pg": ["reward_scaling=true"],
 }  # words of PRACTICE that they do not take
 
 
