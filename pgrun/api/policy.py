@@ -13,13 +13,14 @@ from gymnasium import spaces
 from torch import Tensor
 
 from pgrun.envs import Envs, make_envs
-from pgrun.envs.faults import LARGEST, Misfit
+from pgrun.envs.faults import Misfit
 from pgrun.envs.masks import KEY, SEEN
 from pgrun.envs.spaces import action_limits
 from pgrun.policies.clipped import ClippedGaussian
 from pgrun.policies.continuous import ScaledBeta, StateStdGaussian, TanhGaussian
 from pgrun.policies.distributions import Bernoulli, Categorical, Distribution, Gaussian, MultiCategorical
 from pgrun.policies.policy import Policy
+from pgrun.rollouts.trajectory import describe_unfit_observation, fits_float32
 from pgrun.storage.saved_policy import Saved
 from pgrun.tools.play.options import PlayOptions
 from pgrun.tools.play.play import import_modules, load_role, make_acting_policy
@@ -159,10 +160,8 @@ class ActingPolicy:
         if action_mask is not None:
             obs = {KEY: np.asarray(action_mask), SEEN: obs}
         flat = self.encode(obs)
-        numbers = np.asarray(flat, np.float64)
-        if (odd := np.flatnonzero(~(np.abs(numbers) <= LARGEST))).size:
-            where = f" in its entry {odd[0]} of {numbers.size}" if numbers.size > 1 else ""
-            raise Misfit(f"its observation is {numbers[odd[0]]}{where}, and must be finite as float32")
+        if not fits_float32(flat).all():
+            raise Misfit(f"its {describe_unfit_observation(flat)}, and must be finite as float32")
         row[0] = flat
         return row
 

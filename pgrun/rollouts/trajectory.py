@@ -158,9 +158,7 @@ class Arrays:
         if bad_reward[t, n]:
             what = f"reward is {self.reward[t, n]}"
         else:
-            entry = int(bad_obs[row, n].argmax())
-            what = f"observation is {self.obs[row, n, entry]}"
-            what += f" in its entry {entry} of {self.obs.shape[-1]}" if self.obs.shape[-1] > 1 else ""
+            what = describe_unfit_observation(self.obs[row, n])
         return f"{format_place(envs.name, n, int(envs.episodes[n] + self.ended[:t, n].sum()), step)}: {what}"
 
     def to_rollout(
@@ -224,6 +222,13 @@ def fits_float32(obs: np.ndarray) -> np.ndarray:
     """Whether each entry of an observation is finite as float32; in float64 it may be larger than that."""
     fits: np.ndarray = np.isfinite(obs) if obs.dtype == np.float32 else np.abs(obs) <= LARGEST
     return fits
+
+
+def describe_unfit_observation(obs: np.ndarray) -> str:
+    """The first entry of an observation [D] that does not fit."""
+    entry = int((~fits_float32(obs)).argmax())
+    where = f" in its entry {entry} of {len(obs)}" if len(obs) > 1 else ""
+    return f"observation is {obs[entry]}{where}"
 
 
 def steps_since_start(mask: np.ndarray, start: np.ndarray) -> np.ndarray:

@@ -29,7 +29,6 @@ NOTE = InterruptNote()
 @contextmanager
 def noting_interrupts() -> Iterator[None]:
     """Ctrl-C is remembered meanwhile; where somebody else has a handler for it, theirs stays."""
-    NOTE.came = False
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
@@ -38,6 +37,7 @@ def noting_interrupts() -> Iterator[None]:
     try:
         yield
     finally:
+        NOTE.came = False  # what this process does next was not interrupted
         if signal.getsignal(signal.SIGINT) is NOTE:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -190,11 +190,12 @@ def find_baseline(groups: Sequence[Group], typed: Sequence[str]) -> dict[tuple[s
     environments. Labels round numbers: where no group has one as typed, it is those that are shown so.
     """
     label = " ".join(typed)
-    matching = named = {group.envs: group for group in groups if group.label == label}
+    named = {group.envs: group for group in groups if group.label == label}
     if DEFAULTS in typed and named:
         return named
     wanted = read_wanted_settings([label] if named else typed, groups)
     fitting = find_fitting_groups(groups, wanted) or find_fitting_groups(groups, wanted, rounded=True)
+    matching = dict(named)
     for candidate in fitting:
         if candidate.envs in named:
             continue
@@ -203,7 +204,7 @@ def find_baseline(groups: Sequence[Group], typed: Sequence[str]) -> dict[tuple[s
             raise InvalidCommand(
                 "--baseline", label, f"fits several groups ({both})", "add what tells them apart"
             )
-        matching = {**matching, candidate.envs: candidate}
+        matching[candidate.envs] = candidate
     if not matching:
         names = "; ".join(group.label for group in groups[:8])
         raise InvalidCommand("--baseline", label, f"fits no group; there are: {names}")
