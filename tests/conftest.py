@@ -15,8 +15,8 @@ from tests.helpers.support_fork import folder_in_memory
 # Files by how their paths begin. The first one has most kernels compiled, where there is no machine code yet;
 # meanwhile the other worker goes through what needs none, and does not wait. Then the longest.
 ORDER = (
-    *("runs/test_alone", "variance/test_exact", "runs/", "tools/", "test_docs", "training/"),
-    *("command/", "variance/", "api/", "analysis/", "compiled/", "storage/", "envs/"),
+    *("runs/test_alone", "variance/test_exact", "command/test_refusals", "runs/", "tools/", "test_docs"),
+    *("training/", "command/", "variance/", "api/", "analysis/", "compiled/", "storage/", "envs/"),
 )
 
 

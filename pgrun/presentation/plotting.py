@@ -48,7 +48,6 @@ LOOK = {
     "lines.linewidth": 1.8,
     "lines.markersize": 5,
     "errorbar.capsize": 3,
-    "figure.constrained_layout.use": True,
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "pgrun",
     "savefig.dpi": 130,
@@ -66,12 +65,15 @@ MARKS = 8  # markers along a curve
 
 
 @contextmanager
-def open_figure(width: float, height: float) -> Iterator[Figure]:
-    """A figure in inches. Draw it and write it inside, where the look is set."""
+def open_figure(width: float, height: float, *, fitted: bool = True) -> Iterator[Figure]:
+    """A figure in inches. Draw it and write it inside, where the look is set.
+
+    ``fitted``: its axes are laid out by what stands around them, for which all is drawn twice.
+    """
     with set_look():
         from matplotlib.figure import Figure
 
-        yield Figure(figsize=(width, height))
+        yield Figure(figsize=(width, height), layout="constrained" if fitted else None)
 
 
 @contextmanager

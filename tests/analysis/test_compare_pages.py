@@ -21,7 +21,7 @@ from pgrun.analysis.compare.html import lay_out_settings
 from pgrun.analysis.compare.provenance import find_commands
 from pgrun.analysis.compare.read_runs import read_runs
 from pgrun.analysis.compare.statistics import mean
-from tests.helpers.fixtures_cli import here  # noqa: F401
+from tests.helpers.fixtures_cli import here, sweep_pages  # noqa: F401
 from tests.helpers.support_cli import QUICK, pgrun
 from tests.helpers.support_compare import compare, make_run
 
@@ -259,7 +259,7 @@ def test_trials_of_a_search_are_one_command_with_short_numbers(tmp_path: Path) -
     assert turned[:2] == [["configuration", "gamma"], ["a", "1"]]
 
 
-def test_a_sweep_leaves_a_page(here: Path) -> None:  # noqa: F811
+def test_a_sweep_leaves_a_page(here: Path, sweep_pages: None) -> None:  # noqa: F811
     answer = pgrun(f"-m algo=reinforce,a2c seed=0,1 hydra.sweep.dir=s {QUICK}")
     assert answer.code == 0, answer.err
     assert "curves over seeds: s/compare.html" in answer.out

@@ -21,7 +21,7 @@ from pgrun import __version__
 from pgrun.cli import compatibility_table
 from pgrun.cli.main import main
 from pgrun.config.paths import conf_dir
-from tests.helpers.fixtures_cli import here  # noqa: F401
+from tests.helpers.fixtures_cli import here, sweep_pages  # noqa: F401
 from tests.helpers.support_cli import QUICK, pgrun, shell
 from tests.helpers.support_fork import ForkedCommand
 
@@ -166,7 +166,11 @@ def test_a_run(here: Path) -> None:  # noqa: F811
     assert {".hydra", "metrics.csv", "policy.safetensors", "policy.json"} <= files
 
 
-def test_flags_and_settings_in_any_order(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_flags_and_settings_in_any_order(
+    here: Path,  # noqa: F811
+    sweep_pages: None,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """And a sweep composes once what differs by its seed alone; each job keeps its own configuration."""
     composed, compose = [], ConfigLoaderImpl.load_configuration
     monkeypatch.setattr(

@@ -14,16 +14,25 @@ import pytest
 import torch
 from gymnasium import registry
 
+from pgrun.runs import sweep
 from tests.helpers.support_cli import users_own
 from tests.helpers.support_fork import fork_server
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def sweep_pages() -> None:
+    """Asked for by tests ``here`` whose sweeps write their page."""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Path]:
     """An empty current folder with the user's module in it, and the process as it was afterwards.
 
-    Where a test is the first to need a server of children, that is forked.
+    Where a test is the first to need a server of children, that is forked. Sweeps write no page where the
+    test does not ask for ``sweep_pages``: it is a third of their time.
     """
+    if "sweep_pages" not in request.fixturenames:
+        monkeypatch.setattr(sweep, "write_sweep_page", lambda *_: None)
     monkeypatch.setattr(util, "spawnv_passfds", partial(fork_server, util.spawnv_passfds))
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")

@@ -13,7 +13,7 @@ from pgrun.command.folder_names import find_job_folder, find_job_folders
 from pgrun.command.overrides import CliOverride
 from pgrun.runs.sweep import format_sweep_table
 from tests.helpers.fixtures_cli import here  # noqa: F401
-from tests.helpers.support_cli import QUICK, Answer, pgrun, shell
+from tests.helpers.support_cli import QUICK, Answer, in_fork, pgrun, shell
 
 LINE = f"env=my_mod:Line-v0 algo=reinforce backend=torch {QUICK}"
 
@@ -103,10 +103,9 @@ def test_a_signal_reaches_jobs_that_change_their_folder(here: Path) -> None:  # 
         "        return super().step(action)\n"
         "gym.register('Telling-v0', Telling)\n"
     )
-    answer = shell(
+    answer = in_fork(
         f"-m algo=a2c env=telling:Telling-v0 seed=0,1 hydra.job.chdir=true hydra.sweep.dir=s "
-        f"{QUICK.replace('=200', '=4000')}",
-        PYTHONPATH=str(here.parent),
+        f"{QUICK.replace('=200', '=4000')}"
     )
     assert answer.code == 143, answer
     kept = json.loads((here / "s" / "sweep.json").read_text())["jobs"]

@@ -87,8 +87,7 @@ def draw_comparison(rows: Sequence[Sequence[Panel]], groups: Sequence[Group], pa
 
 def render_chart(panel: Panel, name: str) -> str:
     """SVG for the page, in the page's colours. ``name`` stands before its ids, which are a page's own."""
-    with open_figure(*PANEL) as figure:
-        figure.set_layout_engine("none")  # one frame for all, and no time spent on fitting it
+    with open_figure(*PANEL, fitted=False) as figure:  # one frame for all
         axis = figure.add_axes((0.12, 0.16, 0.83, 0.72))  # room for the last label, 500k
         draw_panel(axis, make_lines(panel, title_of(panel.tag)))
         axis.set_xlim(0, max(float(curve.steps[-1]) for curve in panel.curves))
