@@ -14,7 +14,10 @@ from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import pgrun
 from tests.helpers.support_compare import compare
 
-LINE = "env=pgrun/OneState-v0 trainer.total_steps=60 trainer.eval_episodes=1 logger.progress=false"
+LINE = (
+    "env=pgrun/OneState-v0 env.num_envs=2 sampler.steps=16 algo.epochs=1 algo.minibatches=1 trainer.total_steps=60 "
+    "trainer.eval_episodes=1 env.max_episode_steps=20 logger.progress=false"
+)
 
 
 def test_a_log_of_another_tool_stays(here: Path) -> None:  # noqa: F811
@@ -52,7 +55,7 @@ def test_what_is_told_of_a_folder_can_be_typed(name: str, here: Path) -> None:  
         assert shlex.split(hint)[2] in (name, f"{name}/r")
     told = pgrun(f"{shlex.quote(f'resume={name}/r')}")
     assert "is finished" in told.err, told.err
-    assert pgrun(f"{shlex.quote(f'resume={name}/r')} trainer.total_steps=1400").code == 0
+    assert pgrun(f"{shlex.quote(f'resume={name}/r')} trainer.total_steps=100").code == 0
 
 
 SEARCH = "hydra/sweeper=optuna 'optimizer.lr=tag(log,interval(1e-4,1e-1))' hydra.sweeper.n_trials=2"
