@@ -15,8 +15,8 @@ from tests.helpers.support_cli import pgrun
 from tests.helpers.support_compare import compare
 
 LINE = (
-    "env=pgrun/OneState-v0 env.num_envs=2 sampler.steps=16 algo.epochs=1 algo.minibatches=1 trainer.total_steps=60 "
-    "trainer.eval_episodes=1 env.max_episode_steps=20 logger.progress=false"
+    "env=pgrun/OneState-v0 env.num_envs=2 env.max_episode_steps=20 sampler.steps=16 algo.epochs=1 "
+    "algo.minibatches=1 trainer.total_steps=60 trainer.eval_episodes=1 logger.progress=false"
 )
 
 
