@@ -16,8 +16,10 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pgrun.atomic_files import replace_file, write_bytes
-from pgrun.presentation.panels import Bars, Lines, Panel, Series
+from pgrun.presentation.panels import Bars, Lines, Numbers, Panel, Series
 from pgrun.presentation.styles import FAINT, GRID, INK, choose_style
 
 if TYPE_CHECKING:
@@ -62,6 +64,7 @@ WIDE = 6.4
 ROW = 0.28  # inches of a bar
 LEGEND = 46  # characters of a label that are shown
 MARKS = 8  # markers along a curve
+DEEPEST = 1e3  # a value ÷ the lowest end of its interval that a logarithmic axis shows
 
 
 @contextmanager
@@ -143,25 +146,36 @@ def draw_lines(axis: Axes, panel: Lines) -> None:
     set_scale(axis, "x", panel.log_x)
     set_scale(axis, "y", panel.log_y)
     for place, series in enumerate(panel.series):
-        draw_series(axis, series, place if series.number is None else series.number)
+        number = place if series.number is None else series.number
+        draw_series(axis, series, number, panel.log_y)
     if panel.limits:
         axis.set_ylim(*panel.limits)
     label_ticks(axis, "x")
     label_ticks(axis, "y")
 
 
-def draw_series(axis: Axes, series: Series, number: int) -> None:
-    style = style_line(number)
+def draw_series(axis: Axes, series: Series, number: int, log: bool) -> None:
+    style, y = style_line(number), np.asarray(series.y, float)
     if len(series.low):
-        axis.fill_between(series.x, series.low, series.high, color=style["color"], alpha=0.16, linewidth=0)
+        low = cut_low_ends(series.low, y) if log else series.low
+        axis.fill_between(series.x, low, series.high, color=style["color"], alpha=0.16, linewidth=0)
     if series.dashed or series.bare:
         style["marker"] = "none"
     if series.dashed or series.points:
         style["linestyle"] = (0, (1, 2)) if series.dashed else "none"
-    errors = series.half_widths or None
+    widths = np.asarray(series.half_widths)
+    below = y - cut_low_ends(y - widths, y) if log and len(widths) else widths
+    errors = (below, widths) if len(widths) else None
     every = space_markers(len(series.x), number)
     label = series.label or "_"  # which no legend shows
     axis.errorbar(series.x, series.y, yerr=errors, label=label, markevery=every, elinewidth=1.2, **style)
+
+
+def cut_low_ends(low: Numbers, y: np.ndarray) -> np.ndarray:
+    """The lower ends of intervals on a logarithmic axis, which has no place for 0: at least y/1000; NaN where
+    y has no place either.
+    """
+    return np.where(y > 0, np.maximum(low, y / DEEPEST), np.nan)
 
 
 def style_line(number: int) -> dict[str, Any]:
@@ -188,7 +202,7 @@ def draw_bars(axis: Axes, panel: Bars) -> None:
             continue
         if not panel.log:
             axis.barh(row, bar.value, height=0.6, color=colour, alpha=0.75)
-        low, high = (max(end, bar.value / 1e3) if panel.log else end for end in bar.interval)
+        low, high = (max(end, bar.value / DEEPEST) if panel.log else end for end in bar.interval)
         ends = ([bar.value - low], [high - bar.value]) if high > low else None
         look = colour if panel.log else INK
         axis.errorbar(

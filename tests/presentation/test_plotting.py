@@ -162,3 +162,25 @@ def test_numbers_stand_right() -> None:
         "|---|---:|---:|---|",
         "| a\\|b | 1,000 (4/5) | -0.5 … 2 | ok |",
     ]
+
+
+def test_an_interval_that_reaches_0_is_cut_on_a_logarithmic_axis() -> None:
+    """Matplotlib would leave the interval out, and close a band along another way."""
+    band = Series("", (1, 2, 3), (1.0, 2.0, 4.0), low=(0.5, -1.0, 2.0), high=(2.0, 3.0, 5.0))
+    point = Series("", (1,), (1.0,), se=(10.0,))
+    with open_figure(4, 3) as figure:
+        axis = figure.add_subplot()
+        draw_panel(axis, Lines("t", "x", [band, point], log_y=True))
+        shape, segments = axis.collections
+        corners = {tuple(corner) for corner in shape.get_paths()[0].vertices.tolist()}
+        ((low, high),) = segments.get_segments()
+    assert {(1, 0.5), (2, 0.002), (3, 2), (1, 2), (2, 3), (3, 5)} == corners
+    assert (low[1], high[1]) == pytest.approx((1e-3, 20.6))
+
+
+def test_what_a_logarithmic_axis_has_no_place_for_is_a_gap_in_the_band() -> None:
+    band = Series("", range(5), (1.0, 1.0, 0.0, 1.0, 1.0), low=(0.5,) * 5, high=(2.0,) * 5)
+    with open_figure(4, 3) as figure:
+        axis = figure.add_subplot()
+        draw_panel(axis, Lines("t", "x", [band], log_y=True))
+        assert len(axis.collections[0].get_paths()) == 2
