@@ -366,15 +366,20 @@ def without_an_item(cases: Sequence[Case], _kills: int, _dice: random.Random, ta
 
 
 def halfway(case: Case) -> tuple[Path, dict[str, Any]]:
-    """A run killed in its second half, if possible where an episode has just ended."""
-    for updates in range(case.updates // 2, case.updates):
+    """A run killed in its second half, if possible where an episode has just ended; where many updates are
+    made in one call, after the last that is made alone before that.
+    """
+    half = case.updates // 2
+    for updates in (*range(half, case.updates), *range(half)[::-1]):
         folder = case.fresh()
         end = forked(partial(dying, updates, partial(start, case.own, folder)))
-        assert end.killed, end.out
-        state, _ = Checkpoints(folder / "checkpoints").load()
-        if state["run"]["envs"]["ended"].any():
-            break
-    return folder, state
+        assert end.killed or end.code == 0, end.out
+        if end.killed:
+            state, _ = Checkpoints(folder / "checkpoints").load()
+            if updates < half or updates + 1 == case.updates or state["run"]["envs"]["ended"].any():
+                return folder, state
+        shutil.rmtree(folder)
+    raise AssertionError(f"{case.name}: no update is made alone")
 
 
 IDLE = {  # written anew before anything reads them
