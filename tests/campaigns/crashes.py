@@ -382,9 +382,11 @@ def halfway(case: Case) -> tuple[Path, dict[str, Any]]:
     raise AssertionError(f"{case.name}: no update is made alone")
 
 
-IDLE = {  # written anew before anything reads them
+IDLE = {  # what these runs do not read, or write anew before anything reads it
     "run.envs.active",  # by every sampler, for each rollout
     "counters.restarts",  # none in these runs
+    "counters.next_film",  # likewise
+    *(f"run.reference.obs_{name}" for name in ("count", "mean", "squares")),  # 0: of the first policy
 }
 
 
