@@ -39,7 +39,8 @@ class MaskedActions(gym.Wrapper[Any, Any, Any, Any]):
             self.observation_space = spaces.Dict({KEY: mask, SEEN: env.observation_space})
         else:
             own: Any = env.observation_space
-            if own[KEY].shape != (self.size,):  # several vectors, or a matrix; the order of the keys stays
+            plain = isinstance(own[KEY], spaces.MultiBinary | spaces.Box)
+            if not plain or own[KEY].shape != (self.size,):  # or several vectors; the order of the keys stays
                 self.observation_space = spaces.Dict(OrderedDict({**own.spaces, KEY: mask}))
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:

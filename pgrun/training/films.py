@@ -26,8 +26,8 @@ FOLDER = "films"  # in the run's folder
 
 
 def film_if_due(run: Run, counters: Counters, folder: Path) -> None:
-    """With ``trainer.film_every``: a film of the first evaluation episode, before training, every so many
-    steps, and at the end.
+    """With ``trainer.film_every``: a film of an evaluation episode, before training, every so many steps, and
+    at the end.
 
     Nothing of it is learned from, and no random number of the run's is drawn. Raises ``InvalidCommand`` where
     the environment cannot be drawn, which is before training.
@@ -41,7 +41,9 @@ def film_if_due(run: Run, counters: Counters, folder: Path) -> None:
 
 
 def film_episode(run: Run, folder: Path, name: str) -> None:
-    """An episode of the deterministic policy, from the first evaluation's start."""
+    """An episode of the deterministic policy, from the seed of the first evaluation episode. It is that one,
+    but for environments whose columns share one random stream (CartPole-v1, tables).
+    """
     camera = Camera("rgb_array", folder, shown=tqdm(disable=True))
     env = construct_from_settings(EnvSettings, run.settings["env"])
     column = make_filmed_column(env, camera)

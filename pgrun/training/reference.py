@@ -9,7 +9,7 @@ import torch
 
 from pgrun.config.schema import construct_from_settings
 from pgrun.config.settings import Reference
-from pgrun.envs.masks import mask_in
+from pgrun.envs.masks import has_mask_key, mask_in
 from pgrun.envs.spaces import observation_encoder
 from pgrun.errors import InvalidCommand, join_lines
 from pgrun.policies.normalization import NoStateNorm, RunningNorm
@@ -49,6 +49,10 @@ def load_reference_policy(folder: str, env: Any, modules: Sequence[str], device:
     """Raises ``InvalidCommand`` where there is none, or none for these observations and actions."""
     saved = load_saved_policy(folder, typed=TYPED)
     config = {**saved.config, "modules": list(modules)}
+    if config["env"].get("action_mask") and not has_mask_key(env.observation_space):
+        raise InvalidCommand(
+            f"{TYPED}{folder}", None, "was trained with masks of actions", "add env.action_mask=true"
+        )
     try:
         network, family = build_member(config, "network"), family_of(config)
         size, _ = observation_encoder(env.observation_space)

@@ -22,6 +22,7 @@ from pgrun.policies.gsde import FLOOR, FeatureNet, GsdeGaussian
 from pgrun.policies.mlp import Mlp
 from pgrun.policies.normalization import NoStateNorm
 from pgrun.policies.policy import Policy
+from pgrun.policies.reference import kl_slope
 from pgrun.rollouts.samplers.base import HeldNoise
 from pgrun.training.build import build_run
 from pgrun.training.counters import Counters
@@ -69,6 +70,8 @@ def test_closed_forms_are_those_of_torch(frozen: bool) -> None:
     divergence = td.kl_divergence(normal_of(p), normal_of(q, frozen))
     torch.testing.assert_close(dist.kl(p, plain), divergence, **CLOSE)
     torch.testing.assert_close(dist.kl_gradient(p, plain), grad(divergence.sum(), q)[0], **CLOSE)
+    leaving = td.kl_divergence(normal_of(q, frozen), normal_of(p))
+    torch.testing.assert_close(kl_slope(dist, plain, p), grad(leaving.sum(), q)[0], **CLOSE)
     if not frozen:
         exact = hvp(lambda x: td.kl_divergence(normal_of(p), normal_of(x)).sum(), p, u)[1]
         torch.testing.assert_close(dist.metric(p, u), exact, **CLOSE)

@@ -42,6 +42,9 @@ TINY = {
 CLOSE = {"rtol": 0, "atol": 1e-12}  # float64, values of size 10
 
 
+IN_DICT = ("dict", "discrete", "nested")
+
+
 class Strict(gym.Env):
     """State s in 0…4, action k allowed where (s + k) is even: any other one is an error, not a reward."""
 
@@ -51,9 +54,10 @@ class Strict(gym.Env):
         self.several = how in ("several", "nested")
         self.action_space = spaces.MultiDiscrete([3, 2]) if self.several else spaces.Discrete(4, start=1)
         nested = spaces.Tuple([spaces.MultiBinary(3), spaces.MultiBinary(2)])
-        mask = nested if how == "nested" else spaces.MultiBinary(4)
+        masks = {"nested": nested, "discrete": spaces.MultiDiscrete([2, 2, 2, 2])}
+        mask = masks.get(how, spaces.MultiBinary(4))
         masked = spaces.Dict({"zz": plain, "action_mask": mask, "aa": plain})
-        self.observation_space = masked if how in ("dict", "nested") else plain
+        self.observation_space = masked if how in IN_DICT else plain
 
     def mask(self) -> Any:
         if self.fault == "none":
@@ -64,7 +68,7 @@ class Strict(gym.Env):
 
     def told(self) -> tuple[Any, dict[str, Any]]:
         obs = np.array([self.at], np.float32)
-        if self.how in ("dict", "nested"):
+        if self.how in IN_DICT:
             return {"zz": obs, "action_mask": self.mask(), "aa": obs}, {}
         return obs, {} if self.fault == "missing" and self.stepped else {"action_mask": self.mask()}
 
@@ -84,7 +88,7 @@ class Strict(gym.Env):
         return obs, float(np.sum(action)), over, False, {} if over else info
 
 
-for kind in ("info", "dict", "several", "nested"):
+for kind in ("info", "several", *IN_DICT):
     gym.register(f"Strict{kind.capitalize()}-v0", entry_point=Strict, kwargs={"how": kind})
 
 pytestmark = pytest.mark.usefixtures("differentiable")
@@ -191,7 +195,7 @@ LINES = {
 
 
 @pytest.mark.parametrize("algo", LINES)
-@pytest.mark.parametrize("kind", ["Info", "Dict", "Several", "Nested"])
+@pytest.mark.parametrize("kind", ["Info", "Dict", "Discrete", "Several", "Nested"])
 def test_runs_keep_to_the_mask_and_resume(algo: str, kind: str) -> None:
     """The environment raises at a forbidden action; a run that goes on from its state never stopped."""
     line, own = LINES[algo]

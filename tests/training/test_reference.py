@@ -204,6 +204,12 @@ def test_the_policy_of_another_run(tmp_path: Path) -> None:
     assert any("its θ has shape" in text or "its actions are of" in text for text in said), said
 
 
+def test_a_reference_with_masks_is_for_observations_with_masks(tmp_path: Path) -> None:
+    trained(tmp_path / "a", "algo=a2c", "env=Taxi-v4", "env.action_mask=true", "trainer.total_steps=40")
+    said = refused(f"algo=a2c env=Taxi-v4 reference.policy={tmp_path / 'a'}")
+    assert any("was trained with masks of actions: add env.action_mask=true" in text for text in said), said
+
+
 def test_a_reference_with_another_start_of_log_std(tmp_path: Path) -> None:
     """σ is e⁻² there and e^−½ here, and μ about 0 in both: KL = log(σ_ρ/σ_π) + σ_π²/(2σ_ρ²) − ½."""
     still = "algo=ppo env=Pendulum-v1 policy=state_std tuned=none optimizer.lr=1e-9 sampler.steps=16"
