@@ -105,8 +105,8 @@ def with_start_of_log_std(params: Tensor, of: Distribution, dist: Distribution) 
 
 
 def kl_slope(dist: Distribution, params: Tensor, near: Tensor) -> Tensor:
-    """∂KL(π‖ρ)/∂(π's params) [B, K], by automatic differentiation of the distribution's own KL; of gSDE by that
-    of the Gaussian of a step, since φ may be a constant in it.
+    """∂KL(π‖ρ)/∂(π's params) [B, K], by automatic differentiation of the distribution's own KL; of gSDE by
+    that of the Gaussian of a step, since φ may be a constant in it.
     """
     if isinstance(dist, GsdeGaussian):
         slope = kl_slope(dist.gaussian, dist.shifted(params), dist.shifted(near))
