@@ -19,6 +19,7 @@ from pgrun.envs.spaces import action_limits
 from pgrun.policies.clipped import ClippedGaussian
 from pgrun.policies.continuous import ScaledBeta, StateStdGaussian, TanhGaussian
 from pgrun.policies.distributions import Bernoulli, Categorical, Distribution, Gaussian, MultiCategorical
+from pgrun.policies.masked import MaskedNet
 from pgrun.policies.policy import Policy
 from pgrun.rollouts.trajectory import describe_unfit_observation, fits_float32
 from pgrun.storage.saved_policy import Saved
@@ -129,7 +130,9 @@ class ActingPolicy:
         ``seed`` begins the random stream anew; without it the stream goes on.
         """
         if seed is not None:
-            self.generator.manual_seed(seed)
+            if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
+                raise ValueError(f"seed={seed!r}: must be a whole number ≥ 0")
+            self.generator.manual_seed(int(seed))
         theta = self.policy.theta
         noise = self.policy.dist.noise((1,), self.generator, theta.dtype) if sample else None
         action = self.decode(self.actor(self.flatten(obs, action_mask), noise))[0]
@@ -158,6 +161,8 @@ class ActingPolicy:
         """[1, D]. Raises ``ValueError`` where it is no observation of the space."""
         row = self.row.copy()
         if action_mask is not None:
+            if not isinstance(self.policy.net, MaskedNet):
+                raise ValueError("action_mask: the policy was trained without env.action_mask: leave it out")
             obs = {KEY: np.asarray(action_mask), SEEN: obs}
         flat = self.encode(obs)
         if not fits_float32(flat).all():

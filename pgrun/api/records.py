@@ -123,7 +123,7 @@ def load(
 
     if policy not in tuple(POLICY_FILES):
         raise InvalidCommand("policy", policy, f"must be {' or '.join(POLICY_FILES)}")
-    place = Path(replace_last(os.fspath(folder), "pgrun.load")).expanduser().resolve()
+    place = Path(replace_last(read_path(folder), "pgrun.load")).expanduser().resolve()
     if not place.is_dir():
         raise InvalidCommand(folder, None, "no such folder")
     summary = read_result(place, PGRUN)
@@ -133,6 +133,13 @@ def load(
     settings = read_json_object(place / SETTINGS)["settings"]
     metrics = read_rows(place / "metrics.csv")
     return RunResult(place, summary, settings, metrics, policy, OwnCode(env, tuple(modules)))
+
+
+def read_path(folder: object) -> str:
+    """A folder as text. Raises ``InvalidCommand`` where it is no path, but a list of them for example."""
+    if not isinstance(folder, str | os.PathLike):
+        raise InvalidCommand("folder", folder, "must be a path", "call it once for each of several")
+    return str(os.fspath(folder))
 
 
 def load_runs(
@@ -146,10 +153,11 @@ def load_runs(
     from pgrun.analysis.compare.read_runs import Found, expand_glob, find_run_folders
     from pgrun.terminal.exit_codes import refuse_gone_folder
 
-    refuse_gone_folder(os.fspath(folder))
+    top = read_path(folder)
+    refuse_gone_folder(top)
     runs = list[RunResult]()
-    for top in expand_glob(os.fspath(folder)):
-        for place in find_run_folders(top, Found()):
+    for one in expand_glob(top):
+        for place in find_run_folders(one, Found()):
             try:
                 runs.append(load(place, env=env, modules=modules))
             except InvalidCommand as error:

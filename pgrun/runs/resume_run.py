@@ -18,7 +18,8 @@ from omegaconf import OmegaConf
 
 from pgrun import atomic_files
 from pgrun.command.app import PGRUN
-from pgrun.command.overrides import CliOverride, Command
+from pgrun.command.compose import compose_jobs
+from pgrun.command.overrides import CliOverride, Command, read_command
 from pgrun.command.preflight import refuse_all
 from pgrun.config.settings import flatten_settings, spell_advantage_norm
 from pgrun.errors import InvalidCommand, Mistake, escape_line, join_lines
@@ -226,6 +227,7 @@ def settings_of_resumed_run(
     settings: Mapping[str, Any], words: Sequence[CliOverride], folder: Path
 ) -> dict[str, Any]:
     """The run's settings, with what may change; other words must say what they are already."""
+    refuse_unknown_settings(settings, words)
     result = copy.deepcopy(dict(settings))
     named = {word.key: word.value for word in words if word.key != "resume"}
     differing = []
@@ -251,6 +253,20 @@ def settings_of_resumed_run(
             folder, None, "runs code of yours, which has to be named again", f"add {escape_line(missing)}"
         )
     return result
+
+
+def refuse_unknown_settings(settings: Mapping[str, Any], words: Sequence[CliOverride]) -> None:
+    """Answer words that are none of the run's settings as a new command would. Raises ``InvalidCommand``."""
+    tree, absent = OmegaConf.create(dict(settings)), object()
+    unknown = [
+        word.text
+        for word in words
+        if word.key != "resume" and OmegaConf.select(tree, word.key, default=absent) is absent
+    ]
+    if unknown:
+        command = read_command(unknown)
+        jobs = compose_jobs(command)
+        refuse_all([*command.problems, *jobs.problems])
 
 
 def setting_as_typed(settings: Mapping[str, Any], key: str) -> Any:

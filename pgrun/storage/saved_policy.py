@@ -12,6 +12,7 @@ from pgrun.atomic_files import read_bytes, read_json
 from pgrun.config.paths import POLICY_FILES
 from pgrun.errors import InvalidCommand, join_lines
 from pgrun.policies.policy import Policy
+from pgrun.storage.newest_run import RUN
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,7 +64,10 @@ def load_saved_policy(folder: str, which: str = "final", typed: str = "") -> Sav
 def explain_absent_policy(at: Path, which: str) -> str:
     """Why there is no such policy, and where there may be one."""
     stem = POLICY_FILES[which]
-    reason = "that run did not finish" if which == "final" else "it was not evaluated during training"
+    if not ((at / RUN).exists() or (at / "checkpoints").is_dir()):
+        reason = "it is no run's folder"
+    else:
+        reason = "that run did not finish" if which == "final" else "it was not evaluated during training"
     said = f"holds no policy ({stem}.json, {stem}.safetensors): {reason}"
     others = [
         name for name, stem in POLICY_FILES.items() if name != which and (at / f"{stem}.json").is_file()

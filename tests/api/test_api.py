@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +188,24 @@ def test_it_is_played_as_the_command_does(run: pgrun.RunResult, odd_process: log
     assert run.play(episodes=2, max_steps=3).lengths == [3, 3]
     with pytest.raises(pgrun.InvalidCommand, match="--episodes"):
         run.play(episodes=0)
+
+
+@pytest.mark.parametrize("load", [pgrun.load, pgrun.load_runs])
+@pytest.mark.parametrize("folder", [None, ["a", "b"], 3])
+def test_what_is_no_path_is_refused(load: Callable[[Any], Any], folder: object) -> None:
+    with pytest.raises(pgrun.errors.InvalidCommand, match="must be a path: call it once for each"):
+        load(folder)
+
+
+def test_a_policy_without_masks_takes_none_and_a_seed_is_a_whole_number(run: pgrun.RunResult) -> None:
+    obs = [0.0] * 2
+    for given, said in (
+        ({"action_mask": [1, 0]}, "was trained without env.action_mask"),
+        ({"sample": True, "seed": "a"}, "seed='a': must be a whole number ≥ 0"),
+        ({"sample": True, "seed": -1}, "seed=-1: must be a whole number ≥ 0"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            run.policy.act(obs, **given)
 
 
 def test_finished_runs_are_loaded(run: pgrun.RunResult, top: Path, tmp_path: Path) -> None:

@@ -85,6 +85,9 @@ def test_damaged_files(cartpole: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidCommand, match="did not finish; it has a best one"):
         plays(str(two))
     assert "best policy" in plays(f"{two} --policy best")
+    (tmp_path / "notes").mkdir()
+    with pytest.raises(InvalidCommand, match=r"policy.safetensors\): it is no run's folder$"):
+        plays(str(tmp_path / "notes"))
     with pytest.raises(InvalidCommand, match=r"runs below it do: .*one"):
         plays(str(tmp_path))
 

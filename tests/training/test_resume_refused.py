@@ -63,6 +63,19 @@ def test_what_cannot_be_resumed_is_refused(finished: Path) -> None:
     assert before == {path: path.read_bytes() for path in (finished / "r").rglob("*") if path.is_file()}
 
 
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("zzz=1", "zzz: no such setting"),
+        ("optimizer.lrr=1", "nearest: optimizer.lr"),
+        ("learning_rate=1e-3", "(Stable-Baselines3, CleanRL): type optimizer.lr=1e-3"),
+    ],
+)
+def test_words_that_no_run_has_are_answered_as_in_a_new_command(word: str, said: str, finished: Path) -> None:
+    answer = pgrun(f"resume=r {word} trainer.total_steps=400")
+    assert (answer.code, said in answer.err, "was started with" in answer.err) == (2, True, False), answer
+
+
 def test_words_that_agree_are_welcome(finished: Path) -> None:
     assert pgrun("resume=r algo=ppo env=CartPole-v1 seed=0 trainer.total_steps=192").code == 0
 

@@ -116,10 +116,11 @@ def format_best_trial(row: Row, command: Command) -> str:
     kept = {key: text for key, text in kept.items() if key not in ("seed", "seeds")}
     options = ["--config-dir", command.flags.config_dir] if command.flags.config_dir else []
     line = shlex.join([command.app.name, *options, *kept.values(), fresh])
+    shared = any(word.key == "hydra.sweeper.storage" for word in command.words)
+    which = "best of this command's trials" if shared else "best"
     return (
-        f"best: trial {row['number']}, {format_trial_result(row)}. As the best of several it is lucky too; "
-        "on other "
-        f"seeds:\n  {line}"
+        f"{which}: trial {row['number']}, {format_trial_result(row)}. As the best of several it is lucky "
+        f"too; on other seeds:\n  {line}"
     )
 
 
