@@ -50,6 +50,7 @@ class GsdeGaussian(StateStdGaussian):
     def variances(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(φ [..., H], σ² [..., H, A], φ²σ² [..., H, A], v [..., A])"""
         _, features, log_std = self.split(params)
+        features = features if self.learn_features else features.detach()  # where torch differentiates v
         squares = (2 * log_std).exp()
         parts = features.square()[..., None] * squares
         return features, squares, parts, parts.sum(-2) + FLOOR

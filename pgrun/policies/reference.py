@@ -11,7 +11,6 @@ import torch
 from pgrun.config.settings import Reference
 from pgrun.policies.continuous import StateStdGaussian
 from pgrun.policies.distributions import Distribution
-from pgrun.policies.gsde import GsdeGaussian
 from pgrun.policies.kl_estimators import estimate_kl
 from pgrun.policies.policy import Policy
 from pgrun.types import Batch, Rollout
@@ -105,12 +104,7 @@ def with_start_of_log_std(params: Tensor, of: Distribution, dist: Distribution) 
 
 
 def kl_slope(dist: Distribution, params: Tensor, near: Tensor) -> Tensor:
-    """∂KL(π‖ρ)/∂(π's params) [B, K], by automatic differentiation of the distribution's own KL; of gSDE by
-    that of the Gaussian of a step, since φ may be a constant in it.
-    """
-    if isinstance(dist, GsdeGaussian):
-        slope = kl_slope(dist.gaussian, dist.shifted(params), dist.shifted(near))
-        return dist.pull_back(params, slope)
+    """∂KL(π‖ρ)/∂(π's params) [B, K], by automatic differentiation of the distribution's own KL."""
     with torch.enable_grad():
         moved = params.detach().requires_grad_()
         return torch.autograd.grad(dist.kl(moved, near).sum(), moved)[0]

@@ -33,7 +33,10 @@ def test_films_of_a_run(tmp_path: Path) -> None:
     assert not (tmp_path / "plain" / "films").exists()
 
 
-def test_a_run_that_goes_on_films_when_it_would_have(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_a_run_that_goes_on_films_when_it_would_have(
+    here: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """And not at once: the step at which the next film is due is kept with the run."""
     pytest.importorskip("imageio_ffmpeg")
     names: list[str] = []

@@ -31,7 +31,7 @@ def report_search(command: Command, jobs: Sequence[Job]) -> int:
     lost = [row for row in others if row["status"] != "failed"]
     say("\n" + (format_trial_table(ranked, len(rows)) if ranked else "no trial of this command finished"))
     if ranked and ranked[0]["status"] == "finished":
-        say("\n" + format_best_trial(ranked[0], command))
+        say("\n" + format_best_trial(ranked[0], command, bool(jobs[0].hydra.sweeper.storage)))
     say("\n" + app.hint.format(shlex.quote(shorten_folder(folder))))
     if ranked:
         sweep.write_sweep_page(folder, [row["folder"] for row in ranked], app)
@@ -107,8 +107,10 @@ def format_trial_value(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def format_best_trial(row: Row, command: Command) -> str:
-    """Words that can be pasted: the same trial, on seeds that did not choose it."""
+def format_best_trial(row: Row, command: Command, shared: bool) -> str:
+    """Words that can be pasted: the same trial, on seeds that did not choose it. ``shared``: other commands
+    have trials of the study too.
+    """
     used = [int(run["seed"]) for run in seed_summaries(row)]
     fresh = f"seeds=[{','.join(str(max(used) + 1 + n) for n in range(FRESH))}]"
     kept = {word.key: word.shown for word in command.words if not word.key.startswith("hydra.")}
@@ -116,7 +118,6 @@ def format_best_trial(row: Row, command: Command) -> str:
     kept = {key: text for key, text in kept.items() if key not in ("seed", "seeds")}
     options = ["--config-dir", command.flags.config_dir] if command.flags.config_dir else []
     line = shlex.join([command.app.name, *options, *kept.values(), fresh])
-    shared = any(word.key == "hydra.sweeper.storage" for word in command.words)
     which = "best of this command's trials" if shared else "best"
     return (
         f"{which}: trial {row['number']}, {format_trial_result(row)}. As the best of several it is lucky "
