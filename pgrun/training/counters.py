@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pgrun.rollouts.trajectory import Finished
+from pgrun.terminal.training_time import TRAINING_TIME
 from pgrun.types import Rollout
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def describe_spread(tag: str, returns: Sequence[float]) -> dict[str, float]:
 
 @dataclass
 class Clock:
-    """Seconds spent on each part of the loop."""
+    """Seconds spent on each part of the loop, without those that compiling takes."""
 
     collecting: float = 0.0
     learning: float = 0.0
@@ -85,9 +85,9 @@ class Clock:
 
     @contextmanager
     def time(self, part: str) -> Iterator[None]:
-        start = time.perf_counter()
+        start = TRAINING_TIME.now()
         yield
-        setattr(self, part, getattr(self, part) + time.perf_counter() - start)
+        setattr(self, part, getattr(self, part) + TRAINING_TIME.now() - start)
 
     @property
     def total(self) -> float:

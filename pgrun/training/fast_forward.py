@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import time
 from typing import TYPE_CHECKING
 
+from pgrun.terminal.training_time import TRAINING_TIME
 from pgrun.training.nonfinite import describe_first_nonfinite, make_diverged
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def count_updates_before_note(run: Run, counters: Counters) -> float:
 def fast_forward(run: Run, counters: Counters, clock: Clock, count: int) -> None:
     """Do ``count`` iterations in one call. Raises ``Diverged`` and ``EnvironmentFault``."""
     assert run.iterations is not None
-    begun, start, total = time.perf_counter(), counters.env_steps, run.trainer.total_steps
+    begun, start, total = TRAINING_TIME.now(), counters.env_steps, run.trainer.total_steps
     run.set_progress(start / total)
     played = run.iterations.run_many(count, lambda steps: (start + steps) / total)
     counters.env_steps += played.env_steps
@@ -61,6 +61,6 @@ def fast_forward(run: Run, counters: Counters, clock: Clock, count: int) -> None
     if not played.finite:
         rollout, batch = run.iterations.last_batch()
         raise make_diverged(counters, describe_first_nonfinite(run, rollout, batch, counters))
-    spent, share = time.perf_counter() - begun, run.iterations.learning_share
+    spent, share = TRAINING_TIME.now() - begun, run.iterations.learning_share
     clock.learning += spent * share
     clock.collecting += spent * (1 - share)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import time
 from collections import Counter
 from contextlib import closing
 from dataclasses import replace
@@ -34,6 +33,7 @@ from pgrun.rollouts.trajectory import Finished
 from pgrun.storage.log import ALWAYS, WITH_CLIPPING, WITH_CRITIC, WITH_OPTIMIZER, WITH_STD, Log
 from pgrun.storage.versions import installed_versions
 from pgrun.terminal.signals import SignalFlag, Stopped, noting_signals
+from pgrun.terminal.training_time import TRAINING_TIME
 from pgrun.training.build import Run
 from pgrun.training.counters import Clock, Counters, describe_spread
 from pgrun.training.evaluation import explaining_evaluation_faults
@@ -122,7 +122,7 @@ def run_updates(
     film_if_due(run, counters, log.folder)
     while True:
         # 1. an update, and its scalars where it is logged
-        begun = time.perf_counter()
+        begun = TRAINING_TIME.now()
         if row is None:
             scalars = collect_and_update(run, counters, clock)
         else:
@@ -152,7 +152,7 @@ def run_updates(
                 scalars |= counters.pop_finished() | clock.speed(counters.env_steps)
                 log.row(counters.env_steps, scalars)
             progress.update(counters.env_steps, scalars)
-        clock.wall += time.perf_counter() - begun
+        clock.wall += TRAINING_TIME.now() - begun
         # 4. the checkpoint, and the end
         over = returns is not None and last
         if over or stop.number is not None or saver.due(counters.env_steps):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from tqdm import tqdm
 
 from pgrun.terminal.printing import say
+from pgrun.terminal.training_time import TRAINING_TIME
 
 LINES = 10  # printed over a run where there is no terminal
 
@@ -22,7 +22,8 @@ class Progress:
 
     def __init__(self, total: int, shown: bool, done: int = 0):
         terminal = sys.stderr.isatty()
-        self.total, self.done, self.begun = total, done, time.perf_counter()
+        self.total, self.done, self.begun = total, done, TRAINING_TIME.now()
+        self.paused = TRAINING_TIME.paused  # what the bar knows of it
         self.interval = max(total - done, 1) / LINES
         self.next = done + self.interval
         self.lines = shown and not terminal
@@ -38,10 +39,11 @@ class Progress:
         if told:
             self.recent = "  ".join(f"{name} {x:.1f}" for name, x in told.items())
             self.bar.set_postfix_str(self.recent, refresh=False)
+        self.leave_out_pauses()
         self.bar.update(min(env_steps, self.total) - self.bar.n)
         if self.lines and env_steps >= self.next:
             self.next = env_steps + self.interval
-            speed = (env_steps - self.done) / (time.perf_counter() - self.begun)
+            speed = (env_steps - self.done) / (TRAINING_TIME.now() - self.begun)
             left = max(self.total - env_steps, 0) / speed
             print(
                 f"{env_steps:>10} steps  {speed:8.0f} steps/s  {self.recent}  {left:.0f} s left",
@@ -49,22 +51,32 @@ class Progress:
                 flush=True,
             )
 
+    def leave_out_pauses(self) -> None:
+        """What was compiled since the last update is no time of the bar's either."""
+        pause, self.paused = TRAINING_TIME.paused - self.paused, TRAINING_TIME.paused
+        if pause and not self.bar.disable:
+            self.bar.start_t += pause
+            self.bar.last_print_t += pause
+
     def close(self) -> None:
         self.bar.close()
 
 
 class CompileProgress:
-    """Says once that machine code is made; on a terminal also how many functions are done, in what time."""
+    """Says once that machine code is made; on a terminal also how many functions are done, in what time.
+    The run's own time stands still meanwhile.
+    """
 
     def __init__(self, shown: bool) -> None:
         self.bar: tqdm[None] | None = None
         self.shown, self.functions, self.announced = shown and sys.stderr.isatty(), 0, False
 
     def begin(self) -> None:
+        TRAINING_TIME.pause()
         if not self.announced:
             self.announced = True
             with tqdm.external_write_mode():  # the run's bar makes room
-                say("compiling the core for this machine, once: up to half a minute")
+                say("compiling the core for this machine, once: about half a minute of processor time")
         self.bar = tqdm(
             initial=self.functions, bar_format="compiling: {n_fmt} functions, {elapsed}", leave=False,
             disable=not self.shown,
@@ -76,6 +88,7 @@ class CompileProgress:
             self.bar.update()
 
     def end(self) -> None:
+        TRAINING_TIME.go_on()
         if self.bar is not None:
             self.bar.close()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -21,6 +20,7 @@ from pgrun.policies.normalization import NoRewardScale
 from pgrun.rollouts.compiled_player import Player, Records
 from pgrun.rollouts.samplers.steps import Steps
 from pgrun.rollouts.trajectory import Finished
+from pgrun.terminal.training_time import TRAINING_TIME
 from pgrun.types import Batch, Rollout
 
 BY_PROGRESS = ("constant", *OVER_THE_RUN)  # schedules that hang on env_steps alone
@@ -84,17 +84,17 @@ class Iterations:
 
     def collect(self) -> tuple[Rollout, Finished]:
         """The first part of an iteration: (its rollout, episodes that ended). Raises ``EnvironmentFault``."""
-        begun = time.perf_counter()
+        begun = TRAINING_TIME.now()
         counts, finished = self.call_collect()
-        self.seconds[0] += time.perf_counter() - begun
+        self.seconds[0] += TRAINING_TIME.now() - begun
         self.refuse_bad_data(counts)
         return self.last_rollout(), finished
 
     def learn(self) -> None:
         """The second part of it."""
-        begun = time.perf_counter()
+        begun = TRAINING_TIME.now()
         self.call_learn()
-        self.seconds[1] += time.perf_counter() - begun
+        self.seconds[1] += TRAINING_TIME.now() - begun
 
     def call_whole(self, count: int, rates: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, Finished]:
         """Up to ``count`` iterations by one call: (what was counted [4], the episodes that ended)."""
