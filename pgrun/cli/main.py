@@ -174,14 +174,13 @@ def owning_sweep(jobs: Sequence[Job]) -> Iterator[None]:
     from pgrun.config.user_modules import hiding_user_folders
     from pgrun.runs.slurm_states import knowing_slurm_states
     from pgrun.runs.workers import owning_workers
+    from pgrun.storage.folder_lock import SWEEPING, run_lock
     from pgrun.terminal.signals import STOP
-    from pgrun.training.saver import run_lock
 
     folder = Path(jobs[0].hydra.sweep.dir)
     folder.mkdir(parents=True, exist_ok=True)
-    busy = "another sweep is running there: wait for its end, or choose another hydra.sweep.dir"
     with (
-        run_lock(folder, busy),
+        run_lock(folder, f"{SWEEPING}: wait for its end, or choose another hydra.sweep.dir"),
         safe_import_path(),
         hiding_user_folders(),
         owning_workers(jobs[0].choices.get("hydra/launcher", "")),
@@ -242,7 +241,7 @@ def run_alone(command: Command, job: Job, again: bool) -> Path:
     from pgrun.command.preflight import check_folders, refuse_all
     from pgrun.config.paths import showing_paths_from
     from pgrun.runs.announce import describe_start
-    from pgrun.training.saver import run_lock
+    from pgrun.storage.folder_lock import run_lock
 
     folder = job.folder.absolute()  # of before hydra.job.chdir
     folder.mkdir(parents=True, exist_ok=True)

@@ -21,9 +21,11 @@ from pgrun.command.hydra_settings import find_wrong_hydra_settings
 from pgrun.command.launchers import find_missing_launchers
 from pgrun.command.overrides import Command, GivenTwice
 from pgrun.command.search_check import find_wrong_search
+from pgrun.command.search_settings import FILE
 from pgrun.command.stack_check import find_stacked_in_sweep
 from pgrun.config.paths import EVENT_FILES
 from pgrun.errors import PROGRAM, Mistake, SeveralMistakes
+from pgrun.storage.folder_lock import SWEEPING, TRAINING, is_locked
 from pgrun.storage.newest_run import RUN, SWEEP
 from pgrun.terminal.writable import is_too_long, reason_unwritable
 
@@ -51,7 +53,7 @@ def compose_and_check(command: Command, again: bool = False) -> list[Job]:
         problems += find_stacked_in_sweep(job.settings)
     for job in jobs.composed[:1]:
         problems += find_wrong_hydra_settings(command, job)
-    problems += find_wrong_search(command, jobs.composed, again)
+    problems += find_wrong_search(command, jobs.composed)
     setting = "hydra.sweep.dir" if command.multirun else "hydra.run.dir"
     named = bool(jobs.composed) and is_named_by_us(jobs.composed[0], command.multirun)
     problems += check_folders(jobs.composed, () if again or named else command.app.files, setting)
@@ -121,9 +123,11 @@ def check_folders(composed: list[Job], files: Sequence[str], setting: str) -> It
                 str(job.folder), None, f"{os.strerror(errno.ENAMETOOLONG)}", f"choose a shorter {setting}"
             )
             return
-        if files and job is composed[0] and (problem := find_other_kind(job, files, setting)):
-            yield problem
-            return
+        if files and job is composed[0]:
+            problem = find_work_under_way(job, setting) or find_other_kind(job, files, setting)
+            if problem:
+                yield problem
+                return
         if files and any(job.folder.glob(EVENT_FILES)) and not holds_any(job.folder, files):
             yield Mistake(
                 str(job.folder),
@@ -158,6 +162,15 @@ def check_folders(composed: list[Job], files: Sequence[str], setting: str) -> It
             yield Mistake(str(folder), None, f"cannot be written: {reason}", f"choose another {setting}")
 
 
+def find_work_under_way(job: Job, setting: str) -> Mistake | None:
+    """A run or a sweep in that folder which another process is busy with."""
+    folder, under_way = job.folder, TRAINING
+    if setting == "hydra.sweep.dir":
+        folder, under_way = Path(job.hydra.sweep.dir), SWEEPING
+    remedy = f"wait for its end, or choose another {setting}"
+    return Mistake(str(folder), None, under_way, remedy) if is_locked(folder) else None
+
+
 def find_other_kind(job: Job, files: Sequence[str], setting: str) -> Mistake | None:
     """A sweep in the folder of a run, or a run in that of a sweep: neither could be gone on with."""
     in_sweep = setting == "hydra.sweep.dir"
@@ -175,7 +188,7 @@ def find_other_sweep(composed: list[Job], setting: str) -> Mistake | None:
     if setting != "hydra.sweep.dir" or not composed:
         return None
     top = Path(composed[0].hydra.sweep.dir)
-    if not holds_any(top, (SWEEP,)):
+    if not holds_any(top, (SWEEP, FILE)):
         return None
     remedy = f"choose another {setting}, or go on with that: {shlex.quote(f'resume={top}')}"
     return Mistake(str(top), None, "holds another sweep", remedy)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -12,7 +11,7 @@ from pgrun.command.app import PGRUN
 from pgrun.command.compose import Job
 from pgrun.command.folder_names import JOB_NAME
 from pgrun.command.overrides import Command
-from pgrun.command.search_settings import CHOICE, FILE, Search, asks_for_search, holds_search
+from pgrun.command.search_settings import CHOICE, Search, asks_for_search
 from pgrun.command.search_storage import find_wrong_storage
 from pgrun.config.schema import construct_from_settings, find_violations
 from pgrun.errors import Mistake
@@ -20,8 +19,8 @@ from pgrun.errors import Mistake
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 
-def find_wrong_search(command: Command, jobs: Sequence[Job], again: bool) -> Iterator[Mistake]:
-    """``jobs``: the corners of what is searched. ``again``: it may have begun before."""
+def find_wrong_search(command: Command, jobs: Sequence[Job]) -> Iterator[Mistake]:
+    """``jobs``: the corners of what is searched."""
     chosen = [job for job in jobs[:1] if job.choices.get("hydra/sweeper") == CHOICE]
     if chosen and not asks_for_search(command):
         yield Mistake("hydra/sweeper", CHOICE, "a search is asked for in the command", "type it there")
@@ -48,12 +47,6 @@ def find_wrong_search(command: Command, jobs: Sequence[Job], again: bool) -> Ite
             None,
             "the trials of a search lie in folders by their numbers",
             "leave it out",
-        )
-    if holds_search(Path(job.hydra.sweep.dir)) and not again:
-        yield Mistake(
-            str(Path(job.hydra.sweep.dir)),
-            None,
-            (f"holds a search already ({FILE}): go on with resume=auto, or choose another hydra.sweep.dir"),
         )
 
 

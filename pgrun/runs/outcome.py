@@ -86,7 +86,7 @@ def run_and_record(
 
     How it ended is said in the run directory; ``theirs`` pass.
     """
-    from pgrun.training.saver import Occupied, run_lock
+    from pgrun.storage.folder_lock import Occupied, run_lock
 
     try:
         with run_lock(folder):

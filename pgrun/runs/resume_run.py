@@ -27,9 +27,10 @@ from pgrun.optimization.schedules import OVER_THE_RUN, Schedule
 from pgrun.runs.announce import describe_method, describe_watching
 from pgrun.runs.job_status import SETTINGS, Flat, flatten_for_comparison, format_changes, read_json_object
 from pgrun.storage.checkpoint import Checkpoints
+from pgrun.storage.folder_lock import run_lock
 from pgrun.terminal.printing import say, shorten_folder
 from pgrun.training.identity import MAY_CHANGE, check_settings, find_code_to_name_again
-from pgrun.training.saver import refusing_bad_data, run_lock
+from pgrun.training.saver import refusing_bad_data
 
 LIMIT = "env.max_episode_steps"
 

@@ -161,12 +161,11 @@ def move_folders(moves: Mapping[Path, Path], top: Path) -> None:
 
 def refuse_if_training(held: Mapping[Path, Flat]) -> None:
     """Raises ``InvalidCommand`` where a process is still training."""
-    from pgrun.training.saver import run_lock
+    from pgrun.storage.folder_lock import TRAINING, Occupied, is_locked
 
     for folder in held:
-        if (folder / ".lock").exists():
-            with run_lock(folder):
-                pass
+        if is_locked(folder):
+            raise Occupied(folder, None, TRAINING)
 
 
 def forget_failures(folders: Mapping[Path, Flat], app: App) -> None:

@@ -30,6 +30,7 @@ from pgrun.policies.continuous import StateStdGaussian
 from pgrun.policies.distributions import Gaussian
 from pgrun.returns import using_loop_backups
 from pgrun.rollouts.trajectory import Finished
+from pgrun.storage.folder_lock import run_lock
 from pgrun.storage.log import ALWAYS, WITH_CLIPPING, WITH_CRITIC, WITH_OPTIMIZER, WITH_STD, Log
 from pgrun.storage.versions import installed_versions
 from pgrun.terminal.signals import SignalFlag, Stopped, noting_signals
@@ -42,7 +43,7 @@ from pgrun.training.films import film_if_due
 from pgrun.training.nonfinite import guarded_update, read_check, watch_losses
 from pgrun.training.policy_export import save_policy
 from pgrun.training.progress import Progress
-from pgrun.training.saver import Saver, restore_run, run_lock
+from pgrun.training.saver import Saver, restore_run
 from pgrun.types import Batch, Rollout
 
 if TYPE_CHECKING:

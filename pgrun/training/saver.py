@@ -10,10 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from pgrun import __version__
-from pgrun.atomic_files import refuse_links
 from pgrun.config.own_code import require_state
 from pgrun.config.own_state import OwnState
 from pgrun.envs.faults import Unrepeatable
@@ -33,7 +30,6 @@ if TYPE_CHECKING:
 SHARE = 0.02  # of the wall time that saving takes at most, where no cadence is set
 LEAST = 5.0  # seconds between two saves: so much a crash may cost
 LATER = ("continued",)  # counters that checkpoints of earlier days do not have
-HELD: set[Path] = set()  # run directories that this process has to itself
 log = logging.getLogger(__name__)
 
 
@@ -106,38 +102,6 @@ class Saver:
                 type(algorithm).__name__,
                 ", ".join(forgotten),
             )
-
-
-class Occupied(InvalidCommand):
-    """What is in the folder is another process's: nothing is written there, not even
-    that this one was refused.
-    """
-
-
-@contextmanager
-def run_lock(folder: Path, what: str = "another process is training there") -> Iterator[None]:
-    """No other process writes into this run's or sweep's directory meanwhile; once more within itself it
-    changes nothing.
-
-    Raises ``Occupied``, saying ``what`` does.
-    """
-    real = folder.resolve()
-    if real in HELD:
-        yield
-        return
-    place = folder / ".lock"
-    refuse_links(place)
-    lock = FileLock(place, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise Occupied(folder, None, what) from error
-    HELD.add(real)
-    try:
-        yield
-    finally:
-        HELD.discard(real)
-        lock.release()
 
 
 def restore_run(state: Mapping[str, Any], run: Run, counters: Counters, clock: Clock) -> bool:

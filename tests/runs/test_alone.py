@@ -18,9 +18,9 @@ from pgrun.command.compose import compose_jobs
 from pgrun.command.overrides import read_command
 from pgrun.runs.job_status import write_settings
 from pgrun.runs.outcome import run_and_record
+from pgrun.storage import folder_lock
 from pgrun.storage.checkpoint import Checkpoints
-from pgrun.training import saver
-from pgrun.training.saver import Occupied, run_lock
+from pgrun.storage.folder_lock import Occupied, run_lock
 from tests.helpers.fixtures_cli import here  # noqa: F401
 from tests.helpers.support_cli import QUICK, in_fork, pgrun
 
@@ -45,7 +45,7 @@ def test_the_second_of_two_runs_leaves_everything_as_it_is(here: Path) -> None: 
     with somebody_else(here / "r"):
         answer = pgrun(f"{BRIEF} hydra.run.dir=r")
         assert (answer.code, answer.out) == (2, "")
-        assert answer.err == "pgrun: r: another process is training there\n"
+        assert answer.err.startswith("pgrun: r: another process is training there: wait for its end")
         assert [path.name for path in (here / "r").iterdir()] == [".lock"]
     assert pgrun(f"{BRIEF} hydra.run.dir=r").code == 0
 
@@ -59,7 +59,7 @@ def test_a_run_that_is_over_when_the_second_may_begin(here: Path, monkeypatch: p
         (folder / "summary.json").write_text(first)
         yield
 
-    monkeypatch.setattr(saver, "run_lock", at_last)
+    monkeypatch.setattr(folder_lock, "run_lock", at_last)
     answer = pgrun(f"{BRIEF} hydra.run.dir=r")
     assert (answer.code, "r: holds a run already" in answer.err) == (2, True)
     assert (here / "r" / "summary.json").read_text() == first

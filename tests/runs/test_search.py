@@ -70,7 +70,9 @@ def test_a_search(peak: Path) -> None:
     assert runs.notes == []
     kept = json.loads((peak / "s" / "sweep.json").read_text())["jobs"]
     assert [job["status"] for job in kept] == ["finished"] * 4
-    assert "holds a search already" in pgrun(f"{LINE} {X}").err
+    refused = pgrun(f"{LINE} {X}").err
+    assert refused.count("holds another sweep") == 1
+    assert len(refused.splitlines()) == 1  # one reason
 
 
 SEARCH = f"{LINE} {X} seeds=[0,1,2] hydra.sweeper.prune_after=2 hydra.sweeper.seed=3"

@@ -180,9 +180,14 @@ def test_a_second_sweep_in_a_folder_is_refused(faulty: Path) -> None:
     with (faulty / "s" / ".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         answer = pgrun(f"-m seed=0,1 {LINE}")
-    assert answer.code == 2
-    assert "another sweep is running there" in answer.err
-    assert [path.name for path in (faulty / "s").iterdir()] == [".lock"]
+        assert answer.code == 2
+        assert "another sweep is running there" in answer.err
+        assert [path.name for path in (faulty / "s").iterdir()] == [".lock"]
+        for begun in ("multirun.yaml", "search.json"):  # its own files are no second reason
+            (faulty / "s" / begun).touch()
+            answer = pgrun(f"-m seed=0,1 {LINE}")
+            assert (answer.code, len(answer.err.splitlines())) == (2, 1)
+            assert "another sweep is running there" in answer.err
 
 
 def test_a_signal_of_an_earlier_sweep_does_not_stop_the_next(faulty: Path) -> None:
