@@ -94,12 +94,18 @@ def natural_horizon(table: Any) -> int:
 def values(p: Problem, policy: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
     """(V [H+1, S], Q [H, S, A]) with h steps gone: V_H = 0, Q_h = r + γPV_{h+1}, V_h = Σ_a πQ_h."""
     v, qs, vs = torch.zeros_like(p.start), [], [torch.zeros_like(p.start)]
-    for _ in range(p.horizon):
+    while len(qs) < p.horizon:
         q = p.reward + gamma * (p.transition @ v)
-        v = (policy * q).sum(1)
-        qs.append(q)
-        vs.append(v)
+        before, v = v, (policy * q).sum(1)
+        repeats = p.horizon - len(qs) if is_settled(before, v) else 1
+        qs += [q] * repeats
+        vs += [v] * repeats
     return torch.stack(vs[::-1]), torch.stack(qs[::-1])
+
+
+def is_settled(before: Tensor, now: Tensor) -> bool:
+    """Whether a step that moved no number moves none from here on. Its derivatives may still move."""
+    return not now.requires_grad and torch.equal(before, now)
 
 
 def objective(p: Problem, policy: Tensor, gamma: float) -> Tensor:
@@ -107,7 +113,9 @@ def objective(p: Problem, policy: Tensor, gamma: float) -> Tensor:
     reward, follows = (policy * p.reward).sum(1), gamma * torch.einsum("sa,san->sn", policy, p.transition)
     v = torch.zeros_like(p.start)
     for _ in range(p.horizon):
-        v = torch.addmv(reward, follows, v)
+        before, v = v, torch.addmv(reward, follows, v)
+        if is_settled(before, v):
+            break
     return p.start @ v
 
 
@@ -115,9 +123,9 @@ def state_visits(p: Problem, policy: Tensor) -> Tensor:
     """P(sₜ = s, still going) [H, S]"""
     here, visits = p.start, []
     follows = torch.einsum("sa,san->sn", policy, p.transition)
-    for _ in range(p.horizon):
-        visits.append(here)
-        here = here @ follows
+    while len(visits) < p.horizon:
+        before, here = here, here @ follows
+        visits += [before] * (p.horizon - len(visits) if is_settled(before, here) else 1)
     return torch.stack(visits)
 
 

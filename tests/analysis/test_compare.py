@@ -384,6 +384,8 @@ MISTAKES = {
     "top --baseline gamma=0.99": "fits several groups",
     "top --baseline a2c": "say it as setting=value",
     "top --by hue": "hue: no such setting",
+    "top --by seed": "seed: a group is its configuration over all its seeds",
+    "top --baseline seed=0": "seed: a group is its configuration over all its seeds",
     "top --picture curves.gif": "must end in .png or .svg or .pdf",
     "top --export nowhere/scores.csv": "cannot be written",
     "top --html top": "must end in .html",

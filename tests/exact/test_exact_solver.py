@@ -246,3 +246,23 @@ def test_what_the_policy_sees_is_normalised_where_states_are(tmp_path) -> None:
     assert error(exact.policy_table(run.policy, p), wanted) < 1e-6  # one forward in float32 or two
     raw = run.policy.params(torch.eye(16)).softmax(-1)
     assert error(raw, wanted) > 1e-4
+
+
+@pytest.mark.parametrize("stay", [0.3, 0.9, 0.9999])
+def test_what_no_longer_moves_is_not_worked_out_again(stay: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each number as it is with all 10 000 steps, and of derivatives all steps are taken."""
+    p = exact.read_problem(gym.make("pgrun/OneState-v0"))
+    pi = torch.tensor([[stay, 1 - stay]], dtype=torch.float64)
+
+    def solve() -> tuple[Tensor, ...]:
+        return *exact.values(p, pi, 1.0), exact.state_visits(p, pi), exact.objective(p, pi, 1.0)
+
+    def slope() -> Tensor:
+        leaf = pi.clone().requires_grad_()
+        with torch.enable_grad():
+            return torch.autograd.grad(exact.objective(p, leaf, 1.0), leaf)[0]
+
+    quick = (*solve(), slope())
+    monkeypatch.setattr(exact, "is_settled", lambda before, now: False)
+    for actual, expected in zip(quick, (*solve(), slope()), strict=True):
+        assert torch.equal(actual, expected)

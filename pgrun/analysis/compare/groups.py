@@ -96,7 +96,11 @@ def shorten_number(text: str) -> str:
 
 
 def find_setting_path(key: str, runs: Iterable[Run]) -> str:
-    """``algo`` is ``algo.name``, ``env`` is ``env.id``."""
+    """``algo`` is ``algo.name``, ``env`` is ``env.id``. Raises ``InvalidCommand``."""
+    if key in ("seed", "seeds"):
+        raise InvalidCommand(
+            key, None, "a group is its configuration over all its seeds", "name another setting, such as algo"
+        )
     known = {path for run in runs for path in run.config}
     path_or_none = next((path for path in (key, f"{key}.name", f"{key}.id") if path in known), None)
     if path_or_none is None:
