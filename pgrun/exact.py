@@ -93,7 +93,8 @@ def natural_horizon(table: Any) -> int:
 
 def values(p: Problem, policy: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
     """(V [H+1, S], Q [H, S, A]) with h steps gone: V_H = 0, Q_h = r + γPV_{h+1}, V_h = Σ_a πQ_h."""
-    v, qs, vs = torch.zeros_like(p.start), [], [torch.zeros_like(p.start)]
+    qs: list[Tensor] = []
+    v, vs = torch.zeros_like(p.start), [torch.zeros_like(p.start)]
     while len(qs) < p.horizon:
         q = p.reward + gamma * (p.transition @ v)
         before, v = v, (policy * q).sum(1)
@@ -121,7 +122,8 @@ def objective(p: Problem, policy: Tensor, gamma: float) -> Tensor:
 
 def state_visits(p: Problem, policy: Tensor) -> Tensor:
     """P(sₜ = s, still going) [H, S]"""
-    here, visits = p.start, []
+    visits: list[Tensor] = []
+    here = p.start
     follows = torch.einsum("sa,san->sn", policy, p.transition)
     while len(visits) < p.horizon:
         before, here = here, here @ follows
