@@ -41,12 +41,17 @@ def pin_libraries(argv: list[str]) -> None:
     pin_processor()
 
 
+def is_portable() -> bool:
+    """Whether ``PGRUN_PORTABLE`` asks for the same numbers on every processor."""
+    return os.environ.get(PORTABLE, "0") not in ("", "0")
+
+
 def pin_processor() -> None:
     """With ``PGRUN_PORTABLE=1``: the same machine code on every x86-64 processor with AVX2.
 
     Raises ``InvalidCommand`` on any other, and where a library has chosen its code already.
     """
-    if os.environ.get(PORTABLE, "0") in ("", "0"):
+    if not is_portable():
         return
     given = os.environ[PORTABLE]
     if not has_avx2():

@@ -37,6 +37,7 @@ from pgrun.policies.policy import Policy, distribution_for
 from pgrun.rollouts.samplers.episodes import Episodes, Evaluation
 from pgrun.rollouts.samplers.steps import Steps
 from pgrun.terminal.cores import CORE_LIMIT
+from pgrun.terminal.portable_torch import set_torch_up
 from pgrun.training.backends import Twins, choose_backend, choose_envs, twins_of
 from pgrun.training.members import build_member, family_of
 from pgrun.training.reference import build_reference
@@ -149,7 +150,7 @@ def build_run(settings: Mapping[str, Any], backend: str | None = None) -> Run:
     device = resolve_device(top.device)
     backend = backend or choose_backend(settings, device)
     twins = twins_of(backend)
-    torch.set_num_threads(top.threads)
+    set_torch_up(top.threads)
     CORE_LIMIT.most = None if top.cores == "auto" else top.cores
     torch.set_grad_enabled(False)
     # 2. random streams: each use of chance has its own

@@ -101,3 +101,40 @@ def test_another_kind_of_processor_is_said(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(libraries.platform, "machine", lambda: "aarch64")
     with pytest.raises(InvalidCommand, match=r"x86-64 processors with AVX2, this one is aarch64: unset it"):
         pin_libraries([])
+
+
+ROOTS = """
+from pgrun.terminal.libraries import pin_libraries
+pin_libraries([])
+import numpy as np, torch
+from pgrun.terminal.portable_torch import set_torch_up
+x = 10 * torch.rand(20_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+log = x.float().log()
+set_torch_up(1)
+assert torch.equal(x.float().log(), log), "actions are drawn with it: no other number"
+for y in (x, x.float()):
+    assert (y.sqrt().numpy() == np.sqrt(y.numpy())).all()
+assert (x.log().numpy() == np.log(x.numpy())).all()
+leaf = x.clone().requires_grad_()
+(leaf.sqrt() + leaf.log()).sum().backward()
+torch.testing.assert_close(leaf.grad, 0.5 / x.sqrt() + 1 / x)
+assert torch.tensor([1, 4]).sqrt().tolist() == [1, 2]
+assert torch.tensor([1, 4]).log().dtype == torch.float32
+assert torch.tensor(4.0).sqrt().shape == ()
+assert torch.tensor([-1.0, 0.0]).double().log().isfinite().sum() == 0
+every = torch.vmap(torch.sqrt)(x.view(100, 200))
+assert torch.equal(every.flatten(), x.sqrt())
+"""
+
+
+def test_roots_and_logarithms_are_those_of_every_processor() -> None:
+    """MKL's begin with the processor's own approximation: one root of five in float32 is another number."""
+    variables = {**os.environ, PORTABLE: "1"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", ROOTS],
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -33,6 +33,7 @@ from pgrun.policies.policy import Network, Policy, distribution_for
 from pgrun.rollouts.samplers.episodes import Evaluation
 from pgrun.rollouts.trajectory import Finished
 from pgrun.storage.saved_policy import Saved, load_saved_policy, restore_policy
+from pgrun.terminal.portable_torch import set_torch_up
 from pgrun.tools.play.camera import make_camera, name_film
 from pgrun.tools.play.options import PlayOptions
 from pgrun.tools.play.report import format_play_report
@@ -67,7 +68,7 @@ def play_episodes(wish: PlayOptions) -> tuple[Saved, Finished, list[Path]]:
     torch.set_grad_enabled(False)
     import_modules(wish.modules)
     role = load_role(saved, wish)
-    torch.set_num_threads(min(role.top.threads, os.cpu_count() or 1))
+    set_torch_up(min(role.top.threads, os.cpu_count() or 1))
     seed = role.top.seed if wish.seed is None else wish.seed
     random = make_streams(seed, "cpu")
     episodes = wish.episodes or (1 if wish.pictures else role.episodes)

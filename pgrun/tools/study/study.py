@@ -13,6 +13,7 @@ import torch
 
 from pgrun.config.schema import construct_from_settings, setting_kinds
 from pgrun.storage.versions import installed_versions
+from pgrun.terminal.portable_torch import set_torch_up
 from pgrun.tools.study import reference as truth
 from pgrun.tools.study.collect import Seen, Tally
 from pgrun.tools.study.lab import Maker, StudySetup, build_study_setup
@@ -35,7 +36,7 @@ def run_study(settings: Mapping[str, Any], say: Say = lambda _: None) -> dict[st
     """The content of study.json. ``settings``: plain data that ``check`` has been through."""
     begun = time.time()
     study = construct_from_settings(Study, {key: settings[key] for key in setting_kinds(Study)})
-    torch.set_num_threads(study.threads)
+    set_torch_up(study.threads)
     torch.set_grad_enabled(False)
     lab = build_study_setup(study, settings)
     try:
