@@ -1,11 +1,11 @@
 """Functions of torch that round by the processor, which with ``PGRUN_PORTABLE=1`` are NumPy's.
 
-On x86-64 CPUs torch takes √ and the logarithm from MKL's vector library, whatever ``MKL_CBWR`` says. There a
-root begins with the processor's own approximation of 1/√x and ends beside the nearest number: one in five of
-float32 on an AMD EPYC. A logarithm in float64 does so once in some 20 000. NumPy's √ is the instruction, of
-which IEEE 754 leaves one result; its logarithm is the C library's. The other functions are the same under
-other approximations (``tests/campaigns/processors.py`` looks), but for atan, asin, acos, tan and log2, which
-no update takes.
+On x86-64 CPUs torch takes √ and the logarithm from MKL's vector library. ``MKL_CBWR=COMPATIBLE`` leaves one
+code of it, in which a root still begins with the processor's own approximation of 1/√x and ends beside the
+nearest number: one in five of float32 on an AMD EPYC. A logarithm in float64 does so once in some 20 000.
+NumPy's √ is the instruction, of which IEEE 754 leaves one result; its logarithm is the C library's. The other
+functions are the same under other approximations (``tests/campaigns/processors.py`` looks), but for atan,
+asin, acos, tan and log2, which no update takes.
 """
 
 from __future__ import annotations
