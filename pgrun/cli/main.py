@@ -98,10 +98,13 @@ def expand_folder_words(argv: list[str], app: App) -> list[str]:
 
 
 def resume_named_run(command: Command) -> Outcome:
-    """``resume=`` of one run directory. Raises ``InvalidCommand``."""
-    from pgrun.runs.resume_run import resume_run
+    """``resume=`` of one run directory, or what it would go on with. Raises ``InvalidCommand``."""
+    from pgrun.runs.resume_run import resume_run, show_resumed_settings
 
     command.refuse_foreign()
+    if command.shows:
+        show_resumed_settings(command)
+        return Outcome(ExitCode.DONE)
     resume_run(command)
     return Outcome(ExitCode.DONE, next(Path(str(w.value)) for w in command.words if w.key == "resume"))
 
@@ -216,7 +219,7 @@ def show_through_hydra(command: Command) -> int:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from pgrun.command.compose import compose_jobs
+    from pgrun.command.compose import compose_jobs, format_settings_yaml
     from pgrun.command.preflight import refuse_all
 
     jobs = compose_jobs(command) if command.flags.cfg else None
@@ -224,7 +227,7 @@ def show_through_hydra(command: Command) -> int:
     refuse_all(problems, command.app.name, jobs.translation if jobs else "")
     command.refuse_foreign()
     if jobs and command.flags.cfg == "job":  # Hydra's own shows where values come from: ${oc.select:usual.…}
-        print(jobs.composed[0].yaml(command.flags.package))
+        print(format_settings_yaml(jobs.composed[0].settings, command.flags.package))
         return ExitCode.DONE
     try:
         call_hydra(command, command.argv)

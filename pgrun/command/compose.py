@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -63,12 +63,13 @@ class Job:
             cfg.hydra.overrides.task = [word.text for word in words]
         return cfg  # type: ignore[no-any-return]
 
-    def yaml(self, package: str | None = None) -> str:
-        """The resolved settings, or those of one package."""
-        part = OmegaConf.select(OmegaConf.create(self.settings), package or "")
-        if package and part is None:
-            raise InvalidCommand("--package", package, "no such part of the configuration")
-        return OmegaConf.to_yaml(part).rstrip() if OmegaConf.is_config(part) else str(part)
+
+def format_settings_yaml(settings: Mapping[str, Any], package: str | None = None) -> str:
+    """The resolved settings, or those of one package. Raises ``InvalidCommand`` where there is none."""
+    part = OmegaConf.select(OmegaConf.create(dict(settings)), package or "")
+    if package and part is None:
+        raise InvalidCommand("--package", package, "no such part of the configuration")
+    return OmegaConf.to_yaml(part).rstrip() if OmegaConf.is_config(part) else str(part)
 
 
 @dataclass

@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 
 from pgrun import atomic_files
 from pgrun.command.app import PGRUN
-from pgrun.command.compose import compose_jobs
+from pgrun.command.compose import compose_jobs, format_settings_yaml
 from pgrun.command.overrides import CliOverride, Command, read_command
 from pgrun.command.preflight import refuse_all
 from pgrun.config.settings import flatten_settings, spell_advantage_norm
@@ -42,6 +42,22 @@ def resume_run(command: Command) -> float:
     # before anything is read: what another process adds to the run meanwhile would be lost
     with run_lock(folder) if (folder / "checkpoints").is_dir() else nullcontext():
         return resume_saved_run(folder, load_newest_state(folder, word), command)
+
+
+def show_resumed_settings(command: Command) -> None:
+    """``--cfg job``: the settings that the run would go on with. Nothing is run or written.
+
+    Raises ``InvalidCommand``.
+    """
+    refuse_all(command.problems)
+    word, folder = find_resumed_folder(command)
+    if command.flags.cfg != "job":
+        raise InvalidCommand(word.text, None, "a run that goes on has its settings alone", "type --cfg job")
+    state = load_newest_state(folder, word)
+    with refusing_bad_data(f"{folder}: its checkpoint makes no sense", state):
+        refuse_other_run(state, folder)
+        settings = settings_of_resumed_run(state["settings"], command.words, folder)
+    print(format_settings_yaml(settings, command.flags.package))
 
 
 def resume_saved_run(folder: Path, state: dict[str, Any], command: Command) -> float:

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pgrun.training.identity import MAY_CHANGE, format_resume_command
 from tests.helpers.fixtures_cli import here  # noqa: F401
@@ -115,6 +116,29 @@ def test_a_run_under_way_is_left_alone(finished: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
         answer = pgrun("resume=r trainer.total_steps=256")
     assert (answer.code, "another process is training there" in answer.err) == (2, True)
+
+
+def test_what_it_would_go_on_with_is_shown_and_nothing_done(finished: Path) -> None:
+    """``--cfg`` looks: of a finished run, and of one that is to be longer."""
+
+    def look() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in (finished / "r").rglob("*") if path.is_file()}
+
+    before = look()
+    shown = pgrun("resume=r --cfg job trainer.total_steps=4096")
+    assert (shown.code, shown.err) == (0, "")
+    assert yaml.safe_load(shown.out)["trainer"]["total_steps"] == 4096
+    part = pgrun("resume=r --cfg job --package trainer")
+    assert yaml.safe_load(part.out) == {**yaml.safe_load(shown.out)["trainer"], "total_steps": 128}
+    for words, said in {
+        "--cfg hydra": "type --cfg job",
+        "--info all": "type --cfg job",
+        "--cfg job gamma=0.5": "was started with gamma=0.99, not 0.5",
+        "--cfg job --package nowhere": "no such part of the configuration",
+    }.items():
+        answer = pgrun(f"resume=r {words}")
+        assert (answer.code, said in answer.err) == (2, True), answer
+    assert look() == before
 
 
 def test_a_run_directory_can_be_moved(finished: Path) -> None:
