@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pgrun.errors import InvalidCommand
+
+# What has settings of its own, and by which of them an option of it is chosen.
+SECTIONS = {
+    **dict.fromkeys(("algo", "critic", "network", "optimizer", "policy", "sampler", "variance"), "name"),
+    "env": "id",
+    **dict.fromkeys(("diagnostics", "logger", "reference", "trainer")),
+}
 
 
 def build_command(
@@ -23,12 +30,26 @@ def build_command(
     argv = [
         word for part in words for word in (split_text(part) if isinstance(part, str) else map(str, part))
     ]
-    argv += [f"{key}={format_argument(value, key)}" for key, value in settings.items()]
+    argv += [f"{key}={format_argument(value, key)}" for key, value in flatten_sections(settings)]
     if folder is not None:
         argv.append(f"hydra.run.dir={format_argument(folder, 'folder')}")
     if config_dir is not None:
         argv.append(f"--config-dir={os.fspath(config_dir)}")
     return argv
+
+
+def flatten_sections(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """``network={"name": "shared", "hidden": [8]}`` is ``network=shared network.hidden=[8]``; all else as
+    it is.
+    """
+    for key, value in settings.items():
+        if key not in SECTIONS or not isinstance(value, Mapping):
+            yield key, value
+            continue
+        chosen = SECTIONS[key]
+        if chosen in value:  # first: its own settings follow
+            yield key, value[chosen]
+        yield from ((f"{key}.{name}", x) for name, x in value.items() if name != chosen)
 
 
 def split_text(text: str) -> list[str]:

@@ -79,6 +79,22 @@ def test_settings_of_any_kind_become_words() -> None:
         build_command([], {"seed": {1}}, None, None)
 
 
+def test_a_section_may_be_given_whole() -> None:
+    """Its option by its name, then its own settings; a dictionary that is a setting's value stays one."""
+    settings = {
+        "algo": "a2c",
+        "env": {"num_envs": 4, "id": "my_mod:Line-v0", "kwargs": {"trouble": None}},
+        "network": {"hidden": [8, 8]},
+        "trainer": {"total_steps": 1000},
+        "env.kwargs": {"trouble": "no"},
+    }
+    assert build_command([], settings, None, None) == [
+        "algo=a2c",
+        *("env=my_mod:Line-v0", "env.num_envs=4", "env.kwargs={trouble:null}"),
+        *("network.hidden=[8,8]", "trainer.total_steps=1000", "env.kwargs={trouble:no}"),
+    ]
+
+
 def test_words_in_several_texts_are_words() -> None:
     """Also those that other tools' functions take, which the command answers."""
     argv = build_command(["algo=ppo env=CartPole-v1", ["seed=1", "gamma=1"], "seed=2"], {}, None, None)
