@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pgrun import __version__
 from pgrun.cli.subcommands import find_subcommand
 from pgrun.command.app import PGRUN, App
-from pgrun.errors import InvalidCommand, UserFacingError
+from pgrun.errors import InvalidCommand, UserFacingError, escape_lines
 from pgrun.terminal.exit_codes import ExitCode, run_guarded
 from pgrun.terminal.libraries import pin_libraries
 from pgrun.terminal.printing import Tone, say, shorten_folder
@@ -99,11 +99,11 @@ def expand_folder_words(argv: list[str], app: App) -> list[str]:
 
 def resume_named_run(command: Command) -> Outcome:
     """``resume=`` of one run directory, or what it would go on with. Raises ``InvalidCommand``."""
-    from pgrun.runs.resume_run import resume_run, show_resumed_settings
+    from pgrun.runs.resume_run import read_resumed_settings, resume_run
 
     command.refuse_foreign()
     if command.shows:
-        show_resumed_settings(command)
+        show_settings(command, read_resumed_settings(command))
         return Outcome(ExitCode.DONE)
     resume_run(command)
     return Outcome(ExitCode.DONE, next(Path(str(w.value)) for w in command.words if w.key == "resume"))
@@ -214,12 +214,19 @@ def show_help(argv: list[str], app: App) -> int:
     return ExitCode.DONE
 
 
+def show_settings(command: Command, settings: Mapping[str, Any]) -> None:
+    """``--cfg job``, whole or a package of it. Raises ``InvalidCommand``."""
+    from pgrun.command.compose import format_settings_yaml
+
+    print(escape_lines(format_settings_yaml(settings, command.flags.package)))  # a run's are from a file
+
+
 def show_through_hydra(command: Command) -> int:
     """The composed configuration, completions: what Hydra prints itself."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from pgrun.command.compose import compose_jobs, format_settings_yaml
+    from pgrun.command.compose import compose_jobs
     from pgrun.command.preflight import refuse_all
 
     jobs = compose_jobs(command) if command.flags.cfg else None
@@ -227,7 +234,7 @@ def show_through_hydra(command: Command) -> int:
     refuse_all(problems, command.app.name, jobs.translation if jobs else "")
     command.refuse_foreign()
     if jobs and command.flags.cfg == "job":  # Hydra's own shows where values come from: ${oc.select:usual.…}
-        print(format_settings_yaml(jobs.composed[0].settings, command.flags.package))
+        show_settings(command, jobs.composed[0].settings)
         return ExitCode.DONE
     try:
         call_hydra(command, command.argv)

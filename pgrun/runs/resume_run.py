@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 
 from pgrun import atomic_files
 from pgrun.command.app import PGRUN
-from pgrun.command.compose import compose_jobs, format_settings_yaml
+from pgrun.command.compose import compose_jobs
 from pgrun.command.overrides import CliOverride, Command, read_command
 from pgrun.command.preflight import refuse_all
 from pgrun.config.settings import flatten_settings, spell_advantage_norm
@@ -44,8 +44,8 @@ def resume_run(command: Command) -> float:
         return resume_saved_run(folder, load_newest_state(folder, word), command)
 
 
-def show_resumed_settings(command: Command) -> None:
-    """``--cfg job``: the settings that the run would go on with. Nothing is run or written.
+def read_resumed_settings(command: Command) -> dict[str, Any]:
+    """For ``--cfg job``: the settings that the run would go on with. Nothing is run or written.
 
     Raises ``InvalidCommand``.
     """
@@ -56,8 +56,7 @@ def show_resumed_settings(command: Command) -> None:
     state = load_newest_state(folder, word)
     with refusing_bad_data(f"{folder}: its checkpoint makes no sense", state):
         refuse_other_run(state, folder)
-        settings = settings_of_resumed_run(state["settings"], command.words, folder)
-    print(format_settings_yaml(settings, command.flags.package))
+        return settings_of_resumed_run(state["settings"], command.words, folder)
 
 
 def resume_saved_run(folder: Path, state: dict[str, Any], command: Command) -> float:
