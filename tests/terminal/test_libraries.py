@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -138,3 +141,22 @@ def test_roots_and_logarithms_are_those_of_every_processor() -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+SCRIPT = """
+import pgrun
+words = "algo=npg env=CartPole-v1 tuned=none trainer.total_steps=200 trainer.eval_episodes=1"
+run = pgrun.train(words, folder="r", quiet=True)
+print(run.summary["versions"]["processor"], run.summary["params_sha256"])
+"""
+
+
+def test_a_script_need_not_know_what_pgrun_loads(tmp_path: Path) -> None:
+    """The variable is set before it starts, and pgrun itself loads NumPy: the same run as the command."""
+    given: dict[str, Any] = {"env": {**os.environ, PORTABLE: "1"}, "cwd": tmp_path, "text": True}
+    line = "algo=npg env=CartPole-v1 tuned=none trainer.total_steps=200 trainer.eval_episodes=1"
+    typed = [sys.executable, "-m", "pgrun", *line.split(), "hydra.run.dir=typed"]
+    subprocess.run(typed, capture_output=True, check=True, **given)
+    done = subprocess.run([sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, check=True, **given)
+    summary = json.loads((tmp_path / "typed" / "summary.json").read_text())
+    assert done.stdout.split() == ["x86-64-v3", summary["params_sha256"]]
