@@ -9,6 +9,7 @@ from pgrun.algorithms.base import Algorithm, Learner
 from pgrun.algorithms.npg import Npg
 from pgrun.config.schema import Range, Repeats
 from pgrun.optimization.natural_gradient import in_float64, mean_kl
+from pgrun.optimization.schedules import OVER_THE_RUN
 from pgrun.policies.policy import Policy
 from pgrun.types import Batch
 
@@ -33,7 +34,11 @@ class Trpo(Npg):
     backtracks: Repeats = 10  # how often, at most
     improve_surrogate: bool = True
 
-    read_when: ClassVar = {**Algorithm.read_when, "iterations": ("solver", "cg")}  # it has the radius alone
+    read_when: ClassVar = {  # it has the radius alone
+        **Algorithm.read_when,
+        "delta_end": ("delta_schedule", OVER_THE_RUN),
+        "iterations": ("solver", "cg"),
+    }
     tags: ClassVar[tuple[str, ...]] = (*Npg.tags, "step/line_search_steps", "step/accepted")
 
     def move(self, step: Tensor, batch: Batch, learner: Learner) -> tuple[float, Tensor]:
@@ -60,7 +65,7 @@ class Trpo(Npg):
 
     def is_acceptable(self, kl: Tensor, value: Tensor, before: Tensor) -> bool:
         """Whether a step may be taken, from the mean KL that it makes and the objective there and before."""
-        if not bool(kl <= self.delta):
+        if not bool(kl <= self.kl_radius):
             return False
         return not self.improve_surrogate or bool(value > before)
 

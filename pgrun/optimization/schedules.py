@@ -1,4 +1,6 @@
-"""How a number of the settings goes over a run: one way for a learning rate, a clip and an entropy bonus."""
+"""How a number of the settings goes over a run: one way for a learning rate, a clip, a radius and an entropy
+bonus.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 Kind = Literal["constant", "linear", "cosine", "kl"]
+KindOfRadius = Literal["constant", "linear", "cosine"]  # where v itself says how far a step goes
 OVER_THE_RUN = ("linear", "cosine")  # kinds that end at the end of the run
 FACTOR, TOLERANCE = 1.5, 2.0  # of the rule of ``kl``
 LOWEST, HIGHEST = 0.01, 10.0  # times the start: where that rule stops

@@ -10,7 +10,8 @@ import torch
 from pgrun.algorithms.ppo import Ppo
 from pgrun.algorithms.trpo import Trpo
 from pgrun.compiled.optimizers import compile_optimizer
-from pgrun.optimization.natural_gradient import mean_kl
+from pgrun.diagnostics.update import scheduled_tags
+from pgrun.optimization.natural_gradient import fisher_product, mean_kl
 from pgrun.optimization.optimizers import Adam, Optimizer
 from pgrun.optimization.schedules import Schedule
 from pgrun.runs.resume_run import find_stretched_schedules
@@ -77,6 +78,29 @@ def test_every_number_takes_the_same_words() -> None:
     trpo = Trpo(entropy=0.04, entropy_schedule="linear", entropy_end=0.01)
     trpo.set_progress(1.0)
     assert trpo.entropy_weight == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(
+    ("algo", "name", "kl"),
+    [("npg", "delta", True), ("trpo", "delta", True), ("euclidean_pg", "radius", False)],
+)
+def test_a_step_is_as_long_as_its_radius_is_then(algo: str, name: str, kl: bool) -> None:
+    """At half of the run ½ΔᵀAΔ, or ‖Δθ‖, is half of the number that the settings have; at its end θ stays."""
+    words = {f"algo.{name}": 1e-3, f"algo.{name}_schedule": "linear", "variance": "none", "env.num_envs": 4}
+    groups = [f"{key}={value}" for key, value in words.items()]
+    run = build_run(settings(f"algo={algo}", "sampler=episodes", "backend=torch", *groups))
+    rollout, _ = run.sampler.collect(run.policy, run.envs, run.noise, run.scale)
+    batch = make_batch(run, rollout)[2]
+    product = fisher_product(run.policy, batch, 1e-3)
+    for progress, wanted in ((0.5, 5e-4), (1.0, 0.0)):
+        before = run.policy.theta.clone()
+        run.set_progress(progress)
+        run.algorithm.improve(batch, run.learner)
+        step = run.policy.theta - before
+        length = 0.5 * step.dot(product(step)) if kl else step.norm()
+        shorter = 0.8 ** (2 * max(float(run.algorithm.told.get("step/line_search_steps", 1)) - 1, 0))
+        assert float(length) == pytest.approx(wanted * shorter, rel=1e-2)  # float32
+        assert scheduled_tags(run.algorithm)[f"algo/{name}"].value == pytest.approx(wanted)
 
 
 def test_a_compiled_optimizer_has_the_same_schedule() -> None:

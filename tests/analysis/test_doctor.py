@@ -228,6 +228,24 @@ def test_one_long_step_that_a_run_got_over_is_no_illness() -> None:
     assert named(chart({**LOST, **once})) == ["kl-explodes", "return-collapsed"]
 
 
+@pytest.mark.parametrize(
+    ("settings", "advice"),
+    [
+        ({"optimizer.schedule": "constant"}, "optimizer.schedule=linear; "),
+        ({"algo.name": "trpo", "algo.delta_schedule": "constant"}, "algo.delta_schedule=linear; "),
+        ({"algo.name": "euclidean_pg", "algo.radius_schedule": "constant"}, "algo.radius_schedule=linear; "),
+        ({"algo.name": "npg", "algo.delta_schedule": "linear"}, "smaller steps towards the end; "),
+    ],
+)
+def test_what_was_lost_late_is_kept_by_steps_that_fall(settings: dict[str, str], advice: str) -> None:
+    """Of an algorithm that takes its own step by its radius, which no learning rate changes."""
+    (finding,) = find_symptoms(chart(LOST, settings={"optimizer.schedule": "constant", **settings}))
+    assert (finding.name, finding.remedy) == (
+        "return-collapsed",
+        advice + "policy_best is the one before the fall",
+    )
+
+
 CHANCE = {  # of README's SmallMDP: an episode returns 0.6 on average, and scatters by 2.4
     "env.id": "pgrun/SmallMDP-v0",
     "trainer.total_steps": 20_000,

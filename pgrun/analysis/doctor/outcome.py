@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pgrun.analysis.doctor.run_data import Chart
-from pgrun.analysis.doctor.steps import CAUSES, suggest_shorter_steps
+from pgrun.analysis.doctor.steps import CAUSES, suggest_shorter_steps, takes_natural_steps
 from pgrun.analysis.doctor.symptom import Symptom, format_figure
 
 STEPS = ("kl-explodes", "everything-is-clipped", "few-effective-samples")
@@ -21,9 +21,10 @@ def detect_collapse(chart: Chart) -> str | None:
 
 
 def suggest_keeping_best(chart: Chart) -> str:
-    if "optimizer.lr" in chart.settings and chart.settings.get("optimizer.schedule") == "constant":
-        return "optimizer.schedule=linear; policy_best is the one before the fall"
-    return "smaller steps towards the end; policy_best is the one before the fall"
+    natural = takes_natural_steps(chart)
+    keys = ("algo.delta_schedule", "algo.radius_schedule") if natural else ("optimizer.schedule",)
+    falling = next((f"{key}=linear" for key in keys if chart.settings.get(key) == "constant"), None)
+    return f"{falling or 'smaller steps towards the end'}; policy_best is the one before the fall"
 
 
 def detect_worse_return(chart: Chart) -> str | None:
