@@ -37,9 +37,7 @@ class Played(NamedTuple):
 
 
 class Iterations:
-    """Rollouts and updates that need nothing but kernels. Those that are to be measured or logged are done
-    in two parts, ``collect`` and ``learn``, by the same machine code.
-    """
+    """Rollouts and updates of a run whose update is one kernel call, many of them or one in two parts."""
 
     critic: Any  # a compiled twin, with ``steps`` of its own
 
@@ -48,16 +46,16 @@ class Iterations:
         learner: Learner,
         algorithm: Algorithm,
         sampler: Steps,
-        player: Player,
+        columns: int,
         traced: TracedWeight,
         noise: torch.Generator,
         batch_rows: int,
     ):
         """``batch_rows``: of the batch that an update learns from."""
         self.learner, self.algorithm, self.critic, self.sampler = learner, algorithm, learner.critic, sampler
-        self.player, self.noise, self.traced, self.batch_rows = player, noise, traced, batch_rows
-        self.shape = sampler.steps, player.envs.num_envs
-        self.rows, self.records = self.shape[0] * self.shape[1], Records(player, sampler.steps)
+        self.noise, self.traced, self.batch_rows = noise, traced, batch_rows
+        self.shape = sampler.steps, columns
+        self.rows = self.shape[0] * self.shape[1]
         self.steps = MinibatchSteps(learner, algorithm)
         self.scalars = np.zeros(len(traced.scalars), np.float32)
         self.registers = np.zeros((traced.registers, BLOCK), np.float32)
@@ -70,42 +68,18 @@ class Iterations:
         return 1 if any(x.kind != "constant" for x in self.algorithm.schedules.values()) else MOST
 
     def run_many(self, count: int, progress: Callable[[np.ndarray], np.ndarray]) -> Played:
-        """Do up to ``count`` iterations. Raises ``EnvironmentFault``.
+        """Do up to ``count`` iterations, one at least. Raises ``EnvironmentFault``.
 
         ``progress``: the shares of the run that are done, so many environment steps from now.
         """
-        shares = progress(np.arange(count * self.rows))
-        optimizers = self.learner.optimizer, self.critic.optimizer
-        policy_rates, critic_rates = (one.schedule.list_values(shares) for one in optimizers)
-        counts, finished = self.call_whole(count, (policy_rates, critic_rates))
-        self.refuse_bad_data(counts)
-        steps, updates, outcome = (int(counts[i]) for i in (kernels.STEPS, kernels.UPDATES, kernels.OUTCOME))
-        return Played(steps, updates + (outcome == kernels.BAD_WEIGHT), finished, outcome == kernels.FINE)
+        raise NotImplementedError
 
     def collect(self) -> tuple[Rollout, Finished]:
         """The first part of an iteration: (its rollout, episodes that ended). Raises ``EnvironmentFault``."""
-        begun = TRAINING_TIME.now()
-        counts, finished = self.call_collect()
-        self.seconds[0] += TRAINING_TIME.now() - begun
-        self.refuse_bad_data(counts)
-        return self.last_rollout(), finished
+        raise NotImplementedError
 
     def learn(self) -> None:
         """The second part of it."""
-        begun = TRAINING_TIME.now()
-        self.call_learn()
-        self.seconds[1] += TRAINING_TIME.now() - begun
-
-    def call_whole(self, count: int, rates: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, Finished]:
-        """Up to ``count`` iterations by one call: (what was counted [4], the episodes that ended)."""
-        raise NotImplementedError
-
-    def call_collect(self) -> tuple[np.ndarray, Finished]:
-        """The first part by one call."""
-        raise NotImplementedError
-
-    def call_learn(self) -> None:
-        """The second part by one call."""
         raise NotImplementedError
 
     def has_collected(self, rollout: Rollout) -> bool:
@@ -129,15 +103,6 @@ class Iterations:
         """The share of an iteration's time that is learning, as measured on those done in two parts."""
         return self.seconds[1] / sum(self.seconds) if sum(self.seconds) else 0.5
 
-    def refuse_bad_data(self, counts: np.ndarray) -> None:
-        """Raise ``EnvironmentFault`` where the last rollout holds a number that is not finite."""
-        if counts[kernels.OUTCOME] == kernels.BAD_DATA:
-            raise self.player.find_fault(self.records)
-
-    def last_rollout(self) -> Rollout:
-        """The last rollout, in arrays that the next one overwrites."""
-        return self.records.rollout(NoRewardScale(), self.rows)
-
     def draw_noise(self) -> np.ndarray:
         """Draw the noise of one rollout's actions, as the sampler does."""
         return self.draw_action_noise(self.shape)
@@ -148,15 +113,19 @@ class Iterations:
         noise: np.ndarray = policy.dist.noise(shape, self.noise, policy.theta.dtype).numpy()
         return noise
 
+    def list_rates(
+        self, count: int, progress: Callable[[np.ndarray], np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The learning rates of policy and critic in so many iterations, by the environment steps from now."""
+        shares = progress(np.arange(count * self.rows))
+        policy, critic = (
+            one.schedule.list_values(shares) for one in (self.learner.optimizer, self.critic.optimizer)
+        )
+        return policy, critic
+
     def present_rates(self) -> tuple[np.ndarray, np.ndarray]:
         """The learning rates of policy and critic as they stand."""
         return np.array([self.learner.optimizer.lr]), np.array([self.critic.optimizer.lr])
-
-    def pack_player(self) -> tuple[Any, ...]:
-        """The kernels' ``player``, of the environment as it stands."""
-        player, envs = self.player, self.player.envs
-        limits = envs.episodes, player.endless, player.unread, np.inf, False
-        return player.acting.arguments, *envs.arguments, (*limits, envs.time, envs.episode_return), True
 
     def pack_actor(self) -> tuple[Any, ...]:
         """The kernels' ``actor``."""
@@ -168,6 +137,70 @@ class Iterations:
         norm = NORMS[self.learner.minibatch_norm]
         program = self.edges, self.traced.program, self.scalars, norm, task, self.registers
         return *net, *program, *steps.take_buffers(self.batch_rows)
+
+
+class KernelIterations(Iterations):
+    """Rollouts and updates that need nothing but kernels. Those that are to be measured or logged are done
+    in two parts, ``collect`` and ``learn``, by the same machine code.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        algorithm: Algorithm,
+        sampler: Steps,
+        player: Player,
+        traced: TracedWeight,
+        noise: torch.Generator,
+        batch_rows: int,
+    ):
+        super().__init__(learner, algorithm, sampler, player.envs.num_envs, traced, noise, batch_rows)
+        self.player, self.records = player, Records(player, sampler.steps)
+
+    def run_many(self, count: int, progress: Callable[[np.ndarray], np.ndarray]) -> Played:
+        counts, finished = self.call_whole(count, self.list_rates(count, progress))
+        self.refuse_bad_data(counts)
+        steps, updates, outcome = (int(counts[i]) for i in (kernels.STEPS, kernels.UPDATES, kernels.OUTCOME))
+        return Played(steps, updates + (outcome == kernels.BAD_WEIGHT), finished, outcome == kernels.FINE)
+
+    def collect(self) -> tuple[Rollout, Finished]:
+        begun = TRAINING_TIME.now()
+        counts, finished = self.call_collect()
+        self.seconds[0] += TRAINING_TIME.now() - begun
+        self.refuse_bad_data(counts)
+        return self.last_rollout(), finished
+
+    def learn(self) -> None:
+        begun = TRAINING_TIME.now()
+        self.call_learn()
+        self.seconds[1] += TRAINING_TIME.now() - begun
+
+    def call_whole(self, count: int, rates: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, Finished]:
+        """Up to ``count`` iterations by one call: (what was counted [4], the episodes that ended)."""
+        raise NotImplementedError
+
+    def call_collect(self) -> tuple[np.ndarray, Finished]:
+        """The first part by one call."""
+        raise NotImplementedError
+
+    def call_learn(self) -> None:
+        """The second part by one call."""
+        raise NotImplementedError
+
+    def refuse_bad_data(self, counts: np.ndarray) -> None:
+        """Raise ``EnvironmentFault`` where the last rollout holds a number that is not finite."""
+        if counts[kernels.OUTCOME] == kernels.BAD_DATA:
+            raise self.player.find_fault(self.records)
+
+    def last_rollout(self) -> Rollout:
+        """The last rollout, in arrays that the next one overwrites."""
+        return self.records.rollout(NoRewardScale(), self.rows)
+
+    def pack_player(self) -> tuple[Any, ...]:
+        """The kernels' ``player``, of the environment as it stands."""
+        player, envs = self.player, self.player.envs
+        limits = envs.episodes, player.endless, player.unread, np.inf, False
+        return player.acting.arguments, *envs.arguments, (*limits, envs.time, envs.episode_return), True
 
     def count_calls(self, count: int, call: Callable[..., None], *given: int) -> tuple[np.ndarray, Finished]:
         """Call a kernel with what is ``given``, room for the episodes that may end in ``count`` rollouts, and

@@ -13,7 +13,7 @@ from pgrun.algorithms.base import Algorithm, Learner
 from pgrun.algorithms.estimator import Estimator
 from pgrun.algorithms.ppo import Ppo
 from pgrun.compiled.critics import CompiledCritic
-from pgrun.compiled.iterations.base import BY_PROGRESS, Iterations
+from pgrun.compiled.iterations.base import BY_PROGRESS, KernelIterations
 from pgrun.compiled.learner import NORMS, count_passes, is_worth_a_thread, takes_passes_alone
 from pgrun.compiled.tracing import TracedWeight
 from pgrun.critics.fitted import Fitted
@@ -79,7 +79,7 @@ def draws_minibatches(algorithm: Algorithm, critic: CompiledCritic) -> bool:
     return max(count_passes(algorithm)[0], critic.settings.minibatches) > 1
 
 
-class OnPolicyIterations(Iterations):
+class OnPolicyIterations(KernelIterations):
     """Iterations of an algorithm that takes the usual steps on each rollout of ``sampler=steps``."""
 
     @classmethod

@@ -12,7 +12,7 @@ from pgrun.algorithms.estimator import Estimator
 from pgrun.algorithms.off_policy_ac import OffPolicyAc
 from pgrun.compiled.critics import CompiledActionCritic
 from pgrun.compiled.distributions import CompiledCategorical
-from pgrun.compiled.iterations.base import BY_PROGRESS, Iterations
+from pgrun.compiled.iterations.base import BY_PROGRESS, KernelIterations
 from pgrun.compiled.tracing import TracedWeight
 from pgrun.kernels import iterations as kernels
 from pgrun.kernels.arrays import NO_VECTOR
@@ -35,7 +35,7 @@ def weighs_with_q(scheme: Scheme) -> bool:
     return type(scheme) in (Q, Advantage) and scheme.discounting == "reward_to_go"  # type: ignore[attr-defined]
 
 
-class ReplayedIterations(Iterations):
+class ReplayedIterations(KernelIterations):
     """Iterations of ``off_policy_ac`` with ``corrections=all``, once the ring holds its warm-up.
 
     What an iteration draws after its rollout is drawn before the call, and drawn again by the general way
