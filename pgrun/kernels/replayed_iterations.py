@@ -1,7 +1,9 @@
-"""Whole iterations of an actor-critic on replayed transitions, of choices: act, keep, draw, weigh, step.
+"""Updates of an actor-critic on replayed transitions, one in a call, or whole iterations of choices: act,
+keep, draw, weigh, step.
 
 The update is the one of ``pgrun.algorithms.off_policy_ac`` with both sides under the present policy:
-Ψ = Q(s, a^π) − V(s) or Q(s, a^π), y = r + γ(1 − d)Q̄(s', a'), one step each, and Q̄ follows.
+Ψ = Q(s, a^π) − V(s) or Q(s, a^π), y = r + γ(1 − d)Q̄(s', a'), one step each, and Q̄ follows. V(s) is
+Σ_a π(a|s)Q(s, a), or the mean of Q over actions that are drawn for it.
 """
 
 from __future__ import annotations
@@ -10,10 +12,10 @@ import math
 
 import numpy as np
 
-from pgrun.kernels.acting import choose_action
+from pgrun.kernels.acting import choose_action, normalise_observation, sample_gaussian
 from pgrun.kernels.collecting import copy_row
-from pgrun.kernels.distributions import fill_log_probs, log_sum_exp
-from pgrun.kernels.iterations import COLLECT, LEARN, STEPS, play_rollout, take_steps
+from pgrun.kernels.distributions import CHOICES, fill_log_probs, log_sum_exp
+from pgrun.kernels.iterations import COLLECT, LEARN, STEPS, WHOLE, play_rollout, take_steps
 from pgrun.kernels.jit import F32, ONE, ZERO, kernel
 from pgrun.kernels.minibatch import LOG_PROB, MASK, PSI, RAW_PSI, TARGET, VALUE
 from pgrun.kernels.mlp import fill_activations
@@ -28,16 +30,12 @@ def run_replayed_iterations(
     Stops where a number is not finite, as ``run_iterations`` does, and behind a rollout without a live row,
     from which nothing is drawn: the chances of the iterations after it are others.
 
-    ``chances``: (noise of the successors' actions [K, T, N, A], u in [0, 1) of the draws [K, B], noise of the
-    actor's actions [K, B, A], of those in the successors [K, B, A]). ``memory``: the ring's columns (obs,
-    next obs, action, parameters, next action, reward, terminated, time), the oldest overwritten first;
-    ``kept`` [1] counts what ever came in. ``weighing``: (γ, whether V(s) is taken off Q, the rate at which φ̄
-    follows φ). ``critic``: what ``descend_epochs`` takes, φ̄, and room. All else as in ``run_iterations``.
+    ``chances``: (noise of the successors' actions [K, T, N, A], and of K updates what
+    ``learn_from_memory`` takes of one). ``memory``: the ring, the oldest row overwritten first; ``kept`` [1]
+    counts what ever came in. All else as in ``learn_from_memory`` and ``run_iterations``.
     """
-    net, dist, data = actor[0], actor[1], actor[3]
-    flat, own_rule, slow, x, table, held, inputs, acts, deltas, slope, next_obs, every = critic
-    begun, brain, edges = counts[STEPS], (net[0], net[1], net[2], net[3]), actor[4]
-    room, order = (edges, inputs, acts, deltas, slope), np.arange(data[0].shape[0])
+    net = actor[0]
+    begun, brain = counts[STEPS], (net[0], net[1], net[2], net[3])
     for k in range(noise.shape[0]):
         at = counts[STEPS] - begun
         if part != LEARN:
@@ -49,14 +47,35 @@ def run_replayed_iterations(
                 continue
             if live == 0:
                 return
-            keep_rows(brain, records, chances[0][k], held, memory, kept)
-        draw_rows(chances[1][k], memory, kept[0], data[0], next_obs, x, table)
-        weigh_actor(brain, dist, flat, weighing, chances[2][k], held, every, data)
-        aim_critic(brain, slow, weighing, chances[3][k], held, next_obs, every, table)
-        orders = order, order
-        if not take_steps(part, actor, orders, flat, own_rule, x, table, 0.0, room, rates, at, counts):
+            keep_rows(brain, records, chances[0][k], critic[5], memory, kept)
+        own = chances[1][k], chances[2][k], chances[3][k], chances[4][k]
+        if not learn_from_memory(own, memory, kept, weighing, actor, critic, rates, at, counts):
             return
-        follow_parameters(slow[0], flat[0], weighing[2])
+
+
+@kernel(allocates=True)
+def learn_from_memory(chances, memory, kept, weighing, actor, critic, rates, at, counts):
+    """One update; whether all its numbers are finite.
+
+    ``chances``: (u in [0, 1) of the draws [B], noise of the actor's actions [B, A], of those that V is the
+    mean over [K, B, A], of those in the successors [B, A]). ``memory``: the ring's columns (obs, next obs,
+    choice, vector, parameters, next choice, reward, terminated, time); of choice and vector one is empty.
+    ``weighing``: (γ, whether V(s) is taken off Q, the rate at which φ̄ follows φ, what Q sees of an action at
+    least and at most [A], whether states are normalised, their mean and scale [D], what rewards are divided
+    by). ``critic``: what ``descend_epochs`` takes, φ̄, and room. ``at``: environment steps since ``rates``
+    begin. All else as in ``run_iterations``.
+    """
+    net, dist, data, edges = actor[0], actor[1], actor[3], actor[4]
+    flat, own_rule, slow, x, table, held, inputs, acts, deltas, slope, next_obs, every = critic
+    order = np.arange(data[0].shape[0])
+    draw_rows(dist, chances[0], memory, kept[0], weighing, data[0], next_obs, x, table)
+    weigh_actor(net, dist, flat, weighing, chances[1], chances[2], held, every, data)
+    aim_critic(net, dist, slow, weighing, chances[3], held, next_obs, every, table)
+    room = (edges, inputs, acts, deltas, slope)
+    if not take_steps(WHOLE, actor, (order, order), flat, own_rule, x, table, 0.0, room, rates, at, counts):
+        return False
+    follow_parameters(slow[0], flat[0], weighing[2])
+    return True
 
 
 @kernel(inner=True, allocates=True)
@@ -65,6 +84,7 @@ def keep_rows(brain, records, noise, held, memory, kept):
     successor.
     """
     obs, choice, floats, params = records[0], records[2], records[7], records[8]
+    before, after, taken, _, parameters, following, reward, ended, clock = memory
     steps, columns, size, options = choice.shape[0], choice.shape[1], obs.shape[2], params.shape[2]
     rows = steps * columns
     fill_activations(brain, obs[1:].reshape((rows, size)), held)
@@ -73,14 +93,14 @@ def keep_rows(brain, records, noise, held, memory, kept):
         for n in range(columns):
             if floats[3, t, n] == ZERO:
                 continue
-            at = kept[0] % memory[0].shape[0]
-            copy_row(obs[t, n], memory[0][at])
-            copy_row(obs[t + 1, n], memory[1][at])
-            memory[2][at] = choice[t, n]
+            at = kept[0] % before.shape[0]
+            copy_row(obs[t, n], before[at])
+            copy_row(obs[t + 1, n], after[at])
+            taken[at] = choice[t, n]
             for j in range(options):
-                memory[3][at, j] = params[t, n, j]
-            memory[4][at] = choose_action(logits[t * columns + n], True, noise[t, n])
-            memory[5][at], memory[6][at], memory[7][at] = floats[0, t, n], floats[1, t, n], floats[4, t, n]
+                parameters[at, j] = params[t, n, j]
+            following[at] = choose_action(logits[t * columns + n], True, noise[t, n])
+            reward[at], ended[at], clock[at] = floats[0, t, n], floats[1, t, n], floats[4, t, n]
             kept[0] += 1
 
 
@@ -95,33 +115,52 @@ def last_outputs(net, rows, held):
 
 
 @kernel(inner=True, allocates=True)
-def draw_rows(chance, memory, kept, obs, next_obs, x, table):
+def draw_rows(dist, chance, memory, kept, weighing, obs, next_obs, x, table):
     """The row ⌊u·size⌋ of the ring for each u [B]: states, successors, what Q sees of (s, a), and of the
     critic's columns the reward (as VALUE, until the target is made of it) and the end (as PSI).
     """
-    capacity, size = memory[0].shape[0], obs.shape[1]
-    filled = min(kept, capacity)
+    before, after, choice, vector, _, _, reward, ended, _ = memory
+    _, _, _, low, high, normalised, mean, scale, divisor = weighing
+    filled = min(kept, before.shape[0])
     for i in range(len(chance)):
         row = min(np.int64(chance[i] * filled), filled - 1)
-        copy_row(memory[0][row], obs[i])
-        copy_row(memory[1][row], next_obs[i])
-        copy_row(memory[0][row], x[i])
-        for j in range(size, x.shape[1]):
-            x[i, j] = ONE if j - size == memory[2][row] else ZERO
-        table[VALUE, i], table[PSI, i] = memory[5][row], memory[6][row]
+        normalise_observation(before[row], normalised, mean, scale, obs[i])
+        normalise_observation(after[row], normalised, mean, scale, next_obs[i])
+        if dist[0] == CHOICES:
+            fill_pair(obs[i], choice[row], x[i])
+        else:
+            fill_clamped_pair(obs[i], vector[row], low, high, x[i])
+        table[VALUE, i], table[PSI, i] = reward[row] / F32(divisor), ended[row]
 
 
 @kernel(inner=True, allocates=True)
-def weigh_actor(brain, dist, flat, weighing, noise, held, every, data):
-    """An action of the present policy in each state, with Ψ = Q(s, a) − V(s), or Q(s, a); V = Σ_a πQ."""
+def weigh_actor(net, dist, flat, weighing, noise, value_noise, held, every, data):
+    """An action of the present policy in each state, with Ψ = Q(s, a) − V(s), or Q(s, a)."""
     obs, choice, vector, table, params = data
-    rows, options = params.shape[0], params.shape[1]
+    rows, brain = params.shape[0], (net[0], net[1], net[2], net[3])
     fill_activations(brain, obs, held)
-    logits = last_outputs(brain, rows, held)
-    for i in range(rows):
-        copy_row(logits[i], params[i])
-        choice[i, 0] = choose_action(params[i], True, noise[i])
+    outputs = last_outputs(brain, rows, held)
+    if dist[0] == CHOICES:
+        for i in range(rows):
+            copy_row(outputs[i], params[i])
+            choice[i, 0] = choose_action(params[i], True, noise[i])
+    else:
+        for i in range(rows):
+            copy_row(outputs[i], params[i])
+            sample_gaussian(params[i], free_parameters(net), True, noise[i], vector[i])
     fill_log_probs(dist, params, choice, vector, table[LOG_PROB])
+    if dist[0] == CHOICES:
+        weigh_choices(flat, weighing[1], held, every, obs, choice, params, table)
+    else:
+        weigh_draws(net, flat, weighing, value_noise, held, every, obs, vector, params, table)
+    for i in range(rows):
+        table[MASK, i], table[PSI, i] = ONE, table[RAW_PSI, i]
+
+
+@kernel(inner=True, allocates=True)
+def weigh_choices(flat, subtracts, held, every, obs, choice, params, table):
+    """Ψ of choices into RAW_PSI; V = Σ_a πQ."""
+    rows, options = params.shape
     for k in range(options):
         for i in range(rows):
             fill_pair(obs[i], k, every[k * rows + i])
@@ -129,29 +168,60 @@ def weigh_actor(brain, dist, flat, weighing, noise, held, every, data):
     q = last_outputs(flat, options * rows, held)
     for i in range(rows):
         value, total = ZERO, log_sum_exp(params[i])
-        if weighing[1]:
+        if subtracts:
             for k in range(options):
                 value += F32(math.exp(params[i, k] - total)) * q[k * rows + i, 0]
-        psi = q[choice[i, 0] * rows + i, 0] - value
-        table[MASK, i], table[PSI, i], table[RAW_PSI, i] = ONE, psi, psi
+        table[RAW_PSI, i] = q[choice[i, 0] * rows + i, 0] - value
 
 
 @kernel(inner=True, allocates=True)
-def aim_critic(brain, slow, weighing, noise, held, next_obs, every, table):
+def weigh_draws(net, flat, weighing, noise, held, every, obs, vector, params, table):
+    """Ψ of drawn actions into RAW_PSI; V is the mean of Q over those of ``noise`` [K, B, A]."""
+    rows, samples, low, high = obs.shape[0], noise.shape[0], weighing[3], weighing[4]
+    drawn = np.empty(vector.shape[1], np.float32)
+    for i in range(rows):
+        fill_clamped_pair(obs[i], vector[i], low, high, every[i])
+        for k in range(samples):
+            sample_gaussian(params[i], free_parameters(net), True, noise[k, i], drawn)
+            fill_clamped_pair(obs[i], drawn, low, high, every[(k + 1) * rows + i])
+    fill_activations(flat, every, held)
+    q = last_outputs(flat, (samples + 1) * rows, held)
+    for i in range(rows):
+        value = ZERO
+        for k in range(samples):
+            value += q[(k + 1) * rows + i, 0]
+        table[RAW_PSI, i] = q[i, 0] - value / F32(max(samples, 1))
+
+
+@kernel(inner=True, allocates=True)
+def aim_critic(net, dist, slow, weighing, noise, held, next_obs, every, table):
     """The critic's targets y = r + γ(1 − d)Q̄(s', a') with a' of the present policy, from what ``draw_rows``
     left in its columns.
     """
-    rows = next_obs.shape[0]
+    rows, brain, pairs = next_obs.shape[0], (net[0], net[1], net[2], net[3]), every[: next_obs.shape[0]]
     fill_activations(brain, next_obs, held)
-    logits = last_outputs(brain, rows, held)
-    pairs = every[:rows]
-    for i in range(rows):
-        fill_pair(next_obs[i], choose_action(logits[i], True, noise[i]), pairs[i])
+    outputs = last_outputs(brain, rows, held)
+    if dist[0] == CHOICES:
+        for i in range(rows):
+            fill_pair(next_obs[i], choose_action(outputs[i], True, noise[i]), pairs[i])
+    else:
+        size = noise.shape[1]
+        params, drawn = np.empty(2 * size, np.float32), np.empty(size, np.float32)
+        for i in range(rows):
+            copy_row(outputs[i], params)
+            sample_gaussian(params, free_parameters(net), True, noise[i], drawn)
+            fill_clamped_pair(next_obs[i], drawn, weighing[3], weighing[4], pairs[i])
     fill_activations(slow, pairs, held)
     after = last_outputs(slow, rows, held)
     for i in range(rows):
         going_on = F32(weighing[0]) * (ONE - table[PSI, i])
         table[MASK, i], table[TARGET, i] = ONE, table[VALUE, i] + going_on * after[i, 0]
+
+
+@kernel(inline=True)
+def free_parameters(net):
+    """What stands in θ behind the layers: log σ."""
+    return net[0][len(net[0]) - net[5] :]
 
 
 @kernel(inner=True, allocates=True)
@@ -162,6 +232,17 @@ def fill_pair(obs, choice, out):
         out[d] = obs[d]
     for j in range(size, len(out)):
         out[j] = ONE if j - size == choice else ZERO
+
+
+@kernel(inner=True, allocates=True)
+def fill_clamped_pair(obs, action, low, high, out):
+    """[s, a within ``low`` and ``high``]: what Q sees. NaN stays NaN."""
+    size = len(obs)
+    for d in range(size):
+        out[d] = obs[d]
+    for k in range(len(action)):
+        x = action[k]
+        out[size + k] = low[k] if x < low[k] else (high[k] if x > high[k] else x)
 
 
 @kernel(inner=True)

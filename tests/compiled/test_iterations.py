@@ -45,6 +45,20 @@ RUNS = {
         *("algo=off_policy_ac", "algo.baseline=none", "env=CartPole-v1", "tuned=none", "env.num_envs=1"),
         *("sampler.warmup=50", "trainer.total_steps=130", "optimizer.schedule=linear", "algo.entropy=0.01"),
     ),
+    "off_policy_ac, drawn actions": (
+        *("algo=off_policy_ac", "env=Pendulum-v1", "tuned=none", "trainer.total_steps=400", "gamma=0.9"),
+        *("env.num_envs=2", "sampler.warmup=100", "sampler.capacity=150", "sampler.steps=2"),
+        *("sampler.batch=32", "critic.rate=0.6", "network.log_std=0.3"),
+    ),
+    "off_policy_ac, drawn actions, all normalised": (
+        *("algo=off_policy_ac", "env=HalfCheetah-v5", "tuned=none", "trainer.total_steps=200"),
+        *("env.num_envs=2", "env.max_episode_steps=60", "sampler.warmup=60", "sampler.batch=32"),
+        *("algo.baseline=none", "state_norm=true", "reward_scaling=true", "optimizer.schedule=linear"),
+    ),
+    "off_policy_ac, one environment after the other": (
+        *("algo=off_policy_ac", "env=CartPole-v1", "env.vector=loop", "tuned=none", "env.num_envs=2"),
+        *("trainer.total_steps=400", "sampler.warmup=100", "sampler.batch=32", "state_norm=true"),
+    ),
     "euclidean_pg has a step of its own": (
         "algo=euclidean_pg",
         "sampler=steps",
@@ -188,8 +202,12 @@ def test_which_runs_have_whole_iterations(words: tuple[str, ...], whole: bool) -
         (("algo.corrections=q_next",), False),
         (("algo.baseline=expectation",), False),
         (("critic.fit=before",), False),
-        (("env=Pendulum-v1",), False),
-        (("state_norm=true",), False),
+        (("env=Pendulum-v1",), True),
+        (("state_norm=true",), True),
+        (("reward_scaling=true",), True),
+        (("env.vector=loop",), True),
+        (("env=Pendulum-v1", "policy=squashed"), False),
+        (("algo.entropy=0.1", "algo.entropy_schedule=linear"), False),
     ],
 )
 def test_which_replayed_runs_have_whole_iterations(words: tuple[str, ...], whole: bool) -> None:

@@ -11,6 +11,7 @@ from pgrun.algorithms.estimator import Estimator
 from pgrun.compiled.iterations.base import BY_PROGRESS, Iterations
 from pgrun.compiled.iterations.on_policy import OnPolicyIterations
 from pgrun.compiled.iterations.replayed import ReplayedIterations
+from pgrun.compiled.iterations.replayed_updates import ReplayedUpdates
 from pgrun.compiled.learner import is_covered
 from pgrun.compiled.tape import NotByRow
 from pgrun.compiled.tracing import trace_gradient_weight
@@ -32,25 +33,21 @@ def compile_iterations(
     scale: Any,
 ) -> Iterations | None:
     """What does whole iterations of such a run; None where some part of it needs the general way."""
-    policy = learner.policy
-    plain = (
-        envs.is_program
-        and type(scale) is NoRewardScale
-        and type(policy.normaliser) is NoStateNorm
-        and is_covered(learner, algorithm)
-        and learner.optimizer.settings.schedule in BY_PROGRESS
-    )
-    if not plain:
+    if not (is_covered(learner, algorithm) and learner.optimizer.settings.schedule in BY_PROGRESS):
         return None
-    kinds = (OnPolicyIterations, ReplayedIterations)
-    kind = next((kind for kind in kinds if kind.covers(learner, algorithm, estimator, sampler)), None)
-    if kind is None:
+    policy, parts = learner.policy, (learner, algorithm, estimator, sampler)
+    plain = type(scale) is NoRewardScale and type(policy.normaliser) is NoStateNorm
+    player = player_of(policy, envs) if plain and envs.is_program else None  # type: ignore[arg-type]
+    kinds = (OnPolicyIterations, ReplayedIterations) if player is not None else ()
+    kind = next((kind for kind in kinds if kind.covers(*parts)), None)
+    if kind is None and not ReplayedUpdates.covers(*parts, scale):
         return None
     try:
         traced = trace_gradient_weight(algorithm, {})
     except NotByRow:
         return None
-    player, own_columns = player_of(policy, envs), traced.columns[len(COLUMNS) :]  # type: ignore[arg-type]
-    if player is None or own_columns:
+    if traced.columns[len(COLUMNS) :]:
         return None
-    return kind(learner, algorithm, estimator, sampler, player, traced, noise)
+    if kind is None or player is None:
+        return ReplayedUpdates(*parts, envs, traced, noise, scale)
+    return kind(*parts, player, traced, noise)

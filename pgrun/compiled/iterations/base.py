@@ -116,7 +116,7 @@ class Iterations:
     def list_rates(
         self, count: int, progress: Callable[[np.ndarray], np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The learning rates of policy and critic in so many iterations, by the environment steps from now."""
+        """The learning rates of policy and critic in so many iterations, by the steps from now."""
         shares = progress(np.arange(count * self.rows))
         policy, critic = (
             one.schedule.list_values(shares) for one in (self.learner.optimizer, self.critic.optimizer)

@@ -44,11 +44,15 @@ class Replay(Steps):
 
         None before ``warmup``.
         """
-        noise = policy.dist.noise(rollout.mask.shape, generator, rollout.obs.dtype)
-        self.keep(rollout, policy.dist.act(policy.params(rollout.obs[1:]), noise))
+        self.remember(rollout, policy, generator)
         if self.seen < self.warmup:
             return None
         return self.take_rows(self.draw_shares(generator), policy, scale)
+
+    def remember(self, rollout: Rollout, policy: Policy, generator: torch.Generator) -> None:
+        """Keep the rollout, with an action of its policy in each successor."""
+        noise = policy.dist.noise(rollout.mask.shape, generator, rollout.obs.dtype)
+        self.keep(rollout, policy.dist.act(policy.params(rollout.obs[1:]), noise))
 
     def draw_shares(self, generator: torch.Generator) -> Tensor:
         """u [batch] in [0, 1), so that row ⌊u·size⌋ of the ring is drawn: the same however full it is."""
