@@ -33,6 +33,25 @@ from pgrun.config.paths import conf_dir
 from pgrun.config.settings import spell_advantage_norm
 from pgrun.errors import InvalidCommand, Mistake
 
+# Of Hydra's own settings, with what lies below them. Any other would be read by nothing, or break a run.
+CHANGEABLE = (
+    "hydra.run.dir",
+    "hydra.sweep.dir",
+    "hydra.sweep.subdir",
+    "hydra.launcher",
+    "hydra.sweeper",
+    "hydra.searchpath",
+    "hydra.verbose",
+    "hydra.mode",
+    "hydra.output_subdir",
+    "hydra.job.name",
+    "hydra.job.chdir",
+    "hydra.job.config",
+    "hydra.job.env_set",
+    "hydra.job.env_copy",
+    "hydra.job_logging.root.level",
+)
+
 
 @dataclass(frozen=True)
 class Job:
@@ -232,6 +251,10 @@ def compose_one(words: Sequence[CliOverride], multirun: bool, number: int, confi
         cfg.hydra.job.id = str(number)
     choices = OmegaConf.to_container(cfg.hydra.runtime.choices)
     settings = to_plain_settings(cfg)
+    for key in CHANGEABLE:  # an interpolation that leads nowhere shows here, before anybody reads it
+        part = OmegaConf.select(cfg, key)
+        if OmegaConf.is_config(part):
+            OmegaConf.to_container(part, resolve=True)
     hydra = cfg.hydra
     folder = Path(str(hydra.sweep.subdir)) if multirun else Path(hydra.run.dir)
     return Job(settings, dict(choices), list(words), hydra, folder, number)  # type: ignore[arg-type]

@@ -28,8 +28,10 @@ from pgrun.errors import PROGRAM, Mistake
 
 EXTRAS = {"hydra/launcher=joblib": "parallel"}
 MOST_NAMES = 40  # in a hint
+OPEN = ("hydra.job.env_set",)  # with entries of any name, which Hydra has added alone
 BROKEN_FILE = (YAMLError, UnicodeDecodeError)
 UNREADABLE = (YAMLError, OmegaConfBaseException, ValueError, OSError)
+LOST = re.compile(r"Interpolation key '([^']*)' not found")
 QUOTED = re.compile(r"Could not (?:override|append|delete)[^']*'([^']*)'|Multiple values for ([\w./]+)")
 
 
@@ -54,11 +56,13 @@ class Explainer:
         text = f"{error}\n{error.__cause__ or ''}".strip()
         word = None if isinstance(error, BROKEN_FILE) else find_word_at_fault(error, text, words)
         if word is None:
-            return None, Mistake.of("; ".join(broken_files(self.config_dir)) or text.splitlines()[0])
+            where = find_full_key(error)
+            reason = f"{where}: {text.splitlines()[0]}" if where else text.splitlines()[0]
+            return None, Mistake.of("; ".join(broken_files(self.config_dir)) or reason)
         absent = isinstance(error.__cause__ or error, ConfigAttributeError | ConfigKeyError)
         if absent or "No match in the defaults list" in text:
             return word, self.unknown_key(word, words)
-        return word, Mistake(word.text, None, extract_hydra_reason(error, text))
+        return word, Mistake(word.shown, None, extract_hydra_reason(error, text))
 
     def find_list_files(self, words: Sequence[CliOverride]) -> Iterator[tuple[CliOverride, Mistake]]:
         """Words that choose a file of the user's with a list in it, or a text, where settings are to be."""
@@ -136,6 +140,8 @@ class Explainer:
         if self.app is PGRUN and is_foreign(word.key.split(".")[-1]):
             self.foreign[word.key] = word
             return None
+        if opened := next((key for key in OPEN if word.key == key or word.key.startswith(f"{key}.")), None):
+            return Mistake(word.text, None, f"an entry is added to {opened}", f"type +{word.text}")
         groups = [] if rest else [path.parent.name for path in conf_dir().glob(f"*/{word.value}.yaml")]
         hint = f"here: {groups[0]}={word.value}" if groups else nearest_key(word.key, self.keys(words))
         return Mistake(word.key, None, f"no such setting; {hint}")
@@ -196,15 +202,27 @@ def describe_yaml_error(error: Exception) -> str:
     return f"{at}: a tab, and YAML is indented with spaces" if r"\t" in text else f"{at}: {text}"
 
 
+def find_full_key(error: Exception) -> str | None:
+    """The setting that OmegaConf names, where it does."""
+    return getattr(error, "full_key", None) or getattr(error.__cause__, "full_key", None)
+
+
 def find_word_at_fault(error: Exception, text: str, words: Sequence[CliOverride]) -> CliOverride | None:
-    """The word that an error speaks of."""
-    full_key = getattr(error, "full_key", None) or getattr(error.__cause__, "full_key", None)
+    """The word that an error speaks of, or that sets all of which it speaks of a part."""
     match = QUOTED.search(text)
-    for name in (full_key, match and (match[1] or match[2])):
+    names = [name for name in (find_full_key(error), match and (match[1] or match[2])) if name]
+    keys = [name.replace("/", ".").split("=")[0].lstrip("+") for name in names]
+    for key in keys:
         for word in reversed(words):
-            if name and name.replace("/", ".").split("=")[0].lstrip("+") in (word.key, word.text):
+            if key in (word.key, word.text):
                 return word
-    return next((word for word in words if word.text in text), None)
+    for word in reversed(words):
+        if any(key.startswith((f"{word.key}.", f"{word.key}[")) for key in keys):
+            return word
+    lost = LOST.search(text)
+    return next(
+        (word for word in words if word.text in text or (lost and f"${{{lost[1]}}}" in word.text)), None
+    )
 
 
 def extract_hydra_reason(error: Exception, text: str) -> str:

@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from pgrun.command.compose import Job
+from pgrun.command.compose import CHANGEABLE, Job
 from pgrun.command.hydra_internals.sources import open_config_source
 from pgrun.command.launcher_settings import find_wrong_launcher
-from pgrun.command.overrides import Command
+from pgrun.command.overrides import CliOverride, Command
 from pgrun.errors import Mistake
 
-CHANGEABLE = (  # and what lies below them; any other would be read by nothing, or break a run
-    "hydra.run.dir",
-    "hydra.sweep.dir",
-    "hydra.sweep.subdir",
-    "hydra.launcher",
-    "hydra.sweeper",
-    "hydra.searchpath",
-    "hydra.verbose",
-    "hydra.mode",
-    "hydra.output_subdir",
-    "hydra.job.name",
-    "hydra.job.chdir",
-    "hydra.job.config",
-    "hydra.job.env_set",
-    "hydra.job.env_copy",
-    "hydra.job_logging.root.level",
-)
 PLUGINS = ("hydra_plugins.", "hydra._internal.core_plugins.")  # where Hydra takes launchers and sweepers from
 OWN_FOLDERS = (".hydra", "checkpoints")  # of a run
 
@@ -59,6 +42,13 @@ def find_wrong_words(command: Command) -> Iterator[Mistake]:
                 None,
                 "code is chosen by name, never by a path: hydra/launcher=… or hydra/sweeper=…",
             )
+
+
+def find_typed_params(words: Sequence[CliOverride]) -> Iterator[Mistake]:
+    """``hydra.sweeper.params`` that are typed, which end in an error of Hydra's own."""
+    for word in words:
+        if word.key.split(".")[:3] == ["hydra", "sweeper", "params"]:
+            yield Mistake(word.text, None, "it is for files", "type the words themselves: seed=0,1")
 
 
 def is_changeable(key: str) -> bool:

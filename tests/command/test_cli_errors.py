@@ -48,7 +48,7 @@ MISTAKES = {
         "algo.clip_target_kl, algo.clip_high, algo.dual_clip, algo.ratio, algo.epochs, algo.minibatches, "
         "algo.target_kl, algo.entropy, algo.entropy_schedule, algo.entropy_end, algo.entropy_target_kl\n"
     ],
-    "algo=trpo algo.delt=0.1": ["nearest: algo.delta\n"],
+    "algo=trpo algo.delt=0.1": ["nearest: algo.delta, algo.delta_end\n"],
     "algo=off_policy_ac algo.foo=1": ["there are: algo.corrections, algo.baseline, algo.entropy"],
     "hydra.nosuch=1": ["there are: hydra.run, ", "hydra.verbose\n"],
     "lr=0.1": ["lr=0.1 (Tianshou): type optimizer.lr=0.1 critic.optimizer.lr=0.1"],
@@ -82,6 +82,18 @@ MISTAKES = {
     "variance.lam=2": ["variance.lam=2: must be in [0, 1]"],
     "critic.optimizer=sgd": ["critic.optimizer=sgd", "must be a mapping"],
     "gamma='${foo}'": ["Interpolation key 'foo' not found"],
+    "'network.hidden=[${foo}]'": ["network.hidden=[${foo}]: Interpolation key 'foo' not found"],
+    "'env.kwargs={a: ${foo}}'": ["pgrun: env.kwargs={a: ${foo}}: Interpolation key 'foo' not found"],
+    "hydra.job.name='${foo}'": ["hydra.job.name=${foo}: Interpolation key 'foo' not found"],
+    "hydra.job.chdir='${foo}'": ["hydra.job.chdir=${foo}: Interpolation key 'foo' not found"],
+    "hydra.verbose='${foo}'": ["hydra.verbose=${foo}: Interpolation key 'foo' not found"],
+    "hydra.output_subdir='${foo}'": ["hydra.output_subdir=${foo}: Interpolation key 'foo' not found"],
+    "'hydra.searchpath=[${foo}]'": ["hydra.searchpath=[${foo}]: Interpolation key 'foo' not found"],
+    "'hydra.job.env_copy=[${foo}]'": ["hydra.job.env_copy=[${foo}]: Interpolation key 'foo' not found"],
+    "-m hydra.sweep.dir='${foo}' seed=0,1": ["hydra.sweep.dir=", "Interpolation key 'foo' not found"],
+    "-m hydra/launcher=joblib hydra.launcher.n_jobs='${foo}'": ["Interpolation key 'foo' not found"],
+    "hydra.job.env_set.X=5": ["an entry is added to hydra.job.env_set: type +hydra.job.env_set.X=5"],
+    "-m '+hydra.sweeper.params={seed: 3}'": ["it is for files: type the words themselves: seed=0,1"],
     "modules=[nope]": ["modules=[nope]: Python cannot import nope"],
     "modules=nope": ["modules=nope: must be a list such as [name]"],
     # what is typed wrongly
