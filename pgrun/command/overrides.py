@@ -60,8 +60,8 @@ class CliOverride:
 
     @property
     def shown(self) -> str:
-        """The word as the user would type it."""
-        return self.text.lstrip("+").replace("\\:", ":")
+        """The word as the user would type it: Hydra's split of a sweep escapes what it need not."""
+        return re.sub(r"\\([:{}])", r"\1", self.text.lstrip("+"))
 
     def once(self) -> str:
         """The word as a sweep of its one value; as it is where it has several, or none."""

@@ -90,7 +90,7 @@ MISTAKES = {
     "hydra.output_subdir='${foo}'": ["hydra.output_subdir=${foo}: Interpolation key 'foo' not found"],
     "'hydra.searchpath=[${foo}]'": ["hydra.searchpath=[${foo}]: Interpolation key 'foo' not found"],
     "'hydra.job.env_copy=[${foo}]'": ["hydra.job.env_copy=[${foo}]: Interpolation key 'foo' not found"],
-    "-m hydra.sweep.dir='${foo}' seed=0,1": ["hydra.sweep.dir=", "Interpolation key 'foo' not found"],
+    "-m hydra.sweep.dir='${foo}' seed=0,1": ["hydra.sweep.dir=${foo}: Interpolation key 'foo' not found"],
     "-m hydra/launcher=joblib hydra.launcher.n_jobs='${foo}'": ["Interpolation key 'foo' not found"],
     "hydra.job.env_set.X=5": ["an entry is added to hydra.job.env_set: type +hydra.job.env_set.X=5"],
     "-m '+hydra.sweeper.params={seed: 3}'": ["it is for files: type the words themselves: seed=0,1"],
