@@ -26,31 +26,13 @@ from pgrun.command.folder_names import JOB_NAME, find_differing, name_numbered, 
 from pgrun.command.foreign_answers import ForeignWord, answer_foreign_words
 from pgrun.command.hydra_env import register_config_sources
 from pgrun.command.hydra_internals.jobs import split_sweep_words
+from pgrun.command.hydra_words import CHANGEABLE
 from pgrun.command.overrides import CliOverride, Command, split_foreign_text
 from pgrun.command.search_settings import asks_for_search
 from pgrun.command.search_space import read_search_space
 from pgrun.config.paths import conf_dir
 from pgrun.config.settings import spell_advantage_norm
 from pgrun.errors import InvalidCommand, Mistake
-
-# Of Hydra's own settings, with what lies below them. Any other would be read by nothing, or break a run.
-CHANGEABLE = (
-    "hydra.run.dir",
-    "hydra.sweep.dir",
-    "hydra.sweep.subdir",
-    "hydra.launcher",
-    "hydra.sweeper",
-    "hydra.searchpath",
-    "hydra.verbose",
-    "hydra.mode",
-    "hydra.output_subdir",
-    "hydra.job.name",
-    "hydra.job.chdir",
-    "hydra.job.config",
-    "hydra.job.env_set",
-    "hydra.job.env_copy",
-    "hydra.job_logging.root.level",
-)
 
 
 @dataclass(frozen=True)
@@ -245,14 +227,17 @@ def sweeper_params(job: Job) -> list[str]:
 
 
 def compose_one(words: Sequence[CliOverride], multirun: bool, number: int, config: str = PGRUN.config) -> Job:
-    cfg = compose(config, overrides=[word.text for word in words], return_hydra_config=True)
+    try:
+        cfg = compose(config, overrides=[word.text for word in words], return_hydra_config=True)
+    except KeyError as error:
+        raise ValueError(f"hydra.job.env_copy: no environment variable is called {error}") from error
     with open_dict(cfg.hydra):
         cfg.hydra.job.num = number
         cfg.hydra.job.id = str(number)
     choices = OmegaConf.to_container(cfg.hydra.runtime.choices)
     settings = to_plain_settings(cfg)
     for key in CHANGEABLE:  # an interpolation that leads nowhere shows here, before anybody reads it
-        part = OmegaConf.select(cfg, key)
+        part = OmegaConf.select(cfg, key, throw_on_missing=True)
         if OmegaConf.is_config(part):
             OmegaConf.to_container(part, resolve=True)
     hydra = cfg.hydra

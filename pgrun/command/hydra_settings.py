@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from pgrun.command.compose import CHANGEABLE, Job
+from pgrun.command.compose import Job
 from pgrun.command.hydra_internals.sources import open_config_source
+from pgrun.command.hydra_words import NOT_OURS, is_changeable
 from pgrun.command.launcher_settings import find_wrong_launcher
-from pgrun.command.overrides import CliOverride, Command
+from pgrun.command.overrides import Command
 from pgrun.errors import Mistake
 
 PLUGINS = ("hydra_plugins.", "hydra._internal.core_plugins.")  # where Hydra takes launchers and sweepers from
@@ -33,26 +34,13 @@ def find_wrong_words(command: Command) -> Iterator[Mistake]:
         if not word.key.startswith("hydra.") or "/" in word.text.partition("=")[0]:  # hydra/launcher=parallel
             continue
         if not is_changeable(word.key):
-            yield Mistake(
-                word.text, None, f"not for pgrun; of Hydra's own settings there are {', '.join(CHANGEABLE)}"
-            )
+            yield Mistake(word.text, None, NOT_OURS)
         elif "_target_" in word.text:
             yield Mistake(
                 word.text,
                 None,
                 "code is chosen by name, never by a path: hydra/launcher=… or hydra/sweeper=…",
             )
-
-
-def find_typed_params(words: Sequence[CliOverride]) -> Iterator[Mistake]:
-    """``hydra.sweeper.params`` that are typed, which end in an error of Hydra's own."""
-    for word in words:
-        if word.key.split(".")[:3] == ["hydra", "sweeper", "params"]:
-            yield Mistake(word.text, None, "it is for files", "type the words themselves: seed=0,1")
-
-
-def is_changeable(key: str) -> bool:
-    return any(key == name or key.startswith(f"{name}.") for name in CHANGEABLE)
 
 
 def find_wrong_code(hydra: DictConfig) -> Iterator[Mistake]:

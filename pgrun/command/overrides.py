@@ -24,6 +24,7 @@ from pgrun.command.foreign_answers import (
 )
 from pgrun.command.foreign_scripts import drop_launcher, refuse_foreign_command
 from pgrun.command.hydra_internals.flags import build_flag_parser
+from pgrun.command.hydra_words import find_wrong_hydra_word
 from pgrun.command.sweep_values import find_wrong_word_values, list_word_values
 from pgrun.config.paths import conf_dir
 from pgrun.errors import PROGRAM, InvalidCommand, Mistake, SeveralMistakes
@@ -260,31 +261,16 @@ def find_illegal(override: Override, multirun: bool) -> Mistake | None:
         return Mistake(text, None, "several values are a sweep", f"type {PROGRAM} -m{listed}")
     if swept and (problem := find_wrong_word_values(override)):
         return Mistake(text, None, problem)
-    if override.is_hydra_override():
-        return (
-            Mistake(text, None, "Hydra's own settings cannot be swept")
-            if swept
-            else find_ineffective(text, key, multirun)
-        )
+    if override.is_hydra_override() and swept:
+        return Mistake(text, None, "Hydra's own settings cannot be swept")
     if override.is_delete():
         return Mistake(text, None, "every setting is needed", "change it with key=value")
-    if is_group(key) and not all(map(is_option, list_word_values(override))):
+    if override.is_hydra_override() and (
+        mistake := find_wrong_hydra_word(text, key, override.value(), multirun)
+    ):
+        return mistake
+    if (is_group(key) or key.startswith("hydra/")) and not all(map(is_option, list_word_values(override))):
         return Mistake(text, None, f"the name of one option is needed; {PROGRAM} --help lists them")
-    return None
-
-
-def find_ineffective(text: str, key: str, multirun: bool) -> Mistake | None:
-    """Hydra's settings of sweeps in a run, and of runs in a sweep: nothing would read them."""
-    if key in ("hydra.run.dir", "hydra.sweep.dir") and text.endswith("="):
-        return Mistake(text, None, "the name of a folder is needed; . is this one")
-    if key.startswith("hydra.run.") and multirun:
-        return Mistake(text, None, "a sweep's directory is set by hydra.sweep.dir=…")
-    if key.startswith("hydra.sweep.") and not multirun:
-        return Mistake(text, None, "that is a sweep's", f"type {PROGRAM} -m, or for one run hydra.run.dir=…")
-    if key.replace(".", "/").startswith(("hydra/launcher", "hydra/sweeper")):
-        if "." in key and key.count(".") == 1:
-            return Mistake(text, None, "chosen as a whole", text.replace(".", "/", 1))
-        return None if multirun else Mistake(text, None, "it is for sweeps", f"type {PROGRAM} -m")
     return None
 
 

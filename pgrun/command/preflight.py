@@ -17,7 +17,7 @@ from pgrun.command.app import PGRUN, App
 from pgrun.command.claim_folders import is_named_by_us
 from pgrun.command.compose import Job, compose_jobs
 from pgrun.command.folder_names import number_of
-from pgrun.command.hydra_settings import find_typed_params, find_wrong_hydra_settings
+from pgrun.command.hydra_settings import find_wrong_hydra_settings
 from pgrun.command.launchers import find_missing_launchers
 from pgrun.command.overrides import Command, GivenTwice
 from pgrun.command.search_check import find_wrong_search
@@ -44,8 +44,7 @@ SWEEP_FILES = (
 
 def compose_and_check(command: Command, again: bool = False) -> list[Job]:
     """The command's jobs; raises ``InvalidCommand``. ``again``: they may have been run before."""
-    words = command.words
-    refuse_all([*find_missing_launchers(words), *find_typed_params(words)], command.app.name)
+    refuse_all(list(find_missing_launchers(command.words)), command.app.name)
     jobs = compose_jobs(command)
     problems = [*command.problems, *jobs.problems]
     problems += check_jobs(jobs.composed, command.app, whole=not problems)
