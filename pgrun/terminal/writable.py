@@ -11,6 +11,8 @@ from pgrun.errors import InvalidCommand
 
 BELOW = 300  # bytes of the names that come below a folder: .hydra, checkpoints, event files
 PART, PATH = 255, 4095  # bytes of one name and of all of them
+KEPT = ("metrics.csv", "study.png")  # of a run's or a study's files, those with the ending of some output
+MARKS = ("job.json", "summary.json", ".hydra")  # one of them is in the folder of a run or of a study
 
 
 def reason_unwritable(folder: Path) -> str | None:
@@ -46,8 +48,10 @@ def refuse_unwritable_folder(option: str, folder: Path) -> None:
 
 def refuse_unwritable_file(option: str, file: Path) -> None:
     """Raises ``InvalidCommand`` where ``file``, named by ``option``, cannot be made or
-    replaced; its folder must be there.
+    replaced; its folder must be there, and no run may keep it.
     """
+    if is_kept_by_run(file):
+        raise InvalidCommand(option, file, "a run keeps its own figures there", "name another file")
     if is_too_long(file):
         reason: str | None = os.strerror(errno.ENAMETOOLONG)
     elif not file.parent.is_dir():
@@ -58,3 +62,10 @@ def refuse_unwritable_file(option: str, file: Path) -> None:
         raise InvalidCommand(
             option, file, f"cannot be written: {reason}", "name a file in a folder that exists and is yours"
         )
+
+
+def is_kept_by_run(file: Path) -> bool:
+    """Whether it is what a run, or a study, has written in its folder."""
+    place = Path(os.path.realpath(file))
+    beside = any((place.parent / mark).exists() for mark in MARKS)
+    return place.name in KEPT and beside and place.exists()

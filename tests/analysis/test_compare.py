@@ -388,6 +388,7 @@ MISTAKES = {
     "top --baseline seed=0": "seed: a group is its configuration over all its seeds",
     "top --picture curves.gif": "must end in .png or .svg or .pdf",
     "top --export nowhere/scores.csv": "cannot be written",
+    "top --export top/00/metrics.csv": "a run keeps its own figures there: name another file",
     "top --html top": "must end in .html",
     "top --range CartPole-v1=0:1": "--range: is for groups over several environments",
     "top --threshold high": "invalid finite value",
