@@ -249,10 +249,11 @@ def test_numbers_that_are_not_finite_end_the_run_where_they_arise(
     assert texts[0] == texts[1]
 
 
+@pytest.mark.parametrize("name", ["off_policy_ac", "off_policy_ac, drawn actions"])
 def test_a_replayed_step_that_is_too_large_is_told_alike(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = (*RUNS["off_policy_ac"], *QUICK, "logger.every=1000", "critic.optimizer.lr=3e38")
+    words = (*RUNS[name], *QUICK, "logger.every=1000", "critic.optimizer.lr=3e38")
     texts = []
     for folder in "ab":
         with pytest.raises(Diverged, match=r"^update \d+, environment step \d+: ") as raised:

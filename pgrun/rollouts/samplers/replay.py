@@ -16,9 +16,6 @@ from pgrun.types import Rollout
 if TYPE_CHECKING:
     from torch import Tensor
 
-# The ring's columns; where states are rows of a table, those of s and s' come to them.
-MEMORY = ("obs", "next_obs", "action", "params", "next_action", "reward", "terminated", "time")
-
 
 @dataclass
 class Replay(Steps):
@@ -34,7 +31,7 @@ class Replay(Steps):
     warmup: PositiveInt = 1_000  # transitions before the first update
     name: ClassVar[str] = "replay"
     tags: ClassVar[tuple[str, ...]] = ("replay/kl_age",)
-    memory: dict[str, Tensor] = field(init=False, default_factory=dict, repr=False)
+    memory: dict[str, Tensor] = field(init=False, default_factory=dict, repr=False)  # the ring, by column
     seen: int = field(init=False, default=0)  # transitions that ever came in
 
     def recall(
