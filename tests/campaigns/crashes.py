@@ -63,6 +63,10 @@ CASES = {  # 8 to 12 updates each; episodes are cut short, so that they end, and
         "trainer.checkpoint_every=60 logger.every=6 state_norm=false reward_scaling=false "
         "diagnostics.gradient_every=0 env.max_episode_steps=25"
     ),
+    "off_policy_ac Pendulum-v1 updates": (
+        "sampler.steps=4 sampler.batch=8 sampler.warmup=24 sampler.capacity=64 trainer.total_steps=360 "
+        "trainer.checkpoint_every=60 logger.every=6 diagnostics.gradient_every=0 env.max_episode_steps=25"
+    ),
     "ppo Hopper-v5 simulators": "sampler.steps=16 trainer.total_steps=480 trainer.eval_every=200",
     "npg InvertedPendulum-v5 simulators": (
         "sampler=episodes sampler.episodes=3 trainer.total_steps=360 env.max_episode_steps=25"
