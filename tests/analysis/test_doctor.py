@@ -235,6 +235,10 @@ def test_one_long_step_that_a_run_got_over_is_no_illness() -> None:
         ({"algo.name": "trpo", "algo.delta_schedule": "constant"}, "algo.delta_schedule=linear; "),
         ({"algo.name": "euclidean_pg", "algo.radius_schedule": "constant"}, "algo.radius_schedule=linear; "),
         ({"algo.name": "npg", "algo.delta_schedule": "linear"}, "smaller steps towards the end; "),
+        (
+            {"algo.name": "npg", "algo.step": "fixed", "algo.delta_schedule": "constant"},
+            "smaller steps towards the end; ",
+        ),
     ],
 )
 def test_what_was_lost_late_is_kept_by_steps_that_fall(settings: dict[str, str], advice: str) -> None:

@@ -299,6 +299,8 @@ FAULTS = [
           "zip(self.tails(params), (-1, 1), (action", "zip(self.tails(params), (1, -1), (action", "clipped"),
     fault("compiled_wrong_sign", "wrong sign", "kernels/minibatch",
           "+ head + k] = -up[i, k]", "+ head + k] = up[i, k]", "compiled_updates"),
+    fault("radius_that_never_falls", "a schedule that nothing reads", "algorithms/npg",
+          "2 * self.kl_radius", "2 * self.delta", "schedules"),
     fault("replay_with_actions_beyond_the_limits", "Q of actions that the environment would clip",
           "kernels/replayed_iterations", "low[k] if x < low[k] else (high[k] if x > high[k] else x)", "x",
           "iterations"),

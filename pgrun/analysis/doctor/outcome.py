@@ -21,8 +21,9 @@ def detect_collapse(chart: Chart) -> str | None:
 
 
 def suggest_keeping_best(chart: Chart) -> str:
-    natural = takes_natural_steps(chart)
-    keys = ("algo.delta_schedule", "algo.radius_schedule") if natural else ("optimizer.schedule",)
+    keys: tuple[str, ...] = ("optimizer.schedule",)
+    if takes_natural_steps(chart):  # with algo.step=fixed nothing falls
+        keys = ("algo.delta_schedule", "algo.radius_schedule") * (chart.settings.get("algo.step") != "fixed")
     falling = next((f"{key}=linear" for key in keys if chart.settings.get(key) == "constant"), None)
     return f"{falling or 'smaller steps towards the end'}; policy_best is the one before the fall"
 
