@@ -219,7 +219,7 @@ FAULTS = [
     fault("minibatch_divisor", "a divisor that does not shrink with the minibatch", "types",
           'count=self.count * len(chosen["mask"]) / len(self.mask)', "count=self.count", "objective"),
     fault("radius_ignored", "a step outside the trust region", "algorithms/trpo",
-          "if not bool(kl <= self.delta):", "if False:", "natural"),
+          "if not bool(kl <= self.kl_radius):", "if False:", "natural"),
     fault("scale_centres", "a constant baseline cancelled", "variance/advantage_norm",
           "    if norm in CENTERING:\n        x = x -",
           "    if norm != \"none\":\n        x = x -", "advantage_norm"),
