@@ -135,6 +135,7 @@ def choices(algo: str) -> Iterator[tuple[str, Any]]:
 
 def test_the_choices_are_found() -> None:
     schedules = {("entropy_schedule", kind) for kind in ("linear", "cosine", "kl")}
+    schedules |= {("delta_schedule", kind) for kind in ("linear", "cosine")}
     own = {("step", "fixed"), ("fisher", "sampled"), ("solver", "dense")}
     assert set(choices("npg")) == own | schedules
     assert ("self_normalise", True) in choices("off_policy_pg")
